@@ -1,0 +1,1 @@
+"""headbench: a benchmark harness for Gaussian head avatars from monocular video."""

@@ -1,0 +1,137 @@
+"""What a method implements."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from headbench.harness.types import (
+    Batch,
+    Camera,
+    Clock,
+    Drive,
+    Edit,
+    Event,
+    HeadParams,
+    Identity,
+    ParamGroup,
+    Splat,
+    TrainView,
+)
+
+if TYPE_CHECKING:
+    from headbench.harness.head import HeadModel
+    from headbench.harness.splat import Rasterizer
+    from headbench.harness.train.table import GaussianTable
+
+__all__ = ["Avatar", "FineTuneConfig", "MethodConfig", "Portrait", "TrainConfig"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FineTuneConfig(_Strict):
+    """Which per-frame parameters training refines, keyed by timestep; empty rates refine none."""
+
+    rates: Mapping[str, float] = Field(default_factory=dict)
+    """Field of HeadParams (expression, root, neck, jaw, eye_left, eye_right, translation) or camera.t -> rate."""
+    optimizer: str = Field(default="dense", pattern="^(dense|sparse)$")
+    """dense: Adam moves every row by its momentum each step; sparse: only the rows of the batch (SparseAdam)."""
+    start_epoch: int = Field(default=1, ge=1)
+    eps: float = 1e-8
+
+
+class TrainConfig(_Strict):
+    """What the one training loop reads; every method's configuration holds one as `train`."""
+
+    epochs: int | None = Field(default=None, ge=0)
+    """Passes over the training frames; exactly one of `epochs` and `steps` is set."""
+    steps: int | None = Field(default=None, ge=0)
+    batch: int = Field(default=1, ge=1)
+    resolution: int | None = Field(default=None, ge=16)
+    """Side of the square training images; None keeps the stored size."""
+    background: str = Field(default="white", pattern="^(white|black|green|random)$")
+    """random draws a colour a step; renders for scoring take the protocol's background."""
+    finetune: FineTuneConfig = FineTuneConfig()
+
+
+class MethodConfig(_Strict):
+    """Base of every method's typed configuration; presets are YAML files of it."""
+
+    train: TrainConfig
+
+    def topology(self) -> str:
+        """The head topology this configuration needs: open, mouth_closed or teeth."""
+        return "open"
+
+    def needs(self) -> frozenset[str]:
+        """What this configuration needs beyond frames: masks (mouth) and networks (vgg16, lpips-vgg, lpips-alex)."""
+        return frozenset()
+
+
+class Portrait(nn.Module, abc.ABC):
+    """Anything that, once made from training frames, shows the head for given parameters and camera.
+
+    The state_dict, the Identity and the configuration are the whole checkpoint: `create` is called with the saved
+    identity and `train=None` before `load_state_dict`, after `resize_for` has seen the saved tensors' shapes.
+    """
+
+    config_type: ClassVar[type[MethodConfig]]
+
+    @classmethod
+    @abc.abstractmethod
+    def create(cls, head: HeadModel, identity: Identity, train: TrainView | None, config: Any) -> Self:
+        """A new, untrained portrait; `train` is None when a checkpoint will be loaded into it.
+
+        Args:
+            head: in the topology that `config.topology()` named, on the device where the portrait shall live.
+        """
+
+    @abc.abstractmethod
+    def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:
+        """Image (B, 3, H, W), not clamped, on `background` (B, 3)."""
+
+    def resize_for(self, shapes: Mapping[str, torch.Size]) -> None:
+        """Make room for a checkpoint whose tensors have these shapes; default: nothing varies in size."""
+        return None
+
+    def count(self) -> int:
+        """Number of Gaussians, 0 where there are none."""
+        return 0
+
+
+class Avatar(Portrait):
+    """A head avatar: head parameters in, 3D Gaussians in world space out."""
+
+    table: GaussianTable
+
+    @abc.abstractmethod
+    def drive(self, params: HeadParams) -> Drive:
+        """The Gaussians, batch B, in the pose of `params`; differentiable in parameters and in `params`."""
+
+    @abc.abstractmethod
+    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        """Named, weighted terms, each a scalar; their sum is minimised. Must not wait for the device."""
+
+    @abc.abstractmethod
+    def param_groups(self) -> list[ParamGroup]:
+        """Learning rates and schedules by name."""
+
+    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+        """Densify, prune, reset or walk at an event; default: nothing. Statistics are added to the table here."""
+        return None
+
+    def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:
+        return rasterizer(self.drive(params).gaussians, camera, background).image
+
+    def resize_for(self, shapes: Mapping[str, torch.Size]) -> None:
+        self.table.resize(shapes[f"table.{self.table.names()[0]}"][0])
+
+    def count(self) -> int:
+        return len(self.table)

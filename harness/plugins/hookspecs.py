@@ -1,0 +1,22 @@
+"""The hooks a plugin may implement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pluggy
+
+from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
+
+hookspec = pluggy.HookspecMarker("headbench")
+hookimpl = pluggy.HookimplMarker("headbench")
+
+
+@hookspec
+def register_methods(register: Callable[[MethodSpec], None]) -> None:
+    """Register methods by calling ``register(MethodSpec(...))`` for each."""
+
+
+@hookspec
+def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
+    """Register datasets by calling ``register(DatasetSpec(...))`` for each."""

@@ -1,0 +1,46 @@
+"""What a plugin registers: data only, so that lists need no torch. Classes are loaded on use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["DatasetSpec", "MethodSpec"]
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method, before its code is loaded."""
+
+    name: str
+    """As in tables: FateAvatar. Unique without regard to case; `--set` and folders use it in lower case."""
+    target: str
+    """``package.module:Class`` of a Portrait or Avatar."""
+    presets: Mapping[str, str]
+    """preset -> ``package:path/to/preset.yaml`` inside an importable package."""
+    default_preset: str
+    summary: str = ""
+    licence: str = ""
+    """Of the original publication's code; ours is MIT."""
+    citation: str = ""
+    needs: frozenset[str] = frozenset()
+    """What every preset needs, such as mouth; what a preset needs besides is in its configuration."""
+    baseline: bool = False
+    """A reference line of the table, not a reconstruction method."""
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A dataset layout, before its code is loaded."""
+
+    name: str
+    target: str
+    """``package.module:Class`` of a dataset reader (harness.plugins.datasets.DatasetReader)."""
+    summary: str = ""
+    licence: str = ""
+    citation: str = ""
+    homepage: str = ""
+    provides: frozenset[str] = field(default_factory=frozenset)
+    """Masks that its frames may have, such as mouth."""
+    layouts: tuple[str, ...] = ()
+    """Variants that the reader tells apart."""
