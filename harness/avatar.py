@@ -70,9 +70,17 @@ class MethodConfig(_Strict):
         """The head topology this configuration needs: open, mouth_closed or teeth."""
         return "open"
 
-    def needs(self) -> frozenset[str]:
-        """What this configuration needs beyond frames: masks (mouth) and networks (vgg16, lpips-vgg, lpips-alex)."""
+    def masks(self) -> frozenset[str]:
+        """Masks that this configuration's losses read from a batch, such as mouth."""
         return frozenset()
+
+    def networks(self) -> frozenset[str]:
+        """Registered networks that this configuration's losses load: vgg16, lpips-vgg, lpips-alex."""
+        return frozenset()
+
+    def needs(self) -> frozenset[str]:
+        """All that a cell must have before anything trains."""
+        return self.masks() | self.networks()
 
 
 class Portrait(nn.Module, abc.ABC):
@@ -110,6 +118,8 @@ class Avatar(Portrait):
     """A head avatar: head parameters in, 3D Gaussians in world space out."""
 
     table: GaussianTable
+    absolute_gradient: ClassVar[bool] = False
+    """Whether `edit` reads `splat.screen.absolute()`; it costs a little."""
 
     @abc.abstractmethod
     def drive(self, params: HeadParams) -> Drive:

@@ -1,0 +1,16 @@
+"""Training: one loop for every method, the Gaussian table and its edits, checkpoints."""
+
+from headbench.harness.train.checkpoint import LoadedPortrait, latest_checkpoint, load_portrait
+from headbench.harness.train.stage import TrainOptions, TrainSummary, identity_of, train_stage
+from headbench.harness.train.table import GaussianTable
+
+__all__ = [
+    "GaussianTable",
+    "LoadedPortrait",
+    "TrainOptions",
+    "TrainSummary",
+    "identity_of",
+    "latest_checkpoint",
+    "load_portrait",
+    "train_stage",
+]

@@ -1,0 +1,110 @@
+"""Per-frame head parameters that training refines, one row a timestep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from headbench.harness.avatar import FineTuneConfig
+from headbench.harness.errors import BenchError, did_you_mean
+from headbench.harness.types import Batch, Camera, Clock, Frame, HeadParams
+
+__all__ = ["FrameParameters"]
+
+_FIELDS = ("expression", "root", "neck", "jaw", "eye_left", "eye_right", "translation", "camera.t")
+
+
+class FrameParameters(nn.Module):
+    """Tables of tracked values, started at the tracker's, that replace a batch's parameters and learn with the avatar.
+
+    Frames of one timestep share a row. ``camera.t`` is the translation of the world-to-camera matrix, keyed the same
+    way. Dense Adam moves every row by its momentum in every step; sparse Adam only the rows of the batch, with one step
+    count for all rows (as torch's SparseAdam has it), which makes early and late rows move by different amounts.
+
+    Raises:
+        BenchError: the configuration names a field that does not exist.
+    """
+
+    def __init__(self, frames: Sequence[Frame], params: HeadParams, cameras: Camera, config: FineTuneConfig) -> None:
+        super().__init__()
+        for name in config.rates:
+            if name not in _FIELDS:
+                raise BenchError(did_you_mean("per-frame parameter", name, _FIELDS))
+        self.config = config
+        timesteps = sorted({f.timestep for f in frames})
+        row_of = {t: k for k, t in enumerate(timesteps)}
+        rows = torch.tensor([row_of[f.timestep] for f in frames])
+        first = torch.tensor([next(i for i, f in enumerate(frames) if f.timestep == t) for t in timesteps])
+        device = params.expression.device
+        self.register_buffer("timesteps", torch.tensor(timesteps, device=device))
+        self.register_buffer("rows", rows.to(device), persistent=False)
+        self.tables = nn.ModuleDict()
+        for name in config.rates:
+            start = cameras.w2c[:, :3, 3] if name == "camera.t" else getattr(params, name)
+            table = nn.Embedding.from_pretrained(
+                start[first.to(device)].clone(), freeze=False, sparse=config.optimizer == "sparse"
+            )
+            self.tables[name.replace(".", "_")] = table
+        groups = [
+            {"params": [self.tables[name.replace(".", "_")].weight], "lr": rate} for name, rate in config.rates.items()
+        ]
+        self._optimizer: torch.optim.Optimizer | None = None
+        if groups and config.optimizer == "dense":
+            self._optimizer = torch.optim.Adam(groups, eps=config.eps, fused=True)
+        elif groups:
+            self._optimizer = torch.optim.SparseAdam(groups, eps=config.eps)
+
+    def active(self, clock: Clock) -> bool:
+        """Whether the tables take part in this step."""
+        return self._optimizer is not None and clock.epoch >= self.config.start_epoch
+
+    def into(self, batch: Batch, index: Tensor) -> Batch:
+        """The batch with tracked values replaced by the tables' rows; `index` (B,) are positions of frames."""
+        rows = self.rows.index_select(0, index)
+        params, camera = batch.params, batch.camera
+        for name in self.config.rates:
+            value = self.tables[name.replace(".", "_")](rows)
+            if name == "camera.t":
+                top = torch.cat([camera.w2c[:, :3, :3], value[:, :, None]], dim=2)
+                camera = replace(camera, w2c=torch.cat([top, camera.w2c[:, 3:]], dim=1))
+            else:
+                params = replace(params, **{name: value})
+        return replace(batch, params=params, camera=camera)
+
+    def zero_grad_tables(self) -> None:
+        """Forget gradients."""
+        if self._optimizer is not None:
+            self._optimizer.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """One update of the tables."""
+        if self._optimizer is not None:
+            self._optimizer.step()
+
+    def optimizer_state(self) -> dict[str, Tensor]:
+        """``<table>/<key>`` -> tensor."""
+        if self._optimizer is None:
+            return {}
+        named = {id(t.weight): name for name, t in self.tables.items()}
+        return {
+            f"{named[id(p)]}/{key}": torch.as_tensor(value)
+            for p, state in self._optimizer.state.items()
+            for key, value in state.items()
+        }
+
+    def load_optimizer_state(self, state: dict[str, Tensor]) -> None:
+        """Continue from what `optimizer_state` returned."""
+        if self._optimizer is None:
+            return
+        for name, table in self.tables.items():
+            saved = {key.split("/")[1]: value for key, value in state.items() if key.split("/")[0] == name}
+            if saved and self.config.optimizer == "sparse":
+                saved["step"] = int(saved["step"])  # type: ignore[assignment]  # SparseAdam counts in Python
+            if saved:
+                device = table.weight.device
+                self._optimizer.state[table.weight] = {
+                    k: v.to(device).clone() if isinstance(v, Tensor) else v for k, v in saved.items()
+                }

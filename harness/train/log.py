@@ -1,0 +1,96 @@
+"""What training writes down: metrics.jsonl, optional TensorBoard, and progress for whoever watches."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headbench.harness.errors import BenchError
+from headbench.harness.types import Clock
+
+__all__ = ["Progress", "TrainLog"]
+
+Progress = Callable[[Mapping[str, Any]], None]
+"""Receives step, total, epoch, rate (steps a second), eta (seconds), gaussians and each loss term."""
+
+
+class TrainLog:
+    """Means of the loss terms since the last line, read from the device only when a line is due.
+
+    Args:
+        stage: lines are appended to ``stage/metrics.jsonl``; those after `step` are dropped first, so that a resumed
+            run has each step once.
+    """
+
+    def __init__(self, stage: Path, every: int, step: int, progress: Progress | None, tensorboard: bool) -> None:
+        self.every = every
+        self._path = stage / "metrics.jsonl"
+        self._progress = progress
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+        self._since = time.perf_counter()
+        self._writer = _tensorboard(stage) if tensorboard else None
+        _drop_after(self._path, step)
+
+    def add(self, terms: Mapping[str, Tensor], clock: Clock, gaussians: int) -> None:
+        """Count one step in; every `every` steps write a line.
+
+        Raises:
+            BenchError: a loss term is not finite.
+        """
+        for name, value in terms.items():
+            value = value.detach()
+            self._sums[name] = value if name not in self._sums else self._sums[name] + value
+        self._count += 1
+        if clock.step % self.every == 0 or clock.step == clock.total:
+            self._write(clock, gaussians)
+
+    def _write(self, clock: Clock, gaussians: int) -> None:
+        names = list(self._sums)
+        means = (torch.stack([self._sums[n] for n in names]) / self._count).tolist()
+        terms = dict(zip(names, means, strict=True))
+        bad = [n for n, v in terms.items() if not v - v == 0.0]
+        if bad:
+            raise BenchError(
+                f"Loss terms {bad} are not finite at step {clock.step}.",
+                help="look at the previews of the stage; lower the learning rate or check the tracking",
+            )
+        now = time.perf_counter()
+        rate = self._count / max(now - self._since, 1e-9)
+        line = {"step": clock.step, "epoch": clock.epoch, "loss": sum(means), **terms, "gaussians": gaussians}
+        with self._path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps({**line, "rate": round(rate, 3)}) + "\n")
+        if self._writer is not None:
+            for name, value in line.items():
+                self._writer.add_scalar(name, value, clock.step)
+        if self._progress is not None:
+            self._progress({**line, "total": clock.total, "rate": rate, "eta": (clock.total - clock.step) / rate})
+        self._sums, self._count, self._since = {}, 0, now
+
+
+def _drop_after(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:  # the line that a kill cut short
+            continue
+        if entry["step"] <= step:
+            kept.append(line + "\n")
+    path.write_text("".join(kept), encoding="utf-8")
+
+
+def _tensorboard(stage: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise BenchError("TensorBoard was asked for and is not installed.", help="pip install tensorboard") from error
+    return SummaryWriter(str(stage / "tensorboard"))

@@ -1,0 +1,117 @@
+"""One Adam over an avatar's parameter groups that survives edits of the Gaussian table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from headbench.harness.avatar import Avatar
+from headbench.harness.errors import PluginError
+from headbench.harness.types import Clock, Edit, ParamGroup
+
+__all__ = ["AvatarOptimizer"]
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class AvatarOptimizer:
+    """Adam with one group a ParamGroup. Rows that an Edit keeps keep their moments; new rows start at zero.
+
+    Args:
+        avatar: its `param_groups()` are read once; their columns are looked up in `avatar.table` by name.
+        name: the method's, for errors.
+
+    Raises:
+        PluginError: a parameter of the avatar is in no group, or in two.
+    """
+
+    def __init__(self, avatar: Avatar, name: str) -> None:
+        self.avatar = avatar
+        self.groups = avatar.param_groups()
+        self._check(name)
+        self._adam = torch.optim.Adam(
+            [
+                {
+                    "params": [*(avatar.table[c] for c in group.columns), *group.parameters],
+                    "lr": group.lr,
+                    "eps": group.eps,
+                    "betas": group.betas,
+                }
+                for group in self.groups
+            ],
+            fused=True,
+        )
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        self._adam.zero_grad(set_to_none=True)
+
+    def step(self, clock: Clock) -> None:
+        """Set the scheduled rates of this step and update. Parameters without a gradient stay as they are."""
+        for group, options in zip(self.groups, self._adam.param_groups, strict=True):
+            if group.schedule is not None:
+                options["lr"] = group.schedule(clock)
+        self._adam.step()
+
+    def apply(self, edit: Edit | None) -> None:
+        """Change the table and the moments together, as `edit` says."""
+        if edit is None:
+            return
+        table = self.avatar.table
+        before = {name: table[name] for name in table.names()}
+        kept = table.apply_edit(edit).get("kept")
+        for name, old in before.items():
+            new = table[name]
+            state = self._adam.state.pop(old, {})
+            if edit.new_optimizer:
+                state = {}
+            for key in _MOMENTS if state else ():
+                moment = state[key]
+                if kept is not None:
+                    moment = torch.cat([moment[kept], moment.new_zeros((len(new) - len(kept), *moment.shape[1:]))])
+                state[key] = torch.zeros_like(moment) if name in edit.zero_moments else moment
+            if state:
+                self._adam.state[new] = state
+            self._replace(old, new)
+
+    def state(self) -> dict[str, Tensor]:
+        """``<parameter>/<exp_avg|exp_avg_sq|step>`` -> tensor; parameters never stepped are absent."""
+        return {
+            f"{name}/{key}": value
+            for name, parameter in self._named()
+            for key, value in self._adam.state.get(parameter, {}).items()
+        }
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Continue from what `state` returned; the table must have its saved size already."""
+        for name, parameter in self._named():
+            saved = {k: state[f"{name}/{k}"] for k in (*_MOMENTS, "step") if f"{name}/{k}" in state}
+            if saved:
+                self._adam.state[parameter] = {k: v.to(parameter.device).clone() for k, v in saved.items()}
+
+    def _named(self) -> Iterator[tuple[str, Tensor]]:
+        grouped = {id(p) for options in self._adam.param_groups for p in options["params"]}
+        return ((name, p) for name, p in self.avatar.named_parameters() if id(p) in grouped)
+
+    def _replace(self, old: Tensor, new: Tensor) -> None:
+        for options in self._adam.param_groups:
+            options["params"] = [new if p is old else p for p in options["params"]]
+
+    def _check(self, method: str) -> None:
+        seen: dict[int, str] = {}
+        for group in self.groups:
+            for parameter in _members(self.avatar, group):
+                if id(parameter) in seen:
+                    raise PluginError(
+                        f"Method {method}: a parameter stands in groups {seen[id(parameter)]!r} and {group.name!r}."
+                    )
+                seen[id(parameter)] = group.name
+        loose = [n for n, p in self.avatar.named_parameters() if p.requires_grad and id(p) not in seen]
+        if loose:
+            raise PluginError(f"Method {method}: parameters {loose} are in no group of param_groups().")
+
+
+def _members(avatar: Avatar, group: ParamGroup) -> list[Tensor]:
+    return [*(avatar.table[c] for c in group.columns), *group.parameters]
