@@ -1,0 +1,133 @@
+"""What must be true of a registered method or dataset: shallow at registration, deep when it is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import yaml
+
+from headbench.harness.errors import PluginError, did_you_mean
+from headbench.harness.plugins.datasets import DatasetReader
+from headbench.harness.plugins.loading import PluginProblem, guarded, load_target
+from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
+
+if TYPE_CHECKING:
+    from headbench.harness.avatar import Portrait
+
+__all__ = ["dataset_reader", "portrait_class", "preset_values", "spec_faults"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_TARGET = re.compile(r"[\w.]+:\w+")
+_HELP = "bench plugins --check"
+
+
+def spec_faults(spec: object, expected: type[MethodSpec] | type[DatasetSpec]) -> list[str]:
+    """What is wrong with what a plugin gave to `register`, without importing its target."""
+    if not isinstance(spec, expected):
+        return [f"registered {type(spec).__name__} {spec!r}, expected a {expected.__name__}"]
+    faults = []
+    if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
+        faults.append(f"name {spec.name!r} must be letters, digits, - and _, starting with a letter or digit")
+    if not isinstance(spec.target, str) or not _TARGET.fullmatch(spec.target):
+        faults.append(f"target {spec.target!r} must read package.module:Class")
+    if isinstance(spec, MethodSpec):
+        faults += _preset_faults(spec)
+    return faults
+
+
+def _preset_faults(spec: MethodSpec) -> list[str]:
+    if not isinstance(spec.presets, Mapping) or not spec.presets:
+        return [f"presets {spec.presets!r} must map preset names to package:path"]
+    faults = [
+        f"preset {name!r} is {where!r}, expected package:path/to/preset.yaml"
+        for name, where in spec.presets.items()
+        if not isinstance(where, str) or not all(where.partition(":"))
+    ]
+    if spec.default_preset not in spec.presets:
+        faults.append(did_you_mean("default preset", str(spec.default_preset), map(str, spec.presets)))
+    if not isinstance(spec.needs, frozenset):
+        faults.append(f"needs must be a frozenset of names, got {spec.needs!r}")
+    return faults
+
+
+def preset_values(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, object]:
+    """The mapping that a preset's YAML file holds, not yet validated.
+
+    Raises:
+        PluginError: the file is missing, is no YAML or holds no mapping; the message names plugin, method and file.
+    """
+    where = spec.presets[preset]
+    package, _, path = where.partition(":")
+
+    def read() -> object:
+        return yaml.safe_load(resources.files(package).joinpath(path).read_text(encoding="utf-8"))
+
+    values = guarded(plugin or spec.name, f"method {spec.name}: reading preset {preset} from {where}", read)
+    if isinstance(values, PluginProblem):
+        raise PluginError(values.line(), help=_HELP)
+    if not isinstance(values, dict):
+        raise PluginError(
+            f"{plugin or spec.name}: method {spec.name}: preset {preset} in {where} must be a mapping, "
+            f"got {type(values).__name__}",
+            help=_HELP,
+        )
+    return values
+
+
+def portrait_class(spec: MethodSpec, plugin: str) -> type[Portrait]:
+    """The class of a method, checked against the interface; presets are checked by `preset_faults`.
+
+    Raises:
+        PluginError: it cannot be imported, is no Portrait, or leaves a part of the interface out.
+    """
+    loaded = guarded(plugin, f"method {spec.name}: loading {spec.target}", lambda: load_target(spec.target))
+    if isinstance(loaded, PluginProblem):
+        raise PluginError(loaded.line(), help=_HELP)
+    from headbench.harness.avatar import MethodConfig, Portrait
+
+    def fault(text: str) -> PluginError:
+        return PluginError(f"{plugin}: method {spec.name}: {text}", help=_HELP)
+
+    if not isinstance(loaded, type) or not issubclass(loaded, Portrait):
+        raise fault(f"{spec.target} must be a class derived from headbench.harness.avatar.Portrait, got {loaded!r}")
+    left = sorted(loaded.__abstractmethods__)
+    if left:
+        raise fault(
+            f"{spec.target} lacks {', '.join(left)}: every method must define {'it' if len(left) == 1 else 'them'}"
+        )
+    config_type = getattr(loaded, "config_type", None)
+    if not isinstance(config_type, type) or not issubclass(config_type, MethodConfig):
+        raise fault(f"{spec.target}.config_type must be a class derived from MethodConfig, got {config_type!r}")
+    for preset in spec.presets:
+        values = preset_values(spec, preset, plugin)
+        valid = guarded(plugin, f"method {spec.name}: preset {preset}", lambda v=values: config_type.model_validate(v))  # type: ignore[misc]
+        if isinstance(valid, PluginProblem):
+            raise PluginError(valid.line(), help=_HELP)
+    return loaded
+
+
+def dataset_reader(spec: DatasetSpec, plugin: str) -> DatasetReader:
+    """A reader of a dataset, checked against the interface.
+
+    Raises:
+        PluginError: it cannot be imported or made, or leaves a part of the interface out.
+    """
+    loaded = guarded(plugin, f"dataset {spec.name}: loading {spec.target}", lambda: load_target(spec.target))
+    if isinstance(loaded, PluginProblem):
+        raise PluginError(loaded.line(), help=_HELP)
+    if not isinstance(loaded, type) or not issubclass(loaded, DatasetReader):
+        raise PluginError(
+            f"{plugin}: dataset {spec.name}: {spec.target} must be a class derived from "
+            f"headbench.harness.plugins.DatasetReader, got {loaded!r}",
+            help=_HELP,
+        )
+    left = sorted(loaded.__abstractmethods__)
+    if left:
+        raise PluginError(f"{plugin}: dataset {spec.name}: {spec.target} lacks {', '.join(left)}", help=_HELP)
+    made = guarded(plugin, f"dataset {spec.name}: making {spec.target} with no arguments", loaded)
+    if isinstance(made, PluginProblem):
+        raise PluginError(made.line(), help=_HELP)
+    return made

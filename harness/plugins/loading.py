@@ -1,0 +1,98 @@
+"""Finding plugins and loading them one by one, so that a broken one is a line in a list and nothing more."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TypeVar
+
+__all__ = ["BUILTIN", "ENTRY_POINTS", "SWITCH", "PluginProblem", "Source", "find_sources", "guarded", "load_target"]
+
+ENTRY_POINTS = "headbench"
+"""Entry-point group of plugins."""
+SWITCH = "HEADBENCH_PLUGINS"
+"""Environment variable; 0 leaves the entry points alone, so that only built-in plugins are there."""
+BUILTIN = ("headbench.methods.plugin", "headbench.datasets.plugin")
+"""Modules of our own that register through the same path as strangers."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class PluginProblem:
+    """One thing wrong with a plugin."""
+
+    plugin: str
+    message: str
+    help: str = ""
+
+    def line(self) -> str:
+        """The problem on one line, the plugin first."""
+        return f"{self.plugin}: {self.message}" + (f" ({self.help})" if self.help else "")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A plugin that has been found and not yet been loaded."""
+
+    name: str
+    load: Callable[[], object]
+    """Returns the module or object that has the hooks; may raise anything."""
+    origin: str = "built in"
+    """Distribution and version, for people."""
+
+
+def guarded(plugin: str, doing: str, action: Callable[[], _T]) -> _T | PluginProblem:
+    """The result of `action`, or what went wrong; only the user's own interrupt passes through.
+
+    Plugins are strangers' code: an import may raise SystemExit as well as anything else.
+    """
+    try:
+        return action()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        text = " ".join(str(error).split())
+        return PluginProblem(plugin, f"{doing} failed with {type(error).__name__}" + (f": {text}" if text else ""))
+
+
+def find_sources() -> tuple[list[Source], list[PluginProblem]]:
+    """Built-in plugins first, then entry points in the order of their names; nothing is imported yet."""
+    sources = [Source(name, _importer(name)) for name in BUILTIN]
+    problems: list[PluginProblem] = []
+    if os.environ.get(SWITCH, "1") == "0":
+        return sources, problems
+    found: dict[tuple[str, str], Source] = {}
+    for distribution in metadata.distributions():
+        name = guarded("an installed distribution", "reading its name", lambda d=distribution: d.name)  # type: ignore[misc]
+        if isinstance(name, PluginProblem) or not name:
+            continue
+        points = guarded(name, "reading its entry points", lambda d=distribution: list(_points(d)))  # type: ignore[misc]
+        if isinstance(points, PluginProblem):
+            problems.append(points)
+            continue
+        for point in points:
+            origin = f"{name} {distribution.version}"
+            found.setdefault((name, point.name), Source(point.name, point.load, origin))
+    return sources + [found[key] for key in sorted(found)], problems
+
+
+def load_target(target: str) -> object:
+    """The object that ``package.module:Name`` names.
+
+    Raises:
+        ImportError, AttributeError: it is not there; or whatever the module raises.
+    """
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _importer(name: str) -> Callable[[], object]:
+    return lambda: importlib.import_module(name)
+
+
+def _points(distribution: metadata.Distribution) -> Iterator[metadata.EntryPoint]:
+    yield from (point for point in distribution.entry_points if point.group == ENTRY_POINTS)
