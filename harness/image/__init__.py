@@ -1,0 +1,26 @@
+"""Image operations and perceptual networks that losses and metrics share. No torchvision."""
+
+from __future__ import annotations
+
+from headbench.harness.image.lpips import InputRange, Lpips
+from headbench.harness.image.networks import exact_float32, load_network
+from headbench.harness.image.pixels import composite, resize, resize_rgba, resize_uint8, to_float, to_uint8
+from headbench.harness.image.ssim import ssim, ssim_map
+from headbench.harness.image.vgg import Vgg16, VggFeatureLoss
+
+__all__ = [
+    "InputRange",
+    "Lpips",
+    "Vgg16",
+    "VggFeatureLoss",
+    "composite",
+    "exact_float32",
+    "load_network",
+    "resize",
+    "resize_rgba",
+    "resize_uint8",
+    "ssim",
+    "ssim_map",
+    "to_float",
+    "to_uint8",
+]

@@ -1,0 +1,101 @@
+"""LPIPS v0.1 with AlexNet or VGG16, without torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from headbench.harness.image.networks import load_network
+from headbench.harness.image.vgg import Vgg16
+
+__all__ = ["ALEX_CONVOLUTIONS", "AlexNet", "InputRange", "Lpips"]
+
+ALEX_CONVOLUTIONS = (0, 3, 6, 8, 10)
+"""Convolutions by their number in torchvision's alexnet().features."""
+
+InputRange = Literal["[0,1]", "[-1,1]", "[0,1]-unmapped"]
+"""What the images hold. The first is mapped to the network's [-1, 1]; the last feeds [0, 1] as it is, as the official
+3DGS and GaussianAvatars evaluators do: a quirk under its own name, since its values are not those of LPIPS."""
+
+_STRIDE_AND_PADDING = {0: (4, 2), 3: (1, 2), 6: (1, 1), 8: (1, 1), 10: (1, 1)}
+
+
+class AlexNet(nn.Module):
+    """The convolutions of AlexNet, frozen."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        for layer in ALEX_CONVOLUTIONS:
+            self.register_buffer(f"w{layer}", weights[f"features.{layer}.weight"].detach().clone(), persistent=False)
+            self.register_buffer(f"b{layer}", weights[f"features.{layer}.bias"].detach().clone(), persistent=False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> the five ReLU outputs."""
+        outputs = []
+        for layer in ALEX_CONVOLUTIONS:
+            if layer in (3, 6):
+                image = F.max_pool2d(image, 3, stride=2)
+            stride, padding = _STRIDE_AND_PADDING[layer]
+            kernel, bias = getattr(self, f"w{layer}"), getattr(self, f"b{layer}")
+            image = F.relu(F.conv2d(image, kernel, bias, stride=stride, padding=padding))
+            outputs.append(image)
+        return outputs
+
+
+class Lpips(nn.Module):
+    """Learned perceptual distance, version 0.1, of pairs of images. Frozen; differentiable in the images.
+
+    Args:
+        net: alex (metric of most papers) or vgg (larger values; the two never share a column).
+        weights: as of ``load_network("lpips-alex")``; None loads the registered ones.
+
+    Raises:
+        MissingAsset: the weights are not registered. There is no fall-back.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, net: Literal["alex", "vgg"] = "alex", weights: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__()
+        if net not in ("alex", "vgg"):
+            raise ValueError(f"expected net alex or vgg, got {net!r}")
+        if weights is None:
+            weights = load_network(f"lpips-{net}")
+        self.net = net
+        self.network: nn.Module = AlexNet(weights) if net == "alex" else Vgg16(weights)
+        for index in range(5):
+            self.register_buffer(f"lin{index}", weights[f"lin{index}.weight"].detach().clone(), persistent=False)
+        # ImageNet statistics on the scale of [-1, 1].
+        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1), persistent=False)
+
+    def _features(self, image: Tensor, input_range: InputRange) -> list[Tensor]:
+        if input_range == "[0,1]":
+            image = 2 * image - 1
+        blocks: list[Tensor] = self.network((image - self.shift) / self.scale)
+        # vector_norm has gradient 0 where a pixel's features all vanish; a square root of a sum would give NaN.
+        return [f / (torch.linalg.vector_norm(f, dim=1, keepdim=True) + 1e-10) for f in blocks]
+
+    def forward(self, a: Tensor, b: Tensor, input_range: InputRange) -> Tensor:
+        """a, b (B, 3, H, W) float in `input_range`, at least 64 x 64 -> (B,) distance of each pair, 0 for equal images.
+
+        Raises:
+            ValueError: shapes differ or are not (B, 3, H, W), or the range is unknown.
+        """
+        if a.shape != b.shape or a.ndim != 4 or a.shape[1] != 3:
+            raise ValueError(
+                f"expected two (B, 3, H, W) images of one shape, got {tuple(a.shape)} and {tuple(b.shape)}"
+            )
+        if input_range not in ("[0,1]", "[-1,1]", "[0,1]-unmapped"):
+            raise ValueError(f"expected input_range '[0,1]', '[-1,1]' or '[0,1]-unmapped', got {input_range!r}")
+        total = a.new_zeros(a.shape[0])
+        pairs = zip(self._features(a, input_range), self._features(b, input_range), strict=True)
+        for index, (ours, theirs) in enumerate(pairs):
+            distance = F.conv2d((ours - theirs) ** 2, getattr(self, f"lin{index}"))
+            total = total + distance.mean(dim=(1, 2, 3))
+        return total

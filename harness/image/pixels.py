@@ -1,0 +1,76 @@
+"""Stored pixels to floats and back, compositing, resampling."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["composite", "resize", "resize_rgba", "resize_uint8", "to_float", "to_uint8"]
+
+
+def to_float(image: Tensor) -> Tensor:
+    """(...) uint8 to float32 in [0, 1]."""
+    if image.dtype != torch.uint8:
+        raise TypeError(f"expected uint8 pixels, got {image.dtype} of shape {tuple(image.shape)}")
+    return image.to(torch.float32) / 255
+
+
+def to_uint8(image: Tensor) -> Tensor:
+    """(...) float in [0, 1] to uint8: clamped, then rounded to nearest (ties to even)."""
+    if not image.is_floating_point():
+        raise TypeError(f"expected float pixels, got {image.dtype} of shape {tuple(image.shape)}")
+    return (image.detach().to(torch.float32).clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def composite(colour: Tensor, alpha: Tensor, background: Tensor) -> Tensor:
+    """Straight-alpha compositing: (..., 3, H, W), all values in [0, 1].
+
+    Args:
+        colour: (..., 3, H, W), not premultiplied.
+        alpha: (..., 1, H, W).
+        background: (..., 3).
+    """
+    behind = background.to(colour)[..., :, None, None]
+    return colour * alpha + behind * (1 - alpha)
+
+
+def resize(image: Tensor, width: int, height: int, method: Literal["area", "bilinear", "bicubic"] = "area") -> Tensor:
+    """(B, C, H, W) float -> (B, C, height, width), differentiable.
+
+    `area` averages the pixels below each target pixel and is for shrinking; the others filter with antialiasing.
+    """
+    if method == "area":
+        return F.interpolate(image, size=(height, width), mode="area")
+    return F.interpolate(image, size=(height, width), mode=method, align_corners=False, antialias=True)
+
+
+def resize_uint8(image: Tensor, width: int, height: int) -> Tensor:
+    """(C, H, W) uint8 -> (C, height, width) uint8 by Pillow's bicubic filter, each channel on its own."""
+    import numpy as np
+    from PIL import Image
+
+    if image.dtype != torch.uint8 or image.ndim != 3:
+        raise TypeError(f"expected (C, H, W) uint8, got {image.dtype} of shape {tuple(image.shape)}")
+    if image.shape[1:] == (height, width):
+        return image
+    channels = [Image.fromarray(c).resize((width, height), Image.Resampling.BICUBIC) for c in image.cpu().numpy()]
+    return torch.from_numpy(np.stack([np.asarray(c) for c in channels])).to(image.device)
+
+
+def resize_rgba(colour: Tensor, alpha: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """Un-premultiplied colour (3, H, W) and alpha (1, H, W), uint8, resampled together by Pillow's bicubic filter.
+
+    Pillow weights colour by alpha while it resamples, so that what lies behind transparent pixels does not bleed in.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if colour.shape[1:] == (height, width):
+        return colour, alpha
+    pixels = torch.cat([colour, alpha]).permute(1, 2, 0).contiguous().cpu().numpy()
+    small = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+    out = torch.from_numpy(np.array(small)).permute(2, 0, 1).contiguous().to(colour.device)
+    return out[:3], out[3:]

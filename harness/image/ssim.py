@@ -1,0 +1,113 @@
+"""Structural similarity with a Gaussian window: as a loss (few kernels, own backward) and as a metric.
+
+Means, variances and the covariance of a window are those of Wang et al. 2004, variances without Bessel's correction,
+C1 = 0.01^2 and C2 = 0.03^2 for a data range of 1.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["C1", "C2", "Padding", "gaussian_window", "ssim", "ssim_map"]
+
+C1 = 0.01**2
+C2 = 0.03**2
+
+Padding = Literal["zero", "valid"]
+"""zero: the image is surrounded by black and the map has its size (3DGS); valid: only whole windows count."""
+
+
+@functools.lru_cache(maxsize=16)
+def gaussian_window(window: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(window,) normalised Gaussian weights."""
+    # Kept across calls, so it must not be an inference tensor even if the first call is in inference mode.
+    with torch.inference_mode(False):
+        x = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
+        weights = torch.exp(-0.5 * (x / sigma) ** 2)
+        return (weights / weights.sum()).to(device=device, dtype=dtype)
+
+
+def _blur(planes: Tensor, weights: Tensor, pad: int) -> Tensor:
+    """(1, M, H, W) -> (1, M, H', W'): separable window, `pad` rows and columns of zeros on each side."""
+    count, size = planes.shape[1], weights.numel()
+    # cuDNN would use TF32, whose 10 bits ruin E[x^2] - E[x]^2; torch's own depthwise kernels are exact and as fast.
+    with torch.backends.cudnn.flags(enabled=False):
+        rows = F.conv2d(planes, weights.view(1, 1, 1, size).expand(count, 1, 1, size), padding=(0, pad), groups=count)
+        return F.conv2d(rows, weights.view(1, 1, size, 1).expand(count, 1, size, 1), padding=(pad, 0), groups=count)
+
+
+class _SsimMap(torch.autograd.Function):
+    """The map and its gradient: one stacked convolution forward, one backward."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, weights: Tensor, pad: int) -> Tensor:
+        batch, channels, height, width = a.shape
+        count = batch * channels
+        moments = _blur(torch.cat([a, b, a * a + b * b, a * b]).view(1, 4 * count, height, width), weights, pad)
+        mean_a, mean_b, squares, product = moments.view(4, batch, channels, *moments.shape[-2:])
+        mean_ab = mean_a * mean_b
+        mean_sq = mean_a * mean_a + mean_b * mean_b
+        top = (2 * mean_ab + C1) * (2 * (product - mean_ab) + C2)
+        bottom = (mean_sq + C1) * (squares - mean_sq + C2)
+        ctx.save_for_backward(a, b, mean_a, mean_b, squares, product, weights)
+        ctx.pad = pad
+        return top / bottom
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        a, b, mean_a, mean_b, squares, product, weights = ctx.saved_tensors
+        mean_ab = mean_a * mean_b
+        mean_sq = mean_a * mean_a + mean_b * mean_b
+        light, contrast = 2 * mean_ab + C1, 2 * (product - mean_ab) + C2
+        light_norm, contrast_norm = mean_sq + C1, squares - mean_sq + C2
+        scale = 2 * grad / (light_norm * contrast_norm)
+        d_product = scale * light
+        d_squares = -0.5 * d_product * contrast / contrast_norm
+        # Through the means: the light term directly, the contrast term because variances subtract squared means.
+        cross = scale * (contrast - light)
+        own = d_product * contrast * (1 / contrast_norm - 1 / light_norm)
+        want_a, want_b = ctx.needs_input_grad[:2]
+        parts = [d_squares, d_product]
+        if want_a:
+            parts.append(cross * mean_b + own * mean_a)
+        if want_b:
+            parts.append(cross * mean_a + own * mean_b)
+        planes = torch.stack(parts)
+        # The window is symmetric, so the transposed convolution is the same one with the padding complemented.
+        spread = _blur(planes.view(1, -1, *planes.shape[-2:]), weights, weights.numel() - 1 - ctx.pad)
+        spread = spread.view(len(parts), *a.shape)
+        grad_a = spread[2] + 2 * a * spread[0] + b * spread[1] if want_a else None
+        grad_b = spread[-1] + 2 * b * spread[0] + a * spread[1] if want_b else None
+        return grad_a, grad_b, None, None
+
+
+def ssim_map(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding: Padding = "zero") -> Tensor:
+    """a, b (B, C, H, W) with data range 1 -> (B, C, H', W') similarity of each window, differentiable once.
+
+    H' = H and W' = W with zero padding, H - window + 1 and W - window + 1 with valid windows only.
+
+    Raises:
+        ValueError: shapes differ or are not (B, C, H, W), the window is even, or no window fits the image.
+    """
+    if a.ndim != 4 or a.shape != b.shape:
+        raise ValueError(f"expected two (B, C, H, W) images of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+    if window % 2 == 0 or padding not in ("zero", "valid"):
+        raise ValueError(f"expected an odd window and padding zero or valid, got {window} and {padding!r}")
+    if padding == "valid" and min(a.shape[-2:]) < window:
+        raise ValueError(f"no whole {window} x {window} window fits an image of shape {tuple(a.shape)}")
+    dtype = torch.promote_types(a.dtype, torch.float32)
+    weights = gaussian_window(window, sigma, dtype, a.device)
+    pad = (window - 1) // 2 if padding == "zero" else 0
+    result: Tensor = _SsimMap.apply(a.to(dtype), b.to(dtype), weights, pad)
+    return result
+
+
+def ssim(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding: Padding = "zero") -> Tensor:
+    """a, b (B, C, H, W) with data range 1 -> (B,) mean similarity over windows and channels. See `ssim_map`."""
+    return ssim_map(a, b, window, sigma, padding).mean(dim=(1, 2, 3))

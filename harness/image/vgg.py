@@ -1,0 +1,105 @@
+"""VGG16 features without torchvision, and the perceptual loss that several methods train with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["VGG_CONVOLUTIONS", "Vgg16", "VggFeatureLoss"]
+
+VGG_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+"""Convolutions by their number in torchvision's vgg16().features."""
+
+_BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
+
+
+class Vgg16(nn.Module):
+    """The convolutions of VGG16, frozen; the output of each block is its last ReLU."""
+
+    def __init__(self, weights: Mapping[str, Tensor], blocks: int = 5) -> None:
+        """`weights` has features.K.weight and features.K.bias; only those of the first `blocks` are used.
+
+        Raises:
+            KeyError: a convolution is missing.
+        """
+        super().__init__()
+        self._layers = _BLOCKS[:blocks]
+        # Buffers, not parameters: no optimiser and no gradient ever sees them. Not stored in checkpoints.
+        for layer in (n for block in self._layers for n in block):
+            self.register_buffer(f"w{layer}", weights[f"features.{layer}.weight"].detach().clone(), persistent=False)
+            self.register_buffer(f"b{layer}", weights[f"features.{layer}.bias"].detach().clone(), persistent=False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W), normalised as ImageNet -> relu1_2, 2_2, 3_3, 4_3, 5_3, block i (B, C, H / 2^i, W / 2^i)."""
+        outputs = []
+        for index, block in enumerate(self._layers):
+            if index:
+                image = F.max_pool2d(image, 2)
+            for layer in block:
+                image = F.relu(F.conv2d(image, getattr(self, f"w{layer}"), getattr(self, f"b{layer}"), padding=1))
+            outputs.append(image)
+        return outputs
+
+
+class VggFeatureLoss(nn.Module):
+    """Sum over four VGG16 blocks (relu1_2, 2_2, 3_3, 4_3) of the mean absolute difference of features.
+
+    Both images are normalised by ImageNet's mean and deviation and then resized to 224 x 224, bilinear without
+    antialiasing (the formula of FateAvatar's VGGPerceptualLoss; there is no style term). `size` None keeps the size.
+
+    Args:
+        weights: see `load_network("vgg16")`.
+        dtype: type of the convolutions. bfloat16 halves the time on CUDA; the features keep 8 bits, which moves the
+            loss by a few per mille and its gradient by about a per cent (tests hold it to that). float16 would lose
+            the gradient, which is scaled by one over millions of features.
+        channels_last: memory layout of the convolutions, faster on CUDA with bfloat16.
+        size: side of the square that images are resized to.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        dtype: torch.dtype = torch.float32,
+        channels_last: bool = False,
+        size: int | None = 224,
+    ) -> None:
+        super().__init__()
+        if dtype not in (torch.float32, torch.bfloat16, torch.float64):
+            raise ValueError(f"expected float32, bfloat16 or float64 features, got {dtype}")
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._dtype = dtype
+        self._size = size
+        layout = {4: self._format}
+        self.network = Vgg16(
+            {
+                k: v.to(dtype=dtype, memory_format=layout.get(v.ndim, torch.contiguous_format))
+                for k, v in weights.items()
+            },
+            blocks=4,
+        )
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [0, 1], unclamped allowed -> four blocks; under no_grad they can be kept as a target."""
+        image = (image - self.mean) / self.std
+        if self._size is not None:
+            image = F.interpolate(image, size=(self._size, self._size), mode="bilinear", align_corners=False)
+        blocks: list[Tensor] = self.network(image.to(dtype=self._dtype, memory_format=self._format))
+        return blocks
+
+    def forward(self, render: Tensor, target: Tensor | Sequence[Tensor]) -> Tensor:
+        """render (B, 3, H, W); target an image of that shape or its `features` -> scalar, mean over the batch."""
+        if isinstance(target, Tensor):
+            with torch.no_grad():
+                target = self.features(target)
+        total = render.new_zeros(())
+        for ours, theirs in zip(self.features(render), target, strict=True):
+            total = total + (ours - theirs).abs().mean(dtype=total.dtype)
+        return total
