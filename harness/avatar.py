@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -135,6 +135,15 @@ class Avatar(Portrait):
 
     def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
         """Densify, prune, reset or walk at an event; default: nothing. Statistics are added to the table here."""
+        return None
+
+    def capture_key(self, clock: Clock) -> Hashable:
+        """Permission to record `drive` and `losses` once and replay them as CUDA graphs.
+
+        A value that is equal from step to step says that both do the same operations on the same tensors until the
+        next Edit: no random numbers, no reading of values, no dependence on `clock` but through this key. None, the
+        default, never records.
+        """
         return None
 
     def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:

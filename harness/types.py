@@ -34,18 +34,19 @@ __all__ = [
     "Splat",
     "Subject",
     "TrainView",
+    "map_tensors",
 ]
 
 _T = TypeVar("_T")
 
 
-def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Apply `change` to every tensor in a (nested) frozen dataclass of this module; other values stay."""
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """`value` with `change` applied to every tensor in it, through dataclasses of this module and mappings, in order."""
     if hasattr(value, "__dataclass_fields__"):
-        return replace(value, **{f.name: _map_tensors(getattr(value, f.name), change) for f in fields(value)})
-    return change(value)
+        return replace(value, **{f.name: map_tensors(getattr(value, f.name), change) for f in fields(value)})
+    if isinstance(value, Mapping):
+        return {name: map_tensors(member, change) for name, member in value.items()}
+    return change(value) if hasattr(value, "detach") else value
 
 
 def _join(values: Sequence[Any]) -> Any:
@@ -67,11 +68,11 @@ class _Batched:
 
     def to(self: _T, device: torch.device | str, non_blocking: bool = False) -> _T:
         """The same values on `device`."""
-        return _map_tensors(self, lambda t: t.to(device, non_blocking=non_blocking))  # type: ignore[no-any-return]
+        return map_tensors(self, lambda t: t.to(device, non_blocking=non_blocking))  # type: ignore[no-any-return]
 
     def rows(self: _T, index: Tensor | slice) -> _T:
         """The members of the batch that `index` names."""
-        return _map_tensors(self, lambda t: t[index])  # type: ignore[no-any-return]
+        return map_tensors(self, lambda t: t[index])  # type: ignore[no-any-return]
 
     @classmethod
     def join(cls: type[_T], members: Sequence[_T]) -> _T:
@@ -159,7 +160,7 @@ class Identity:
 
     def to(self, device: torch.device | str) -> Identity:
         """The same identity on `device`."""
-        return _map_tensors(self, lambda t: t.to(device))  # type: ignore[no-any-return]
+        return map_tensors(self, lambda t: t.to(device))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,8 @@ class TrainLog:
             BenchError: a loss term is not finite.
         """
         for name, value in terms.items():
-            value = value.detach()
-            self._sums[name] = value if name not in self._sums else self._sums[name] + value
+            value = value.detach()  # copied: a recorded step overwrites it
+            self._sums[name] = value.clone() if name not in self._sums else self._sums[name] + value
         self._count += 1
         if clock.step % self.every == 0 or clock.step == clock.total:
             self._write(clock, gaussians)

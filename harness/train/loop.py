@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar, TrainConfig
 from headbench.harness.splat import Rasterizer
+from headbench.harness.train.capture import Recorded
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import BACKGROUNDS, FrameStore, epoch_order
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.optimizer import AvatarOptimizer
-from headbench.harness.types import Batch, Clock, Edit, Event, Splat
+from headbench.harness.types import Batch, Clock, Drive, Edit, Event, Splat
 
 __all__ = ["Sampler", "Trainer", "total_steps"]
 
@@ -53,17 +54,37 @@ class Sampler:
         return self.store.batch(index, rows, background), index
 
 
-@dataclass
 class Trainer:
-    """An avatar with everything that changes it."""
+    """An avatar with everything that changes it.
 
-    avatar: Avatar
-    optimizer: AvatarOptimizer
-    finetune: FrameParameters
-    sampler: Sampler
-    rasterizer: Rasterizer
-    total: int
-    steps_per_epoch: int
+    Args:
+        record: replay `drive` and `losses` as CUDA graphs where the avatar allows it.
+        watch: called with the name of each part of a step when its work has been queued; for budgets.
+    """
+
+    def __init__(
+        self,
+        avatar: Avatar,
+        optimizer: AvatarOptimizer,
+        finetune: FrameParameters,
+        sampler: Sampler,
+        rasterizer: Rasterizer,
+        total: int,
+        record: bool = False,
+        watch: Callable[[str], None] = lambda part: None,
+    ) -> None:
+        self.avatar = avatar
+        self.optimizer = optimizer
+        self.finetune = finetune
+        self.sampler = sampler
+        self.rasterizer = rasterizer
+        self.total = total
+        self.steps_per_epoch = sampler.steps_per_epoch
+        self.watch = watch
+        self._record = record
+        self._drive = Recorded(avatar, avatar.drive)
+        self._losses = Recorded(avatar, self._terms)
+        self._clock = self.clock(1)
 
     def clock(self, step: int) -> Clock:
         """The clock of a 1-based step."""
@@ -78,33 +99,51 @@ class Trainer:
         tuning = self.finetune.active(clock)
         if tuning:
             batch = self.finetune.into(batch, index)
+        self.watch("data")
         terms, splat = self._forward(batch, clock)
         self.optimizer.zero_grad()
         if tuning:
             self.finetune.zero_grad_tables()
         _sum(terms).backward()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            self._event(Event.AFTER_BACKWARD, splat, clock)
-            self.optimizer.step(clock)
-            if tuning:
-                self.finetune.step()
-            self._event(Event.AFTER_STEP, splat, clock)
-            if step % self.steps_per_epoch == 0 or step == self.total:
-                self._event(Event.EPOCH_END, None, clock)
+        self.watch("backward")
+        self._event(Event.AFTER_BACKWARD, splat, clock)
+        self.watch("edits")
+        self.optimizer.step(clock)
+        if tuning:
+            self.finetune.step()
+        self.watch("optimizer")
+        self._event(Event.AFTER_STEP, splat, clock)
+        if step % self.steps_per_epoch == 0 or step == self.total:
+            self._event(Event.EPOCH_END, None, clock)
+        self.watch("edits")
         if log is not None:
             log.add(terms, clock, self.avatar.count())
 
     def _forward(self, batch: Batch, clock: Clock) -> tuple[dict[str, Tensor], Splat]:
-        drive = self.avatar.drive(batch.params)
+        key = self.avatar.capture_key(clock) if self._record else None
+        self._clock = clock
+        drive: Drive = self.avatar.drive(batch.params) if key is None else self._drive(key, batch.params)
+        self.watch("drive")
         splat = self.rasterizer(
             drive.gaussians, batch.camera, batch.background, absolute_gradient=self.avatar.absolute_gradient
         )
-        return self.avatar.losses(drive, splat, batch, clock), splat
+        self.watch("raster")
+        terms: dict[str, Tensor] = (
+            self._terms(drive, splat, batch) if key is None else self._losses(key, drive, splat, batch)
+        )
+        self.watch("losses")
+        return terms, splat
+
+    def _terms(self, drive: Drive, splat: Splat, batch: Batch) -> dict[str, Tensor]:
+        return self.avatar.losses(drive, splat, batch, self._clock)
 
     def _event(self, event: Event, splat: Splat | None, clock: Clock) -> None:
         with torch.no_grad():
             edit: Edit | None = self.avatar.edit(event, splat, clock)
             self.optimizer.apply(edit)
+        if edit is not None:
+            self._drive.reset()
+            self._losses.reset()
 
 
 def _sum(terms: dict[str, Tensor]) -> Tensor:

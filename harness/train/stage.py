@@ -46,6 +46,8 @@ class TrainOptions:
     deterministic: bool = False
     """torch.use_deterministic_algorithms: a resumed CPU run ends bit-equal to an uninterrupted one."""
     tensorboard: bool = False
+    record: bool = True
+    """On CUDA, replay what the avatar allows as CUDA graphs; the arithmetic is the same."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ class _Run:
             Sampler(store, self.config.train, self.options.seed, per_epoch),
             self.rasterizer,
             total,
-            per_epoch,
+            record=self.options.record and self.device.type == "cuda",
         )
         if resumed is not None:
             self._restore_training(resumed, trainer)

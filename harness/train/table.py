@@ -121,6 +121,13 @@ class GaussianTable(nn.Module):
         missing = [n for n in columns if edit.append is not None and n not in edit.append]
         if missing:
             raise ValueError(f"Edit.append lacks columns {missing}")
+        for name, value in edit.replace.items():
+            if value.shape != self[name].shape:
+                raise ValueError(
+                    f"Edit.replace[{name!r}] has shape {tuple(value.shape)}, expected {tuple(self[name].shape)}"
+                )
+        if len({len(value) for value in (edit.append or {}).values()}) > 1:
+            raise ValueError(f"Edit.append's columns differ in their number of rows: { {n: len(v) for n, v in (edit.append or {}).items()} }")
         if edit.keep is not None and edit.keep.shape != (len(self),):
             raise ValueError(f"Edit.keep has shape {tuple(edit.keep.shape)}, expected ({len(self)},)")
         for name, value in (edit.append or {}).items():
