@@ -1,0 +1,45 @@
+"""Head models: FLAME from the user's files and the built-in open head, with what methods need of their meshes."""
+
+from __future__ import annotations
+
+from headbench.harness.head.arrays import JOINTS, TOPOLOGIES, HeadArrays
+from headbench.harness.head.frames import FaceFrames, face_frames, points_on_faces
+from headbench.harness.head.load import TAGS, load_head
+from headbench.harness.head.model import Corrections, HeadModel
+from headbench.harness.head.projection import project
+from headbench.harness.head.rotations import (
+    axis_angle_to_matrix,
+    matrix_to_axis_angle,
+    matrix_to_quat,
+    quat_multiply,
+    quat_normalise,
+    quat_to_axis_angle,
+    quat_to_matrix,
+    rotation_6d_to_matrix,
+)
+from headbench.harness.head.subject import SubjectHead
+from headbench.harness.head.uv import uv_raster
+
+__all__ = [
+    "JOINTS",
+    "TAGS",
+    "TOPOLOGIES",
+    "Corrections",
+    "FaceFrames",
+    "HeadArrays",
+    "HeadModel",
+    "SubjectHead",
+    "axis_angle_to_matrix",
+    "face_frames",
+    "load_head",
+    "matrix_to_axis_angle",
+    "matrix_to_quat",
+    "points_on_faces",
+    "project",
+    "quat_multiply",
+    "quat_normalise",
+    "quat_to_axis_angle",
+    "quat_to_matrix",
+    "rotation_6d_to_matrix",
+    "uv_raster",
+]

@@ -1,0 +1,76 @@
+"""Coordinate frames of triangles, and points that ride on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headbench.harness.head.rotations import matrix_to_quat, safe_normalise
+
+__all__ = ["FaceFrames", "face_frames", "points_on_faces"]
+
+_SMALLEST_SQUARE = 1e-20
+
+
+@dataclass(frozen=True)
+class FaceFrames:
+    """A frame per triangle (v0, v1, v2): the one that GaussianAvatars and FateAvatar share."""
+
+    R: Tensor
+    """(B, F, 3, 3), columns a0 along v1 - v0, a1 the outward normal, a2 in the plane and away from v2; det +1."""
+    size: Tensor
+    """(B, F) metres: mean of the base |v1 - v0| and the height over it."""
+    centroid: Tensor
+    """(B, F, 3) metres."""
+    raw_normal: Tensor
+    """(B, F, 3) (v1 - v0) x (v2 - v0), not normalised: its length is twice the area in square metres."""
+
+    def quats(self) -> Tensor:
+        """(B, F, 4) rotation as a unit quaternion (w, x, y, z)."""
+        return matrix_to_quat(self.R)
+
+
+def corners(vertices: Tensor, faces: Tensor) -> Tensor:
+    """The vertices of each face: (B, V, 3), (F, 3) int64 -> (B, F, 3 corners, 3)."""
+    # index_select runs backward as index_add; plain indexing would sort the indices on CUDA.
+    return vertices.index_select(1, faces.reshape(-1)).unflatten(1, (-1, 3))
+
+
+def face_frames(vertices: Tensor, faces: Tensor) -> FaceFrames:
+    """Frames of all faces, differentiable in the vertices.
+
+    Args:
+        vertices: (B, V, 3) metres.
+        faces: (F, 3) int64; the starting vertex of a face decides its frame.
+    """
+    points = corners(vertices, faces)
+    origin = points[:, :, 0]
+    base, side = points[:, :, 1] - origin, points[:, :, 2] - origin
+    base_length = (base * base).sum(-1).clamp_min(_SMALLEST_SQUARE).sqrt()
+    a0 = base / base_length.unsqueeze(-1)
+    a1 = safe_normalise(torch.linalg.cross(a0, side))
+    a2 = -safe_normalise(torch.linalg.cross(a1, a0))
+    return FaceFrames(
+        R=torch.stack((a0, a1, a2), -1),
+        size=0.5 * (base_length + (a2 * side).sum(-1).abs()),
+        centroid=points.mean(2),
+        raw_normal=torch.linalg.cross(base, side),
+    )
+
+
+def points_on_faces(vertices: Tensor, faces: Tensor, face_index: Tensor, bary: Tensor) -> Tensor:
+    """Points at barycentric coordinates.
+
+    Args:
+        vertices: (B, V, 3).
+        faces: (F, 3) int64.
+        face_index: (N,) int64.
+        bary: (N, 3), weights of the three vertices of a face.
+
+    Returns:
+        (B, N, 3)
+    """
+    picked = corners(vertices, faces.index_select(0, face_index))
+    return (picked * bary.unsqueeze(-1)).sum(2)

@@ -1,0 +1,217 @@
+"""A head model of one person: the identity is folded in once, a frame costs its expression and pose only."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from headbench.harness.errors import DataError
+from headbench.harness.head.model import Corrections, HeadModel, _MeshBuffers
+from headbench.harness.head.rotations import axis_angle_to_matrix
+from headbench.harness.types import HeadParams, Identity
+
+__all__ = ["SubjectHead"]
+
+_TEETH = 120
+"""Vertices that the topology `teeth` appends; a tracker's offset that has them fits the other topologies without."""
+
+
+class _Pose(NamedTuple):
+    """What skinning needs of the joint rotations; shared by the corrected and the plain mesh."""
+
+    feature: Tensor
+    """(B, P)"""
+    blended: Tensor
+    """(B, V, 3, 3) skinning rotation of each vertex."""
+    change: Tensor
+    """(B, J, 3, 3) a joint's parent's global rotation minus its own."""
+
+
+def _refuse_beyond(values: Tensor, size: int, what: str, tag: str) -> None:
+    if bool((values[..., size:] != 0).any()):
+        raise DataError(
+            f"{what} has {values.shape[-1]} coefficients, {tag} takes {size} and the ones beyond are not zero: "
+            "they belong to another head model."
+        )
+
+
+def _static_offset(offset: Tensor, vertices: int, tag: str) -> Tensor:
+    """(V', 3) -> (V, 3) by appending zeros or dropping teeth."""
+    missing = vertices - offset.shape[0]
+    if missing in (0, -_TEETH):
+        return offset[:vertices]
+    if missing == _TEETH:
+        return torch.cat((offset, offset.new_zeros(missing, 3)))
+    raise DataError(f"The static offset has {offset.shape[0]} vertices, {tag} has {vertices}.")
+
+
+class SubjectHead(_MeshBuffers):
+    """Made by `HeadModel.bind`. Nothing in `vertices` and `pair` waits for the device.
+
+    It owns references to the model's arrays: `.to()` and `.double()` change this head only.
+    """
+
+    base: Tensor
+    """(V, 3) template with identity and static offset."""
+    expression_dirs: Tensor
+    """(3V, E)"""
+    base_joints: Tensor
+    """(3J,)"""
+    joint_dirs: Tensor
+    """(3J, E) how joints move with expression."""
+    chained_weights: Tensor
+    """(V, J) sum of a joint's own weight and those of all joints below it."""
+    unit: Tensor
+    """(3, 3)"""
+
+    def __init__(self, head: HeadModel, identity: Identity, expression_size: int | None = None) -> None:
+        super().__init__()
+        self.tag, self.topology, self.notes = head.tag, head.topology, head.notes
+        self.parents, self.expression_names = head.parents, head.expression_names
+        self._check_tag(identity.head)
+        for name, buffer in head.named_buffers(recurse=False):
+            if name not in ("template", "shape_dirs", "expression_dirs"):
+                self._buffer(name, buffer)
+        for name in ("uvs", "uv_faces", "eyelid_dirs"):
+            if getattr(head, name) is None:
+                self._buffer(name, None)
+        like = head.template
+        shape = identity.shape.to(like)
+        if shape.shape[0] != 1:
+            raise DataError(f"An identity has one row of shape coefficients, found {tuple(shape.shape)}.")
+        sizes = head.sizes
+        _refuse_beyond(shape, sizes[0], "The identity's shape", self.tag)
+        used = min(shape.shape[1], sizes[0])
+        base = like + head.shape_dirs[..., :used] @ shape[0, :used]
+        if identity.static_offset is not None:
+            base = base + _static_offset(identity.static_offset.to(like)[0], len(like), f"{self.tag} {self.topology}")
+        width = sizes[1] if expression_size is None else min(expression_size, sizes[1])
+        directions = head.expression_dirs[..., :width]
+        self._buffer("base", base)
+        self._buffer("expression_dirs", directions.reshape(-1, width))
+        self._buffer("base_joints", (head.joint_regressor @ base).flatten())
+        self._buffer("joint_dirs", torch.einsum("jv,vce->jce", head.joint_regressor, directions).flatten(0, 1))
+        self._buffer("chained_weights", head.weights @ self._ancestors().to(like))
+        self._buffer("unit", torch.eye(3, dtype=like.dtype, device=like.device))
+
+    def _ancestors(self) -> Tensor:
+        """(J, J): row j is 1 at j and at every joint above it."""
+        rows = torch.eye(len(self.parents))
+        for joint, parent in enumerate(self.parents):
+            if parent >= 0:
+                rows[joint] += rows[parent]
+        return rows
+
+    def _check_tag(self, tag: str) -> None:
+        if tag != self.tag:
+            raise DataError(
+                f"Parameters of head model {tag!r} cannot drive {self.tag!r}: their coefficients mean other shapes."
+            )
+
+    @property
+    def expression_size(self) -> int:
+        """E: expression coefficients that move this head."""
+        return self.expression_dirs.shape[1]
+
+    def vertices(self, params: HeadParams, corrections: Corrections | None = None) -> Tensor:
+        """Posed vertices (B, V, 3) metres.
+
+        Args:
+            params: of this head's tag. Missing expression coefficients are zero. Those beyond E must be zero.
+            corrections: offsets of template, expression and pose directions.
+
+        Raises:
+            DataError: another head's parameters, or non-zero expression coefficients beyond E. Off the CPU, where asking
+                would wait for the device, such a frame's vertices are NaN instead.
+        """
+        self._check_tag(params.head)
+        pose = self._pose(params)
+        shaped, joints = self._shaped(params.expression)
+        correctives = self.pose_dirs
+        if corrections is not None:
+            offset = self._offset(params.expression, corrections)
+            if offset is not None:
+                shaped, joints = shaped + offset, joints + self.joint_regressor @ offset
+            if corrections.pose is not None:
+                correctives = correctives + corrections.pose
+        posed = shaped + (pose.feature @ correctives).unflatten(1, (-1, 3))
+        return self._place(self._skin(posed, joints, pose), params)
+
+    def pair(self, params: HeadParams, corrections: Corrections) -> tuple[Tensor, Tensor]:
+        """`vertices` with and without the corrections, (B, V, 3) each; expression and rotations are computed once.
+
+        Raises:
+            DataError: as `vertices`.
+        """
+        self._check_tag(params.head)
+        pose = self._pose(params)
+        shaped, joints = self._shaped(params.expression)
+        posed = shaped + (pose.feature @ self.pose_dirs).unflatten(1, (-1, 3))
+        plain = self._place(self._skin(posed, joints, pose), params)
+        offset = self._offset(params.expression, corrections)
+        if offset is not None:
+            posed, joints = posed + offset, joints + self.joint_regressor @ offset
+        if corrections.pose is not None:
+            posed = posed + (pose.feature @ corrections.pose).unflatten(1, (-1, 3))
+        return self._place(self._skin(posed, joints, pose), params), plain
+
+    def _shaped(self, expression: Tensor) -> tuple[Tensor, Tensor]:
+        """Vertices before pose (B, V, 3) and the joints regressed from them (B, J, 3)."""
+        width = min(expression.shape[1], self.expression_size)
+        used = expression[:, :width]
+        shaped = self.base + (used @ self.expression_dirs[:, :width].T).unflatten(1, (-1, 3))
+        joints = (self.base_joints + used @ self.joint_dirs[:, :width].T).unflatten(1, (-1, 3))
+        if expression.shape[1] > self.expression_size:
+            if expression.device.type == "cpu" and not torch.compiler.is_compiling():
+                _refuse_beyond(expression, self.expression_size, "The expression", self.tag)
+            else:
+                strange = (expression[:, self.expression_size :] != 0).any(1)[:, None, None]
+                shaped = shaped.masked_fill(strange, float("nan"))
+        return shaped, joints
+
+    def _offset(self, expression: Tensor, corrections: Corrections) -> Tensor | None:
+        """What the corrections add to vertices before pose: (B, V, 3) or (V, 3)."""
+        if corrections.expression is None:
+            return corrections.template
+        width = min(expression.shape[1], corrections.expression.shape[2])
+        moved = expression[:, :width] @ corrections.expression.flatten(0, 1)[:, :width].T
+        offset = moved.unflatten(1, (-1, 3))
+        return offset if corrections.template is None else offset + corrections.template
+
+    def _pose(self, params: HeadParams) -> _Pose:
+        rotations = axis_angle_to_matrix(
+            torch.stack((params.root, params.neck, params.jaw, params.eye_left, params.eye_right), 1)
+        )
+        local = rotations.unbind(1)
+        whole = [local[0]]
+        above = [self.unit.expand_as(local[0])]
+        for joint, parent in enumerate(self.parents[1:], start=1):
+            above.append(whole[parent])
+            whole.append(whole[parent] @ local[joint])
+        turned = torch.stack(whole, 1)
+        return _Pose(
+            feature=(rotations[:, 1:] - self.unit).flatten(1),
+            blended=(self.weights @ turned.flatten(2)).unflatten(2, (3, 3)),
+            change=torch.stack(above, 1) - turned,
+        )
+
+    def _skin(self, posed: Tensor, joints: Tensor, pose: _Pose) -> Tensor:
+        """Linear blend skinning (B, V, 3).
+
+        A joint's skinning translation is that of its parent plus (R_parent - R) times its position, so the sum along the
+        chain is a constant matrix, folded into `chained_weights`.
+        """
+        steps = (pose.change @ joints.unsqueeze(-1)).squeeze(-1)
+        return (pose.blended @ posed.unsqueeze(-1)).squeeze(-1) + self.chained_weights @ steps
+
+    def _place(self, vertices: Tensor, params: HeadParams) -> Tensor:
+        """Eyelids, translation and the outer similarity."""
+        if params.eyelids is not None and self.eyelid_dirs is not None:
+            vertices = vertices + (params.eyelids @ self.eyelid_dirs.flatten(1)).unflatten(1, (-1, 3))
+        vertices = vertices + params.translation.unsqueeze(1)
+        outer = params.outer
+        if outer is not None:
+            vertices = outer.scale[:, None, None] * (vertices @ outer.R.transpose(1, 2)) + outer.t.unsqueeze(1)
+        return vertices
