@@ -1,0 +1,146 @@
+"""`bench assets`: files that only the user may have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headbench.harness.assets.kinds import KINDS, AssetKind, families
+from headbench.harness.assets.store import Record, home, record, register, verify
+from headbench.harness.errors import BenchError, DataError
+
+__all__ = ["assets"]
+
+
+@click.group()
+def assets() -> None:
+    """Register, check and fetch head models and network weights."""
+
+
+def describe(kind: AssetKind, found: Record | None) -> str:
+    """What `bench assets list` shows of one asset, on a few lines."""
+    state = "registered" if found else "missing"
+    lines = [f"{kind.name}  [{state}]", f"    {kind.what}", f"    used by: {kind.used_by}"]
+    if found:
+        lines.append(f"    from {found.source}, {found.date}, {found.size:,} bytes")
+        lines.append(f"    sha256: {found.sha256}")
+        shapes = [f"{name} {shape}" for name, shape in found.shapes.items()]
+        more = f", and {len(shapes) - 8} more" if len(shapes) > 8 else ""
+        if shapes:
+            lines.append(f"    arrays: {', '.join(shapes[:8])}{more}")
+        if found.note:
+            lines.append(f"    note: {found.note}")
+    else:
+        lines.append(f"    get it: {kind.where}")
+        lines.append(f"    then: {kind.command}")
+    for label, digest in kind.known.items():
+        lines.append(f"    known: {label} {digest}")
+    lines.append(f"    licence: {kind.licence}")
+    return "\n".join(lines)
+
+
+@assets.command("list")
+def list_() -> None:
+    """Show every asset: state, shapes, SHA-256, and where to get it."""
+    click.echo(f"assets below {home() / 'assets'} (HEADBENCH_HOME moves it)\n")
+    for kind in KINDS:
+        click.echo(describe(kind, record(kind.name)) + "\n")
+
+
+@assets.command()
+def check() -> None:
+    """Read every registered asset again: size, SHA-256, content, shapes. Exits with 2 if one is damaged."""
+    damaged = 0
+    for kind in KINDS:
+        if record(kind.name) is None:
+            click.echo(f"missing  {kind.name}: {kind.command}")
+            continue
+        try:
+            problems = verify(kind.name)
+        except BenchError as error:
+            problems = [str(error)]
+        damaged += bool(problems)
+        click.echo(f"{'DAMAGED' if problems else 'ok':8} {kind.name}")
+        for problem in problems:
+            click.echo(f"         {problem}")
+    if damaged:
+        raise click.exceptions.Exit(2)
+
+
+def _files(paths: tuple[Path, ...]) -> list[Path]:
+    """The files named, and those of folders at any depth, in order."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found.extend(sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise DataError(f"{path} is neither a file nor a folder.")
+    if not found:
+        raise DataError(f"There are no files in {', '.join(map(str, paths))}.")
+    return found
+
+
+@assets.command()
+@click.argument("tag")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def add(tag: str, files: tuple[Path, ...]) -> None:
+    """Register FILES, or all in folders, for TAG (flame2020, flame2023, flame2023_open, lpips).
+
+    Each file is recognised by its content, whatever its name; files that are something else are left out and said so.
+    """
+    kinds = families(tag)
+    registered: dict[str, Path] = {}
+    for file in _files(files):
+        for kind in kinds:
+            seen = kind.recognise(file)
+            if seen is None:
+                continue
+            if seen.name and seen.name != kind.name:
+                raise DataError(
+                    f"{file} is {seen.name}, not {kind.name}.",
+                    help=f"bench assets add {seen.name.partition('/')[0]} {file}",
+                )
+            if kind.name in registered:
+                raise DataError(f"{file} and {registered[kind.name]} both are {kind.name}; name one of them.")
+            register(kind.name, file, source=str(file.resolve()), shapes=seen.shapes, note=seen.note)
+            registered[kind.name] = file
+            click.echo(f"registered {kind.name}: {file}" + (f" ({seen.note})" if seen.note else ""))
+            break
+        else:
+            click.echo(f"left out {file}: its content is none of {', '.join(k.name for k in kinds)}")
+    if not registered:
+        raise DataError(f"None of the files was recognised for {tag}.", help="bench assets list")
+
+
+@assets.command()
+@click.argument("what", type=click.Choice(["lpips"]))
+@click.option("--yes", is_flag=True, help="Agree to the download and its licence.")
+@click.option(
+    "--from-torchvision",
+    "backbones",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Your own alexnet-owt-*.pth or vgg16-*.pth instead of a download.",
+)
+@click.option(
+    "--heads",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="weights/v0.1/alex.pth or vgg.pth of the package lpips, where that is not installed.",
+)
+def fetch(what: str, yes: bool, backbones: tuple[Path, ...], heads: tuple[Path, ...]) -> None:
+    """Get network weights: LPIPS with AlexNet and VGG16."""
+    from headbench.harness.assets import lpips
+
+    if backbones:
+        for path in lpips.from_torchvision(backbones, heads):
+            click.echo(f"registered {path}")
+        return
+    if heads:
+        raise click.UsageError("--heads goes with --from-torchvision.")
+    if not yes:
+        raise BenchError(f"{lpips.CONSENT}\nNothing was done.", help=f"bench assets fetch {what} --yes")
+    lpips.fetch(report=click.echo)
