@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -129,7 +130,9 @@ class Trainer:
         )
         self.watch("raster")
         terms: dict[str, Tensor] = (
-            self._terms(drive, splat, batch) if key is None else self._losses(key, drive, splat, batch)
+            self._terms(drive, splat, batch)
+            if key is None
+            else self._losses(key, drive, replace(splat, screen=_Unrecorded()), batch)
         )
         self.watch("losses")
         return terms, splat
@@ -144,6 +147,15 @@ class Trainer:
         if edit is not None:
             self._drive.reset()
             self._losses.reset()
+
+
+class _Unrecorded:
+    """Stands for the screen gradient in recorded losses: it exists only after backward."""
+
+    def plain(self) -> Tensor:
+        raise RuntimeError("losses cannot read the screen gradient: it exists only after backward")
+
+    absolute = plain
 
 
 def _sum(terms: dict[str, Tensor]) -> Tensor:

@@ -122,7 +122,11 @@ def train_stage(
     run = _Run(stage, about, portrait, identity, config, options, rasterizer, device)
     if isinstance(portrait, Avatar):
         store = FrameStore(
-            subject.train, device, size, sorted(config.masks()), epoch_order(len(subject.train), options.seed, 1).tolist()
+            subject.train,
+            device,
+            size,
+            sorted(config.masks()),
+            epoch_order(len(subject.train), options.seed, 1).tolist(),
         )
         try:
             run.train(portrait, store, progress, about["method"])

@@ -32,7 +32,9 @@ def setup(config: FineTuneConfig, timesteps: list[int]) -> tuple[FrameParameters
 def batch_of(params: HeadParams, camera: Camera, rows: list[int]) -> Batch:
     index = torch.tensor(rows)
     empty = torch.zeros(len(rows), 3, 4, 4)
-    return Batch(params.rows(index), camera.rows(index), empty, empty[:, :1], torch.ones(len(rows), 3), ("x",) * len(rows))
+    return Batch(
+        params.rows(index), camera.rows(index), empty, empty[:, :1], torch.ones(len(rows), 3), ("x",) * len(rows)
+    )
 
 
 def test_a_batch_starts_at_the_tracked_values_and_frames_of_a_timestep_share_a_row() -> None:
