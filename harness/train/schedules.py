@@ -1,0 +1,29 @@
+"""What changes with the step: learning rates and spherical-harmonics degree. Pure Python, so no step waits for them."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["due", "log_linear", "sh_degree"]
+
+
+def log_linear(step: int, first: float, last: float, steps: int) -> float:
+    """A rate that falls from `first` at step 0 to `last` at `steps` in equal ratios, and stays there.
+
+    Returns:
+        exp(lerp(ln first, ln last, step / steps)); 0 if both ends are 0.
+    """
+    if first <= 0 or last <= 0:
+        return 0.0
+    share = min(max(step / steps, 0.0), 1.0)
+    return math.exp((1 - share) * math.log(first) + share * math.log(last))
+
+
+def sh_degree(step: int, interval: int, maximum: int) -> int:
+    """Active spherical-harmonics degree at `step`: one more every `interval` steps, up to `maximum`."""
+    return maximum if interval <= 0 else min(maximum, step // interval)
+
+
+def due(step: int, interval: int) -> bool:
+    """Whether something done every `interval` steps is due at `step`; 0 means never."""
+    return interval > 0 and step % interval == 0

@@ -1,0 +1,172 @@
+"""FateAvatar: Gaussians glued to the UV atlas of a head mesh whose blendshapes are corrected by training."""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from headbench.harness.avatar import Avatar
+from headbench.harness.head import Corrections, HeadModel, SubjectHead, face_frames, quat_multiply
+from headbench.harness.splat import Rasterizer
+from headbench.harness.train.densify import accumulate, statistics
+from headbench.harness.train.table import GaussianTable
+from headbench.harness.types import (
+    Batch,
+    Camera,
+    Clock,
+    Drive,
+    Edit,
+    Event,
+    Gaussians,
+    HeadParams,
+    Identity,
+    ParamGroup,
+    Splat,
+    TrainView,
+)
+
+from .config import FateAvatarConfig
+from .edits import maintenance
+from .losses import FateLosses
+from .sampling import canonical_params, mean_neighbour_distance, place, seen_faces
+
+__all__ = ["FateAvatar"]
+
+_TINY = 1e-12
+"""Metres; below this a face counts as degenerate and its size ratio stays finite."""
+
+
+class FateAvatar(Avatar):
+    """See the README beside this file for the method, its citation and every difference from the original.
+
+    The table's columns: parameters offset (N,), dc (N, 1, 3), scaling (N, 3) log metres on the canonical mesh,
+    rotation (N, 4), opacity (N,) logits; buffers face_index (N,), bary (N, 3), created (N,) by densification.
+    """
+
+    config_type = FateAvatarConfig
+    canonical_size: Tensor
+    seed: Tensor
+
+    def __init__(self, head: SubjectHead, identity: Identity, table: GaussianTable, config: FateAvatarConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.head = head
+        self.table = table
+        rest = head.vertices(canonical_params(identity, config.canonical_jaw))
+        vertices, device, dtype = rest.shape[1], rest.device, rest.dtype
+        expressions = head.expression_size
+        if config.delta_blendshapes:
+            self.delta_expression = nn.Parameter(torch.zeros(vertices, 3, expressions, device=device, dtype=dtype))
+            self.delta_pose = nn.Parameter(torch.zeros(36, 3 * vertices, device=device, dtype=dtype))
+        if config.delta_vertex:
+            self.delta_vertex = nn.Parameter(torch.zeros(vertices, 3, device=device, dtype=dtype))
+        self.register_buffer("canonical_size", face_frames(rest, head.faces).size[0].detach())
+        self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
+        self._losses = FateLosses(config, head.faces, vertices)
+
+    @classmethod
+    def create(cls, head: HeadModel, identity: Identity, train: TrainView | None, config: FateAvatarConfig) -> Self:
+        """A new avatar; without training frames a table of one row that a checkpoint will replace.
+
+        Raises:
+            BenchError: the head model has no UV atlas.
+            MissingAsset: the VGG loss is on and its weights are not registered.
+        """
+        subject = head.bind(identity, identity.mean_expression.shape[1])
+        device = head.template.device
+        if train is None:
+            face_index, bary = torch.zeros(1, dtype=torch.int64, device=device), torch.full((1, 3), 1 / 3, device=device)
+            spacing = 1e-3
+        else:
+            generator = torch.Generator().manual_seed(train.seed)
+            seen = seen_faces(subject, train) if config.cover_faces == "seen" else None
+            face_index, bary = place(head, config, generator, seen)
+            face_index, bary = face_index.to(device), bary.to(device)
+            corners = head.template[head.faces[face_index]]
+            spacing = mean_neighbour_distance((bary[:, :, None].to(corners.dtype) * corners).sum(1))
+        dtype, rows = head.template.dtype, len(face_index)
+        identity_quat = torch.tensor([1.0, 0.0, 0.0, 0.0], device=device, dtype=dtype)
+        opacity = math.log(config.initial_opacity / (1 - config.initial_opacity))
+        table = GaussianTable(
+            {
+                "offset": torch.zeros(rows, device=device, dtype=dtype),
+                "dc": torch.zeros(rows, 1, 3, device=device, dtype=dtype),
+                "scaling": torch.full((rows, 3), math.log(spacing), device=device, dtype=dtype),
+                "rotation": identity_quat.repeat(rows, 1),
+                "opacity": torch.full((rows,), opacity, device=device, dtype=dtype),
+            },
+            {
+                "face_index": face_index,
+                "bary": bary.to(dtype),
+                "created": torch.zeros(rows, dtype=torch.bool, device=device),
+            },
+            statistics(rows, device),
+        )
+        avatar = cls(subject, identity, table, config)
+        if train is not None:
+            avatar.seed.fill_(train.seed)
+            if config.weights.vgg > 0:
+                avatar._losses.vgg(device)
+        return avatar
+
+    def drive(self, params: HeadParams) -> Drive:
+        vertices, plain = self.head.pair(params, self._corrections())
+        return Drive(self._gaussians(vertices), vertices, plain)
+
+    def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:
+        vertices = self.head.vertices(params, self._corrections())
+        return rasterizer(self._gaussians(vertices), camera, background).image
+
+    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        return self._losses(drive, self.table["scaling"], splat, batch)
+
+    def param_groups(self) -> list[ParamGroup]:
+        rates, eps = self.config.rates, self.config.eps
+        groups = [
+            ParamGroup(name, getattr(rates, name), columns=(name,), eps=eps) for name in self.table.names()
+        ]
+        corrections = {"delta_expression": rates.delta_expression, "delta_pose": rates.delta_pose}
+        own = dict(self.named_parameters(recurse=False))
+        for name, rate in {**corrections, "delta_vertex": rates.delta_vertex}.items():
+            if name in own:
+                groups.append(ParamGroup(name, rate, parameters=(own[name],), eps=eps))
+        return groups
+
+    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+        if event is Event.AFTER_BACKWARD and splat is not None:
+            accumulate(self.table, splat)
+        if event is Event.AFTER_STEP:
+            return maintenance(self.table, self.config, clock, self.seed)
+        return None
+
+    def _corrections(self) -> Corrections:
+        config = self.config
+        return Corrections(
+            template=self.delta_vertex if config.delta_vertex else None,
+            expression=self.delta_expression if config.delta_blendshapes else None,
+            pose=self.delta_pose if config.delta_blendshapes else None,
+        )
+
+    def _gaussians(self, vertices: Tensor) -> Gaussians:
+        """Gaussians on a posed mesh (B, V, 3). What a face gives is packed, so that it is gathered once."""
+        table, config, faces = self.table, self.config, self.head.faces
+        frames = face_frames(vertices, faces)
+        corners = vertices.index_select(1, faces.reshape(-1)).view(len(vertices), len(faces), 9)
+        normal = frames.raw_normal if config.offset_normal == "raw" else frames.R[..., 1]
+        ratio = (frames.size.clamp(min=_TINY) / self.canonical_size.clamp(min=_TINY)).log()
+        packed = torch.cat([corners, normal, frames.quats(), ratio[..., None]], dim=-1)
+        corner, normal, turn, grown = packed.index_select(1, table["face_index"]).split([9, 3, 4, 1], dim=-1)
+        means = (corner.unflatten(-1, (3, 3)) * table["bary"][:, :, None]).sum(-2)
+        means = means + normal * (config.offset_bound * torch.tanh(table["offset"]))[:, None]
+        log_scales = table["scaling"] + grown if config.resize_scale else table["scaling"]
+        return Gaussians(
+            means=means,
+            quats=quat_multiply(turn, table["rotation"]),
+            scales=log_scales.exp(),
+            opacities=table["opacity"].sigmoid(),
+            colours=table["dc"],
+            sh_degree=0,
+        )

@@ -1,0 +1,107 @@
+"""Where FateAvatar's Gaussians sit on the mesh: a raster of the UV atlas, padded to a fixed number."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from headbench.harness.errors import BenchError
+from headbench.harness.head import HeadModel, SubjectHead, face_frames, uv_raster
+from headbench.harness.types import HeadParams, Identity, TrainView
+
+from .config import FateAvatarConfig
+
+__all__ = ["canonical_params", "mean_neighbour_distance", "place", "random_barycentrics", "seen_faces"]
+
+_VIEWS = 64
+"""Training frames, evenly spaced, that decide which faces are seen."""
+
+
+def random_barycentrics(count: int, how: str, generator: torch.Generator) -> Tensor:
+    """(count, 3) random barycentric coordinates, on the CPU.
+
+    rand_over_sum is rand(3) / sum, dense near the centroid; area_uniform is uniform on the triangle.
+    """
+    draws = torch.rand((count, 3), generator=generator)
+    if how == "rand_over_sum":
+        return draws / draws.sum(1, keepdim=True)
+    root = draws[:, 0].sqrt()
+    return torch.stack([1 - root, root * (1 - draws[:, 1]), root * draws[:, 1]], dim=1)
+
+
+def place(
+    head: HeadModel, config: FateAvatarConfig, generator: torch.Generator, seen: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """(face_index (N,), barycentrics (N, 3)) of the first Gaussians, on the CPU.
+
+    Filled UV pixels come first in row-major order; with `config.fill` faces of `seen` (F,) bool that no pixel hit
+    follow at their centroids, then points on the faces of uniformly drawn filled pixels, up to a full square.
+
+    Raises:
+        BenchError: the head model has no UV atlas.
+    """
+    if head.uvs is None or head.uv_faces is None:
+        raise BenchError(
+            f"FateAvatar places Gaussians on a UV atlas, and head model {head.tag} has none.",
+            help="bench assets list",
+        )
+    side = int(config.num_points**0.5)
+    faces, bary = uv_raster(head.uvs, head.uv_faces, side)
+    filled = faces
+    if seen is not None:
+        missed = (seen.cpu() & (torch.bincount(faces, minlength=len(seen)) == 0)).nonzero()[:, 0]
+        faces, bary = torch.cat([faces, missed]), torch.cat([bary, bary.new_full((len(missed), 3), 1 / 3)])
+    if not config.fill:
+        return faces, bary
+    missing = max(side * side - len(faces), 0)
+    drawn = torch.randint(len(filled), (missing,), generator=generator)
+    padding = random_barycentrics(missing, config.barycentrics, generator)
+    faces, bary = torch.cat([faces, filled[drawn]]), torch.cat([bary, padding])
+    return faces[: side * side], bary[: side * side]
+
+
+def seen_faces(head: SubjectHead, train: TrainView) -> Tensor:
+    """(F,) bool: faces that turn towards the camera, inside the image, in a sample of the training frames.
+
+    Occlusion is ignored, so this holds every visible face and some more.
+    """
+    step = max(len(train.frames) // _VIEWS, 1)
+    seen = torch.zeros(len(head.faces), dtype=torch.bool, device=head.faces.device)
+    for frame in train.frames[::step]:
+        camera, params = frame.camera.to(seen.device), frame.params.to(seen.device)
+        frames = face_frames(head.vertices(params), head.faces)
+        R, t = camera.w2c[:, :3, :3], camera.w2c[:, :3, 3]
+        centre = frames.centroid @ R.mT + t[:, None]
+        normal = frames.raw_normal @ R.mT
+        pixel = centre @ camera.K.mT
+        pixel = pixel[..., :2] / pixel[..., 2:]
+        size = pixel.new_tensor([camera.width, camera.height])
+        inside = ((pixel >= 0) & (pixel <= size)).all(-1) & (centre[..., 2] > 0)
+        seen |= (inside & ((normal * centre).sum(-1) < 0))[0]
+    return seen
+
+
+def mean_neighbour_distance(points: Tensor) -> float:
+    """Mean distance of (N, 3) points to their nearest other point, in their unit."""
+    host = points.detach().to("cpu", torch.float64).numpy()
+    distances, _ = cKDTree(host).query(host, k=2)
+    return float(np.asarray(distances)[:, 1].mean())
+
+
+def canonical_params(identity: Identity, jaw: float) -> HeadParams:
+    """The mean training expression with the jaw opened by `jaw` radians, everything else at rest."""
+    zero = torch.zeros_like(identity.first.jaw)
+    opened = zero.clone()
+    opened[:, 0] = jaw
+    return HeadParams(
+        head=identity.head,
+        expression=identity.mean_expression,
+        root=zero,
+        neck=zero,
+        jaw=opened,
+        eye_left=zero,
+        eye_right=zero,
+        translation=zero,
+    )

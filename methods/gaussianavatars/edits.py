@@ -1,0 +1,146 @@
+"""GaussianAvatars' adaptive density control: clone, split, prune and opacity reset, composed into one Edit."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from headbench.harness.train.densify import (
+    guard_faces,
+    lowered_opacity,
+    mean_gradient,
+    split_offsets,
+    step_generator,
+)
+from headbench.harness.train.schedules import due
+from headbench.harness.train.table import GaussianTable
+from headbench.harness.types import Clock, Edit
+
+from .config import GaussianAvatarsConfig
+
+__all__ = ["collects", "densify_due", "maintenance", "reset_due", "sizes"]
+
+CHILDREN = 2
+SHRINK = 1.6
+"""Children of a split: their number, and by what their scale is divided."""
+
+
+def collects(config: GaussianAvatarsConfig, clock: Clock) -> bool:
+    """Whether this step adds to the statistics."""
+    return clock.step < config.densify_until and clock.step <= config.maintain_share * clock.total
+
+
+def densify_due(config: GaussianAvatarsConfig, clock: Clock) -> bool:
+    """Whether clone, split and prune run at this step."""
+    return collects(config, clock) and clock.step > config.densify_from and due(clock.step, config.densify_every)
+
+
+def reset_due(config: GaussianAvatarsConfig, clock: Clock) -> bool:
+    """Whether opacities are reset at this step."""
+    first = config.white_reset and config.train.background == "white" and clock.step == config.densify_from
+    return collects(config, clock) and (first or due(clock.step, config.reset_every))
+
+
+def sizes(table: GaussianTable, face_size: Tensor, space: str) -> Tensor:
+    """(N,) the longest standard deviation: metres for `face_size` (F,) in space world, triangle units in local."""
+    largest = table["scaling"].detach().amax(1).exp()
+    return largest * face_size[table["face_index"]] if space == "world" else largest
+
+
+def maintenance(
+    table: GaussianTable,
+    config: GaussianAvatarsConfig,
+    clock: Clock,
+    face_size: Tensor,
+    extent: float,
+    seed: Tensor,
+) -> Edit | None:
+    """What is due before this step's update, as one Edit; None on ordinary steps.
+
+    Args:
+        face_size: (B, F) metres, in the poses just rendered; their mean decides.
+        extent: metres.
+        seed: () int64, read on steps with an edit only.
+    """
+    densify, reset = densify_due(config, clock), reset_due(config, clock)
+    if not (densify or reset):
+        return None
+    old = {name: table[name].detach() for name in (*table.names(), *table.buffer_names())}
+    keep, new = None, None
+    if densify:
+        face_size = face_size.mean(0)
+        generator = step_generator(int(seed), clock.step)
+        keep, new = _densified(table, old, config, clock, face_size, extent, generator)
+    replace: dict[str, Tensor] = {}
+    if reset:
+        replace["opacity"] = lowered_opacity(old["opacity"], config.reset_opacity)
+        if new is not None:
+            new["opacity"] = lowered_opacity(new["opacity"], config.reset_opacity)
+    return Edit(
+        keep=keep,
+        append=new,
+        replace=replace,
+        zero_moments=("opacity",) if reset else (),
+        zero_statistics=table.statistic_names() if densify else (),
+    )
+
+
+def _densified(
+    table: GaussianTable,
+    old: dict[str, Tensor],
+    config: GaussianAvatarsConfig,
+    clock: Clock,
+    face_size: Tensor,
+    extent: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """(which old rows stay (N,), columns of the new rows): clones, then the children of split rows, then pruned."""
+    size = sizes(table, face_size, config.size_space)
+    wanted = mean_gradient(table) >= config.gradient_threshold
+    wanted = _limited(wanted, table, config)
+    small = size <= config.dense_share * extent
+    clone, split = wanted & small, wanted & ~small
+    parents = {name: value[split] for name, value in old.items()}
+    children = _children(parents, config, face_size, generator)
+    new = {name: torch.cat([value[clone], children[name]]) for name, value in old.items()}
+
+    everything = {name: torch.cat([value[~split], new[name]]) for name, value in old.items()}
+    every_size = torch.cat([size[~split], size[clone], (size[split] / SHRINK).repeat(CHILDREN)])
+    leaving = everything["opacity"].sigmoid() < config.min_opacity
+    if clock.step > config.size_prune_from:
+        leaving |= every_size > config.max_size_share * extent
+        if config.max_radius > 0 and config.radii_cleared == "after_prune":
+            radii = table["max_radii"][~split]
+            leaving[: len(radii)] |= radii > config.max_radius
+    opacity = everything["opacity"] if config.guard == "keep_one" else None
+    leaving = guard_faces(leaving, everything["face_index"], len(face_size), opacity)
+
+    standing = int((~split).sum())
+    keep = ~split
+    keep[~split] = ~leaving[:standing]
+    return keep, {name: value[~leaving[standing:]] for name, value in new.items()}
+
+
+def _limited(wanted: Tensor, table: GaussianTable, config: GaussianAvatarsConfig) -> Tensor:
+    """With `max_points`, only the steepest of the wanted rows: a clone or a split adds one row each."""
+    if config.max_points is None:
+        return wanted
+    room = max(config.max_points - len(table), 0)
+    gradient = torch.where(wanted, mean_gradient(table), -1.0)
+    best = torch.zeros_like(wanted)
+    best[gradient.topk(min(room, len(gradient))).indices] = True
+    return wanted & best
+
+
+def _children(
+    parents: dict[str, Tensor], config: GaussianAvatarsConfig, face_size: Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Columns of two children a parent; all first children stand before all second ones."""
+    deviations = parents["scaling"].exp()
+    if config.split_offset == "world_on_local":
+        deviations = deviations * face_size[parents["face_index"]][:, None]
+    offsets = split_offsets(deviations, parents["rotation"], CHILDREN, generator)
+    children = {name: value.repeat(CHILDREN, *([1] * (value.dim() - 1))) for name, value in parents.items()}
+    children["position"] = children["position"] + offsets
+    children["scaling"] = (children["scaling"].exp() / SHRINK).log()
+    return children

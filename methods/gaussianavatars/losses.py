@@ -1,0 +1,47 @@
+"""GaussianAvatars' loss terms."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from headbench.harness.train.losses import dssim, hinge_norm, position_hinge
+from headbench.harness.types import Batch, Splat
+
+from .config import GaussianAvatarsConfig
+
+__all__ = ["terms"]
+
+
+def terms(
+    config: GaussianAvatarsConfig,
+    position: Tensor,
+    log_scales: Tensor,
+    gaussian_size: Tensor,
+    splat: Splat,
+    batch: Batch,
+) -> dict[str, Tensor]:
+    """name -> weighted scalar.
+
+    Args:
+        position: (N, 3) triangle units.
+        log_scales: (N, 3) log of triangle units.
+        gaussian_size: (B, N, 1) metres a triangle unit.
+    """
+    weights = config.weights
+    visible = splat.radii > 0 if config.regularise == "visible" else None
+    result: dict[str, Tensor] = {}
+    if weights.l1 > 0:
+        result["l1"] = weights.l1 * (splat.image - batch.image).abs().mean()
+    if weights.dssim > 0:
+        result["dssim"] = weights.dssim * dssim(splat.image, batch.image)
+    if weights.position > 0:
+        if config.position_metric:
+            value = hinge_norm(gaussian_size * position, config.position_threshold, visible)
+        else:
+            value = position_hinge(position, config.position_threshold, visible)
+        result["position"] = weights.position * value
+    if weights.scale > 0:
+        scales = log_scales.exp()
+        scales = gaussian_size * scales if config.scale_metric else scales
+        result["scale"] = weights.scale * hinge_norm(scales, config.scale_threshold, visible)
+    return result

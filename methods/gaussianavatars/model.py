@@ -1,0 +1,163 @@
+"""GaussianAvatars: every Gaussian lives in the frame of one triangle of a head mesh."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from headbench.harness.avatar import Avatar
+from headbench.harness.head import HeadModel, SubjectHead, face_frames, quat_multiply, quat_normalise
+from headbench.harness.train.densify import accumulate, statistics
+from headbench.harness.train.schedules import log_linear, sh_degree
+from headbench.harness.train.table import GaussianTable
+from headbench.harness.types import (
+    Batch,
+    Clock,
+    Drive,
+    Edit,
+    Event,
+    Frame,
+    Gaussians,
+    HeadParams,
+    Identity,
+    ParamGroup,
+    Splat,
+    TrainView,
+)
+
+from .config import GaussianAvatarsConfig
+from .edits import collects, maintenance
+from .losses import terms
+
+__all__ = ["GaussianAvatars", "camera_extent"]
+
+
+def camera_extent(frames: tuple[Frame, ...]) -> float:
+    """1.1 times the largest distance of a training camera's centre from the mean centre, metres."""
+    w2c = torch.cat([f.camera.w2c for f in frames]).to("cpu", torch.float64)
+    centres = -(w2c[:, :3, :3].mT @ w2c[:, :3, 3:])[:, :, 0]
+    return 1.1 * float((centres - centres.mean(0)).norm(dim=1).max())
+
+
+class GaussianAvatars(Avatar):
+    """See the README beside this file for the method, its citation and every difference from the original.
+
+    The table's columns: parameters position (N, 3) triangle units, dc (N, 1, 3), rest (N, K - 1, 3) if the degree is
+    above 0, opacity (N,) logits, scaling (N, 3) log triangle units, rotation (N, 4); buffer face_index (N,).
+    """
+
+    config_type = GaussianAvatarsConfig
+    seed: Tensor
+    extent: Tensor
+    active_degree: Tensor
+
+    def __init__(self, head: SubjectHead, table: GaussianTable, config: GaussianAvatarsConfig, extent: float) -> None:
+        super().__init__()
+        self.config = config
+        self.head = head
+        self.table = table
+        self._extent = extent
+        self._degree = self._degree_at(1)
+        self._face_size: Tensor | None = None
+        self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("extent", torch.tensor(extent, dtype=torch.float64))
+        self.register_buffer("active_degree", torch.tensor(self._degree))
+        self.register_load_state_dict_post_hook(_read_scalars)
+
+    @classmethod
+    def create(cls, head: HeadModel, identity: Identity, train: TrainView | None, config: GaussianAvatarsConfig) -> Self:
+        """A new avatar with one Gaussian a face; without training frames its scalars await a checkpoint."""
+        if not config.use_static_offset:
+            identity = replace(identity, static_offset=None)
+        device, dtype, rows = head.template.device, head.template.dtype, len(head.faces)
+        generator = torch.Generator().manual_seed(train.seed if train is not None else 0)
+        colours = (config.sh_degree + 1) ** 2
+        unit = torch.tensor([1.0, 0.0, 0.0, 0.0], device=device, dtype=dtype)
+        opacity = math.log(config.initial_opacity / (1 - config.initial_opacity))
+        noise = torch.rand((rows, 1, 3), generator=generator).to(device, dtype)
+        columns = {
+            "position": torch.zeros(rows, 3, device=device, dtype=dtype),
+            "dc": noise / 255,
+            "rest": torch.zeros(rows, colours - 1, 3, device=device, dtype=dtype),
+            "opacity": torch.full((rows,), opacity, device=device, dtype=dtype),
+            "scaling": torch.zeros(rows, 3, device=device, dtype=dtype),
+            "rotation": unit.repeat(rows, 1),
+        }
+        if config.sh_degree == 0:
+            del columns["rest"]
+        face_index = torch.arange(rows, device=device)
+        table = GaussianTable(columns, {"face_index": face_index}, statistics(rows, device, radii=True))
+        extent = 0.0 if config.extent == "cameras" else config.extent
+        if train is not None and config.extent == "cameras":
+            extent = camera_extent(train.frames)
+        avatar = cls(head.bind(identity), table, config, extent)
+        if train is not None:
+            avatar.seed.fill_(train.seed)
+        return avatar
+
+    def drive(self, params: HeadParams) -> Drive:
+        """The Gaussians in a pose. What a face gives is packed, so that it is gathered once."""
+        vertices = self.head.vertices(params)
+        frames = face_frames(vertices, self.head.faces)
+        packed = torch.cat(
+            [frames.R.flatten(-2), frames.quats(), frames.centroid, frames.size[..., None]], dim=-1
+        )
+        if self.training:
+            self._face_size = frames.size.detach()
+        table = self.table
+        axes, turn, centre, size = packed.index_select(1, table["face_index"]).split([9, 4, 3, 1], dim=-1)
+        offset = (axes.unflatten(-1, (3, 3)) * table["position"][:, None, :]).sum(-1)
+        colours = torch.cat([table["dc"], table["rest"]], dim=1) if self.config.sh_degree else table["dc"]
+        gaussians = Gaussians(
+            means=size * offset + centre,
+            quats=quat_multiply(quat_normalise(turn), quat_normalise(table["rotation"])),
+            scales=size * table["scaling"].exp(),
+            opacities=table["opacity"].sigmoid(),
+            colours=colours,
+            sh_degree=self._degree,
+        )
+        return Drive(gaussians, vertices, vertices, {"size": size})
+
+    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        return terms(self.config, self.table["position"], self.table["scaling"], drive.aux["size"], splat, batch)
+
+    def param_groups(self) -> list[ParamGroup]:
+        rates, eps = self.config.rates, self.config.eps
+        groups = [ParamGroup("position", rates.position, ("position",), schedule=self._position_rate, eps=eps)]
+        others = [name for name in self.table.names() if name != "position"]
+        return groups + [ParamGroup(name, getattr(rates, name), (name,), eps=eps) for name in others]
+
+    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+        if event is Event.AFTER_STEP:
+            self._set_degree(self._degree_at(clock.step + 1))
+        if event is not Event.AFTER_BACKWARD or splat is None or self._face_size is None:
+            return None
+        if collects(self.config, clock):
+            accumulate(self.table, splat)
+        return maintenance(self.table, self.config, clock, self._face_size, self._extent, self.seed)
+
+    def _position_rate(self, clock: Clock) -> float:
+        """The rate of a step; the table's positions are in triangle units, the rate is per metre of extent."""
+        config = self.config
+        step = clock.step - (config.position_rate_set == "after_step")
+        rate = log_linear(step, config.rates.position, config.rates.position_final, config.position_steps)
+        return rate * self._extent if config.position_times_extent else rate
+
+    def _degree_at(self, step: int) -> int:
+        passed = step - (self.config.sh_rises == "after_step")
+        return sh_degree(passed, self.config.sh_every, self.config.sh_degree)
+
+    def _set_degree(self, degree: int) -> None:
+        if degree != self._degree:
+            self._degree = degree
+            self.active_degree.fill_(degree)
+
+
+def _read_scalars(avatar: Any, _: Any) -> None:
+    """After a checkpoint is loaded: the numbers that steps need without asking the device for them."""
+    avatar._degree = int(avatar.active_degree)
+    avatar._extent = float(avatar.extent)

@@ -1,0 +1,16 @@
+"""The typed configuration of the nearest-frame baseline."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from headbench.harness.avatar import MethodConfig
+
+__all__ = ["NearestFrameConfig"]
+
+
+class NearestFrameConfig(MethodConfig):
+    """Nothing is trained, so `train.steps` is 0."""
+
+    vertices: int = Field(default=500, ge=3)
+    """At most this many vertices, evenly spaced in the mesh's order, are compared."""

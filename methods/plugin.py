@@ -1,0 +1,57 @@
+"""The built-in methods, registered like a stranger's. Data only: no torch is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from headbench.harness.plugins.hookspecs import hookimpl
+from headbench.harness.plugins.specs import MethodSpec
+
+__all__ = ["register_methods"]
+
+_PRESETS = "headbench.configs:methods"
+
+FATEAVATAR = MethodSpec(
+    name="FateAvatar",
+    target="headbench.methods.fateavatar:FateAvatar",
+    presets={
+        "official": f"{_PRESETS}/fateavatar/official.yaml",
+        # FateAvatar is at home in its own harness: the two presets are one.
+        "fateavatar": f"{_PRESETS}/fateavatar/official.yaml",
+        "fixed": f"{_PRESETS}/fateavatar/fixed.yaml",
+        "demo": f"{_PRESETS}/fateavatar/demo.yaml",
+    },
+    default_preset="official",
+    summary="Gaussians on the UV atlas of a head mesh whose blendshapes are corrected by training",
+    licence="MIT; its FLAME code under the MPI licence and its rasterizer under the Inria licence, both non-commercial",
+    citation="Zhang et al., FATE: Full-head Gaussian Avatar with Textural Editing from Monocular Video, CVPR 2025, "
+    "arXiv:2411.15604",
+)
+
+GAUSSIANAVATARS = MethodSpec(
+    name="GaussianAvatars",
+    target="headbench.methods.gaussianavatars:GaussianAvatars",
+    presets={name: f"{_PRESETS}/gaussianavatars/{name}.yaml" for name in ("official", "fateavatar", "fixed", "demo")},
+    default_preset="official",
+    summary="Gaussians in the frames of a head mesh's triangles, densified where the image gradient is large",
+    licence="CC BY-NC-SA 4.0 with a further non-commercial clause; parts under the Inria licence, non-commercial",
+    citation="Qian et al., GaussianAvatars: Photorealistic Head Avatars with Rigged 3D Gaussians, CVPR 2024, "
+    "arXiv:2312.02069",
+)
+
+NEAREST_FRAME = MethodSpec(
+    name="nearest-frame",
+    target="headbench.methods.nearestframe:NearestFrame",
+    presets={"default": f"{_PRESETS}/nearestframe/default.yaml"},
+    default_preset="default",
+    summary="shows the training image whose posed, projected head is nearest; what a method must beat",
+    licence="none: made for this harness",
+    baseline=True,
+)
+
+
+@hookimpl
+def register_methods(register: Callable[[MethodSpec], None]) -> None:
+    """FateAvatar, GaussianAvatars and the nearest-frame baseline."""
+    for spec in (FATEAVATAR, GAUSSIANAVATARS, NEAREST_FRAME):
+        register(spec)

@@ -1,0 +1,116 @@
+"""A tiny head (a dome of 42 vertices with a UV atlas), a camera before it and a few training frames."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from headbench.harness.head import HeadArrays, HeadModel
+from headbench.harness.types import Camera, Frame, HeadParams, Identity, Pixels, TrainView
+
+COLUMNS, ROWS, EXPRESSIONS, SHAPES = 7, 6, 4, 3
+
+
+def _dome() -> HeadArrays:
+    rng = np.random.default_rng(5)
+    u, v = np.meshgrid(np.linspace(0.03, 0.97, COLUMNS), np.linspace(0.03, 0.97, ROWS))
+    u, v = u.ravel(), v.ravel()
+    longitude, latitude = (u - 0.5) * 2.4, (v - 0.5) * 2.0
+    template = 0.1 * np.stack(
+        [np.sin(longitude) * np.cos(latitude), np.sin(latitude), np.cos(longitude) * np.cos(latitude)], 1
+    )
+    faces = []
+    for row in range(ROWS - 1):
+        for column in range(COLUMNS - 1):
+            a = row * COLUMNS + column
+            b, c, d = a + 1, a + COLUMNS, a + COLUMNS + 1
+            faces += [(a, b, d), (a, d, c)]
+    count = len(template)
+    weights = rng.dirichlet(np.ones(5), count)
+    return HeadArrays(
+        tag="openhead",
+        topology="open",
+        template=template.astype(np.float32),
+        shape_dirs=rng.normal(0, 0.002, (count, 3, SHAPES)).astype(np.float32),
+        expression_dirs=rng.normal(0, 0.003, (count, 3, EXPRESSIONS)).astype(np.float32),
+        pose_dirs=rng.normal(0, 0.001, (36, 3 * count)).astype(np.float32),
+        joint_regressor=rng.dirichlet(np.ones(count), 5).astype(np.float32),
+        weights=weights.astype(np.float32),
+        parents=(-1, 0, 1, 1, 1),
+        faces=np.array(faces),
+        uvs=np.stack([u, v], 1).astype(np.float32),
+        uv_faces=np.array(faces),
+    )
+
+
+@pytest.fixture
+def tiny_head() -> HeadModel:
+    return HeadModel(_dome())
+
+
+@pytest.fixture
+def tiny_camera() -> Camera:
+    w2c = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
+    w2c[2, 3] = 1.0
+    K = torch.tensor([[96.0, 0.0, 16.0], [0.0, 96.0, 16.0], [0.0, 0.0, 1.0]])
+    return Camera(w2c[None], K[None], 32, 32)
+
+
+@pytest.fixture
+def tiny_params() -> Callable[[int], HeadParams]:
+    """Seed -> parameters of one frame; seed 0 is the head at rest."""
+
+    def make(seed: int) -> HeadParams:
+        rng = torch.Generator().manual_seed(seed)
+        spread = 0.0 if seed == 0 else 1.0
+
+        def draw(count: int, scale: float) -> torch.Tensor:
+            return spread * scale * torch.randn(1, count, generator=rng)
+
+        return HeadParams(
+            head="openhead",
+            expression=draw(EXPRESSIONS, 0.7),
+            root=draw(3, 0.2),
+            neck=draw(3, 0.1),
+            jaw=draw(3, 0.1),
+            eye_left=draw(3, 0.1),
+            eye_right=draw(3, 0.1),
+            translation=draw(3, 0.01),
+        )
+
+    return make
+
+
+@pytest.fixture
+def tiny_identity(tiny_params: Callable[[int], HeadParams], tiny_camera: Camera) -> Identity:
+    first = tiny_params(1)
+    return Identity(
+        head="openhead",
+        shape=torch.tensor([[0.5, -1.0, 0.3]]),
+        mean_expression=torch.tensor([[0.1, 0.0, -0.2, 0.3]]),
+        var_expression=torch.ones(1, EXPRESSIONS),
+        first=first,
+        camera=tiny_camera,
+        subject="dome",
+    )
+
+
+@pytest.fixture
+def tiny_train(tiny_params: Callable[[int], HeadParams], tiny_camera: Camera) -> TrainView:
+    """Six frames whose images are one colour each, opaque in a disc."""
+
+    def pixels(k: int) -> Callable[[], Pixels]:
+        colour = torch.tensor([40 * k, 255 - 40 * k, 100], dtype=torch.uint8)[:, None, None].expand(3, 32, 32)
+        y, x = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+        inside = ((x - 16) ** 2 + (y - 16) ** 2 < 100).to(torch.uint8) * 255
+        return lambda: Pixels(colour.clone(), inside[None])
+
+    frames = []
+    for k in range(6):
+        w2c = tiny_camera.w2c.clone()
+        w2c[0, 0, 3] = 0.01 * k
+        camera = replace(tiny_camera, w2c=w2c)
+        frames.append(Frame(f"f{k}", camera, tiny_params(k + 1), pixels(k), timestep=k))
+    return TrainView(tuple(frames), 32, 32, seed=3)
