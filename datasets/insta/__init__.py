@@ -1,0 +1,1 @@
+"""The INSTA layout: metrical-tracker's FLAME fits, exported by INSTA's scripts."""

@@ -1,0 +1,98 @@
+"""Checks that only `bench data check` pays for: they decode images, open more files and pose the head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.insta.findings import Findings
+from headbench.datasets.insta.frame_files import read_frame_file
+from headbench.datasets.insta.images import stray_images
+from headbench.datasets.insta.landmarks import check_landmarks
+from headbench.datasets.insta.layout import Folder
+from headbench.datasets.insta.loading import Survey
+from headbench.datasets.insta.pixels import read_alpha
+from headbench.harness.errors import DataError
+
+__all__ = ["deep_checks", "probes"]
+
+_DECODERS = 8
+_SAME_CAMERA = 1e-3
+"""Largest difference of matrix elements between the JSON's camera and the tracker's of the same frame."""
+
+
+def deep_checks(found: Survey, findings: Findings) -> None:
+    """Add what the pass over names and headers could not see."""
+    if not found.entries:
+        return
+    stray_images(found.folder, found.entries, findings)
+    check_landmarks(found.folder, findings)
+    _check_alpha(found, findings)
+    _check_tracker_cameras(found, findings)
+
+
+def probes(found: Survey) -> list[int]:
+    """Rows of the first, the middle and the last frame."""
+    count = len(found.entries)
+    return sorted({0, count // 2, count - 1})
+
+
+def _check_alpha(found: Survey, findings: Findings) -> None:
+    """Decode every image; a constant alpha says that the matting did not work."""
+    names = [entry.id for entry in found.entries if entry.id in found.images]
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        for name, outcome in zip(names, pool.map(_alpha_range(found), names), strict=True):
+            source = found.images[name]
+            path = source.alpha or source.colour
+            if isinstance(outcome, DataError):
+                findings.error(path, "expected an image, found one that cannot be decoded", name, "write it again")
+            elif outcome[0] == outcome[1]:
+                findings.warning(
+                    path,
+                    f"expected an alpha that sets head and background apart, found {outcome[0]} everywhere",
+                    name,
+                    "run the matting again",
+                )
+
+
+def _alpha_range(found: Survey) -> Callable[[str], tuple[int, int] | DataError]:
+    def measure(name: str) -> tuple[int, int] | DataError:
+        source = found.images[name]
+        try:
+            alpha = read_alpha(source.alpha or source.colour, name)
+        except DataError as error:
+            return error
+        return int(alpha.min()), int(alpha.max())
+
+    return measure
+
+
+def _check_tracker_cameras(found: Survey, findings: Findings) -> None:
+    """Where `.frame` files are there: the JSON's camera must be the tracker's of the same number."""
+    folder = found.folder
+    for row in probes(found):
+        entry = found.entries[row]
+        own = _tracker_camera(folder, entry.id)
+        if own is None:
+            continue
+        w2c = np.linalg.inv(entry.c2w)
+        if np.abs(own - w2c).max() < _SAME_CAMERA:
+            continue
+        message = "expected the camera of the JSON for this frame, found another"
+        for shift in (-1, 1):
+            other = _tracker_camera(folder, f"{int(entry.id) + shift:0{len(entry.id)}d}")
+            if other is not None and np.abs(other - w2c).max() < _SAME_CAMERA:
+                message += f"; that of {int(entry.id) + shift:0{len(entry.id)}d} fits: shifted by {shift:+d}"
+        findings.error(
+            folder.tracked(entry.id), message, entry.id, "write the JSON files again from these .frame files"
+        )
+
+
+def _tracker_camera(folder: Folder, frame: str) -> NDArray[np.float64] | None:
+    try:
+        return read_frame_file(folder.tracked(frame)).w2c
+    except (FileNotFoundError, DataError):
+        return None

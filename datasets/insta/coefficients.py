@@ -1,0 +1,216 @@
+"""The FLAME coefficients of all frames, from text files or, where those are missing, from `.frame` files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.insta.findings import Findings, ranges
+from headbench.datasets.insta.frame_files import Tracked, read_frame_file
+from headbench.datasets.insta.layout import KINDS, Folder
+from headbench.datasets.insta.rotations import degenerate
+from headbench.datasets.insta.transforms import Entry
+from headbench.harness.errors import DataError
+
+__all__ = ["Coefficients", "read_coefficients"]
+
+_Floats = NDArray[np.float64]
+_DUMP = (
+    "dump exp, shape, eyes, jaw and eyelids in INSTA's scripts/transforms.py, or copy the tracker's checkpoint/ here"
+)
+_SIXES = {"jaw": ("jaw",), "eyes": ("left eye", "right eye")}
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Rows in the order of the entries; rotations still as six numbers."""
+
+    exp: _Floats
+    """(T, 100)"""
+    jaw: _Floats
+    """(T, 6)"""
+    eyes: _Floats
+    """(T, 12) in the tracker's order: joint 3, then joint 4."""
+    eyelids: _Floats | None
+    """(T, 2) left, right; None where the subject has none."""
+    shape: _Floats
+    """(300,) of the first entry."""
+    sources: Mapping[str, str]
+    """Kind -> ``text`` or ``frame`` (some or all rows from `.frame` files)."""
+
+
+class _Source:
+    """Reads single values, remembers `.frame` files, and counts what came from them."""
+
+    def __init__(self, folder: Folder, findings: Findings) -> None:
+        self._folder = folder
+        self._findings = findings
+        self._tracked: dict[str, Tracked | None] = {}
+        self._damaged: set[str] = set()
+        self.taken: dict[str, list[str]] = {kind: [] for kind in KINDS}
+        self.missing: dict[str, list[Entry]] = {kind: [] for kind in KINDS}
+
+    def tracked(self, frame: str) -> Tracked | None:
+        """The frame's `.frame` file; None where it is missing or damaged, which is reported once."""
+        if frame not in self._tracked:
+            path = self._folder.tracked(frame)
+            try:
+                self._tracked[frame] = read_frame_file(path)
+            except FileNotFoundError:
+                self._tracked[frame] = None
+            except DataError as error:
+                self._tracked[frame] = None
+                self._damaged.add(frame)
+                self._findings.error(path, str(error.args[0]), frame, "track the frame again")
+        return self._tracked[frame]
+
+    def value(self, kind: str, entry: Entry) -> _Floats | None:
+        """The checked numbers of a kind, or None, which has been reported or counted as missing."""
+        path = self._folder.path / entry.coefficients(kind)
+        try:
+            numbers = _parse(path, entry.id, self._findings)
+        except FileNotFoundError:
+            tracked = self.tracked(entry.id)
+            found = tracked.coefficients.get(kind) if tracked is not None else None
+            if entry.id in self._damaged:
+                return None
+            if found is None:
+                self.missing[kind].append(entry)
+                return None
+            path, numbers = self._folder.tracked(entry.id), found
+            self.taken[kind].append(entry.id)
+        if numbers is None or not _check(path, kind, entry.id, numbers, self._findings):
+            return None
+        return numbers
+
+
+def read_coefficients(folder: Folder, entries: Sequence[Entry], findings: Findings) -> Coefficients | None:
+    """The coefficients of `entries`, the shape of the first one.
+
+    Returns:
+        None where something is missing or wrong; `findings` then has it.
+    """
+    source = _Source(folder, findings)
+    before = len(findings.errors())
+    rows = {kind: [source.value(kind, entry) for entry in entries] for kind in ("exp", "jaw", "eyes", "eyelids")}
+    shape = source.value("shape", entries[0])
+    for kind in ("exp", "shape", "eyes", "jaw"):
+        _report_missing(folder, kind, source.missing[kind], 1 if kind == "shape" else len(entries), findings)
+    _report_taken(folder, source, len(entries), findings)
+    if shape is not None:
+        _check_one_identity(folder, entries[-1], shape, findings)
+    eyelids = _eyelids(folder, rows.pop("eyelids"), source.missing["eyelids"], findings)
+    if len(findings.errors()) > before or shape is None:
+        return None
+    stacked = {kind: np.stack([row for row in values if row is not None]) for kind, values in rows.items()}
+    sources = {kind: "frame" if ids else "text" for kind, ids in source.taken.items()}
+    return Coefficients(**stacked, eyelids=eyelids, shape=shape, sources=sources)
+
+
+def _parse(path: Path, frame: str, findings: Findings) -> _Floats | None:
+    try:
+        words = path.read_text(encoding="utf-8").split()
+        return np.array(list(map(float, words)), dtype=np.float64)
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        findings.error(path, f"expected one number a line, found {error}", frame)
+        return None
+
+
+def _check(path: Path, kind: str, frame: str, numbers: _Floats, findings: Findings) -> bool:
+    where = f"`{kind}`: " if path.suffix == ".frame" else ""
+    if numbers.size != KINDS[kind]:
+        hint = ": DECA/IMAvatar coefficients?" if numbers.size == 50 else ""
+        findings.error(
+            path,
+            f"{where}expected {KINDS[kind]} numbers, found {numbers.size}{hint}",
+            frame,
+            "coefficients of another tracker or FLAME version are not interchangeable; track with metrical-tracker",
+        )
+        return False
+    if not np.isfinite(numbers).all():
+        line = int(np.flatnonzero(~np.isfinite(numbers))[0])
+        found = f"{numbers[line]} at number {line + 1}"
+        findings.error(path, f"{where}expected finite numbers, found {found}", frame, "tracking failed in this frame")
+        return False
+    if kind in _SIXES:
+        for part, six in zip(_SIXES[kind], numbers.reshape(-1, 6), strict=True):
+            if degenerate(six):
+                findings.error(
+                    path,
+                    f"{where}expected two independent rows of a rotation ({part}), found "
+                    f"{' '.join(f'{x:g}' for x in six)}",
+                    frame,
+                    "no rotation is 1 0 0 0 1 0, not zeros",
+                )
+                return False
+    return True
+
+
+def _check_one_identity(folder: Folder, last: Entry, shape: _Floats, findings: Findings) -> None:
+    path = folder.path / last.coefficients("shape")
+    other = _parse(path, last.id, findings) if path.is_file() else None
+    if other is not None and (other.size != shape.size or not np.allclose(other, shape, atol=1e-5)):
+        findings.warning(
+            path,
+            "expected the shape of the first training frame, found another: a subject has one identity; the first is "
+            "used for all frames",
+            last.id,
+        )
+
+
+def _report_missing(folder: Folder, kind: str, missing: list[Entry], total: int, findings: Findings) -> None:
+    if not missing:
+        return
+    place = (folder.path / missing[0].coefficients(kind)).parent
+    if len(missing) == total and not place.is_dir():
+        ids = ranges([entry.id for entry in missing])
+        stock = ": stock INSTA dumps exp only" if kind != "exp" else ""
+        checkpoint = "no checkpoint/*.frame to take them from" if kind != "exp" else "no checkpoint/*.frame either"
+        first = folder.tracked(missing[0].id).relative_to(folder.path)
+        findings.error(
+            place,
+            f"expected a text file of `{kind}` for {total} frame(s) ({ids}), found no such folder{stock}; "
+            f"{checkpoint} ({first} is the first that is missing)",
+            missing[0].id,
+            _DUMP,
+        )
+        return
+    for entry in missing:
+        findings.error(
+            folder.path / entry.coefficients(kind),
+            f"expected {KINDS[kind]} numbers, found no such file and no `{kind}` in "
+            f"{folder.tracked(entry.id).relative_to(folder.path)}",
+            entry.id,
+            _DUMP,
+        )
+
+
+def _report_taken(folder: Folder, source: _Source, total: int, findings: Findings) -> None:
+    whole = [kind for kind, ids in source.taken.items() if ids and (kind == "shape" or len(ids) == total)]
+    if whole:
+        findings.note(f"{', '.join(whole)} read from checkpoint/*.frame (no text files)")
+    for kind, ids in source.taken.items():
+        if ids and kind not in whole:
+            sentence = f"{kind} of {len(ids)} of {total} frames read from checkpoint/*.frame"
+            findings.note(sentence)
+            findings.warning(folder.path / "flame" / kind, f"{sentence} ({ranges(ids)}): text files missing", ids[0])
+
+
+def _eyelids(folder: Folder, rows: list[_Floats | None], missing: list[Entry], findings: Findings) -> _Floats | None:
+    if not missing and rows:
+        return np.stack([row for row in rows if row is not None]) if all(r is not None for r in rows) else None
+    place = folder.path / "flame" / "eyelids"
+    if len(missing) == len(rows):
+        findings.warning(place, "expected eyelids, found none in text or .frame files: blinks cannot be driven")
+        findings.note("no eyelids: blinks cannot be driven")
+    else:
+        ids = ranges([entry.id for entry in missing])
+        findings.warning(place, f"eyelids missing in {len(missing)} frames ({ids}): none are used", missing[0].id)
+        findings.note(f"eyelids missing in {len(missing)} of {len(rows)} frames: none are used")
+    return None

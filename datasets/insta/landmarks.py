@@ -1,0 +1,47 @@
+"""The tracker's landmark files, where they were copied along: frames that it tracked without having seen the face."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from headbench.datasets.insta.findings import Findings
+from headbench.datasets.insta.layout import Folder
+
+__all__ = ["check_landmarks"]
+
+_COUNTS = {"kpt": 68, "kpt_dense": 478}
+"""Folder -> landmarks in a file."""
+
+
+def check_landmarks(folder: Folder, findings: Findings) -> None:
+    """Warn of landmark files of another size and of those that hold zeros, which the tracker writes for no face."""
+    for name, expected in _COUNTS.items():
+        for file in sorted(folder.present(name)):
+            path = folder.path / name / file
+            if path.suffix == ".npy":
+                _check(path, expected, findings)
+
+
+def _check(path: Path, expected: int, findings: Findings) -> None:
+    try:
+        points = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        findings.warning(path, f"expected {expected} landmarks, found a file that cannot be read: {error}", path.stem)
+        return
+    if points.ndim != 2 or len(points) != expected:
+        findings.warning(
+            path,
+            f"expected {expected} landmarks, found an array of {' x '.join(map(str, points.shape))}",
+            path.stem,
+            "another landmark detector than metrical-tracker's; its indices do not fit",
+        )
+    elif not points.any():
+        findings.warning(
+            path,
+            "expected landmarks, found zeros: no face was detected and the frame was tracked without them",
+            path.stem,
+            "leave the frame out; its pose has drifted",
+        )

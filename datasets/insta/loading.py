@@ -1,0 +1,116 @@
+"""One pass over a subject's folder that reads what a Subject needs and finds what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from headbench.datasets.insta.coefficients import Coefficients, read_coefficients
+from headbench.datasets.insta.findings import Findings
+from headbench.datasets.insta.head_tag import REAL, head_tag
+from headbench.datasets.insta.images import Source, find_images, images_digest
+from headbench.datasets.insta.layout import Folder
+from headbench.datasets.insta.splits import check_splits
+from headbench.datasets.insta.transforms import Entry, Transforms, read_transforms
+
+__all__ = ["VARIANTS", "Loaded", "Survey", "survey"]
+
+VARIANTS = ("insta/original", "insta/fate", "insta/tracker")
+"""A stock export, which leaves all but expressions to `.frame` files; a patched one with text files of everything; and
+one whose numbers are all in `.frame` files."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A subject without fault: rows of `coefficients` are training entries, then test entries."""
+
+    folder: Folder
+    head: str
+    train: Transforms
+    test: Transforms
+    coefficients: Coefficients
+    images: dict[str, Source]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Training entries, then test entries."""
+        return self.train.entries + self.test.entries
+
+    def variant(self) -> str:
+        """Which preparation this is, one of `VARIANTS`, with the folder of the images where it is not the usual one."""
+        sources = self.coefficients.sources
+        patched = all(sources[kind] == "text" for kind in ("jaw", "eyes", "shape"))
+        name = VARIANTS[0] if sources["exp"] == "text" else VARIANTS[2]
+        if sources["exp"] == "text" and patched:
+            name = VARIANTS[1]
+        place = self.images[self.entries[0].id].colour.parent.name
+        return name if place not in ("matted", "imgs") else f"{name}-{place}"
+
+    def fingerprint(self) -> dict[str, str]:
+        """What -> SHA-256: tracking (all numbers), split (the ids), images (the files' bytes)."""
+        tracking = hashlib.sha256(self.head.encode())
+        numbers = self.coefficients
+        poses = np.stack([entry.c2w for entry in self.entries])
+        arrays = [
+            numbers.exp,
+            numbers.jaw,
+            numbers.eyes,
+            numbers.shape,
+            poses,
+            np.array(astuple(self.train.intrinsics)),
+        ]
+        if numbers.eyelids is not None:
+            arrays.append(numbers.eyelids)
+        for array in arrays:
+            tracking.update(f"{array.shape}".encode())
+            tracking.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+        split = json.dumps([[entry.id for entry in part.entries] for part in (self.train, self.test)])
+        return {
+            "tracking": tracking.hexdigest(),
+            "split": hashlib.sha256(split.encode()).hexdigest(),
+            "images": images_digest(self.images),
+        }
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What could be read, faults or not."""
+
+    folder: Folder
+    head: str | None
+    train: Transforms | None
+    test: Transforms | None
+    coefficients: Coefficients | None
+    images: dict[str, Source]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Training entries, then test entries; those without fault in the JSON."""
+        return tuple(entry for split in (self.train, self.test) if split is not None for entry in split.entries)
+
+    def loaded(self, findings: Findings) -> Loaded | None:
+        """The subject, where there is no error in `findings` and no part is missing."""
+        if findings.errors() or not self.head or not self.train or not self.test or not self.coefficients:
+            return None
+        return Loaded(self.folder, self.head, self.train, self.test, self.coefficients, self.images)
+
+
+def survey(path: Path, findings: Findings) -> Survey:
+    """Read all that can be read of the subject in `path`; what is wrong goes to `findings`. Decodes no image."""
+    folder = Folder(path)
+    head = head_tag(folder, findings)
+    train = read_transforms(folder.split("train"), findings)
+    test = read_transforms(folder.split("test"), findings)
+    if train is not None and test is not None:
+        check_splits(folder, train, test, head == REAL, findings)
+    found = Survey(folder, head, train, test, None, {})
+    if not found.entries:
+        return found
+    intrinsics = (train or test).intrinsics  # type: ignore[union-attr]
+    coefficients = read_coefficients(folder, found.entries, findings)
+    images = find_images(folder, found.entries, intrinsics, findings)
+    return replace(found, coefficients=coefficients, images=images)

@@ -1,0 +1,44 @@
+"""The reader's options, each of which names a quirk of other code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from headbench.harness.errors import DataError, did_you_mean
+
+__all__ = ["CHOICES", "HELP", "InstaOptions"]
+
+CHOICES = {"eyes": ("tracker", "fateavatar"), "fov": ("exact", "fateavatar"), "eyelids": ("use", "ignore")}
+
+HELP = {
+    "eyes": "tracker: the first six numbers turn the left eyeball, as metrical-tracker poses FLAME; fateavatar: the "
+    "eyes are swapped, as FateAvatar's loader has them.",
+    "fov": "exact: focal lengths and principal point of the JSON; fateavatar: field of view 2 atan(2 cx^2 / (w fl)) "
+    "and a centred principal point, as FateAvatar's loader has them.",
+    "eyelids": "use: eyelid coefficients where the subject has them; ignore: none, as in FateAvatar.",
+}
+
+
+@dataclass(frozen=True)
+class InstaOptions:
+    """Checked options; the defaults read the data as they were tracked."""
+
+    eyes: str = "tracker"
+    fov: str = "exact"
+    eyelids: str = "use"
+
+    @classmethod
+    def parse(cls, options: Mapping[str, object]) -> InstaOptions:
+        """Options from a mapping of text.
+
+        Raises:
+            DataError: an unknown option or value, with close matches.
+        """
+        known = [f.name for f in fields(cls)]
+        for name, value in options.items():
+            if name not in known:
+                raise DataError(did_you_mean("option of the insta reader", name, known))
+            if value not in CHOICES[name]:
+                raise DataError(did_you_mean(f"value of the insta option {name}:", str(value), CHOICES[name]))
+        return cls(**{name: str(value) for name, value in options.items()})

@@ -1,0 +1,84 @@
+"""Does the tracked head fall where the image shows one? Catches shifts, wrong axes and wrong heads at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.insta.findings import Findings
+from headbench.datasets.insta.layout import Folder
+from headbench.datasets.insta.mesh import ProjectedMesh
+from headbench.harness.errors import DataError, MissingAsset
+from headbench.harness.types import Frame
+
+__all__ = ["Overlap", "check_reprojection", "overlap"]
+
+_INSIDE = 0.6
+"""Share of vertices that must fall on opaque pixels; the rim of the neck is under clothing, which is removed."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How a projected mesh and an alpha mask fit."""
+
+    inside: float
+    """Share of the vertices on opaque pixels."""
+    iou: float
+    """Intersection over union of the mesh's silhouette and the opaque pixels; hair keeps it below 1."""
+
+
+def overlap(points: NDArray[np.float64], silhouette: NDArray[np.bool_], opaque: NDArray[np.bool_]) -> Overlap:
+    """Of vertices (V, 2) in pixels, the silhouette (H, W) of their mesh, and the image's opaque pixels (H, W)."""
+    height, width = opaque.shape
+    x, y = np.floor(np.nan_to_num(points, nan=-1.0)).astype(np.int64).T
+    seen = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    inside = opaque[y[seen], x[seen]].sum() / len(points)
+    union = (silhouette | opaque).sum()
+    return Overlap(float(inside), float((silhouette & opaque).sum() / union) if union else 0.0)
+
+
+def check_reprojection(
+    folder: Folder, frames: Sequence[Frame], rows: Sequence[int], mesh: ProjectedMesh, findings: Findings
+) -> None:
+    """Compare mesh and alpha in the frames of `rows`; the overlap is a note, a mesh beside the head a problem."""
+    measured: list[str] = []
+    for row in rows:
+        frame = frames[row]
+        try:
+            opaque = frame.pixels().alpha[0].numpy() > 127
+            found = _measure(frame, mesh, opaque)
+        except MissingAsset as error:
+            findings.remark(folder.path, f"overlap of mesh and images not checked: {error.args[0]}", help=error.help)
+            return
+        except DataError:
+            continue
+        measured.append(f"{found.iou:.2f} (frame {frame.id})")
+        if found.inside < _INSIDE:
+            findings.error(
+                folder.path,
+                f"expected the head mesh on the head, found {found.inside:.0%} of its vertices on opaque pixels, "
+                f"IoU {found.iou:.2f}{_neighbour(frames, row, mesh, opaque, found)}",
+                frame.id,
+                "images and tracking are not of the same frame, or of another camera or head model",
+            )
+    if measured:
+        findings.remark(folder.path, f"mesh and alpha overlap: IoU {', '.join(measured)}")
+
+
+def _measure(frame: Frame, mesh: ProjectedMesh, opaque: NDArray[np.bool_]) -> Overlap:
+    return overlap(mesh.points(frame.params, frame.camera), mesh.silhouette(frame.params, frame.camera), opaque)
+
+
+def _neighbour(
+    frames: Sequence[Frame], row: int, mesh: ProjectedMesh, opaque: NDArray[np.bool_], found: Overlap
+) -> str:
+    for shift in (-1, 1):
+        if 0 <= row + shift < len(frames):
+            other = frames[row + shift]
+            better = _measure(other, mesh, opaque)
+            if better.inside >= _INSIDE and better.iou > found.iou + 0.1:
+                return f"; the tracking of frame {other.id} fits (IoU {better.iou:.2f}): shifted by {shift:+d}?"
+    return ""

@@ -1,0 +1,30 @@
+"""The 6D rotations of the tracker: the first two rows of a matrix, not necessarily orthonormal."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headbench.harness.head.rotations import matrix_to_axis_angle, rotation_6d_to_matrix
+
+__all__ = ["axis_angles", "degenerate"]
+
+_Floats = NDArray[np.float64]
+_SMALLEST = 1e-6
+"""Length of a row, and of the second row's part across the first relative to it, below which no frame is defined."""
+
+
+def degenerate(six: _Floats) -> NDArray[np.bool_]:
+    """Which of (..., 6) numbers define no rotation, (...,)."""
+    first, second = six[..., :3], six[..., 3:]
+    lengths = np.linalg.norm(first, axis=-1), np.linalg.norm(second, axis=-1)
+    across = np.linalg.norm(np.cross(first, second), axis=-1)
+    bad = (lengths[0] < _SMALLEST) | (lengths[1] < _SMALLEST) | (across < _SMALLEST * lengths[0] * lengths[1])
+    return np.asarray(bad | ~np.isfinite(six).all(axis=-1))
+
+
+def axis_angles(six: _Floats) -> _Floats:
+    """Axis-angle radians (T, 3) of (T, 6) numbers, none of them degenerate."""
+    matrices = rotation_6d_to_matrix(torch.from_numpy(np.ascontiguousarray(six)))
+    return np.asarray(matrix_to_axis_angle(matrices).numpy())

@@ -1,0 +1,107 @@
+"""Checks that need both splits: that they are disjoint, complete and of one camera."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import astuple
+
+from headbench.datasets.insta.findings import Findings, ranges
+from headbench.datasets.insta.layout import Folder
+from headbench.datasets.insta.poses import FAR, NEAR, distance
+from headbench.datasets.insta.transforms import Transforms
+
+__all__ = ["USUAL_TEST", "check_splits"]
+
+USUAL_TEST = 350
+"""Test frames that INSTA's generate.sh splits off unless told otherwise."""
+
+
+def check_splits(folder: Folder, train: Transforms, test: Transforms, real: bool, findings: Findings) -> None:
+    """Compare the two splits.
+
+    Args:
+        real: tracked data, of which a test set of `USUAL_TEST` frames is expected.
+    """
+    _check_counts(train, test, real, findings)
+    _check_overlap(train, test, findings)
+    _check_order(train, test, findings)
+    _check_gaps(folder, train, test, findings)
+    if train.intrinsics != test.intrinsics:
+        findings.error(
+            test.path,
+            f"expected the size and intrinsics of {train.path.name} {_short(train)}, found {_short(test)}",
+            help="the tracker fits one camera; both files come from one run of INSTA's scripts/transforms.py",
+        )
+    _check_distances(train, test, findings)
+
+
+def _short(split: Transforms) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in astuple(split.intrinsics)) + ")"
+
+
+def _check_counts(train: Transforms, test: Transforms, real: bool, findings: Findings) -> None:
+    if not train.entries:
+        findings.error(
+            train.path,
+            f"expected training frames, found none ({len(test.entries)} test frames)",
+            help=f"INSTA's split takes the last {USUAL_TEST} frames for testing: give generate.sh a smaller number, "
+            "above 0",
+        )
+    if not test.entries:
+        findings.error(
+            test.path,
+            f"expected test frames, found none ({len(train.entries)} training frames)",
+            help="give INSTA's generate.sh a number of test frames",
+        )
+    elif real and len(test.entries) != USUAL_TEST:
+        sentence = f"{len(test.entries)} test frames instead of INSTA's usual {USUAL_TEST}"
+        findings.warning(test.path, f"{sentence}: numbers do not compare with published ones")
+        findings.note(sentence)
+
+
+def _check_overlap(train: Transforms, test: Transforms, findings: Findings) -> None:
+    both = {entry.id for entry in train.entries} & {entry.id for entry in test.entries}
+    if both:
+        ids = sorted(both, key=int)
+        findings.error(
+            test.path,
+            f"expected no frame in both splits, found {len(ids)} in both ({ranges(ids)})",
+            ids[0],
+            "a test frame that was trained on says nothing; remove it from one of the files",
+        )
+
+
+def _check_order(train: Transforms, test: Transforms, findings: Findings) -> None:
+    if train.entries and test.entries and int(train.entries[-1].id) > int(test.entries[0].id):
+        findings.warning(
+            test.path,
+            f"expected test frames after the last training frame {train.entries[-1].id}, found "
+            f"{test.entries[0].id}: this split is not INSTA's",
+            test.entries[0].id,
+        )
+
+
+def _check_gaps(folder: Folder, train: Transforms, test: Transforms, findings: Findings) -> None:
+    ids = sorted((entry.id for entry in (*train.entries, *test.entries)), key=int)
+    for before, after in itertools.pairwise(ids):
+        hole = int(after) - int(before) - 1
+        if hole > 0:
+            findings.warning(
+                folder.path,
+                f"expected consecutive frames, found {hole} missing between {before} and {after}",
+                after,
+                "frames were deleted or tracking was interrupted; INSTA's scripts index frames by number",
+            )
+
+
+def _check_distances(train: Transforms, test: Transforms, findings: Findings) -> None:
+    for split in (train, test):
+        far = [(entry.id, distance(entry.c2w)) for entry in split.entries]
+        odd = [(name, metres) for name, metres in far if not NEAR < metres < FAR]
+        if odd:
+            findings.warning(
+                split.path,
+                f"expected the head {NEAR:g} to {FAR:g} m before the camera, found {odd[0][1]:.3g} m in "
+                f"{len(odd)} frames ({ranges([name for name, _ in odd])}): not in metres?",
+                odd[0][0],
+            )

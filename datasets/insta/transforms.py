@@ -1,0 +1,203 @@
+"""The transforms JSON of one split: intrinsics, and for each frame an image and a camera pose."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.insta.findings import Findings
+from headbench.datasets.insta.poses import pose_fault
+
+__all__ = ["Entry", "Intrinsics", "Transforms", "read_transforms"]
+
+_MAKE = "INSTA's scripts/transforms.py writes it"
+_PATHS = ("exp_path", "mesh_path", "depth_path", "seg_mask_path")
+_ANGLE_TOLERANCE = 1e-4
+"""Radians between `camera_angle_*` and the angle that size and focal length give."""
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Of all frames: size and pinhole parameters in pixels, origin at the top left corner of the image."""
+
+    width: int
+    height: int
+    fl_x: float
+    fl_y: float
+    cx: float
+    cy: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One frame of the JSON."""
+
+    id: str
+    """Stem of the image's name, such as 00012."""
+    image: str
+    """Path of the image below the subject's folder, with forward slashes."""
+    c2w: NDArray[np.float64]
+    """(4, 4) camera to world, OpenCV axes, metres."""
+    expression: str
+    """Path of the expression's text file below the subject's folder; the other kinds lie beside its folder."""
+
+    def coefficients(self, kind: str) -> PurePosixPath:
+        """Path of the text file of a `kind` (exp, jaw, eyes, eyelids, shape) below the subject's folder."""
+        path = PurePosixPath(self.expression)
+        return path.parent.parent / kind / path.name
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """One split; entries in the order of their numbers."""
+
+    path: Path
+    intrinsics: Intrinsics
+    entries: tuple[Entry, ...]
+
+
+def read_transforms(path: Path, findings: Findings) -> Transforms | None:
+    """The JSON at `path`; whatever is wrong with it goes to `findings`, and frames that cannot be used are left out.
+
+    Returns:
+        None where nothing of it can be used.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        findings.error(path, "expected the split's JSON, found no such file", help=_MAKE)
+        return None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        findings.error(path, f"expected JSON, found {error}", help=f"{_MAKE}; an interrupted run leaves a part of it")
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get("frames"), list):
+        findings.error(path, "expected an object with a list `frames`, found none", help=_MAKE)
+        return None
+    intrinsics = _intrinsics(path, content, findings)
+    entries = _entries(path, content["frames"], findings)
+    if intrinsics is None:
+        return None
+    return Transforms(path, intrinsics, tuple(sorted(entries, key=lambda entry: int(entry.id))))
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def _intrinsics(path: Path, content: dict[str, Any], findings: Findings) -> Intrinsics | None:
+    values: dict[str, float] = {}
+    for key in ("w", "h", "fl_x", "fl_y", "cx", "cy"):
+        value = _number(content.get(key))
+        if value is None or not math.isfinite(value):
+            found = repr(content[key]) if key in content else "no such key"
+            findings.error(path, f"expected a finite number `{key}` (pixels), found {found}", help=_MAKE)
+        elif key not in ("cx", "cy") and value <= 0:
+            findings.error(path, f"expected `{key}` above 0, found {value:g}")
+        elif key in ("w", "h") and value != int(value):
+            findings.error(path, f"expected whole pixels in `{key}`, found {value:g}")
+        else:
+            values[key] = value
+    if len(values) < 6:
+        return None
+    found_intrinsics = Intrinsics(
+        int(values["w"]), int(values["h"]), *(values[k] for k in ("fl_x", "fl_y", "cx", "cy"))
+    )
+    _check_angles(path, content, found_intrinsics, findings)
+    if not (0 < values["cx"] < values["w"] and 0 < values["cy"] < values["h"]):
+        findings.warning(
+            path,
+            f"expected the principal point inside the {values['w']:g} x {values['h']:g} image, "
+            f"found ({values['cx']:g}, {values['cy']:g})",
+        )
+    return found_intrinsics
+
+
+def _check_angles(path: Path, content: dict[str, Any], k: Intrinsics, findings: Findings) -> None:
+    for axis, size, focal in (("x", k.width, k.fl_x), ("y", k.height, k.fl_y)):
+        stored = _number(content.get(f"camera_angle_{axis}"))
+        computed = 2 * math.atan(size / (2 * focal))
+        if stored is not None and not abs(stored - computed) < _ANGLE_TOLERANCE:
+            findings.error(
+                path,
+                f"expected camera_angle_{axis} {computed:.6f} from size {size} and fl_{axis} {focal:g}, "
+                f"found {stored:.6f}: images resized without their intrinsics?",
+                help=f"scale fl_{axis} and c{axis} with the images, then camera_angle_{axis}",
+            )
+
+
+def _entries(path: Path, frames: list[Any], findings: Findings) -> list[Entry]:
+    entries: dict[str, Entry] = {}
+    for position, frame in enumerate(frames):
+        entry = _entry(path, position, frame, findings)
+        if entry is None:
+            continue
+        if entry.id in entries:
+            findings.error(path, f"expected each frame once, found {entry.id} again at position {position}", entry.id)
+            continue
+        entries[entry.id] = entry
+    return list(entries.values())
+
+
+def _entry(path: Path, position: int, frame: Any, findings: Findings) -> Entry | None:
+    if not isinstance(frame, dict):
+        findings.error(
+            path,
+            f"expected an object at position {position} of `frames`, found {frame!r}",
+            help="a gap in the tracked frames leaves such holes; track again or remove the entry",
+        )
+        return None
+    image = frame.get("file_path")
+    if not isinstance(image, str) or not image:
+        findings.error(path, f"expected a text `file_path` at position {position} of `frames`, found {image!r}")
+        return None
+    relative = PurePosixPath(image)
+    if relative.is_absolute() or ".." in relative.parts:
+        findings.error(path, f"expected a file_path inside the subject's folder, found {image!r}")
+        return None
+    if not (relative.stem.isascii() and relative.stem.isdigit()):
+        findings.error(path, f"expected a numbered image such as images/00012.png, found {image!r}")
+        return None
+    name = relative.stem
+    _check_stems(path, name, frame, findings)
+    matrix = frame.get("transform_matrix")
+    try:
+        c2w = np.array(matrix, dtype=np.float64)
+    except (TypeError, ValueError):
+        c2w = np.zeros(0)
+    fault = pose_fault(c2w)
+    if fault is not None:
+        findings.error(path, f"transform_matrix: {fault.message}", name, fault.help)
+        return None
+    return Entry(name, image, c2w, _expression_path(name, frame))
+
+
+def _expression_path(name: str, frame: dict[str, Any]) -> str:
+    path = frame.get("exp_path")
+    if isinstance(path, str):
+        parts = PurePosixPath(path)
+        if parts.parent.name == "exp" and not parts.is_absolute() and ".." not in parts.parts:
+            return path
+    return f"flame/exp/{name}.txt"
+
+
+def _check_stems(path: Path, name: str, frame: dict[str, Any], findings: Findings) -> None:
+    for key in _PATHS:
+        other = frame.get(key)
+        stem = PurePosixPath(other).stem if isinstance(other, str) else name
+        if stem.isascii() and stem.isdigit() and int(stem) != int(name):
+            findings.error(
+                path,
+                f"expected {key} of frame {name}, found {other!r}: images and tracking shifted by "
+                f"{int(stem) - int(name):+d}",
+                name,
+                help="metrical-tracker counts from 0, ffmpeg's images from 1; write the JSON again",
+            )
+            return
