@@ -1,0 +1,172 @@
+"""The CPU rasterizer: numba kernels behind one autograd function."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headbench.harness.splat import kernels, kernels_project
+from headbench.harness.splat.protocol import (
+    ALPHA_CUT,
+    ALPHA_MAX,
+    FRUSTUM_MARGIN,
+    LOW_PASS,
+    NEAR,
+    RADIUS_SIGMAS,
+    TRANSMITTANCE_STOP,
+    ScreenGradients,
+    unpack,
+)
+from headbench.harness.splat.sh import view_colours
+from headbench.harness.types import Camera, Gaussians, Splat
+
+__all__ = ["NumbaRasterizer"]
+
+# numba's built-in thread pool must not be entered by two threads of one process at once.
+_kernels_run_alone = threading.RLock()
+
+
+class NumbaRasterizer:
+    """The `numba` back end; see `Rasterizer`. Computes in float32 on the CPU, bit-equal for any number of threads.
+
+    Every input has gradients: Gaussians, background, and the camera's w2c and K (without skew).
+    """
+
+    name = "numba"
+
+    def __init__(self, alpha_max: float = ALPHA_MAX) -> None:
+        self.alpha_max = alpha_max
+
+    def __call__(
+        self, gaussians: Gaussians, camera: Camera, background: Tensor, absolute_gradient: bool = False
+    ) -> Splat:
+        if gaussians.means.device.type != "cpu":
+            raise ValueError(f"the numba rasterizer needs tensors on the cpu, got {gaussians.means.device}")
+        scene = unpack(gaussians, camera, background)
+        colours = view_colours(scene.means, scene.colours, gaussians.sh_degree, camera.w2c)
+        screen = ScreenGradients(camera.width, camera.height, absolute_gradient)
+        image, alpha, depth, radii = _Rasterize.apply(
+            scene.means,
+            scene.quats,
+            scene.scales,
+            scene.opacities,
+            colours,
+            scene.background,
+            camera.w2c,
+            camera.K,
+            camera.width,
+            camera.height,
+            self.alpha_max,
+            screen,
+        )
+        return Splat(image=image, alpha=alpha, depth=depth, radii=radii, screen=screen)
+
+
+def _array(tensor: Tensor, dtype: Any = np.float32) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().numpy(), dtype=dtype)
+
+
+class _Rasterize(torch.autograd.Function):
+    """(B, N, ...) Gaussians with RGB, background (B, 3), w2c, K -> image, alpha, depth, radii."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        means: Tensor,
+        quats: Tensor,
+        scales: Tensor,
+        opacities: Tensor,
+        colours: Tensor,
+        background: Tensor,
+        w2c: Tensor,
+        K: Tensor,
+        width: int,
+        height: int,
+        alpha_max: float,
+        screen: ScreenGradients,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        batch, count = opacities.shape
+        geometry = [_array(means), _array(quats), _array(scales)]
+        view = [_array(w2c, np.float64), _array(K, np.float64), float(width), float(height)]
+        backdrop = _array(background)
+        splats = np.empty((batch, count, kernels.WIDTH), np.float32)
+        radii = np.empty((batch, count), np.float32)
+        image = np.empty((batch, 3, height, width), np.float32)
+        remaining, depth = np.empty((2, batch, height, width), np.float32)
+        last = np.empty((batch, height, width), np.int32)
+        tiles = (-(-width // kernels.TILE), -(-height // kernels.TILE))
+        limits = np.float32(alpha_max), np.float32(ALPHA_CUT)
+        with _kernels_run_alone:
+            kernels_project.project(
+                *geometry,
+                _array(opacities),
+                _array(colours),
+                *view,
+                LOW_PASS,
+                FRUSTUM_MARGIN,
+                NEAR,
+                ALPHA_CUT,
+                RADIUS_SIGMAS,
+                splats,
+                radii,
+            )
+            order = np.argsort(splats[..., kernels.DEPTH], axis=1, kind="stable")
+            offsets, ids = kernels.bin_tiles(splats, order, *tiles)
+            kernels.blend(
+                splats,
+                offsets,
+                ids,
+                *tiles,
+                backdrop,
+                *limits,
+                np.float32(TRANSMITTANCE_STOP),
+                image,
+                remaining,
+                depth,
+                last,
+            )
+        ctx.geometry, ctx.view, ctx.splats, ctx.pairs = geometry, view, splats, (offsets, ids)
+        ctx.blending = (*tiles, backdrop, *limits, remaining, last)
+        ctx.screen = screen
+        ctx.dtypes = [t.dtype for t in (means, quats, scales, opacities, colours, background, w2c, K)]
+        marks = torch.from_numpy(radii)
+        ctx.mark_non_differentiable(marks)
+        outputs = (torch.from_numpy(image), torch.from_numpy(1 - remaining)[:, None], torch.from_numpy(depth)[:, None])
+        return (*(t.to(means.dtype) for t in outputs), marks)  # type: ignore[return-value]
+
+    @staticmethod
+    def backward(ctx: Any, to_image: Tensor, to_alpha: Tensor, to_depth: Tensor, _: Tensor) -> tuple[Any, ...]:
+        offsets, ids = ctx.pairs
+        batch, count = ctx.splats.shape[:2]
+        outputs = _array(to_image), _array(to_alpha[:, 0]), _array(to_depth[:, 0])
+        pairs = np.zeros((len(ids), kernels.GRADIENTS), np.float32)
+        moved = [np.zeros_like(array) for array in ctx.geometry]
+        chunks = -(-count // kernels_project.CHUNK)
+        camera = np.zeros((batch, chunks, 16))
+        with _kernels_run_alone:
+            kernels.blend_backward(ctx.splats, offsets, ids, *ctx.blending, *outputs, pairs)
+            gradients = kernels.gather_pairs(pairs, ids, batch * count).reshape(batch, count, kernels.GRADIENTS)
+            kernels_project.project_backward(
+                *ctx.geometry, ctx.splats, gradients, *ctx.view, FRUSTUM_MARGIN, *moved, camera
+            )
+        flat = torch.from_numpy(gradients)
+        ctx.screen.fill(flat[..., :2], flat[..., 10:] if ctx.screen.wants_absolute else None)
+        to_w2c, to_K = _camera_gradients(camera.sum(1))
+        remaining = ctx.blending[-2]
+        to_background = (outputs[0] * remaining[:, None]).sum((2, 3), dtype=np.float64)
+        results = [torch.from_numpy(array) for array in moved]
+        results += [flat[..., kernels.OPACITY], flat[..., kernels.RED : kernels.BLUE + 1]]
+        results += [torch.from_numpy(array) for array in (to_background, to_w2c, to_K)]
+        return (*(r.to(dtype) for r, dtype in zip(results, ctx.dtypes, strict=True)), None, None, None, None)
+
+
+def _camera_gradients(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B, 16) of `project_backward` -> gradients of w2c (B, 4, 4) and K (B, 3, 3)."""
+    to_w2c, to_K = np.zeros((len(sums), 4, 4)), np.zeros((len(sums), 3, 3))
+    to_w2c[:, :3, :3], to_w2c[:, :3, 3] = sums[:, :9].reshape(-1, 3, 3), sums[:, 9:12]
+    to_K[:, [0, 1, 0, 1], [0, 1, 2, 2]] = sums[:, 12:]
+    return to_w2c, to_K

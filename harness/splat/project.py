@@ -1,0 +1,111 @@
+"""EWA projection of 3D Gaussians in plain torch: the readable reference, differentiable in everything."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headbench.harness.splat.protocol import ALPHA_CUT, FRUSTUM_MARGIN, LOW_PASS, NEAR, RADIUS_SIGMAS
+
+__all__ = ["Projected", "covariances", "project", "upstream_radii"]
+
+
+@dataclass(frozen=True)
+class Projected:
+    """Gaussians on the image plane; rows that are not visible hold finite placeholders."""
+
+    means2d: Tensor
+    """(B, N, 2) pixels."""
+    conics: Tensor
+    """(B, N, 3) upper triangle (xx, xy, yy) of the inverse 2D covariance, per pixel squared."""
+    depths: Tensor
+    """(B, N) metres along the optical axis."""
+    visible: Tensor
+    """(B, N) bool."""
+    radii: Tensor
+    """(B, N) whole pixels, 0 where not visible."""
+
+
+def rotations(quats: Tensor) -> Tensor:
+    """Matrices (..., 3, 3) of quaternions (..., 4) (w, x, y, z) of any length but 0."""
+    w, x, y, z = torch.nn.functional.normalize(quats, dim=-1).unbind(-1)
+    rows = [
+        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),
+        torch.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], -1),
+        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1),
+    ]
+    return torch.stack(rows, -2)
+
+
+def covariances(quats: Tensor, scales: Tensor) -> Tensor:
+    """3D covariances (..., 3, 3) of quaternions (..., 4) and standard deviations (..., 3)."""
+    half = rotations(quats) * scales[..., None, :]
+    return half @ half.transpose(-1, -2)
+
+
+def project(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    w2c: Tensor,
+    K: Tensor,
+    width: int,
+    height: int,
+) -> Projected:
+    """Project Gaussians (B, N, ...) into cameras w2c (B, 4, 4), K (B, 3, 3) of `width` x `height` pixels.
+
+    A Gaussian is not visible when it is nearer than NEAR, when its opacity is below ALPHA_CUT, or when the rectangle
+    within which it stays above ALPHA_CUT misses the image.
+    """
+    rotation = w2c[:, None, :3, :3]
+    centre = (rotation @ means[..., None])[..., 0] + w2c[:, None, :3, 3]
+    in_front = centre[..., 2] >= NEAR
+    # Placeholders keep infinities out of the backward pass of rows that are culled.
+    centre = torch.where(in_front[..., None], centre, centre.new_tensor([0.0, 0.0, 1.0]))
+    x, y, z = centre.unbind(-1)
+    fx, fy, cx, cy = (K[:, None, i, j] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    means2d = torch.stack([fx * x / z + cx, fy * y / z + cy], -1)
+
+    margin_x, margin_y = FRUSTUM_MARGIN * width / 2 / fx, FRUSTUM_MARGIN * height / 2 / fy
+    slope_x = torch.minimum(torch.maximum(x / z, -cx / fx - margin_x), (width - cx) / fx + margin_x)
+    slope_y = torch.minimum(torch.maximum(y / z, -cy / fy - margin_y), (height - cy) / fy + margin_y)
+    zero = torch.zeros_like(z)
+    jacobian = torch.stack([fx / z, zero, -fx * slope_x / z, zero, fy / z, -fy * slope_y / z], -1)
+    half = jacobian.unflatten(-1, (2, 3)) @ rotation @ (rotations(quats) * scales[..., None, :])
+    covariance = half @ half.transpose(-1, -2)
+    xx, xy, yy = covariance[..., 0, 0] + LOW_PASS, covariance[..., 0, 1], covariance[..., 1, 1] + LOW_PASS
+    determinant = xx * yy - xy * xy
+    regular = determinant > 0
+    determinant = torch.where(regular, determinant, torch.ones_like(determinant))
+    conics = torch.stack([yy, -xy, xx], -1) / determinant[..., None]
+
+    with torch.no_grad():
+        reach = torch.sqrt(2 * torch.log((opacities / ALPHA_CUT).clamp_min(1.0)))
+        reach_x, reach_y = torch.ceil(reach * xx.sqrt()), torch.ceil(reach * yy.sqrt())
+        u, v = means2d.unbind(-1)
+        inside = (u + reach_x > 0) & (u - reach_x < width) & (v + reach_y > 0) & (v - reach_y < height)
+        visible = in_front & regular & inside & (opacities >= ALPHA_CUT) & (reach_x > 0) & (reach_y > 0)
+        radii = upstream_radii(conics, visible)
+    return Projected(means2d, conics, z, visible, radii)
+
+
+def upstream_radii(conics: Tensor, visible: Tensor) -> Tensor:
+    """(B, N) radii as the 2023 rasterizer reports them, from conics (B, N, 3): 3 standard deviations, rounded up.
+
+    Its eigenvalue has a floor, sqrt(max(0.1, mid² - det)), which matters for round Gaussians only.
+    """
+    a, b, c = conics.unbind(-1)
+    determinant = a * c - b * b
+    middle = 0.5 * (a + c) / determinant
+    largest = middle + torch.sqrt((middle * middle - 1 / determinant).clamp_min(0.1))
+    radii = torch.ceil(RADIUS_SIGMAS * torch.sqrt(largest))
+    return torch.where(visible, radii, torch.zeros_like(radii))
+
+
+def reach_in_sigmas(opacity: float) -> float:
+    """How many standard deviations away a Gaussian falls to ALPHA_CUT; 0 where it never rises above."""
+    return math.sqrt(2 * math.log(max(opacity / ALPHA_CUT, 1.0)))

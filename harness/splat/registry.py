@@ -1,0 +1,72 @@
+"""Which rasterizers there are and which of them work here. Back ends are imported when they are asked for."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+
+from headbench.harness.errors import BenchError, did_you_mean
+from headbench.harness.splat.protocol import Rasterizer
+
+__all__ = ["backend_report", "make_rasterizer"]
+
+_NAMES = ("gsplat", "numba", "torch")
+
+
+def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu") -> Rasterizer:
+    """The rasterizer `name` for tensors on `device`; `auto` is gsplat on CUDA and numba on the CPU.
+
+    Raises:
+        BenchError: the name is unknown, the back end does not work on this device, or something it needs is missing.
+    """
+    kind = torch.device(device).type
+    if name == "auto":
+        name = "gsplat" if kind == "cuda" else "numba"
+    if name == "torch":
+        from headbench.harness.splat.torch_backend import TorchRasterizer
+
+        return TorchRasterizer()
+    if name == "numba":
+        if kind != "cpu":
+            raise BenchError(
+                f"The numba rasterizer works on the CPU, not on {device}.", help="use --device cpu, or gsplat on CUDA"
+            )
+        from headbench.harness.splat.numba_backend import NumbaRasterizer
+
+        return NumbaRasterizer()
+    if name == "gsplat":
+        if kind != "cuda":
+            raise BenchError(
+                f"The gsplat rasterizer works on CUDA, not on {device}.", help="use --device cuda, or numba on the CPU"
+            )
+        from headbench.harness.splat.gsplat_backend import GsplatRasterizer
+
+        return GsplatRasterizer()
+    raise BenchError(did_you_mean("rasterizer", name, (*_NAMES, "auto")))
+
+
+def backend_report() -> list[tuple[str, bool, str]]:
+    """(name, usable, reason or version) of each back end, for `bench doctor`. Compiles nothing and never raises."""
+    return [("gsplat", *_gsplat()), ("numba", *_numba()), ("torch", True, f"torch {torch.__version__}; small scenes")]
+
+
+def _numba() -> tuple[bool, str]:
+    if importlib.util.find_spec("numba") is None:
+        return False, "numba is not installed: pip install numba"
+    try:
+        import numba
+    except Exception as error:  # a broken installation raises whatever it likes, and a report must go on
+        return False, f"numba does not import: {error}"
+    return True, f"numba {numba.__version__}, {numba.get_num_threads()} threads"
+
+
+def _gsplat() -> tuple[bool, str]:
+    from headbench.harness.splat.gsplat_backend import missing_for_gsplat
+
+    problem = missing_for_gsplat()
+    if problem is not None:
+        return False, f"{problem[0]} ({problem[1]})"
+    import gsplat
+
+    return True, f"gsplat {gsplat.__version__} on {torch.cuda.get_device_name(0)}"

@@ -1,0 +1,85 @@
+"""The oracle: a rasterizer in plain torch that compares every Gaussian with every pixel.
+
+Slow and memory-hungry (B x pixels x N), for small scenes only. It runs in float32 or float64, and every input has
+gradients: Gaussians, background, and the camera's w2c and K.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from headbench.harness.splat.project import Projected, project
+from headbench.harness.splat.protocol import ALPHA_CUT, ALPHA_MAX, TRANSMITTANCE_STOP, ScreenGradients, unpack
+from headbench.harness.splat.sh import view_colours
+from headbench.harness.types import Camera, Gaussians, Splat
+
+__all__ = ["TorchRasterizer"]
+
+
+class TorchRasterizer:
+    """The `torch` back end; see `Rasterizer`."""
+
+    name = "torch"
+
+    def __init__(self, alpha_max: float = ALPHA_MAX) -> None:
+        self.alpha_max = alpha_max
+
+    def __call__(
+        self, gaussians: Gaussians, camera: Camera, background: Tensor, absolute_gradient: bool = False
+    ) -> Splat:
+        scene = unpack(gaussians, camera, background)
+        width, height = camera.width, camera.height
+        seen = project(scene.means, scene.quats, scene.scales, scene.opacities, camera.w2c, camera.K, width, height)
+        colours = view_colours(scene.means, scene.colours, gaussians.sh_degree, camera.w2c)
+        screen = ScreenGradients(width, height, absolute_gradient)
+
+        order = torch.argsort(seen.depths.detach(), dim=1, stable=True)
+        weights, left = self._weights(seen, scene.opacities, order, width, height, screen)
+        values = torch.cat([colours, seen.depths[..., None]], -1)
+        values = torch.gather(values, 1, order[..., None].expand_as(values))
+        drawn = weights @ values
+        image = drawn[..., :3] + left[..., None] * scene.background[:, None]
+
+        def planes(pixels: Tensor) -> Tensor:
+            return pixels.transpose(1, 2).unflatten(2, (height, width))
+
+        return Splat(
+            image=planes(image),
+            alpha=planes(1 - left[..., None]),
+            depth=planes(drawn[..., 3:]),
+            radii=seen.radii,
+            screen=screen,
+        )
+
+    def _weights(
+        self, seen: Projected, opacities: Tensor, order: Tensor, width: int, height: int, screen: ScreenGradients
+    ) -> tuple[Tensor, Tensor]:
+        """Blending weights (B, pixels, N) of the Gaussians in `order` (B, N), and transmittance left (B, pixels)."""
+        means2d = _copy_per_pixel(seen.means2d, width * height, screen)
+        means2d = means2d.gather(2, order[:, None, :, None].expand_as(means2d))
+        a, b, c = seen.conics.gather(1, order[..., None].expand_as(seen.conics))[:, None].unbind(-1)
+        opacity = torch.where(seen.visible, opacities, torch.zeros_like(opacities)).gather(1, order)[:, None]
+
+        v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        pixels = (torch.stack([u, v], -1).reshape(1, -1, 1, 2) + 0.5).to(means2d)
+        dx, dy = (pixels - means2d).unbind(-1)
+        falloff = torch.exp(-0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy)
+        alpha = (opacity * falloff).clamp_max(self.alpha_max)
+        alpha = torch.where(alpha >= ALPHA_CUT, alpha, torch.zeros_like(alpha))
+
+        with torch.no_grad():
+            drawn = torch.cumprod(1 - alpha, -1) > TRANSMITTANCE_STOP
+        alpha = torch.where(drawn, alpha, torch.zeros_like(alpha))
+        after = torch.cumprod(1 - alpha, -1)
+        before = torch.cat([torch.ones_like(after[..., :1]), after], -1)
+        return alpha * before[..., :-1], before[..., -1]
+
+
+def _copy_per_pixel(means2d: Tensor, pixels: int, screen: ScreenGradients) -> Tensor:
+    """(B, pixels, N, 2): each pixel gets its own means, so that their gradients can be read pixel by pixel."""
+    copies = means2d[:, None].expand(-1, pixels, -1, -1)
+    if means2d.requires_grad:
+        copies = copies.clone()
+        copies.register_hook(lambda g: screen.fill(g.sum(1), g.abs().sum(1) if screen.wants_absolute else None))
+    return copies
