@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from headbench.harness.assets import asset
+from headbench.harness.assets import asset, record, sha256_of
 from headbench.harness.errors import BenchError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["NETWORKS", "exact_float32", "load_network"]
+__all__ = ["NETWORKS", "exact_float32", "load_network", "network_sha256"]
 
 NETWORKS = {
     "vgg16": "lpips/vgg16",
@@ -25,6 +25,24 @@ NETWORKS = {
 """network -> asset; the lpips networks have their linear heads besides."""
 
 
+def _asset_of(name: str) -> str:
+    if name not in NETWORKS:
+        raise BenchError(did_you_mean("network", name, NETWORKS))
+    return NETWORKS[name]
+
+
+def network_sha256(name: str) -> str:
+    """SHA-256 of the file that `load_network` reads, as registered.
+
+    Raises:
+        BenchError: no network has this name.
+        MissingAsset: its file is not registered.
+    """
+    asset(_asset_of(name))
+    found = record(_asset_of(name))
+    return found.sha256 if found else ""
+
+
 def load_network(name: str) -> dict[str, Tensor]:
     """Weights of a network on the CPU, float32: ``features.K.weight``, ``features.K.bias`` with torchvision's layer
     numbers, and for the lpips networks ``linI.weight`` (1, C, 1, 1).
@@ -32,20 +50,17 @@ def load_network(name: str) -> dict[str, Tensor]:
     Raises:
         BenchError: no network has this name.
         MissingAsset: its file is not registered.
-        DataError: its file cannot be read.
+        DataError: its file is not the one that was registered.
     """
-    if name not in NETWORKS:
-        raise BenchError(did_you_mean("network", name, NETWORKS))
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = asset(NETWORKS[name])
-    try:
-        weights = load_file(path)
-    except SafetensorError as error:
+    path = asset(_asset_of(name))
+    expected, found = network_sha256(name), sha256_of(path)
+    if found != expected:
         raise DataError(
-            f"{path} is not a readable safetensors file: {error}", "bench assets fetch lpips --yes"
-        ) from error
+            f"{path} is damaged: expected SHA-256 {expected}, found {found}.", "bench assets fetch lpips --yes"
+        )
+    weights = load_file(path)
     if not name.startswith("lpips-"):
         weights = {key: value for key, value in weights.items() if key.startswith("features.")}
     return weights

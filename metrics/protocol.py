@@ -1,0 +1,162 @@
+"""Protocols: how renders are scored, as data with a name, a version and a hash. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from headbench.harness.errors import BenchError, did_you_mean
+
+__all__ = ["LpipsRule", "Protocol", "PsnrRule", "SsimRule", "TrackingRule", "load_protocol", "protocol_names"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PsnrRule(_Frozen):
+    """How the error of a frame becomes decibels."""
+
+    reduction: Literal["pooled", "channel_mean"]
+    """pooled: one mean squared error over pixels and channels; channel_mean: mean of the three channels' PSNR."""
+
+
+class SsimRule(_Frozen):
+    """Gaussian-window SSIM."""
+
+    window: int = Field(ge=3)
+    sigma: float = Field(gt=0)
+    padding: Literal["zero", "valid"]
+    channels: Literal["rgb"]
+    """rgb: mean over the three channels."""
+
+
+class LpipsRule(_Frozen):
+    """One LPIPS column."""
+
+    net: Literal["alex", "vgg"]
+    input_range: Literal["[0,1]", "[0,1]-unmapped"]
+    """What the network is fed with; the second is the named quirk of evaluators that forget to map to [-1, 1]."""
+    weights: str | None
+    """SHA-256 of the registered file; null accepts what is registered and records it in the scores."""
+
+
+class TrackingRule(_Frozen):
+    """Head parameters of test frames are optimised on the test images before scoring."""
+
+    steps: int = Field(ge=1)
+    rate: float = Field(gt=0)
+
+
+class Protocol(_Frozen):
+    """How renders are scored. Two scores are comparable if their protocols' hashes are equal.
+
+    A field that is added later needs a default with the meaning of the time before it; defaults are left out of the
+    hash, so old scores keep theirs.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    version: int = Field(ge=1)
+    summary: str = ""
+    resolution: Literal["native"] | int
+    """Side in pixels that truth and render are resampled to (Pillow's bicubic), or the stored size."""
+    background: Literal["white", "black"]
+    region: Literal["full"]
+    """Which pixels count."""
+    normaliser: Literal["image"]
+    """What the error is divided by: all pixels of the image."""
+    quantise: Literal["uint8_round", "none"]
+    """uint8_round: the composited truth is rounded to 8 bit as renders are; none: it stays float."""
+    clamp: bool
+    """Values outside [0, 1] are clamped before scoring; stored 8-bit renders are so anyway."""
+    psnr: PsnrRule
+    ssim: SsimRule
+    lpips: tuple[LpipsRule, ...]
+    aggregate: Literal["frames_then_subjects"]
+    test_time_tracking: TrackingRule | None
+    split: Literal["dataset"]
+    stage: str
+    """The stage whose checkpoint is rendered."""
+
+    @field_validator("lpips")
+    @classmethod
+    def _one_column_a_net(cls, rules: tuple[LpipsRule, ...]) -> tuple[LpipsRule, ...]:
+        if len({rule.net for rule in rules}) != len(rules):
+            raise ValueError("a network may be named once; another input range is another protocol")
+        return rules
+
+    @property
+    def label(self) -> str:
+        """``name@version``, as tables print it."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the canonical JSON of all that moves numbers (the summary does not)."""
+        data = self.model_dump(mode="json", exclude_defaults=True, exclude={"summary"})
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def render_key(self) -> str:
+        """The folder of renders that it scores, such as ``train-white``: stage, background, tracking."""
+        tracking = self.test_time_tracking
+        tracked = f"-tracked{tracking.steps}x{tracking.rate:g}" if tracking else ""
+        return f"{self.stage}-{self.background}{tracked}"
+
+    @property
+    def background_rgb(self) -> tuple[float, float, float]:
+        """The background's colour in [0, 1]."""
+        return (1.0, 1.0, 1.0) if self.background == "white" else (0.0, 0.0, 0.0)
+
+
+def _folder() -> Path:
+    return Path(str(files("headbench.configs") / "protocols"))
+
+
+def protocol_names() -> list[str]:
+    """Built-in protocols as ``name@version``."""
+    return sorted(path.name.removesuffix(".yaml") for path in _folder().glob("*@*.yaml"))
+
+
+def load_protocol(name: str) -> Protocol:
+    """A built-in protocol such as ``headbench@1``, or one from a path that ends in ``.yaml``.
+
+    Raises:
+        BenchError: there is no such protocol, or its file is not valid; the message names the field.
+    """
+    if name.endswith(".yaml"):
+        path = Path(name)
+    elif name in protocol_names():
+        path = _folder() / f"{name}.yaml"
+    else:
+        raise BenchError(did_you_mean("protocol", name, protocol_names()), help="bench list protocols")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        protocol = Protocol.model_validate(data)
+    except OSError as error:
+        raise BenchError(f"Cannot read protocol {path}: {error.strerror or error}.") from error
+    except yaml.YAMLError as error:
+        raise BenchError(f"{path} is not YAML: {error}") from error
+    except ValidationError as error:
+        raise BenchError(f"{path} is not a protocol:\n" + "\n".join(_explain(error))) from error
+    if path.name.count("@") and path.name != f"{protocol.label}.yaml":
+        raise BenchError(f"{path} holds protocol {protocol.label}; the file must be called {protocol.label}.yaml.")
+    return protocol
+
+
+def _explain(error: ValidationError) -> list[str]:
+    lines = []
+    for each in error.errors():
+        where = ".".join(map(str, each["loc"]))
+        if each["type"] == "extra_forbidden" and len(each["loc"]) == 1:
+            lines.append(f"  {did_you_mean('field', where, Protocol.model_fields)}")
+        else:
+            lines.append(f"  {where}: {each['msg']}")
+    return lines

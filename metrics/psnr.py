@@ -1,0 +1,33 @@
+"""Peak signal-to-noise ratio of a frame."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, float64
+
+from headbench.metrics.check import check_pair
+
+__all__ = ["psnr"]
+
+
+def psnr(a: Tensor, b: Tensor, reduction: Literal["pooled", "channel_mean"] = "pooled") -> Tensor:
+    """a, b (B, 3, H, W) in [0, 1] -> (B,) float64 decibels of each frame; inf for equal images.
+
+    Args:
+        a: one image.
+        b: the other; the result is symmetric.
+        reduction: pooled takes one mean squared error over pixels and channels. channel_mean takes the mean of the
+            three channels' values, as GaussianAvatars' training report does; it is never smaller, and one exact
+            channel makes it infinite.
+
+    Raises:
+        ValueError: shapes differ or values leave [0, 1].
+    """
+    check_pair(a, b)
+    squared = (a - b).square()
+    if reduction == "pooled":
+        return -10 * squared.mean(dim=(1, 2, 3), dtype=float64).log10()
+    if reduction == "channel_mean":
+        return (-10 * squared.mean(dim=(2, 3), dtype=float64).log10()).mean(dim=1)
+    raise ValueError(f"expected reduction pooled or channel_mean, got {reduction!r}")

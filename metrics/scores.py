@@ -1,0 +1,153 @@
+"""Scores of one subject on disk: a header line, then one line a frame. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from headbench.harness.errors import DataError
+from headbench.metrics.columns import COLUMNS
+from headbench.metrics.protocol import Protocol
+
+__all__ = ["FrameScore", "Scores", "read_scores", "write_scores"]
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """The metrics of one frame; None where one was not computed, with the reason."""
+
+    id: str
+    psnr: float | None
+    """Decibels; inf for an identical image."""
+    ssim: float | None
+    lpips_alex: float | None = None
+    lpips_vgg: float | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """column -> what a table shows in place of a number."""
+
+    def value(self, column: str) -> float | None:
+        """The metric called `column` (a key of COLUMNS)."""
+        found: float | None = getattr(self, COLUMNS[column].key)
+        return found
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One subject's frames and what they were scored with."""
+
+    protocol: str
+    """name@version"""
+    hash: str
+    """Of the protocol; scores with different hashes do not belong in one table."""
+    frames: tuple[FrameScore, ...]
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """column -> SHA-256 of its network."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """package -> version that computed the scores."""
+    device: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """column -> why it has no values."""
+
+    def mean(self, column: str) -> float | None:
+        """Mean over frames, None if the column was not computed. An identical frame makes the mean PSNR inf."""
+        values = [frame.value(column) for frame in self.frames]
+        known = [v for v in values if v is not None]
+        return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("headbench", "torch", "numpy", "pillow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def write_scores(
+    path: Path,
+    frames: Sequence[FrameScore],
+    protocol: Protocol,
+    weights: Mapping[str, str] | None = None,
+    device: str = "",
+) -> None:
+    """Write scores as JSON lines, complete or not at all. Infinity is the text "inf", since JSON has no such number.
+
+    Args:
+        path: the file; its folder is made.
+        frames: in the order to keep.
+        protocol: what they were scored with.
+        weights: column -> SHA-256 of its network (`weights_used`).
+        device: where they were computed.
+    """
+    reasons = {key: text for frame in frames[:1] for key, text in frame.reasons.items()}
+    header: dict[str, Any] = {
+        "protocol": protocol.name,
+        "version": protocol.version,
+        "hash": protocol.hash,
+        "render_key": protocol.render_key,
+        "weights": dict(weights or {}),
+        "versions": _versions(),
+        "device": device,
+        "reasons": reasons,
+        "frames": len(frames),
+    }
+    lines = [header]
+    for frame in frames:
+        lines.append({"id": frame.id} | {key: _number(frame.value(key)) for key in COLUMNS})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        Path(scratch).chmod(0o644)
+        Path(scratch).replace(path)
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+
+
+def _number(value: float | None) -> float | str | None:
+    return "inf" if value is not None and math.isinf(value) else value
+
+
+def read_scores(path: Path) -> Scores:
+    """Scores as `write_scores` left them.
+
+    Raises:
+        DataError: the file is missing, incomplete or not of this layout.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"Cannot read scores {path}: {error.strerror or error}.", help="bench score RUN") from error
+    try:
+        header, *rows = [json.loads(line) for line in text.splitlines()]
+        if len(rows) != header["frames"]:
+            raise ValueError(f"expected {header['frames']} frames, found {len(rows)}")
+        frames = tuple(
+            FrameScore(id=row.pop("id"), reasons=header["reasons"], **{k: _value(v) for k, v in row.items()})
+            for row in rows
+        )
+        return Scores(
+            protocol=f"{header['protocol']}@{header['version']}",
+            hash=header["hash"],
+            frames=frames,
+            weights=header["weights"],
+            versions=header["versions"],
+            device=header["device"],
+            reasons=header["reasons"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is not a file of scores: {error}.", help="bench score RUN") from error
+
+
+def _value(stored: Any) -> float | None:
+    return None if stored is None else float(stored)

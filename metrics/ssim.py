@@ -1,0 +1,21 @@
+"""Structural similarity of a frame, as a protocol asks for it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from headbench.harness import image
+from headbench.metrics.check import check_pair
+from headbench.metrics.protocol import SsimRule
+
+__all__ = ["ssim"]
+
+
+def ssim(a: Tensor, b: Tensor, rule: SsimRule) -> Tensor:
+    """a, b (B, 3, H, W) in [0, 1] -> (B,), mean over windows and channels; 1 for equal images.
+
+    Raises:
+        ValueError: shapes differ, values leave [0, 1], or no window fits.
+    """
+    check_pair(a, b)
+    return image.ssim(a, b, rule.window, rule.sigma, rule.padding)
