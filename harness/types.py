@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """`value` with `change` applied to every tensor in it, through dataclasses of this module and mappings, in order."""
+    """`value` with `change` applied to every tensor in it, in order, through dataclasses and mappings."""
     if hasattr(value, "__dataclass_fields__"):
         return replace(value, **{f.name: map_tensors(getattr(value, f.name), change) for f in fields(value)})
     if isinstance(value, Mapping):

@@ -23,7 +23,7 @@ _DEVICE_SHARE = 0.6
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
-    """The order of frames in an epoch, (count,) int64: a function of seed and epoch alone, so resuming needs no state."""
+    """The order of frames in an epoch, (count,) int64; seed and epoch alone decide it, so resuming needs no state."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     return torch.randperm(count, generator=generator)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+
 from headbench.harness.avatar import Avatar, MethodConfig, TrainConfig
 from headbench.harness.train.table import GaussianTable
 from headbench.harness.types import (

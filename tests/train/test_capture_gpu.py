@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+
 from headbench.harness.train.capture import Recorded
 from headbench.harness.types import HeadParams
 

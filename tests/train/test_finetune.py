@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from headbench.harness.avatar import FineTuneConfig
 from headbench.harness.errors import BenchError
 from headbench.harness.train.finetune import FrameParameters

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+
 from headbench.harness.errors import DataError
 from headbench.harness.train.frames import FrameStore, epoch_order
 from headbench.harness.types import Camera, Frame, HeadParams, Pixels

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from headbench.harness.errors import BenchError
 from headbench.harness.train.log import TrainLog
 from headbench.harness.types import Clock

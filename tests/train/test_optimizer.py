@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+
 from headbench.harness.errors import PluginError
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.types import Clock, Edit, ParamGroup

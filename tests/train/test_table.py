@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from headbench.harness.train.table import GaussianTable
 from headbench.harness.types import Edit
 
