@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections import defaultdict
@@ -47,7 +48,7 @@ def step_budget(trainer: Trainer, first_step: int, steps: int, warmup: int = 20)
         if cuda:
             torch.cuda.synchronize()
         sums: dict[str, float] = defaultdict(float)
-        for (_, before), (part, after) in zip(marks, marks[1:], strict=False):
+        for (_, before), (part, after) in itertools.pairwise(marks):
             sums[part] += between(before, after)
         sums["total"] = between(marks[0][1], marks[-1][1])
         for part, value in sums.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -55,7 +56,7 @@ class TrainLog:
         names = list(self._sums)
         means = (torch.stack([self._sums[n] for n in names]) / self._count).tolist()
         terms = dict(zip(names, means, strict=True))
-        bad = [n for n, v in terms.items() if not v - v == 0.0]
+        bad = [n for n, v in terms.items() if not math.isfinite(v)]
         if bad:
             raise BenchError(
                 f"Loss terms {bad} are not finite at step {clock.step}.",

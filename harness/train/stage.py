@@ -121,13 +121,8 @@ def train_stage(
     rasterizer = make_rasterizer(options.rasterizer, device)
     run = _Run(stage, about, portrait, identity, config, options, rasterizer, device)
     if isinstance(portrait, Avatar):
-        store = FrameStore(
-            subject.train,
-            device,
-            size,
-            sorted(config.masks()),
-            epoch_order(len(subject.train), options.seed, 1).tolist(),
-        )
+        order = epoch_order(len(subject.train), options.seed, 1).tolist()
+        store = FrameStore(subject.train, device, size, sorted(config.masks()), order)
         try:
             run.train(portrait, store, progress, about["method"])
         finally:

@@ -126,10 +126,9 @@ class GaussianTable(nn.Module):
                 raise ValueError(
                     f"Edit.replace[{name!r}] has shape {tuple(value.shape)}, expected {tuple(self[name].shape)}"
                 )
-        if len({len(value) for value in (edit.append or {}).values()}) > 1:
-            raise ValueError(
-                f"Edit.append's columns differ in their number of rows: { {n: len(v) for n, v in (edit.append or {}).items()} }"
-            )
+        added = {name: len(value) for name, value in (edit.append or {}).items()}
+        if len(set(added.values())) > 1:
+            raise ValueError(f"Edit.append's columns differ in their number of rows: {added}")
         if edit.keep is not None and edit.keep.shape != (len(self),):
             raise ValueError(f"Edit.keep has shape {tuple(edit.keep.shape)}, expected ({len(self)},)")
         for name, value in (edit.append or {}).items():
