@@ -1,0 +1,29 @@
+"""Tables of a run: one object, and writers for a terminal, markdown, CSV, LaTeX, JSON and HTML.
+
+Importing this package imports no torch; only pictures of a report need the dataset and with it torch.
+"""
+
+from headbench.reports.build import build_table, protocols_of
+from headbench.reports.columns import Column
+from headbench.reports.latex import to_latex
+from headbench.reports.report import FORMATS, format_table, write_report
+from headbench.reports.screen import terminal
+from headbench.reports.table import Row, Table, Value
+from headbench.reports.text import to_csv, to_json, to_markdown
+
+__all__ = [
+    "FORMATS",
+    "Column",
+    "Row",
+    "Table",
+    "Value",
+    "build_table",
+    "format_table",
+    "protocols_of",
+    "terminal",
+    "to_csv",
+    "to_json",
+    "to_latex",
+    "to_markdown",
+    "write_report",
+]

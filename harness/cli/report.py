@@ -1,0 +1,45 @@
+"""`bench report`: the tables of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["report"]
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--protocol", help="NAME@VERSION; without it the first that the run asked for is shown, all are written.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["markdown", "latex", "csv", "json", "html", "terminal"]),
+    help="Print this format and write no report; with --out, write it as one file in that folder.",
+)
+@click.option("--figures/--no-figures", default=True, help="Draw image grids and videos; this reads the dataset.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report; default RUN/report."
+)
+def report(run: Path, protocol: str | None, format_: str | None, figures: bool, out: Path | None) -> None:
+    """Show the table of RUN and write its report: markdown, LaTeX, CSV, JSON and an HTML page with images.
+
+    \b
+    bench report runs/x                      table on the screen, report in runs/x/report
+    bench report runs/x --format latex       LaTeX on standard output, nothing written
+    """
+    from rich.console import Console
+
+    from headbench.reports import build_table, format_table, terminal, write_report
+    from headbench.reports.report import write_table
+
+    table = build_table(run, protocol)
+    if format_ in (None, "terminal"):
+        Console().print(terminal(table))
+    elif out is None:
+        click.echo(format_table(table, format_), nl=False)
+    else:
+        click.echo(str(write_table(table, format_, out)))
+    if format_ is None:
+        click.echo(f"report: {write_report(run, figures, protocol, out) / 'index.html'}")

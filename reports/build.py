@@ -1,0 +1,232 @@
+"""Builds the table of a run folder. Reads files only and needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from headbench.harness.errors import BenchError, did_you_mean
+from headbench.harness.run.cell import State
+from headbench.metrics import COLUMNS, Scores
+from headbench.reports.columns import COST_COLUMNS, Column, metric_column
+from headbench.reports.rank import mark_best
+from headbench.reports.read import Result, Run, read_run
+from headbench.reports.table import Row, Table, Value
+from headbench.reports.values import mean_over_subjects, one_subject
+
+__all__ = ["build_table", "protocols_of"]
+
+Entry = tuple[str, str, str]
+"""method, preset, variant"""
+
+
+def build_table(run: Path, protocol: str | None = None) -> Table:
+    """The table of a run under one protocol.
+
+    Args:
+        run: the run's folder.
+        protocol: name@version, or a name with one version in this run; None takes the first that the run asked for.
+
+    Raises:
+        BenchError: no run there, a protocol that nothing here is scored by, or scores by protocols of one name and
+            version whose contents differ.
+    """
+    record = read_run(run)
+    return _Builder(record, _choose(record, protocol)).table()
+
+
+def protocols_of(run: Path) -> tuple[str, ...]:
+    """Protocols (name@version) of a run: those it asked for, then others that any of its cells is scored by."""
+    return _protocols(read_run(run))
+
+
+def _protocols(run: Run) -> tuple[str, ...]:
+    scored = sorted({name for result in run.results for name in result.scores})
+    asked = []
+    for name in run.protocols:
+        # A run may ask for `headbench` and mean its newest version; scores always name the version.
+        versions = [other for other in scored if other == name or other.partition("@")[0] == name]
+        asked += versions or [name]
+    return tuple(dict.fromkeys([*asked, *scored]))
+
+
+def _choose(run: Run, wanted: str | None) -> str:
+    known = _protocols(run)
+    if wanted is None:
+        return known[0] if known else ""
+    matches = [name for name in known if wanted in (name, name.partition("@")[0])]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise BenchError(
+            f"{run.path}: protocol {wanted!r} has several versions here: {', '.join(matches)}.",
+            help=f"name one with its version, such as --protocol {matches[-1]}",
+        )
+    raise BenchError(
+        f"{run.path}: {did_you_mean('protocol', wanted, known)}", help=f"bench score {run.path} --protocol {wanted}"
+    )
+
+
+class _Builder:
+    """Holds what rows share: the results, the columns and the footnotes."""
+
+    def __init__(self, run: Run, protocol: str) -> None:
+        self.run = run
+        self.protocol = protocol
+        self.notes: list[str] = []
+        self.uneven: set[str] = set()
+        """Datasets in which methods were scored on different frames of one subject."""
+        self.scored = [r for r in run.results if r.state is State.DONE and protocol in r.scores]
+        self.hash = self._one_hash()
+        metrics = [key for key in COLUMNS if any(_offers(self._scores(result), key) for result in self.scored)]
+        self.columns: tuple[Column, ...] = (*(self._column(key) for key in metrics), *COST_COLUMNS)
+        self.entries = tuple(dict.fromkeys(result.entry for result in run.results))
+
+    def table(self) -> Table:
+        """Subject rows and rows without scores, subject by subject, then a dataset's mean rows."""
+        rows: list[Row] = []
+        places = tuple(dict.fromkeys(result.place for result in self.run.results))
+        for dataset in dict.fromkeys(dataset for dataset, _ in places):
+            for place in (p for p in places if p[0] == dataset):
+                rows += self._subject_rows(place) + self._state_rows(place)
+            rows += self._mean_rows(dataset)
+        for text in self.run.notes:
+            self._note(text)
+        return Table(
+            run=self.run.path.name,
+            path=self.run.path,
+            protocol=self.protocol or "not scored",
+            protocol_hash=self.hash,
+            columns=self.columns,
+            rows=tuple(rows),
+            notes=tuple(self.notes),
+        )
+
+    def _scores(self, result: Result) -> Scores:
+        return result.scores[self.protocol]
+
+    def _note(self, text: str) -> int:
+        """The number of a footnote; equal texts share one."""
+        if text not in self.notes:
+            self.notes.append(text)
+        return self.notes.index(text) + 1
+
+    def _column(self, key: str) -> Column:
+        """A metric's column; unranked where its cells used networks of different weights."""
+        weights: dict[str, Result] = {}
+        for result in self.scored:
+            if key in self._scores(result).weights:
+                weights.setdefault(self._scores(result).weights[key], result)
+        column = metric_column(key)
+        if len(weights) < 2:
+            return column
+        found = "; ".join(f"{digest[:12]} in {result.cell.path}" for digest, result in weights.items())
+        self._note(f"{column.label}: networks of different weights, not comparable and not ranked: {found}")
+        return replace(column, better="", latex="")
+
+    def _one_hash(self) -> str:
+        first: dict[str, Result] = {}
+        for result in self.scored:
+            first.setdefault(self._scores(result).hash, result)
+        if len(first) > 1:
+            found = "; ".join(f"{digest} in {result.cell.path}" for digest, result in first.items())
+            raise BenchError(
+                f"{self.run.path}: scores by {self.protocol} come from protocols that differ, and a table does not "
+                f"mix them: {found}.",
+                help=f"bench score {self.run.path} --protocol {self.protocol}",
+            )
+        return next(iter(first), "")
+
+    def _subject_rows(self, place: tuple[str, str]) -> list[Row]:
+        results = [result for result in self.scored if result.place == place]
+        uneven = len({_ids(self._scores(result)) for result in results}) > 1
+        rows = []
+        for entry in self.entries:
+            own = [result for result in results if result.entry == entry]
+            if not own:
+                continue
+            texts = [note for result in own for note in result.notes]
+            planned = [r for r in self.run.results if r.place == place and r.entry == entry]
+            if len(own) < len(planned):
+                texts.append(f"{_name(entry)} on {place[1]}: {len(own)} of {len(planned)} seeds")
+            if uneven:
+                self.uneven.add(place[0])
+                counts = " and ".join(str(n) for n in sorted({len(self._scores(r).frames) for r in own}))
+                texts.append(f"{_name(entry)} on {place[1]}: {counts} frames, which differ between rows; not ranked")
+            values = tuple(one_subject(column, own, self.protocol, self._note) for column in self.columns)
+            rows.append(self._row("subject", entry, place, own, values, texts))
+        return rows if uneven else mark_best(rows, self.columns)
+
+    def _state_rows(self, place: tuple[str, str]) -> list[Row]:
+        """One row a cell that has no scores, with its state and reason."""
+        rows = []
+        for result in (r for r in self.run.results if r.place == place and r not in self.scored):
+            state, reason = str(result.state), result.reason
+            if result.state is State.DONE:
+                state, reason = "not scored", f"bench score {self.run.path} --protocol {self.protocol}"
+            rows.append(self._row("state", result.entry, place, [result], (), result.notes, state, reason))
+        return rows
+
+    def _mean_rows(self, dataset: str) -> list[Row]:
+        """Means over subjects; only those over all subjects that anybody was scored on are ranked."""
+        results = [result for result in self.scored if result.cell.dataset == dataset]
+        everyone = list(dict.fromkeys(result.cell.subject for result in results))
+        rows: list[Row] = []
+        complete: list[int] = []
+        for entry in self.entries:
+            own = [result for result in results if result.entry == entry]
+            if not own:
+                continue
+            texts = []
+            missing = [s for s in everyone if s not in {result.cell.subject for result in own}]
+            if missing:
+                texts.append(
+                    f"{_name(entry)}: mean over {len(everyone) - len(missing)} of {len(everyone)} subjects, without "
+                    f"{', '.join(missing)}; not comparable with the other means, not ranked"
+                )
+            elif dataset in self.uneven:
+                texts.append(f"means of {dataset} are over frames that differ between rows; not ranked")
+            else:
+                complete.append(len(rows))
+            values = tuple(mean_over_subjects(c, own, self.protocol, _name(entry), self._note) for c in self.columns)
+            rows.append(self._row("mean", entry, (dataset, ""), own, values, texts))
+        for place, row in zip(complete, mark_best([rows[i] for i in complete], self.columns), strict=True):
+            rows[place] = row
+        return rows
+
+    def _row(
+        self,
+        kind: str,
+        entry: Entry,
+        place: tuple[str, str],
+        results: Sequence[Result],
+        values: tuple[Value, ...],
+        texts: Iterable[str],
+        state: str = "done",
+        reason: str = "",
+    ) -> Row:
+        return Row(
+            kind,
+            *entry,
+            *place,
+            seeds=tuple(sorted({result.cell.seed for result in results})),
+            values=values,
+            state=state,
+            reason=reason,
+            notes=tuple(dict.fromkeys(self._note(text) for text in texts)),
+            baseline=any(result.baseline for result in results),
+        )
+
+
+def _name(entry: Entry) -> str:
+    return Row("subject", *entry, "", "").entry()
+
+
+def _ids(scores: Scores) -> frozenset[str]:
+    return frozenset(frame.id for frame in scores.frames)
+
+
+def _offers(scores: Scores, key: str) -> bool:
+    """Whether the protocol has this metric; a column that it has and that could not be computed stays, with reasons."""
+    return scores.mean(key) is not None or not scores.reasons.get(key, "").startswith("n/a (not part of")

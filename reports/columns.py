@@ -1,0 +1,78 @@
+"""What a table's columns mean: label, unit, digits, and which direction is better."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from headbench.metrics.columns import COLUMNS
+
+__all__ = ["COST_COLUMNS", "Column", "metric_column"]
+
+MINUTE = 60
+HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of values."""
+
+    key: str
+    """As in files and CSV: psnr, train_seconds."""
+    label: str
+    """As in a heading."""
+    digits: int = 2
+    better: str = ""
+    """higher, lower, or empty where no value is better than another."""
+    unit: str = ""
+    kind: str = "number"
+    """number, count, duration (seconds) or text."""
+    latex: str = ""
+    """The heading in LaTeX where it is not that of the other formats."""
+
+    def arrow(self) -> str:
+        """Which way is better, as one character, or nothing."""
+        return {"higher": "↑", "lower": "↓"}.get(self.better, "")
+
+    def heading(self) -> str:
+        """Label with its direction: ``PSNR ↑``."""
+        return f"{self.label} {self.arrow()}".rstrip()
+
+    def format(self, mean: float, std: float | None = None) -> str:
+        """The value as the table shows it; `std` over seeds follows a plus-minus sign."""
+        if self.kind == "duration":
+            return _duration(mean)
+        if not math.isfinite(mean):
+            return "∞" if mean > 0 else str(mean)
+        text = self._number(mean)
+        return text if std is None else f"{text} ± {self._number(std)}"
+
+    def _number(self, value: float) -> str:
+        return f"{round(value):,}" if self.kind == "count" else f"{value:.{self.digits}f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < MINUTE - 0.05:  # below what one digit shows as 60.0
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < HOUR:
+        return f"{whole // MINUTE} min {whole % MINUTE:02d} s"
+    return f"{whole // HOUR} h {whole % HOUR // MINUTE:02d} min"
+
+
+COST_COLUMNS = (
+    Column("train_seconds", "Training", 1, "lower", "s", "duration"),
+    Column("fps", "FPS", 1, "higher", "1/s"),
+    Column("gaussians", "Gaussians", 0, "", "", "count"),
+    Column("device", "Device", 0, "", "", "text"),
+)
+"""What a result cost. Ranked only where all rows that are compared ran on one kind of device."""
+
+
+def metric_column(key: str) -> Column:
+    """The column of a metric; one that is not known here is shown with four digits and is not ranked."""
+    known = COLUMNS.get(key)
+    if known is None:
+        return Column(key, key, 4)
+    better = "higher" if known.higher_is_better else "lower"
+    return Column(key, known.label, known.digits, better, known.unit, latex=known.latex)

@@ -1,0 +1,125 @@
+"""Draws a cell's pictures from pixels: a PNG grid with an error map, and an mp4. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = ["ERROR_LIMIT", "Pair", "draw_grid", "error_map", "evenly_spread", "write_video"]
+
+ERROR_LIMIT = 0.2
+"""Mean absolute error over RGB, of [0, 1], at the bright end of the scale; one scale for all figures of all runs."""
+VIDEO_RATE = 25
+"""Frames a second."""
+VIDEO_QUALITY = "18"
+"""x264's constant rate factor; 18 is visually lossless."""
+_LABEL = 18
+"""Height of a line of labels in pixels."""
+_BAR = 74
+"""Width of the colour bar with its numbers in pixels."""
+_GAP = 4
+
+# Dark blue over magenta and orange to pale yellow: lightness rises all the way, so it also reads in grey.
+_ANCHORS = np.array([[8, 6, 32], [74, 20, 106], [160, 44, 96], [228, 92, 48], [250, 172, 36], [252, 252, 176]], float)
+
+Pixels = NDArray[np.uint8]
+"""(H, W, 3) sRGB."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One test frame: ground truth and render of the same size."""
+
+    frame: str
+    truth: Pixels
+    render: Pixels
+
+
+def evenly_spread(count: int, wanted: int) -> list[int]:
+    """At most `wanted` different indices below `count`, first and last among them."""
+    if wanted <= 1 or count <= 1:
+        return list(range(min(count, wanted, 1)))
+    return sorted({round(i * (count - 1) / (wanted - 1)) for i in range(wanted)})
+
+
+def error_map(truth: Pixels, render: Pixels) -> Pixels:
+    """Mean absolute error over RGB as a colour, clipped at ERROR_LIMIT."""
+    error = np.abs(truth.astype(np.float32) - render.astype(np.float32)).mean(axis=-1) / 255.0
+    return _colour(error / ERROR_LIMIT)
+
+
+def draw_grid(pairs: Sequence[Pair], title: str) -> Image.Image:
+    """Rows are frames; columns are ground truth, render and error, with a colour bar on the right."""
+    height, width = pairs[0].truth.shape[:2]
+    left = max(int(_font().getlength(pair.frame)) for pair in pairs) + 2 * _GAP
+    size = (left + 3 * (width + _GAP) + _BAR, 2 * _LABEL + len(pairs) * (height + _GAP))
+    sheet = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(sheet)
+    pen.text((_GAP, 2), title, fill="black", font=_font())
+    for column, name in enumerate(("ground truth", "render", "mean |error| over RGB")):
+        pen.text((left + column * (width + _GAP), _LABEL + 2), name, fill="black", font=_font())
+    for row, pair in enumerate(pairs):
+        top = 2 * _LABEL + row * (height + _GAP)
+        pen.text((_GAP, top + height // 2 - 6), pair.frame, fill="black", font=_font())
+        for column, image in enumerate((pair.truth, pair.render, error_map(pair.truth, pair.render))):
+            sheet.paste(Image.fromarray(image), (left + column * (width + _GAP), top))
+    _draw_bar(sheet, left + 3 * (width + _GAP), 2 * _LABEL, height)
+    return sheet
+
+
+def write_video(path: Path, pairs: Iterable[Pair]) -> int:
+    """Ground truth | render at 25 frames a second, H.264 in yuv420p, which every player shows.
+
+    Odd sizes lose no pixel: the last row or column is repeated.
+
+    Returns:
+        the number of frames.
+    """
+    count = 0
+    with av.open(str(path), "w") as container:
+        stream = None
+        for pair in pairs:
+            image = _even(np.concatenate([pair.truth, pair.render], axis=1))
+            if stream is None:
+                stream = container.add_stream("libx264", rate=Fraction(VIDEO_RATE), options={"crf": VIDEO_QUALITY})
+                stream.height, stream.width = image.shape[:2]
+                stream.pix_fmt = "yuv420p"
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
+                container.mux(packet)
+            count += 1
+        if stream is not None:
+            for packet in stream.encode(None):
+                container.mux(packet)
+    return count
+
+
+def _even(image: Pixels) -> Pixels:
+    return np.ascontiguousarray(np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge"))
+
+
+def _colour(value: NDArray[np.floating]) -> Pixels:
+    place = np.clip(value, 0.0, 1.0) * (len(_ANCHORS) - 1)
+    low = np.minimum(place.astype(int), len(_ANCHORS) - 2)
+    share = (place - low)[..., None]
+    return np.rint(_ANCHORS[low] * (1 - share) + _ANCHORS[low + 1] * share).astype(np.uint8)
+
+
+def _draw_bar(sheet: Image.Image, x: int, top: int, height: int) -> None:
+    ramp = np.repeat(np.linspace(1.0, 0.0, height)[:, None], 14, axis=1)
+    sheet.paste(Image.fromarray(_colour(ramp)), (x + _GAP, top))
+    pen = ImageDraw.Draw(sheet)
+    for share, prefix in ((1.0, "≥ "), (0.5, ""), (0.0, "")):
+        y = top + round((1 - share) * (height - 1))
+        y = min(max(y - 6, top), top + height - 14)
+        pen.text((x + _GAP + 18, y), f"{prefix}{share * ERROR_LIMIT:.2f}", fill="black", font=_font())
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(12)

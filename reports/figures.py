@@ -1,0 +1,143 @@
+"""The pictures of a run: for each method and subject a PNG grid and an mp4, beside the ground truth from the dataset.
+
+Importing this module imports torch, because dataset readers do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from headbench.harness.errors import BenchError
+from headbench.harness.files import write_json
+from headbench.harness.image import composite, to_float, to_uint8
+from headbench.harness.plugins import registry
+from headbench.harness.run.cell import Job, State, read_json
+from headbench.harness.run.stages import read_subject
+from headbench.harness.train.frames import BACKGROUNDS
+from headbench.harness.types import Frame, Subject
+from headbench.reports.draw import Pair, Pixels, draw_grid, evenly_spread, write_video
+from headbench.reports.page import Figure
+from headbench.reports.read import Result, Run, read_run
+from headbench.reports.table import Row
+
+__all__ = ["draw_figures"]
+
+GRID_FRAMES = 4
+"""Rows of a grid."""
+FORMAT = 1
+"""Counted up when pictures of the same renders change, so that older ones are drawn again."""
+
+
+def draw_figures(run: Path, folder: Path, old: Path | None = None) -> tuple[list[Figure], list[str]]:
+    """Draw the first finished seed of every method and subject into `folder`.
+
+    Args:
+        old: a folder of earlier pictures; those whose renders and ground truth have not changed are copied.
+
+    Returns:
+        the figures, and a sentence for every cell that could not be drawn.
+    """
+    record = read_run(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    subjects = _Subjects()
+    figures, remarks = [], []
+    for result in _first_seeds(record):
+        try:
+            figures.append(_draw(result, folder, old, subjects))
+        except (BenchError, OSError) as error:
+            remarks.append(f"No pictures of {result.cell.path}: {error}")
+    return figures, remarks
+
+
+def _first_seeds(run: Run) -> list[Result]:
+    chosen: dict[object, Result] = {}
+    for result in run.results:
+        if result.state is State.DONE:
+            chosen.setdefault((*result.entry, *result.place), result)
+    return list(chosen.values())
+
+
+class _Subjects:
+    """Reads each subject once, however many cells show it."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, Subject] = {}
+
+    def __call__(self, job: Job) -> Subject:
+        key = json.dumps([job.data, dict(job.data_options), job.limit, job.cell.dataset], sort_keys=True, default=str)
+        if key not in self._read:
+            self._read[key] = read_subject(job, registry())
+        return self._read[key]
+
+
+def _draw(result: Result, folder: Path, old: Path | None, subjects: _Subjects) -> Figure:
+    renders = _renders(result)
+    job = Job.read(result.folder)
+    name = result.cell.path.replace("/", "_")
+    grid, video = folder / f"{name}.png", folder / f"{name}.mp4"
+    caption = Row("subject", *result.entry, *result.place).entry()
+    figure = Figure(" / ".join(result.place), caption, grid, video)
+    listing = hashlib.sha256((renders / "sha256.txt").read_bytes()).hexdigest()
+    origin = {"format": FORMAT, "renders": listing, "data": dict(job.fingerprint), "folder": renders.name}
+    if old is not None and _reuse(old, folder, name, origin):
+        return figure
+    subject = subjects(job)
+    background = BACKGROUNDS[read_json(renders / "render.json")["background"]]
+    shown = [frame for frame in subject.test if (renders / f"{frame.id}.png").is_file()]
+    if not shown:
+        raise BenchError(f"{renders} holds none of the {len(subject.test)} test frames of {job.data}.")
+    pair = partial(_pair, renders=renders, background=background)
+    picked = [pair(shown[index]) for index in evenly_spread(len(shown), GRID_FRAMES)]
+    draw_grid(picked, f"{caption} on {figure.group}").save(grid, "PNG")
+    write_video(video, _pairs(shown, renders, background))
+    write_json(folder / f"{name}.json", origin)
+    return figure
+
+
+def _renders(result: Result) -> Path:
+    """The cell's complete renders; those on white first, where a cell has several."""
+    complete = sorted(path.parent for path in (result.folder / "renders").glob("*/sha256.txt"))
+    if not complete:
+        raise BenchError(f"{result.folder / 'renders'} has no complete renders.", help="bench run (it goes on)")
+    white = [folder for folder in complete if read_json(folder / "render.json")["background"] == "white"]
+    return (white or complete)[0]
+
+
+def _reuse(old: Path, folder: Path, name: str, origin: dict[str, object]) -> bool:
+    names = [f"{name}.{suffix}" for suffix in ("png", "mp4", "json")]
+    if not all((old / part).is_file() for part in names) or read_json(old / names[-1]) != origin:
+        return False
+    for part in names:
+        shutil.copy2(old / part, folder / part)
+    return True
+
+
+def _pairs(frames: Sequence[Frame], renders: Path, background: tuple[float, float, float]) -> Iterator[Pair]:
+    for frame in frames:
+        yield _pair(frame, renders, background)
+
+
+def _pair(frame: Frame, renders: Path, background: tuple[float, float, float]) -> Pair:
+    with Image.open(renders / f"{frame.id}.png") as image:
+        render = np.asarray(image.convert("RGB"))
+    truth = _truth(frame, background)
+    if truth.shape != render.shape:
+        raise BenchError(f"frame {frame.id}: the render is {render.shape[:2]}, the ground truth {truth.shape[:2]}.")
+    return Pair(frame.id, truth, render)
+
+
+def _truth(frame: Frame, background: tuple[float, float, float]) -> Pixels:
+    """The stored image on `background`, (H, W, 3) uint8."""
+    pixels = frame.pixels()
+    image = composite(to_float(pixels.colour), to_float(pixels.alpha), torch.tensor(background))
+    out: Pixels = to_uint8(image).permute(1, 2, 0).contiguous().numpy()
+    return out

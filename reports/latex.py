@@ -1,0 +1,80 @@
+"""LaTeX of a table: booktabs, marks that a paper may redefine."""
+
+from __future__ import annotations
+
+from headbench.reports.grid import Entry, headings, lines
+from headbench.reports.table import Table
+
+__all__ = ["escape", "to_latex"]
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "∞": r"$\infty$",
+    "–": "--",
+    "²": r"\textsuperscript{2}",
+    "\n": " ",
+}
+
+_PREAMBLE = r"""% Needs \usepackage{booktabs}. Define \benchbest and \benchsecond before this file to mark otherwise.
+\providecommand{\benchbest}[1]{\textbf{#1}}
+\providecommand{\benchsecond}[1]{\underline{#1}}
+\providecommand{\benchnote}[1]{\textsuperscript{#1}}
+"""
+
+
+def to_latex(table: Table) -> str:
+    """A tabular with rules between subjects, and its footnotes as a paragraph below; for ``\\input`` in a float."""
+    leading, _ = headings(table)
+    values = [column.latex or escape(column.heading()) for column in table.columns]
+    width = len(leading) + len(values)
+    out = [f"% {table.run}, {table.protocol}, protocol SHA-256 {table.protocol_hash or 'none'}", _PREAMBLE.rstrip()]
+    out.append(rf"\begin{{tabular}}{{{'l' * len(leading)}{'r' * len(values)}}}")
+    out += [r"\toprule", _bar([*map(escape, leading), *values]), r"\midrule"]
+    before = None
+    for line in lines(table):
+        block = (line.row.dataset, line.row.where())
+        if before is not None and block != before:
+            out.append(r"\midrule")
+        before = block
+        cells = [_cell(entry) for entry in line.leading]
+        if line.outcome:
+            cells.append(rf"\multicolumn{{{len(values)}}}{{l}}{{\emph{{{escape(line.outcome)}}}}}")
+        else:
+            cells += [_cell(entry) for entry in line.values]
+        out.append(_bar(cells))
+    out += [r"\bottomrule", rf"\multicolumn{{{width}}}{{l}}{{\footnotesize {escape(table.title())}}}", r"\end{tabular}"]
+    if table.notes:
+        notes = (rf"\benchnote{{{number}}}~{escape(note)}" for number, note in enumerate(table.notes, 1))
+        out += [r"\par\smallskip", r"{\footnotesize", r"\\ ".join(notes), r"\par}"]
+    return "\n".join(out) + "\n"
+
+
+def escape(text: str) -> str:
+    """Plain text as LaTeX shows it literally."""
+    return "".join(_ESCAPES.get(character, character) for character in text)
+
+
+def _cell(entry: Entry) -> str:
+    text = escape(entry.text)
+    if entry.rank:
+        text = rf"\bench{'best' if entry.rank == 1 else 'second'}{{{text}}}"
+    return text + (rf"\benchnote{{{','.join(map(str, entry.notes))}}}" if entry.notes else "")
+
+
+def _bar(cells: list[str]) -> str:
+    return rf"{' & '.join(cells)} \\"

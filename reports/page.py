@@ -1,0 +1,84 @@
+"""One HTML page that needs no network: tables that sort, thumbnails inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment
+from markupsafe import Markup
+from PIL import Image
+
+from headbench.reports.grid import Entry, headings, lines
+from headbench.reports.table import Table
+
+__all__ = ["Figure", "to_html"]
+
+THUMBNAIL_WIDTH = 720
+"""Pixels; wide enough to read three images side by side, small enough to embed dozens."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One cell's pictures in a report."""
+
+    group: str
+    """Heading under which it stands: dataset and subject."""
+    caption: str
+    grid: Path
+    """PNG file."""
+    video: Path | None = None
+    """mp4 file, linked and not embedded."""
+
+
+def to_html(tables: Sequence[Table], figures: Sequence[Figure] = (), remarks: Sequence[str] = ()) -> str:
+    """The page; links to figures are relative to the folder that holds their `figures` folder."""
+    package = files("headbench.reports")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((package / "page.html.jinja").read_text(encoding="utf-8"))
+    sections = [_section(number, table) for number, table in enumerate(tables, 1)]
+    return template.render(
+        run=tables[0].run if tables else "empty run",
+        created=f"Written {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        css=(package / "page.css").read_text(encoding="utf-8"),
+        sections=sections,
+        figures=_groups(figures),
+        remarks=remarks,
+        marks=_marks,
+    )
+
+
+def _section(number: int, table: Table) -> dict[str, object]:
+    leading, values = headings(table)
+    return {"id": f"t{number}", "table": table, "leading": leading, "headings": values, "lines": lines(table)}
+
+
+def _marks(entry: Entry, section: str) -> Markup:
+    links = (Markup('<a href="#{}-{}">{}</a>').format(section, number, number) for number in entry.notes)
+    return Markup("<sup>{}</sup>").format(Markup(",").join(links)) if entry.notes else Markup("")
+
+
+def _groups(figures: Sequence[Figure]) -> list[dict[str, object]]:
+    groups: dict[str, list[dict[str, object]]] = {}
+    for figure in figures:
+        links = [("PNG", f"figures/{figure.grid.name}")]
+        links += [("mp4", f"figures/{figure.video.name}")] if figure.video else []
+        entry: dict[str, object] = {"caption": figure.caption, "thumbnail": _thumbnail(figure.grid), "links": links}
+        groups.setdefault(figure.group, []).append(entry)
+    return [{"title": title, "figures": members} for title, members in groups.items()]
+
+
+def _thumbnail(path: Path) -> str:
+    """The image at most THUMBNAIL_WIDTH wide, as base64 of a PNG."""
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+    if small.width > THUMBNAIL_WIDTH:
+        small = small.resize((THUMBNAIL_WIDTH, round(small.height * THUMBNAIL_WIDTH / small.width)))
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,82 @@
+"""The report folder of a run: tables in every format, a page, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from headbench.harness.files import atomic_folder, atomic_path
+from headbench.reports.build import build_table, protocols_of
+from headbench.reports.latex import to_latex
+from headbench.reports.table import Table
+from headbench.reports.text import to_csv, to_json, to_markdown
+
+__all__ = ["FORMATS", "format_table", "write_report"]
+
+_WRITERS: Mapping[str, Callable[[Table], str]] = {
+    "markdown": to_markdown,
+    "latex": to_latex,
+    "csv": to_csv,
+    "json": to_json,
+}
+_SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
+
+FORMATS = (*_WRITERS, "html")
+"""What `format_table` writes as text."""
+
+
+def format_table(table: Table, name: str) -> str:
+    """The table as text in one of FORMATS; html is a page without pictures."""
+    if name == "html":
+        from headbench.reports.page import to_html
+
+        return to_html([table])
+    return _WRITERS[name](table)
+
+
+def write_report(run: Path, figures: bool = True, protocol: str | None = None, out: Path | None = None) -> Path:
+    """Write ``report/`` of a run: a table a protocol in four formats, index.html, and figures.
+
+    The folder appears whole or not at all, and replaces an older one.
+
+    Args:
+        figures: also draw PNG grids and mp4s; this reads the dataset and imports torch. A cell whose ground truth
+            cannot be read has no pictures, and the page says why.
+        protocol: only this one; None writes all that the run is scored by.
+        out: another folder than ``report`` in the run.
+
+    Returns:
+        the folder.
+
+    Raises:
+        BenchError: no run there, or its scores cannot be tabulated.
+    """
+    from headbench.reports.page import Figure, to_html
+
+    names = protocols_of(run) if protocol is None else (protocol,)
+    tables = [build_table(run, name) for name in names] or [build_table(run)]
+    # A protocol that was asked for and scored nothing would be a page of rows without numbers beside the others.
+    tables = [table for table in tables if table.protocol_hash] or tables[:1]
+    target = run / "report" if out is None else out
+    drawn: list[Figure] = []
+    remarks: list[str] = []
+    with atomic_folder(target) as folder:
+        for table in tables:
+            for name, write in _WRITERS.items():
+                path = folder / f"{table.protocol.replace(' ', '-')}.{_SUFFIXES[name]}"
+                path.write_text(write(table), encoding="utf-8")
+        if figures:
+            from headbench.reports.figures import draw_figures
+
+            drawn, remarks = draw_figures(run, folder / "figures", target / "figures")
+        (folder / "index.html").write_text(to_html(tables, drawn, remarks), encoding="utf-8")
+    return target
+
+
+def write_table(table: Table, name: str, out: Path) -> Path:
+    """One format as one file in the folder `out`."""
+    suffix = _SUFFIXES.get(name, name)
+    path = out / f"{table.protocol.replace(' ', '-')}.{suffix}"
+    with atomic_path(path) as part:
+        part.write_text(format_table(table, name), encoding="utf-8")
+    return path

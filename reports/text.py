@@ -1,0 +1,139 @@
+"""Markdown, CSV and JSON of a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from headbench.reports.grid import Entry, headings, lines
+from headbench.reports.table import Row, Table
+
+__all__ = ["to_csv", "to_json", "to_markdown"]
+
+_IDENTITY = ("run", "protocol", "protocol_hash", "kind", "dataset", "subject", "method", "preset", "variant", "seeds")
+
+
+def to_markdown(table: Table) -> str:
+    """A GitHub table: best bold, second underlined, footnotes below."""
+    leading, values = headings(table)
+    out = [f"### {_escape(table.title())}", ""]
+    out.append(_bar([*leading, *values]))
+    out.append(_bar(["---"] * len(leading) + ["---:"] * len(values)))
+    for line in lines(table):
+        cells = [_markdown(entry) for entry in line.leading]
+        if line.outcome:
+            cells += [_escape(line.outcome), *[""] * (len(values) - 1)]
+        else:
+            cells += [_markdown(entry) for entry in line.values]
+        out.append(_bar(cells))
+    if table.notes:
+        out.append("")
+        out += [f"<sup>{number}</sup> {_escape(note)}  " for number, note in enumerate(table.notes, 1)]
+    return "\n".join(out) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """One line a row, raw numbers (training time in seconds), an empty field where there is none.
+
+    A metric has a second column ``<key>_std`` over seeds; `notes` holds footnotes and the reasons for empty fields.
+    """
+    numeric = [column.key for column in table.columns if column.kind != "text"]
+    fields = [*_IDENTITY, "state", "reason"]
+    for column in table.columns:
+        fields += [column.key, f"{column.key}_std"] if column.key in numeric else [column.key]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [*fields, "notes"], lineterminator="\n")
+    writer.writeheader()
+    for row in table.rows:
+        record: dict[str, Any] = {"run": table.run, "protocol": table.protocol, "protocol_hash": table.protocol_hash}
+        record |= {"kind": row.kind, "dataset": row.dataset, "subject": row.subject, "method": row.method}
+        record |= {"preset": row.preset, "variant": row.variant, "seeds": " ".join(map(str, row.seeds))}
+        record |= {"state": row.state, "reason": row.reason, "notes": " | ".join(_remarks(table, row))}
+        for column, value in zip(table.columns, row.values, strict=False):
+            if column.key in numeric:
+                record |= {column.key: _number(value.mean), f"{column.key}_std": _number(value.std)}
+            else:
+                record[column.key] = value.text
+        writer.writerow(record)
+    return out.getvalue()
+
+
+def to_json(table: Table) -> str:
+    """Everything the table holds; a number that JSON lacks (an infinite PSNR) is null beside its text."""
+    document = {
+        "run": table.run,
+        "protocol": table.protocol,
+        "protocol_hash": table.protocol_hash,
+        "columns": [
+            {"key": c.key, "label": c.label, "unit": c.unit, "better": c.better, "digits": c.digits}
+            for c in table.columns
+        ],
+        "rows": [_record(table, row) for row in table.rows],
+        "notes": list(table.notes),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _record(table: Table, row: Row) -> dict[str, Any]:
+    values = {
+        column.key: {
+            "mean": _finite(value.mean),
+            "std": _finite(value.std),
+            "text": value.shown(column),
+            "rank": value.rank,
+            "notes": list(value.notes),
+        }
+        for column, value in zip(table.columns, row.values, strict=False)
+    }
+    return {
+        "kind": row.kind,
+        "dataset": row.dataset,
+        "subject": row.subject,
+        "method": row.method,
+        "preset": row.preset,
+        "variant": row.variant,
+        "baseline": row.baseline,
+        "seeds": list(row.seeds),
+        "state": row.state,
+        "reason": row.reason,
+        "values": values,
+        "notes": list(row.notes),
+    }
+
+
+def _remarks(table: Table, row: Row) -> list[str]:
+    numbers = dict.fromkeys([*row.notes, *(number for value in row.values for number in value.notes)])
+    remarks = [table.notes[number - 1] for number in numbers]
+    for column, value in zip(table.columns, row.values, strict=False):
+        if value.reason:
+            remarks.append(f"{column.key}: {value.reason}")
+    return remarks
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _markdown(entry: Entry) -> str:
+    text = _escape(entry.text)
+    if entry.rank:
+        text = f"**{text}**" if entry.rank == 1 else f"<u>{text}</u>"
+    return text + (f"<sup>{','.join(map(str, entry.notes))}</sup>" if entry.notes else "")
+
+
+def _escape(text: str) -> str:
+    for character in ("\\", "|", "*", "_", "`", "<", ">"):
+        text = text.replace(character, f"\\{character}")
+    return text.replace("\n", " ")
+
+
+def _bar(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,90 @@
+"""One column's value for a subject and for a mean over subjects, with seeds, gaps and their reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import isfinite
+from statistics import fmean, stdev
+
+from headbench.reports.columns import Column
+from headbench.reports.read import Result
+from headbench.reports.table import Value
+
+__all__ = ["mean_over_subjects", "one_subject"]
+
+Note = Callable[[str], int]
+"""A footnote's text -> its number."""
+
+
+def one_subject(column: Column, results: Sequence[Result], protocol: str, note: Note) -> Value:
+    """Mean and standard deviation over the seeds of one subject; a seed's value is the mean over its frames."""
+    if column.kind == "text":
+        return Value(text=_devices(results))
+    numbers, notes, reason = [], [], ""
+    for result in results:
+        number, remark, why = _number(column, result, protocol)
+        reason = reason or why
+        if number is not None:
+            numbers.append(number)
+        if remark:
+            notes.append(note(remark))
+    if not numbers:
+        return Value(reason=reason)
+    if len(numbers) < len(results):
+        cell = results[0].cell
+        text = f"{column.label} of {cell.method} on {cell.subject}: {len(numbers)} of {len(results)} seeds"
+        notes.append(note(f"{text} ({reason or 'not measured'})"))
+    return Value(fmean(numbers), _spread(numbers), notes=tuple(dict.fromkeys(notes)))
+
+
+def mean_over_subjects(column: Column, results: Sequence[Result], protocol: str, name: str, note: Note) -> Value:
+    """The mean over subjects, each the mean over its seeds.
+
+    The spread is that between seeds of the mean over subjects, where every subject has every seed. No mean is taken
+    over a part of the subjects.
+    """
+    if column.kind == "text":
+        return Value(text=_devices(results))
+    found: dict[str, dict[int, float]] = {result.cell.subject: {} for result in results}
+    reason = ""
+    for result in results:
+        number, _, why = _number(column, result, protocol)
+        reason = reason or why
+        if number is not None:
+            found[result.cell.subject][result.cell.seed] = number
+    lacking = [subject for subject, numbers in found.items() if not numbers]
+    if len(lacking) == len(found):
+        return Value(reason=reason)
+    if lacking:
+        text = f"{column.label} of {name}: no mean, as {', '.join(lacking)} has none ({reason or 'not measured'})"
+        return Value(reason="n/a", notes=(note(text),))
+    mean = fmean(fmean(numbers.values()) for numbers in found.values())
+    seeds = {result.cell.seed for result in results}
+    if any(set(numbers) != seeds for numbers in found.values()):
+        return Value(mean)
+    return Value(mean, _spread([fmean(numbers[seed] for numbers in found.values()) for seed in seeds]))
+
+
+def _number(column: Column, result: Result, protocol: str) -> tuple[float | None, str, str]:
+    """A cell's value, a footnote about it, and the reason if there is none."""
+    costs = {"train_seconds": result.train_seconds, "fps": result.fps, "gaussians": result.gaussians}
+    if column.key in costs:
+        return costs[column.key], "", ""
+    scores = result.scores[protocol]
+    values = [frame.value(column.key) for frame in scores.frames]
+    present = [value for value in values if value is not None]
+    reason = scores.reasons.get(column.key, "n/a")
+    if not present:
+        return None, "", reason
+    remark = ""
+    if len(present) < len(values):
+        remark = f"{column.label} of {result.cell.path}: mean over {len(present)} of {len(values)} frames ({reason})"
+    return fmean(present), remark, ""
+
+
+def _spread(numbers: Sequence[float]) -> float | None:
+    return stdev(numbers) if len(numbers) > 1 and all(isfinite(number) for number in numbers) else None
+
+
+def _devices(results: Sequence[Result]) -> str:
+    return ", ".join(dict.fromkeys(result.device for result in results if result.device))
