@@ -71,7 +71,8 @@ class Recorded:
         self._graphed = None  # frees the old recording's memory first
         flat = _Flat(self._owner, self._function, values)
         samples = tuple(t.detach().clone().requires_grad_(t.requires_grad) for t in tensors)
-        self._graphed = torch.cuda.make_graphed_callables(flat, samples, allow_unused_input=True)
+        graphed: Any = torch.cuda.make_graphed_callables(flat, samples, allow_unused_input=True)
+        self._graphed = graphed
         self._shape = flat.shape
 
 

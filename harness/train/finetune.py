@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from headbench.harness.avatar import FineTuneConfig
 from headbench.harness.errors import BenchError, did_you_mean
@@ -28,6 +29,9 @@ class FrameParameters(nn.Module):
         BenchError: the configuration names a field that does not exist.
     """
 
+    rows: Tensor
+    """(T,) table row of each frame."""
+
     def __init__(self, frames: Sequence[Frame], params: HeadParams, cameras: Camera, config: FineTuneConfig) -> None:
         super().__init__()
         for name in config.rates:
@@ -41,15 +45,12 @@ class FrameParameters(nn.Module):
         device = params.expression.device
         self.register_buffer("timesteps", torch.tensor(timesteps, device=device))
         self.register_buffer("rows", rows.to(device), persistent=False)
-        self.tables = nn.ModuleDict()
+        self.tables = nn.ParameterDict()
         for name in config.rates:
             start = cameras.w2c[:, :3, 3] if name == "camera.t" else getattr(params, name)
-            table = nn.Embedding.from_pretrained(
-                start[first.to(device)].clone(), freeze=False, sparse=config.optimizer == "sparse"
-            )
-            self.tables[name.replace(".", "_")] = table
+            self.tables[name.replace(".", "_")] = nn.Parameter(start[first.to(device)].clone())
         groups = [
-            {"params": [self.tables[name.replace(".", "_")].weight], "lr": rate} for name, rate in config.rates.items()
+            {"params": [self.tables[name.replace(".", "_")]], "lr": rate} for name, rate in config.rates.items()
         ]
         self._optimizer: torch.optim.Optimizer | None = None
         if groups and config.optimizer == "dense":
@@ -66,7 +67,8 @@ class FrameParameters(nn.Module):
         rows = self.rows.index_select(0, index)
         params, camera = batch.params, batch.camera
         for name in self.config.rates:
-            value = self.tables[name.replace(".", "_")](rows)
+            table = self.tables[name.replace(".", "_")]
+            value = functional.embedding(rows, table, sparse=self.config.optimizer == "sparse")
             if name == "camera.t":
                 top = torch.cat([camera.w2c[:, :3, :3], value[:, :, None]], dim=2)
                 camera = replace(camera, w2c=torch.cat([top, camera.w2c[:, 3:]], dim=1))
@@ -88,7 +90,7 @@ class FrameParameters(nn.Module):
         """``<table>/<key>`` -> tensor."""
         if self._optimizer is None:
             return {}
-        named = {id(t.weight): name for name, t in self.tables.items()}
+        named = {id(t): name for name, t in self.tables.items()}
         return {
             f"{named[id(p)]}/{key}": torch.as_tensor(value)
             for p, state in self._optimizer.state.items()
@@ -104,7 +106,7 @@ class FrameParameters(nn.Module):
             if saved and self.config.optimizer == "sparse":
                 saved["step"] = int(saved["step"])  # type: ignore[assignment]  # SparseAdam counts in Python
             if saved:
-                device = table.weight.device
-                self._optimizer.state[table.weight] = {
+                device = table.device
+                self._optimizer.state[table] = {
                     k: v.to(device).clone() if isinstance(v, Tensor) else v for k, v in saved.items()
                 }
