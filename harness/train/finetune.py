@@ -49,9 +49,7 @@ class FrameParameters(nn.Module):
         for name in config.rates:
             start = cameras.w2c[:, :3, 3] if name == "camera.t" else getattr(params, name)
             self.tables[name.replace(".", "_")] = nn.Parameter(start[first.to(device)].clone())
-        groups = [
-            {"params": [self.tables[name.replace(".", "_")]], "lr": rate} for name, rate in config.rates.items()
-        ]
+        groups = [{"params": [self.tables[name.replace(".", "_")]], "lr": rate} for name, rate in config.rates.items()]
         self._optimizer: torch.optim.Optimizer | None = None
         if groups and config.optimizer == "dense":
             self._optimizer = torch.optim.Adam(groups, eps=config.eps, fused=True)
@@ -73,7 +71,7 @@ class FrameParameters(nn.Module):
                 top = torch.cat([camera.w2c[:, :3, :3], value[:, :, None]], dim=2)
                 camera = replace(camera, w2c=torch.cat([top, camera.w2c[:, 3:]], dim=1))
             else:
-                params = replace(params, **{name: value})
+                params = replace(params, **{name: value})  # type: ignore[arg-type]  # a tensor field by name
         return replace(batch, params=params, camera=camera)
 
     def zero_grad_tables(self) -> None:
