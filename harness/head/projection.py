@@ -17,7 +17,8 @@ def project(vertices: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
         camera: B or 1 cameras.
 
     Returns:
-        pixels (B, V, 2) as (x, y), the centre of the first pixel at (0.5, 0.5); depth (B, V) metres along the optical axis.
+        pixels (B, V, 2) as (x, y), the centre of the first pixel at (0.5, 0.5), and depth (B, V) in metres along the
+        optical axis.
     """
     seen = vertices @ camera.w2c[:, :3, :3].transpose(1, 2) + camera.w2c[:, None, :3, 3]
     depth = seen[..., 2]

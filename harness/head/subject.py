@@ -123,8 +123,8 @@ class SubjectHead(_MeshBuffers):
             corrections: offsets of template, expression and pose directions.
 
         Raises:
-            DataError: another head's parameters, or non-zero expression coefficients beyond E. Off the CPU, where asking
-                would wait for the device, such a frame's vertices are NaN instead.
+            DataError: another head's parameters, or expression coefficients beyond E that are not zero. Off the CPU,
+                where asking would wait for the device, such a frame's vertices are NaN instead.
         """
         self._check_tag(params.head)
         pose = self._pose(params)
@@ -200,8 +200,8 @@ class SubjectHead(_MeshBuffers):
     def _skin(self, posed: Tensor, joints: Tensor, pose: _Pose) -> Tensor:
         """Linear blend skinning (B, V, 3).
 
-        A joint's skinning translation is that of its parent plus (R_parent - R) times its position, so the sum along the
-        chain is a constant matrix, folded into `chained_weights`.
+        A joint's skinning translation is that of its parent plus (R_parent - R) times its position, so the sum along
+        the chain is a constant matrix, folded into `chained_weights`.
         """
         steps = (pose.change @ joints.unsqueeze(-1)).squeeze(-1)
         return (pose.blended @ posed.unsqueeze(-1)).squeeze(-1) + self.chained_weights @ steps

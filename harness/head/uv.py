@@ -13,8 +13,8 @@ __all__ = ["uv_raster"]
 
 _CHUNK = 1 << 21
 """Candidate (face, pixel) pairs tested at once, to bound memory."""
-_SMALLEST_AREA = 1.25e-9
-"""Twice-signed areas in UV units at or below this are culled; PyTorch3D's 1e-8 in its [-1, 1] square, 8 times as large."""
+_SMALLEST_AREA = 2.5e-9
+"""Faces of a smaller doubled area in UV units are culled: the 1e-8 of PyTorch3D, whose square has sides of 2."""
 
 
 def _numpy(values: Tensor | ArrayLike, kind: type) -> NDArray[Any]:
@@ -42,8 +42,8 @@ def uv_raster(uvs: Tensor | ArrayLike, uv_faces: Tensor | ArrayLike, size: int) 
         size: side of the square texture in pixels.
 
     Returns:
-        face_index (M,) int64 and bary (M, 3) float32 of the filled pixels in row-major order; row 0 is v near 1. Both on
-        the CPU.
+        face_index (M,) int64 and bary (M, 3) float32 of the filled pixels, on the CPU, in row-major order; row 0 is v
+        near 1.
     """
     corners = _numpy(uvs, np.float64)[_numpy(uv_faces, np.int64)]
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]

@@ -1,0 +1,140 @@
+"""FLAME in the three topologies, from the user's registered files. NumPy only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.harness.assets.flame import (
+    FACES,
+    MOUTH_FACES,
+    VERTICES,
+    FlameFile,
+    read_eyelids,
+    read_masks,
+    read_model,
+    read_template,
+)
+from headbench.harness.assets.store import asset, record
+from headbench.harness.errors import DataError
+from headbench.harness.head.arrays import JOINTS, HeadArrays
+from headbench.harness.head.teeth import add_teeth
+from headbench.harness.head.topology import align_uv_faces, cap_mouth, mouth_loop
+
+__all__ = ["load_arrays"]
+
+_Masks = dict[str, NDArray[np.bool_]]
+_SAME = ("face", "lips", "nose", "forehead", "scalp", "neck", "boundary")
+_OPTIONAL = ("flame/masks", "flame/uv_template", "flame/mouth_closed_template", "flame/eyelids")
+
+
+def load_arrays(tag: str, topology: str) -> HeadArrays:
+    """A FLAME model with what else is registered: masks, texture coordinates, closed mouth, eyelids.
+
+    Without masks there are no regions but the eyes and the mouth's rim; without a UV template no texture coordinates;
+    without the mouth-closed template a cap is built. `notes` says each.
+
+    Raises:
+        MissingAsset: the model is not registered.
+        DataError: a registered file is not what it should be.
+    """
+    # A registered file's name has its digest, so a path stands for its content.
+    extras = [asset(name) if record(name) is not None else None for name in _OPTIONAL]
+    return _load(tag, topology, asset(f"{tag}/model"), *extras)
+
+
+@lru_cache(maxsize=3)
+def _load(
+    tag: str,
+    topology: str,
+    model: Path,
+    masks: Path | None,
+    uvs: Path | None,
+    closed: Path | None,
+    eyelids: Path | None,
+) -> HeadArrays:
+    file = read_model(model)
+    notes: list[str] = []
+    uv, uv_faces = _texture(file.faces, uvs, closed, notes)
+    arrays = HeadArrays(
+        tag=tag,
+        topology="open",
+        template=_single(file.template),
+        shape_dirs=_single(file.shape_dirs),
+        expression_dirs=_single(file.expression_dirs),
+        pose_dirs=_single(file.pose_dirs.reshape(3 * VERTICES, -1).T),
+        joint_regressor=_single(file.joint_regressor),
+        weights=_single(file.weights),
+        parents=file.parents,
+        faces=file.faces,
+        uvs=uv,
+        uv_faces=uv_faces,
+        eyelid_dirs=None if eyelids is None else _single(read_eyelids(eyelids)),
+        regions=_regions(file, masks, notes),
+        notes=tuple(notes),
+    )
+    # FLAME's masks have no mouth interior; its mesh ends at the inner lips.
+    rim = np.zeros(VERTICES, np.bool_)
+    try:
+        rim[mouth_loop(arrays)] = True
+    except DataError as error:
+        arrays = replace(arrays, notes=(*arrays.notes, f"region mouth_interior has no rim: {error}"))
+    arrays = replace(arrays, regions={**arrays.regions, "mouth_interior": rim})
+    if topology == "teeth":
+        return add_teeth(arrays)
+    if topology == "mouth_closed":
+        return cap_mouth(arrays) if closed is None else _closed(arrays, closed)
+    return arrays
+
+
+def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _regions(file: FlameFile, masks: Path | None, notes: list[str]) -> _Masks:
+    """Our names for FLAME's masks; without them the eyes, which alone hang on the eye joints."""
+    if masks is None:
+        notes.append("no region masks registered (flame/masks): only eyes and mouth_interior are known")
+        left, right = (file.weights[:, JOINTS.index(joint)] > 0.5 for joint in ("eye_left", "eye_right"))
+        return {"left_eye": left, "right_eye": right, "eyes": left | right}
+    found = read_masks(masks)
+    left, right = found["left_eyeball"], found["right_eyeball"]
+    ears = found["left_ear"] | found["right_ear"]
+    return {
+        **{name: found[name] for name in _SAME},
+        "ears": ears,
+        "left_eye": left,
+        "right_eye": right,
+        "eyes": left | right,
+    }
+
+
+def _texture(
+    faces: NDArray[np.int64], uvs: Path | None, closed: Path | None, notes: list[str]
+) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None]:
+    """Texture coordinates for the model's own faces, whatever order the template has them in."""
+    source, count = (uvs, FACES) if uvs is not None else (closed, FACES + MOUTH_FACES)
+    if source is None:
+        notes.append("no texture coordinates: neither flame/uv_template nor flame/mouth_closed_template is registered")
+        return None, None
+    mesh = read_template(source, count)
+    if mesh.uvs is None or mesh.uv_faces is None:
+        raise DataError(f"{source} has no texture coordinates.")
+    aligned = mesh.uv_faces if mesh.faces is None else align_uv_faces(faces, mesh.faces, mesh.uv_faces)
+    if aligned is None:
+        raise DataError(f"{source} is a template of another mesh: it lacks faces of the registered model.")
+    return _single(mesh.uvs), aligned
+
+
+def _closed(arrays: HeadArrays, path: Path) -> HeadArrays:
+    """The template's own faces and texture, in its order: FateAvatar's face indices are those."""
+    mesh = read_template(path, FACES + MOUTH_FACES)
+    if mesh.faces is None or mesh.uvs is None or mesh.uv_faces is None:
+        raise DataError(f"{path} has no faces with texture coordinates.")
+    if align_uv_faces(arrays.faces, mesh.faces, mesh.uv_faces) is None:
+        raise DataError(f"{path} is a template of another mesh: it lacks faces of the registered {arrays.tag} model.")
+    return replace(arrays, topology="mouth_closed", faces=mesh.faces, uvs=_single(mesh.uvs), uv_faces=mesh.uv_faces)

@@ -1,0 +1,139 @@
+"""Boundary loops of a head mesh, the mouth among them, and a cap that closes it. NumPy only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.harness.errors import DataError
+from headbench.harness.head.arrays import JOINTS, HeadArrays
+
+__all__ = ["align_uv_faces", "boundary_loops", "cap_mouth", "mouth_loop", "strip_between"]
+
+_Ints = NDArray[np.int64]
+_JAW = JOINTS.index("jaw")
+_JAW_SPREAD = 0.5
+"""The rim of a mouth has vertices that follow the jaw and vertices that do not; no other loop of a head has."""
+
+
+def boundary_loops(faces: _Ints) -> list[_Ints]:
+    """Closed chains of edges that only one face has, each as vertices in the direction of its faces, longest first."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    have = {(int(a), int(b)) for a, b in edges}
+    after: dict[int, list[int]] = {}
+    for a, b in sorted(edge for edge in have if edge[::-1] not in have):
+        after.setdefault(a, []).append(b)
+    loops = []
+    while after:
+        start = next(iter(after))
+        loop, here = [start], start
+        while here in after:
+            following = after[here].pop()
+            if not after[here]:
+                del after[here]
+            here = following
+            if here == start:
+                break
+            loop.append(here)
+        loops.append(np.array(loop, np.int64))
+    return sorted(loops, key=lambda loop: (-len(loop), int(loop.min())))
+
+
+def mouth_loop(arrays: HeadArrays) -> _Ints:
+    """The boundary loop around the mouth opening.
+
+    It is the loop with the most vertices of the region lips; where there is no such region, or no loop touches it, the
+    one whose skinning weights to the jaw differ most between its vertices (upper and lower lip).
+
+    Raises:
+        DataError: no boundary loop qualifies.
+    """
+    loops = boundary_loops(arrays.faces)
+    lips = arrays.regions.get("lips")
+    if lips is not None and loops:
+        best = max(loops, key=lambda loop: int(lips[loop].sum()))
+        if lips[best].any():
+            return best
+    jaw = arrays.weights[:, _JAW]
+    spreads = [float(np.ptp(jaw[loop])) for loop in loops]
+    if not spreads or max(spreads) < _JAW_SPREAD:
+        raise DataError(
+            f"The head mesh of {arrays.tag} has no mouth opening: none of its {len(loops)} boundary loops lies on the "
+            "lips or between the upper and the lower jaw."
+        )
+    return loops[int(np.argmax(spreads))]
+
+
+def strip_between(loop: _Ints, points: NDArray[np.floating]) -> _Ints:
+    """Triangles (n - 2, 3) that close a loop of n vertices, as a strip between its two halves.
+
+    The halves meet at the corners: the vertices with the largest and the smallest x. The strip walks along both at the
+    same pace and its faces continue the surface (each boundary edge is used in the other direction).
+
+    Args:
+        loop: (n,) vertices in the direction of the faces around them.
+        points: (V, 3).
+    """
+    x = points[loop, 0]
+    turned = np.roll(loop, -int(np.argmax(x)))
+    corner = int(np.argmin(points[turned, 0]))
+    # Both halves run from the first corner to the second.
+    halves = turned[: corner + 1], np.concatenate([turned[:1], turned[corner:][::-1]])
+    paces = []
+    for half in halves:
+        steps = np.linalg.norm(np.diff(points[half], axis=0), axis=1)
+        paces.append(np.concatenate([[0.0], np.cumsum(steps)]) / max(float(steps.sum()), 1e-12))
+    (a, b), (i, j) = halves, (0, 0)
+    faces = []
+    while i < len(a) - 1 or j < len(b) - 1:
+        along_a = j == len(b) - 1 or (i < len(a) - 1 and paces[0][i + 1] <= paces[1][j + 1])
+        faces.append((a[i + 1], a[i], b[j]) if along_a else (a[i], b[j], b[j + 1]))
+        i, j = (i + 1, j) if along_a else (i, j + 1)
+    made = np.array(faces, np.int64)
+    return made[[len(set(face)) == 3 for face in faces]]
+
+
+def cap_mouth(arrays: HeadArrays) -> HeadArrays:
+    """The topology mouth_closed, with a cap over the mouth's boundary loop as the last faces.
+
+    Raises:
+        DataError: there is no mouth opening.
+    """
+    loop = mouth_loop(arrays)
+    cap = strip_between(loop, arrays.template)
+    uv_faces = arrays.uv_faces
+    if uv_faces is not None:
+        # A vertex on a texture seam has several coordinates; any of them closes the texture.
+        coordinate = np.zeros(len(arrays.template), np.int64)
+        coordinate[arrays.faces.ravel()] = uv_faces.ravel()
+        uv_faces = np.concatenate([uv_faces, coordinate[cap]])
+    return replace(
+        arrays,
+        topology="mouth_closed",
+        faces=np.concatenate([arrays.faces, cap]),
+        uv_faces=uv_faces,
+        notes=(*arrays.notes, f"mouth cap of {len(cap)} faces built over the lip boundary"),
+    )
+
+
+def align_uv_faces(faces: _Ints, other_faces: _Ints, other_uv_faces: _Ints) -> _Ints | None:
+    """Texture faces in the order and with the starting vertices of `faces`.
+
+    Args:
+        faces: (F, 3) vertices.
+        other_faces: (G, 3) vertices of a mesh that has at least these faces, in any order.
+        other_uv_faces: (G, 3) texture coordinates of that mesh's corners.
+
+    Returns:
+        (F, 3), or None if a face is missing.
+    """
+    if len(faces) == len(other_faces) and np.array_equal(faces, other_faces):
+        return other_uv_faces
+    where = {tuple(sorted(face)): row for row, face in enumerate(other_faces.tolist())}
+    rows = [where.get(tuple(sorted(face)), -1) for face in faces.tolist()]
+    if -1 in rows:
+        return None
+    match = faces[:, :, None] == other_faces[rows][:, None, :]
+    return np.take_along_axis(other_uv_faces[rows], match.argmax(2), 1)

@@ -1,0 +1,87 @@
+"""Fixtures for the whole suite."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+_number = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def flame_format():
+    """The module that writes a made-up head in FLAME's file formats: make_head, write_model, write_all ..."""
+    path = Path(__file__).parent / "head" / "flame_format.py"
+    spec = importlib.util.spec_from_file_location("flame_format", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["flame_format"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def made_flame(flame_format):
+    """The arrays of the made-up FLAME head."""
+    return flame_format.make_head()
+
+
+@pytest.fixture(scope="session")
+def flame_files(flame_format, made_flame, tmp_path_factory):
+    """asset name -> file: generic_model.pkl, masks, both templates and eyelids, not registered. Read only."""
+    return flame_format.write_all(tmp_path_factory.mktemp("flame"), made_flame)
+
+
+@pytest.fixture(scope="session")
+def flame_home(flame_files, tmp_path_factory):
+    """A HEADBENCH_HOME where a made-up FLAME 2020, masks and UV template are registered; a test that asks for it has
+    HEADBENCH_HOME set to it. Read only: the whole session shares it."""
+    from headbench.harness.assets import register
+
+    home = tmp_path_factory.mktemp("flame_home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADBENCH_HOME", str(home))
+        for name in ("flame2020/model", "flame/masks", "flame/uv_template"):
+            register(name, flame_files[name], source="made by the tests")
+    return home
+
+
+@pytest.fixture(autouse=True)
+def _home(request, tmp_path_factory, monkeypatch):
+    """No test sees the developer's own files, unless HEADBENCH_TEST_ASSETS names a folder of them."""
+    if "flame_home" in request.fixturenames:
+        home = request.getfixturevalue("flame_home")
+    elif os.environ.get("HEADBENCH_TEST_ASSETS"):
+        home = Path(os.environ["HEADBENCH_TEST_ASSETS"])
+    else:
+        home = tmp_path_factory.getbasetemp() / f"home-{next(_number)}"
+    monkeypatch.setenv("HEADBENCH_HOME", str(home))
+
+
+@pytest.fixture(scope="session")
+def torchvision():
+    """torchvision, also where its compiled part does not fit this torch: its operators are declared first.
+
+    For packages that import it on the way (lpips, torchmetrics); nothing of it is computed.
+    """
+    import torch
+
+    try:
+        import torchvision
+    except (ImportError, OSError, RuntimeError):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for schema in (
+            "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+            "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        ):
+            library.define(schema)
+        torchvision = pytest.importorskip("torchvision")
+        # Its declarations live as long as the object.
+        torchvision._declared_for_tests = library
+    return torchvision
