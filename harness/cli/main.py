@@ -3,57 +3,80 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
-import click
+import rich_click as click
 
 from headbench.harness.errors import BenchError, did_you_mean
 
+__all__ = ["COMMANDS", "cli", "main"]
+
 COMMANDS = {
-    "run": "headbench.harness.cli.run:run",
-    "list": "headbench.harness.cli.list:list_",
-    "status": "headbench.harness.cli.status:status",
-    "score": "headbench.harness.cli.score:score",
-    "report": "headbench.harness.cli.report:report",
-    "render": "headbench.harness.cli.render:render",
-    "plugins": "headbench.harness.cli.plugins:plugins",
-    "doctor": "headbench.harness.cli.doctor:doctor",
-    "data": "headbench.harness.cli.data:data",
-    "assets": "headbench.harness.cli.assets:assets",
+    "run": ("headbench.harness.cli.run:run", "Train, render and score methods on subjects; go on where it stopped."),
+    "list": ("headbench.harness.cli.list:list_", "Show methods, datasets, protocols or assets."),
+    "status": ("headbench.harness.cli.status:status", "Show where the cells of a run are."),
+    "score": ("headbench.harness.cli.score:score", "Score the stored renders of a run by protocols."),
+    "report": ("headbench.harness.cli.report:report", "Write the table, figures and videos of a run."),
+    "render": ("headbench.harness.cli.render:render", "Show a checkpoint from all around or driven by a subject."),
+    "plugins": ("headbench.harness.cli.plugins:plugins", "Show plugins and what is wrong with them."),
+    "doctor": ("headbench.harness.cli.doctor:doctor", "Say what works on this machine and what to do."),
+    "data": ("headbench.harness.cli.data:data", "Make synthetic subjects and check datasets."),
+    "assets": ("headbench.harness.cli.assets:assets", "Register files that only you may have: FLAME, networks."),
 }
-"""verb -> module:command"""
+"""verb -> module:command, and its line in `bench --help`"""
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(click.RichGroup):
+    """Lists its verbs without importing them."""
+
+    _listing = False
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
-            raise click.UsageError(did_you_mean("command", name, COMMANDS))
-        module, _, attribute = COMMANDS[name].partition(":")
+            raise click.UsageError(did_you_mean("command", name, COMMANDS), ctx)
+        target, line = COMMANDS[name]
+        if self._listing:
+            return click.Command(name, help=line)
+        module, _, attribute = target.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def format_help(self, ctx: click.RichContext, formatter: click.RichHelpFormatter) -> None:  # type: ignore[override]
+        self._listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._listing = False
 
-@click.group(cls=_LazyGroup)
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="headbench", prog_name="bench")
 def cli() -> None:
-    """Train, render, score and tabulate Gaussian head avatars."""
+    """Train, render, score and tabulate Gaussian head avatars from monocular video."""
 
 
 def main() -> None:
-    """Run `bench`; errors of the user's are printed without a traceback and exit with 1."""
+    """Run `bench`; errors that a person can mend are printed without a traceback and exit with 1."""
     try:
-        cli(standalone_mode=False)
+        code = cli(standalone_mode=False)
     except BenchError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        code = 1
     except click.ClickException as error:
         error.show()
-        sys.exit(1)
+        code = 1
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
-        sys.exit(130)
+        code = 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) is gone: nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ A plugin is a module named by an entry point of the group ``headbench``. It impl
 
     @hookimpl
     def register_methods(register):
-        register(MethodSpec(name="Mine", target="mine.avatar:Mine", presets={"demo": "mine:demo.yaml"}, default_preset="demo"))
+        register(MethodSpec("Mine", "mine.avatar:Mine", presets={"demo": "mine:demo.yaml"}, default_preset="demo"))
 
 With ``HEADBENCH_PLUGINS=0`` in the environment only the built-in plugins are loaded.
 """

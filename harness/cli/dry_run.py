@@ -1,0 +1,46 @@
+"""`bench run --dry-run`: the cells, and what they are expected to cost."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from headbench.harness.console import console, duration, size
+from headbench.harness.run.estimate import estimate, recorded
+from headbench.harness.run.plan import Plan
+
+__all__ = ["show_plan"]
+
+
+def show_plan(plan: Plan) -> None:
+    """Print every cell with steps, frames, estimated time and disk, the sums, and what the estimates rest on."""
+    from rich.table import Table
+    from rich.text import Text
+
+    known = recorded(plan.run.resolve().parent)
+    cells = estimate(plan, known)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("cell", "state", "steps", "frames", "size", "training", "disk"):
+        table.add_column(heading, overflow="fold")
+    for each in cells:
+        planned = each.planned
+        frames = f"{planned.frames[0]} + {planned.frames[1]}"
+        pixels = f"{planned.size[0]}×{planned.size[1]}"
+        time = "?" if each.seconds is None else duration(each.seconds)
+        disk = "?" if each.bytes is None else size(each.bytes)
+        state = f"{each.state}: {planned.record.reason}" if planned.record.reason else each.state
+        table.add_row(Text(planned.cell.path), Text(state), f"{planned.steps:,}", frames, pixels, time, disk)
+    console().print(table)
+    left = [each for each in cells if each.state == "queued"]
+    times = [each.seconds for each in left if each.seconds is not None]
+    disks = [each.bytes for each in left if each.bytes is not None]
+    unknown = sorted({each.planned.cell.method for each in left if each.seconds is None or each.bytes is None})
+    click.echo(f"{len(cells)} cells, {len(left)} to do: {sum(times) / 3600:.2f} h training, {size(sum(disks))} disk")
+    used = {each.planned.cell.method.lower() for each in left} & set(known)
+    for name in sorted(used):
+        record = known[name]
+        click.echo(
+            f"basis: {name}: median of {record.cells} finished cells beside {plan.run}: "
+            f"{record.rate:.1f} it/s on {record.device}, {size(record.bytes)} a cell"
+        )
+    if unknown:
+        click.echo(f"not in the sums: {', '.join(unknown)}: no finished cell beside {plan.run} to go by")

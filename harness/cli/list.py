@@ -1,0 +1,89 @@
+"""`bench list`: what there is to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+
+import rich_click as click
+
+from headbench.harness.console import console, size
+
+__all__ = ["list_"]
+
+
+@click.group(name="list")
+def list_() -> None:
+    """Show what there is to choose from."""
+
+
+@list_.command()
+def methods() -> None:
+    """Show methods with their presets (the default one first)."""
+    from headbench.harness.plugins import registry
+
+    rows = []
+    for spec in registry().methods().values():
+        presets = sorted(spec.presets, key=lambda name: (name != spec.default_preset, name))
+        kind = "baseline" if spec.baseline else "method"
+        rows.append((spec.name, kind, ", ".join(presets), spec.licence, spec.summary))
+    _table(("name", "kind", "presets", "licence of the original", "summary"), rows)
+    _problems()
+
+
+@list_.command()
+def datasets() -> None:
+    """Show dataset layouts and the masks they may have."""
+    from headbench.harness.plugins import registry
+
+    specs = registry().datasets().values()
+    rows = [(s.name, ", ".join(s.layouts), ", ".join(sorted(s.provides)), s.homepage, s.summary) for s in specs]
+    _table(("name", "layouts", "masks", "from", "summary"), rows)
+    _problems()
+
+
+@list_.command()
+def protocols() -> None:
+    """Show evaluation protocols."""
+    import yaml
+
+    rows = []
+    for entry in sorted(resources.files("headbench.configs").joinpath("protocols").iterdir(), key=lambda e: e.name):
+        if entry.name.endswith(".yaml"):
+            values = yaml.safe_load(entry.read_text(encoding="utf-8"))
+            rows.append((entry.name.removesuffix(".yaml"), " ".join(str(values.get("summary", "")).split())))
+    _table(("name", "summary"), rows)
+
+
+@list_.command()
+def assets() -> None:
+    """Show files that only you may have, and which of them are registered."""
+    from headbench.harness.assets import KINDS, records
+
+    there = records()
+    rows = []
+    for kind in KINDS:
+        record = there.get(kind.name)
+        state = f"registered, {size(record.size)}" if record else f"missing: {kind.command}"
+        rows.append((kind.name, state, kind.what))
+    _table(("name", "state", "what"), rows)
+
+
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table)
+
+
+def _problems() -> None:
+    from headbench.harness.plugins import registry
+
+    count = len(registry().problems())
+    if count:
+        click.echo(f"{count} plugin problem{'s' * (count > 1)}: bench plugins", err=True)

@@ -1,0 +1,33 @@
+"""`bench plugins`: what is installed and what is wrong with it."""
+
+from __future__ import annotations
+
+import rich_click as click
+from click.exceptions import Exit
+
+__all__ = ["plugins"]
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Load every class and preset as well, and check them.")
+def plugins(check: bool) -> None:
+    """Show plugins with their methods and datasets, and every problem with the plugin's name.
+
+    Exit code 2 if there is a problem.
+    """
+    from headbench.harness.plugins import registry
+
+    found = registry()
+    for plugin in found.plugins():
+        click.echo(f"{plugin.name} ({plugin.origin})")
+        for kind, names in (("methods", plugin.methods), ("datasets", plugin.datasets)):
+            if names:
+                click.echo(f"  {kind}: {', '.join(names)}")
+    problems = found.check() if check else found.problems()
+    for problem in problems:
+        click.echo(f"problem: {problem.line()}", err=True)
+    if problems:
+        raise Exit(2)
+    if check:
+        count = len(found.methods()) + len(found.datasets())
+        click.echo(f"{count} methods and datasets loaded with all their presets; no problem found")

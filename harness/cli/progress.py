@@ -1,0 +1,100 @@
+"""Shows a run while it goes on: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import rich_click as click
+
+from headbench.harness.console import STATE_STYLES, console, duration, is_terminal
+from headbench.harness.run.cell import Cell, CellRecord, State
+
+__all__ = ["PlainWatcher", "TerminalWatcher", "describe", "watcher"]
+
+PLAIN_EVERY = 10.0
+"""Seconds between two lines of one stage where no person watches."""
+
+
+def describe(now: Mapping[str, Any]) -> str:
+    """What a cell's process says of itself, on one line: stage, step, rate, time left."""
+    parts = [str(now.get("stage", ""))]
+    if "step" in now and now.get("total"):
+        parts.append(f"{now['step']}/{now['total']} ({100 * now['step'] // now['total']} %)")
+    if now.get("rate"):
+        parts.append(f"{now['rate']:.1f} it/s")
+    if now.get("gaussians"):
+        parts.append(f"{now['gaussians']:,} Gaussians")
+    if "loss" in now:
+        parts.append(f"loss {now['loss']:.4g}")
+    if "eta" in now:
+        parts.append(f"{duration(now['eta'])} left")
+    return ", ".join(part for part in parts if part)
+
+
+def ended_line(record: CellRecord, number: int, total: int) -> str:
+    """A finished cell on one line."""
+    text = f"[{number}/{total}] {record.cell.path}: {record.state}"
+    return f"{text}: {record.reason}" if record.reason else text
+
+
+class PlainWatcher:
+    """Whole lines, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._last = 0.0
+
+    def started(self, cell: Cell, number: int, total: int) -> None:
+        """Say that a cell starts."""
+        self._stage = ""
+        click.echo(f"[{number}/{total}] {cell.path}: start")
+
+    def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
+        """Say where it is, at a change of stage and every few seconds."""
+        stage, moment = str(now.get("stage", "")), time.monotonic()
+        if stage == self._stage and moment - self._last < PLAIN_EVERY:
+            return
+        self._stage, self._last = stage, moment
+        click.echo(f"    {describe(now)}")
+
+    def ended(self, record: CellRecord, number: int, total: int) -> None:
+        """Say how it ended."""
+        click.echo(ended_line(record, number, total))
+
+
+class TerminalWatcher:
+    """One live line for the cell that runs, one line for each that ended."""
+
+    def __init__(self) -> None:
+        self._status = console().status("", spinner="dots")
+        self._head = ""
+
+    def started(self, cell: Cell, number: int, total: int) -> None:
+        """Start the live line."""
+        self._head = f"[{number}/{total}] {cell.path}"
+        self._status.update(_plain(self._head))
+        self._status.start()
+
+    def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
+        """Renew the live line."""
+        self._status.update(_plain(f"{self._head}: {describe(now)}"))
+
+    def ended(self, record: CellRecord, number: int, total: int) -> None:
+        """Replace the live line by a lasting one."""
+        self._status.stop()
+        style = STATE_STYLES[State(record.state).value]
+        console().print(f"[{style}]●[/] {_plain(ended_line(record, number, total))}")
+
+
+def watcher() -> PlainWatcher | TerminalWatcher:
+    """The watcher that fits standard output."""
+    return TerminalWatcher() if is_terminal() else PlainWatcher()
+
+
+def _plain(text: str) -> str:
+    """Text whose square brackets rich shall leave alone."""
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,143 @@
+"""`bench run`: train, render, score, and print the table."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+from click.exceptions import Exit
+
+if TYPE_CHECKING:
+    from headbench.harness.run.plan import Plan
+
+__all__ = ["run"]
+
+
+class Seconds(click.ParamType):
+    """90, 90s, 30m or 2h."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds of a text such as 30m."""
+        if isinstance(value, int | float):
+            return float(value)
+        units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+        factor = units.get(value[-1:], 0.0)
+        try:
+            return float(value[:-1]) * factor if factor else float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time; write 90, 90s, 30m or 2h", param, ctx)
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--methods", help="Names with commas between, or all registered ones (baselines included).")
+@click.option("--datasets", help="insta, insta[bala,obama], insta[b*], or all.")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Holds <dataset>/<subject>.")
+@click.option("--preset", help="One or more; a method without it uses its default, and the table says so.")
+@click.option("--seeds", help="One or more, such as 0,1,2.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME.OPTION=VALUE", help="Change a method or dataset option."
+)
+@click.option("--label", help="Name of the variant that --set makes; without it, a hash.")
+@click.option("--protocol", multiple=True, help="Protocol to score by, such as headbench@1; none only renders.")
+@click.option("--device", help="auto, cpu, cuda or cuda:K.")
+@click.option("--rasterizer", help="auto, gsplat, numba or torch.")
+@click.option("--limit", type=int, help="At most so many training and test frames a subject; the table says so.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; runs/<label or preset> without it.")
+@click.option("--timeout", type=Seconds(), help="Time a cell may take: 90s, 30m, 2h.")
+@click.option("--fail-fast", is_flag=True, help="Stop after the first failed cell.")
+@click.option("--fail-on-error", type=int, metavar="N", help="Stop after N failed cells.")
+@click.option("--keep-failed", is_flag=True, help="Leave cells that failed before as they are.")
+@click.option("--deterministic", is_flag=True, default=None, help="Bit-equal when resumed on a CPU; slower.")
+@click.option("--tensorboard", is_flag=True, default=None, help="Write TensorBoard files beside metrics.jsonl.")
+@click.option("--dry-run", is_flag=True, help="Print the cells, estimated hours and disk; write nothing.")
+def run(file: Path | None, fail_fast: bool, keep_failed: bool, dry_run: bool, **options: Any) -> None:
+    """Train METHODS on DATASETS, render and score held-out frames, print the table and write the report.
+
+    FILE is a YAML file with the same keys (data_root, methods, …), or the name of a built-in one such as demo; options
+    given here win over it. The same command goes on where it stopped: finished cells stay, failed ones are tried again.
+
+    Exit codes: 0 all good, 1 usage, 2 some cells failed or were skipped, 130 interrupted.
+    """
+    from headbench.harness.cli.scoring import scorers
+    from headbench.harness.plugins import registry
+    from headbench.harness.run.plan import make_plan, write_plan
+    from headbench.harness.run.request import read_request, write_request
+
+    given = {key: value for key, value in options.items() if value not in (None, (), [])}
+    given = {("set" if k == "settings" else k): list(v) if isinstance(v, tuple) else v for k, v in given.items()}
+    if given.get("protocol") == ["none"]:
+        given["protocol"] = []
+    if fail_fast:
+        given["fail_on_error"] = 1
+    request = read_request(file, given)
+    protocols = {scorer.name: scorer.hash for scorer in scorers(request.protocol)}
+    folder = request.folder()
+    from headbench.harness.run.execute import execute
+    from headbench.harness.run.lock import held
+
+    if dry_run:
+        plan = make_plan(request, registry(), protocols, sys.argv)
+        _say_plan(plan)
+        _dry_run(plan)
+        return
+    with _signals(), held(folder / ".lock", "bench run"):
+        plan = make_plan(request, registry(), protocols, sys.argv)
+        _say_plan(plan)
+        write_request(request, folder)
+        write_plan(plan)
+        from headbench.harness.cli.progress import watcher
+
+        worker = Path(__file__).with_name("worker.py")
+        records = execute(plan, worker, watcher(), request.timeout, request.fail_on_error, keep_failed)
+        _report(folder)
+    from headbench.harness.run.cell import State
+    from headbench.harness.run.execute import summarise
+
+    click.echo(f"{folder}: " + ", ".join(f"{count} {state}" for state, count in summarise(records).items()))
+    if any(record.state is not State.DONE for record in records):
+        raise Exit(2)
+
+
+def _say_plan(plan: Plan) -> None:
+    notes = [*plan.notes, *dict.fromkeys(note for planned in plan.cells for note in planned.record.notes)]
+    for note in notes:
+        click.echo(f"note: {note}")
+
+
+def _dry_run(plan: Plan) -> None:
+    from headbench.harness.cli.dry_run import show_plan
+
+    show_plan(plan)
+
+
+def _report(folder: Path) -> None:
+    from headbench.harness.console import console
+    from headbench.reports import build_table, terminal, write_report
+
+    table = build_table(folder)
+    console().print(terminal(table))
+    written = write_report(folder)
+    click.echo(f"report: {written}")
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """End orderly on SIGTERM and SIGHUP too, as on Ctrl-C."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,83 @@
+"""Joins the metrics to the run room, which may not know them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headbench.harness.errors import BenchError
+from headbench.harness.run.needs import NETWORK_ASSETS
+from headbench.harness.run.render import Progress, RenderKey
+from headbench.harness.run.stages import Scorer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from headbench.harness.types import Subject
+    from headbench.metrics.protocol import Protocol
+
+__all__ = ["scorers"]
+
+
+def scorers(names: Iterable[str], nets: Collection[str] | None = None) -> list[Scorer]:
+    """A scorer for each protocol, ``name@version`` or the path of a protocol's file.
+
+    Args:
+        nets: LPIPS networks to compute; None means all that are worth their time on the device.
+
+    Raises:
+        BenchError: unknown, not valid, or in need of something that cannot be done here.
+    """
+    names = list(names)
+    if not names:
+        return []
+    from headbench.metrics.protocol import load_protocol
+
+    return [_Scorer(load_protocol(name), nets) for name in dict.fromkeys(names)]
+
+
+class _Scorer:
+    """One protocol, applied to folders of renders."""
+
+    def __init__(self, protocol: Protocol, nets: Collection[str] | None) -> None:
+        if protocol.test_time_tracking is not None:
+            raise BenchError(
+                f"Protocol {protocol.label} optimises the tracking of test frames; that cannot be done yet."
+            )
+        self.protocol = protocol
+        self.nets = nets
+        self.name = protocol.label
+        self.hash = protocol.hash
+        self.key = RenderKey(protocol.render_key, protocol.stage, protocol.background)
+
+    def inputs(self, device: str) -> dict[str, Any]:
+        """Networks to compute and the SHA-256 of those that are registered."""
+        from headbench.harness.assets import record
+        from headbench.harness.device import resolve_device
+
+        found = {f"lpips-{rule.net}": record(NETWORK_ASSETS[f"lpips-{rule.net}"]) for rule in self.protocol.lpips}
+        return {
+            "weights": {name: None if entry is None else entry.sha256 for name, entry in found.items()},
+            "nets": None if self.nets is None else sorted(self.nets),
+            "device": resolve_device(device).type,
+        }
+
+    def __call__(self, subject: Subject, renders: Path, target: Path, device: str, progress: Progress) -> None:
+        from headbench.harness.device import device_label, resolve_device
+        from headbench.metrics.score import score_frames, weights_used
+        from headbench.metrics.scores import write_scores
+
+        frames = {frame.id: frame for frame in subject.test}
+
+        def truth(frame: str) -> tuple[Tensor, Tensor]:
+            pixels = frames[frame].pixels()
+            return pixels.colour, pixels.alpha
+
+        def report(done: int, total: int) -> None:
+            progress({"stage": f"score {self.name}", "step": done, "total": total})
+
+        where = resolve_device(device)
+        paths = {frame: renders / f"{frame}.png" for frame in frames}
+        scores = score_frames(paths, truth, self.protocol, where, nets=self.nets, report=report)
+        write_scores(target, scores, self.protocol, weights_used(scores), device_label(where))

@@ -1,0 +1,58 @@
+"""The one console: colours and tables on a terminal, plain text elsewhere."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["STATE_STYLES", "console", "duration", "is_terminal", "size"]
+
+STATE_STYLES = {
+    "done": "green",
+    "running": "cyan",
+    "queued": "dim",
+    "failed": "red",
+    "timeout": "red",
+    "oom": "red",
+    "interrupted": "yellow",
+    "skipped": "yellow",
+}
+"""State of a cell -> rich style."""
+
+
+@functools.cache
+def console() -> Console:
+    """The console on standard output; where that is no terminal, lines are as long as they need to be."""
+    from rich.console import Console
+
+    width = None if is_terminal() else max(160, shutil.get_terminal_size((160, 24)).columns)
+    return Console(width=width, highlight=False, soft_wrap=not is_terminal())
+
+
+def is_terminal() -> bool:
+    """Whether a person watches standard output."""
+    return sys.stdout.isatty()
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 5 s, 2 h 7 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count: float) -> str:
+    """Bytes for people: 12.3 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,179 @@
+"""Cells of a run: what they are called, where they lie, and in which state they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from headbench.harness.errors import BenchError
+from headbench.harness.files import write_json
+
+__all__ = ["Cell", "CellRecord", "Job", "State", "cell_folder", "read_cell", "read_cells", "read_json"]
+
+
+class State(StrEnum):
+    """Where a cell is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    INTERRUPTED = "interrupted"
+    SKIPPED = "skipped"
+
+    @property
+    def bad(self) -> bool:
+        """Whether the cell's own work went wrong."""
+        return self in (State.FAILED, State.TIMEOUT, State.OOM)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of one method on one subject."""
+
+    method: str
+    """As in tables; lower case in folders."""
+    preset: str
+    variant: str
+    """Label or hash of what was set, and the limit of frames; empty for the preset as it is."""
+    dataset: str
+    subject: str
+    seed: int
+
+    @property
+    def path(self) -> str:
+        """Folder below ``cells/`` of the run."""
+        first = "-".join(part for part in (self.method.lower(), self.preset, self.variant) if part)
+        return f"{first}/{self.dataset}/{self.subject}/seed{self.seed}"
+
+    def about(self) -> dict[str, str]:
+        """What a checkpoint says of its origin."""
+        return {name: getattr(self, name) for name in ("method", "preset", "variant", "dataset", "subject")}
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """A cell with its state: ``cell.json``, its fields flat."""
+
+    cell: Cell
+    state: State = State.QUEUED
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    """What the table must say of this cell: a preset that fell back, a limit of frames."""
+    preset_note: str = ""
+    """Why the preset is not the one that was asked for; also in `notes`."""
+    baseline: bool = False
+    protocols: Mapping[str, str] = field(default_factory=dict)
+    """name@version -> hash of the protocols that a finished cell was scored by."""
+    signature: str = ""
+    """What failures of one cause have in common."""
+    attempts: int = 0
+    queued: str = ""
+    """UTC, ISO 8601; as are the following."""
+    started: str = ""
+    finished: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Write cell.json atomically."""
+        values = dataclasses.asdict(self)
+        write_json(folder / "cell.json", {**values.pop("cell"), **values})
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The record that `write` wrote; unknown keys of newer versions are left alone."""
+        cell = Cell(**{f.name: values[f.name] for f in dataclasses.fields(Cell)})
+        known = {f.name for f in dataclasses.fields(cls)} - {"cell", "state", "notes"}
+        rest = {k: v for k, v in values.items() if k in known}
+        return cls(cell, State(values["state"]), notes=tuple(values.get("notes", ())), **rest)
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to know: ``job.json`` in the cell's folder."""
+
+    cell: Cell
+    config: Mapping[str, Any]
+    """The resolved configuration of the method."""
+    config_hash: str
+    data: str
+    """The subject's folder."""
+    data_options: Mapping[str, Any]
+    limit: int | None
+    """At most so many training and so many test frames."""
+    protocols: tuple[str, ...]
+    """name@version, or the path of a protocol's file."""
+    device: str
+    rasterizer: str
+    deterministic: bool
+    tensorboard: bool
+    fingerprint: Mapping[str, str]
+    """Of the subject, as the plan read it."""
+    argv: tuple[str, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        """Write job.json atomically."""
+        write_json(folder / "job.json", dataclasses.asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The job of a cell's folder.
+
+        Raises:
+            BenchError: there is none.
+        """
+        values = read_json(folder / "job.json")
+        values["cell"] = Cell(**values["cell"])
+        for name in ("protocols", "argv"):
+            values[name] = tuple(values[name])
+        return cls(**values)
+
+
+def cell_folder(run: Path, cell: Cell) -> Path:
+    """Where a cell of `run` lies."""
+    return run / "cells" / cell.path
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        BenchError: it is missing or no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BenchError(f"{path} is missing.") from error
+    except ValueError as error:
+        raise BenchError(f"{path} is no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise BenchError(f"{path} must hold a JSON object, found {type(values).__name__}.")
+    return values
+
+
+def read_cell(folder: Path) -> CellRecord | None:
+    """The record of a cell's folder, None where there is none yet."""
+    path = folder / "cell.json"
+    return CellRecord.from_json(read_json(path)) if path.is_file() else None
+
+
+def read_cells(run: Path) -> list[CellRecord]:
+    """All cells of a run, in the order of its plan.
+
+    Raises:
+        BenchError: `run` is no run folder.
+    """
+    if not (run / "plan.json").is_file():
+        raise BenchError(f"{run} is no run folder: it has no plan.json.", help="bench run --help")
+    records = []
+    for entry in read_json(run / "plan.json")["cells"]:
+        record = read_cell(run / "cells" / entry["path"])
+        if record is not None:
+            records.append(record)
+    return records

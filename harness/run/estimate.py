@@ -1,0 +1,87 @@
+"""What a plan will cost, from the plan's own numbers and from rates that finished cells nearby have recorded."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headbench.harness.errors import BenchError
+from headbench.harness.run.cell import State, cell_folder, read_cells, read_json
+from headbench.harness.run.execute import is_finished
+from headbench.harness.run.plan import Plan, PlannedCell
+
+__all__ = ["CellEstimate", "Record", "estimate", "recorded"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Medians over finished cells of one method."""
+
+    rate: float
+    """Training steps a second."""
+    bytes: float
+    """Of a cell's folder."""
+    cells: int
+    device: str
+
+
+@dataclass(frozen=True)
+class CellEstimate:
+    """What one cell is expected to cost; None where nothing is known."""
+
+    planned: PlannedCell
+    state: str
+    """done, skipped, failed (before it starts) or queued."""
+    seconds: float | None
+    bytes: float | None
+
+
+def recorded(near: Path) -> dict[str, Record]:
+    """Method in lower case -> medians over finished cells of the runs in the folder `near`."""
+    rates: dict[str, list[float]] = {}
+    sizes: dict[str, list[float]] = {}
+    devices: dict[str, set[str]] = {}
+    for plan in sorted(near.glob("*/plan.json")):
+        run = plan.parent
+        try:
+            done = [record for record in read_cells(run) if record.state is State.DONE]
+        except (BenchError, KeyError, TypeError):  # a stranger's plan.json
+            continue
+        for record in done:
+            folder = cell_folder(run, record.cell)
+            speed = folder / "speed.json"
+            train: Mapping[str, float | str] = read_json(speed).get("train", {}) if speed.is_file() else {}
+            if not train:
+                continue
+            name = record.cell.method.lower()
+            rates.setdefault(name, []).append(float(train["rate"]))
+            sizes.setdefault(name, []).append(float(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())))
+            devices.setdefault(name, set()).add(str(train["device"]))
+    return {
+        name: Record(
+            statistics.median(values), statistics.median(sizes[name]), len(values), ", ".join(sorted(devices[name]))
+        )
+        for name, values in rates.items()
+    }
+
+
+def estimate(plan: Plan, known: Mapping[str, Record]) -> list[CellEstimate]:
+    """The cost of every cell of a plan; a finished one costs nothing more."""
+    estimates = []
+    for planned in plan.cells:
+        if is_finished(cell_folder(plan.run, planned.cell), planned) is not None:
+            estimates.append(CellEstimate(planned, State.DONE.value, 0.0, 0.0))
+            continue
+        if planned.record.state is not State.QUEUED:
+            estimates.append(CellEstimate(planned, planned.record.state.value, 0.0, 0.0))
+            continue
+        record = known.get(planned.cell.method.lower())
+        seconds: float | None = None
+        if planned.steps == 0:
+            seconds = 0.0
+        elif record is not None and record.rate > 0:
+            seconds = planned.steps / record.rate
+        estimates.append(CellEstimate(planned, State.QUEUED.value, seconds, record.bytes if record else None))
+    return estimates

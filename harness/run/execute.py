@@ -1,0 +1,157 @@
+"""Runs the cells of a plan one after another, each in a child process; one that fails stops no other."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder, read_cell
+from headbench.harness.run.child import Ended, run_worker
+from headbench.harness.run.plan import Plan, PlannedCell
+
+__all__ = ["Watcher", "execute", "is_finished"]
+
+CIRCUIT = 2
+"""After so many failures of a method with one signature its other cells are skipped."""
+
+
+class Watcher(Protocol):
+    """Hears what happens to cells, to show it."""
+
+    def started(self, cell: Cell, number: int, total: int) -> None:
+        """A cell's process was started."""
+        ...
+
+    def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
+        """What the cell's process says of itself: stage, step, total, rate, eta, …"""
+        ...
+
+    def ended(self, record: CellRecord, number: int, total: int) -> None:
+        """A cell has its final state; also for cells that were finished before or cannot run."""
+        ...
+
+
+@dataclass
+class _Circuit:
+    """Counts failures by method and cause."""
+
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def note(self, record: CellRecord) -> None:
+        key = (record.cell.method, record.signature)
+        self.failures[key] += 1
+        if self.failures[key] >= CIRCUIT:
+            self.reasons[record.cell.method] = (
+                f"circuit: {record.cell.method} failed {CIRCUIT} times with: {record.reason}"
+            )
+
+
+def is_finished(folder: Path, planned: PlannedCell) -> CellRecord | None:
+    """The record of a cell that is done and scored by every protocol of the plan, else None."""
+    record = read_cell(folder)
+    if record is None or record.state is not State.DONE or planned.job is None:
+        return None
+    wanted = planned.record.protocols
+    return record if all(record.protocols.get(name) == digest for name, digest in wanted.items()) else None
+
+
+def execute(
+    plan: Plan,
+    worker: Path,
+    watcher: Watcher,
+    timeout: float | None = None,
+    fail_on_error: int | None = None,
+    keep_failed: bool = False,
+) -> list[CellRecord]:
+    """Run every cell that is not finished; the caller holds the run's lock.
+
+    Args:
+        worker: the script that does one cell, given the cell's folder.
+        timeout: seconds a cell may take.
+        fail_on_error: stop after so many failed cells; the rest are skipped with that reason.
+        keep_failed: leave cells that failed before as they are.
+
+    Returns:
+        the final record of every cell of the plan, in its order.
+
+    Raises:
+        KeyboardInterrupt: the user's; the running cell's process is gone and its cell is marked interrupted.
+    """
+    _queue(plan, keep_failed)
+    circuit, failed = _Circuit(), 0
+    records: list[CellRecord] = []
+    total = len(plan.cells)
+    for number, planned in enumerate(plan.cells, start=1):
+        folder = cell_folder(plan.run, planned.cell)
+        record = read_cell(folder) or planned.record
+        if record.state is State.QUEUED and planned.job is not None:
+            reason = circuit.reasons.get(planned.cell.method, "")
+            if fail_on_error is not None and failed >= fail_on_error:
+                reason = f"stopped after {failed} failed cell{'s' * (failed > 1)} (--fail-on-error {fail_on_error})"
+            if reason:
+                record = _finish(folder, record, Ended(State.SKIPPED, reason))
+            else:
+                watcher.started(planned.cell, number, total)
+                record = _run_cell(folder, planned, record, worker, watcher, timeout)
+                if record.state.bad:
+                    failed += 1
+                    circuit.note(record)
+        records.append(record)
+        watcher.ended(record, number, total)
+    return records
+
+
+def _queue(plan: Plan, keep_failed: bool) -> None:
+    """Give every cell its record before the first starts, so that `bench status` sees them all."""
+    for planned in plan.cells:
+        folder = cell_folder(plan.run, planned.cell)
+        before = read_cell(folder)
+        if is_finished(folder, planned) is not None:
+            continue
+        if keep_failed and before is not None and before.state.bad:
+            continue
+        record = planned.record
+        if before is not None:
+            record = dataclasses.replace(record, attempts=before.attempts, started=before.started)
+        if planned.job is not None:
+            planned.job.write(folder)
+        record.write(folder)
+
+
+def _run_cell(
+    folder: Path, planned: PlannedCell, record: CellRecord, worker: Path, watcher: Watcher, timeout: float | None
+) -> CellRecord:
+    record = dataclasses.replace(
+        record, state=State.RUNNING, attempts=record.attempts + 1, started=_now(), finished="", reason=""
+    )
+    record.write(folder)
+    try:
+        ended = run_worker(worker, folder, lambda now: watcher.progress(planned.cell, now), timeout)
+    except KeyboardInterrupt:
+        _finish(folder, record, Ended(State.INTERRUPTED, "interrupted by the user; the same command goes on"))
+        raise
+    return _finish(folder, record, ended)
+
+
+def _finish(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
+    record = dataclasses.replace(
+        record, state=ended.state, reason=ended.reason, signature=ended.signature, finished=_now()
+    )
+    record.write(folder)
+    return record
+
+
+def summarise(records: Sequence[CellRecord]) -> dict[str, int]:
+    """State -> number of cells, only states that occur."""
+    counts = Counter(record.state for record in records)
+    return {state.value: counts[state] for state in State if counts[state]}
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

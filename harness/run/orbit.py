@@ -1,0 +1,49 @@
+"""Cameras around a head."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from headbench.harness.types import Camera
+
+__all__ = ["orbit"]
+
+
+def orbit(camera: Camera, centre: Tensor, count: int, degrees: float = 360.0) -> Iterator[Camera]:
+    """`count` cameras that see `centre` as `camera` does, from a circle about the camera's own upright.
+
+    Args:
+        camera: B = 1; the first of the orbit.
+        centre: (3,) world, metres.
+        degrees: 360 closes the circle without showing its first camera twice; less swings there and back.
+    """
+    import torch
+
+    w2c = camera.w2c[0]
+    up = -w2c[1, :3] / w2c[1, :3].norm()
+    full = abs(degrees) >= 360.0
+    for k in range(count):
+        share = k / count
+        angle = math.radians(degrees) * (share if full else math.sin(2.0 * math.pi * share) / 2.0)
+        turn = _about(up, angle)
+        about = torch.eye(4, dtype=w2c.dtype, device=w2c.device)
+        about[:3, :3] = turn
+        about[:3, 3] = centre - turn @ centre
+        yield replace(camera, w2c=(w2c @ about)[None])
+
+
+def _about(axis: Tensor, angle: float) -> Tensor:
+    """Rotation matrix (3, 3) by `angle` radians about a unit axis (3,)."""
+    import torch
+
+    x, y, z = axis.unbind()
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).reshape(3, 3)
+    eye = torch.eye(3, dtype=axis.dtype, device=axis.device)
+    return eye + math.sin(angle) * cross + (1.0 - math.cos(angle)) * cross @ cross

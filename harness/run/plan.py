@@ -1,0 +1,363 @@
+"""From a request to cells, each with its job or the reason why it cannot run; nothing trains yet."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headbench.harness.errors import BenchError, DataError, PluginError, did_you_mean
+from headbench.harness.files import write_json
+from headbench.harness.plugins import DatasetReader, DatasetSpec, MethodSpec, PluginProblem, Registry
+from headbench.harness.plugins.checks import preset_values
+from headbench.harness.plugins.loading import guarded
+from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell, read_json
+from headbench.harness.run.config import Setting, apply_settings, config_hash, parse_setting, settings_hash
+from headbench.harness.run.needs import unmet
+from headbench.harness.run.request import RunRequest
+
+if TYPE_CHECKING:
+    from headbench.harness.avatar import MethodConfig, Portrait
+    from headbench.harness.types import Subject
+
+__all__ = ["Plan", "PlannedCell", "limited", "make_plan", "write_plan"]
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell, what its worker must know, and its size for estimates."""
+
+    record: CellRecord
+    job: Job | None
+    """None where the cell cannot run."""
+    steps: int = 0
+    frames: tuple[int, int] = (0, 0)
+    """Training and test frames."""
+    size: tuple[int, int] = (0, 0)
+    """Width and height of a test image."""
+
+    @property
+    def cell(self) -> Cell:
+        """The cell itself."""
+        return self.record.cell
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a request, in the order in which they run."""
+
+    run: Path
+    cells: tuple[PlannedCell, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A subject of a dataset, read, or why it could not be."""
+
+    spec: DatasetSpec
+    name: str
+    folder: Path
+    subject: Subject | None
+    fault: str
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A method with one preset, configured, or why it could not be."""
+
+    spec: MethodSpec
+    preset: str
+    note: str
+    settings: tuple[Setting, ...]
+    config: MethodConfig | None
+    fault: str
+
+
+def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, str], argv: Sequence[str] = ()) -> Plan:
+    """All cells of a request: subjects are read and checked, needs looked up.
+
+    Args:
+        protocols: name@version -> hash of the protocols to score by.
+        argv: the command line, for provenance.
+
+    Raises:
+        BenchError: a name, option or value of the request is unknown or does not fit, no data is there, or a cell that
+            was begun before had other data or another configuration.
+    """
+    run = request.folder()
+    settings = [parse_setting(text) for text in request.settings]
+    methods = _methods(request, registry)
+    notes: list[str] = []
+    datasets = _datasets(request, registry, notes)
+    _check_owners(settings, methods, [spec for spec, _, _ in datasets], registry)
+    entries = [e for spec in methods for e in _entries(spec, request, registry, _owned(settings, spec.name))]
+    places = [p for spec, reader, found in datasets for p in _places(spec, reader, found, settings, request.limit)]
+    cells = []
+    for place, entry, seed in itertools.product(places, entries, request.seeds):
+        data_settings = _owned(settings, place.spec.name)
+        variant = _variant(request, entry.settings + data_settings, bool(settings))
+        cell = Cell(entry.spec.name, entry.preset, variant, place.spec.name, place.name, seed)
+        cells.append(_plan_cell(cell, entry, place, data_settings, request, protocols, argv))
+    _refuse_changes(run, cells)
+    return Plan(run, tuple(cells), tuple(notes))
+
+
+def write_plan(plan: Plan) -> None:
+    """Write plan.json: the cells of this plan after those that earlier requests put into the same run."""
+    path = plan.run / "plan.json"
+    entries = {entry["path"]: entry for entry in (read_json(path)["cells"] if path.is_file() else [])}
+    for planned in plan.cells:
+        cell = planned.cell
+        entries[cell.path] = {**cell.about(), "seed": cell.seed, "path": cell.path}
+    write_json(path, {"format": 1, "cells": list(entries.values()), "notes": list(plan.notes)})
+
+
+def limited(subject: Subject, limit: int | None) -> Subject:
+    """The subject with at most `limit` training and test frames, evenly spaced, the first among them."""
+
+    def pick(frames: tuple[Any, ...]) -> tuple[Any, ...]:
+        if limit is None or len(frames) <= limit:
+            return frames
+        return tuple(frames[k * len(frames) // limit] for k in range(limit))
+
+    return dataclasses.replace(subject, train=pick(subject.train), test=pick(subject.test))
+
+
+def _methods(request: RunRequest, registry: Registry) -> list[MethodSpec]:
+    chosen: dict[str, MethodSpec] = {}
+    for name in request.methods:
+        found = registry.methods().values() if name.lower() == "all" else [registry.method(name)]
+        chosen |= {spec.name: spec for spec in found}
+    if not chosen:
+        raise BenchError("No method is registered.", help="bench plugins")
+    return list(chosen.values())
+
+
+def _datasets(
+    request: RunRequest, registry: Registry, notes: list[str]
+) -> list[tuple[DatasetSpec, DatasetReader, dict[str, Path]]]:
+    if not request.data_root.is_dir():
+        raise BenchError(f"data root {request.data_root} is no folder.", help="bench data synth --help")
+    chosen: dict[str, tuple[DatasetSpec, DatasetReader, dict[str, Path]]] = {}
+    for text in request.datasets:
+        name, _, rest = text.partition("[")
+        wanted = [part.strip() for part in rest.rstrip("]").split(",") if part.strip()]
+        everything = name.lower() == "all"
+        for spec in registry.datasets().values() if everything else [registry.dataset(name)]:
+            try:
+                reader = registry.load_dataset(spec.name)
+                found = _found(spec, reader, request.data_root)
+            except (DataError, PluginError) as error:
+                if not everything:
+                    raise
+                notes.append(f"dataset {spec.name}: {error.args[0]}")
+                continue
+            before = chosen[spec.name][2] if spec.name in chosen else {}
+            chosen[spec.name] = (spec, reader, before | _subjects(spec.name, found, wanted, request.data_root))
+    if not chosen:
+        raise BenchError(f"No dataset found below {request.data_root}. " + " ".join(notes), help="bench list datasets")
+    return list(chosen.values())
+
+
+def _found(spec: DatasetSpec, reader: DatasetReader, root: Path) -> dict[str, Path]:
+    """Subjects below `root`; what a stranger's reader raises besides DataError is a fault of its plugin."""
+    try:
+        return reader.subjects(root)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"dataset {spec.name}: looking for subjects in {root} failed with {type(error).__name__}: {error}"
+        ) from error
+
+
+def _subjects(dataset: str, found: Mapping[str, Path], wanted: Sequence[str], root: Path) -> dict[str, Path]:
+    if not wanted:
+        return dict(found)
+    chosen: dict[str, Path] = {}
+    for pattern in wanted:
+        matches = {name: folder for name, folder in found.items() if fnmatchcase(name, pattern)}
+        if not matches:
+            raise BenchError(f"{root}: {did_you_mean(f'subject of {dataset}', pattern, found)}")
+        chosen |= matches
+    return chosen
+
+
+def _check_owners(
+    settings: Sequence[Setting], methods: Sequence[MethodSpec], datasets: Sequence[DatasetSpec], registry: Registry
+) -> None:
+    here = {spec.name.lower() for spec in methods} | {spec.name.lower() for spec in datasets}
+    registered = [*registry.methods(), *registry.datasets()]
+    for setting in settings:
+        if setting.owner.lower() in here:
+            continue
+        if setting.owner.lower() in {name.lower() for name in registered}:
+            raise BenchError(f"--set {setting.text!r}: {setting.owner} is not part of this run.")
+        raise BenchError(f"--set {setting.text!r}: {did_you_mean('method or dataset', setting.owner, registered)}")
+
+
+def _owned(settings: Sequence[Setting], owner: str) -> tuple[Setting, ...]:
+    return tuple(setting for setting in settings if setting.owner.lower() == owner.lower())
+
+
+def _entries(spec: MethodSpec, request: RunRequest, registry: Registry, settings: tuple[Setting, ...]) -> list[_Entry]:
+    try:
+        portrait_type: type[Portrait] | None = registry.load_method(spec.name)
+        fault = ""
+    except PluginError as error:
+        if spec.name.lower() in {name.lower() for name in request.methods}:
+            raise
+        portrait_type, fault = None, str(error.args[0])
+    entries: dict[str, _Entry] = {}
+    for asked in request.preset:
+        preset, note = asked, ""
+        if asked not in spec.presets:
+            preset = spec.default_preset
+            note = f"{spec.name} has no preset {asked!r}; its default {preset!r} was used"
+        config = None
+        if portrait_type is not None:
+            values = preset_values(spec, preset, registry.owner(spec))
+            config = apply_settings(portrait_type, values, settings)
+        entry = _Entry(spec, preset, note, settings, config, fault)
+        if preset not in entries or not note:
+            entries[preset] = entry
+    return list(entries.values())
+
+
+def _places(
+    spec: DatasetSpec,
+    reader: DatasetReader,
+    found: Mapping[str, Path],
+    settings: Sequence[Setting],
+    limit: int | None,
+) -> list[_Place]:
+    options = _data_options(spec, reader, _owned(settings, spec.name))
+    places = []
+    for name, folder in found.items():
+        subject = _read(spec, reader, folder, options)
+        if isinstance(subject, str):
+            places.append(_Place(spec, name, folder, None, subject))
+        elif not subject.train or not subject.test:
+            counts = f"{len(subject.train)} training and {len(subject.test)} test frames"
+            places.append(_Place(spec, name, folder, None, f"{folder} has {counts}; both are needed"))
+        else:
+            places.append(_Place(spec, name, folder, limited(subject, limit), ""))
+    return places
+
+
+def _read(spec: DatasetSpec, reader: DatasetReader, folder: Path, options: Mapping[str, Any]) -> Subject | str:
+    """The subject, or why it cannot be read: one bad subject is one failed cell a method, whatever its reader raises."""
+
+    def read() -> Subject | str:
+        try:
+            return reader.read(folder, options)
+        except BenchError as error:
+            return f"{error.args[0]} ({error.help})" if error.help else str(error.args[0])
+
+    found = guarded(spec.name, f"dataset {spec.name}: reading {folder}", read)
+    return found.message if isinstance(found, PluginProblem) else found
+
+
+def _data_options(spec: DatasetSpec, reader: DatasetReader, settings: Sequence[Setting]) -> dict[str, Any]:
+    known = reader.options()
+    for setting in settings:
+        if setting.path not in known:
+            message = did_you_mean(f"option of {spec.name}", setting.path, known)
+            raise BenchError(f"--set {setting.text!r}: {message}")
+    return {setting.path: setting.value for setting in settings}
+
+
+def _variant(request: RunRequest, settings: Sequence[Setting], any_settings: bool) -> str:
+    name = ""
+    if settings:
+        name = request.label or settings_hash(settings)
+    elif not any_settings:
+        name = request.label
+    limit = f"limit{request.limit}" if request.limit is not None else ""
+    return "-".join(part for part in (name, limit) if part)
+
+
+def _plan_cell(
+    cell: Cell,
+    entry: _Entry,
+    place: _Place,
+    data_settings: Sequence[Setting],
+    request: RunRequest,
+    protocols: Mapping[str, str],
+    argv: Sequence[str],
+) -> PlannedCell:
+    notes = [entry.note] if entry.note else []
+    changed = [setting.text for setting in (*entry.settings, *data_settings)]
+    if changed:
+        notes.append(f"{cell.variant}: {', '.join(changed)}")
+    if request.limit is not None:
+        notes.append(f"a quick look: at most {request.limit} training and {request.limit} test frames a subject")
+    record = CellRecord(
+        cell,
+        notes=tuple(notes),
+        preset_note=entry.note,
+        baseline=entry.spec.baseline,
+        protocols=dict(protocols),
+        queued=_now(),
+    )
+    if entry.config is None or place.subject is None:
+        return PlannedCell(_ended(record, State.FAILED, entry.fault or place.fault), None)
+    subject, values = place.subject, entry.config.model_dump(mode="json")
+    reason = unmet(entry.spec, entry.config, place.spec, subject.head)
+    if reason:
+        record = _ended(record, State.SKIPPED, reason)
+    job = Job(
+        cell=cell,
+        config=values,
+        config_hash=config_hash(values),
+        data=str(place.folder.resolve()),
+        data_options={setting.path: setting.value for setting in data_settings},
+        limit=request.limit,
+        protocols=tuple(str(Path(p).resolve()) if p.endswith(".yaml") else p for p in request.protocol),
+        device=request.device,
+        rasterizer=request.rasterizer,
+        deterministic=request.deterministic,
+        tensorboard=request.tensorboard,
+        fingerprint=dict(subject.fingerprint),
+        argv=tuple(argv),
+    )
+    from headbench.harness.train.loop import total_steps
+
+    steps, _ = total_steps(entry.config.train, len(subject.train))
+    camera = subject.test[0].camera
+    frames = (len(subject.train), len(subject.test))
+    return PlannedCell(record, job, steps, frames, (camera.width, camera.height))
+
+
+def _ended(record: CellRecord, state: State, reason: str) -> CellRecord:
+    return dataclasses.replace(record, state=state, reason=reason, finished=_now())
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _refuse_changes(run: Path, cells: Sequence[PlannedCell]) -> None:
+    """A cell that was begun keeps its data and configuration.
+
+    Raises:
+        BenchError: it would change; the message names what.
+    """
+    from headbench.harness.run.provenance import changes
+
+    for planned in cells:
+        folder = cell_folder(run, planned.cell)
+        if planned.job is None or read_cell(folder) is None:
+            continue
+        found = changes(folder, planned.job)
+        if found:
+            raise BenchError(
+                f"{folder} was begun with something else: {'; '.join(found)}.",
+                help=f"choose another --out or --label, or remove {folder}",
+            )

@@ -1,0 +1,149 @@
+"""Where a cell's numbers come from: code, machine, configuration, data."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import headbench
+from headbench.harness.errors import BenchError
+from headbench.harness.files import write_json
+from headbench.harness.run.cell import Job, read_json
+
+__all__ = ["changes", "collect", "record_provenance"]
+
+PACKAGES = ("headbench", "torch", "numpy", "numba", "gsplat", "safetensors", "pillow", "scipy")
+"""Distributions whose versions may change a number."""
+
+
+def changes(folder: Path, job: Job) -> list[str]:
+    """What differs between the job and what the cell in `folder` was begun with; nothing if nothing trained yet."""
+    path = folder / "provenance.json"
+    begun = any((folder / "stages" / "train").glob("checkpoint-*"))
+    if not path.is_file() or not begun:
+        return []
+    saved = read_json(path)
+    found = []
+    if saved["config_hash"] != job.config_hash:
+        found += _differences("config", saved["config"], job.config) or ["the configuration"]
+    found += _differences("data", saved["data"]["fingerprint"], job.fingerprint)
+    found += _differences("data option", saved["data"]["options"], job.data_options)
+    return found
+
+
+def record_provenance(folder: Path, job: Job) -> None:
+    """Write provenance.json of a cell that starts, or check it against that of a cell that goes on.
+
+    Raises:
+        BenchError: the cell was begun with other data or another configuration; the message names what changed.
+    """
+    found = changes(folder, job)
+    if found:
+        raise BenchError(
+            f"{folder} was begun with something else: {'; '.join(found)}.",
+            help=f"choose another --out or --label, or remove {folder}",
+        )
+    path = folder / "provenance.json"
+    now = collect(job)
+    if path.is_file() and any((folder / "stages" / "train").glob("checkpoint-*")):
+        first = read_json(path)
+        resumed = {k: now[k] for k in ("versions", "code", "machine", "argv")}
+        if resumed != {k: first[k] for k in resumed}:
+            write_json(path, {**first, "resumed_with": [*first.get("resumed_with", []), resumed]})
+        return
+    write_json(path, now)
+
+
+def collect(job: Job) -> dict[str, Any]:
+    """All that is known of this process and this job."""
+    return {
+        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "code": _code(),
+        "machine": _machine(),
+        "argv": list(job.argv),
+        "seed": job.cell.seed,
+        "device": job.device,
+        "rasterizer": job.rasterizer,
+        "deterministic": job.deterministic,
+        "limit": job.limit,
+        "config_hash": job.config_hash,
+        "config": dict(job.config),
+        "data": {
+            "folder": job.data,
+            "options": dict(job.data_options),
+            "fingerprint": dict(job.fingerprint),
+        },
+    }
+
+
+def _differences(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            lines += _differences(f"{what} {key}", before, after)
+        elif before != after:
+            lines.append(f"{what} {key} was {_short(before)}, is {_short(after)}")
+    return lines
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text[:12] + "…" if len(text) > 40 else text
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _code() -> dict[str, Any]:
+    """Commit of the checkout that this code runs from, and whether tracked files differ from it."""
+    root = Path(next(iter(headbench.__path__))).resolve()
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+    commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
+    changed = _output("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if changed is None else bool(changed)}
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    machine: dict[str, Any] = {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda,
+        "gpus": [],
+        "driver": None,
+    }
+    if torch.cuda.is_available():
+        machine["gpus"] = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+        text = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+        machine["driver"] = text.splitlines()[0] if text else None
+    return machine
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or sys.platform
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

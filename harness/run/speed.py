@@ -1,0 +1,122 @@
+"""How fast a trained portrait is shown, and what it cost: ``speed.json``."""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from headbench.harness.avatar import Portrait
+    from headbench.harness.splat import Rasterizer
+    from headbench.harness.train import TrainSummary
+    from headbench.harness.types import Frame
+
+__all__ = ["measure_speed"]
+
+WARM_UP = 3
+"""Frames shown before the clock starts."""
+CUDA_FRAMES = 200
+"""Frames timed on a GPU; the test frames repeat."""
+CPU_SECONDS = 3.0
+"""A CPU stops after this long, but not before it has shown MIN_FRAMES."""
+MIN_FRAMES = 8
+
+
+def measure_speed(
+    portrait: Portrait, rasterizer: Rasterizer, frames: Sequence[Frame], device: torch.device, summary: TrainSummary
+) -> dict[str, Any]:
+    """What speed.json holds: batches of one at the stored size, driving and rasterizing apart where they are apart.
+
+    Times are in milliseconds: CUDA events on a GPU, the host's clock on a CPU. Copying the parameters to the device
+    is not counted, nor is reading back the image.
+    """
+    import torch
+
+    from headbench.harness.avatar import Avatar
+    from headbench.harness.device import device_label
+
+    inputs = [(frame.params.to(device), frame.camera.to(device)) for frame in frames]
+    background = torch.ones((1, 3), device=device)
+    apart = isinstance(portrait, Avatar) and type(portrait).render is Avatar.render
+
+    def show(index: int, mark: Callable[[], None]) -> None:
+        params, camera = inputs[index % len(inputs)]
+        mark()
+        if isinstance(portrait, Avatar) and apart:
+            gaussians = portrait.drive(params).gaussians
+            mark()
+            rasterizer(gaussians, camera, background)
+        else:
+            portrait.render(params, camera, background, rasterizer)
+        mark()
+
+    with torch.no_grad():
+        for index in range(WARM_UP):
+            show(index, lambda: None)
+        laps = _cuda_laps(show, device) if device.type == "cuda" else _host_laps(show)
+    total = [sum(lap) for lap in laps]
+    return {
+        "device": device_label(device),
+        "device_type": device.type,
+        "timer": "CUDA events" if device.type == "cuda" else "host clock on a CPU",
+        "rasterizer": rasterizer.name,
+        "train": {"seconds": summary.seconds, "rate": summary.rate, "steps": summary.steps, "device": summary.device},
+        "gaussians": summary.gaussians,
+        "peak_memory_bytes": summary.peak_memory_bytes,
+        "peak_host_memory_bytes": _peak_host_memory(),
+        "width": frames[0].camera.width,
+        "height": frames[0].camera.height,
+        "warm_up": WARM_UP,
+        "frames": len(laps),
+        "drive_ms": _spread([lap[0] for lap in laps]) if apart else None,
+        "raster_ms": _spread([lap[1] for lap in laps]) if apart else None,
+        "total_ms": _spread(total),
+        "fps": 1000.0 / max(statistics.median(total), 1e-6),
+    }
+
+
+def _cuda_laps(show: Callable[[int, Callable[[], None]], None], device: torch.device) -> list[list[float]]:
+    import torch
+
+    marks: list[list[torch.cuda.Event]] = []
+    for index in range(CUDA_FRAMES):
+        events: list[torch.cuda.Event] = []
+
+        def mark(events: list[torch.cuda.Event] = events) -> None:
+            events.append(torch.cuda.Event(enable_timing=True))
+            events[-1].record()
+
+        show(index, mark)
+        marks.append(events)
+    torch.cuda.synchronize(device)
+    return [[a.elapsed_time(b) for a, b in itertools.pairwise(events)] for events in marks]
+
+
+def _host_laps(show: Callable[[int, Callable[[], None]], None]) -> list[list[float]]:
+    laps: list[list[float]] = []
+    started = time.perf_counter()
+    while len(laps) < MIN_FRAMES or time.perf_counter() - started < CPU_SECONDS:
+        times: list[float] = []
+        show(len(laps), lambda times=times: times.append(time.perf_counter()))  # type: ignore[misc]
+        laps.append([1000.0 * (b - a) for a, b in itertools.pairwise(times)])
+        if len(laps) >= CUDA_FRAMES:
+            break
+    return laps
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {"median": statistics.median(ordered), "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]}
+
+
+def _peak_host_memory() -> int:
+    """Bytes; of this process since it started."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

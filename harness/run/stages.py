@@ -1,0 +1,142 @@
+"""The chain of a cell: train, render, speed, score. A stage whose complete output fits its inputs is not repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from headbench.harness.errors import BenchError
+from headbench.harness.files import write_json
+from headbench.harness.run.cell import Job, read_json
+from headbench.harness.run.config import validate
+from headbench.harness.run.plan import limited
+from headbench.harness.run.provenance import record_provenance
+from headbench.harness.run.render import Progress, RenderKey, file_hash, render_frames, rendered
+
+if TYPE_CHECKING:
+    from headbench.harness.plugins import Registry
+    from headbench.harness.types import Subject
+
+__all__ = ["Scorer", "read_subject", "run_stages", "score_stage"]
+
+
+class Scorer(Protocol):
+    """Scores stored renders by one protocol; given by whoever may know the metrics."""
+
+    name: str
+    """name@version"""
+    hash: str
+    key: RenderKey
+
+    def inputs(self, device: str) -> dict[str, Any]:
+        """What else the scores depend on, such as registered networks; JSON."""
+        ...
+
+    def __call__(self, subject: Subject, renders: Path, target: Path, device: str, progress: Progress) -> None:
+        """Write one JSON line a test frame to `target`, atomically."""
+        ...
+
+
+def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Scorer], progress: Progress) -> None:
+    """Do what is left of a cell.
+
+    Raises:
+        BenchError: what a person can mend; anything else is a fault of a plugin or of ours.
+    """
+    from headbench.harness.device import resolve_device
+    from headbench.harness.splat import make_rasterizer
+    from headbench.harness.train import TrainOptions, load_portrait, train_stage
+
+    progress({"stage": "read"})
+    portrait_type = registry.load_method(job.cell.method)
+    config = validate(portrait_type.config_type, job.config, str(folder / "job.json"))
+    subject = read_subject(job, registry)
+    record_provenance(folder, job)
+    stage = folder / "stages" / "train"
+    options = TrainOptions(
+        device=job.device,
+        rasterizer=job.rasterizer,
+        seed=job.cell.seed,
+        deterministic=job.deterministic,
+        tensorboard=job.tensorboard,
+    )
+    summary = train_stage(
+        stage,
+        job.cell.about(),
+        portrait_type,
+        config,
+        subject,
+        options,
+        lambda now: progress({"stage": "train", **now}),
+    )
+    checkpoint = stage / f"checkpoint-{summary.steps}"
+    weights = file_hash(checkpoint / "model.safetensors")
+    ids = [frame.id for frame in subject.test]
+    keys = {scorer.key.name: scorer.key for scorer in scorers} or {RenderKey().name: RenderKey()}
+    missing = [key for key in keys.values() if not rendered(folder / "renders" / key.name, weights, ids)]
+    speed = folder / "speed.json"
+    if missing or not _fresh(speed, weights):
+        device = resolve_device(job.device)
+        portrait = load_portrait(checkpoint, str(device)).portrait
+        rasterizer = make_rasterizer(job.rasterizer, device)
+        for key in missing:
+            target = folder / "renders" / key.name
+            render_frames(portrait, rasterizer, subject.test, target, key, weights, device, progress)
+        if not _fresh(speed, weights):
+            from headbench.harness.run.speed import measure_speed
+
+            progress({"stage": "speed"})
+            found = measure_speed(portrait, rasterizer, subject.test, device, summary)
+            write_json(speed, {"checkpoint": weights, **found})
+    for scorer in scorers:
+        score_stage(folder, subject, scorer, job.device, progress)
+
+
+def score_stage(folder: Path, subject: Subject, scorer: Scorer, device: str, progress: Progress) -> bool:
+    """Score a cell's stored renders unless scores of the same renders by the same protocol are there.
+
+    Returns:
+        whether anything was scored.
+
+    Raises:
+        BenchError: the renders that the protocol scores are missing.
+    """
+    renders = folder / "renders" / scorer.key.name
+    if not (renders / "sha256.txt").is_file():
+        raise BenchError(
+            f"{renders} has no complete renders, which protocol {scorer.name} scores.", help="bench run (it goes on)"
+        )
+    origin = {
+        "protocol": scorer.name,
+        "hash": scorer.hash,
+        "renders": file_hash(renders / "sha256.txt"),
+        "inputs": scorer.inputs(device),
+    }
+    target = folder / "scores" / f"{scorer.name}.jsonl"
+    marker = folder / "scores" / f"{scorer.name}.json"
+    if target.is_file() and marker.is_file() and read_json(marker) == {**origin, "scores": file_hash(target)}:
+        return False
+    progress({"stage": f"score {scorer.name}"})
+    marker.unlink(missing_ok=True)
+    scorer(subject, renders, target, device, progress)
+    write_json(marker, {**origin, "scores": file_hash(target)})
+    return True
+
+
+def read_subject(job: Job, registry: Registry) -> Subject:
+    """The subject of a job, limited as the job says.
+
+    Raises:
+        DataError: it cannot be read.
+        BenchError: it is not what the job was planned with.
+    """
+    subject = registry.load_dataset(job.cell.dataset).read(Path(job.data), job.data_options)
+    changed = [what for what in sorted(job.fingerprint) if subject.fingerprint.get(what) != job.fingerprint[what]]
+    if changed:
+        raise BenchError(f"{job.data} changed since the run was planned: {', '.join(changed)}.", help="bench run again")
+    return limited(subject, job.limit)
+
+
+def _fresh(speed: Path, checkpoint: str) -> bool:
+    return speed.is_file() and read_json(speed).get("checkpoint") == checkpoint
