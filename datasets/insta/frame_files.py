@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ def read_frame_file(path: Path) -> Tracked:
     """
     if not path.is_file():
         raise FileNotFoundError(path)
-    content = torch_load(path)
+    try:
+        content = torch_load(path)
+    except DataError as error:
+        raise DataError(f"{path}: expected tensors, arrays and plain containers, found {_reason(error)}.") from error
     flame = content.get("flame") if isinstance(content, dict) else None
     if not isinstance(flame, dict):
         raise DataError(f"{path}: expected a dictionary with `flame`, found {_keys(content)}.")
@@ -62,6 +66,15 @@ def _w2c(path: Path, camera: Any) -> _Floats | None:
     matrix[:3, :3] = rotation.reshape(3, 3)
     matrix[:3, 3] = translation
     return matrix
+
+
+def _reason(error: DataError) -> str:
+    """One line without torch's advice to load the file unsafely."""
+    text = str(error.__cause__ or error)
+    stranger = re.search(r"GLOBAL (\S+)", text)
+    if stranger:
+        return f"{stranger[1]}, which is not loaded from strangers' files"
+    return f"a damaged file ({text.splitlines()[0]})"
 
 
 def _keys(content: Any) -> str:
