@@ -17,6 +17,7 @@ from headbench.harness.types import (
     Drive,
     Edit,
     Event,
+    Gaussians,
     HeadParams,
     Identity,
     ParamGroup,
@@ -146,8 +147,12 @@ class Avatar(Portrait):
         """
         return None
 
+    def gaussians(self, params: HeadParams) -> Gaussians:
+        """The Gaussians of `drive` alone, for showing; override where drive computes more for the losses."""
+        return self.drive(params).gaussians
+
     def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:
-        return rasterizer(self.drive(params).gaussians, camera, background).image
+        return rasterizer(self.gaussians(params), camera, background).image
 
     def resize_for(self, shapes: Mapping[str, torch.Size]) -> None:
         self.table.resize(shapes[f"table.{self.table.names()[0]}"][0])

@@ -50,7 +50,7 @@ def measure_speed(
         params, camera = inputs[index % len(inputs)]
         mark()
         if isinstance(portrait, Avatar) and apart:
-            gaussians = portrait.drive(params).gaussians
+            gaussians = portrait.gaussians(params)
             mark()
             rasterizer(gaussians, camera, background)
         else:
