@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import Self
 
 import torch
@@ -78,7 +79,10 @@ class FateAvatar(Avatar):
         subject = head.bind(identity, identity.mean_expression.shape[1])
         device = head.template.device
         if train is None:
-            face_index, bary = torch.zeros(1, dtype=torch.int64, device=device), torch.full((1, 3), 1 / 3, device=device)
+            face_index, bary = (
+                torch.zeros(1, dtype=torch.int64, device=device),
+                torch.full((1, 3), 1 / 3, device=device),
+            )
             spacing = 1e-3
         else:
             generator = torch.Generator().manual_seed(train.seed)
@@ -125,9 +129,7 @@ class FateAvatar(Avatar):
 
     def param_groups(self) -> list[ParamGroup]:
         rates, eps = self.config.rates, self.config.eps
-        groups = [
-            ParamGroup(name, getattr(rates, name), columns=(name,), eps=eps) for name in self.table.names()
-        ]
+        groups = [ParamGroup(name, getattr(rates, name), columns=(name,), eps=eps) for name in self.table.names()]
         corrections = {"delta_expression": rates.delta_expression, "delta_pose": rates.delta_pose}
         own = dict(self.named_parameters(recurse=False))
         for name, rate in {**corrections, "delta_vertex": rates.delta_vertex}.items():
@@ -141,6 +143,9 @@ class FateAvatar(Avatar):
         if event is Event.AFTER_STEP:
             return maintenance(self.table, self.config, clock, self.seed)
         return None
+
+    def capture_key(self, clock: Clock) -> Hashable:
+        return "same"
 
     def _corrections(self) -> Corrections:
         config = self.config

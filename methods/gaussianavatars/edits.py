@@ -58,7 +58,7 @@ def maintenance(
     """What is due before this step's update, as one Edit; None on ordinary steps.
 
     Args:
-        face_size: (B, F) metres, in the poses just rendered; their mean decides.
+        face_size: (F,) metres, in the pose just rendered, or the mean of a batch.
         extent: metres.
         seed: () int64, read on steps with an edit only.
     """
@@ -68,7 +68,6 @@ def maintenance(
     old = {name: table[name].detach() for name in (*table.names(), *table.buffer_names())}
     keep, new = None, None
     if densify:
-        face_size = face_size.mean(0)
         generator = step_generator(int(seed), clock.step)
         keep, new = _densified(table, old, config, clock, face_size, extent, generator)
     replace: dict[str, Tensor] = {}

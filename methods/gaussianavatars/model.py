@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any, Self
 
@@ -54,6 +55,7 @@ class GaussianAvatars(Avatar):
     seed: Tensor
     extent: Tensor
     active_degree: Tensor
+    face_size: Tensor
 
     def __init__(self, head: SubjectHead, table: GaussianTable, config: GaussianAvatarsConfig, extent: float) -> None:
         super().__init__()
@@ -62,14 +64,16 @@ class GaussianAvatars(Avatar):
         self.table = table
         self._extent = extent
         self._degree = self._degree_at(1)
-        self._face_size: Tensor | None = None
         self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
         self.register_buffer("extent", torch.tensor(extent, dtype=torch.float64))
         self.register_buffer("active_degree", torch.tensor(self._degree))
+        self.register_buffer("face_size", head.base.new_zeros(len(head.faces)), persistent=False)
         self.register_load_state_dict_post_hook(_read_scalars)
 
     @classmethod
-    def create(cls, head: HeadModel, identity: Identity, train: TrainView | None, config: GaussianAvatarsConfig) -> Self:
+    def create(
+        cls, head: HeadModel, identity: Identity, train: TrainView | None, config: GaussianAvatarsConfig
+    ) -> Self:
         """A new avatar with one Gaussian a face; without training frames its scalars await a checkpoint."""
         if not config.use_static_offset:
             identity = replace(identity, static_offset=None)
@@ -103,11 +107,10 @@ class GaussianAvatars(Avatar):
         """The Gaussians in a pose. What a face gives is packed, so that it is gathered once."""
         vertices = self.head.vertices(params)
         frames = face_frames(vertices, self.head.faces)
-        packed = torch.cat(
-            [frames.R.flatten(-2), frames.quats(), frames.centroid, frames.size[..., None]], dim=-1
-        )
+        packed = torch.cat([frames.R.flatten(-2), frames.quats(), frames.centroid, frames.size[..., None]], dim=-1)
         if self.training:
-            self._face_size = frames.size.detach()
+            # Into memory that stays: densification asks for the pose just rendered, and a recorded step must write it.
+            self.face_size.copy_(frames.size.detach().mean(0))
         table = self.table
         axes, turn, centre, size = packed.index_select(1, table["face_index"]).split([9, 4, 3, 1], dim=-1)
         offset = (axes.unflatten(-1, (3, 3)) * table["position"][:, None, :]).sum(-1)
@@ -134,11 +137,14 @@ class GaussianAvatars(Avatar):
     def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
         if event is Event.AFTER_STEP:
             self._set_degree(self._degree_at(clock.step + 1))
-        if event is not Event.AFTER_BACKWARD or splat is None or self._face_size is None:
+        if event is not Event.AFTER_BACKWARD or splat is None:
             return None
         if collects(self.config, clock):
             accumulate(self.table, splat)
-        return maintenance(self.table, self.config, clock, self._face_size, self._extent, self.seed)
+        return maintenance(self.table, self.config, clock, self.face_size, self._extent, self.seed)
+
+    def capture_key(self, clock: Clock) -> Hashable:
+        return self._degree
 
     def _position_rate(self, clock: Clock) -> float:
         """The rate of a step; the table's positions are in triangle units, the rate is per metre of extent."""

@@ -1,21 +1,26 @@
 """A tiny head (a dome of 42 vertices with a UV atlas), a camera before it and a few training frames."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib import import_module, resources
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-
+import yaml
 from headbench.harness.head import HeadArrays, HeadModel
-from headbench.harness.types import Camera, Frame, HeadParams, Identity, Pixels, TrainView
+from headbench.harness.types import Camera, Frame, HeadParams, Identity, Pixels, Splat, TrainView
+from headbench.methods.fateavatar import FateAvatar
+from headbench.methods.gaussianavatars import GaussianAvatars
+from headbench.methods.plugin import FATEAVATAR, GAUSSIANAVATARS, NEAREST_FRAME
 
 COLUMNS, ROWS, EXPRESSIONS, SHAPES = 7, 6, 4, 3
 
 
 def _dome() -> HeadArrays:
     rng = np.random.default_rng(5)
-    u, v = np.meshgrid(np.linspace(0.03, 0.97, COLUMNS), np.linspace(0.03, 0.97, ROWS))
+    u, v = np.meshgrid(np.linspace(0.0, 1.0, COLUMNS), np.linspace(0.0, 1.0, ROWS))
     u, v = u.ravel(), v.ravel()
     longitude, latitude = (u - 0.5) * 2.4, (v - 0.5) * 2.0
     template = 0.1 * np.stack(
@@ -40,7 +45,7 @@ def _dome() -> HeadArrays:
         weights=weights.astype(np.float32),
         parents=(-1, 0, 1, 1, 1),
         faces=np.array(faces),
-        uvs=np.stack([u, v], 1).astype(np.float32),
+        uvs=0.12 + 0.76 * np.stack([u, v], 1).astype(np.float32),
         uv_faces=np.array(faces),
     )
 
@@ -114,3 +119,66 @@ def tiny_train(tiny_params: Callable[[int], HeadParams], tiny_camera: Camera) ->
         camera = replace(tiny_camera, w2c=w2c)
         frames.append(Frame(f"f{k}", camera, tiny_params(k + 1), pixels(k), timestep=k))
     return TrainView(tuple(frames), 32, 32, seed=3)
+
+
+@pytest.fixture
+def preset() -> Callable[..., Any]:
+    """(method, preset name, changed fields) -> its configuration, read as the harness reads it."""
+
+    def make(name: str, which: str, **changes: object) -> Any:
+        spec = {s.name: s for s in (FATEAVATAR, GAUSSIANAVATARS, NEAREST_FRAME)}[name]
+        package, _, path = spec.presets[which].partition(":")
+        values = yaml.safe_load(resources.files(package).joinpath(path).read_text(encoding="utf-8"))
+        module, _, attribute = spec.target.partition(":")
+        return getattr(import_module(module), attribute).config_type.model_validate({**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def fate(tiny_head: HeadModel, tiny_identity: Identity, tiny_train: TrainView, preset: Any) -> Callable[..., FateAvatar]:
+    """(changed fields) -> a small FateAvatar of the official preset without VGG."""
+
+    def make(which: str = "official", **changes: object) -> FateAvatar:
+        changes = {"num_points": 100, "head_topology": "open", "weights": {"vgg": 0.0}, **changes}
+        return FateAvatar.create(tiny_head, tiny_identity, tiny_train, preset("FateAvatar", which, **changes))
+
+    return make
+
+
+@pytest.fixture
+def rigged(
+    tiny_head: HeadModel, tiny_identity: Identity, tiny_train: TrainView, preset: Any
+) -> Callable[..., GaussianAvatars]:
+    """(preset, changed fields) -> a GaussianAvatars on the tiny head."""
+
+    def make(which: str = "official", **changes: object) -> GaussianAvatars:
+        config = preset("GaussianAvatars", which, **changes)
+        return GaussianAvatars.create(tiny_head, tiny_identity, tiny_train, config)
+
+    return make
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A screen gradient that is known."""
+
+    values: torch.Tensor
+
+    def plain(self) -> torch.Tensor:
+        return self.values
+
+    def absolute(self) -> torch.Tensor:
+        return self.values.abs()
+
+
+@pytest.fixture
+def splat_of() -> Callable[..., Splat]:
+    """(radii (B, N), gradient (B, N, 2)) -> what a rasterizer would return with them."""
+
+    def make(radii: torch.Tensor, gradient: torch.Tensor | None = None) -> Splat:
+        blank = torch.zeros(len(radii), 3, 16, 16)
+        gradient = torch.zeros(*radii.shape, 2) if gradient is None else gradient
+        return Splat(blank, blank[:, :1], blank[:, :1], radii, Screen(gradient))
+
+    return make
