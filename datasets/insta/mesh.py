@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from headbench.harness.head import HeadModel, load_head, project
+from headbench.harness.head import SubjectHead, load_head, project
 from headbench.harness.types import Camera, HeadParams, Identity
 
 __all__ = ["ProjectedMesh", "fill_polygons"]
 
+_FINER = 4
 _MOUTH = ("lips", "mouth_interior")
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    head: HeadModel
-    identity: Identity
+    head: SubjectHead
     faces: NDArray[np.int64]
     mouth: NDArray[np.int64]
 
@@ -49,10 +49,11 @@ class ProjectedMesh:
 
         Raises:
             MissingAsset: the head model's file is not registered.
+            DataError: the coefficients are of another head.
         """
         loaded = self._load(params, camera)
         with torch.no_grad():
-            pixels, _ = project(loaded.head(params, loaded.identity), camera)
+            pixels, _ = project(loaded.head.vertices(params), camera)
         return np.asarray(pixels[0].double().numpy())
 
     def silhouette(self, params: HeadParams, camera: Camera) -> NDArray[np.bool_]:
@@ -77,18 +78,19 @@ class ProjectedMesh:
                         region |= head.regions[name].numpy()
                 zero = torch.zeros_like(params.expression)
                 identity = Identity(params.head, self._shape, zero, zero, params, camera)
-                self._loaded = _Loaded(head, identity, faces, faces[region[faces].all(axis=1)])
+                self._loaded = _Loaded(head.bind(identity), faces, faces[region[faces].all(axis=1)])
             return self._loaded
 
 
 def fill_polygons(
     points: NDArray[np.float64], polygons: Sequence[Sequence[int]] | NDArray[np.int64], width: int, height: int
 ) -> NDArray[np.bool_]:
-    """(H, W): union of polygons given by rows of indices into `points` (V, 2), pixel centres at +0.5."""
-    image = Image.new("1", (width, height))
+    """(H, W): union of polygons given by rows of indices into `points` (V, 2), to a quarter of a pixel."""
+    # PIL fills every pixel that an edge touches and has the centre of the first one at 0: draw finer, then vote.
+    image = Image.new("1", (_FINER * width, _FINER * height))
     draw = ImageDraw.Draw(image)
-    # PIL puts the centre of the first pixel at 0.
-    corners = np.asarray(points)[np.asarray(polygons)] - 0.5
+    corners = np.asarray(points)[np.asarray(polygons)] * _FINER - 0.5
     for corner in corners[np.isfinite(corners).all(axis=(1, 2))]:
         draw.polygon([(float(x), float(y)) for x, y in corner], fill=1)
-    return np.array(image, dtype=bool)
+    votes = np.array(image, dtype=np.uint8).reshape(height, _FINER, width, _FINER).sum(axis=(1, 3))
+    return np.asarray(votes > _FINER**2 // 2)

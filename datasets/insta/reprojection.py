@@ -47,25 +47,37 @@ def check_reprojection(
     measured: list[str] = []
     for row in rows:
         frame = frames[row]
+        opaque = _opaque(frame)
+        if opaque is None:
+            continue
         try:
-            opaque = frame.pixels().alpha[0].numpy() > 127
             found = _measure(frame, mesh, opaque)
+            near = "" if found.inside >= _INSIDE else _neighbour(frames, row, mesh, opaque, found)
         except MissingAsset as error:
             findings.remark(folder.path, f"overlap of mesh and images not checked: {error.args[0]}", help=error.help)
             return
-        except DataError:
-            continue
+        except DataError as error:
+            findings.error(folder.path, f"the head cannot be posed: {error.args[0]}", frame.id, error.help)
+            return
         measured.append(f"{found.iou:.2f} (frame {frame.id})")
         if found.inside < _INSIDE:
             findings.error(
                 folder.path,
                 f"expected the head mesh on the head, found {found.inside:.0%} of its vertices on opaque pixels, "
-                f"IoU {found.iou:.2f}{_neighbour(frames, row, mesh, opaque, found)}",
+                f"IoU {found.iou:.2f}{near}",
                 frame.id,
                 "images and tracking are not of the same frame, or of another camera or head model",
             )
     if measured:
         findings.remark(folder.path, f"mesh and alpha overlap: IoU {', '.join(measured)}")
+
+
+def _opaque(frame: Frame) -> NDArray[np.bool_] | None:
+    """(H, W), None where the image cannot be decoded, which has been told before."""
+    try:
+        return np.asarray(frame.pixels().alpha[0].numpy() > 127)
+    except DataError:
+        return None
 
 
 def _measure(frame: Frame, mesh: ProjectedMesh, opaque: NDArray[np.bool_]) -> Overlap:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from click.exceptions import Exit
 
 from headbench.harness.errors import BenchError, DataError, did_you_mean
 
@@ -82,7 +83,7 @@ def check(dataset: str, data_root: Path, wanted: tuple[str, ...], settings: tupl
         totals += counts
     click.echo(f"{len(subjects)} subject(s) of {name}: {_counts(totals)}")
     if totals["error"]:
-        raise click.exceptions.Exit(2)
+        raise Exit(2)
 
 
 def _options(dataset: str, settings: tuple[str, ...]) -> dict[str, Any]:

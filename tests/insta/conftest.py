@@ -144,9 +144,3 @@ def author(tmp_path: Path) -> Author:
     made = Author(tmp_path / "D" / "insta" / "someone")
     made.write()
     return made
-
-
-@pytest.fixture(autouse=True)
-def _no_registered_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests may have FLAME; these tests do not use it."""
-    monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path / "home"))
