@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+
 from headbench.harness.head import HeadArrays, HeadModel
 from headbench.harness.types import Camera, Frame, HeadParams, Identity, Pixels, Splat, TrainView
 from headbench.methods.fateavatar import FateAvatar
@@ -136,7 +137,9 @@ def preset() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def fate(tiny_head: HeadModel, tiny_identity: Identity, tiny_train: TrainView, preset: Any) -> Callable[..., FateAvatar]:
+def fate(
+    tiny_head: HeadModel, tiny_identity: Identity, tiny_train: TrainView, preset: Any
+) -> Callable[..., FateAvatar]:
     """(changed fields) -> a small FateAvatar of the official preset without VGG."""
 
     def make(which: str = "official", **changes: object) -> FateAvatar:

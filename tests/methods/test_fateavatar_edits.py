@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
+from headbench.harness.train.densify import step_generator
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.types import Clock, Edit, Event
 from headbench.methods.fateavatar import FateAvatar
 from headbench.methods.fateavatar.edits import children_of, draw_parents
-from headbench.harness.train.densify import step_generator
 
 
 def at(step: int, total: int = 100_000) -> Clock:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from headbench.harness.errors import BenchError, MissingAsset
 from headbench.harness.head import HeadModel, quat_to_matrix, uv_raster
 from headbench.harness.splat import make_rasterizer
@@ -213,9 +214,7 @@ def test_a_batch_is_its_frames_one_by_one(fate: Any, tiny_params: Callable[[int]
         torch.testing.assert_close(both.scales[k], one.scales[0])
 
 
-def test_gradients_of_the_whole_avatar_are_right_in_double(
-    fate: Any, tiny_params: Callable[[int], HeadParams]
-) -> None:
+def test_gradients_of_the_whole_avatar_are_right_in_double(fate: Any, tiny_params: Callable[[int], HeadParams]) -> None:
     avatar = fate("fixed", num_points=16, cover_faces="none").double()
     shake(avatar)
     params = tiny_params(3)
@@ -273,9 +272,7 @@ def test_the_laplacian_pulls_on_the_corrected_mesh_alone(
     vertices = drive.vertices.detach().requires_grad_()
     blank = torch.zeros(1, 3, 16, 16)
     batch = Batch(tiny_params(1), tiny_camera, blank, blank[:, :1], torch.ones(1, 3), ("a",))
-    terms = avatar.losses(
-        replace(drive, plain=plain, vertices=vertices), splat_of(torch.ones(1, 100)), batch, FRESH
-    )
+    terms = avatar.losses(replace(drive, plain=plain, vertices=vertices), splat_of(torch.ones(1, 100)), batch, FRESH)
     terms["laplacian"].backward()
     assert plain.grad is None
     assert vertices.grad is not None
@@ -300,7 +297,11 @@ def test_only_expression_slices_are_learnt(fate: Any) -> None:
 
 
 def test_a_checkpoint_renders_the_same_whatever_its_size(
-    fate: Any, tiny_head: HeadModel, tiny_identity: Identity, tiny_params: Callable[[int], HeadParams], tiny_camera: Camera
+    fate: Any,
+    tiny_head: HeadModel,
+    tiny_identity: Identity,
+    tiny_params: Callable[[int], HeadParams],
+    tiny_camera: Camera,
 ) -> None:
     avatar = fate()
     shake(avatar)

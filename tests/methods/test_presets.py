@@ -4,6 +4,7 @@ from typing import Any
 
 import pydantic
 import pytest
+
 from headbench.harness.plugins.specs import MethodSpec
 from headbench.methods.plugin import FATEAVATAR, GAUSSIANAVATARS, NEAREST_FRAME, register_methods
 
@@ -57,7 +58,12 @@ def test_official_fateavatar_has_the_released_numbers(preset: Any) -> None:
         "laplacian": 1e5,
         "flame": 0.0,
     }
-    assert (config.densify_every, config.densify_count, config.prune_every, config.reset_every) == (3000, 1000, 2000, 60000)
+    assert (config.densify_every, config.densify_count, config.prune_every, config.reset_every) == (
+        3000,
+        1000,
+        2000,
+        60000,
+    )
     assert (config.max_points, config.min_opacity, config.eps, config.scale_threshold) == (200_000, 0.005, 1e-8, 9.0)
     assert (config.offset_normal, config.offset_bound, config.densify_weight) == ("raw", 0.05, "accumulated")
 
