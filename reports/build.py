@@ -48,7 +48,8 @@ def _protocols(run: Run) -> tuple[str, ...]:
         # A run may ask for `headbench` and mean its newest version; scores always name the version.
         versions = [other for other in scored if other == name or other.partition("@")[0] == name]
         asked += versions or [name]
-    return tuple(dict.fromkeys([*asked, *scored]))
+    # What is scored comes first: a run asks for a protocol by a file's path too, and scores carry its name.
+    return tuple(dict.fromkeys([*(name for name in asked if name in scored), *scored, *asked]))
 
 
 def _choose(run: Run, wanted: str | None) -> str:

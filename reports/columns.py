@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from headbench.harness.console import duration
 from headbench.metrics.columns import COLUMNS
 
 __all__ = ["COST_COLUMNS", "Column", "metric_column"]
-
-MINUTE = 60
-HOUR = 3600
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Column:
     def format(self, mean: float, std: float | None = None) -> str:
         """The value as the table shows it; `std` over seeds follows a plus-minus sign."""
         if self.kind == "duration":
-            return _duration(mean)
+            return duration(mean)
         if not math.isfinite(mean):
             return "∞" if mean > 0 else str(mean)
         text = self._number(mean)
@@ -49,15 +47,6 @@ class Column:
 
     def _number(self, value: float) -> str:
         return f"{round(value):,}" if self.kind == "count" else f"{value:.{self.digits}f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < MINUTE - 0.05:  # below what one digit shows as 60.0
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < HOUR:
-        return f"{whole // MINUTE} min {whole % MINUTE:02d} s"
-    return f"{whole // HOUR} h {whole % HOUR // MINUTE:02d} min"
 
 
 COST_COLUMNS = (

@@ -115,10 +115,10 @@ def _draw_bar(sheet: Image.Image, x: int, top: int, height: int) -> None:
     ramp = np.repeat(np.linspace(1.0, 0.0, height)[:, None], 14, axis=1)
     sheet.paste(Image.fromarray(_colour(ramp)), (x + _GAP, top))
     pen = ImageDraw.Draw(sheet)
-    for share, prefix in ((1.0, "≥ "), (0.5, ""), (0.0, "")):
+    for share, suffix in ((1.0, "+"), (0.5, ""), (0.0, "")):
         y = top + round((1 - share) * (height - 1))
         y = min(max(y - 6, top), top + height - 14)
-        pen.text((x + _GAP + 18, y), f"{prefix}{share * ERROR_LIMIT:.2f}", fill="black", font=_font())
+        pen.text((x + _GAP + 18, y), f"{share * ERROR_LIMIT:.2f}{suffix}", fill="black", font=_font())
 
 
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

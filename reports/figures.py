@@ -19,7 +19,7 @@ from PIL import Image
 from headbench.harness.errors import BenchError
 from headbench.harness.files import write_json
 from headbench.harness.image import composite, to_float, to_uint8
-from headbench.harness.plugins import registry
+from headbench.harness.plugins import Registry, registry
 from headbench.harness.run.cell import Job, State, read_json
 from headbench.harness.run.stages import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
@@ -37,10 +37,13 @@ FORMAT = 1
 """Counted up when pictures of the same renders change, so that older ones are drawn again."""
 
 
-def draw_figures(run: Path, folder: Path, old: Path | None = None) -> tuple[list[Figure], list[str]]:
+def draw_figures(
+    run: Path, folder: Path, old: Path | None = None, known: Registry | None = None
+) -> tuple[list[Figure], list[str]]:
     """Draw the first finished seed of every method and subject into `folder`.
 
     Args:
+        known: where dataset readers are looked up; None asks the registry of this process.
         old: a folder of earlier pictures; those whose renders and ground truth have not changed are copied.
 
     Returns:
@@ -48,7 +51,7 @@ def draw_figures(run: Path, folder: Path, old: Path | None = None) -> tuple[list
     """
     record = read_run(run)
     folder.mkdir(parents=True, exist_ok=True)
-    subjects = _Subjects()
+    subjects = _Subjects(known or registry())
     figures, remarks = [], []
     for result in _first_seeds(record):
         try:
@@ -69,13 +72,14 @@ def _first_seeds(run: Run) -> list[Result]:
 class _Subjects:
     """Reads each subject once, however many cells show it."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Registry) -> None:
+        self._known = known
         self._read: dict[str, Subject] = {}
 
     def __call__(self, job: Job) -> Subject:
         key = json.dumps([job.data, dict(job.data_options), job.limit, job.cell.dataset], sort_keys=True, default=str)
         if key not in self._read:
-            self._read[key] = read_subject(job, registry())
+            self._read[key] = read_subject(job, self._known)
         return self._read[key]
 
 

@@ -10,6 +10,9 @@ from headbench.reports.table import Row, Table, Value
 
 __all__ = ["Entry", "Line", "headings", "lines"]
 
+LONGEST = 14
+"""Characters of a value that a narrow column takes; longer reasons move into the footnotes."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -28,6 +31,8 @@ class Line:
     leading: tuple[Entry, ...]
     values: tuple[Entry, ...] = ()
     outcome: str = ""
+    opens: bool = False
+    """Whether a new subject or the mean begins here."""
 
 
 def headings(table: Table) -> tuple[list[str], list[str]]:
@@ -40,25 +45,40 @@ def headings(table: Table) -> tuple[list[str], list[str]]:
     return leading, [column.heading() for column in table.columns]
 
 
-def lines(table: Table) -> list[Line]:
-    """All rows in order."""
-    return [_line(table, row) for row in table.rows]
+def lines(table: Table, notes: list[str] | None = None) -> list[Line]:
+    """All rows in order.
+
+    Args:
+        notes: a copy of the table's footnotes, to which reasons that are too long for a column are added; None leaves
+            them in their places.
+    """
+    found: list[Line] = []
+    for row in table.rows:
+        before = found[-1].row if found else row
+        opens = (before.dataset, before.where()) != (row.dataset, row.where())
+        found.append(_line(table, row, opens, notes))
+    return found
 
 
-def _line(table: Table, row: Row) -> Line:
+def _line(table: Table, row: Row, opens: bool, notes: list[str] | None) -> Line:
     leading = [Entry(row.where()), Entry(row.entry(), notes=row.notes)]
     if len(table.datasets()) > 1:
         leading.insert(0, Entry(row.dataset))
     if table.several_seeds():
         leading.append(Entry(_seeds(row.seeds)))
     if row.kind == "state":
-        return Line(row, tuple(leading), outcome=row.outcome())
-    values = (_entry(value, column) for value, column in zip(row.values, table.columns, strict=True))
-    return Line(row, tuple(leading), tuple(values))
+        return Line(row, tuple(leading), outcome=row.outcome(), opens=opens)
+    values = (_entry(value, column, notes) for value, column in zip(row.values, table.columns, strict=True))
+    return Line(row, tuple(leading), tuple(values), opens=opens)
 
 
-def _entry(value: Value, column: Column) -> Entry:
-    return Entry(value.shown(column), value.rank, value.notes)
+def _entry(value: Value, column: Column, notes: list[str] | None) -> Entry:
+    text = value.shown(column)
+    if notes is None or not value.reason or len(text) <= LONGEST:
+        return Entry(text, value.rank, value.notes)
+    if text not in notes:
+        notes.append(text)
+    return Entry("n/a", value.rank, (*value.notes, notes.index(text) + 1))
 
 
 def _seeds(seeds: Sequence[int]) -> str:

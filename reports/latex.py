@@ -21,6 +21,8 @@ _ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "[": "{[}",
+    "]": "{]}",
     "±": r"$\pm$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
@@ -43,14 +45,13 @@ def to_latex(table: Table) -> str:
     values = [column.latex or escape(column.heading()) for column in table.columns]
     width = len(leading) + len(values)
     out = [f"% {table.run}, {table.protocol}, protocol SHA-256 {table.protocol_hash or 'none'}", _PREAMBLE.rstrip()]
-    out.append(rf"\begin{{tabular}}{{{'l' * len(leading)}{'r' * len(values)}}}")
+    places = "".join("l" if column.kind == "text" else "r" for column in table.columns)
+    out.append(rf"\begin{{tabular}}{{{'l' * len(leading)}{places}}}")
     out += [r"\toprule", _bar([*map(escape, leading), *values]), r"\midrule"]
-    before = None
-    for line in lines(table):
-        block = (line.row.dataset, line.row.where())
-        if before is not None and block != before:
+    notes = list(table.notes)
+    for line in lines(table, notes):
+        if line.opens:
             out.append(r"\midrule")
-        before = block
         cells = [_cell(entry) for entry in line.leading]
         if line.outcome:
             cells.append(rf"\multicolumn{{{len(values)}}}{{l}}{{\emph{{{escape(line.outcome)}}}}}")
@@ -58,9 +59,9 @@ def to_latex(table: Table) -> str:
             cells += [_cell(entry) for entry in line.values]
         out.append(_bar(cells))
     out += [r"\bottomrule", rf"\multicolumn{{{width}}}{{l}}{{\footnotesize {escape(table.title())}}}", r"\end{tabular}"]
-    if table.notes:
-        notes = (rf"\benchnote{{{number}}}~{escape(note)}" for number, note in enumerate(table.notes, 1))
-        out += [r"\par\smallskip", r"{\footnotesize", r"\\ ".join(notes), r"\par}"]
+    if notes:
+        marked = (rf"\benchnote{{{number}}}~{escape(note)}" for number, note in enumerate(notes, 1))
+        out += [r"\par\smallskip", r"{\footnotesize", r"\\ ".join(marked), r"\par}"]
     return "\n".join(out) + "\n"
 
 

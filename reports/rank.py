@@ -16,8 +16,8 @@ _COSTS = {column.key for column in COST_COLUMNS}
 def mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
     """The same rows with ranks; all must be comparable (one subject, or means over the same subjects).
 
-    Values that look the same in the table share a rank. Baselines are not ranked, nothing is ranked alone, and costs
-    only where all rows ran on one kind of device.
+    Values that look the same in the table share a rank; none has one where all look the same. Baselines are not
+    ranked, and costs only where all rows ran on one kind of device.
     """
     rows = list(rows)
     rivals = [i for i, row in enumerate(rows) if row.values and not row.baseline]
@@ -37,13 +37,13 @@ def mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
 
 
 def _ranks(means: Sequence[float | None], column: Column) -> list[int]:
-    """1, 2 or 0 a value; one value alone has no rival and stays unmarked."""
+    """1, 2 or 0 a value; where all look the same, none is the best."""
     present = [mean for mean in means if mean is not None]
-    if len(present) < 2:
-        return [0] * len(means)
     # What a reader sees decides: 27.301 and 27.304 are a tie in a table of two digits.
     shown = [None if mean is None else column.format(mean) for mean in means]
     order = sorted(present, reverse=column.better == "higher")
     places = list(dict.fromkeys(column.format(mean) for mean in order))
+    if len(places) < 2:
+        return [0] * len(means)
     rank = {text: place + 1 for place, text in enumerate(places[:2])}
     return [0 if text is None else rank.get(text, 0) for text in shown]

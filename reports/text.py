@@ -22,7 +22,8 @@ def to_markdown(table: Table) -> str:
     leading, values = headings(table)
     out = [f"### {_escape(table.title())}", ""]
     out.append(_bar([*leading, *values]))
-    out.append(_bar(["---"] * len(leading) + ["---:"] * len(values)))
+    sides = ["---" if column.kind == "text" else "---:" for column in table.columns]
+    out.append(_bar(["---"] * len(leading) + sides))
     for line in lines(table):
         cells = [_markdown(entry) for entry in line.leading]
         if line.outcome:

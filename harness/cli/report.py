@@ -29,14 +29,13 @@ def report(run: Path, protocol: str | None, format_: str | None, figures: bool, 
     bench report runs/x                      table on the screen, report in runs/x/report
     bench report runs/x --format latex       LaTeX on standard output, nothing written
     """
-    from rich.console import Console
-
+    from headbench.harness.console import console
     from headbench.reports import build_table, format_table, terminal, write_report
     from headbench.reports.report import write_table
 
     table = build_table(run, protocol)
     if format_ in (None, "terminal"):
-        Console().print(terminal(table))
+        console().print(terminal(table))
     elif out is None:
         click.echo(format_table(table, format_), nl=False)
     else:

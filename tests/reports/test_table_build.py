@@ -90,6 +90,11 @@ def test_what_looks_equal_shares_a_mark(new_run: Callable[..., Any]) -> None:
     assert [value(table, "psnr", method=method).rank for method in "ABCD"] == [1, 1, 2, 0]
 
 
+def test_where_all_look_the_same_none_is_the_best(run: Any) -> None:
+    table = build_table(run.path)
+    assert value(table, "train_seconds", method="FateAvatar", subject="anna").rank == 0
+
+
 def test_a_method_alone_is_not_the_best(new_run: Callable[..., Any]) -> None:
     folder = new_run()
     folder.result("A")

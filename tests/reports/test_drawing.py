@@ -1,0 +1,70 @@
+"""Error maps, grids and videos from pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from headbench.reports.draw import ERROR_LIMIT, Pair, draw_grid, error_map, evenly_spread, write_video
+
+
+def flat(value: int, height: int = 8, width: int = 8) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def test_the_error_scale_is_fixed() -> None:
+    none = error_map(flat(100), flat(100))[0, 0]
+    full = error_map(flat(0), flat(round(255 * ERROR_LIMIT)))[0, 0]
+    beyond = error_map(flat(0), flat(255))[0, 0]
+    assert np.array_equal(full, beyond) and not np.array_equal(none, full)
+    halves = [error_map(flat(base), flat(base + 25))[0, 0] for base in (0, 200)]
+    assert np.array_equal(*halves), "the colour depends on the error alone"
+
+
+def test_a_brighter_colour_is_a_larger_error() -> None:
+    lightness = [int(error_map(flat(0), flat(value))[0, 0].astype(int) @ [299, 587, 114]) for value in range(0, 52, 3)]
+    assert lightness == sorted(lightness) and len(set(lightness)) == len(lightness)
+
+
+def test_the_error_is_the_mean_over_colours() -> None:
+    red = flat(0)
+    red[..., 0] = 60
+    assert np.array_equal(error_map(flat(0), red), error_map(flat(0), flat(20)))
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "expected"),
+    [(10, 4, [0, 3, 6, 9]), (3, 4, [0, 1, 2]), (1, 4, [0]), (0, 4, []), (5, 2, [0, 4]), (5, 1, [0])],
+)
+def test_frames_are_evenly_spread(count: int, wanted: int, expected: list[int]) -> None:
+    assert evenly_spread(count, wanted) == expected
+
+
+def test_a_grid_shows_truth_render_and_error_side_by_side() -> None:
+    pairs = [Pair("00001", flat(200, 40, 60), flat(180, 40, 60)), Pair("00002", flat(90, 40, 60), flat(90, 40, 60))]
+    sheet = np.asarray(draw_grid(pairs, "A (demo) on insta / anna"))
+    for pair in pairs:
+        for image in (pair.truth, pair.render, error_map(pair.truth, pair.render)):
+            colour = image[0, 0]
+            found = (sheet == colour).all(axis=-1).sum()
+            assert found >= 40 * 60, f"a picture of colour {colour} is in the grid"
+    assert sheet.shape[0] > 2 * 40 and sheet.shape[1] > 3 * 60
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (33, 47)])
+def test_a_video_plays_at_25_frames_a_second_with_even_sizes(tmp_path: Path, height: int, width: int) -> None:
+    shades = [40, 120, 200]
+    pairs = (Pair(str(v), flat(v, height, width), flat(255 - v, height, width)) for v in shades)
+    assert write_video(tmp_path / "a.mp4", pairs) == 3
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.average_rate == 25 and stream.codec_context.pix_fmt == "yuv420p"
+        assert stream.codec_context.name == "h264"
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+    assert [frame.shape for frame in frames] == [(height + height % 2, 2 * width, 3)] * 3
+    for shade, frame in zip(shades, frames, strict=True):
+        assert abs(int(frame[5, 5, 1]) - shade) <= 4, "ground truth on the left"
+        assert abs(int(frame[5, width + 10, 1]) - (255 - shade)) <= 4, "render on the right"

@@ -1,0 +1,219 @@
+"""The report folder: files, pictures from a dataset, replacement as a whole; and the command."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from headbench.harness.cli.report import report
+from headbench.harness.errors import BenchError
+from headbench.harness.plugins import DatasetSpec, Registry, Source, hookimpl
+from headbench.reports import write_report
+
+TOY_READER = '''
+"""A dataset of RGBA images in one folder."""
+import numpy as np
+import torch
+from PIL import Image
+from headbench.harness.plugins import DatasetReader
+from headbench.harness.types import Camera, Frame, HeadParams, Pixels, Subject
+
+
+def frame(path):
+    zeros = torch.zeros(1, 3)
+    params = HeadParams("openhead", torch.zeros(1, 4), zeros, zeros, zeros, zeros, zeros, zeros)
+    camera = Camera(torch.eye(4)[None], torch.eye(3)[None], 32, 32)
+
+    def pixels():
+        image = torch.from_numpy(np.array(Image.open(path).convert("RGBA"))).permute(2, 0, 1)
+        return Pixels(image[:3], image[3:])
+
+    return Frame(path.stem, camera, params, pixels)
+
+
+class Faces(DatasetReader):
+    def subjects(self, root):
+        return {path.name: path for path in root.iterdir()}
+
+    def read(self, folder, options):
+        if not folder.is_dir():
+            from headbench.harness.errors import DataError
+            raise DataError(f"{folder} is no folder")
+        frames = tuple(frame(path) for path in sorted(folder.glob("*.png")))
+        return Subject(folder.name, "faces", "openhead", torch.zeros(1, 4), frames[:1], frames[1:])
+
+    def check(self, folder, options):
+        return []
+'''
+
+
+def paint(path: Path, colour: tuple[int, ...], mode: str) -> None:
+    Image.new(mode, (32, 32), colour).save(path)
+
+
+@pytest.fixture
+def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """A registry with a dataset of pictures, read by a plugin's own module."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "toy_faces_reader.py").write_text(TOY_READER, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    plugin = types.ModuleType("toy")
+    plugin.register_datasets = hookimpl(  # type: ignore[attr-defined]
+        lambda register: register(DatasetSpec("faces", "toy_faces_reader:Faces"))
+    )
+    return Registry([Source("toy", lambda: plugin)])
+
+
+@pytest.fixture
+def pictured(new_run: Callable[..., Any], tmp_path: Path) -> Any:
+    """A run of one method on a subject of one training and five test pictures, half transparent."""
+    data = tmp_path / "data" / "anna"
+    data.mkdir(parents=True)
+    for number in range(6):
+        paint(data / f"{number:05d}.png", (40 * number, 0, 0, 128), "RGBA")
+    folder = new_run()
+    ids = [f"{number:05d}" for number in range(1, 6)]
+    cell = folder.result("A", psnr=[30.0] * 5, ids=ids, dataset="faces")
+    renders = cell / "renders" / "train-white"
+    renders.mkdir(parents=True)
+    for number, frame in enumerate(ids, 1):
+        paint(renders / f"{frame}.png", (40 * number, 127, 127), "RGB")
+    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in sorted(renders.glob("*.png"))]
+    (renders / "sha256.txt").write_text("".join(lines), encoding="utf-8")
+    (renders / "render.json").write_text(json.dumps({"background": "white"}), encoding="utf-8")
+    key = {"method": "A", "preset": "demo", "variant": "", "dataset": "faces", "subject": "anna", "seed": 0}
+    job: dict[str, Any] = {"cell": key, "config": {}, "config_hash": "", "data": str(data), "data_options": {}}
+    job |= {"limit": None, "protocols": ["headbench@1"], "device": "cpu", "rasterizer": "auto"}
+    job |= {"deterministic": False, "tensorboard": False, "fingerprint": {}, "argv": []}
+    (cell / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    folder.data, folder.renders = data, renders
+    return folder
+
+
+def test_a_report_has_every_format_and_a_page(run: Any) -> None:
+    folder = write_report(run.path, figures=False)
+    assert folder == run.path / "report"
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [*sorted(f"headbench@1.{suffix}" for suffix in ("csv", "json", "md", "tex")), "index.html"]
+    assert not [path for path in run.path.iterdir() if path.name.startswith(".")]
+
+
+def test_every_protocol_of_the_run_has_its_table(run: Any) -> None:
+    for path in run.path.glob("cells/**/headbench@1.jsonl"):
+        run.scores(path.parents[1], ["0"], {"psnr": [25.0]}, "fateavatar-8bit@1", "3" * 64)
+    folder = write_report(run.path, figures=False)
+    assert {path.stem for path in folder.glob("*.md")} == {"headbench@1", "fateavatar-8bit@1"}
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert page.count('<table class="sortable">') == 2
+
+
+def test_a_new_report_replaces_the_old_one_and_a_failing_one_leaves_it(run: Any) -> None:
+    folder = write_report(run.path, figures=False)
+    (folder / "stale.txt").write_text("old", encoding="utf-8")
+    write_report(run.path, figures=False)
+    assert not (folder / "stale.txt").exists()
+    before = (folder / "headbench@1.csv").read_bytes()
+    run.result("Other", digest="9" * 64)
+    with pytest.raises(BenchError, match="differ"):
+        write_report(run.path, figures=False)
+    assert (folder / "headbench@1.csv").read_bytes() == before
+
+
+def test_pictures_show_the_dataset_on_the_background_of_the_render(
+    pictured: Any, faces: Registry, tmp_path: Path
+) -> None:
+    from headbench.reports.figures import draw_figures
+
+    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", known=faces)
+    assert remarks == []
+    (figure,) = figures
+    assert figure.group == "faces / anna" and figure.caption == "A (demo)"
+    sheet = np.asarray(Image.open(figure.grid).convert("RGB"))
+    # 128/255 of (200, 0, 0) on white is (227, 127, 127): 40 * 5 of the last frame, rounded.
+    assert (sheet == (227, 127, 127)).all(axis=-1).sum() >= 32 * 32
+    assert (sheet == (200, 127, 127)).all(axis=-1).sum() >= 32 * 32
+    assert figure.video is not None and figure.video.stat().st_size > 0
+
+
+def test_pictures_of_unchanged_renders_are_not_drawn_again(pictured: Any, faces: Registry, tmp_path: Path) -> None:
+    from headbench.reports.figures import draw_figures
+
+    draw_figures(pictured.path, tmp_path / "one", known=faces)
+    pictured.data.rename(pictured.data.with_name("moved"))
+    figures, remarks = draw_figures(pictured.path, tmp_path / "two", tmp_path / "one", known=faces)
+    assert remarks == [] and figures[0].grid.read_bytes() == (tmp_path / "one" / figures[0].grid.name).read_bytes()
+    listing = pictured.renders / "sha256.txt"
+    listing.write_text(listing.read_text(encoding="utf-8").replace("a", "b"), encoding="utf-8")
+    figures, remarks = draw_figures(pictured.path, tmp_path / "three", tmp_path / "two", known=faces)
+    assert figures == [] and len(remarks) == 1
+    assert remarks[0].startswith("No pictures of a-demo/faces/anna/seed0: ") and "is no folder" in remarks[0]
+
+
+def test_the_page_embeds_thumbnails_and_links_files_that_exist(pictured: Any, faces: Registry) -> None:
+    from headbench.reports.figures import draw_figures
+    from headbench.reports.page import to_html
+
+    figures, _ = draw_figures(pictured.path, pictured.path / "report" / "figures", known=faces)
+    text = to_html([], figures)
+    (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    image = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert image.width > 96
+    for link in re.findall(r'href="([^#"][^"]*)"', text):
+        assert (pictured.path / "report" / link).is_file(), link
+
+
+def test_a_run_whose_data_cannot_be_read_still_has_a_report(pictured: Any) -> None:
+    folder = write_report(pictured.path)
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "No pictures of a-demo/faces/anna/seed0" in page and "<h2>Remarks</h2>" in page
+
+
+def test_the_command_shows_the_table_and_writes_the_report(run: Any) -> None:
+    done = CliRunner().invoke(report, [str(run.path), "--no-figures"])
+    assert done.exit_code == 0, done.output
+    assert "headbench@1" in done.output
+    assert (run.path / "report" / "index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("markdown", "### demo"), ("latex", "% demo"), ("csv", "run,protocol"), ("json", "{"), ("html", "<!doctype")],
+)
+def test_the_command_prints_one_format_and_writes_nothing(run: Any, name: str, start: str) -> None:
+    done = CliRunner().invoke(report, [str(run.path), "--format", name])
+    assert done.exit_code == 0 and done.output.startswith(start)
+    assert not (run.path / "report").exists()
+
+
+def test_the_command_writes_one_format_elsewhere(run: Any, tmp_path: Path) -> None:
+    done = CliRunner().invoke(report, [str(run.path), "--format", "latex", "--out", str(tmp_path / "paper")])
+    assert done.exit_code == 0
+    assert [path.name for path in (tmp_path / "paper").iterdir()] == ["headbench@1.tex"]
+
+
+def test_a_report_without_pictures_imports_no_torch(run: Any) -> None:
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom headbench.harness.cli.report import report\n"
+        "done = CliRunner().invoke(report, sys.argv[1:])\n"
+        "print(done.exit_code, 'torch' in sys.modules, 'numba' in sys.modules)\n"
+    )
+    command = [sys.executable, "-P", "-c", code, str(run.path), "--no-figures"]
+    environment = {**os.environ, "HEADBENCH_PLUGINS": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=True)
+    assert done.stdout.split() == ["0", "False", "False"], done.stdout + done.stderr
+    assert (run.path / "report" / "index.html").is_file()
