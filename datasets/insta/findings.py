@@ -11,7 +11,7 @@ __all__ = ["Findings", "ranges"]
 
 
 class Findings:
-    """Problems in the order in which they were found, and sentences about what was fallen back to."""
+    """Problems, and sentences about what was fallen back to."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -34,9 +34,13 @@ class Findings:
         if sentence not in self.notes:
             self.notes.append(sentence)
 
+    def ordered(self) -> list[Problem]:
+        """Problems of whole files, then by frame, then remarks; otherwise in the order of finding."""
+        return sorted(self.problems, key=lambda p: (p.severity == "note", int(p.frame) if p.frame.isdecimal() else -1))
+
     def errors(self) -> list[Problem]:
-        """Those that keep the subject from being read."""
-        return [problem for problem in self.problems if problem.severity == "error"]
+        """Those that keep the subject from being read, in the same order."""
+        return [problem for problem in self.ordered() if problem.severity == "error"]
 
 
 def ranges(ids: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from headbench.datasets.insta.findings import Findings
 from headbench.datasets.insta.head_tag import REAL, head_tag
 from headbench.datasets.insta.images import Source, find_images, images_digest
 from headbench.datasets.insta.layout import Folder
+from headbench.datasets.insta.masks import parsed_frames
 from headbench.datasets.insta.splits import check_splits
 from headbench.datasets.insta.transforms import Entry, Transforms, read_transforms
 
@@ -34,6 +35,8 @@ class Loaded:
     test: Transforms
     coefficients: Coefficients
     images: dict[str, Source]
+    parsed: bool
+    """Whether a face parser's mouth masks are there for all frames."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -86,6 +89,8 @@ class Survey:
     test: Transforms | None
     coefficients: Coefficients | None
     images: dict[str, Source]
+    parsed: bool
+    """Whether a face parser's mouth masks are there for all frames."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -96,7 +101,7 @@ class Survey:
         """The subject, where there is no error in `findings` and no part is missing."""
         if findings.errors() or not self.head or not self.train or not self.test or not self.coefficients:
             return None
-        return Loaded(self.folder, self.head, self.train, self.test, self.coefficients, self.images)
+        return Loaded(self.folder, self.head, self.train, self.test, self.coefficients, self.images, self.parsed)
 
 
 def survey(path: Path, findings: Findings) -> Survey:
@@ -107,10 +112,11 @@ def survey(path: Path, findings: Findings) -> Survey:
     test = read_transforms(folder.split("test"), findings)
     if train is not None and test is not None:
         check_splits(folder, train, test, head == REAL, findings)
-    found = Survey(folder, head, train, test, None, {})
+    found = Survey(folder, head, train, test, None, {}, False)
     if not found.entries:
         return found
     intrinsics = (train or test).intrinsics  # type: ignore[union-attr]
     coefficients = read_coefficients(folder, found.entries, findings)
     images = find_images(folder, found.entries, intrinsics, findings)
-    return replace(found, coefficients=coefficients, images=images)
+    parsed = parsed_frames(folder, [entry.id for entry in found.entries], findings)
+    return replace(found, coefficients=coefficients, images=images, parsed=parsed)

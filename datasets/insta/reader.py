@@ -16,7 +16,7 @@ from headbench.datasets.insta.coefficients import Coefficients
 from headbench.datasets.insta.findings import Findings
 from headbench.datasets.insta.layout import DATASET, find_subjects
 from headbench.datasets.insta.loading import Loaded, survey
-from headbench.datasets.insta.masks import mouth_maker, parsed_frames
+from headbench.datasets.insta.masks import mouth_maker
 from headbench.datasets.insta.mesh import ProjectedMesh
 from headbench.datasets.insta.options import HELP, InstaOptions
 from headbench.datasets.insta.pixels import PixelReader
@@ -48,7 +48,7 @@ class InstaReader(DatasetReader):
             subject = self._subject(loaded, chosen, findings)
             mesh = ProjectedMesh(subject.head, subject.shape)
             check_reprojection(loaded.folder, subject.train + subject.test, probes(found), mesh, findings)
-        return findings.problems
+        return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
         chosen = InstaOptions.parse(options)
@@ -63,11 +63,10 @@ class InstaReader(DatasetReader):
         views = cameras(loaded.train.intrinsics, [entry.c2w for entry in entries], options.fov)
         params = _params(loaded.head, numbers, options)
         mesh = ProjectedMesh(loaded.head, _tensor(numbers.shape[None]))
-        parsed = parsed_frames(loaded.folder, [entry.id for entry in entries], findings)
         frames = []
         for row, entry in enumerate(entries):
             camera, pose = views[row], params.rows(slice(row, row + 1))
-            mouth = mouth_maker(loaded.folder, entry.id, parsed, mesh, pose, camera)
+            mouth = mouth_maker(loaded.folder, entry.id, loaded.parsed, mesh, pose, camera)
             pixels = PixelReader(entry.id, loaded.images[entry.id], mouth)
             frames.append(Frame(entry.id, camera, pose, pixels, timestep=int(entry.id)))
         count = len(loaded.train.entries)

@@ -39,8 +39,8 @@ def test_errors_are_printed_one_a_line_with_file_and_frame_and_give_exit_code_2(
     assert result.exit_code == 2
     errors = [line for line in result.output.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2
-    assert errors[0].startswith(f"error: {author.folder / 'flame/jaw/00004.txt'} [frame 00004]: ")
-    assert errors[1].startswith(f"error: {author.folder / 'images/00001.png'} [frame 00001]: ")
+    assert errors[1].startswith(f"error: {author.folder / 'flame/jaw/00004.txt'} [frame 00004]: ")
+    assert errors[0].startswith(f"error: {author.folder / 'images/00001.png'} [frame 00001]: ")
     assert "someone: cannot be read; 2 errors, 1 warning" in result.output
 
 

@@ -518,11 +518,6 @@ def test_all_problems_are_told_at_once(author) -> None:
     author.text("exp", 2, np.zeros(50))
     lines = [p.line() for p in InstaReader().check(author.folder, {}) if p.severity == "error"]
     assert len(lines) == 4
-    assert {frame for frame in ("00001", "00002", "00003", "00007") if any(f"[frame {frame}]" in x for x in lines)} == {
-        "00001",
-        "00002",
-        "00003",
-        "00007",
-    }
-    with pytest.raises(DataError, match=r"frame 00003.*and 3 more problem\(s\)"):
+    assert [line.split("[frame ")[1][:5] for line in lines] == ["00001", "00002", "00003", "00007"]
+    with pytest.raises(DataError, match=r"frame 00001.*and 3 more problem\(s\)"):
         InstaReader().read(author.folder, {})
