@@ -62,7 +62,7 @@ def cli() -> None:
 def main() -> None:
     """Run `bench`; errors that a person can mend are printed without a traceback and exit with 1."""
     try:
-        code = cli(standalone_mode=False)
+        code = cli(prog_name="bench", standalone_mode=False)
     except BenchError as error:
         click.echo(f"error: {error}", err=True)
         code = 1
@@ -72,6 +72,9 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         code = 130
+    except SystemExit:
+        # rich-click ends so where a verb is missing, after it has printed the help.
+        code = 1
     except BrokenPipeError:
         # The reader of our output (head, less) is gone: nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

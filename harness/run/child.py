@@ -25,7 +25,7 @@ OUTCOME = "outcome.json"
 """In the cell's folder: what the worker wrote as its last act."""
 POLL = 0.1
 """Seconds between looks at the child."""
-GRACE = 5.0
+GRACE = 2.0
 """Seconds a child has to end by itself after it was asked to."""
 
 

@@ -115,7 +115,8 @@ def _assign(values: dict[str, Any], config: MethodConfig, setting: Setting) -> N
     section = values
     *parents, last = path.split(".")
     for parent in parents:
-        section = section[parent] = dict(section[parent])
+        section[parent] = dict(section[parent])
+        section = section[parent]
     section[last] = setting.value
 
 
@@ -154,7 +155,7 @@ def _faults(error: ValidationError, kind: type[BaseModel]) -> list[str]:
                 ):
                     break
                 section = inner.annotation
-            lines.append(did_you_mean("key", path, section.model_fields))
+            lines.append(did_you_mean("key", path, [f.alias or name for name, f in section.model_fields.items()]))
         else:
             got = "" if fault["type"] == "missing" else f", got {fault['input']!r}"
             lines.append(f"{path or 'value'}: {fault['msg'][0].lower()}{fault['msg'][1:]}{got}")

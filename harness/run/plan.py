@@ -252,7 +252,7 @@ def _places(
 
 
 def _read(spec: DatasetSpec, reader: DatasetReader, folder: Path, options: Mapping[str, Any]) -> Subject | str:
-    """The subject, or why it cannot be read: one bad subject is one failed cell a method, whatever its reader raises."""
+    """The subject, or why it cannot be read; whatever a reader raises, other subjects go on."""
 
     def read() -> Subject | str:
         try:

@@ -1,0 +1,108 @@
+"""What must answer at once answers at once, and without torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from headbench.harness.cli.main import COMMANDS
+
+MAIN = "from headbench.harness.cli.main import main; main()"
+
+
+def bench(*arguments: str, code: str = MAIN, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"HEADBENCH_PLUGINS": "0"} | environment
+    return subprocess.run([sys.executable, "-P", "-c", code, *arguments], env=env, capture_output=True, text=True)
+
+
+def test_help_answers_in_a_quarter_of_a_second() -> None:
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        assert bench("--help").returncode == 0
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.25, times
+
+
+# Fails the process if torch was imported, whatever the exit code of the command.
+WATCHED = (
+    "import atexit, os, sys\n"
+    "from headbench.harness.cli.main import main\n"
+    "atexit.register(lambda: os._exit(99) if 'torch' in sys.modules else None)\n"
+    "main()\n"
+)
+
+
+@pytest.fixture
+def small_run(tmp_path: Path) -> Path:
+    from headbench.harness.files import write_json
+    from headbench.harness.run.cell import Cell, CellRecord, State
+
+    run = tmp_path / "run"
+    cells = [Cell("Fate", "demo", "", "insta", name, 0) for name in ("bala", "obama")]
+    CellRecord(cells[0], State.FAILED, "ValueError: no").write(run / "cells" / cells[0].path)
+    CellRecord(cells[1], State.RUNNING, started="2026-01-01T00:00:00+00:00").write(run / "cells" / cells[1].path)
+    write_json(run / "plan.json", {"format": 1, "cells": [{"path": cell.path} for cell in cells]})
+    return run
+
+
+@pytest.mark.parametrize("verb", ["--help", "--version", *(f"{verb} --help" for verb in COMMANDS)])
+def test_every_help_is_there_and_needs_no_torch(verb: str) -> None:
+    done = bench(*verb.split(), code=WATCHED)
+    assert done.returncode == 0, done.stderr
+    assert "bench" in done.stdout
+
+
+@pytest.mark.parametrize("what", ["methods", "datasets", "protocols", "assets"])
+def test_lists_need_no_torch(what: str, tmp_path: Path) -> None:
+    done = bench("list", what, code=WATCHED, HEADBENCH_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    expected = {"methods": "nearest-frame", "datasets": "insta", "protocols": "headbench@1", "assets": "lpips/vgg16"}
+    assert expected[what] in done.stdout
+
+
+def test_plugins_need_no_torch() -> None:
+    done = bench("plugins", code=WATCHED)
+    assert done.returncode == 0, done.stderr
+    assert "headbench.methods.plugin" in done.stdout
+
+
+def test_status_shows_states_and_reasons_and_needs_no_torch(small_run: Path) -> None:
+    done = bench("status", str(small_run), code=WATCHED)
+    assert done.returncode == 0, done.stderr
+    assert "failed" in done.stdout and "ValueError: no" in done.stdout
+    assert "interrupted" in done.stdout and "its run was killed" in done.stdout
+    assert "2 cells: 1 running, 1 failed; no run works on it now" in done.stdout
+
+
+def test_report_needs_no_torch_without_figures(small_run: Path) -> None:
+    done = bench("report", str(small_run), "--no-figures", code=WATCHED)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rnu"], "Unknown command 'rnu'. Did you mean 'run'"),
+        (["run"], "data_root is missing"),
+        (["run", "--mehtods", "x"], "--methods"),
+        (["run", "--timeout", "soon"], "is no time"),
+        (["status", "nowhere"], "nowhere is no run folder"),
+        (["score", "nowhere"], "nowhere is no run folder"),
+        (["list"], "methods"),
+    ],
+)
+def test_wrong_usage_exits_with_1_and_says_what_is_wrong(arguments: list[str], words: str, tmp_path: Path) -> None:
+    done = bench(*arguments)
+    assert done.returncode == 1, done.stdout
+    assert words in done.stdout + done.stderr and "Traceback" not in done.stderr
+
+
+def test_help_lists_every_verb_with_its_line() -> None:
+    text = " ".join(bench("--help", COLUMNS="200").stdout.split())
+    assert all(verb in text and line in text for verb, (_, line) in COMMANDS.items())

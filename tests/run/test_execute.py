@@ -1,0 +1,230 @@
+"""Cells run one after another in processes of their own; each way to go wrong has its own reason and stops no other."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headbench.harness.errors import BenchError
+from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell, read_json
+from headbench.harness.run.child import log_path, signature_of
+from headbench.harness.run.execute import execute
+from headbench.harness.run.lock import held, is_held
+from headbench.harness.run.plan import Plan, PlannedCell
+
+# Does what the name of its cell's method says, as methods and machines do.
+WORKER = """
+import json, os, signal, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1])
+cell = json.loads((folder / "job.json").read_text())["cell"]
+print("working on", cell["subject"])
+(folder / "progress.json").write_text(json.dumps({"stage": "train", "step": 1, "total": 2}))
+
+def say(state, reason="", signature=""):
+    (folder / "outcome.json").write_text(json.dumps({"state": state, "reason": reason, "signature": signature}))
+
+what = cell["method"]
+if what == "good":
+    say("done")
+elif what == "raises":
+    say("failed", f"ValueError: no {cell['subject']}", "ValueError: no NAME")
+    sys.exit(1)
+elif what == "memory":
+    say("oom", "out of memory", "memory")
+    sys.exit(1)
+elif what == "segfault":
+    import faulthandler
+    faulthandler.enable()
+    os.kill(os.getpid(), signal.SIGSEGV)
+elif what == "exits":
+    print("Fatal: licence server not found")
+    sys.exit(7)
+elif what == "hangs":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.fork()
+    (folder / f"alive-{os.getpid()}").write_text("")
+    time.sleep(60)
+"""
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def started(self, cell: Cell, number: int, total: int) -> None:
+        self.seen.append(f"start {cell.method}")
+
+    def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
+        self.seen.append(f"progress {cell.method} {now['stage']}")
+
+    def ended(self, record: CellRecord, number: int, total: int) -> None:
+        self.seen.append(f"end {record.cell.method} {record.state}")
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Path:
+    path = tmp_path / "worker.py"
+    path.write_text(WORKER)
+    return path
+
+
+def planned(method: str, subject: str = "anna", **more: Any) -> PlannedCell:
+    cell = Cell(method, "demo", "", "toy", subject, 0)
+    job = Job(cell, {}, "hash", "/data", {}, None, (), "cpu", "torch", False, False, {})
+    return PlannedCell(CellRecord(cell, protocols={"p@1": "h"}, **more), job)
+
+
+def plan(tmp_path: Path, *methods: str) -> Plan:
+    cells = [planned(m, f"s{k}") for k, m in enumerate(methods)]
+    return Plan(tmp_path / "run", tuple(cells), ())
+
+
+def test_each_way_to_fail_has_its_own_state_and_reason_and_the_others_finish(tmp_path: Path, worker: Path) -> None:
+    made = plan(tmp_path, "raises", "segfault", "hangs", "exits", "memory", "good")
+    records = execute(made, worker, Listener(), timeout=1.5)
+    found = {r.cell.method: (r.state, r.reason) for r in records}
+    assert found["raises"] == (State.FAILED, "ValueError: no s0")
+    assert found["segfault"][0] is State.FAILED
+    assert "SIGSEGV in stage train" in found["segfault"][1] and "Fatal Python error" in found["segfault"][1]
+    assert found["hangs"] == (State.TIMEOUT, "took more than 1.5 s in stage train")
+    assert found["exits"] == (State.FAILED, "ended with exit code 7 in stage train: Fatal: licence server not found")
+    assert found["memory"] == (State.OOM, "out of memory")
+    assert found["good"] == (State.DONE, "")
+    assert [read_cell(cell_folder(made.run, p.cell)) for p in made.cells] == records
+    assert len({r.signature for r in records}) == 6
+    assert "working on s5" in log_path(cell_folder(made.run, made.cells[5].cell)).read_text()
+
+
+def test_a_hanging_cell_is_ended_with_all_that_it_started(tmp_path: Path, worker: Path) -> None:
+    made = plan(tmp_path, "hangs")
+    execute(made, worker, Listener(), timeout=1.0)
+    alive = [int(p.name.split("-")[1]) for p in cell_folder(made.run, made.cells[0].cell).glob("alive-*")]
+    assert len(alive) == 2
+    for process in alive:
+        stat = Path(f"/proc/{process}/stat")
+        with contextlib.suppress(FileNotFoundError):
+            assert stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_after_two_failures_of_one_cause_a_methods_other_cells_are_skipped(tmp_path: Path, worker: Path) -> None:
+    made = plan(tmp_path, "raises", "good", "raises", "raises", "good", "raises")
+    records = execute(made, worker, Listener())
+    assert [r.state for r in records] == ["failed", "done", "failed", "skipped", "done", "skipped"]
+    assert records[3].reason == "circuit: raises failed 2 times with: ValueError: no s2"
+
+
+def test_fail_on_error_stops_after_that_many(tmp_path: Path, worker: Path) -> None:
+    records = execute(plan(tmp_path, "good", "raises", "good"), worker, Listener(), fail_on_error=1)
+    assert [r.state for r in records] == ["done", "failed", "skipped"]
+    assert "--fail-on-error 1" in records[2].reason
+
+
+def test_finished_cells_are_left_alone_and_failed_ones_are_tried_again(tmp_path: Path, worker: Path) -> None:
+    made = plan(tmp_path, "good", "raises")
+    execute(made, worker, Listener())
+    listener = Listener()
+    again = execute(made, worker, listener)
+    assert [e for e in listener.seen if e.startswith("start")] == ["start raises"]
+    assert again[0].attempts == 1 and again[1].attempts == 2
+    listener = Listener()
+    execute(made, worker, listener, keep_failed=True)
+    assert not [e for e in listener.seen if e.startswith("start")]
+
+
+def test_a_finished_cell_runs_again_for_a_protocol_that_it_was_not_scored_by(tmp_path: Path, worker: Path) -> None:
+    made = plan(tmp_path, "good")
+    execute(made, worker, Listener())
+    more = dataclasses.replace(made.cells[0].record, protocols={"p@1": "h", "q@1": "i"})
+    listener = Listener()
+    (record,) = execute(
+        dataclasses.replace(made, cells=(dataclasses.replace(made.cells[0], record=more),)), worker, listener
+    )
+    assert listener.seen[0] == "start good" and dict(record.protocols) == {"p@1": "h", "q@1": "i"}
+
+
+def test_a_cell_that_cannot_run_keeps_its_reason(tmp_path: Path, worker: Path) -> None:
+    skipped = planned("good", state=State.SKIPPED, reason="needs mouth")
+    (record,) = execute(Plan(tmp_path / "run", (skipped,), ()), worker, Listener())
+    assert (record.state, record.reason) == (State.SKIPPED, "needs mouth")
+    assert record == read_cell(cell_folder(tmp_path / "run", skipped.cell))
+
+
+def test_progress_reaches_the_watcher(tmp_path: Path, worker: Path) -> None:
+    listener = Listener()
+    execute(plan(tmp_path, "hangs"), worker, listener, timeout=1.0)
+    assert "progress hangs train" in listener.seen
+
+
+RUNNER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_execute as t
+t.execute(t.plan(Path({folder!r}), "hangs", "good"), Path({worker!r}), t.Listener())
+"""
+
+
+def start_runner(tmp_path: Path, worker: Path) -> tuple[subprocess.Popen[bytes], Path]:
+    code = RUNNER.format(tests=str(Path(__file__).parent), folder=str(tmp_path), worker=str(worker))
+    runner = subprocess.Popen([sys.executable, "-P", "-c", code], stderr=subprocess.PIPE)
+    cell = cell_folder(tmp_path / "run", planned("hangs", "s0").cell)
+    deadline = time.monotonic() + 20
+    while not list(cell.glob("alive-*")):
+        assert time.monotonic() < deadline and runner.poll() is None
+        time.sleep(0.05)
+    return runner, cell
+
+
+def test_an_interrupt_ends_the_child_and_marks_the_cell(tmp_path: Path, worker: Path) -> None:
+    runner, cell = start_runner(tmp_path, worker)
+    runner.send_signal(signal.SIGINT)
+    _, errors = runner.communicate(timeout=20)
+    assert runner.returncode != 0 and b"KeyboardInterrupt" in errors
+    record = read_cell(cell)
+    assert record is not None and record.state is State.INTERRUPTED
+    other = read_cell(cell_folder(tmp_path / "run", planned("good", "s1").cell))
+    assert other is not None and other.state is State.QUEUED
+
+
+def test_one_folder_has_one_holder_and_a_dead_one_does_not_block(tmp_path: Path) -> None:
+    lock = tmp_path / "run" / ".lock"
+    code = (
+        "import sys, time; from pathlib import Path; from headbench.harness.run.lock import held\n"
+        f"with held(Path({str(lock)!r}), 'bench run'):\n"
+        "    print('held', flush=True); time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE)
+    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    assert is_held(lock)
+    with pytest.raises(BenchError, match=f"Another bench run \\(process {holder.pid}\\)"), held(lock, "bench run"):
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    assert not is_held(lock)
+    with held(lock, "bench run"):
+        assert lock.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_signature_forgets_numbers_paths_and_names() -> None:
+    one = signature_of("ValueError", "frame 17 of 'anna' in /data/anna/1.png is 3.5 off")
+    assert one == signature_of("ValueError", "frame 9 of 'ben' in /data/ben/2.png is 0.1 off")
+    assert one != signature_of("ValueError", "no such frame") and one != signature_of("KeyError", "frame 17")
+
+
+def test_cell_json_is_flat_and_round_trips(tmp_path: Path) -> None:
+    record = CellRecord(Cell("A", "p", "v", "d", "s", 3), State.OOM, "why", ("note",), baseline=True)
+    record.write(tmp_path)
+    values = read_json(tmp_path / "cell.json")
+    assert (values["method"], values["seed"], values["state"], values["reason"]) == ("A", 3, "oom", "why")
+    assert read_cell(tmp_path) == record

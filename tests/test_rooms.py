@@ -1,0 +1,143 @@
+"""The rooms keep to themselves: who may import whom, how long a file may be, and who may print."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import headbench
+
+ROOT = Path(next(iter(headbench.__path__)))
+LONGEST = 500
+KERNELS = {"harness/splat/kernels.py"}
+"""One file of rasterizer kernels may be longer."""
+
+TYPES = {"harness.types", "harness.errors", "harness.files", "harness.device", "harness.avatar", "harness.console"}
+"""Single files beside the rooms: what crosses borders and needs no room."""
+RULES: dict[str, set[str]] = {
+    "harness/plugins": {"harness.plugins"},
+    "harness/head": {"harness.head", "harness.assets"},
+    "harness/splat": {"harness.splat"},
+    "harness/image": {"harness.image", "harness.assets"},
+    "harness/assets": {"harness.assets"},
+    "harness/train": {"harness.train", "harness.head", "harness.splat", "harness.image", "harness.plugins"},
+    "harness/run": {"harness"},
+    "harness/cli": {"harness", "metrics", "reports", "datasets"},
+    "methods": {"harness", "methods"},
+    "datasets": {"harness", "datasets"},
+    "metrics": {"harness.image", "harness.assets", "metrics"},
+    "reports": {"harness", "metrics", "reports"},
+    "configs": set(),
+}
+"""Room -> prefixes of what it may import of ours, besides TYPES."""
+
+
+def files() -> list[Path]:
+    rooms = [path for room in RULES for path in (ROOT / room).rglob("*.py")]
+    return sorted({*rooms, *(ROOT / "harness").glob("*.py")})
+
+
+def imports(path: Path) -> list[str]:
+    """Modules of ours that a file imports when it runs (not for type checkers alone), without the first part."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    found = []
+    package = ("headbench", *path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found += [module, *(f"{module}.{alias.name}" for alias in node.names if module.count(".") < 2)]
+    return sorted({name.removeprefix("headbench.") for name in found if name.startswith("headbench.")})
+
+
+def room_of(path: Path) -> str:
+    relative = path.relative_to(ROOT).as_posix()
+    return next((room for room in RULES if relative.startswith(f"{room}/")), "harness")
+
+
+def allowed(name: str, prefixes: set[str]) -> bool:
+    if name in {"harness", "harness.plugins.hookspecs", "harness.plugins.specs", *TYPES}:
+        return True
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in (*prefixes, *TYPES))
+
+
+def test_the_rules_speak_of_rooms_that_are_there() -> None:
+    assert [room for room in RULES if not list((ROOT / room).rglob("*.py"))] == []
+    assert len(files()) > 60
+
+
+@pytest.mark.parametrize("room", sorted(RULES))
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files()
+        if room_of(path) == room
+        for name in imports(path)
+        if not allowed(name, RULES[room])
+    ]
+    assert wrong == []
+
+
+def test_what_crosses_borders_needs_no_room() -> None:
+    wrong = [
+        f"{path.name} imports {name}"
+        for path in (ROOT / "harness").glob("*.py")
+        for name in imports(path)
+        if not allowed(name, set())
+    ]
+    assert wrong == []
+
+
+def test_the_harness_names_no_method_and_no_dataset() -> None:
+    from headbench.harness.plugins import Registry, Source
+
+    built_in = [
+        Source(f"headbench.{kind}.plugin", lambda kind=kind: __import__(f"headbench.{kind}.plugin", fromlist=["x"]))
+        for kind in ("methods", "datasets")
+    ]
+    made = Registry(built_in)
+    names = {name.lower() for name in (*made.methods(), *made.datasets())}
+    wrong = []
+    for path in (ROOT / "harness").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Compare):
+                compared = [c.value for c in ast.walk(node) if isinstance(c, ast.Constant) and isinstance(c.value, str)]
+                wrong += [f"{path.relative_to(ROOT)}:{node.lineno}" for text in compared if text.lower() in names]
+    assert names and wrong == []
+
+
+def test_no_file_is_longer_than_500_lines() -> None:
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in files()}
+    assert {name: count for name, count in lengths.items() if count > LONGEST and name not in KERNELS} == {}
+
+
+def test_every_function_says_what_it_returns() -> None:
+    wrong = []
+    for path in files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is None:
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert wrong == []
+
+
+def test_nothing_is_loaded_that_may_run_code() -> None:
+    dangerous = ("pickle.load(", "yaml.load(", "weights_only=False", "exec(", "eval(code")
+    wrong = [
+        f"{path.relative_to(ROOT)}: {word}"
+        for path in files()
+        for word in dangerous
+        if word in path.read_text(encoding="utf-8").replace("safe_yaml.load(", "")
+    ]
+    assert wrong == []
