@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -33,7 +34,10 @@ def made_flame(flame_format):
 @pytest.fixture(scope="session")
 def flame_files(flame_format, made_flame, tmp_path_factory):
     """asset name -> file: generic_model.pkl, masks, both templates and eyelids, not registered. Read only."""
-    return flame_format.write_all(tmp_path_factory.mktemp("flame"), made_flame)
+    folder = tmp_path_factory.mktemp("flame")
+    yield flame_format.write_all(folder, made_flame)
+    # 50 MB a model: do not leave them in the folders that pytest keeps.
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +51,8 @@ def flame_home(flame_files, tmp_path_factory):
         patch.setenv("HEADBENCH_HOME", str(home))
         for name in ("flame2020/model", "flame/masks", "flame/uv_template"):
             register(name, flame_files[name], source="made by the tests")
-    return home
+    yield home
+    shutil.rmtree(home)
 
 
 @pytest.fixture(autouse=True)

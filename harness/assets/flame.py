@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +153,7 @@ def _texture_space(path: Path) -> tuple[_Floats, NDArray[np.int64]]:
     try:
         with np.load(path, allow_pickle=False) as store:
             uvs, uv_faces = np.asarray(store["vt"], np.float64), np.asarray(store["ft"]).astype(np.int64)
-    except (KeyError, OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} has no texture coordinates `vt` and `ft`: {error}.") from error
     if uvs.ndim != 2 or uvs.shape[1] != 2 or uv_faces.ndim != 2 or uv_faces.shape[1] != 3:
         raise DataError(f"{path}: expected vt (U, 2) and ft (F, 3), found {uvs.shape} and {uv_faces.shape}.")
@@ -164,7 +165,7 @@ def _texture_space(path: Path) -> tuple[_Floats, NDArray[np.int64]]:
 def _lid(path: Path) -> _Floats:
     try:
         value = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} is no numpy array: {error}.") from error
     if not isinstance(value, np.ndarray) or value.shape != (VERTICES, 3) or value.dtype.kind != "f":
         shape = getattr(value, "shape", "an archive")
@@ -195,7 +196,7 @@ def read_eyelids(path: Path) -> _Floats:
     try:
         with np.load(path, allow_pickle=False) as store:
             lids = np.stack([np.asarray(store[side], np.float64) for side in ("left", "right")])
-    except (KeyError, OSError, ValueError, AttributeError, TypeError, EOFError) as error:
+    except (KeyError, OSError, ValueError, AttributeError, TypeError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} is no archive of eyelids `left` and `right`: {error}.") from error
     if lids.shape != (2, VERTICES, 3):
         raise DataError(f"{path}: expected two eyelids of shape ({VERTICES}, 3), found {lids.shape[1:]}.")

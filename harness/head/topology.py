@@ -69,8 +69,8 @@ def mouth_loop(arrays: HeadArrays) -> _Ints:
 def strip_between(loop: _Ints, points: NDArray[np.floating]) -> _Ints:
     """Triangles (n - 2, 3) that close a loop of n vertices, as a strip between its two halves.
 
-    The halves meet at the corners: the vertices with the largest and the smallest x. The strip walks along both at the
-    same pace and its faces continue the surface (each boundary edge is used in the other direction).
+    The halves meet at the corners: the vertices with the largest and the smallest x. Each step of the strip takes the
+    shorter of the two diagonals. Its faces continue the surface: each boundary edge is used in the other direction.
 
     Args:
         loop: (n,) vertices in the direction of the faces around them.
@@ -81,16 +81,16 @@ def strip_between(loop: _Ints, points: NDArray[np.floating]) -> _Ints:
     corner = int(np.argmin(points[turned, 0]))
     # Both halves run from the first corner to the second.
     halves = turned[: corner + 1], np.concatenate([turned[:1], turned[corner:][::-1]])
-    paces = []
-    for half in halves:
-        steps = np.linalg.norm(np.diff(points[half], axis=0), axis=1)
-        paces.append(np.concatenate([[0.0], np.cumsum(steps)]) / max(float(steps.sum()), 1e-12))
     (a, b), (i, j) = halves, (0, 0)
     faces = []
     while i < len(a) - 1 or j < len(b) - 1:
-        along_a = j == len(b) - 1 or (i < len(a) - 1 and paces[0][i + 1] <= paces[1][j + 1])
+        along_a = j == len(b) - 1
+        if not along_a and i < len(a) - 1:
+            diagonals = points[a[i + 1]] - points[b[j]], points[a[i]] - points[b[j + 1]]
+            along_a = bool(np.linalg.norm(diagonals[0]) <= np.linalg.norm(diagonals[1]))
         faces.append((a[i + 1], a[i], b[j]) if along_a else (a[i], b[j], b[j + 1]))
         i, j = (i + 1, j) if along_a else (i, j + 1)
+    # At both corners the halves share a vertex, so the first and the last triangle are empty.
     made = np.array(faces, np.int64)
     return made[[len(set(face)) == 3 for face in faces]]
 

@@ -51,7 +51,9 @@ def _fibonacci(count: int) -> np.ndarray:
 def _rows(columns: int, centre: tuple[float, float], half: float, gap: float, down: bool = False) -> np.ndarray:
     """(2 columns, 3) points on the unit sphere: two rows, each from +x to -x; `down`: at the south pole."""
     x = np.linspace(half, -half, columns) + centre[0]
-    rows = [np.stack([x, np.full(columns, centre[1] + side * gap)], 1) for side in (1, -1)]
+    # Narrow at the corners, as lips are.
+    high = gap * (1 - 0.8 * ((x - centre[0]) / half) ** 2)
+    rows = [np.stack([x, centre[1] + side * high], 1) for side in (1, -1)]
     flat = np.concatenate(rows)
     third = np.sqrt(1 - (flat**2).sum(1))
     if down:

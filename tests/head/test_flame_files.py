@@ -1,0 +1,171 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from headbench.harness.assets import flame, kind
+from headbench.harness.errors import DataError
+
+FAMILY = ("flame2020/model", "flame/masks", "flame/uv_template", "flame/mouth_closed_template", "flame/eyelids")
+
+
+def test_each_file_is_recognised_as_what_it_is_and_as_nothing_else(flame_files):
+    for name, path in flame_files.items():
+        seen = {other: kind(other).recognise(path) for other in FAMILY}
+        assert {other for other, found in seen.items() if found is not None} == {name}
+        assert seen[name].name == name and seen[name].shapes
+
+
+def test_a_foreign_file_is_none_of_them(tmp_path):
+    for name, content in {
+        "text.pkl": b"not a pickle",
+        "empty.obj": b"",
+        "other.obj": b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
+        "broken.npz": b"PK\x03\x04 and then nothing",
+        "dict.pkl": pickle.dumps({"a": 1}),
+        "list.pkl": pickle.dumps([1, 2]),
+        "run.pkl": b"cos\nsystem\n(S'true'\ntR.",
+    }.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert [other for other in FAMILY if kind(other).recognise(path)] == []
+    assert kind("flame/masks").recognise(tmp_path / "missing.pkl") is None
+
+
+def test_the_model_comes_back_as_it_was_pickled_with_chumpy_and_without(
+    flame_format, made_flame, flame_files, tmp_path
+):
+    plain = flame_format.write_model(tmp_path / "flame2023.pkl", made_flame, chumpy=False)
+    assert b"chumpy.ch" in flame_files["flame2020/model"].read_bytes() and b"chumpy" not in plain.read_bytes()
+    for path in (flame_files["flame2020/model"], plain):
+        found = flame.read_model(path)
+        np.testing.assert_array_equal(found.template, made_flame.vertices)
+        np.testing.assert_array_equal(found.shape_dirs, made_flame.shapedirs[..., :300])
+        np.testing.assert_array_equal(found.expression_dirs, made_flame.shapedirs[..., 300:])
+        np.testing.assert_array_equal(found.pose_dirs, made_flame.posedirs)
+        np.testing.assert_allclose(found.joint_regressor, made_flame.joints, rtol=1e-15)
+        np.testing.assert_array_equal(found.weights, made_flame.weights)
+        np.testing.assert_array_equal(found.faces, made_flame.faces)
+        assert found.parents == (-1, 0, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("file", "tag"),
+    [
+        ("generic_model.pkl", "flame2020"),
+        ("flame2023.pkl", "flame2023"),
+        ("FLAME2023.pkl", "flame2023"),
+        ("flame2023_Open.pkl", "flame2023_open"),
+        ("my model.pkl", ""),
+    ],
+)
+def test_versions_are_told_apart_by_file_name_and_that_is_said(flame_files, tmp_path, file, tag):
+    path = tmp_path / file
+    path.symlink_to(flame_files["flame2020/model"])
+    seen = flame.recognise_model(path)
+    assert seen.name == (f"{tag}/model" if tag else "")
+    assert "same arrays" in seen.note
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("v_template", None, r"is no FLAME model: it has no 'v_template', only J, J_regressor"),
+        (
+            "shapedirs",
+            np.zeros((5023, 3, 150)),
+            r"expected shapedirs of shape \(5023, 3, 400\), found \(5023, 3, 150\)",
+        ),
+        ("weights", np.full((5023, 5), np.nan), r"weights has values that are not finite"),
+        ("f", np.full((9976, 3), 6000), r"faces name vertices 6000..6000, there are 5023"),
+        ("f", np.zeros((20908, 3)), r"expected f of shape \(9976, 3\), found \(20908, 3\)"),
+        ("kintree_table", np.array([[-1, 2, 1, 1, 1], range(5)]), r"each joint's parent to come before it"),
+        ("posedirs", "text", r"expected posedirs of shape"),
+    ],
+)
+def test_a_model_that_differs_is_refused_with_file_and_difference(made_flame, tmp_path, key, value, message):
+    store = {
+        "v_template": made_flame.vertices,
+        "shapedirs": np.zeros((5023, 3, 400), np.float32),
+        "posedirs": made_flame.posedirs,
+        "J_regressor": made_flame.joints,
+        "J": np.zeros((5, 3)),
+        "weights": made_flame.weights,
+        "f": made_flame.faces,
+        "kintree_table": np.array([[-1, 0, 1, 1, 1], range(5)]),
+    }
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(store))
+    assert flame.recognise_model(path) is not None
+    if value is None:
+        del store[key]
+    else:
+        store[key] = value
+    path.write_bytes(pickle.dumps(store))
+    with pytest.raises(DataError, match=message) as caught:
+        flame.read_model(path)
+    assert str(path) in str(caught.value)
+    assert flame.recognise_model(path) is None
+
+
+def test_masks_come_back_as_sets_of_vertices(flame_files, made_flame):
+    found = flame.read_masks(flame_files["flame/masks"])
+    assert set(found) == set(made_flame.masks)
+    for name, mask in found.items():
+        np.testing.assert_array_equal(mask, made_flame.masks[name])
+
+
+def test_masks_of_another_mesh_are_refused(tmp_path, made_flame):
+    path = tmp_path / "masks.pkl"
+    masks = {name: np.flatnonzero(mask) for name, mask in made_flame.masks.items()}
+    path.write_bytes(pickle.dumps({**masks, "nose": np.array([5023])}))
+    with pytest.raises(DataError, match=r"mask 'nose' is no list of vertices 0..5022"):
+        flame.read_masks(path)
+    del masks["scalp"]
+    path.write_bytes(pickle.dumps(masks))
+    with pytest.raises(DataError, match=r"no set of FLAME masks: expected .*scalp"):
+        flame.read_masks(path)
+
+
+def test_templates_are_told_apart_by_their_faces(flame_files):
+    assert len(flame.read_template(flame_files["flame/uv_template"], 9976).uv_faces) == 9976
+    with pytest.raises(DataError, match=r"expected 5023 vertices and 10006 faces .*found 5023 vertices and 9976"):
+        flame.read_template(flame_files["flame/uv_template"], 10006)
+
+
+def test_the_texture_space_archive_is_a_uv_template(tmp_path, made_flame):
+    path = tmp_path / "FLAME_texture.npz"
+    np.savez(path, vt=made_flame.uvs, ft=made_flame.faces, mean=np.zeros((2, 2, 3)))
+    assert flame.recognise_uv_template(path).name == "flame/uv_template"
+    assert flame.recognise_eyelids(path) is None and flame.recognise_mouth_closed_template(path) is None
+    np.savez(path, vt=made_flame.uvs[:100], ft=made_flame.faces)
+    with pytest.raises(DataError, match=r"ft names texture coordinates beyond the 100 of vt"):
+        flame.read_template(path, 9976)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("v 0 0 0\nf 1 1 1 1\n", r"line 2: expected a triangle, found 4 corners"),
+        ("v 0 0 0\nf 1 1 2\n", r"a face names vertices beyond the 1 there are"),
+        ("v 0 zero 0\n", r"not a readable .obj file near line 1"),
+    ],
+)
+def test_a_damaged_obj_is_refused_with_its_line(tmp_path, text, message):
+    path = tmp_path / "t.obj"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        flame.read_template(path, 9976)
+
+
+def test_two_eyelid_files_become_the_one_that_is_registered(tmp_path, made_flame):
+    left, right = tmp_path / "l_eyelid.npy", tmp_path / "r_eyelid.npy"
+    np.save(left, made_flame.eyelids[0].astype(np.float32))
+    np.save(right, made_flame.eyelids[1].astype(np.float32))
+    merged = flame.merge_eyelids([right, left], tmp_path / "eyelids.npz")
+    np.testing.assert_allclose(flame.read_eyelids(merged), made_flame.eyelids, rtol=1e-6)
+    with pytest.raises(DataError, match=r"Expected l_eyelid.npy and r_eyelid.npy, found l_eyelid.npy"):
+        flame.merge_eyelids([left], tmp_path / "x.npz")
+    np.save(right, np.zeros((10, 3)))
+    with pytest.raises(DataError, match=r"expected an eyelid of shape \(5023, 3\), found \(10, 3\)"):
+        flame.merge_eyelids([right, left], tmp_path / "x.npz")
