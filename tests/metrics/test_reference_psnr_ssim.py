@@ -84,9 +84,7 @@ def test_psnr_agrees_with_torchmetrics_and_scikit_image_frame_by_frame(pairs, to
     metrics = pytest.importorskip("skimage.metrics")
     renders, truth = pairs
     ours = psnr(renders, truth)
-    theirs = torchmetrics_image.peak_signal_noise_ratio(
-        renders, truth, data_range=1.0, reduction="none", dim=(1, 2, 3)
-    )
+    theirs = torchmetrics_image.peak_signal_noise_ratio(renders, truth, data_range=1.0, reduction="none", dim=(1, 2, 3))
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-4)
     for index in range(3):
         single = metrics.peak_signal_noise_ratio(

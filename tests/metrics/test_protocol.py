@@ -1,0 +1,107 @@
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from headbench.harness.errors import BenchError
+from headbench.metrics import COLUMNS, FrameScore, load_protocol, protocol_names
+from headbench.metrics.protocol import Protocol, TrackingRule
+
+HASHES = {
+    "fateavatar-8bit@1": "796dab513c860116ee1f6abba2a6a70f2ccdebd26bbd1e4638cd7871b547bdf0",
+    "headbench@1": "33343cb455435840509d97aea189ec9a5200533ce698034ba1fa843d627659fc",
+}
+
+
+def test_the_published_versions_never_change():
+    assert {name: load_protocol(name).hash for name in protocol_names()} == HASHES
+
+
+def test_the_hash_covers_every_value_but_the_summary():
+    protocol = load_protocol("headbench@1")
+    changed = {
+        "name": "other",
+        "version": 2,
+        "resolution": 256,
+        "background": "black",
+        "quantise": "none",
+        "clamp": False,
+        "psnr": protocol.psnr.model_copy(update={"reduction": "channel_mean"}),
+        "ssim": protocol.ssim.model_copy(update={"padding": "zero"}),
+        "lpips": protocol.lpips[:1],
+        "test_time_tracking": TrackingRule(steps=50, rate=5e-4),
+        "stage": "bake",
+    }
+    hashes = {field: protocol.model_copy(update={field: value}).hash for field, value in changed.items()}
+    assert len({protocol.hash, *hashes.values()}) == len(changed) + 1
+    assert protocol.model_copy(update={"summary": "other words"}).hash == protocol.hash
+
+
+def test_render_keys_name_stage_background_and_tracking():
+    protocol = load_protocol("headbench@1")
+    assert protocol.render_key == "train-white" and protocol.label == "headbench@1"
+    tracked = protocol.model_copy(
+        update={"background": "black", "test_time_tracking": TrackingRule(steps=50, rate=5e-4), "stage": "bake"}
+    )
+    assert tracked.render_key == "bake-black-tracked50x0.0005"
+    assert tracked.background_rgb == (0.0, 0.0, 0.0)
+
+
+def test_fateavatar_differs_from_ours_in_padding_and_networks_alone():
+    ours, theirs = (load_protocol(name).model_dump() for name in ("headbench@1", "fateavatar-8bit@1"))
+    assert {k for k in ours if ours[k] != theirs[k]} == {"name", "summary", "ssim", "lpips"}
+    assert theirs["ssim"] == ours["ssim"] | {"padding": "zero"}
+
+
+@pytest.mark.parametrize("name", ["headbench", "headbench@2", "headbensh@1"])
+def test_unknown_protocols_get_a_suggestion(name):
+    with pytest.raises(BenchError, match="Did you mean 'headbench@1'"):
+        load_protocol(name)
+
+
+def test_a_protocol_of_the_users_is_read_from_its_path_and_checked(tmp_path):
+    data = load_protocol("headbench@1").model_dump(mode="json") | {"name": "mine"}
+    path = tmp_path / "mine@1.yaml"
+    path.write_text(yaml.safe_dump(data))
+    assert load_protocol(str(path)).label == "mine@1"
+
+    path.write_text(yaml.safe_dump(data | {"version": 2}))
+    with pytest.raises(BenchError, match=r"mine@2\.yaml"):
+        load_protocol(str(path))
+
+    path.write_text(yaml.safe_dump(data | {"backgroud": "white"}))
+    with pytest.raises(BenchError, match=r"(?s)mine@1\.yaml.*'backgroud'. Did you mean 'background'"):
+        load_protocol(str(path))
+
+    path.write_text(yaml.safe_dump(data | {"lpips": data["lpips"] * 2}))
+    with pytest.raises(BenchError, match=r"lpips: .*named once"):
+        load_protocol(str(path))
+
+    path.write_text("a: [")
+    with pytest.raises(BenchError, match="is not YAML"):
+        load_protocol(str(path))
+    with pytest.raises(BenchError, match="Cannot read protocol"):
+        load_protocol(str(tmp_path / "absent.yaml"))
+
+
+def test_no_value_has_a_default_that_a_file_could_forget():
+    required = {name for name, field in Protocol.model_fields.items() if field.is_required()}
+    assert required == set(Protocol.model_fields) - {"summary"}
+    with pytest.raises(ValidationError, match="frozen"):
+        load_protocol("headbench@1").background = "black"
+
+
+def test_columns_are_the_metrics_of_a_frame_in_order():
+    metrics = [field.name for field in dataclasses.fields(FrameScore) if field.name not in ("id", "reasons")]
+    assert list(COLUMNS) == metrics
+    assert COLUMNS["psnr"].text(27.126) == "27.13" and COLUMNS["psnr"].text(float("inf")) == "inf"
+    assert COLUMNS["lpips_alex"].arrow == "↓"
+
+
+def test_protocols_and_stored_scores_need_no_torch():
+    code = "import sys, headbench.metrics as m; m.load_protocol('headbench@1'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,225 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from headbench.harness.assets import record
+from headbench.harness.errors import DataError
+from headbench.harness.image import Lpips
+from headbench.metrics import FrameScore, load_protocol, read_scores, score_frames, weights_used, write_scores
+
+OURS = load_protocol("headbench@1")
+FATE = load_protocol("fateavatar-8bit@1")
+
+GOLDEN = {
+    "psnr": 38.012167,
+    "ssim_valid": 0.955322,
+    "ssim_zero": 0.963060,
+    "lpips_alex": 0.096144,
+    "lpips_vgg": 0.122979,
+}
+"""Of the pair `portrait`: pinned, so that a change of any metric is seen. Their correctness is tested beside this."""
+
+
+@pytest.fixture
+def scene(portrait, save_png):
+    """Renders and truth of three frames: degraded, the other way round, identical. Alpha is 1 everywhere."""
+    first, second = portrait
+    pictures = {"f0": (second, first), "f1": (first, second), "f2": (first, first)}
+    renders = {name: save_png(name, render) for name, (render, _) in pictures.items()}
+
+    def truth(name):
+        colour = (pictures[name][1] * 255).round().to(torch.uint8)
+        return colour, torch.full((1, *colour.shape[1:]), 255, dtype=torch.uint8)
+
+    return renders, truth
+
+
+def test_golden_numbers_of_headbench(scene, lpips_home):
+    score = score_frames(*scene, OURS, nets=["alex", "vgg"])[0]
+    assert score.psnr == pytest.approx(GOLDEN["psnr"], abs=1e-4)
+    assert score.ssim == pytest.approx(GOLDEN["ssim_valid"], abs=1e-4)
+    assert score.lpips_alex == pytest.approx(GOLDEN["lpips_alex"], abs=1e-4)
+    assert score.lpips_vgg == pytest.approx(GOLDEN["lpips_vgg"], abs=1e-4)
+    assert not score.reasons
+
+
+def test_golden_numbers_of_fateavatar_8bit(scene, lpips_home):
+    score = score_frames(*scene, FATE)[0]
+    assert score.psnr == pytest.approx(GOLDEN["psnr"], abs=1e-4)
+    assert score.ssim == pytest.approx(GOLDEN["ssim_zero"], abs=1e-4)
+    assert score.lpips_alex == pytest.approx(GOLDEN["lpips_alex"], abs=1e-4)
+    assert score.lpips_vgg is None
+    assert score.reasons == {"lpips_vgg": "n/a (not part of fateavatar-8bit@1)"}
+
+
+def test_scores_are_joined_by_id_whatever_the_batch(scene, lpips_home):
+    renders, truth = scene
+    progress = []
+    by_three = score_frames(renders, truth, OURS, report=lambda done, total: progress.append((done, total)))
+    by_one = score_frames(dict(reversed(renders.items())), truth, OURS, batch=1)
+    assert [s.id for s in by_three] == ["f0", "f1", "f2"] and [s.id for s in by_one] == ["f2", "f1", "f0"]
+    assert progress == [(3, 3)]
+    for a, b in zip(by_three, reversed(by_one), strict=True):
+        assert a.psnr == pytest.approx(b.psnr, abs=1e-9) and a.ssim == pytest.approx(b.ssim, abs=1e-9)
+        assert a.lpips_alex == pytest.approx(b.lpips_alex, abs=1e-6)
+    identical = by_three[2]
+    assert (identical.psnr, identical.ssim, identical.lpips_alex) == (math.inf, 1.0, 0.0)
+
+
+def test_on_a_cpu_vgg_is_asked_for_by_name(scene, lpips_home):
+    unasked = score_frames(*scene, OURS)[0]
+    assert unasked.lpips_alex is not None and unasked.lpips_vgg is None
+    assert unasked.reasons == {"lpips_vgg": "n/a (not computed on CPU; --lpips vgg)"}
+    only_vgg = score_frames(*scene, OURS, nets=["vgg"])[0]
+    assert only_vgg.lpips_vgg > 0 and only_vgg.reasons == {"lpips_alex": "n/a (not asked for; --lpips alex)"}
+    with pytest.raises(ValueError, match="squeeze"):
+        score_frames(*scene, OURS, nets=["squeeze"])
+
+
+def test_missing_weights_give_a_reason_and_never_a_number(scene, empty_home):
+    for score in score_frames(*scene, OURS, nets=["alex", "vgg"]):
+        assert score.lpips_alex is None and score.lpips_vgg is None
+        assert set(score.reasons.values()) == {"n/a (weights missing: bench assets fetch lpips)"}
+        assert score.psnr > 20 and score.ssim > 0.5
+
+
+def test_weights_that_the_protocol_does_not_name_are_not_used(scene, lpips_home):
+    pinned = OURS.lpips[0].model_copy(update={"weights": "0" * 64})
+    score = score_frames(*scene, OURS.model_copy(update={"lpips": (pinned,)}))[0]
+    assert score.lpips_alex is None and "are not the protocol's 000000000000" in score.reasons["lpips_alex"]
+    right = OURS.lpips[0].model_copy(update={"weights": record("lpips/alexnet").sha256})
+    assert score_frames(*scene, OURS.model_copy(update={"lpips": (right,)}))[0].lpips_alex > 0
+
+
+def test_damaged_weights_are_an_error(scene, lpips_home, tmp_path, monkeypatch):
+    import shutil
+
+    shutil.copytree(lpips_home, tmp_path / "copy")
+    monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path / "copy"))
+    file = tmp_path / "copy" / "assets" / "lpips" / record("lpips/alexnet").file
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(DataError, match="is damaged: expected SHA-256"):
+        score_frames(*scene, OURS)
+
+
+def test_the_truth_is_composited_on_the_background_and_rounded(save_png, empty_home):
+    grey = torch.full((3, 16, 16), 100 / 255)
+    colour = torch.full((3, 16, 16), 10, dtype=torch.uint8)
+    alpha = torch.full((1, 16, 16), 77, dtype=torch.uint8)
+    renders = {"a": save_png("a", grey)}
+    exact = 10 * 77 / 255 + 255 * (1 - 77 / 255)
+    for quantise, value in (("uint8_round", round(exact)), ("none", exact)):
+        protocol = OURS.model_copy(update={"quantise": quantise})
+        expected = -20 * math.log10(abs(value - 100) / 255)
+        score = score_frames(renders, lambda _: (colour, alpha), protocol)[0]
+        assert score.psnr == pytest.approx(expected, abs=1e-5)
+    black = score_frames(renders, lambda _: (colour, alpha), OURS.model_copy(update={"background": "black"}))[0]
+    assert black.psnr == pytest.approx(-20 * math.log10((100 - round(10 * 77 / 255)) / 255), abs=1e-5)
+
+
+def test_a_protocol_with_a_resolution_resamples_both(portrait, save_png, empty_home):
+    colour = (portrait[0] * 255).round().to(torch.uint8)
+    alpha = torch.full((1, 96, 128), 255, dtype=torch.uint8)
+    protocol = OURS.model_copy(update={"resolution": 32})
+    score = score_frames({"a": save_png("a", portrait[1])}, lambda _: (colour, alpha), protocol)[0]
+    small = [
+        Image.fromarray((p.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)).resize((32, 32), Image.BICUBIC)
+        for p in portrait
+    ]
+    error = np.mean([(a / 255 - b / 255) ** 2 for a, b in [[np.asarray(s, dtype=np.float64) for s in small]]])
+    assert score.psnr == pytest.approx(-10 * math.log10(error), abs=1e-5)
+
+
+def test_frames_of_two_sizes_are_scored_in_one_call(portrait, save_png, empty_home):
+    wide, tall = portrait[0], portrait[0].transpose(1, 2).contiguous()
+    pictures = {"a": wide, "b": tall, "c": wide}
+    renders = {name: save_png(name, picture.clamp(0.1, 0.9)) for name, picture in pictures.items()}
+
+    def truth(name):
+        colour = (pictures[name] * 255).round().to(torch.uint8)
+        return colour, torch.full_like(colour[:1], 255)
+
+    a, b, c = score_frames(renders, truth, OURS)
+    assert a.psnr == c.psnr == pytest.approx(b.psnr, abs=1e-6) and a.ssim == pytest.approx(b.ssim, abs=1e-9)
+
+
+def test_every_bad_frame_is_named(scene, tmp_path, save_png, empty_home):
+    renders, truth = scene
+    colour, alpha = truth("f0")
+
+    def scored(path, pair=(colour, alpha)):
+        return score_frames({"f0": renders["f0"], "bad": path}, lambda n: pair if n == "bad" else truth(n), OURS)
+
+    with pytest.raises(DataError, match=r"Frame bad: there is no render .*absent\.png"):
+        scored(tmp_path / "absent.png")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(renders["f0"].read_bytes()[:200])
+    with pytest.raises(DataError, match=r"Frame bad: render .* cannot be read"):
+        scored(broken)
+    grey = tmp_path / "grey.png"
+    Image.new("L", (128, 96)).save(grey)
+    with pytest.raises(DataError, match=r"Frame bad: expected an 8-bit RGB image, .* has mode L"):
+        scored(grey)
+    with pytest.raises(DataError, match=r"Frame bad: the truth's colour is 128 x 96 pixels, the render .* is 64 x 64"):
+        scored(save_png("small", torch.zeros(3, 64, 64)))
+    with pytest.raises(DataError, match=r"Frame bad: expected the truth's colour as .*\(3, 96, 128\) float32"):
+        scored(renders["f0"], (colour / 255, alpha))
+    with pytest.raises(
+        DataError, match=r"Frame bad: expected the truth's alpha as \(1, H, W\) uint8, found \(96, 128\)"
+    ):
+        scored(renders["f0"], (colour, alpha[0]))
+
+
+def test_scores_come_back_from_disk_as_they_were(scene, lpips_home, tmp_path):
+    scores = score_frames(*scene, OURS)
+    path = tmp_path / "scores" / "headbench@1.jsonl"
+    write_scores(path, scores, OURS, weights_used(scores), device="CPU")
+    read = read_scores(path)
+    assert read.frames == tuple(scores)
+    assert (read.protocol, read.hash, read.device) == ("headbench@1", OURS.hash, "CPU")
+    assert read.weights == {"lpips_alex": record("lpips/alexnet").sha256}
+    assert read.versions["torch"] == torch.__version__
+    assert [p.name for p in path.parent.iterdir()] == ["headbench@1.jsonl"]
+
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0]["render_key"] == "train-white" and len(lines) == 4
+    assert lines[3] == {"id": "f2", "psnr": "inf", "ssim": 1.0, "lpips_alex": 0.0, "lpips_vgg": None}
+
+
+def test_means_are_of_frames_and_only_of_whole_columns(tmp_path):
+    frames = [FrameScore("a", 20.0, 0.5), FrameScore("b", 30.0, 0.75)]
+    write_scores(tmp_path / "s.jsonl", frames, OURS)
+    scores = read_scores(tmp_path / "s.jsonl")
+    assert scores.mean("psnr") == 25.0 and scores.mean("ssim") == 0.625 and scores.mean("lpips_alex") is None
+    write_scores(tmp_path / "s.jsonl", [*frames, FrameScore("c", math.inf, 1.0)], OURS)
+    assert read_scores(tmp_path / "s.jsonl").mean("psnr") == math.inf
+
+
+@pytest.mark.parametrize("damage", [lambda t: t[: len(t) // 2], lambda t: "", lambda t: t + '{"id": "more"}\n'])
+def test_a_damaged_score_file_is_named(tmp_path, damage):
+    path = tmp_path / "s.jsonl"
+    write_scores(path, [FrameScore("a", 20.0, 0.5), FrameScore("b", 30.0, 0.75)], OURS)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(DataError, match=r"s\.jsonl is not a file of scores"):
+        read_scores(path)
+    with pytest.raises(DataError, match="Cannot read scores"):
+        read_scores(tmp_path / "absent.jsonl")
+
+
+@pytest.mark.gpu
+def test_cuda_gives_the_numbers_of_the_cpu(scene, lpips_home):
+    torch.backends.cudnn.allow_tf32 = True
+    on_cpu = score_frames(*scene, OURS, "cpu", nets=["alex", "vgg"])
+    on_gpu = score_frames(*scene, OURS, "cuda")
+    assert torch.backends.cudnn.allow_tf32
+    for a, b in zip(on_cpu, on_gpu, strict=True):
+        assert a.psnr == pytest.approx(b.psnr, abs=1e-5) and a.ssim == pytest.approx(b.ssim, abs=1e-7)
+        assert a.lpips_alex == pytest.approx(b.lpips_alex, abs=1e-5)
+        assert a.lpips_vgg == pytest.approx(b.lpips_vgg, abs=1e-5)
+    assert next(Lpips("alex").cuda().buffers()).is_cuda
