@@ -7,6 +7,8 @@ device in each forward pass, the count of (tile, Gaussian) pairs; nothing here w
 from __future__ import annotations
 
 import importlib.util
+import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,30 +16,35 @@ from torch import Tensor
 
 from headbench.harness.errors import BenchError
 from headbench.harness.splat.project import upstream_radii
-from headbench.harness.splat.protocol import GSPLAT_ALPHA_MAX, LOW_PASS, NEAR, ScreenGradients, unpack
-from headbench.harness.splat.sh import camera_centres
+from headbench.harness.splat.protocol import GSPLAT_ALPHA_MAX, LOW_PASS, NEAR, Scene, ScreenGradients, unpack
+from headbench.harness.splat.sh import camera_centres, view_colours
 from headbench.harness.types import Camera, Gaussians, Splat
 
 __all__ = ["GsplatRasterizer", "missing_for_gsplat"]
 
 _TILE = 16
+_WARP = 32
 
 
 def missing_for_gsplat() -> tuple[str, str] | None:
-    """(what is missing, what helps), or None where gsplat can be imported and has a toolkit to compile with."""
-    if importlib.util.find_spec("gsplat") is None:
+    """(what is missing, what helps), or None where gsplat can be imported and has, or can compile, its kernels."""
+    spec = importlib.util.find_spec("gsplat")
+    if spec is None or spec.origin is None:
         return "gsplat is not installed", "pip install 'headbench[cuda]'"
     if not torch.cuda.is_available():
         return "torch finds no usable NVIDIA GPU", "install a CUDA build of torch and the NVIDIA driver, or use the CPU"
-    if importlib.util.find_spec("gsplat.csrc") is not None:  # a wheel with compiled kernels needs no toolkit
+    if any(Path(spec.origin).parent.glob("csrc.*")):  # a wheel with compiled kernels needs no toolkit
         return None
-    from torch.utils.cpp_extension import CUDA_HOME
+    from torch.utils.cpp_extension import CUDA_HOME, is_ninja_available
 
-    if CUDA_HOME is None:
+    compiler = shutil.which("nvcc") or (CUDA_HOME and shutil.which("nvcc", path=str(Path(CUDA_HOME) / "bin")))
+    if not compiler:
         return (
             "gsplat compiles its kernels on first use and there is no CUDA toolkit (nvcc)",
-            "install the toolkit of torch's CUDA version and set CUDA_HOME",
+            f"install the toolkit of CUDA {torch.version.cuda} and set CUDA_HOME",
         )
+    if not is_ninja_available():
+        return "gsplat compiles its kernels on first use and there is no ninja", "pip install ninja"
     return None
 
 
@@ -79,34 +86,19 @@ class GsplatRasterizer:
         if count == 0:
             return _empty(scene.background, batch, width, height, self.depth, screen)
 
-        # gsplat's batch holds Gaussians with C cameras each; here it is B with one, and C = 1 is squeezed away again.
-        radii, means2d, depths, conics, _ = self._ops.fully_fused_projection(
-            scene.means,
-            None,
-            scene.quats,
-            scene.scales,
-            camera.w2c[:, None],
-            camera.K[:, None],
-            width,
-            height,
-            eps2d=LOW_PASS,
-            near_plane=NEAR,
-            opacities=scene.opacities,
-        )
-        radii, means2d, depths, conics = radii[:, 0], means2d[:, 0], depths[:, 0], conics[:, 0]
+        radii, means2d, depths, conics = self._project(gaussians, scene, camera)
         visible = (radii > 0).all(-1)
-        # Rows that are culled are never written by the kernel and may hold anything, NaN too.
-        depths = torch.where(visible, depths, 0.0)
+        if torch.is_grad_enabled():
+            # The very tensor whose `grad` and `absgrad` are read later; contiguous, so that gsplat makes no other.
+            means2d = means2d.contiguous() if means2d.requires_grad else means2d.contiguous().requires_grad_()
+            means2d.retain_grad()
+            screen = _RetainedGradients(means2d, width, height, absolute_gradient)
 
         colours = self._colours(gaussians.sh_degree, scene.means, scene.colours, camera.w2c)
         backdrop = scene.background
         if self.depth:
             colours = torch.cat([colours, depths[..., None]], -1)
             backdrop = torch.cat([backdrop, torch.zeros_like(backdrop[:, :1])], -1)
-        if means2d.requires_grad:
-            means2d = means2d.contiguous()  # the very tensor whose `absgrad` gsplat fills
-            means2d.register_hook(lambda g: screen.fill(g, getattr(means2d, "absgrad", None)))
-
         tiles_x, tiles_y = -(-width // _TILE), -(-height // _TILE)
         with torch.no_grad():
             _, pairs, ids = self._ops.isect_tiles(means2d, radii, depths, _TILE, tiles_x, tiles_y)
@@ -131,12 +123,60 @@ class GsplatRasterizer:
             image=planes[:, :3], alpha=alpha.permute(0, 3, 1, 2), depth=planes[:, 3:], radii=marks, screen=screen
         )
 
+    def _project(self, gaussians: Gaussians, scene: Scene, camera: Camera) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """radii (B, N, 2) int32, means2d (B, N, 2), depths (B, N), conics (B, N, 3).
+
+        Only radii are written for what is culled; the other three then hold anything, and no kernel reads them.
+        """
+        options = {"eps2d": LOW_PASS, "near_plane": NEAR}
+        size = (camera.width, camera.height)
+        shared = (gaussians.means.ndim, gaussians.quats.ndim, gaussians.scales.ndim, gaussians.opacities.ndim)
+        if shared == (2, 2, 2, 1):
+            means, quats, scales, opacities = gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities
+            radii, means2d, depths, conics, _ = self._ops.fully_fused_projection(
+                means, None, quats, scales, camera.w2c, camera.K, *size, opacities=opacities, **options
+            )
+            return radii, means2d, depths, conics
+
+        # gsplat 1.5.3 sums the gradients of camera c over a warp without asking whether its threads belong to one
+        # batch member (ProjectionEWA3DGSFused.cu), so each member must fill whole warps. Padding has opacity 0.
+        batch, count = scene.opacities.shape
+        missing = -count % _WARP if batch > 1 else 0
+
+        def padded(value: Tensor, filler: float) -> Tensor:
+            rows = (0, missing) if value.ndim == 2 else (0, 0, 0, missing)
+            return torch.nn.functional.pad(value, rows, value=filler) if missing else value
+
+        radii, means2d, depths, conics, _ = self._ops.fully_fused_projection(
+            padded(scene.means, 0.0),
+            None,
+            padded(scene.quats, 1.0),
+            padded(scene.scales, 1.0),
+            camera.w2c[:, None],
+            camera.K[:, None],
+            *size,
+            opacities=padded(scene.opacities, 0.0),
+            **options,
+        )
+        return radii[:, 0, :count], means2d[:, 0, :count], depths[:, 0, :count], conics[:, 0, :count]
+
     def _colours(self, degree: int | None, means: Tensor, colours: Tensor, w2c: Tensor) -> Tensor:
         """RGB (B, N, 3) of RGB or of spherical-harmonics coefficients (B, N, K, 3)."""
-        if degree is None:
-            return colours
+        if degree is None or degree == 0:
+            return view_colours(means, colours, degree, w2c)
         directions = means - camera_centres(w2c)[:, None]
         return (self._ops.spherical_harmonics(degree, directions, colours) + 0.5).clamp_min(0.0)
+
+
+class _RetainedGradients(ScreenGradients):
+    """Reads the gradients where gsplat leaves them: at the projected means. They add up over backward passes."""
+
+    def __init__(self, means2d: Tensor, width: int, height: int, wants_absolute: bool) -> None:
+        super().__init__(width, height, wants_absolute)
+        self._means2d = means2d
+
+    def per_pixel(self) -> tuple[Tensor | None, Tensor | None]:
+        return self._means2d.grad, getattr(self._means2d, "absgrad", None)
 
 
 def _import_ops() -> Any:

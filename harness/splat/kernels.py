@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numba import prange
 
-from headbench.harness.splat.jit import compiled
+from headbench.harness.splat.jit import Scalar, compiled
 
 __all__ = ["TILE", "WIDTH", "bin_tiles", "blend", "blend_backward", "gather_pairs"]
 
@@ -53,7 +53,7 @@ _E4, _E5, _E6 = (np.float32(c) for c in (0.0411733757, 0.00761110495, 0.00083491
 
 
 @compiled()
-def _falloff(power):
+def _falloff(power: Scalar) -> Scalar:
     """exp(power) for power <= 0 within 1e-6; below -8 it stays at exp(-8), which is under every cut in use."""
     t = power if power < _ZERO else _ZERO
     t = (t if t > _FLOOR else _FLOOR) * _EIGHTH
@@ -64,18 +64,18 @@ def _falloff(power):
 
 
 @compiled()
-def _row_is_reached(splat, left, dy):
-    """Does the ellipse of `splat` meet the pixel centres left .. left + TILE - 1 of the row at distance dy?"""
+def _row_is_reached(splat: np.ndarray, left: Scalar, dy: Scalar) -> bool:
+    """Does the ellipse of `splat` meet pixel centres left .. left + TILE - 1 of a row at distance dy? NaN: True."""
     skew = splat[CONIC_B] / splat[CONIC_A]
     remaining = splat[REACH] - (splat[CONIC_C] - splat[CONIC_B] * skew) * dy * dy
     start = left - (splat[MEAN_X] - skew * dy)
     end = start + np.float32(TILE - 1)
     nearest = start if start > _ZERO else (end if end < _ZERO else _ZERO)
-    return splat[CONIC_A] * nearest * nearest <= remaining
+    return not splat[CONIC_A] * nearest * nearest > remaining
 
 
 @compiled()
-def _tile_range(centre, half, tiles):
+def _tile_range(centre: Scalar, half: Scalar, tiles: int) -> tuple[int, int]:
     """First and one-past-last tile along one axis whose pixel centres lie within `half` of `centre`."""
     first = max(math.ceil(centre - half - _HALF), 0) // TILE
     last = min(math.floor(centre + half - _HALF), tiles * TILE - 1) // TILE
@@ -83,15 +83,15 @@ def _tile_range(centre, half, tiles):
 
 
 @compiled()
-def _row_range(centre, half, top):
+def _row_range(centre: Scalar, half: Scalar, top: int) -> tuple[int, int]:
     """First and one-past-last row of the tile that starts at `top` whose pixel centres lie within `half`."""
-    first = max(int(math.ceil(centre - half - _HALF)) - top, 0)
-    last = min(int(math.floor(centre + half - _HALF)) - top, TILE - 1)
+    first = max(math.ceil(centre - half - _HALF) - top, 0)
+    last = min(math.floor(centre + half - _HALF) - top, TILE - 1)
     return first, last + 1
 
 
 @compiled()
-def bin_tiles(splats, order, tiles_x, tiles_y):
+def bin_tiles(splats: np.ndarray, order: np.ndarray, tiles_x: int, tiles_y: int) -> tuple[np.ndarray, np.ndarray]:
     """Lists of Gaussians per tile, each in `order`.
 
     Args:
@@ -131,7 +131,16 @@ def bin_tiles(splats, order, tiles_x, tiles_y):
 
 
 @compiled()
-def _blend_row(strip, splat, left, dy, rank, alpha_max, cut, stop):
+def _blend_row(
+    strip: np.ndarray,
+    splat: np.ndarray,
+    left: Scalar,
+    dy: Scalar,
+    rank: Scalar,
+    alpha_max: Scalar,
+    cut: Scalar,
+    stop: Scalar,
+) -> None:
     """Blend one Gaussian into one row of a tile."""
     constant = -_HALF * splat[CONIC_C] * dy * dy
     linear = -splat[CONIC_B] * dy
@@ -158,7 +167,7 @@ def _blend_row(strip, splat, left, dy, rank, alpha_max, cut, stop):
 
 
 @compiled()
-def _any_live(strips, rows):
+def _any_live(strips: np.ndarray, rows: int) -> bool:
     for y in range(rows):
         total = _ZERO
         for x in range(TILE):
@@ -169,12 +178,26 @@ def _any_live(strips, rows):
 
 
 @compiled()
-def _blend_tile(splats, ids, left, top, background, alpha_max, cut, stop, image, remaining, depth, last):
+def _blend_tile(
+    splats: np.ndarray,
+    ids: np.ndarray,
+    left: int,
+    top: int,
+    background: np.ndarray,
+    alpha_max: Scalar,
+    cut: Scalar,
+    stop: Scalar,
+    image: np.ndarray,
+    remaining: np.ndarray,
+    depth: np.ndarray,
+    last: np.ndarray,
+) -> None:
     """Blend the Gaussians `ids` of one tile, front to back.
 
     Args:
         splats: (B * N, WIDTH).
-        image: (3, H, W); remaining (transmittance), depth, last: (H, W); last counts from the start of `ids`, -1 where nothing was drawn.
+        image, remaining (transmittance), depth, last: written; (3, H, W), then (H, W). `last` counts from the start of
+            `ids` and is -1 where nothing was drawn.
     """
     height, width = remaining.shape
     rows, columns = min(TILE, height - top), min(TILE, width - left)
@@ -207,14 +230,28 @@ def _blend_tile(splats, ids, left, top, background, alpha_max, cut, stop, image,
 
 
 @compiled(parallel=True)
-def blend(splats, offsets, ids, tiles_x, tiles_y, background, alpha_max, cut, stop, image, remaining, depth, last):
+def blend(
+    splats: np.ndarray,
+    offsets: np.ndarray,
+    ids: np.ndarray,
+    tiles_x: int,
+    tiles_y: int,
+    background: np.ndarray,
+    alpha_max: Scalar,
+    cut: Scalar,
+    stop: Scalar,
+    image: np.ndarray,
+    remaining: np.ndarray,
+    depth: np.ndarray,
+    last: np.ndarray,
+) -> None:
     """Draw every tile of every image.
 
     Args:
         splats: (B, N, WIDTH) float32.
         offsets, ids: from `bin_tiles`.
         background: (B, 3).
-        image, remaining (transmittance), depth, last: written; (B, 3, H, W), (B, H, W), (B, H, W) float32 and (B, H, W) int32.
+        image, remaining (transmittance), depth, last: written; (B, 3, H, W), then (B, H, W); float32, last int32.
     """
     flat = splats.reshape(-1, WIDTH)
     tiles = tiles_x * tiles_y
@@ -237,7 +274,16 @@ def blend(splats, offsets, ids, tiles_x, tiles_y, background, alpha_max, cut, st
 
 
 @compiled()
-def _blend_row_backward(strip, sums, splat, left, dy, rank, alpha_max, cut):
+def _blend_row_backward(
+    strip: np.ndarray,
+    sums: np.ndarray,
+    splat: np.ndarray,
+    left: Scalar,
+    dy: Scalar,
+    rank: Scalar,
+    alpha_max: Scalar,
+    cut: Scalar,
+) -> None:
     """Undo one Gaussian in one row of a tile and add what the row says of it to `sums`, column by column."""
     a, b, c = splat[CONIC_A], splat[CONIC_B], splat[CONIC_C]
     constant = -_HALF * c * dy * dy
@@ -280,7 +326,7 @@ def _blend_row_backward(strip, sums, splat, left, dy, rank, alpha_max, cut):
 
 
 @compiled()
-def _collect(strip, sums, splat, left, gradient):
+def _collect(strip: np.ndarray, sums: np.ndarray, splat: np.ndarray, left: Scalar, gradient: np.ndarray) -> None:
     """Add the columns' sums of one Gaussian in one tile into `gradient` (GRADIENTS,), and clear them."""
     offset = left - splat[MEAN_X]
     sum_x, sum_y, sum_xx, sum_xy, sum_yy = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
@@ -307,8 +353,20 @@ def _collect(strip, sums, splat, left, gradient):
 
 @compiled()
 def _blend_tile_backward(
-    splats, ids, left, top, background, alpha_max, cut, remaining, last, to_image, to_alpha, to_depth, gradients
-):
+    splats: np.ndarray,
+    ids: np.ndarray,
+    left: int,
+    top: int,
+    background: np.ndarray,
+    alpha_max: Scalar,
+    cut: Scalar,
+    remaining: np.ndarray,
+    last: np.ndarray,
+    to_image: np.ndarray,
+    to_alpha: np.ndarray,
+    to_depth: np.ndarray,
+    gradients: np.ndarray,
+) -> None:
     """Walk one tile back to front; `gradients` (pairs of the tile, GRADIENTS) is written for the drawn ones."""
     height, width = remaining.shape
     rows, columns = min(TILE, height - top), min(TILE, width - left)
@@ -347,21 +405,21 @@ def _blend_tile_backward(
 
 @compiled(parallel=True)
 def blend_backward(
-    splats,
-    offsets,
-    ids,
-    tiles_x,
-    tiles_y,
-    background,
-    alpha_max,
-    cut,
-    remaining,
-    last,
-    to_image,
-    to_alpha,
-    to_depth,
-    pairs,
-):
+    splats: np.ndarray,
+    offsets: np.ndarray,
+    ids: np.ndarray,
+    tiles_x: int,
+    tiles_y: int,
+    background: np.ndarray,
+    alpha_max: Scalar,
+    cut: Scalar,
+    remaining: np.ndarray,
+    last: np.ndarray,
+    to_image: np.ndarray,
+    to_alpha: np.ndarray,
+    to_depth: np.ndarray,
+    pairs: np.ndarray,
+) -> None:
     """Gradients of every (tile, Gaussian) pair; arguments as in `blend`, `to_*` are gradients of the outputs.
 
     Args:
@@ -389,7 +447,7 @@ def blend_backward(
 
 
 @compiled()
-def gather_pairs(pairs, ids, count):
+def gather_pairs(pairs: np.ndarray, ids: np.ndarray, count: int) -> np.ndarray:
     """Sum pair gradients (pairs, GRADIENTS) into (count, GRADIENTS), always in the order of tiles."""
     total = np.zeros((count, GRADIENTS), np.float32)
     for k in range(ids.shape[0]):

@@ -11,16 +11,18 @@ import math
 import numpy as np
 from numba import prange
 
-from headbench.harness.splat.jit import compiled
+from headbench.harness.splat.jit import Scalar, compiled
 
 __all__ = ["CHUNK", "project", "project_backward"]
 
 CHUNK = 256
 """Gaussians per unit of work."""
 
+_ENDLESS = 1e9  # pixels; beyond any image, and still an integer's business
+
 
 @compiled()
-def _rotation(quat, out):
+def _rotation(quat: np.ndarray, out: np.ndarray) -> Scalar:
     """Write the matrix of a quaternion (w, x, y, z) of any length into out (3, 3); return the length."""
     length = math.sqrt(quat[0] ** 2.0 + quat[1] ** 2.0 + quat[2] ** 2.0 + quat[3] ** 2.0)
     w, x, y, z = quat[0] / length, quat[1] / length, quat[2] / length, quat[3] / length
@@ -31,21 +33,36 @@ def _rotation(quat, out):
 
 
 @compiled()
-def _multiply(a, b, out):
+def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     for i in range(a.shape[0]):
         for j in range(b.shape[1]):
             out[i, j] = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
 
 
 @compiled()
-def _clamp(value, low, high):
+def _clamp(value: Scalar, low: Scalar, high: Scalar) -> Scalar:
     return min(max(value, low), high)
 
 
 @compiled()
 def _project_chunk(
-    means, quats, scales, opacities, colours, w2c, K, width, height, low_pass, margin, near, cut, sigmas, splats, radii
-):
+    means: np.ndarray,
+    quats: np.ndarray,
+    scales: np.ndarray,
+    opacities: np.ndarray,
+    colours: np.ndarray,
+    w2c: np.ndarray,
+    K: np.ndarray,
+    width: Scalar,
+    height: Scalar,
+    low_pass: Scalar,
+    margin: Scalar,
+    near: Scalar,
+    cut: Scalar,
+    sigmas: Scalar,
+    splats: np.ndarray,
+    radii: np.ndarray,
+) -> None:
     """One camera's view of (n, ...) Gaussians; see `project`. Everything here is float64 but the results."""
     rotation, to_camera, half = np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3))
     jacobian = np.zeros((2, 3))
@@ -89,13 +106,29 @@ def _project_chunk(
         splats[n, 6], splats[n, 7], splats[n, 8], splats[n, 9] = colours[n, 0], colours[n, 1], colours[n, 2], z
         # A hair wider than exact: the kernels test coverage itself, these only bound where they look.
         splats[n, 10] = reach * 1.001 + 1e-3
-        splats[n, 11], splats[n, 12] = half_width * 1.001 + 1e-2, half_height * 1.001 + 1e-2
+        splats[n, 11] = min(half_width * 1.001 + 1e-2, _ENDLESS)
+        splats[n, 12] = min(half_height * 1.001 + 1e-2, _ENDLESS)
 
 
 @compiled(parallel=True)
 def project(
-    means, quats, scales, opacities, colours, w2c, K, width, height, low_pass, margin, near, cut, sigmas, splats, radii
-):
+    means: np.ndarray,
+    quats: np.ndarray,
+    scales: np.ndarray,
+    opacities: np.ndarray,
+    colours: np.ndarray,
+    w2c: np.ndarray,
+    K: np.ndarray,
+    width: Scalar,
+    height: Scalar,
+    low_pass: Scalar,
+    margin: Scalar,
+    near: Scalar,
+    cut: Scalar,
+    sigmas: Scalar,
+    splats: np.ndarray,
+    radii: np.ndarray,
+) -> None:
     """Project B x N Gaussians into `splats` (B, N, kernels.WIDTH) and `radii` (B, N), both float32 and written.
 
     Args:
@@ -129,7 +162,7 @@ def project(
 
 
 @compiled()
-def _quaternion_gradient(quat, length, to_rotation, out):
+def _quaternion_gradient(quat: np.ndarray, length: Scalar, to_rotation: np.ndarray, out: np.ndarray) -> None:
     """Write the gradient of a quaternion (4,) of this length, from the gradient (3, 3) of its matrix."""
     w, x, y, z = quat[0] / length, quat[1] / length, quat[2] / length, quat[3] / length
     g = to_rotation
@@ -147,8 +180,21 @@ def _quaternion_gradient(quat, length, to_rotation, out):
 
 @compiled()
 def _project_chunk_backward(
-    means, quats, scales, splats, gradients, w2c, K, width, height, margin, to_means, to_quats, to_scales, to_camera
-):
+    means: np.ndarray,
+    quats: np.ndarray,
+    scales: np.ndarray,
+    splats: np.ndarray,
+    gradients: np.ndarray,
+    w2c: np.ndarray,
+    K: np.ndarray,
+    width: Scalar,
+    height: Scalar,
+    margin: Scalar,
+    to_means: np.ndarray,
+    to_quats: np.ndarray,
+    to_scales: np.ndarray,
+    to_camera: np.ndarray,
+) -> None:
     """Gradients of one chunk; `to_camera` (16,) is rotation row by row, translation, fx, fy, cx, cy."""
     rotation, turned, half = np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3))
     to_half, to_turned, to_rotation = np.empty((2, 3)), np.empty((3, 3)), np.empty((3, 3))
@@ -246,8 +292,21 @@ def _project_chunk_backward(
 
 @compiled(parallel=True)
 def project_backward(
-    means, quats, scales, splats, gradients, w2c, K, width, height, margin, to_means, to_quats, to_scales, to_camera
-):
+    means: np.ndarray,
+    quats: np.ndarray,
+    scales: np.ndarray,
+    splats: np.ndarray,
+    gradients: np.ndarray,
+    w2c: np.ndarray,
+    K: np.ndarray,
+    width: Scalar,
+    height: Scalar,
+    margin: Scalar,
+    to_means: np.ndarray,
+    to_quats: np.ndarray,
+    to_scales: np.ndarray,
+    to_camera: np.ndarray,
+) -> None:
     """Backward of `project` for `gradients` (B, N, kernels.GRADIENTS) of the columns of `splats`.
 
     Args:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from headbench.harness.splat import kernels, kernels_project
 from headbench.harness.splat.protocol import (
@@ -90,8 +91,8 @@ class _Rasterize(torch.autograd.Function):
         screen: ScreenGradients,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         batch, count = opacities.shape
-        geometry = [_array(means), _array(quats), _array(scales)]
-        view = [_array(w2c, np.float64), _array(K, np.float64), float(width), float(height)]
+        geometry = _array(means), _array(quats), _array(scales)
+        view = _array(w2c, np.float64), _array(K, np.float64), float(width), float(height)
         backdrop = _array(background)
         splats = np.empty((batch, count, kernels.WIDTH), np.float32)
         radii = np.empty((batch, count), np.float32)
@@ -139,6 +140,7 @@ class _Rasterize(torch.autograd.Function):
         return (*(t.to(means.dtype) for t in outputs), marks)  # type: ignore[return-value]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, to_image: Tensor, to_alpha: Tensor, to_depth: Tensor, _: Tensor) -> tuple[Any, ...]:
         offsets, ids = ctx.pairs
         batch, count = ctx.splats.shape[:2]

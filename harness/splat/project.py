@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -104,8 +103,3 @@ def upstream_radii(conics: Tensor, visible: Tensor) -> Tensor:
     largest = middle + torch.sqrt((middle * middle - 1 / determinant).clamp_min(0.1))
     radii = torch.ceil(RADIUS_SIGMAS * torch.sqrt(largest))
     return torch.where(visible, radii, torch.zeros_like(radii))
-
-
-def reach_in_sigmas(opacity: float) -> float:
-    """How many standard deviations away a Gaussian falls to ALPHA_CUT; 0 where it never rises above."""
-    return math.sqrt(2 * math.log(max(opacity / ALPHA_CUT, 1.0)))

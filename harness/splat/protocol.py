@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import torch
 from torch import Tensor
 
 from headbench.harness.errors import BenchError
@@ -43,7 +44,7 @@ FRUSTUM_MARGIN: Final = 0.3
 With a centred principal point this is the 2023 rasterizer's limit of 1.3 tan(fov / 2); off centre it is gsplat's.
 """
 RADIUS_SIGMAS: Final = 3.0
-"""`Splat.radii` is this many standard deviations along the longer axis, rounded up, as the 2023 rasterizer reports it."""
+"""`Splat.radii` is this many standard deviations of the longer axis, rounded up, as the 2023 rasterizer reports it."""
 
 
 class Rasterizer(Protocol):
@@ -141,7 +142,7 @@ def _expect(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
 
 
 class ScreenGradients:
-    """A `ScreenGradient` that a back end fills during backward, in pixels, and that answers in upstream's unit."""
+    """A `ScreenGradient` from gradients per pixel, which a back end fills in during backward."""
 
     def __init__(self, width: int, height: int, wants_absolute: bool) -> None:
         self.wants_absolute = wants_absolute
@@ -153,13 +154,17 @@ class ScreenGradients:
         """Store the gradients (B, N, 2) per pixel of one backward pass; a later pass replaces them."""
         self._plain, self._absolute = plain, absolute
 
+    def per_pixel(self) -> tuple[Tensor | None, Tensor | None]:
+        """Plain and absolute gradients (B, N, 2) per pixel; None what is not there yet."""
+        return self._plain, self._absolute
+
     def plain(self) -> Tensor:
         """(B, N, 2) signed sum over pixels; zero where not visible.
 
         Raises:
             BenchError: no backward has reached this splat yet.
         """
-        return self._scaled(self._plain)
+        return self._in_upstream_unit(self.per_pixel()[0])
 
     def absolute(self) -> Tensor:
         """(B, N, 2) sum over pixels of absolute values.
@@ -171,11 +176,13 @@ class ScreenGradients:
             raise BenchError(
                 "Absolute screen gradients were not collected.", help="call the rasterizer with absolute_gradient=True"
             )
-        return self._scaled(self._absolute)
+        return self._in_upstream_unit(self.per_pixel()[1])
 
-    def _scaled(self, gradient: Tensor | None) -> Tensor:
+    def _in_upstream_unit(self, gradient: Tensor | None) -> Tensor:
         if gradient is None:
             raise BenchError(
                 "Screen gradients were read before backward.", help="call backward on a loss of this splat first"
             )
-        return gradient * gradient.new_tensor(self._unit)
+        # By numbers, not by a tensor of them: that would be a copy from the host, which waits for a GPU.
+        x, y = gradient.detach().unbind(-1)
+        return torch.stack([x * self._unit[0], y * self._unit[1]], -1)

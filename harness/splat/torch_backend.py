@@ -72,14 +72,14 @@ class TorchRasterizer:
             drawn = torch.cumprod(1 - alpha, -1) > TRANSMITTANCE_STOP
         alpha = torch.where(drawn, alpha, torch.zeros_like(alpha))
         after = torch.cumprod(1 - alpha, -1)
-        before = torch.cat([torch.ones_like(after[..., :1]), after], -1)
+        before = torch.cat([after.new_ones(*after.shape[:-1], 1), after], -1)
         return alpha * before[..., :-1], before[..., -1]
 
 
 def _copy_per_pixel(means2d: Tensor, pixels: int, screen: ScreenGradients) -> Tensor:
     """(B, pixels, N, 2): each pixel gets its own means, so that their gradients can be read pixel by pixel."""
     copies = means2d[:, None].expand(-1, pixels, -1, -1)
-    if means2d.requires_grad:
-        copies = copies.clone()
+    if torch.is_grad_enabled():
+        copies = copies.clone() if copies.requires_grad else copies.clone().requires_grad_()
         copies.register_hook(lambda g: screen.fill(g.sum(1), g.abs().sum(1) if screen.wants_absolute else None))
     return copies
