@@ -30,7 +30,7 @@ def distance(c2w: NDArray[np.float64]) -> float:
 def pose_fault(c2w: NDArray[np.float64]) -> PoseFault | None:
     """What is wrong with a camera-to-world matrix (OpenCV axes, head at the origin), or None."""
     if c2w.shape != (4, 4):
-        found = " x ".join(str(side) for side in c2w.shape) if c2w.size else "none"
+        found = " x ".join(str(side) for side in c2w.shape) or "none"
         return PoseFault(f"expected 4 x 4 numbers, found {found}")
     if not np.isfinite(c2w).all():
         return PoseFault(f"expected finite numbers, found {_odd(c2w)}", "tracking failed in this frame; track again")

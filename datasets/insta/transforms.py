@@ -171,12 +171,12 @@ def _entry(path: Path, position: int, frame: Any, findings: Findings) -> Entry |
     try:
         c2w = np.array(matrix, dtype=np.float64)
     except (TypeError, ValueError):
-        c2w = np.zeros(0)
+        c2w = np.zeros(())
     fault = pose_fault(c2w)
     if fault is not None:
         findings.error(path, f"transform_matrix: {fault.message}", name, fault.help)
         return None
-    return Entry(name, image, c2w, _expression_path(name, frame))
+    return Entry(name, str(relative), c2w, _expression_path(name, frame))
 
 
 def _expression_path(name: str, frame: dict[str, Any]) -> str:

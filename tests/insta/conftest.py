@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ class Author:
         """Write a coefficient file, one number a line."""
         path = self.folder / "flame" / kind / f"{frame:05d}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savetxt(path, np.atleast_1d(values), fmt="%.8f")
+        path.write_text("".join(f"{value:.8f}\n" for value in np.atleast_1d(values)))
 
     def edit(self, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
         """Change the content of a split's JSON; NaN and Infinity tokens are written as they are."""
@@ -124,6 +125,45 @@ class Author:
         """metrical-tracker's files of all frames."""
         for frame in (*TRAIN, *TEST):
             write_frame_file(self.folder, frame, **saving)
+
+    def pose(self, frame: int, change: Callable[[np.ndarray], np.ndarray | None]) -> None:
+        """Change the matrix of a training frame, in place or by what `change` returns."""
+
+        def edit(content: dict[str, Any]) -> None:
+            matrix = np.array(content["frames"][frame]["transform_matrix"])
+            changed = change(matrix)
+            content["frames"][frame]["transform_matrix"] = (matrix if changed is None else changed).tolist()
+
+        self.edit("train", edit)
+
+    def remove(self, *paths: str) -> None:
+        """Remove files and folders."""
+        for path in paths:
+            place = self.folder / path
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+
+    def overwrite(self, path: str, text: str) -> None:
+        """Put a text where another file was."""
+        (self.folder / path).write_text(text)
+
+    def copy(self, path: str, other: str) -> None:
+        """A second copy of a file."""
+        shutil.copy(self.folder / path, self.folder / other)
+
+    def resave(self, frame: int, change: Callable[[np.ndarray], np.ndarray], suffix: str = "png") -> None:
+        """Store changed pixels of a frame, perhaps as another kind of file."""
+        self.remove(f"images/{frame:05d}.png")
+        Image.fromarray(change(self.image(frame))).save(self.folder / f"images/{frame:05d}.{suffix}")
+
+    def stock_without(self, frame: int) -> None:
+        """A stock export whose tracker checkpoint lacks one frame."""
+        self.frame_files()
+        self.remove("flame/eyes", "flame/jaw", "flame/shape", "flame/eyelids", f"checkpoint/{frame:05d}.frame")
+
+    def landmarks(self, folder: str, values: np.ndarray) -> None:
+        """The tracker's landmarks of frame 3."""
+        (self.folder / folder).mkdir()
+        np.save(self.folder / folder / "00003.npy", values)
 
     def image(self, frame: int) -> np.ndarray:
         """The pixels as they were written, (H, W, 4)."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from headbench.datasets.insta.reader import InstaReader
 from headbench.harness.errors import DataError
@@ -32,68 +30,11 @@ class Case:
     """Seen by `check` alone, which decodes images and opens files that reading does not need."""
 
 
-def _matrix(frame: int, change: Callable[[np.ndarray], Any]) -> Callable[[Any], None]:
-    """Change the pose of a training frame in place."""
-
-    def damage(author: Any) -> None:
-        def edit(content: dict[str, Any]) -> None:
-            matrix = np.array(content["frames"][frame]["transform_matrix"])
-            changed = change(matrix)
-            content["frames"][frame]["transform_matrix"] = (matrix if changed is None else changed).tolist()
-
-        author.edit("train", edit)
-
-    return damage
-
-
-def _train(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any], None]:
-    return lambda author: author.edit("train", change)
-
-
 def _put(row: Any, column: Any, value: Any) -> Callable[[np.ndarray], None]:
     def change(matrix: np.ndarray) -> None:
         matrix[row, column] = value
 
     return change
-
-
-def _save(path: str, pixels: np.ndarray) -> Callable[[Any], None]:
-    return lambda author: Image.fromarray(pixels).save(author.folder / path)
-
-
-def _resave(frame: int, change: Callable[[np.ndarray], np.ndarray], suffix: str = "png") -> Callable[[Any], None]:
-    def damage(author: Any) -> None:
-        (author.folder / f"images/{frame:05d}.png").unlink()
-        Image.fromarray(change(author.image(frame))).save(author.folder / f"images/{frame:05d}.{suffix}")
-
-    return damage
-
-
-def _remove(*paths: str) -> Callable[[Any], None]:
-    def damage(author: Any) -> None:
-        for path in paths:
-            place = author.folder / path
-            shutil.rmtree(place) if place.is_dir() else place.unlink()
-
-    return damage
-
-
-def _stock_without(frame: int) -> Callable[[Any], None]:
-    """A stock export whose tracker checkpoint lacks one frame."""
-
-    def damage(author: Any) -> None:
-        author.frame_files()
-        _remove("flame/eyes", "flame/jaw", "flame/shape", "flame/eyelids", f"checkpoint/{frame:05d}.frame")(author)
-
-    return damage
-
-
-def _landmarks(folder: str, values: np.ndarray) -> Callable[[Any], None]:
-    def damage(author: Any) -> None:
-        (author.folder / folder).mkdir()
-        np.save(author.folder / folder / "00003.npy", values)
-
-    return damage
 
 
 def _shifted_checkpoints(author: Any) -> None:
@@ -103,107 +44,139 @@ def _shifted_checkpoints(author: Any) -> None:
         (place / f"{frame - 1:05d}.frame").rename(place / f"{frame:05d}.frame")
 
 
-def _write(path: str, text: str) -> Callable[[Any], None]:
-    return lambda author: (author.folder / path).write_text(text)
-
-
 _OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 CASES = [
-    Case("no train json", _remove("transforms_train.json"), "transforms_train.json", ("expected the split's JSON",)),
+    Case(
+        "no train json",
+        lambda a: a.remove("transforms_train.json"),
+        "transforms_train.json",
+        ("expected the split's JSON",),
+    ),
     Case(
         "no test json",
-        _remove("transforms_test.json"),
+        lambda a: a.remove("transforms_test.json"),
         "transforms_test.json",
         ("expected the split's JSON, found no such file", "scripts/transforms.py"),
     ),
-    Case("cut json", _write("transforms_test.json", '{"w": 32, "fra'), "transforms_test.json", ("expected JSON",)),
-    Case("no frames", _train(lambda c: c.pop("frames")), "transforms_train.json", ("a list `frames`",)),
+    Case(
+        "cut json",
+        lambda a: a.overwrite("transforms_test.json", '{"w": 32, "fra'),
+        "transforms_test.json",
+        ("expected JSON",),
+    ),
+    Case(
+        "no frames", lambda a: a.edit("train", lambda c: c.pop("frames")), "transforms_train.json", ("a list `frames`",)
+    ),
     Case(
         "hole in the list",
-        _train(lambda c: c["frames"].__setitem__(2, None)),
+        lambda a: a.edit("train", lambda c: c["frames"].__setitem__(2, None)),
         "transforms_train.json",
         ("expected an object at position 2", "found None", "gap in the tracked frames"),
     ),
     Case(
         "no intrinsics",
-        _train(lambda c: c.pop("fl_y")),
+        lambda a: a.edit("train", lambda c: c.pop("fl_y")),
         "transforms_train.json",
         ("a finite number `fl_y`", "no such key"),
     ),
-    Case("focal NaN", _train(lambda c: c.update(fl_x=math.nan)), "transforms_train.json", ("`fl_x`", "found nan")),
-    Case("half pixels", _train(lambda c: c.update(w=32.5)), "transforms_train.json", ("whole pixels in `w`", "32.5")),
+    Case(
+        "focal NaN",
+        lambda a: a.edit("train", lambda c: c.update(fl_x=math.nan)),
+        "transforms_train.json",
+        ("`fl_x`", "found nan"),
+    ),
+    Case(
+        "half pixels",
+        lambda a: a.edit("train", lambda c: c.update(w=32.5)),
+        "transforms_train.json",
+        ("whole pixels in `w`", "32.5"),
+    ),
     Case(
         "resized without intrinsics",
-        _train(lambda c: c.update(fl_x=120.0)),
+        lambda a: a.edit("train", lambda c: c.update(fl_x=120.0)),
         "transforms_train.json",
         ("expected camera_angle_x 0.26", "found 0.521", "images resized without their intrinsics?"),
     ),
     Case(
         "another camera in the test split",
-        lambda author: author.edit("test", lambda c: c.update(cx=12.0)),
+        lambda a: a.edit("test", lambda c: c.update(cx=12.0)),
         "transforms_test.json",
         ("expected the size and intrinsics of transforms_train.json", "12"),
     ),
     Case(
         "NaN token in a matrix",
-        _matrix(3, _put(0, 3, math.nan)),
+        lambda a: a.pose(3, _put(0, 3, math.nan)),
         "transforms_train.json",
         ("transform_matrix: expected finite numbers, found NaN",),
         "00003",
     ),
     Case(
         "Infinity token in a matrix",
-        _matrix(3, _put(0, 3, math.inf)),
+        lambda a: a.pose(3, _put(0, 3, math.inf)),
         "transforms_train.json",
         ("expected finite numbers, found Infinity",),
         "00003",
     ),
     Case(
         "3 x 4 matrix",
-        _matrix(1, lambda m: m[:3]),
+        lambda a: a.pose(1, lambda m: m[:3]),
         "transforms_train.json",
         ("expected 4 x 4 numbers, found 3 x 4",),
         "00001",
     ),
     Case(
+        "no matrix",
+        lambda a: a.edit("train", lambda c: c["frames"][1].pop("transform_matrix")),
+        "transforms_train.json",
+        ("transform_matrix: expected 4 x 4 numbers, found none",),
+        "00001",
+    ),
+    Case(
+        "ragged matrix",
+        lambda a: a.edit("train", lambda c: c["frames"][1]["transform_matrix"][0].pop()),
+        "transforms_train.json",
+        ("transform_matrix: expected 4 x 4 numbers, found none", "[frame 00001]"),
+        "00001",
+    ),
+    Case(
         "last row",
-        _matrix(1, _put(3, 0, 0.5)),
+        lambda a: a.pose(1, _put(3, 0, 0.5)),
         "transforms_train.json",
         ("expected last row 0 0 0 1, found 0.5 0 0 1",),
         "00001",
     ),
     Case(
         "scaled rotation",
-        _matrix(1, _put(slice(0, 3), 0, 1.5)),
+        lambda a: a.pose(1, _put(slice(0, 3), 0, 1.5)),
         "transforms_train.json",
         ("expected a rotation", "|R R^T - I|"),
         "00001",
     ),
     Case(
         "mirrored camera",
-        _matrix(0, lambda m: m @ np.diag([-1.0, 1, 1, 1])),
+        lambda a: a.pose(0, lambda m: m @ np.diag([-1.0, 1, 1, 1])),
         "transforms_train.json",
         ("expected determinant +1, found -1.000",),
         "00000",
     ),
     Case(
         "OpenGL axes",
-        _matrix(2, lambda m: m @ _OPENGL),
+        lambda a: a.pose(2, lambda m: m @ _OPENGL),
         "transforms_train.json",
         ("head in front of the camera, found it 1.00 m behind", "looks like OpenGL axes"),
         "00002",
     ),
     Case(
         "world to camera stored",
-        _matrix(2, _put(2, 3, -1.0)),
+        lambda a: a.pose(2, _put(2, 3, -1.0)),
         "transforms_train.json",
         ("behind: is this camera to world?",),
         "00002",
     ),
     Case(
         "millimetres",
-        _matrix(2, lambda m: m @ np.diag([1.0, 1, 1, 1]) + np.outer([0, 0, 1, 0], [0, 0, 0, 999.0])),
+        lambda a: a.pose(2, lambda m: m @ np.diag([1.0, 1, 1, 1]) + np.outer([0, 0, 1, 0], [0, 0, 0, 999.0])),
         "transforms_train.json",
         ("expected the head 0.3 to 4 m before the camera", "not in metres?"),
         "00002",
@@ -211,40 +184,40 @@ CASES = [
     ),
     Case(
         "frame in both splits",
-        lambda author: author.edit("test", lambda c: c["frames"][0].update(file_path="images/00005.png", exp_path="")),
+        lambda a: a.edit("test", lambda c: c["frames"][0].update(file_path="images/00005.png", exp_path="")),
         "transforms_test.json",
         ("expected no frame in both splits, found 1 in both (00005)",),
         "00005",
     ),
     Case(
         "frame twice",
-        _train(lambda c: c["frames"].append(c["frames"][1])),
+        lambda a: a.edit("train", lambda c: c["frames"].append(c["frames"][1])),
         "transforms_train.json",
         ("expected each frame once, found 00001 again",),
         "00001",
     ),
     Case(
         "empty train split",
-        _train(lambda c: c["frames"].clear()),
+        lambda a: a.edit("train", lambda c: c["frames"].clear()),
         "transforms_train.json",
         ("expected training frames, found none (3 test frames)", "the last 350"),
     ),
     Case(
         "empty test split",
-        lambda author: author.edit("test", lambda c: c["frames"].clear()),
+        lambda a: a.edit("test", lambda c: c["frames"].clear()),
         "transforms_test.json",
         ("expected test frames, found none (6 training frames)",),
     ),
     Case(
         "unusual number of test frames",
-        lambda author: None,
+        lambda a: None,
         "transforms_test.json",
         ("3 test frames instead of INSTA's usual 350",),
         severity="warning",
     ),
     Case(
         "gap in the ids",
-        _train(lambda c: c["frames"].__delitem__(slice(2, 4))),
+        lambda a: a.edit("train", lambda c: c["frames"].__delitem__(slice(2, 4))),
         "someone",
         ("2 missing between 00001 and 00004", "INSTA's scripts index frames by number"),
         "00004",
@@ -252,49 +225,49 @@ CASES = [
     ),
     Case(
         "tracking named one frame off",
-        _train(lambda c: c["frames"][3].update(exp_path="flame/exp/00002.txt")),
+        lambda a: a.edit("train", lambda c: c["frames"][3].update(exp_path="flame/exp/00002.txt")),
         "transforms_train.json",
         ("expected exp_path of frame 00003, found 'flame/exp/00002.txt'", "shifted by -1"),
         "00003",
     ),
     Case(
         "path out of the folder",
-        _train(lambda c: c["frames"][3].update(file_path="../other/00003.png")),
+        lambda a: a.edit("train", lambda c: c["frames"][3].update(file_path="../other/00003.png")),
         "transforms_train.json",
         ("a file_path inside the subject's folder", "../other/00003.png"),
     ),
     Case(
         "unnumbered image",
-        _train(lambda c: c["frames"][3].update(file_path="images/smile.png")),
+        lambda a: a.edit("train", lambda c: c["frames"][3].update(file_path="images/smile.png")),
         "transforms_train.json",
         ("expected a numbered image", "images/smile.png"),
     ),
-    Case("image missing", _remove("images/00004.png"), "images/00004.png", ("found no such file",), "00004"),
+    Case("image missing", lambda a: a.remove("images/00004.png"), "images/00004.png", ("found no such file",), "00004"),
     Case(
         "jpg for png",
-        _resave(4, lambda p: p[..., :3], "jpg"),
+        lambda a: a.resave(4, lambda p: p[..., :3], "jpg"),
         "images/00004.png",
         ("expected this png file, found 00004.jpg", "a JPEG has no alpha"),
         "00004",
     ),
     Case(
         "RGB without alpha",
-        _resave(4, lambda p: p[..., :3]),
+        lambda a: a.resave(4, lambda p: p[..., :3]),
         "images/00004.png",
         ("expected RGBA, found RGB and neither alpha/ nor matted/", "RobustVideoMatting"),
         "00004",
     ),
-    Case("grey image", _resave(4, lambda p: p[..., 0]), "images/00004.png", ("found mode L",), "00004"),
+    Case("grey image", lambda a: a.resave(4, lambda p: p[..., 0]), "images/00004.png", ("found mode L",), "00004"),
     Case(
         "resized image",
-        _resave(4, lambda p: p[::2, ::2]),
+        lambda a: a.resave(4, lambda p: p[::2, ::2]),
         "images/00004.png",
         ("expected 32 x 32 pixels", "found 16 x 16", "resize images and intrinsics together"),
         "00004",
     ),
     Case(
         "no image at all",
-        _write("images/00004.png", "hello"),
+        lambda a: a.overwrite("images/00004.png", "hello"),
         "images/00004.png",
         ("5 bytes that are no image",),
         "00004",
@@ -311,7 +284,7 @@ CASES = [
     ),
     Case(
         "constant alpha",
-        _resave(4, lambda p: np.dstack([p[..., :3], np.full((32, 32), 255, np.uint8)])),
+        lambda a: a.resave(4, lambda p: np.dstack([p[..., :3], np.full((32, 32), 255, np.uint8)])),
         "images/00004.png",
         ("expected an alpha that sets head and background apart, found 255 everywhere",),
         "00004",
@@ -319,28 +292,28 @@ CASES = [
     ),
     Case(
         "stray images",
-        lambda author: [_save(f"images/{k}.png", author.image(0))(author) for k in ("00101", "00201")],
+        lambda author: [author.copy("images/00000.png", f"images/{k}.png") for k in ("00101", "00201")],
         "images",
         ("the 9 images that the JSON files name, found 2 more (00101, 00201)", "camera initialisation"),
         severity="warning",
     ),
     Case(
         "stock export without checkpoints",
-        _remove("flame/eyes", "flame/jaw", "flame/shape", "flame/eyelids"),
+        lambda a: a.remove("flame/eyes", "flame/jaw", "flame/shape", "flame/eyelids"),
         "flame/eyes",
         ("a text file of `eyes` for 9 frame(s) (00000-00008)", "stock INSTA dumps exp only", "checkpoint/00000.frame"),
         "00000",
     ),
     Case(
         "one coefficient file missing",
-        _remove("flame/jaw/00007.txt"),
+        lambda a: a.remove("flame/jaw/00007.txt"),
         "flame/jaw/00007.txt",
         ("expected 6 numbers, found no such file and no `jaw` in checkpoint/00007.frame",),
         "00007",
     ),
     Case(
         "first checkpoint missing",
-        _stock_without(0),
+        lambda a: a.stock_without(0),
         "flame/eyes/00000.txt",
         ("expected 12 numbers, found no such file and no `eyes` in checkpoint/00000.frame",),
         "00000",
@@ -348,7 +321,7 @@ CASES = [
     Case(
         "cut checkpoint",
         lambda author: [
-            _stock_without(8)(author),
+            author.stock_without(8),
             (author.folder / "checkpoint/00008.frame").write_bytes(b"PK\x03\x04 cut"),
         ],
         "checkpoint/00008.frame",
@@ -357,70 +330,70 @@ CASES = [
     ),
     Case(
         "DECA coefficients",
-        lambda author: author.text("exp", 2, np.zeros(50)),
+        lambda a: a.text("exp", 2, np.zeros(50)),
         "flame/exp/00002.txt",
         ("expected 100 numbers, found 50: DECA/IMAvatar coefficients?", "not interchangeable"),
         "00002",
     ),
     Case(
         "short shape",
-        lambda author: author.text("shape", 0, np.zeros(100)),
+        lambda a: a.text("shape", 0, np.zeros(100)),
         "flame/shape/00000.txt",
         ("expected 300 numbers, found 100",),
         "00000",
     ),
     Case(
         "one eye",
-        lambda author: author.text("eyes", 2, [1, 0, 0, 0, 1, 0]),
+        lambda a: a.text("eyes", 2, [1, 0, 0, 0, 1, 0]),
         "flame/eyes/00002.txt",
         ("expected 12 numbers, found 6",),
         "00002",
     ),
     Case(
         "axis-angle jaw",
-        lambda author: author.text("jaw", 2, [0.1, 0, 0]),
+        lambda a: a.text("jaw", 2, [0.1, 0, 0]),
         "flame/jaw/00002.txt",
         ("expected 6 numbers, found 3",),
         "00002",
     ),
     Case(
         "three lids",
-        lambda author: author.text("eyelids", 2, [0.1, 0, 0]),
+        lambda a: a.text("eyelids", 2, [0.1, 0, 0]),
         "flame/eyelids/00002.txt",
         ("expected 2 numbers, found 3",),
         "00002",
     ),
     Case(
         "NaN coefficient",
-        lambda author: author.text("exp", 2, np.where(np.arange(100) == 4, np.nan, 0)),
+        lambda a: a.text("exp", 2, np.where(np.arange(100) == 4, np.nan, 0)),
         "flame/exp/00002.txt",
         ("expected finite numbers, found nan at number 5",),
         "00002",
     ),
     Case(
         "words for numbers",
-        _write("flame/exp/00002.txt", "0.1\nnone\n"),
+        lambda a: a.overwrite("flame/exp/00002.txt", "0.1\nnone\n"),
         "flame/exp/00002.txt",
         ("expected one number a line", "none"),
         "00002",
     ),
     Case(
         "zeros for a rotation",
-        lambda author: author.text("jaw", 2, np.zeros(6)),
+        lambda a: a.text("jaw", 2, np.zeros(6)),
         "flame/jaw/00002.txt",
         ("two independent rows of a rotation (jaw), found 0 0 0 0 0 0", "no rotation is 1 0 0 0 1 0"),
         "00002",
     ),
     Case(
         "parallel rows",
-        lambda author: author.text("eyes", 2, [1, 0, 0, 0, 1, 0, 1, 2, 3, 2, 4, 6]),
+        lambda a: a.text("eyes", 2, [1, 0, 0, 0, 1, 0, 1, 2, 3, 2, 4, 6]),
         "flame/eyes/00002.txt",
         ("rotation (right eye), found 1 2 3 2 4 6",),
         "00002",
     ),
     Case(
         "another identity later",
-        lambda author: author.text("shape", 8, np.ones(300)),
+        lambda a: a.text("shape", 8, np.ones(300)),
         "flame/shape/00008.txt",
         ("a subject has one identity",),
         "00008",
@@ -428,14 +401,14 @@ CASES = [
     ),
     Case(
         "no eyelids",
-        _remove("flame/eyelids"),
+        lambda a: a.remove("flame/eyelids"),
         "flame/eyelids",
         ("found none in text or .frame files: blinks cannot be driven",),
         severity="warning",
     ),
     Case(
         "some eyelids",
-        _remove("flame/eyelids/00004.txt", "flame/eyelids/00005.txt"),
+        lambda a: a.remove("flame/eyelids/00004.txt", "flame/eyelids/00005.txt"),
         "flame/eyelids",
         ("eyelids missing in 2 frames (00004-00005): none are used",),
         "00004",
@@ -443,14 +416,14 @@ CASES = [
     ),
     Case(
         "no parsing",
-        _remove("parsing"),
+        lambda a: a.remove("parsing"),
         "parsing",
         ("a mouth mask for each of 9 frames, found none: projected", "zllrunning/face-parsing.PyTorch"),
         severity="warning",
     ),
     Case(
         "parsing of another length",
-        _remove("parsing/00008_mouth.png"),
+        lambda a: a.remove("parsing/00008_mouth.png"),
         "parsing",
         ("found 1 missing (00008)",),
         "00008",
@@ -458,7 +431,7 @@ CASES = [
     ),
     Case(
         "sparse landmarks",
-        _landmarks("kpt_dense", np.ones((68, 2))),
+        lambda a: a.landmarks("kpt_dense", np.ones((68, 2))),
         "kpt_dense/00003.npy",
         ("expected 478 landmarks, found an array of 68 x 2",),
         "00003",
@@ -466,7 +439,7 @@ CASES = [
     ),
     Case(
         "face not seen",
-        _landmarks("kpt", np.zeros((68, 2))),
+        lambda a: a.landmarks("kpt", np.zeros((68, 2))),
         "kpt/00003.npy",
         ("found zeros: no face was detected",),
         "00003",
@@ -482,11 +455,16 @@ CASES = [
     ),
     Case(
         "unknown head",
-        _write("head_model.json", json.dumps({"tag": "flame2032"})),
+        lambda a: a.overwrite("head_model.json", json.dumps({"tag": "flame2032"})),
         "head_model.json",
         ("Unknown head tag 'flame2032'", "Did you mean 'flame2020' or"),
     ),
-    Case("head without a tag", _write("head_model.json", "{}"), "head_model.json", ("a text `tag`, found None",)),
+    Case(
+        "head without a tag",
+        lambda a: a.overwrite("head_model.json", "{}"),
+        "head_model.json",
+        ("a text `tag`, found None",),
+    ),
 ]
 
 
@@ -513,8 +491,8 @@ def test_messages_are_distinct() -> None:
 
 
 def test_all_problems_are_told_at_once(author) -> None:
-    for damage in (_remove("images/00001.png", "images/00007.png"), _matrix(3, _put(0, 3, math.nan))):
-        damage(author)
+    author.remove("images/00001.png", "images/00007.png")
+    author.pose(3, _put(0, 3, math.nan))
     author.text("exp", 2, np.zeros(50))
     lines = [p.line() for p in InstaReader().check(author.folder, {}) if p.severity == "error"]
     assert len(lines) == 4

@@ -164,3 +164,11 @@ def test_images_that_are_not_square_keep_their_shape(author) -> None:
     frame = InstaReader().read(author.folder, {}).train[0]
     assert (frame.camera.width, frame.camera.height) == (48, 32)
     assert frame.pixels().colour.shape == (3, 32, 48)
+
+
+def test_a_dot_before_the_image_paths_is_no_trouble(author) -> None:
+    for split in ("train", "test"):
+        author.edit(split, lambda c: [f.update(file_path=f"./{f['file_path']}") for f in c["frames"]])
+    assert [p.message for p in InstaReader().check(author.folder, {}) if p.severity != "note"] == [
+        f"{USUAL}: numbers do not compare with published ones"
+    ]
