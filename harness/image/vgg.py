@@ -52,10 +52,13 @@ class VggFeatureLoss(nn.Module):
 
     Args:
         weights: see `load_network("vgg16")`.
-        dtype: type of the convolutions. bfloat16 halves the time on CUDA; the features keep 8 bits, which moves the
-            loss by a few per mille and its gradient by about a per cent (tests hold it to that). float16 would lose
-            the gradient, which is scaled by one over millions of features.
-        channels_last: memory layout of the convolutions, faster on CUDA with bfloat16.
+        dtype: type of the convolutions. On an H100 (batch 1, forward and backward in a CUDA graph) float32 takes
+            4.0 ms, float32 with TF32 (torch's default for convolutions) 1.5, bfloat16 1.2. Against float32 the loss
+            moves by at most 0.3 %, and by 0.01 % with TF32. The gradient differs by 0.14 to 0.22 of its norm (cosine
+            0.98 to 0.99) with either: the sign of a difference near zero turns at any rounding. On a CPU bfloat16
+            brings the cosine down to 0.75 and is no use. float16 would lose the gradient, which is scaled by one over
+            millions of features.
+        channels_last: memory layout of the convolutions: 1.3 ms with TF32, 1.0 with bfloat16, the same values.
         size: side of the square that images are resized to.
     """
 
