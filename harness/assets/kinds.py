@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from headbench.harness.errors import BenchError, did_you_mean
 
@@ -17,8 +18,8 @@ class Recognised:
     """What a recogniser saw in a file."""
 
     name: str
-    """The asset that the content says it is, such as ``flame2020/model``; "" where the content fits the kind that was
-    asked but cannot tell more (a FLAME 2020 and a 2023 model have the same arrays)."""
+    """The asset that it is, such as ``flame2020/model``; "" where it fits the kind that was asked but nothing tells
+    more (a FLAME 2020 and a 2023 model have the same arrays)."""
     shapes: Mapping[str, str]
     """array -> shape and type, such as ``(5023, 3) float64``."""
     note: str = ""
@@ -45,12 +46,29 @@ class AssetKind:
     """``module:function`` of a Recogniser, imported on use."""
     known: Mapping[str, str] = field(default_factory=dict)
     """label -> SHA-256 of a file that is known to be good; empty where none is known."""
+    parts: tuple[str, ...] = ()
+    """File names that together are this asset, where it is published in several files."""
+    merger: str = ""
+    """``module:function`` that writes the parts (a list of paths) into one file (a path)."""
 
     def recognise(self, path: Path) -> Recognised | None:
         """What `path` is, if it is this kind."""
-        module, _, function = self.recogniser.partition(":")
-        found: Recognised | None = getattr(importlib.import_module(module), function)(path)
+        found: Recognised | None = _load(self.recogniser)(path)
         return found
+
+    def merge(self, files: Sequence[Path], out: Path) -> Path:
+        """Write the parts into the one file that is registered.
+
+        Raises:
+            DataError: a part is not what it should be.
+        """
+        merged: Path = _load(self.merger)(files, out)
+        return merged
+
+
+def _load(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 _FLAME_SITE = "https://flame.is.tue.mpg.de (free account; accept the licence, then Download)"
@@ -123,6 +141,8 @@ KINDS: tuple[AssetKind, ...] = (
         where="folder flame/blendshapes of https://github.com/Zielon/metrical-tracker",
         command="bench assets add flame2020 FILE_OR_FOLDER",
         recogniser=f"{_FLAME}:recognise_eyelids",
+        parts=("l_eyelid.npy", "r_eyelid.npy"),
+        merger=f"{_FLAME}:merge_eyelids",
     ),
     AssetKind(
         name="lpips/alexnet",

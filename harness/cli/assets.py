@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from headbench.harness.assets.kinds import KINDS, AssetKind, families
-from headbench.harness.assets.store import Record, home, record, register, verify
+from headbench.harness.assets.kinds import KINDS, AssetKind, Recognised, families
+from headbench.harness.assets.store import Record, home, record, register, sha256_of, verify
 from headbench.harness.errors import BenchError, DataError
 
 __all__ = ["assets"]
@@ -83,36 +85,64 @@ def _files(paths: tuple[Path, ...]) -> list[Path]:
     return found
 
 
+@dataclass(frozen=True)
+class _Find:
+    file: Path
+    source: str
+    seen: Recognised
+
+
+def _recognise(files: list[Path], sources: dict[Path, str], kinds: tuple[AssetKind, ...]) -> dict[str, _Find]:
+    """Asset -> the file that is it. Files that are something else are named on the terminal and left out.
+
+    Raises:
+        DataError: two different files are the same asset.
+    """
+    found: dict[str, _Find] = {}
+    for file in files:
+        source = sources.get(file, str(file.resolve()))
+        for kind in kinds:
+            seen = kind.recognise(file)
+            if seen is None:
+                continue
+            if seen.name and seen.name != kind.name:
+                other = f"bench assets add {seen.name.partition('/')[0]} {file}"
+                click.echo(f"left out {source}: it is {seen.name}, not {kind.name} (help: {other})")
+            elif kind.name not in found:
+                found[kind.name] = _Find(file, source, seen)
+            elif sha256_of(found[kind.name].file) != sha256_of(file):
+                raise DataError(f"{source} and {found[kind.name].source} both are {kind.name}; name one of them.")
+            break
+        else:
+            click.echo(f"left out {source}: its content is none of {', '.join(k.name for k in kinds)}")
+    return found
+
+
 @assets.command()
 @click.argument("tag")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def add(tag: str, files: tuple[Path, ...]) -> None:
     """Register FILES, or all in folders, for TAG (flame2020, flame2023, flame2023_open, lpips).
 
-    Each file is recognised by its content, whatever its name; files that are something else are left out and said so.
+    Each file is recognised by its content; files that are something else are left out and named. Nothing is registered
+    before all files are read.
     """
     kinds = families(tag)
-    registered: dict[str, Path] = {}
-    for file in _files(files):
+    candidates = _files(files)
+    with tempfile.TemporaryDirectory() as scratch:
+        sources: dict[Path, str] = {}
         for kind in kinds:
-            seen = kind.recognise(file)
-            if seen is None:
-                continue
-            if seen.name and seen.name != kind.name:
-                raise DataError(
-                    f"{file} is {seen.name}, not {kind.name}.",
-                    help=f"bench assets add {seen.name.partition('/')[0]} {file}",
-                )
-            if kind.name in registered:
-                raise DataError(f"{file} and {registered[kind.name]} both are {kind.name}; name one of them.")
-            register(kind.name, file, source=str(file.resolve()), shapes=seen.shapes, note=seen.note)
-            registered[kind.name] = file
-            click.echo(f"registered {kind.name}: {file}" + (f" ({seen.note})" if seen.note else ""))
-            break
-        else:
-            click.echo(f"left out {file}: its content is none of {', '.join(k.name for k in kinds)}")
-    if not registered:
-        raise DataError(f"None of the files was recognised for {tag}.", help="bench assets list")
+            parts = {p: p.name.lower() for p in candidates if p.name.lower() in kind.parts}
+            if kind.parts and sorted(parts.values()) == sorted(kind.parts):
+                merged = kind.merge(sorted(parts), Path(scratch) / f"{kind.name.replace('/', '-')}.npz")
+                candidates = [p for p in candidates if p not in parts] + [merged]
+                sources[merged] = " and ".join(str(p.resolve()) for p in sorted(parts))
+        found = _recognise(candidates, sources, kinds)
+        if not found:
+            raise DataError(f"None of the files was recognised for {tag}.", help="bench assets list")
+        for name, each in found.items():
+            register(name, each.file, each.source, shapes=each.seen.shapes, note=each.seen.note)
+            click.echo(f"registered {name}: {each.source}" + (f" ({each.seen.note})" if each.seen.note else ""))
 
 
 @assets.command()

@@ -152,8 +152,27 @@ def test_add_recognises_files_by_content_and_leaves_others_out(user_home, bench,
     with pytest.raises(BenchError, match="Did you mean 'lpips'"):
         bench("add", "lpip", str(folder))
     shutil.copy(converted["alexnet"], folder / "twice.bin")
+    assert bench("add", "lpips", str(folder)).exit_code == 0
+    other = load_file(converted["alexnet"])
+    other["lin0.weight"] = other["lin0.weight"] + 1
+    save_file(other, folder / "twice.bin")
     with pytest.raises(DataError, match="both are lpips/alexnet"):
         bench("add", "lpips", str(folder))
+
+
+def test_add_merges_assets_that_are_published_in_parts(user_home, bench, tmp_path):
+    lids = {side: np.full((5023, 3), value, np.float32) for side, value in (("l", 0.1), ("r", 0.2))}
+    for side, lid in lids.items():
+        np.save(tmp_path / f"{side}_eyelid.npy", lid)
+    result = bench("add", "flame2020", str(tmp_path / "r_eyelid.npy"), str(tmp_path / "l_eyelid.npy"))
+    assert result.exit_code == 0 and "registered flame/eyelids" in result.output
+    assert "l_eyelid.npy and " in record("flame/eyelids").source
+    with np.load(asset("flame/eyelids")) as stored:
+        np.testing.assert_allclose(stored["left"], lids["l"])
+        np.testing.assert_allclose(stored["right"], lids["r"])
+    assert bench("check").exit_code == 0
+    with pytest.raises(DataError, match="None of the files was recognised"):
+        bench("add", "flame2020", str(tmp_path / "l_eyelid.npy"))
 
 
 def test_a_network_with_a_wrong_shape_is_not_recognised(converted, tmp_path):
