@@ -18,6 +18,7 @@ from headbench.harness.errors import DataError
 
 __all__ = [
     "FlameFile",
+    "gather_eyelids",
     "merge_eyelids",
     "read_eyelids",
     "read_masks",
@@ -173,6 +174,10 @@ def _lid(path: Path) -> _Floats:
     return value.astype(np.float64)
 
 
+def _is_lid(path: Path) -> bool:
+    return _starts(path, b"\x93NUMPY") and _try(lambda: _lid(path)) is not None
+
+
 def merge_eyelids(files: Sequence[Path], out: Path) -> Path:
     """Write metrical-tracker's l_eyelid.npy and r_eyelid.npy, in any order, into the one .npz that is registered.
 
@@ -185,6 +190,23 @@ def merge_eyelids(files: Sequence[Path], out: Path) -> Path:
     with out.open("wb") as file:
         np.savez_compressed(file, left=_lid(named["l"]), right=_lid(named["r"]))
     return out
+
+
+def gather_eyelids(files: Sequence[Path], folder: Path) -> list[Path]:
+    """`files`, with the tracker's l_eyelid.npy and r_eyelid.npy, where both are there, replaced by one merged file.
+
+    Args:
+        files: any files.
+        folder: an existing folder where ``eyelids.npz`` may be written.
+
+    Raises:
+        DataError: several left or several right eyelids.
+    """
+    lids = [path for path in files if path.name[:1].lower() in ("l", "r") and _is_lid(path)]
+    if len(lids) < 2:
+        return list(files)
+    merged = merge_eyelids(lids, folder / "eyelids.npz")
+    return [merged if path == lids[0] else path for path in files if path not in lids[1:]]
 
 
 def read_eyelids(path: Path) -> _Floats:
@@ -212,6 +234,7 @@ def _starts(path: Path, *signatures: bytes) -> bool:
         return False
 
 
+_VARIANTS = ("female_model", "male_model", "flame2023_no_jaw")
 _PICKLE = (b"\x80", b"(dp", b"}")
 
 
@@ -227,12 +250,17 @@ def _shape(array: NDArray[Any]) -> str:
 
 
 def recognise_model(path: Path) -> Recognised | None:
-    """A FLAME model. The arrays of 2020 and 2023 have the same shapes; only the file's own name can tell them apart."""
+    """A FLAME model. The arrays of 2020 and 2023 have the same shapes; only the file's own name can tell them apart.
+
+    The female, male and no-jaw variants that lie beside it in a download are other bases, which trackers do not use.
+    """
+    stem = path.stem.lower().replace("-", "_")
+    if stem in _VARIANTS:
+        return None
     found = _try(lambda: read_model(path)) if _starts(path, *_PICKLE) else None
     if found is None:
         return None
     shapes = {name: _shape(getattr(found, name)) for name in FlameFile.__dataclass_fields__ if name != "parents"}
-    stem = path.stem.lower().replace("-", "_")
     tag = ""
     if "flame2023" in stem:
         tag = "flame2023_open" if "open" in stem else "flame2023"

@@ -108,6 +108,13 @@ def test_a_model_that_differs_is_refused_with_file_and_difference(made_flame, tm
     assert flame.recognise_model(path) is None
 
 
+@pytest.mark.parametrize("file", ["male_model.pkl", "female_model.pkl", "flame2023_no_jaw.pkl"])
+def test_the_variants_beside_a_model_in_its_download_are_not_the_model(flame_files, tmp_path, file):
+    path = tmp_path / file
+    path.symlink_to(flame_files["flame2020/model"])
+    assert flame.recognise_model(path) is None
+
+
 def test_masks_come_back_as_sets_of_vertices(flame_files, made_flame):
     found = flame.read_masks(flame_files["flame/masks"])
     assert set(found) == set(made_flame.masks)
@@ -169,3 +176,19 @@ def test_two_eyelid_files_become_the_one_that_is_registered(tmp_path, made_flame
     np.save(right, np.zeros((10, 3)))
     with pytest.raises(DataError, match=r"expected an eyelid of shape \(5023, 3\), found \(10, 3\)"):
         flame.merge_eyelids([right, left], tmp_path / "x.npz")
+
+
+def test_a_folder_with_both_eyelids_offers_them_as_one_file(tmp_path, made_flame, flame_files):
+    lids = [tmp_path / "l_eyelid.npy", tmp_path / "r_eyelid.npy"]
+    other = tmp_path / "landmarks.npy"
+    np.save(other, np.zeros((68, 3)))
+    for path, lid in zip(lids, made_flame.eyelids, strict=True):
+        np.save(path, lid)
+    files = [other, *lids, flame_files["flame/masks"]]
+    found = flame.gather_eyelids(files, tmp_path)
+    assert found == [other, tmp_path / "eyelids.npz", flame_files["flame/masks"]]
+    np.testing.assert_array_equal(flame.read_eyelids(found[1]), made_flame.eyelids)
+    assert flame.gather_eyelids(files[:2], tmp_path) == files[:2]
+    np.save(tmp_path / "left.npy", made_flame.eyelids[0])
+    with pytest.raises(DataError, match=r"Expected l_eyelid.npy and r_eyelid.npy, found"):
+        flame.gather_eyelids([*files, tmp_path / "left.npy"], tmp_path)
