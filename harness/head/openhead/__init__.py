@@ -1,0 +1,63 @@
+"""The built-in open head: a CC0 head and neck from MakeHuman's data, in three topologies. See ATTRIBUTION.md."""
+
+from __future__ import annotations
+
+import functools
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.harness.head.arrays import HeadArrays
+
+__all__ = ["UNIT", "load_arrays"]
+
+UNIT = 2e-6
+"""Metres; displacements are stored as whole multiples."""
+
+
+@functools.lru_cache(maxsize=1)
+def _stored() -> dict[str, NDArray[Any]]:
+    with files(__name__).joinpath("openhead.npz").open("rb") as handle, np.load(handle, allow_pickle=False) as data:
+        return {name: data[name] for name in data.files}
+
+
+def load_arrays(topology: str = "open") -> HeadArrays:
+    """The open head. Vertices of `open` and `mouth_closed` are the first ones of `teeth`.
+
+    Expression coefficients are the ARKit-named face units, 0 at rest and 1 at full strength; identity coefficients are
+    standard deviations. `open` has skin and eyes with an opening between the lips, `mouth_closed` a cap over it,
+    `teeth` the mouth's inside, teeth and tongue instead. There are no pose correctives.
+    """
+    data = _stored()
+    inside = topology == "teeth"
+    count = len(data["template"]) if inside else int(data["open_vertices"])
+    extra = {"open": [], "mouth_closed": ["cap"], "teeth": ["inside"]}[topology]
+    expressions = _directions(data["expression"], count)
+    names = tuple(str(name) for name in data["expression_names"])
+    blink = np.stack([expressions[..., names.index(f"eyeBlink{side}")] for side in ("Left", "Right")])
+    return HeadArrays(
+        tag="openhead",
+        topology=topology,
+        template=data["template"][:count],
+        shape_dirs=_directions(data["shape"], count),
+        expression_dirs=expressions,
+        pose_dirs=np.zeros((36, 3 * count), dtype=np.float32),
+        joint_regressor=data["joint_regressor"][:, :count],
+        weights=data["weights"][:count],
+        parents=(-1, 0, 1, 1, 1),
+        faces=np.concatenate([data[f"faces_{name}"] for name in ("open", *extra)]).astype(np.int64),
+        uvs=data["uvs"],
+        uv_faces=np.concatenate([data[f"uv_{name}"] for name in ("open", *extra)]).astype(np.int64),
+        regions={
+            name.removeprefix("region_"): mask[:count] for name, mask in data.items() if name.startswith("region_")
+        },
+        eyelid_dirs=blink,
+        expression_names=names,
+    )
+
+
+def _directions(stored: NDArray[np.int16], count: int) -> NDArray[np.float32]:
+    """(K, V, 3) multiples of UNIT -> (V, 3, K) metres."""
+    return np.ascontiguousarray(np.moveaxis(stored[:, :count], 0, -1).astype(np.float32) * np.float32(UNIT))
