@@ -18,7 +18,6 @@ from headbench.harness.errors import DataError
 
 __all__ = [
     "FlameFile",
-    "gather_eyelids",
     "merge_eyelids",
     "read_eyelids",
     "read_masks",
@@ -174,10 +173,6 @@ def _lid(path: Path) -> _Floats:
     return value.astype(np.float64)
 
 
-def _is_lid(path: Path) -> bool:
-    return _starts(path, b"\x93NUMPY") and _try(lambda: _lid(path)) is not None
-
-
 def merge_eyelids(files: Sequence[Path], out: Path) -> Path:
     """Write metrical-tracker's l_eyelid.npy and r_eyelid.npy, in any order, into the one .npz that is registered.
 
@@ -190,23 +185,6 @@ def merge_eyelids(files: Sequence[Path], out: Path) -> Path:
     with out.open("wb") as file:
         np.savez_compressed(file, left=_lid(named["l"]), right=_lid(named["r"]))
     return out
-
-
-def gather_eyelids(files: Sequence[Path], folder: Path) -> list[Path]:
-    """`files`, with the tracker's l_eyelid.npy and r_eyelid.npy, where both are there, replaced by one merged file.
-
-    Args:
-        files: any files.
-        folder: an existing folder where ``eyelids.npz`` may be written.
-
-    Raises:
-        DataError: several left or several right eyelids.
-    """
-    lids = [path for path in files if path.name[:1].lower() in ("l", "r") and _is_lid(path)]
-    if len(lids) < 2:
-        return list(files)
-    merged = merge_eyelids(lids, folder / "eyelids.npz")
-    return [merged if path == lids[0] else path for path in files if path not in lids[1:]]
 
 
 def read_eyelids(path: Path) -> _Floats:

@@ -1,10 +1,14 @@
 import pickle
+import shutil
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from headbench.harness.assets import flame, kind
+from headbench.harness.assets import flame, kind, verify
+from headbench.harness.cli.assets import assets
 from headbench.harness.errors import DataError
+from headbench.harness.head import load_head
 
 FAMILY = ("flame2020/model", "flame/masks", "flame/uv_template", "flame/mouth_closed_template", "flame/eyelids")
 
@@ -178,17 +182,23 @@ def test_two_eyelid_files_become_the_one_that_is_registered(tmp_path, made_flame
         flame.merge_eyelids([right, left], tmp_path / "x.npz")
 
 
-def test_a_folder_with_both_eyelids_offers_them_as_one_file(tmp_path, made_flame, flame_files):
-    lids = [tmp_path / "l_eyelid.npy", tmp_path / "r_eyelid.npy"]
-    other = tmp_path / "landmarks.npy"
-    np.save(other, np.zeros((68, 3)))
-    for path, lid in zip(lids, made_flame.eyelids, strict=True):
-        np.save(path, lid)
-    files = [other, *lids, flame_files["flame/masks"]]
-    found = flame.gather_eyelids(files, tmp_path)
-    assert found == [other, tmp_path / "eyelids.npz", flame_files["flame/masks"]]
-    np.testing.assert_array_equal(flame.read_eyelids(found[1]), made_flame.eyelids)
-    assert flame.gather_eyelids(files[:2], tmp_path) == files[:2]
-    np.save(tmp_path / "left.npy", made_flame.eyelids[0])
-    with pytest.raises(DataError, match=r"Expected l_eyelid.npy and r_eyelid.npy, found"):
-        flame.gather_eyelids([*files, tmp_path / "left.npy"], tmp_path)
+def test_a_folder_of_the_whole_family_is_registered_in_one_command(tmp_path, monkeypatch, made_flame, flame_files):
+    monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "download"
+    folder.mkdir()
+    for path in (path for name, path in flame_files.items() if name != "flame/eyelids"):
+        (folder / path.name).symlink_to(path)
+    (folder / "female_model.pkl").symlink_to(flame_files["flame2020/model"])
+    (folder / "Readme.txt").write_text("hello")
+    for side, lid in zip("lr", made_flame.eyelids, strict=True):
+        np.save(folder / f"{side}_eyelid.npy", lid)
+    done = CliRunner().invoke(assets, ["add", "flame2020", str(folder)])
+    assert done.exit_code == 0, done.output
+    for name in FAMILY:
+        assert f"registered {name}: " in done.output and verify(name) == []
+    assert done.output.count("left out") == 2
+    head = load_head("flame2020", "mouth_closed")
+    assert head.notes == () and head.faces.shape == (10006, 3) and head.eyelid_dirs is not None
+    again = CliRunner().invoke(assets, ["add", "flame2023", str(folder / "generic_model.pkl")])
+    assert again.exit_code != 0 and "it is flame2020/model, not flame2023/model" in again.output
+    shutil.rmtree(tmp_path / "home")
