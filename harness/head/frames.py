@@ -49,14 +49,16 @@ def face_frames(vertices: Tensor, faces: Tensor) -> FaceFrames:
     origin = points[:, :, 0]
     base, side = points[:, :, 1] - origin, points[:, :, 2] - origin
     base_length = (base * base).sum(-1).clamp_min(_SMALLEST_SQUARE).sqrt()
+    raw_normal = torch.linalg.cross(base, side)
     a0 = base / base_length.unsqueeze(-1)
-    a1 = safe_normalise(torch.linalg.cross(a0, side))
-    a2 = -safe_normalise(torch.linalg.cross(a1, a0))
+    a1 = safe_normalise(raw_normal / base_length.unsqueeze(-1))
+    # Of unit length already, but for the empty faces whose a0 or a1 is zero.
+    a2 = torch.linalg.cross(a0, a1)
     return FaceFrames(
         R=torch.stack((a0, a1, a2), -1),
         size=0.5 * (base_length + (a2 * side).sum(-1).abs()),
         centroid=points.mean(2),
-        raw_normal=torch.linalg.cross(base, side),
+        raw_normal=raw_normal,
     )
 
 

@@ -73,9 +73,8 @@ def matrix_to_quat(matrix: Tensor) -> Tensor:
     diagonal = torch.stack((1 + m00 + m11 + m22, 1 + m00 - m11 - m22, 1 - m00 + m11 - m22, 1 - m00 - m11 + m22), -1)
     w, x, y, z = diagonal.unbind(-1)
     rows = torch.stack((w, a, b, c, a, x, d, e, b, d, y, f, c, e, f, z), -1).unflatten(-1, (4, 4))
-    largest = diagonal.detach().argmax(-1, keepdim=True)
-    chosen = (torch.arange(4, device=matrix.device) == largest).unsqueeze(-1)
-    quat = torch.where(chosen, rows, torch.zeros_like(rows)).sum(-2)
+    largest = diagonal.detach().argmax(-1)[..., None, None]
+    quat = rows.gather(-2, largest.expand(*largest.shape[:-1], 4)).squeeze(-2)
     quat = quat * torch.where(quat[..., :1] < 0, -1.0, 1.0).to(quat.dtype)
     return safe_normalise(quat)
 
