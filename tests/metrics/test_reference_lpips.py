@@ -16,7 +16,7 @@ from headbench.harness.image import Lpips
 
 
 @pytest.fixture
-def lpips_package(torchvision):
+def lpips_package(torchvision, recwarn):
     """The package lpips, whose networks these tests rebuild from our files."""
     if importlib.util.find_spec("lpips") is None:
         pytest.skip("the package lpips is not installed")
@@ -26,18 +26,14 @@ def lpips_package(torchvision):
 @pytest.mark.parametrize(("net", "backbone"), [("alex", "alexnet"), ("vgg", "vgg16")])
 def test_values_equal_those_of_the_package_lpips(lpips_home, lpips_package, portrait, net, backbone):
     theirs = lpips_package.LPIPS(net=net, pnet_rand=True, verbose=False).eval()  # its own v0.1 heads
-    features = getattr(importlib.import_module("torchvision.models"), backbone)(weights=None)
-    missing, unexpected = features.load_state_dict(
-        {k: v for k, v in load_file(asset(f"lpips/{backbone}")).items() if k.startswith("features.")}, strict=False
-    )
-    assert not unexpected and all(k.startswith("classifier.") for k in missing)
-    # Its slices hold torchvision's layers under the same numbers.
-    state = features.features.state_dict()
+    # Its slices hold torchvision's layers under the same numbers, so our names must fit those too.
+    stored = {k: v for k, v in load_file(asset(f"lpips/{backbone}")).items() if k.startswith("features.")}
     for name, parameter in theirs.net.named_parameters():
         _, layer, kind = name.split(".")
-        parameter.data.copy_(state[f"{layer}.{kind}"])
+        parameter.data.copy_(stored.pop(f"features.{layer}.{kind}"))
+    assert not stored
     noise = torch.rand(portrait[:1].shape, generator=torch.Generator().manual_seed(0))
-    a, b = torch.cat([portrait[:1], noise]), torch.cat([portrait[1:], portrait[:1]])
+    a, b = torch.cat([portrait[:1], noise])[..., :64, :80], torch.cat([portrait[1:], portrait[:1]])[..., :64, :80]
     with torch.no_grad():
         ours = Lpips(net)
         for remapped, input_range in ((True, "[0,1]"), (False, "[-1,1]")):

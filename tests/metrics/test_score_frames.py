@@ -215,7 +215,7 @@ def test_a_damaged_score_file_is_named(tmp_path, damage):
 def test_cuda_gives_the_psnr_and_ssim_of_the_cpu(scene, empty_home):
     on_cpu, on_gpu = (score_frames(*scene, OURS, device, batch=2) for device in ("cpu", "cuda"))
     for a, b in zip(on_cpu, on_gpu, strict=True):
-        assert a.psnr == pytest.approx(b.psnr, abs=1e-5) and a.ssim == pytest.approx(b.ssim, abs=1e-9)
+        assert a.psnr == pytest.approx(b.psnr, abs=1e-5) and a.ssim == pytest.approx(b.ssim, abs=1e-7)
     assert set(on_gpu[0].reasons.values()) == {"n/a (weights missing: bench assets fetch lpips)"}
 
 
