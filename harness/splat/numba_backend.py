@@ -71,6 +71,14 @@ def _array(tensor: Tensor, dtype: Any = np.float32) -> np.ndarray:
     return np.ascontiguousarray(tensor.detach().numpy(), dtype=dtype)
 
 
+def _arrays(
+    means: Tensor, quats: Tensor, scales: Tensor, w2c: Tensor, K: Tensor, background: Tensor
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], np.ndarray]:
+    """Geometry in float32, the cameras in float64, the background in float32."""
+    cameras = _array(w2c, np.float64), _array(K, np.float64)
+    return (_array(means), _array(quats), _array(scales)), cameras, _array(background)
+
+
 class _Rasterize(torch.autograd.Function):
     """(B, N, ...) Gaussians with RGB, background (B, 3), w2c, K -> image, alpha, depth, radii."""
 
@@ -91,9 +99,8 @@ class _Rasterize(torch.autograd.Function):
         screen: ScreenGradients,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         batch, count = opacities.shape
-        geometry = _array(means), _array(quats), _array(scales)
-        view = _array(w2c, np.float64), _array(K, np.float64), float(width), float(height)
-        backdrop = _array(background)
+        geometry, view, backdrop = _arrays(means, quats, scales, w2c, K, background)
+        size = float(width), float(height)
         splats = np.empty((batch, count, kernels.WIDTH), np.float32)
         radii = np.empty((batch, count), np.float32)
         image = np.empty((batch, 3, height, width), np.float32)
@@ -107,6 +114,7 @@ class _Rasterize(torch.autograd.Function):
                 _array(opacities),
                 _array(colours),
                 *view,
+                *size,
                 LOW_PASS,
                 FRUSTUM_MARGIN,
                 NEAR,
@@ -130,9 +138,10 @@ class _Rasterize(torch.autograd.Function):
                 depth,
                 last,
             )
-        ctx.geometry, ctx.view, ctx.splats, ctx.pairs = geometry, view, splats, (offsets, ids)
-        ctx.blending = (*tiles, backdrop, *limits, remaining, last)
-        ctx.screen = screen
+        # Inputs go through autograd, which notices when one is changed in place before backward.
+        ctx.save_for_backward(means, quats, scales, w2c, K, background)
+        ctx.splats, ctx.pairs, ctx.tiles, ctx.size = splats, (offsets, ids), tiles, size
+        ctx.drawn, ctx.limits, ctx.screen = (remaining, last), limits, screen
         ctx.dtypes = [t.dtype for t in (means, quats, scales, opacities, colours, background, w2c, K)]
         marks = torch.from_numpy(radii)
         ctx.mark_non_differentiable(marks)
@@ -141,24 +150,27 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, to_image: Tensor, to_alpha: Tensor, to_depth: Tensor, _: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, to_image: Tensor, to_alpha: Tensor, to_depth: Tensor, _radii: Tensor) -> tuple[Any, ...]:
+        geometry, view, backdrop = _arrays(*ctx.saved_tensors)
         offsets, ids = ctx.pairs
+        remaining, _ = ctx.drawn
         batch, count = ctx.splats.shape[:2]
         outputs = _array(to_image), _array(to_alpha[:, 0]), _array(to_depth[:, 0])
         pairs = np.zeros((len(ids), kernels.GRADIENTS), np.float32)
-        moved = [np.zeros_like(array) for array in ctx.geometry]
+        moved = [np.zeros_like(array) for array in geometry]
         chunks = -(-count // kernels_project.CHUNK)
         camera = np.zeros((batch, chunks, 16))
         with _kernels_run_alone:
-            kernels.blend_backward(ctx.splats, offsets, ids, *ctx.blending, *outputs, pairs)
+            kernels.blend_backward(
+                ctx.splats, offsets, ids, *ctx.tiles, backdrop, *ctx.limits, *ctx.drawn, *outputs, pairs
+            )
             gradients = kernels.gather_pairs(pairs, ids, batch * count).reshape(batch, count, kernels.GRADIENTS)
             kernels_project.project_backward(
-                *ctx.geometry, ctx.splats, gradients, *ctx.view, FRUSTUM_MARGIN, *moved, camera
+                *geometry, ctx.splats, gradients, *view, *ctx.size, FRUSTUM_MARGIN, *moved, camera
             )
         flat = torch.from_numpy(gradients)
         ctx.screen.fill(flat[..., :2], flat[..., 10:] if ctx.screen.wants_absolute else None)
         to_w2c, to_K = _camera_gradients(camera.sum(1))
-        remaining = ctx.blending[-2]
         to_background = (outputs[0] * remaining[:, None]).sum((2, 3), dtype=np.float64)
         results = [torch.from_numpy(array) for array in moved]
         results += [flat[..., kernels.OPACITY], flat[..., kernels.RED : kernels.BLUE + 1]]

@@ -116,7 +116,7 @@ SCENES: dict[str, Callable[[], Scene]] = {
     "behind the camera": _behind,
     "beside the image": _aside,
     "huge": lambda: _scales(lambda s: s * 40),
-    "needles": lambda: _scales(lambda s: s * torch.tensor([20.0, 1.0, 0.02])),
+    "needles": lambda: _scales(lambda s: s * torch.tensor([6.0, 1.0, 0.02])),
     "tiny": lambda: _scales(lambda s: s * 1e-5),
     "wide image": lambda: _make(width=70, height=21),
     "tall image": lambda: _make(width=17, height=50),

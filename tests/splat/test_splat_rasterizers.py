@@ -120,6 +120,16 @@ def test_screen_gradients_say_what_they_miss():
         splat.screen.absolute()
 
 
+def test_an_input_changed_before_backward_is_an_error():
+    gaussians, camera = head_scene(50, 40)
+    gaussians.means.requires_grad_()
+    splat = NumbaRasterizer()(gaussians, camera, torch.ones(3))
+    with torch.no_grad():
+        gaussians.means.add_(0.01)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        splat.image.sum().backward()
+
+
 def test_rasterizers_are_made_by_name_and_device():
     assert make_rasterizer().name == "numba"
     assert make_rasterizer("torch", "cuda").name == "torch"
