@@ -55,6 +55,7 @@ class Seconds(click.ParamType):
 @click.option("--fail-fast", is_flag=True, help="Stop after the first failed cell.")
 @click.option("--fail-on-error", type=int, metavar="N", help="Stop after N failed cells.")
 @click.option("--keep-failed", is_flag=True, help="Leave cells that failed before as they are.")
+@click.option("--checkpoint-every", type=int, metavar="N", help="Steps between checkpoints; 1000 without it.")
 @click.option("--deterministic", is_flag=True, default=None, help="Bit-equal when resumed on a CPU; slower.")
 @click.option("--tensorboard", is_flag=True, default=None, help="Write TensorBoard files beside metrics.jsonl.")
 @click.option("--dry-run", is_flag=True, help="Print the cells, estimated hours and disk; write nothing.")

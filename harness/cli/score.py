@@ -37,7 +37,7 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
 
     records = read_cells(run)
     names = split_names(protocol) or read_request(run / "run.yaml", {}).protocol
-    judges = scorers(names, lpips or None)
+    judges = scorers(names, {"alex", *lpips} if lpips else None)
     failed = 0
     with held(run / ".lock", "bench run"):
         for record in records:

@@ -33,11 +33,12 @@ def write_video(images: Sequence[Path], target: Path, fps: int) -> None:
     with atomic_path(target) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = cast(VideoStream, container.add_stream(name, rate=fps, options=options))
         stream.pix_fmt = "yuv420p"
-        for path in images:
+        for number, path in enumerate(images):
             with Image.open(path) as image:
                 pixels = np.asarray(image.convert("RGB"))
             pixels = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
-            stream.height, stream.width = pixels.shape[:2]
+            if number == 0:
+                stream.height, stream.width = pixels.shape[:2]
             for packet in stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode(None):

@@ -111,6 +111,7 @@ class Job:
     """name@version, or the path of a protocol's file."""
     device: str
     rasterizer: str
+    checkpoint_every: int
     deterministic: bool
     tensorboard: bool
     fingerprint: Mapping[str, str]

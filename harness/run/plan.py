@@ -322,6 +322,7 @@ def _plan_cell(
         protocols=tuple(str(Path(p).resolve()) if p.endswith(".yaml") else p for p in request.protocol),
         device=request.device,
         rasterizer=request.rasterizer,
+        checkpoint_every=request.checkpoint_every,
         deterministic=request.deterministic,
         tensorboard=request.tensorboard,
         fingerprint=dict(subject.fingerprint),

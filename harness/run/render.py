@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headbench.harness.splat import Rasterizer
     from headbench.harness.types import Camera, Frame, HeadParams
 
-__all__ = ["Progress", "RenderKey", "file_hash", "render_frames", "rendered", "save_png", "show_view"]
+__all__ = ["Progress", "RenderKey", "damaged", "file_hash", "render_frames", "rendered", "save_png", "show_view"]
 
 Progress = Callable[[Mapping[str, Any]], None]
 """Receives stage, step and total, and whatever else a stage can say."""
@@ -51,10 +51,13 @@ def rendered(folder: Path, checkpoint: str, ids: Sequence[str]) -> bool:
     """
     if not (folder / "sha256.txt").is_file() or read_json(folder / "render.json")["checkpoint"] != checkpoint:
         return False
+    return set(_listed(folder)) == {f"{frame}.png" for frame in ids} and not damaged(folder)
+
+
+def damaged(folder: Path) -> list[str]:
+    """Files of complete renders that are missing or no longer have the hash they were written with."""
     listed = _listed(folder)
-    if set(listed) != {f"{frame}.png" for frame in ids}:
-        return False
-    return all((folder / name).is_file() and file_hash(folder / name) == digest for name, digest in listed.items())
+    return [n for n, digest in listed.items() if not (folder / n).is_file() or file_hash(folder / n) != digest]
 
 
 def render_frames(

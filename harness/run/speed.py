@@ -24,8 +24,9 @@ WARM_UP = 3
 """Frames shown before the clock starts."""
 CUDA_FRAMES = 200
 """Frames timed on a GPU; the test frames repeat."""
+CPU_FRAMES = 50
 CPU_SECONDS = 3.0
-"""A CPU stops after this long, but not before it has shown MIN_FRAMES."""
+"""A CPU shows CPU_FRAMES, or stops after this long, but not before it has shown MIN_FRAMES."""
 MIN_FRAMES = 8
 
 
@@ -106,7 +107,7 @@ def _host_laps(show: Callable[[int, Callable[[], None]], None]) -> list[list[flo
         times: list[float] = []
         show(len(laps), lambda times=times: times.append(time.perf_counter()))  # type: ignore[misc]
         laps.append([1000.0 * (b - a) for a, b in itertools.pairwise(times)])
-        if len(laps) >= CUDA_FRAMES:
+        if len(laps) >= CPU_FRAMES:
             break
     return laps
 

@@ -12,7 +12,7 @@ from headbench.harness.run.cell import Job, read_json
 from headbench.harness.run.config import validate
 from headbench.harness.run.plan import limited
 from headbench.harness.run.provenance import record_provenance
-from headbench.harness.run.render import Progress, RenderKey, file_hash, render_frames, rendered
+from headbench.harness.run.render import Progress, RenderKey, damaged, file_hash, render_frames, rendered
 
 if TYPE_CHECKING:
     from headbench.harness.plugins import Registry
@@ -58,9 +58,11 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
         device=job.device,
         rasterizer=job.rasterizer,
         seed=job.cell.seed,
+        checkpoint_every=job.checkpoint_every,
         deterministic=job.deterministic,
         tensorboard=job.tensorboard,
     )
+    progress({"stage": "train"})
     summary = train_stage(
         stage,
         job.cell.about(),
@@ -117,6 +119,9 @@ def score_stage(folder: Path, subject: Subject, scorer: Scorer, device: str, pro
     marker = folder / "scores" / f"{scorer.name}.json"
     if target.is_file() and marker.is_file() and read_json(marker) == {**origin, "scores": file_hash(target)}:
         return False
+    broken = damaged(renders)
+    if broken:
+        raise BenchError(f"{renders / broken[0]} was damaged or removed since it was rendered.", help="bench run again")
     progress({"stage": f"score {scorer.name}"})
     marker.unlink(missing_ok=True)
     scorer(subject, renders, target, device, progress)

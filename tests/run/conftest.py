@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from headbench.harness.cli.main import main
 from headbench.harness.plugins import Registry, Source
+from headbench.harness.plugins import registry as find_registry
 
 HERE = Path(__file__).parent
 
@@ -58,22 +63,51 @@ def home(tmp_path: Path) -> Path:
 def environment(toys: Path, home: Path) -> dict[str, str]:
     """What a process needs to find the toys and nothing of the developer's."""
     paths = os.pathsep.join([str(toys), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"PYTHONPATH": paths, "HEADBENCH_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    return {"PYTHONPATH": paths, "HEADBENCH_HOME": str(home), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
-def bench(environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `bench` with arguments in tmp_path and returns code, output and errors."""
+def blobs(tmp_path: Path) -> Path:
+    """A site folder into which pip installed the third-party method."""
+    source, site = tmp_path / "source", tmp_path / "blobs"
+    shutil.copytree(HERE.parent / "plugins" / "thirdparty", source)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(site), str(source)], check=True, capture_output=True)
+    return site
 
-    def call(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-P", "-c", "from headbench.harness.cli.main import main; main()"]
-        return subprocess.run(
-            [*command, *map(str, arguments)],
-            env=environment | more,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
 
-    return call
+@dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def bench(
+    environment: dict[str, str], toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Done]]:
+    """Runs `bench` in tmp_path, in this process, which spares the import of torch; cells have processes as always.
+
+    The keyword `site` names one more folder of installed plugins.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(toys))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def call(*arguments: object, site: Path | None = None) -> Done:
+        if site is not None and str(site) not in sys.path:
+            monkeypatch.syspath_prepend(str(site))
+            monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), environment["PYTHONPATH"]]))
+        find_registry.cache_clear()
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+        return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+    yield call
+    find_registry.cache_clear()

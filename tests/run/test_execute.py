@@ -81,7 +81,7 @@ def worker(tmp_path: Path) -> Path:
 
 def planned(method: str, subject: str = "anna", **more: Any) -> PlannedCell:
     cell = Cell(method, "demo", "", "toy", subject, 0)
-    job = Job(cell, {}, "hash", "/data", {}, None, (), "cpu", "torch", False, False, {})
+    job = Job(cell, {}, "hash", "/data", {}, None, (), "cpu", "torch", 1000, False, False, {})
     return PlannedCell(CellRecord(cell, protocols={"p@1": "h"}, **more), job)
 
 

@@ -1,0 +1,159 @@
+"""A run that is killed and started again ends as one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headbench.harness.run.cell import State, cell_folder, read_cells, read_json
+
+MAIN = [sys.executable, "-P", "-c", "from headbench.harness.cli.main import main; main()"]
+Spawn = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def spawn(environment: dict[str, str], tmp_path: Path) -> Spawn:
+    """Starts `bench` in a process of its own."""
+
+    def start(*arguments: object, site: Path | None = None) -> subprocess.Popen[bytes]:
+        env = os.environ | environment
+        if site is not None:
+            env["PYTHONPATH"] = os.pathsep.join([str(site), env["PYTHONPATH"]])
+        with (tmp_path / "spawned.txt").open("ab") as log:
+            return subprocess.Popen([*MAIN, *map(str, arguments)], env=env, cwd=tmp_path, stdout=log, stderr=log)
+
+    return start
+
+
+def results(run: Path) -> dict[str, tuple[str, list[object]]]:
+    """Cell -> render hashes and scores of its frames."""
+    found = {}
+    for record in read_cells(run):
+        folder = cell_folder(run, record.cell)
+        assert record.state is State.DONE, record
+        lines = (folder / "scores" / "headbench@1.jsonl").read_text().splitlines()
+        hashes = (folder / "renders" / "train-white" / "sha256.txt").read_text()
+        found[record.cell.path] = (hashes, [json.loads(line) for line in lines[1:]])
+    return found
+
+
+def until(process: subprocess.Popen[bytes], condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the moment to kill did not come"
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.01)
+
+
+def gone(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"
+
+
+def kill(runner: subprocess.Popen[bytes], cell: Path) -> None:
+    """SIGKILL to `bench run`; its worker goes with it."""
+    worker = int((cell / ".lock").read_text())
+    runner.send_signal(signal.SIGKILL)
+    runner.wait()
+    deadline = time.monotonic() + 10
+    while not gone(worker):
+        assert time.monotonic() < deadline, "the worker outlived its run"
+        time.sleep(0.02)
+
+
+def test_kills_while_training_and_while_rendering_change_nothing(
+    spawn: Spawn, blobs: Path, faces: Path, tmp_path: Path
+) -> None:
+    (faces / "discs" / "anna" / "subject.json").write_text('{"frames": 45, "size": 24, "head": "openhead"}')
+    arguments = (
+        "run", "--methods", "blobs,noisy", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
+        "--device", "cpu", "--rasterizer", "torch", "--set", "blobs.train.steps=80", "--label", "k",
+        "--checkpoint-every", 10, "--deterministic",
+    )  # fmt: skip
+    assert spawn(*arguments, "--out", "calm", site=blobs).wait(120) == 0
+    cells = tmp_path / "wild" / "cells"
+    trained = cells / "blobs-demo-k" / "discs" / "anna" / "seed0"
+    rendered = cells / "noisy-demo" / "discs" / "anna" / "seed0"
+
+    runner = spawn(*arguments, "--out", "wild", site=blobs)
+    until(runner, lambda: (trained / "stages" / "train" / "checkpoint-20" / "state.json").is_file())
+    kill(runner, trained)
+    assert not (trained / "stages" / "train" / "summary.json").exists()
+
+    runner = spawn(*arguments, "--out", "wild", site=blobs)
+    until(runner, lambda: len(list((rendered / "renders" / "train-white").glob("*.png"))) >= 4)
+    kill(runner, rendered)
+    assert not (rendered / "renders" / "train-white" / "sha256.txt").exists()
+    half = {path.name for path in (rendered / "renders" / "train-white").glob("*.png")}
+    times = {name: (rendered / "renders" / "train-white" / name).stat().st_mtime_ns for name in half}
+
+    assert spawn(*arguments, "--out", "wild", site=blobs).wait(120) == 0, (tmp_path / "spawned.txt").read_text()
+    assert results(tmp_path / "wild") == results(tmp_path / "calm")
+    kept = [n for n in half if (rendered / "renders" / "train-white" / n).stat().st_mtime_ns == times[n]]
+    assert set(kept) == half, "frames that were there have been rendered again"
+    log = (trained / "stages" / "train" / "log.txt").read_text()
+    assert log.count("--- ") == 2 and read_json(trained / "cell.json")["attempts"] == 2
+
+
+def test_a_damaged_render_is_made_again(bench, faces: Path, tmp_path: Path) -> None:
+    arguments = (
+        "run", "--methods", "noisy", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
+        "--device", "cpu", "--rasterizer", "torch", "--out", "out",
+    )  # fmt: skip
+    assert bench(*arguments).code == 0
+    before = results(tmp_path / "out")
+    folder = next((tmp_path / "out" / "cells").glob("*/*/*/*"))
+    picture = folder / "renders" / "train-white" / "00007.png"
+    picture.write_bytes(picture.read_bytes()[:-7])
+    refused = bench("score", "out", "--force")
+    assert refused.code == 2 and "00007.png" in refused.err and "was damaged" in refused.err
+    done = bench(*arguments, "--protocol", "fateavatar-8bit@1")
+    assert done.code == 0, done
+    assert results(tmp_path / "out") == before
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_with_real_methods_change_nothing(
+    spawn: Spawn, environment: dict[str, str], tmp_path: Path
+) -> None:
+    made = spawn("data", "synth", "--frames", 24, "--size", 96, "--seed", 3, tmp_path / "data")
+    assert made.wait(300) == 0, (tmp_path / "spawned.txt").read_text()
+    methods = ("fateavatar", "gaussianavatars")
+    settings = [item for name in methods for item in ("--set", f"{name}.train.steps=150")]
+    settings += [item for name in methods for item in ("--set", f"{name}.train.epochs=null")]
+    arguments = (
+        "run", "--methods", "all", "--datasets", "insta", "--data-root", tmp_path / "data", "--preset", "demo",
+        "--device", "cpu", "--checkpoint-every", 25, "--deterministic", "--label", "k", *settings,
+    )  # fmt: skip
+    started = time.monotonic()
+    assert spawn(*arguments, "--out", "calm").wait(600) == 0, (tmp_path / "spawned.txt").read_text()
+    whole = time.monotonic() - started
+    seed = random.randrange(1 << 30)
+    moments = random.Random(seed)
+    kills = 0
+    while kills < 10:
+        runner = spawn(*arguments, "--out", "wild")
+        try:
+            # Early enough that ten kills find something to kill; a run that ends first starts over in a new folder.
+            runner.wait(moments.uniform(0.05, 0.5) * whole)
+            assert runner.returncode == 0, (tmp_path / "spawned.txt").read_text()
+            assert results(tmp_path / "wild") == results(tmp_path / "calm"), f"seed {seed}"
+            (tmp_path / "wild").rename(tmp_path / f"wild-{kills}")
+        except subprocess.TimeoutExpired:
+            runner.send_signal(signal.SIGKILL)
+            runner.wait()
+            kills += 1
+    assert spawn(*arguments, "--out", "wild").wait(600) == 0, (tmp_path / "spawned.txt").read_text()
+    assert results(tmp_path / "wild") == results(tmp_path / "calm"), f"seed {seed}"
