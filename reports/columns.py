@@ -24,7 +24,7 @@ class Column:
     """higher, lower, or empty where no value is better than another."""
     unit: str = ""
     kind: str = "number"
-    """number, count, duration (seconds) or text."""
+    """number, rate (no digits from 1,000 on), count, duration (seconds) or text."""
     latex: str = ""
     """The heading in LaTeX where it is not that of the other formats."""
 
@@ -42,16 +42,18 @@ class Column:
             return duration(mean)
         if not math.isfinite(mean):
             return "∞" if mean > 0 else str(mean)
-        text = self._number(mean)
-        return text if std is None else f"{text} ± {self._number(std)}"
-
-    def _number(self, value: float) -> str:
-        return f"{round(value):,}" if self.kind == "count" else f"{value:.{self.digits}f}"
+        whole = self.kind == "count" or (self.kind == "rate" and mean >= 1000)
+        text, spread = (
+            "" if value is None else f"{round(value):,}" if whole else f"{value:.{self.digits}f}"
+            for value in (mean, std)
+        )
+        # A count that is the same for all seeds has no spread worth a column's width.
+        return text if std is None or (self.kind == "count" and std == 0) else f"{text} ± {spread}"
 
 
 COST_COLUMNS = (
     Column("train_seconds", "Training", 1, "lower", "s", "duration"),
-    Column("fps", "FPS", 1, "higher", "1/s"),
+    Column("fps", "FPS", 1, "higher", "1/s", "rate"),
     Column("gaussians", "Gaussians", 0, "", "", "count"),
     Column("device", "Device", 0, "", "", "text"),
 )

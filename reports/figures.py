@@ -5,12 +5,14 @@ Importing this module imports torch, because dataset readers do.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import write_json
 from headbench.harness.image import composite, to_float, to_uint8
 from headbench.harness.plugins import Registry, registry
-from headbench.harness.run.cell import Job, State, read_json
+from headbench.harness.run.cell import Cell, Job, State, read_json
 from headbench.harness.run.stages import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import Frame, Subject
@@ -85,7 +87,7 @@ class _Subjects:
 
 def _draw(result: Result, folder: Path, old: Path | None, subjects: _Subjects) -> Figure:
     renders = _renders(result)
-    job = Job.read(result.folder)
+    job = _job(result.folder)
     name = result.cell.path.replace("/", "_")
     grid, video = folder / f"{name}.png", folder / f"{name}.mp4"
     caption = Row("subject", *result.entry, *result.place).entry()
@@ -105,6 +107,13 @@ def _draw(result: Result, folder: Path, old: Path | None, subjects: _Subjects) -
     write_video(video, _pairs(shown, renders, background))
     write_json(folder / f"{name}.json", origin)
     return figure
+
+
+def _job(folder: Path) -> Job:
+    """The job of a cell, also one of another version that lacks fields which pictures do not need."""
+    values = read_json(folder / "job.json")
+    known: dict[str, Any] = {field.name: values.get(field.name) for field in dataclasses.fields(Job)}
+    return Job(**{**known, "cell": Cell(**values["cell"])})
 
 
 def _renders(result: Result) -> Path:

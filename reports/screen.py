@@ -34,7 +34,8 @@ def terminal(table: Table) -> RenderableType:
         cells = [_text(entry) for entry in row.leading]
         if row.outcome:
             style = STATE_STYLES.get(row.row.state, "yellow")
-            outcomes.append(Text(f"{row.row.subject}, {row.row.entry()}: {row.outcome}", style=style))
+            seed = f", seed {row.row.seeds[0]}" if table.several_seeds() else ""
+            outcomes.append(Text(f"{row.row.subject}, {row.row.entry()}{seed}: {row.outcome}", style=style))
             cells += [Text(row.row.state, style=style), *[Text()] * (len(values) - 1)]
         else:
             cells += [_text(entry) for entry in row.values]

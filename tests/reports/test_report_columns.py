@@ -29,3 +29,11 @@ def test_an_unknown_metric_is_shown_but_not_ranked() -> None:
 def test_counts_have_thousands() -> None:
     (gaussians,) = (column for column in COST_COLUMNS if column.key == "gaussians")
     assert gaussians.format(65536.0) == "65,536"
+    assert gaussians.format(65536.0, 0.0) == "65,536"
+    assert gaussians.format(65536.0, 10.4) == "65,536 ± 10"
+
+
+def test_high_rates_lose_their_digits() -> None:
+    (fps,) = (column for column in COST_COLUMNS if column.key == "fps")
+    assert fps.format(19.84, 0.31) == "19.8 ± 0.3"
+    assert fps.format(32820.6, 1250.2) == "32,821 ± 1,250"

@@ -191,6 +191,13 @@ def test_the_terminal_shows_values_states_and_the_protocol(run: Any) -> None:
     assert "anna, Flash (demo): failed: loss is NaN at step 7" in text
 
 
+def test_the_terminal_names_the_seed_that_failed_where_there_are_several(new_run: Callable[..., Any]) -> None:
+    folder = new_run()
+    folder.result("A", seed=0)
+    folder.cell("A", seed=1, state="failed", reason="out of memory")
+    assert "anna, A (demo), seed 1: failed: out of memory" in screen(terminal(build_table(folder.path)))
+
+
 def test_the_terminal_moves_long_reasons_below_the_table(awkward: Any) -> None:
     text = screen(terminal(build_table(awkward.path)))
     assert re.search(r"n/a \[2\]", text)
