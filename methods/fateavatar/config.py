@@ -46,7 +46,8 @@ class FateAvatarConfig(MethodConfig):
 
     head_topology: Literal["mouth_closed", "open", "teeth"] = "mouth_closed"
     num_points: int = Field(default=65536, ge=16)
-    """The UV raster has int(sqrt(num_points)) rows; with `fill` the start has exactly its square."""
+    """The UV raster has int(sqrt(num_points)) rows; with `fill` the start has its square, unless `cover_faces` needs
+    more."""
     fill: bool = True
     """Pad empty UV pixels' places with random points (strict sampling)."""
     barycentrics: Literal["rand_over_sum", "area_uniform"] = "rand_over_sum"

@@ -37,7 +37,8 @@ def place(
     """(face_index (N,), barycentrics (N, 3)) of the first Gaussians, on the CPU.
 
     Filled UV pixels come first in row-major order; with `config.fill` faces of `seen` (F,) bool that no pixel hit
-    follow at their centroids, then points on the faces of uniformly drawn filled pixels, up to a full square.
+    follow at their centroids, then points on the faces of uniformly drawn filled pixels, up to a full square. Faces of
+    `seen` are never left out, so N is above the square where they need it.
 
     Raises:
         BenchError: the head model has no UV atlas.
@@ -58,8 +59,7 @@ def place(
     missing = max(side * side - len(faces), 0)
     drawn = torch.randint(len(filled), (missing,), generator=generator)
     padding = random_barycentrics(missing, config.barycentrics, generator)
-    faces, bary = torch.cat([faces, filled[drawn]]), torch.cat([bary, padding])
-    return faces[: side * side], bary[: side * side]
+    return torch.cat([faces, filled[drawn]]), torch.cat([bary, padding])
 
 
 def seen_faces(head: SubjectHead, train: TrainView) -> Tensor:

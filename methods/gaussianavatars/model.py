@@ -117,7 +117,7 @@ class GaussianAvatars(Avatar):
         colours = torch.cat([table["dc"], table["rest"]], dim=1) if self.config.sh_degree else table["dc"]
         gaussians = Gaussians(
             means=size * offset + centre,
-            quats=quat_multiply(quat_normalise(turn), quat_normalise(table["rotation"])),
+            quats=quat_multiply(turn, quat_normalise(table["rotation"])),
             scales=size * table["scaling"].exp(),
             opacities=table["opacity"].sigmoid(),
             colours=colours,
