@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headbench.harness.head.rotations import matrix_to_quat, safe_normalise
+from headbench.harness.head.rotations import SMALLEST, matrix_to_quat, safe_normalise
 
 __all__ = ["FaceFrames", "face_frames", "points_on_faces"]
-
-_SMALLEST_SQUARE = 1e-20
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def face_frames(vertices: Tensor, faces: Tensor) -> FaceFrames:
     points = corners(vertices, faces)
     origin = points[:, :, 0]
     base, side = points[:, :, 1] - origin, points[:, :, 2] - origin
-    base_length = (base * base).sum(-1).clamp_min(_SMALLEST_SQUARE).sqrt()
+    base_length = torch.linalg.vector_norm(base, dim=-1).clamp_min(SMALLEST)
     raw_normal = torch.linalg.cross(base, side)
     a0 = base / base_length.unsqueeze(-1)
     a1 = safe_normalise(raw_normal / base_length.unsqueeze(-1))

@@ -21,14 +21,15 @@ __all__ = [
     "safe_normalise",
 ]
 
-_SMALLEST_SQUARE = 1e-20
+SMALLEST = 1e-10
+"""Lengths below this are taken as this; the 1e-20 on squared lengths of FateAvatar and GaussianAvatars."""
 _SERIES_BELOW = 1e-4
 """Squared angle in radians below which power series replace sin(t) / t; four terms are exact in float64 there."""
 
 
 def safe_normalise(x: Tensor) -> Tensor:
-    """x / sqrt(max(x . x, 1e-20)) over the last dimension, the clamp of FateAvatar and GaussianAvatars."""
-    return x * torch.rsqrt((x * x).sum(-1, keepdim=True).clamp_min(_SMALLEST_SQUARE))
+    """x / max(|x|, SMALLEST) over the last dimension; zero stays zero."""
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(SMALLEST)
 
 
 def _skew(x: Tensor) -> Tensor:
@@ -70,7 +71,9 @@ def matrix_to_quat(matrix: Tensor) -> Tensor:
     # Row k of this symmetric matrix is 4 q_k q. The row of the largest |q_k| has a norm of at least 2.
     a, b, c = m21 - m12, m02 - m20, m10 - m01
     d, e, f = m10 + m01, m02 + m20, m12 + m21
-    diagonal = torch.stack((1 + m00 + m11 + m22, 1 + m00 - m11 - m22, 1 - m00 + m11 - m22, 1 - m00 - m11 + m22), -1)
+    axes = torch.stack((m00, m11, m22), -1)
+    trace = axes.sum(-1, keepdim=True)
+    diagonal = 1 + torch.cat((trace, 2 * axes - trace), -1)
     w, x, y, z = diagonal.unbind(-1)
     rows = torch.stack((w, a, b, c, a, x, d, e, b, d, y, f, c, e, f, z), -1).unflatten(-1, (4, 4))
     largest = diagonal.detach().argmax(-1)[..., None, None]
