@@ -20,6 +20,8 @@ VIDEO_RATE = 25
 """Frames a second."""
 VIDEO_QUALITY = "18"
 """x264's constant rate factor; 18 is visually lossless."""
+SMALLEST = 144
+"""Pixels of width that the labels above an image need."""
 _LABEL = 18
 """Height of a line of labels in pixels."""
 _BAR = 74
@@ -56,7 +58,12 @@ def error_map(truth: Pixels, render: Pixels) -> Pixels:
 
 
 def draw_grid(pairs: Sequence[Pair], title: str) -> Image.Image:
-    """Rows are frames; columns are ground truth, render and error, with a colour bar on the right."""
+    """Rows are frames; columns are ground truth, render and error, with a colour bar on the right.
+
+    Images too narrow for their labels are enlarged by a whole factor, pixel by pixel.
+    """
+    factor = -(-SMALLEST // pairs[0].truth.shape[1])
+    pairs = [Pair(pair.frame, *(_enlarged(image, factor) for image in (pair.truth, pair.render))) for pair in pairs]
     height, width = pairs[0].truth.shape[:2]
     left = max(int(_font().getlength(pair.frame)) for pair in pairs) + 2 * _GAP
     size = (left + 3 * (width + _GAP) + _BAR, 2 * _LABEL + len(pairs) * (height + _GAP))
@@ -98,6 +105,10 @@ def write_video(path: Path, pairs: Iterable[Pair]) -> int:
             for packet in stream.encode(None):
                 container.mux(packet)
     return count
+
+
+def _enlarged(image: Pixels, factor: int) -> Pixels:
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _even(image: Pixels) -> Pixels:

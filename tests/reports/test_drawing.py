@@ -54,6 +54,14 @@ def test_a_grid_shows_truth_render_and_error_side_by_side() -> None:
     assert sheet.shape[0] > 2 * 40 and sheet.shape[1] > 3 * 60
 
 
+def test_small_pictures_are_enlarged_by_a_whole_factor_and_large_ones_are_not() -> None:
+    for size, area in (((20, 60), 9 * 20 * 60), ((150, 160), 150 * 160)):
+        truth = flat(200, *size)
+        truth[..., 1] = 10  # a colour that no label has
+        sheet = np.asarray(draw_grid([Pair("a", truth, flat(90, *size))], "t"))
+        assert (sheet == truth[0, 0]).all(axis=-1).sum() == area
+
+
 @pytest.mark.parametrize(("height", "width"), [(32, 48), (33, 47)])
 def test_a_video_plays_at_25_frames_a_second_with_even_sizes(tmp_path: Path, height: int, width: int) -> None:
     shades = [40, 120, 200]
