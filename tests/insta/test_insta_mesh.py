@@ -127,3 +127,14 @@ def test_a_missing_head_leaves_the_overlap_unchecked_and_says_so(author) -> None
     (author.folder / "head_model.json").write_text('{"tag": "flame2023_open"}')
     remarks = _lines(author, "note")
     assert len(remarks) == 1 and "overlap of mesh and images not checked: flame2023_open/model is not" in remarks[0]
+
+
+def test_coefficients_that_the_head_does_not_have_are_an_error(author) -> None:
+    (author.folder / "head_model.json").write_text('{"tag": "openhead"}')
+    numbers = np.zeros(100)
+    numbers[99] = 1
+    author.text("exp", 0, numbers)
+    errors = _lines(author, "error")
+    assert (
+        len(errors) == 1 and "[frame 00000]: the head cannot be posed: The expression has 100 coefficients" in errors[0]
+    )
