@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from headbench.harness.errors import BenchError
+
 __all__ = ["ERROR_LIMIT", "Pair", "draw_grid", "error_map", "evenly_spread", "write_video"]
 
 ERROR_LIMIT = 0.2
 """Mean absolute error over RGB, of [0, 1], at the bright end of the scale; one scale for all figures of all runs."""
+ENCODER = "libx264"
 VIDEO_RATE = 25
 """Frames a second."""
 VIDEO_QUALITY = "18"
@@ -88,14 +91,19 @@ def write_video(path: Path, pairs: Iterable[Pair]) -> int:
 
     Returns:
         the number of frames.
+
+    Raises:
+        BenchError: this PyAV was built without the encoder.
     """
+    if ENCODER not in av.codecs_available:
+        raise BenchError(f"PyAV {av.__version__} has no {ENCODER}, so there is no video.", help="pip install av")
     count = 0
     with av.open(str(path), "w") as container:
         stream = None
         for pair in pairs:
             image = _even(np.concatenate([pair.truth, pair.render], axis=1))
             if stream is None:
-                stream = container.add_stream("libx264", rate=Fraction(VIDEO_RATE), options={"crf": VIDEO_QUALITY})
+                stream = container.add_stream(ENCODER, rate=Fraction(VIDEO_RATE), options={"crf": VIDEO_QUALITY})
                 stream.height, stream.width = image.shape[:2]
                 stream.pix_fmt = "yuv420p"
             for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):

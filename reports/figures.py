@@ -58,8 +58,11 @@ def draw_figures(
     for result in _first_seeds(record):
         try:
             figures.append(_draw(result, folder, old, subjects))
-        except (BenchError, OSError) as error:
+        except BenchError as error:
             remarks.append(f"No pictures of {result.cell.path}: {error}")
+        except Exception as error:
+            # A reader is a plugin's code and may raise anything; tables of hours of training must not be lost to it.
+            remarks.append(f"No pictures of {result.cell.path}: {type(error).__name__}: {error}")
     return figures, remarks
 
 

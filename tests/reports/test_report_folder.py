@@ -164,6 +164,16 @@ def test_pictures_of_unchanged_renders_are_not_drawn_again(pictured: Any, faces:
     assert remarks[0].startswith("No pictures of a-demo/faces/anna/seed0: ") and "is no folder" in remarks[0]
 
 
+def test_a_reader_that_breaks_costs_the_pictures_and_not_the_report(
+    pictured: Any, faces: Registry, tmp_path: Path
+) -> None:
+    from headbench.reports.figures import draw_figures
+
+    (pictured.data / "00003.png").write_bytes(b"no picture")
+    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", known=faces)
+    assert figures == [] and len(remarks) == 1 and "UnidentifiedImageError" in remarks[0]
+
+
 def test_the_page_embeds_thumbnails_and_links_files_that_exist(pictured: Any, faces: Registry) -> None:
     from headbench.reports.figures import draw_figures
     from headbench.reports.page import to_html
