@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -99,11 +101,12 @@ def write_video(path: Path, pairs: Iterable[Pair]) -> int:
         raise BenchError(f"PyAV {av.__version__} has no {ENCODER}, so there is no video.", help="pip install av")
     count = 0
     with av.open(str(path), "w") as container:
-        stream = None
+        stream: VideoStream | None = None
         for pair in pairs:
             image = _even(np.concatenate([pair.truth, pair.render], axis=1))
             if stream is None:
-                stream = container.add_stream(ENCODER, rate=Fraction(VIDEO_RATE), options={"crf": VIDEO_QUALITY})
+                made = container.add_stream(ENCODER, rate=Fraction(VIDEO_RATE), options={"crf": VIDEO_QUALITY})
+                stream = cast(VideoStream, made)
                 stream.height, stream.width = image.shape[:2]
                 stream.pix_fmt = "yuv420p"
             for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):

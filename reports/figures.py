@@ -33,6 +33,8 @@ from headbench.reports.table import Row
 
 __all__ = ["draw_figures"]
 
+SUFFIXES = ("png", "mp4", "json")
+"""A cell's grid, its video, and what both were drawn from."""
 GRID_FRAMES = 4
 """Rows of a grid."""
 FORMAT = 1
@@ -58,11 +60,12 @@ def draw_figures(
     for result in _first_seeds(record):
         try:
             figures.append(_draw(result, folder, old, subjects))
-        except BenchError as error:
-            remarks.append(f"No pictures of {result.cell.path}: {error}")
         except Exception as error:
             # A reader is a plugin's code and may raise anything; tables of hours of training must not be lost to it.
-            remarks.append(f"No pictures of {result.cell.path}: {type(error).__name__}: {error}")
+            kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
+            remarks.append(f"No pictures of {result.cell.path}: {kind}{error}")
+            for suffix in SUFFIXES:
+                (folder / f"{_name(result)}.{suffix}").unlink(missing_ok=True)
     return figures, remarks
 
 
@@ -91,7 +94,7 @@ class _Subjects:
 def _draw(result: Result, folder: Path, old: Path | None, subjects: _Subjects) -> Figure:
     renders = _renders(result)
     job = _job(result.folder)
-    name = result.cell.path.replace("/", "_")
+    name = _name(result)
     grid, video = folder / f"{name}.png", folder / f"{name}.mp4"
     caption = Row("subject", *result.entry, *result.place).entry()
     figure = Figure(" / ".join(result.place), caption, grid, video)
@@ -112,6 +115,11 @@ def _draw(result: Result, folder: Path, old: Path | None, subjects: _Subjects) -
     return figure
 
 
+def _name(result: Result) -> str:
+    """What a cell's pictures are called."""
+    return result.cell.path.replace("/", "_")
+
+
 def _job(folder: Path) -> Job:
     """The job of a cell, also one of another version that lacks fields which pictures do not need."""
     values = read_json(folder / "job.json")
@@ -129,7 +137,7 @@ def _renders(result: Result) -> Path:
 
 
 def _reuse(old: Path, folder: Path, name: str, origin: dict[str, object]) -> bool:
-    names = [f"{name}.{suffix}" for suffix in ("png", "mp4", "json")]
+    names = [f"{name}.{suffix}" for suffix in SUFFIXES]
     if not all((old / part).is_file() for part in names) or read_json(old / names[-1]) != origin:
         return False
     for part in names:

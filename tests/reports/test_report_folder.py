@@ -169,9 +169,10 @@ def test_a_reader_that_breaks_costs_the_pictures_and_not_the_report(
 ) -> None:
     from headbench.reports.figures import draw_figures
 
-    (pictured.data / "00003.png").write_bytes(b"no picture")
+    (pictured.data / "00003.png").write_bytes(b"no picture")  # in the video, not in the grid that is drawn before it
     figures, remarks = draw_figures(pictured.path, tmp_path / "figures", known=faces)
     assert figures == [] and len(remarks) == 1 and "UnidentifiedImageError" in remarks[0]
+    assert list((tmp_path / "figures").iterdir()) == [], "no half of a cell's pictures stays"
 
 
 def test_the_page_embeds_thumbnails_and_links_files_that_exist(pictured: Any, faces: Registry) -> None:
