@@ -28,16 +28,23 @@ def data() -> None:
 @click.option("--layout", default="insta", show_default=True, help="Write in the layout of this dataset.")
 @click.option("--subjects", type=click.IntRange(min=1), default=1, show_default=True, help="How many people.")
 @click.option(
-    "--frames", type=click.IntRange(min=2), default=128, show_default=True, help="Frames of each, test frames included."
+    "--frames",
+    type=click.IntRange(min=2),
+    default=128,
+    show_default=True,
+    help="Frames of each; the last fifth is for testing.",
 )
 @click.option("--size", type=click.IntRange(16, 4096), default=256, show_default=True, help="Side of the images.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other people.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed makes other people."
+)
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Path) -> None:
     """Write made-up subjects on the open head below OUT/<layout>, a data root for `bench run`.
 
     Face, skin and hair come from the seed; they speak, blink, look around and turn the head, and are rendered by ray
-    casts. The same arguments give the same files.
+    casts. The same arguments give the same files. A subject appears when it is whole; one that exists is left alone,
+    and that is an error.
     """
     from headbench.datasets.synthetic import write_synthetic
 
@@ -115,7 +122,11 @@ def _summary(reader: DatasetReader, folder: Path, options: Mapping[str, Any], br
 
 
 def _frames(frames: tuple[Frame, ...]) -> str:
-    return f"{len(frames)} frames ({frames[0].id} to {frames[-1].id})" if frames else "no frames"
+    return (
+        f"{len(frames)} frame{'' if len(frames) == 1 else 's'} ({frames[0].id} to {frames[-1].id})"
+        if frames
+        else "no frames"
+    )
 
 
 def _counts(counts: Mapping[str, int]) -> str:

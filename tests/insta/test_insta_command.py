@@ -75,6 +75,28 @@ def test_synth_refuses_impossible_sizes_before_anything_is_written(arguments, tm
     assert not (tmp_path / "out").exists()
 
 
+def test_a_synthetic_subject_is_written_and_has_nothing_wrong(tmp_path) -> None:
+    arguments = ["synth", "--frames", "3", "--size", "48", "--seed", "5", str(tmp_path / "D")]
+    result = CliRunner().invoke(data, arguments)
+    assert result.exit_code == 0, result.output
+    assert f"bench run --methods all --datasets insta --data-root {tmp_path / 'D'}" in result.output
+    checked = _check("insta", "--data-root", tmp_path / "D")
+    note, summary, total = checked.output.splitlines()
+    assert (
+        "2 frames (00000 to 00001) for training, 1 frame (00002 to 00002) for testing; 0 errors, 0 warnings" in summary
+    )
+    assert "openhead, 48 x 48" in summary and total == "1 subject(s) of insta: 0 errors, 0 warnings"
+    # Independent of the writer: the tracked mesh lies on the rendered head.
+    assert all(float(part.split()[0]) > 0.7 for part in note.split("IoU ")[1].split(", "))
+    again = CliRunner().invoke(data, arguments)
+    assert isinstance(again.exception, BenchError) and "synth00 exists already" in str(again.exception)
+
+
+def test_synth_suggests_layouts(tmp_path) -> None:
+    result = CliRunner().invoke(data, ["synth", "--layout", "inst", str(tmp_path)])
+    assert isinstance(result.exception, BenchError) and "Did you mean 'insta'" in str(result.exception)
+
+
 def test_the_dataset_is_registered_and_its_reader_is_sound() -> None:
     spec = registry().dataset("INSTA")
     assert spec.provides == {"mouth"} and spec.licence and spec.citation
