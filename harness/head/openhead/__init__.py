@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headbench.harness.head.arrays import HeadArrays
 
-__all__ = ["UNIT", "load_arrays"]
+__all__ = ["UNIT", "load_arrays", "part_faces"]
 
 UNIT = 2e-6
 """Metres; displacements are stored as whole multiples."""
@@ -61,3 +61,13 @@ def load_arrays(topology: str = "open") -> HeadArrays:
 def _directions(stored: NDArray[np.int16], count: int) -> NDArray[np.float32]:
     """(K, V, 3) multiples of UNIT -> (V, 3, K) metres."""
     return np.ascontiguousarray(np.moveaxis(stored[:, :count], 0, -1).astype(np.float32) * np.float32(UNIT))
+
+
+def part_faces(part: str) -> NDArray[np.int64]:
+    """Faces of the topology `teeth` that belong to bag, upper_teeth, lower_teeth or tongue."""
+    data = _stored()
+    first = len(data["faces_open"])
+    counts = dict(zip(data["inside_names"].tolist(), data["inside_counts"].tolist(), strict=True))
+    before = list(counts)[: list(counts).index(part)]
+    start = first + sum(counts[name] for name in before)
+    return np.arange(start, start + counts[part])

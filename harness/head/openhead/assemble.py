@@ -97,6 +97,8 @@ def assemble(
         "faces_open": open_faces.astype(np.uint16),
         "faces_cap": cap.astype(np.uint16),
         "faces_inside": np.concatenate([pieces[name] for name in PARTS[3:]]).astype(np.uint16),
+        "inside_names": np.array(PARTS[3:]),
+        "inside_counts": np.array([len(pieces[name]) for name in PARTS[3:]]),
         "uvs": uv.astype(np.float32),
         "uv_open": np.concatenate([uv_pieces[name] for name in PARTS[:3]]).astype(np.uint16),
         "uv_cap": cap_uv.astype(np.uint16),

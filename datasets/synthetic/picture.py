@@ -1,0 +1,72 @@
+"""One picture of a scene: colour, antialiased alpha, depth and true masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.synthetic.person import PARTS
+from headbench.datasets.synthetic.raycast import SAMPLES, cast
+from headbench.datasets.synthetic.scene import Scene
+from headbench.datasets.synthetic.surface import paint, shade, wrinkles
+from headbench.harness.types import HeadParams
+
+__all__ = ["Picture", "take"]
+
+Floats = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
+
+LABELS = {"skin": 250, "lips": 130, "eye_left": 210, "eye_right": 200, "mouth": 140, "teeth": 140, "hair": 80}
+"""Codes of INSTA's segmentation images."""
+MOUTH = ("lips", "mouth", "teeth")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """8-bit images of S x S pixels, colour un-premultiplied."""
+
+    rgba: Bytes
+    """(S, S, 4)"""
+    mouth: Bytes
+    """(S, S) 255 where most rays meet lips or what is behind them."""
+    labels: Bytes
+    """(S, S) code of the part that most rays meet, 0 outside."""
+    depth: NDArray[np.uint16]
+    """(S, S) millimetres, 0 outside."""
+    vertices: NDArray[np.float32]
+    """(V, 3) of the head, without hair."""
+
+
+def take(scene: Scene, params: HeadParams, w2c: Floats, K: Floats, size: int) -> Picture:
+    """A picture with the lights at the camera; `params` B = 1, `w2c` (4, 4), `K` (3, 3) pixels."""
+    vertices, normals = scene.pose(params)
+    hits = cast(vertices, scene.faces, w2c, K, size)
+    corner, bary = scene.faces[hits.face], hits.bary[:, :, None]
+    part = scene.part[hits.face]
+    rest = (scene.rest[corner] * bary).sum(1)
+    scalp = (scene.scalp[corner] * hits.bary).sum(1)
+    colour = paint(scene.person, rest, part, scalp, scene.tint[hits.face], scene.eyes)
+    units = dict(zip(scene.head.expression_names, params.expression[0].tolist(), strict=True))
+    skin = part == PARTS.index("skin")
+    colour[skin] *= wrinkles(rest[skin], scene.eyes, units)[:, None]
+    normal = (normals[corner] * bary).sum(1)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    colour = shade(colour, normal, hits.direction, part, w2c[:3, :3])
+    count = size * size
+    rays = np.bincount(hits.pixel, minlength=count)
+    total = np.stack([np.bincount(hits.pixel, colour[:, k], count) for k in range(3)], 1)
+    rgba = np.concatenate([total / np.maximum(rays, 1)[:, None], (rays / SAMPLES**2)[:, None]], 1)
+    votes = np.stack([np.bincount(hits.pixel, part == k, count) for k in range(len(PARTS))], 1)
+    covered = 2 * rays >= SAMPLES**2
+    mouth = 2 * votes[:, [PARTS.index(name) for name in MOUTH]].sum(1) >= SAMPLES**2
+    codes = np.array([LABELS[name] for name in PARTS])
+    depth = np.bincount(hits.pixel, hits.depth, count) / np.maximum(rays, 1)
+    return Picture(
+        rgba=np.round(rgba * 255).astype(np.uint8).reshape(size, size, 4),
+        mouth=(mouth * 255).astype(np.uint8).reshape(size, size),
+        labels=np.where(covered, codes[votes.argmax(1)], 0).astype(np.uint8).reshape(size, size),
+        depth=np.where(covered, np.round(depth * 1000), 0).astype(np.uint16).reshape(size, size),
+        vertices=vertices[: len(scene.head.base)].astype(np.float32),
+    )

@@ -1,0 +1,74 @@
+"""First hits of camera rays on a mesh, several rays a pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+from trimesh.ray.ray_pyembree import RayMeshIntersector
+
+__all__ = ["SAMPLES", "Hits", "cast"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SAMPLES = 3
+"""Rays along each side of a pixel."""
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The rays that hit something."""
+
+    pixel: Ints
+    """(R,) row-major index of the pixel."""
+    face: Ints
+    """(R,)"""
+    bary: Floats
+    """(R, 3)"""
+    depth: Floats
+    """(R,) metres along the optical axis."""
+    direction: Floats
+    """(R, 3) unit, in the world, away from the camera."""
+
+
+def cast(vertices: Floats, faces: Ints, w2c: Floats, K: Floats, size: int) -> Hits:
+    """Hits of `SAMPLES`² rays through each pixel of a `size` x `size` image; rays past the mesh's box are not cast.
+
+    Args:
+        vertices: (V, 3) metres. faces: (F, 3). w2c: (4, 4) OpenCV. K: (3, 3) pixels.
+    """
+    seen = vertices @ w2c[:3, :3].T + w2c[:3, 3]
+    projected = seen @ K.T
+    uv = projected[:, :2] / projected[:, 2:]
+    (left, top), (right, bottom) = np.floor(uv.min(0)).astype(int) - 1, np.ceil(uv.max(0)).astype(int) + 1
+    columns = np.arange(max(left, 0), min(right, size))
+    rows = np.arange(max(top, 0), min(bottom, size))
+    within = (np.arange(SAMPLES) + 0.5) / SAMPLES
+    row, column, dv, du = (a.ravel() for a in np.meshgrid(rows, columns, within, within, indexing="ij"))
+    rays = np.stack([column + du, row + dv, np.ones(len(row))], 1) @ np.linalg.inv(K).T
+    rotation, eye = w2c[:3, :3], -w2c[:3, :3].T @ w2c[:3, 3]
+    rays = rays @ rotation
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    mesh = trimesh.Trimesh(vertices, faces, process=False, validate=False)
+    found = RayMeshIntersector(mesh).intersects_first(np.broadcast_to(eye, rays.shape), rays)
+    hit = found >= 0
+    face, direction = np.asarray(found[hit], dtype=np.int64), rays[hit]
+    a, b, c = (vertices[faces[face, k]] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    reach = ((a - eye) * normal).sum(1) / (direction * normal).sum(1)
+    point = eye + reach[:, None] * direction
+    area = (normal * normal).sum(1)
+    wb = (np.cross(point - a, c - a) * normal).sum(1) / area
+    wc = (np.cross(b - a, point - a) * normal).sum(1) / area
+    bary = np.clip(np.stack([1 - wb - wc, wb, wc], 1), 0, 1)
+    bary /= bary.sum(1, keepdims=True)
+    return Hits(
+        pixel=(row * size + column)[hit],
+        face=face,
+        bary=bary,
+        depth=((point @ rotation.T) + w2c[:3, 3])[:, 2],
+        direction=direction,
+    )

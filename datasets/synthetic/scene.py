@@ -1,0 +1,133 @@
+"""A person's mesh in a pose: head, eyes, teeth and hair as one triangle mesh with what shading needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headbench.datasets.synthetic.hair import Hair, grow_hair, pose_hair
+from headbench.datasets.synthetic.motion import Motion
+from headbench.datasets.synthetic.person import PARTS, Person, make_person
+from headbench.harness.head import HeadModel, SubjectHead, face_frames, load_head
+from headbench.harness.types import Camera, HeadParams, Identity
+
+__all__ = ["TAG", "Scene", "head_params", "make_scene", "params_of"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+TAG = "openhead"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A person at rest, ready to be posed."""
+
+    person: Person
+    head: SubjectHead
+    hair: Hair
+    rest: Floats
+    """(V, 3) head and hair at rest: texture is painted on this."""
+    faces: Ints
+    """(F, 3)"""
+    part: Ints
+    """(F,) index into PARTS."""
+    tint: Floats
+    """(F,) brightness of hair strands, 1 elsewhere."""
+    scalp: Floats
+    """(V,) 1 where hair covers the skin."""
+    eyes: Floats
+    """(2, 3) centres of the left and the right eyeball at rest."""
+
+    def pose(self, params: HeadParams) -> tuple[Floats, Floats]:
+        """Vertices (V, 3) of head and hair and their unit normals, for B = 1 parameters."""
+        vertices, frames, centres = _posed(self.head, params)
+        hair = pose_hair(self.hair, frames, centres)
+        normals = _normals(vertices, self.head.faces.numpy())
+        # Strands are lit by the head below them; a ribbon's own normal would make them glitter.
+        rooted = np.repeat(frames[self.hair.root][:, :, 1], self.hair.local.shape[1], axis=0)
+        return np.concatenate([vertices, hair]), np.concatenate([normals, rooted])
+
+
+def make_scene(seed: int) -> Scene:
+    """The person of a seed."""
+    model = load_head(TAG, "teeth")
+    person = make_person(seed, model.sizes[0])
+    head = model.bind(_identity(person, model.sizes[1]))
+    vertices, frames, centres = _posed(head, head_params(np.zeros((1, model.sizes[1])), *np.zeros((3, 1, 3))))
+    regions = {name: mask.numpy() for name, mask in head.regions.items()}
+    faces = head.faces.numpy()
+    corners = vertices[faces]
+    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+    hair = grow_hair(person, frames, centres, np.nonzero(regions["scalp"][faces].all(1))[0], areas)
+    grown = pose_hair(hair, frames, centres)
+    strands = len(hair.faces) // len(hair.root)
+    return Scene(
+        person=person,
+        head=head,
+        hair=hair,
+        rest=np.concatenate([vertices, grown]),
+        faces=np.concatenate([faces, hair.faces + len(vertices)]),
+        part=np.concatenate([_parts(model, faces, regions), np.full(len(hair.faces), PARTS.index("hair"))]),
+        tint=np.concatenate([np.ones(len(faces)), np.repeat(hair.tint, strands)]),
+        scalp=np.concatenate([regions["scalp"].astype(float), np.ones(len(grown))]),
+        eyes=np.stack([vertices[regions[f"{side}_eye"]].mean(0) for side in ("left", "right")]),
+    )
+
+
+def head_params(expression: Floats, jaw: Floats, eye_left: Floats, eye_right: Floats) -> HeadParams:
+    """Parameters (T, .) of the open head; root, neck and translation are zero, as INSTA has them."""
+
+    def tensor(values: Floats) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32)
+
+    zeros = torch.zeros(len(expression), 3)
+    return HeadParams(
+        TAG, tensor(expression), zeros, zeros, tensor(jaw), tensor(eye_left), tensor(eye_right), translation=zeros
+    )
+
+
+def params_of(motion: Motion) -> HeadParams:
+    """A whole performance, B = T."""
+    return head_params(motion.expression, motion.jaw, motion.eye_left, motion.eye_right)
+
+
+def _identity(person: Person, expressions: int) -> Identity:
+    neutral = head_params(np.zeros((1, expressions)), *np.zeros((3, 1, 3)))
+    nowhere = Camera(torch.eye(4)[None], torch.eye(3)[None], 1, 1)
+    zeros = torch.zeros(1, expressions)
+    return Identity(TAG, torch.tensor(person.shape, dtype=torch.float32)[None], zeros, zeros, neutral, nowhere)
+
+
+def _posed(head: SubjectHead, params: HeadParams) -> tuple[Floats, Floats, Floats]:
+    with torch.no_grad():
+        vertices = head.vertices(params)
+        frames = face_frames(vertices, head.faces)
+    return vertices[0].double().numpy(), frames.R[0].double().numpy(), frames.centroid[0].double().numpy()
+
+
+def _normals(vertices: Floats, faces: Ints) -> Floats:
+    """(V, 3) unit, weighted by area."""
+    corners = vertices[faces]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    total = np.stack([np.bincount(faces.ravel(), np.repeat(across[:, k], 3), len(vertices)) for k in range(3)], 1)
+    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
+
+
+def _parts(model: HeadModel, faces: Ints, regions: dict[str, NDArray[np.bool_]]) -> Ints:
+    """(F,) of the head's own faces. Behind the lips, what turns rigidly with neck or jaw is teeth or tongue."""
+    part = np.zeros(len(faces), dtype=np.int64)
+    part[regions["lips"][faces].sum(1) >= 2] = PARTS.index("lips")
+    part[regions["left_eye"][faces].all(1)] = PARTS.index("eye_left")
+    part[regions["right_eye"][faces].all(1)] = PARTS.index("eye_right")
+    inside = np.arange(len(faces)) >= len(load_head(TAG, "open").faces)
+    part[inside] = PARTS.index("mouth")
+    from headbench.harness.head.openhead import part_faces
+
+    for name in ("upper_teeth", "lower_teeth"):
+        part[part_faces(name)] = PARTS.index("teeth")
+    return part

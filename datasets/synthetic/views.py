@@ -1,0 +1,57 @@
+"""Cameras: head rotation as camera motion, the INSTA way, and an orbit all around."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.synthetic.motion import Motion
+
+__all__ = ["intrinsics", "orbit", "world_to_camera"]
+
+Floats = NDArray[np.float64]
+
+CENTRE = np.array([0.0, 0.0, -0.01])
+"""Metres; the point of the head that it turns about."""
+DISTANCE = 0.9
+"""Metres."""
+FOCAL = 2.25
+"""Of the image's side."""
+PRINCIPAL = (0.508, 0.494)
+"""Of the image's side; a little off the middle, as trackers find it."""
+FLIP = np.diag([1.0, -1.0, -1.0])
+"""From y up and z towards the camera to OpenCV's axes."""
+
+
+def intrinsics(size: int) -> Floats:
+    """(3, 3) pixels."""
+    return np.array([[FOCAL * size, 0, PRINCIPAL[0] * size], [0, FOCAL * size, PRINCIPAL[1] * size], [0, 0, 1.0]])
+
+
+def world_to_camera(motion: Motion) -> Floats:
+    """(T, 4, 4) OpenCV."""
+    turns = [_turn(*angles) for angles in zip(motion.yaw, motion.pitch, motion.roll, strict=True)]
+    return np.stack([_pose(turn, offset) for turn, offset in zip(turns, motion.offset, strict=True)])
+
+
+def orbit(count: int) -> Floats:
+    """(count, 4, 4) OpenCV cameras at equal angles around the head; the first one is frontal."""
+    return np.stack([_pose(_turn(2 * math.pi * k / count, 0.0, 0.0), np.zeros(3)) for k in range(count)])
+
+
+def _turn(yaw: float, pitch: float, roll: float) -> Floats:
+    """Rotation of the head before a camera that stands still."""
+    cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw, pitch, roll) for f in (math.cos, math.sin))
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return np.asarray(about_z @ about_x @ about_y)
+
+
+def _pose(turn: Floats, offset: Floats) -> Floats:
+    pose = np.eye(4)
+    pose[:3, :3] = FLIP @ turn
+    pose[:3, 3] = FLIP @ (offset - [0, 0, DISTANCE] - turn @ CENTRE)
+    return pose

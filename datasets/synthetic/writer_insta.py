@@ -1,0 +1,129 @@
+"""A made-up subject in INSTA layout, as a patched INSTA export with FlashAvatar's parsing has it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from headbench.datasets.synthetic.motion import Motion
+from headbench.datasets.synthetic.picture import Picture
+from headbench.datasets.synthetic.views import intrinsics, world_to_camera
+
+__all__ = ["split", "write_frame", "write_tracking", "write_truth"]
+
+Floats = NDArray[np.float64]
+
+EXPRESSIONS, SHAPES = 100, 300
+"""Coefficients in a file; the open head's are padded with zeros."""
+TEST_SHARE = 0.2
+VALIDATION = 20
+"""transforms_val.json holds this many of the last frames, as INSTA's script has it."""
+
+
+def split(frames: int) -> tuple[range, range]:
+    """Training and test frames: the last fifth is for testing, at least one frame."""
+    test = max(1, round(frames * TEST_SHARE))
+    return range(frames - test), range(frames - test, frames)
+
+
+def write_frame(folder: Path, index: int, picture: Picture) -> None:
+    """The images of one frame below `folder`."""
+    name = f"{index:05d}"
+    alpha = picture.rgba[..., 3]
+    images = {
+        f"images/{name}.png": picture.rgba,
+        f"matted/{name}.png": picture.rgba,
+        f"alpha/{name}.png": alpha,
+        f"parsing/{name}_mouth.png": picture.mouth,
+        f"parsing/{name}_neckhead.png": ((alpha > 127) * 255).astype(np.uint8),
+        f"seg_mask/{name}.png": np.repeat(picture.labels[..., None], 3, axis=2),
+        f"depth/{name}.png": picture.depth,
+    }
+    for path, pixels in images.items():
+        Image.fromarray(pixels).save(folder / path, compress_level=3)
+
+
+def write_tracking(folder: Path, motion: Motion, shape: Floats, size: int, tag: str) -> None:
+    """Everything but images: coefficients, cameras, split, and which head they drive."""
+    frames = len(motion.yaw)
+    for kind in ("images", "matted", "alpha", "parsing", "seg_mask", "depth"):
+        (folder / kind).mkdir()
+    for kind in ("exp", "shape", "eyes", "jaw", "eyelids"):
+        (folder / "flame" / kind).mkdir(parents=True)
+    for index in range(frames):
+        rows = {
+            "exp": _padded(motion.expression[index], EXPRESSIONS),
+            "shape": _padded(shape, SHAPES),
+            "eyes": np.concatenate([_six(motion.eye_left[index]), _six(motion.eye_right[index])]),
+            "jaw": _six(motion.jaw[index]),
+            "eyelids": np.zeros(2),
+        }
+        for kind, values in rows.items():
+            text = "".join(f"{value:.8f}\n" for value in values)
+            (folder / "flame" / kind / f"{index:05d}.txt").write_text(text, encoding="utf-8")
+    (folder / "head_model.json").write_text(json.dumps({"tag": tag}) + "\n", encoding="utf-8")
+    poses = np.linalg.inv(world_to_camera(motion))
+    train, test = split(frames)
+    parts = {"": range(frames), "_train": train, "_test": test, "_val": range(max(0, frames - VALIDATION), frames)}
+    for suffix, members in parts.items():
+        content = {**_header(size), "frames": [_entry(k, poses[k]) for k in members]}
+        (folder / f"transforms{suffix}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _header(size: int) -> dict[str, float]:
+    """All floats, the sizes too, as INSTA's script writes them."""
+    K = intrinsics(size)
+    angles = {axis: 2 * math.atan(size / (2 * K[k, k])) for k, axis in enumerate("xy")}
+    return {
+        **{f"camera_angle_{axis}": angle for axis, angle in angles.items()},
+        "fl_x": float(K[0, 0]),
+        "fl_y": float(K[1, 1]),
+        "cx": float(K[0, 2]),
+        "cy": float(K[1, 2]),
+        "w": float(size),
+        "h": float(size),
+        **{f"{axis}_fov": math.degrees(angle) for axis, angle in angles.items()},
+        "integer_depth_scale": 0.001,
+    }
+
+
+def _entry(index: int, pose: Floats) -> dict[str, Any]:
+    name = f"{index:05d}"
+    return {
+        "transform_matrix": pose.tolist(),
+        "file_path": f"images/{name}.png",
+        "mesh_path": f"meshes/{name}.obj",
+        "exp_path": f"flame/exp/{name}.txt",
+        "depth_path": f"depth/{name}.png",
+        "seg_mask_path": f"seg_mask/{name}.png",
+    }
+
+
+def _padded(values: Floats, count: int) -> Floats:
+    return np.concatenate([values, np.zeros(count - len(values))])
+
+
+def _six(axis_angle: Floats) -> Floats:
+    """The first two rows of the rotation matrix."""
+    angle = float(np.linalg.norm(axis_angle))
+    x, y, z = axis_angle / angle if angle > 1e-12 else np.zeros(3)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    matrix = np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+    return np.asarray(matrix[:2].ravel())
+
+
+def write_truth(folder: Path, orbit: Sequence[tuple[Floats, Picture]], size: int) -> None:
+    """Views of the neutral head from all around, with their cameras: what no real dataset has."""
+    place = folder / "truth" / "orbit"
+    place.mkdir(parents=True)
+    for index, (_, picture) in enumerate(orbit):
+        Image.fromarray(picture.rgba).save(place / f"{index:05d}.png", compress_level=3)
+    cameras = {f"{k:05d}": {"w2c": w2c.tolist(), "K": intrinsics(size).tolist()} for k, (w2c, _) in enumerate(orbit)}
+    (place / "cameras.json").write_text(json.dumps(cameras, indent=1) + "\n", encoding="utf-8")
