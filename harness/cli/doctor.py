@@ -113,8 +113,7 @@ def _rasterizers() -> list[Finding]:
 
     findings = []
     for name, usable, reason in backend_report():
-        help = "pip install 'headbench[cuda]'" if name == "gsplat" and not usable else ""
-        findings.append(Finding(f"rasterizer {name}", "good" if usable else "missing", reason or "works", help))
+        findings.append(Finding(f"rasterizer {name}", "good" if usable else "missing", reason))
     if not any(finding.state == "good" for finding in findings):
         findings.append(Finding("rasterizers", "bad", "none works", "reinstall headbench"))
     return findings

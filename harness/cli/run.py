@@ -58,8 +58,9 @@ class Seconds(click.ParamType):
 @click.option("--checkpoint-every", type=int, metavar="N", help="Steps between checkpoints; 1000 without it.")
 @click.option("--deterministic", is_flag=True, default=None, help="Bit-equal when resumed on a CPU; slower.")
 @click.option("--tensorboard", is_flag=True, default=None, help="Write TensorBoard files beside metrics.jsonl.")
+@click.option("--no-report", is_flag=True, help="Neither print the table nor write the report; `bench report` does.")
 @click.option("--dry-run", is_flag=True, help="Print the cells, estimated hours and disk; write nothing.")
-def run(file: Path | None, fail_fast: bool, keep_failed: bool, dry_run: bool, **options: Any) -> None:
+def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, dry_run: bool, **options: Any) -> None:
     """Train METHODS on DATASETS, render and score held-out frames, print the table and write the report.
 
     FILE is a YAML file with the same keys (data_root, methods, …), or the name of a built-in one such as demo; options
@@ -84,21 +85,20 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, dry_run: bool, **
     from headbench.harness.run.execute import execute
     from headbench.harness.run.lock import held
 
+    plan = make_plan(request, registry(), protocols, sys.argv)
+    _say_plan(plan, len(registry().problems()))
     if dry_run:
-        plan = make_plan(request, registry(), protocols, sys.argv)
-        _say_plan(plan)
         _dry_run(plan)
         return
     with _signals(), held(folder / ".lock", "bench run"):
-        plan = make_plan(request, registry(), protocols, sys.argv)
-        _say_plan(plan)
         write_request(request, folder)
         write_plan(plan)
         from headbench.harness.cli.progress import watcher
 
         worker = Path(__file__).with_name("worker.py")
         records = execute(plan, worker, watcher(), request.timeout, request.fail_on_error, keep_failed)
-        _report(folder)
+        if not no_report:
+            _report(folder)
     from headbench.harness.run.cell import State
     from headbench.harness.run.execute import summarise
 
@@ -107,7 +107,9 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, dry_run: bool, **
         raise Exit(2)
 
 
-def _say_plan(plan: Plan) -> None:
+def _say_plan(plan: Plan, problems: int) -> None:
+    if problems:
+        click.echo(f"{problems} plugin problem{'s' * (problems > 1)}: bench plugins", err=True)
     notes = [*plan.notes, *dict.fromkeys(note for planned in plan.cells for note in planned.record.notes)]
     for note in notes:
         click.echo(f"note: {note}")

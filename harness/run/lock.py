@@ -15,12 +15,12 @@ __all__ = ["held", "is_held"]
 
 
 @contextlib.contextmanager
-def held(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
+def held(path: Path, what: str, wait: float = 1.0) -> Iterator[None]:
     """Hold the lock file `path`, which names this process, until the block ends.
 
     Args:
         what: such as "bench run", for the message.
-        wait: seconds to wait for another holder to end.
+        wait: seconds to wait for another holder to end; the default outlasts somebody who only asks `is_held`.
 
     Raises:
         BenchError: another living process holds it.

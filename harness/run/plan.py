@@ -91,6 +91,7 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
             was begun before had other data or another configuration.
     """
     run = request.folder()
+    _check_device(request)
     settings = [parse_setting(text) for text in request.settings]
     methods = _methods(request, registry)
     notes: list[str] = []
@@ -127,6 +128,17 @@ def limited(subject: Subject, limit: int | None) -> Subject:
         return tuple(frames[k * len(frames) // limit] for k in range(limit))
 
     return dataclasses.replace(subject, train=pick(subject.train), test=pick(subject.test))
+
+
+def _check_device(request: RunRequest) -> None:
+    """A device or rasterizer that cannot work here is a mistake of the request, not of each of its cells."""
+    from headbench.harness.device import resolve_device
+
+    device = resolve_device(request.device)
+    if request.rasterizer != "auto":
+        from headbench.harness.splat import make_rasterizer
+
+        make_rasterizer(request.rasterizer, device)
 
 
 def _methods(request: RunRequest, registry: Registry) -> list[MethodSpec]:

@@ -50,8 +50,9 @@ elif what == "segfault":
 elif what == "exits":
     print("Fatal: licence server not found")
     sys.exit(7)
-elif what == "hangs":
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+elif what in ("hangs", "stubborn"):
+    if what == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.fork()
     (folder / f"alive-{os.getpid()}").write_text("")
     time.sleep(60)
@@ -107,8 +108,10 @@ def test_each_way_to_fail_has_its_own_state_and_reason_and_the_others_finish(tmp
 
 
 def test_a_hanging_cell_is_ended_with_all_that_it_started(tmp_path: Path, worker: Path) -> None:
-    made = plan(tmp_path, "hangs")
-    execute(made, worker, Listener(), timeout=1.0)
+    made = plan(tmp_path, "stubborn")
+    listener = Listener()
+    execute(made, worker, listener, timeout=1.0)
+    assert "progress stubborn train" in listener.seen
     alive = [int(p.name.split("-")[1]) for p in cell_folder(made.run, made.cells[0].cell).glob("alive-*")]
     assert len(alive) == 2
     for process in alive:
@@ -158,12 +161,6 @@ def test_a_cell_that_cannot_run_keeps_its_reason(tmp_path: Path, worker: Path) -
     (record,) = execute(Plan(tmp_path / "run", (skipped,), ()), worker, Listener())
     assert (record.state, record.reason) == (State.SKIPPED, "needs mouth")
     assert record == read_cell(cell_folder(tmp_path / "run", skipped.cell))
-
-
-def test_progress_reaches_the_watcher(tmp_path: Path, worker: Path) -> None:
-    listener = Listener()
-    execute(plan(tmp_path, "hangs"), worker, listener, timeout=1.0)
-    assert "progress hangs train" in listener.seen
 
 
 RUNNER = """

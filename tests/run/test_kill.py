@@ -80,7 +80,7 @@ def test_kills_while_training_and_while_rendering_change_nothing(
     arguments = (
         "run", "--methods", "blobs,noisy", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
         "--device", "cpu", "--rasterizer", "torch", "--set", "blobs.train.steps=80", "--label", "k",
-        "--checkpoint-every", 10, "--deterministic",
+        "--checkpoint-every", 10, "--deterministic", "--no-report",
     )  # fmt: skip
     assert spawn(*arguments, "--out", "calm", site=blobs).wait(120) == 0
     cells = tmp_path / "wild" / "cells"
@@ -110,7 +110,7 @@ def test_kills_while_training_and_while_rendering_change_nothing(
 def test_a_damaged_render_is_made_again(bench, faces: Path, tmp_path: Path) -> None:
     arguments = (
         "run", "--methods", "noisy", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
-        "--device", "cpu", "--rasterizer", "torch", "--out", "out",
+        "--device", "cpu", "--rasterizer", "torch", "--out", "out", "--no-report",
     )  # fmt: skip
     assert bench(*arguments).code == 0
     before = results(tmp_path / "out")
@@ -124,6 +124,42 @@ def test_a_damaged_render_is_made_again(bench, faces: Path, tmp_path: Path) -> N
     assert results(tmp_path / "out") == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_exits_with_130_and_leaves_nothing_behind(
+    spawn: Spawn, faces: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    runner = spawn(
+        "run", "--methods", "hangs", "--datasets", "discs", "--data-root", faces, "--preset", "demo",
+        "--device", "cpu", "--out", "out",
+    )  # fmt: skip
+    cell = tmp_path / "out" / "cells" / "hangs-demo" / "discs" / "anna" / "seed0"
+    until(runner, lambda: (cell / "progress.json").is_file() and read_json(cell / "progress.json")["stage"] == "train")
+    worker = int((cell / ".lock").read_text())
+    runner.send_signal(number)
+    assert runner.wait(20) == 130
+    assert gone(worker)
+    assert [record.state for record in read_cells(tmp_path / "out")] == [State.INTERRUPTED, State.QUEUED]
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_works(
+    spawn: Spawn, bench, faces: Path, tmp_path: Path
+) -> None:
+    arguments = (
+        "run", "--methods", "hangs", "--datasets", "discs", "--data-root", faces, "--preset", "demo",
+        "--device", "cpu", "--out", "out",
+    )  # fmt: skip
+    runner = spawn(*arguments)
+    try:
+        cell = tmp_path / "out" / "cells" / "hangs-demo" / "discs" / "anna" / "seed0"
+        until(runner, lambda: (cell / ".lock").is_file())
+        second = bench(*arguments)
+        assert second.code == 1 and f"Another bench run (process {runner.pid}) works in" in second.err
+        assert "running" in bench("status", "out").out
+    finally:
+        runner.kill()
+        runner.wait()
+
+
 @pytest.mark.slow
 def test_ten_kills_at_random_moments_with_real_methods_change_nothing(
     spawn: Spawn, environment: dict[str, str], tmp_path: Path
@@ -135,7 +171,7 @@ def test_ten_kills_at_random_moments_with_real_methods_change_nothing(
     settings += [item for name in methods for item in ("--set", f"{name}.train.epochs=null")]
     arguments = (
         "run", "--methods", "all", "--datasets", "insta", "--data-root", tmp_path / "data", "--preset", "demo",
-        "--device", "cpu", "--checkpoint-every", 25, "--deterministic", "--label", "k", *settings,
+        "--device", "cpu", "--checkpoint-every", 25, "--deterministic", "--no-report", "--label", "k", *settings,
     )  # fmt: skip
     started = time.monotonic()
     assert spawn(*arguments, "--out", "calm").wait(600) == 0, (tmp_path / "spawned.txt").read_text()

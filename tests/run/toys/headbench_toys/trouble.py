@@ -91,5 +91,5 @@ class Noisy(Average):
         self.colour += 0.1 * torch.rand_like(self.colour)
 
     def render(self, params, camera, background, rasterizer):
-        time.sleep(0.05)
+        time.sleep(0.03)
         return super().render(params, camera, background, rasterizer)
