@@ -82,7 +82,7 @@ def test_kills_while_training_and_while_rendering_change_nothing(
         "--device", "cpu", "--rasterizer", "torch", "--set", "blobs.train.steps=80", "--label", "k",
         "--checkpoint-every", 10, "--deterministic", "--no-report",
     )  # fmt: skip
-    assert spawn(*arguments, "--out", "calm", site=blobs).wait(120) == 0
+    calm = spawn(*arguments, "--out", "calm", site=blobs)
     cells = tmp_path / "wild" / "cells"
     trained = cells / "blobs-demo-k" / "discs" / "anna" / "seed0"
     rendered = cells / "noisy-demo" / "discs" / "anna" / "seed0"
@@ -100,6 +100,7 @@ def test_kills_while_training_and_while_rendering_change_nothing(
     times = {name: (rendered / "renders" / "train-white" / name).stat().st_mtime_ns for name in half}
 
     assert spawn(*arguments, "--out", "wild", site=blobs).wait(120) == 0, (tmp_path / "spawned.txt").read_text()
+    assert calm.wait(120) == 0, (tmp_path / "spawned.txt").read_text()
     assert results(tmp_path / "wild") == results(tmp_path / "calm")
     kept = [n for n in half if (rendered / "renders" / "train-white" / n).stat().st_mtime_ns == times[n]]
     assert set(kept) == half, "frames that were there have been rendered again"

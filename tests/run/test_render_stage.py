@@ -41,9 +41,7 @@ def subject(registry, faces: Path) -> Subject:
 
 
 def show(portrait: Portrait, frames: tuple[Frame, ...], folder: Path, checkpoint: str = "c") -> None:
-    render_frames(
-        portrait, make_rasterizer("torch"), frames, folder, RenderKey(), checkpoint, CPU, lambda now: None
-    )
+    render_frames(portrait, make_rasterizer("torch"), frames, folder, RenderKey(), checkpoint, CPU, lambda now: None)
 
 
 def test_images_are_clamped_and_rounded_to_nearest(subject: Subject, tmp_path: Path) -> None:
