@@ -1,7 +1,8 @@
 """Training: one loop for every method, the Gaussian table and its edits, checkpoints."""
 
 from headbench.harness.train.checkpoint import LoadedPortrait, latest_checkpoint, load_portrait
-from headbench.harness.train.stage import TrainOptions, TrainSummary, identity_of, train_stage
+from headbench.harness.train.setup import TrainOptions, identity_of
+from headbench.harness.train.stage import TrainSummary, train_stage
 from headbench.harness.train.table import GaussianTable
 
 __all__ = [

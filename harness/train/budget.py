@@ -6,26 +6,91 @@ import itertools
 import statistics
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from headbench.harness.avatar import Avatar, MethodConfig
+from headbench.harness.device import device_label
+from headbench.harness.errors import BenchError
 from headbench.harness.train.loop import Trainer
+from headbench.harness.train.setup import TrainOptions, frame_store, make_trainer, peak_memory, prepare, wait_for
+from headbench.harness.types import Subject
 
-__all__ = ["step_budget"]
+__all__ = ["Budget", "measure_budget"]
 
 
-def step_budget(trainer: Trainer, first_step: int, steps: int, warmup: int = 20) -> dict[str, float]:
-    """Median milliseconds of each part of a step: data, drive, raster, losses, backward, edits, optimizer, total.
+@dataclass(frozen=True)
+class Budget:
+    """The cost of a method's ordinary training step."""
 
-    Args:
-        first_step: the trainer goes on from this 1-based step, `warmup` steps uncounted, then `steps` counted.
+    parts: dict[str, float]
+    """Median milliseconds of data, drive, raster, losses, backward, edits, optimizer, and their total. On a GPU a part
+    is the time between two events on the stream, so where the host is late a part shows the host's time."""
+    rate: float
+    """Steps a second without events, over all counted steps; the median of `rounds`."""
+    rounds: int
+    images: int
+    """Images a step."""
+    gaussians: int
+    peak_memory_bytes: int
+    device: str
+    recorded: bool
 
-    On a GPU a part is the time between two events on the stream, so a part that the host is late to queue shows the
-    host's time.
+
+def measure_budget(
+    method: str,
+    portrait_type: type[Avatar],
+    config: MethodConfig,
+    subject: Subject,
+    options: TrainOptions,
+    warmup: int = 50,
+    steps: int = 200,
+    rounds: int = 3,
+) -> Budget:
+    """Train `warmup` uncounted steps, then `rounds` times `steps` steps for the rate, then `steps` with events.
+
+    Raises:
+        BenchError: the method has no training steps.
     """
+    parts = prepare(portrait_type, config, subject, options)
+    avatar = parts.portrait
+    if not isinstance(avatar, Avatar):
+        raise BenchError(f"{method} is not trained, so it has no step to profile.")
+    store = frame_store(parts, subject, options)
+    store.touch(range(len(store)))
+    trainer = make_trainer(parts, avatar, store, options, method)
+    step = _run(trainer, 1, warmup)
+    rates = []
+    for _ in range(rounds):
+        wait_for(parts.device)
+        started = time.perf_counter()
+        step = _run(trainer, step, steps)
+        wait_for(parts.device)
+        rates.append(steps / (time.perf_counter() - started))
+    found = _parts(trainer, step, steps)
+    store.close()
+    return Budget(
+        parts=found,
+        rate=statistics.median(rates),
+        rounds=rounds,
+        images=config.train.batch,
+        gaussians=avatar.count(),
+        peak_memory_bytes=peak_memory(parts.device),
+        device=device_label(parts.device),
+        recorded=options.record and parts.device.type == "cuda" and avatar.capture_key(trainer.clock(step)) is not None,
+    )
+
+
+def _run(trainer: Trainer, first: int, steps: int) -> int:
+    for step in range(first, first + steps):
+        trainer.step(step)
+    return first + steps
+
+
+def _parts(trainer: Trainer, first: int, steps: int) -> dict[str, float]:
     cuda = trainer.sampler.store.device.type == "cuda"
-    marks: list[tuple[str, Any]] = []
 
     def now() -> Any:
         if not cuda:
@@ -37,21 +102,20 @@ def step_budget(trainer: Trainer, first_step: int, steps: int, warmup: int = 20)
     def between(start: Any, end: Any) -> float:
         return float(start.elapsed_time(end)) if cuda else (end - start) * 1e3
 
-    for step in range(first_step, first_step + warmup):
+    laps: list[list[tuple[str, Any]]] = []
+    for step in range(first, first + steps):
+        laps.append([("start", now())])
+        marks = laps[-1]
+        trainer.watch = lambda part, marks=marks: marks.append((part, now()))  # type: ignore[misc]
         trainer.step(step)
-    parts: dict[str, list[float]] = defaultdict(list)
-    trainer.watch = lambda part: marks.append((part, now()))
-    for step in range(first_step + warmup, first_step + warmup + steps):
-        marks.clear()
-        marks.append(("start", now()))
-        trainer.step(step)
-        if cuda:
-            torch.cuda.synchronize()
+    trainer.watch = lambda part: None
+    wait_for(trainer.sampler.store.device)
+    found: dict[str, list[float]] = defaultdict(list)
+    for marks in laps:
         sums: dict[str, float] = defaultdict(float)
         for (_, before), (part, after) in itertools.pairwise(marks):
             sums[part] += between(before, after)
         sums["total"] = between(marks[0][1], marks[-1][1])
         for part, value in sums.items():
-            parts[part].append(value)
-    trainer.watch = lambda part: None
-    return {part: statistics.median(values) for part, values in parts.items()}
+            found[part].append(value)
+    return {part: statistics.median(values) for part, values in found.items()}

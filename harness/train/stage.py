@@ -4,50 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
-from headbench.harness.device import device_label, resolve_device
+from headbench.harness.device import device_label
 from headbench.harness.files import write_json
-from headbench.harness.head import load_head
-from headbench.harness.splat import Rasterizer, make_rasterizer
 from headbench.harness.train.checkpoint import latest_checkpoint, read_state, restore_portrait, save_checkpoint
-from headbench.harness.train.finetune import FrameParameters
-from headbench.harness.train.frames import FrameStore, epoch_order
+from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.log import Progress, TrainLog
-from headbench.harness.train.loop import Sampler, Trainer, total_steps
-from headbench.harness.train.optimizer import AvatarOptimizer
+from headbench.harness.train.loop import Trainer
 from headbench.harness.train.preview import write_preview
-from headbench.harness.types import Identity, Subject, TrainView
+from headbench.harness.train.setup import (
+    Parts,
+    TrainOptions,
+    frame_store,
+    make_trainer,
+    peak_memory,
+    prepare,
+    wait_for,
+)
+from headbench.harness.types import Subject
 
-__all__ = ["TrainOptions", "TrainSummary", "identity_of", "train_stage"]
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How, not what, to train: nothing here may change a result but `seed` and `deterministic`."""
-
-    device: str = "auto"
-    rasterizer: str = "auto"
-    seed: int = 0
-    log_every: int = 50
-    checkpoint_every: int = 1000
-    preview_every: int = 1000
-    deterministic: bool = False
-    """torch.use_deterministic_algorithms: a resumed CPU run ends bit-equal to an uninterrupted one."""
-    tensorboard: bool = False
-    record: bool = True
-    """On CUDA, replay what the avatar allows as CUDA graphs; the arithmetic is the same."""
+__all__ = ["TrainSummary", "train_stage"]
 
 
 @dataclass(frozen=True)
@@ -66,23 +52,6 @@ class TrainSummary:
     rasterizer: str
     notes: tuple[str, ...] = ()
     """What the head model or the reader had to fall back to."""
-
-
-def identity_of(subject: Subject) -> Identity:
-    """What an avatar may keep of its subject, from training frames alone."""
-    expression = torch.cat([f.params.expression for f in subject.train])
-    variance = expression.var(dim=0, keepdim=True) if len(expression) > 1 else torch.zeros_like(expression)
-    first = subject.train[0]
-    return Identity(
-        head=subject.head,
-        shape=subject.shape,
-        mean_expression=expression.mean(dim=0, keepdim=True),
-        var_expression=variance,
-        first=first.params,
-        camera=first.camera,
-        subject=subject.name,
-        static_offset=subject.static_offset,
-    )
 
 
 def train_stage(
@@ -109,36 +78,25 @@ def train_stage(
         saved = json.loads(finished.read_text(encoding="utf-8"))
         return TrainSummary(**{**saved, "notes": tuple(saved["notes"])})
     stage.mkdir(parents=True, exist_ok=True)
-    device = resolve_device(options.device)
-    _seed(options)
-    head = load_head(subject.head, config.topology(), device=device)
-    identity = identity_of(subject).to(device)
-    size = (config.train.resolution,) * 2 if config.train.resolution else None
-    camera = subject.train[0].camera
-    width, height = size or (camera.width, camera.height)
-    view = TrainView(subject.train, width, height, options.seed, str(stage / "scratch"))
-    portrait = portrait_type.create(head, identity, view, config)
-    rasterizer = make_rasterizer(options.rasterizer, device)
-    run = _Run(stage, about, portrait, identity, config, options, rasterizer, device)
-    if isinstance(portrait, Avatar):
-        order = epoch_order(len(subject.train), options.seed, 1).tolist()
-        store = FrameStore(subject.train, device, size, sorted(config.masks()), order)
+    parts = prepare(portrait_type, config, subject, options, str(stage / "scratch"))
+    run = _Run(stage, about, parts, options)
+    if isinstance(parts.portrait, Avatar):
+        store = frame_store(parts, subject, options)
         try:
-            run.train(portrait, store, progress, about["method"])
+            run.train(parts.portrait, store, progress)
         finally:
             store.close()
     else:
         run.save(0, {})
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     summary = TrainSummary(
         steps=run.done,
         seconds=run.seconds,
         rate=run.done / run.seconds if run.seconds else 0.0,
-        gaussians=portrait.count(),
-        peak_memory_bytes=peak,
-        device=device_label(device),
-        rasterizer=rasterizer.name,
-        notes=(*head.notes, *subject.notes),
+        gaussians=parts.portrait.count(),
+        peak_memory_bytes=peak_memory(parts.device),
+        device=device_label(parts.device),
+        rasterizer=parts.rasterizer.name,
+        notes=(*parts.notes, *subject.notes),
     )
     write_json(finished, dataclasses.asdict(summary))
     return summary
@@ -150,29 +108,17 @@ class _Run:
 
     stage: Path
     about: Mapping[str, str]
-    portrait: Portrait
-    identity: Identity
-    config: MethodConfig
+    parts: Parts
     options: TrainOptions
-    rasterizer: Rasterizer
-    device: torch.device
     done: int = 0
     seconds: float = 0.0
 
-    def train(self, avatar: Avatar, store: FrameStore, progress: Progress | None, method: str) -> None:
-        total, per_epoch = total_steps(self.config.train, len(store))
+    def train(self, avatar: Avatar, store: FrameStore, progress: Progress | None) -> None:
         resumed = latest_checkpoint(self.stage)
         if resumed is not None:
             self._restore_model(resumed)
-        trainer = Trainer(
-            avatar,
-            AvatarOptimizer(avatar, method),
-            FrameParameters(store.frames, store.params, store.cameras, self.config.train.finetune),
-            Sampler(store, self.config.train, self.options.seed, per_epoch),
-            self.rasterizer,
-            total,
-            record=self.options.record and self.device.type == "cuda",
-        )
+        trainer = make_trainer(self.parts, avatar, store, self.options, self.about["method"])
+        total = trainer.total
         if resumed is not None:
             self._restore_training(resumed, trainer)
         log = TrainLog(self.stage, self.options.log_every, self.done, progress, self.options.tensorboard)
@@ -183,13 +129,12 @@ class _Run:
             last = step == total
             shown = step % self.options.preview_every == 0 or last
             if step % self.options.checkpoint_every == 0 or shown or last:
-                _wait(self.device)
+                wait_for(self.parts.device)
                 self.seconds += time.perf_counter() - started
                 self.done = step
                 if shown:
-                    write_preview(
-                        self.stage / "previews" / f"step-{step:07d}.png", avatar, store, watched, self.rasterizer
-                    )
+                    picture = self.stage / "previews" / f"step-{step:07d}.png"
+                    write_preview(picture, avatar, store, watched, self.parts.rasterizer)
                 if step % self.options.checkpoint_every == 0 or last:
                     self.save(step, self._training_state(trainer))
                 started = time.perf_counter()
@@ -200,11 +145,11 @@ class _Run:
         state = {
             "step": step,
             "about": dict(self.about),
-            "config": self.config.model_dump(mode="json"),
+            "config": self.parts.config.model_dump(mode="json"),
             "seconds": self.seconds,
             "seed": self.options.seed,
         }
-        save_checkpoint(self.stage, self.portrait, self.identity, optimizer, state)
+        save_checkpoint(self.stage, self.parts.portrait, self.parts.identity, optimizer, state)
 
     def _training_state(self, trainer: Trainer) -> dict[str, Tensor]:
         table = trainer.avatar.table
@@ -213,14 +158,14 @@ class _Run:
         state |= {f"finetune/{k}": v for k, v in trainer.finetune.state_dict().items()}
         state |= {f"finetune_adam/{k}": v for k, v in trainer.finetune.optimizer_state().items()}
         state["rng/cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            state["rng/cuda"] = torch.cuda.get_rng_state(self.device)
+        if self.parts.device.type == "cuda":
+            state["rng/cuda"] = torch.cuda.get_rng_state(self.parts.device)
         return state
 
     def _restore_model(self, checkpoint: Path) -> None:
         state = read_state(checkpoint)
         self.done, self.seconds = int(state["step"]), float(state["seconds"])
-        restore_portrait(self.portrait, load_file(checkpoint / "model.safetensors"), checkpoint)
+        restore_portrait(self.parts.portrait, load_file(checkpoint / "model.safetensors"), checkpoint)
 
     def _restore_training(self, checkpoint: Path, trainer: Trainer) -> None:
         saved = load_file(checkpoint / "optimizer.safetensors")
@@ -232,21 +177,9 @@ class _Run:
         trainer.finetune.load_state_dict(_under(saved, "finetune/"))
         trainer.finetune.load_optimizer_state(_under(saved, "finetune_adam/"))
         torch.set_rng_state(saved["rng/cpu"])
-        if self.device.type == "cuda" and "rng/cuda" in saved:
-            torch.cuda.set_rng_state(saved["rng/cuda"], self.device)
+        if self.parts.device.type == "cuda" and "rng/cuda" in saved:
+            torch.cuda.set_rng_state(saved["rng/cuda"], self.parts.device)
 
 
 def _under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _seed(options: TrainOptions) -> None:
-    random.seed(options.seed)
-    np.random.seed(options.seed)  # noqa: NPY002 - plugins may draw from the global generator
-    torch.manual_seed(options.seed)
-    torch.use_deterministic_algorithms(options.deterministic)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from headbench.harness.avatar import Avatar
 from headbench.harness.head import Corrections, HeadModel, SubjectHead, face_frames, quat_multiply
-from headbench.harness.splat import Rasterizer
 from headbench.harness.train.densify import accumulate, statistics
 from headbench.harness.train.table import GaussianTable
 from headbench.harness.types import (
     Batch,
-    Camera,
     Clock,
     Drive,
     Edit,
@@ -120,9 +118,8 @@ class FateAvatar(Avatar):
         vertices, plain = self.head.pair(params, self._corrections())
         return Drive(self._gaussians(vertices), vertices, plain)
 
-    def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:
-        vertices = self.head.vertices(params, self._corrections())
-        return rasterizer(self._gaussians(vertices), camera, background).image
+    def gaussians(self, params: HeadParams) -> Gaussians:
+        return self._gaussians(self.head.vertices(params, self._corrections()))
 
     def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         return self._losses(drive, self.table["scaling"], splat, batch)

@@ -1,0 +1,85 @@
+"""`bench profile`: what a training step of each method costs on this machine, part by part."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import rich_click as click
+
+__all__ = ["profile"]
+
+_ORDER = ("data", "drive", "raster", "losses", "backward", "optimizer", "edits", "total")
+
+
+@click.command()
+@click.option("--methods", default="all", show_default=True, help="Names with commas between, or all trained ones.")
+@click.option("--dataset", default="insta", show_default=True, help="Dataset of the subject.")
+@click.option("--data-root", type=click.Path(path_type=Path), required=True, help="Holds <dataset>/<subject>.")
+@click.option("--subject", help="Subject; the first one without it.")
+@click.option("--preset", help="Preset; a method without it uses its default.")
+@click.option("--set", "settings", multiple=True, metavar="METHOD.OPTION=VALUE", help="Change a method's option.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
+@click.option("--warmup", default=50, show_default=True, type=click.IntRange(min=1), help="Steps before counting.")
+@click.option("--steps", default=200, show_default=True, type=click.IntRange(min=2), help="Counted steps a round.")
+@click.option("--record/--no-record", default=True, show_default=True, help="Replay steps as CUDA graphs on a GPU.")
+@click.option("--json", "target", type=click.Path(path_type=Path), help="Write the figures to this file, too.")
+def profile(
+    methods: str,
+    dataset: str,
+    data_root: Path,
+    subject: str | None,
+    preset: str | None,
+    settings: tuple[str, ...],
+    device: str,
+    warmup: int,
+    steps: int,
+    record: bool,
+    target: Path | None,
+) -> None:
+    """Measure training steps: rate, peak memory, and the median milliseconds of each part.
+
+    Data are on the device and decoded before the clock starts; checkpoints, previews and logs are left out.
+    """
+    from headbench.harness.avatar import Avatar
+    from headbench.harness.errors import DataError, did_you_mean
+    from headbench.harness.files import write_json
+    from headbench.harness.plugins import registry
+    from headbench.harness.plugins.checks import preset_values
+    from headbench.harness.run.config import apply_settings, parse_setting
+    from headbench.harness.train import TrainOptions
+    from headbench.harness.train.budget import measure_budget
+
+    known = registry()
+    reader = known.load_dataset(dataset)
+    folders = reader.subjects(data_root)
+    if subject is not None and subject not in folders:
+        raise DataError(did_you_mean("subject", subject, folders))
+    person = reader.read(folders[subject or next(iter(folders))], {})
+    wanted = list(known.methods()) if methods == "all" else methods.split(",")
+    rows = []
+    for name in wanted:
+        spec = known.method(name)
+        kind = known.load_method(spec.name)
+        if not issubclass(kind, Avatar):
+            continue
+        chosen = preset if preset in spec.presets else spec.default_preset
+        own = [s for s in map(parse_setting, settings) if s.owner.lower() == spec.name.lower()]
+        config = apply_settings(kind, preset_values(spec, chosen), own)
+        found = measure_budget(
+            spec.name, kind, config, person, TrainOptions(device=device, record=record), warmup, steps
+        )
+        rows.append({"method": spec.name, "preset": chosen, **dataclasses.asdict(found)})
+        click.echo(_line(rows[-1]))
+    if target is not None:
+        write_json(target, json.loads(json.dumps(rows)))
+
+
+def _line(row: dict) -> str:  # type: ignore[type-arg]
+    parts = ", ".join(f"{name} {row['parts'][name]:.2f}" for name in _ORDER if name in row["parts"])
+    how = "recorded" if row["recorded"] else "plain"
+    return (
+        f"{row['method']} ({row['preset']}, {how}): {row['rate']:.1f} it/s, {row['gaussians']:,} Gaussians, "
+        f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB peak, {row['device']}; ms: {parts}"
+    )

@@ -1,0 +1,137 @@
+"""What training needs, made from a subject and a configuration; shared by the train stage and the profiler."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from headbench.harness.avatar import Avatar, MethodConfig, Portrait
+from headbench.harness.device import resolve_device
+from headbench.harness.head import load_head
+from headbench.harness.splat import Rasterizer, make_rasterizer
+from headbench.harness.train.finetune import FrameParameters
+from headbench.harness.train.frames import FrameStore, epoch_order
+from headbench.harness.train.loop import Sampler, Trainer, total_steps
+from headbench.harness.train.optimizer import AvatarOptimizer
+from headbench.harness.types import Identity, Subject, TrainView
+
+__all__ = [
+    "Parts",
+    "TrainOptions",
+    "frame_store",
+    "identity_of",
+    "make_trainer",
+    "peak_memory",
+    "prepare",
+    "wait_for",
+]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How, not what, to train: nothing here may change a result but `seed` and `deterministic`."""
+
+    device: str = "auto"
+    rasterizer: str = "auto"
+    seed: int = 0
+    log_every: int = 50
+    checkpoint_every: int = 1000
+    preview_every: int = 1000
+    deterministic: bool = False
+    """torch.use_deterministic_algorithms: a resumed CPU run ends bit-equal to an uninterrupted one."""
+    tensorboard: bool = False
+    record: bool = True
+    """On CUDA, replay what the avatar allows as CUDA graphs; the arithmetic is the same."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """An untrained portrait with what surrounds it."""
+
+    portrait: Portrait
+    identity: Identity
+    config: MethodConfig
+    rasterizer: Rasterizer
+    device: torch.device
+    notes: tuple[str, ...]
+    """Of the head model."""
+
+
+def identity_of(subject: Subject) -> Identity:
+    """What an avatar may keep of its subject, from training frames alone."""
+    expression = torch.cat([f.params.expression for f in subject.train])
+    variance = expression.var(dim=0, keepdim=True) if len(expression) > 1 else torch.zeros_like(expression)
+    first = subject.train[0]
+    return Identity(
+        head=subject.head,
+        shape=subject.shape,
+        mean_expression=expression.mean(dim=0, keepdim=True),
+        var_expression=variance,
+        first=first.params,
+        camera=first.camera,
+        subject=subject.name,
+        static_offset=subject.static_offset,
+    )
+
+
+def prepare(
+    portrait_type: type[Portrait], config: MethodConfig, subject: Subject, options: TrainOptions, scratch: str = ""
+) -> Parts:
+    """Seed everything, load the head, make the portrait.
+
+    Raises:
+        MissingAsset: the subject's head model, or a network that the losses need, is not registered.
+    """
+    device = resolve_device(options.device)
+    random.seed(options.seed)
+    np.random.seed(options.seed)  # noqa: NPY002 - plugins may draw from the global generator
+    torch.manual_seed(options.seed)
+    torch.use_deterministic_algorithms(options.deterministic)
+    head = load_head(subject.head, config.topology(), device=device)
+    identity = identity_of(subject).to(device)
+    width, height = _size(config, subject)
+    view = TrainView(subject.train, width, height, options.seed, scratch)
+    portrait = portrait_type.create(head, identity, view, config)
+    return Parts(portrait, identity, config, make_rasterizer(options.rasterizer, device), device, head.notes)
+
+
+def frame_store(parts: Parts, subject: Subject, options: TrainOptions) -> FrameStore:
+    """The subject's training frames on the device, decoding ahead in the order of the first epoch."""
+    order = epoch_order(len(subject.train), options.seed, 1).tolist()
+    size = _size(parts.config, subject)
+    return FrameStore(subject.train, parts.device, size, sorted(parts.config.masks()), order)
+
+
+def make_trainer(parts: Parts, avatar: Avatar, store: FrameStore, options: TrainOptions, method: str) -> Trainer:
+    """The loop around an avatar; `method` is its name, for errors."""
+    config = parts.config.train
+    total, per_epoch = total_steps(config, len(store))
+    return Trainer(
+        avatar,
+        AvatarOptimizer(avatar, method),
+        FrameParameters(store.frames, store.params, store.cameras, config.finetune),
+        Sampler(store, config, options.seed, per_epoch),
+        parts.rasterizer,
+        total,
+        record=options.record and parts.device.type == "cuda",
+    )
+
+
+def wait_for(device: torch.device) -> None:
+    """Until all work queued on the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes that torch's allocator had in use at most on a GPU; 0 on a CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+
+
+def _size(config: MethodConfig, subject: Subject) -> tuple[int, int]:
+    camera = subject.train[0].camera
+    side = config.train.resolution
+    return (side, side) if side else (camera.width, camera.height)
