@@ -46,8 +46,8 @@ def take(scene: Scene, params: HeadParams, w2c: Floats, K: Floats, size: int) ->
     corner, bary = scene.faces[hits.face], hits.bary[:, :, None]
     part = scene.part[hits.face]
     rest = (scene.rest[corner] * bary).sum(1)
-    scalp = (scene.scalp[corner] * hits.bary).sum(1)
-    colour = paint(scene.person, rest, part, scalp, scene.tint[hits.face], scene.eyes)
+    scalp, lips = ((field[corner] * hits.bary).sum(1) for field in (scene.scalp, scene.lips))
+    colour = paint(scene.person, rest, part, scalp, lips, scene.tint[hits.face], scene.eyes)
     units = dict(zip(scene.head.expression_names, params.expression[0].tolist(), strict=True))
     skin = part == PARTS.index("skin")
     colour[skin] *= wrinkles(rest[skin], scene.eyes, units)[:, None]

@@ -13,6 +13,7 @@ from headbench.datasets.synthetic.hair import Hair, grow_hair, pose_hair
 from headbench.datasets.synthetic.motion import Motion
 from headbench.datasets.synthetic.person import PARTS, Person, make_person
 from headbench.harness.head import HeadModel, SubjectHead, face_frames, load_head
+from headbench.harness.head.openhead import part_faces
 from headbench.harness.types import Camera, HeadParams, Identity
 
 __all__ = ["TAG", "Scene", "head_params", "make_scene", "params_of"]
@@ -21,6 +22,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 TAG = "openhead"
+TONGUE = 1.7
+"""How much brighter the tongue is than the rest of the mouth."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,11 @@ class Scene:
     part: Ints
     """(F,) index into PARTS."""
     tint: Floats
-    """(F,) brightness of hair strands, 1 elsewhere."""
+    """(F,) brightness of hair strands and of the tongue, 1 elsewhere."""
     scalp: Floats
-    """(V,) 1 where hair covers the skin."""
+    """(V,) 0 to 1 where hair covers the skin, soft at the hairline."""
+    lips: Floats
+    """(V,) 0 to 1, soft at the lips' edge."""
     eyes: Floats
     """(2, 3) centres of the left and the right eyeball at rest."""
 
@@ -73,8 +78,11 @@ def make_scene(seed: int) -> Scene:
         rest=np.concatenate([vertices, grown]),
         faces=np.concatenate([faces, hair.faces + len(vertices)]),
         part=np.concatenate([_parts(model, faces, regions), np.full(len(hair.faces), PARTS.index("hair"))]),
-        tint=np.concatenate([np.ones(len(faces)), np.repeat(hair.tint, strands)]),
-        scalp=np.concatenate([regions["scalp"].astype(float), np.ones(len(grown))]),
+        tint=np.concatenate([_own_tint(len(faces)), np.repeat(hair.tint, strands)]),
+        scalp=np.concatenate([_soft(regions["scalp"], faces), np.ones(len(grown))]),
+        lips=np.concatenate(
+            [_soft(regions["lips"] | (regions["mouth_interior"] & regions["face"]), faces), np.zeros(len(grown))]
+        ),
         eyes=np.stack([vertices[regions[f"{side}_eye"]].mean(0) for side in ("left", "right")]),
     )
 
@@ -118,6 +126,23 @@ def _normals(vertices: Floats, faces: Ints) -> Floats:
     return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
 
 
+def _own_tint(count: int) -> Floats:
+    tint = np.ones(count)
+    tint[part_faces("tongue")] = TONGUE
+    return tint
+
+
+def _soft(region: NDArray[np.bool_], faces: Ints) -> Floats:
+    """(V,) a region whose edge is spread over a ring of neighbours on either side."""
+    value = region.astype(float)
+    start, end = faces.ravel(), np.roll(faces, 1, axis=1).ravel()
+    degree = np.bincount(start, minlength=len(region)) + np.bincount(end, minlength=len(region))
+    for _ in range(2):
+        near = np.bincount(start, value[end], len(region)) + np.bincount(end, value[start], len(region))
+        value = 0.5 * value + 0.5 * near / np.maximum(degree, 1)
+    return np.asarray(value)
+
+
 def _parts(model: HeadModel, faces: Ints, regions: dict[str, NDArray[np.bool_]]) -> Ints:
     """(F,) of the head's own faces. Behind the lips, what turns rigidly with neck or jaw is teeth or tongue."""
     part = np.zeros(len(faces), dtype=np.int64)
@@ -126,8 +151,6 @@ def _parts(model: HeadModel, faces: Ints, regions: dict[str, NDArray[np.bool_]])
     part[regions["right_eye"][faces].all(1)] = PARTS.index("eye_right")
     inside = np.arange(len(faces)) >= len(load_head(TAG, "open").faces)
     part[inside] = PARTS.index("mouth")
-    from headbench.harness.head.openhead import part_faces
-
     for name in ("upper_teeth", "lower_teeth"):
         part[part_faces(name)] = PARTS.index("teeth")
     return part

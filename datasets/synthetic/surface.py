@@ -34,12 +34,15 @@ def _noise(person: Person, points: Floats, frequency: float) -> Floats:
     return np.asarray(2 * map_coordinates(person.noise, where, order=1, mode="grid-wrap") - 1)
 
 
-def paint(person: Person, points: Floats, part: Ints, scalp: Floats, tint: Floats, eyes: Floats) -> Floats:
+def paint(
+    person: Person, points: Floats, part: Ints, scalp: Floats, lips: Floats, tint: Floats, eyes: Floats
+) -> Floats:
     """Albedo (R, 3) of points on the rest pose.
 
     Args:
-        points: (R, 3) metres, where the point is at rest. part: (R,) index into PARTS. scalp: (R,) 0 to 1.
-        tint: (R,) brightness of a strand. eyes: (2, 3) eyeball centres.
+        points: (R, 3) metres, where the point is at rest. part: (R,) index into PARTS.
+        scalp, lips: (R,) 0 to 1, how much of the point is there.
+        tint: (R,) brightness of a strand or of the mouth's inside. eyes: (2, 3) eyeball centres.
     """
     detail = (
         0.035 * _noise(person, points, 130) + 0.03 * _noise(person, points, 420) + 0.03 * _noise(person, points, 900)
@@ -50,19 +53,19 @@ def paint(person: Person, points: Floats, part: Ints, scalp: Floats, tint: Float
     spots = np.clip(_noise(person, points, 520) - 0.55, 0, 1) * person.freckles * (points[:, 2] > 0.02)
     colour = colour * (1 - 0.9 * spots)[:, None]
     colour = _brows(person, points, eyes, colour)
+    red = np.clip(2.2 * lips - 0.6, 0, 1)[:, None]
+    colour = (1 - red) * colour + red * person.lips * (1 + 1.5 * detail)[:, None]
     hair = person.hair * (0.8 + 0.25 * _noise(person, points, 700))[:, None]
     cover = np.clip(scalp * 1.6 - 0.3, 0, 1)[:, None]
     colour = (1 - cover) * colour + cover * hair
     for name in PARTS[1:]:
         chosen = part == PARTS.index(name)
-        if not chosen.any():
+        if not chosen.any() or name == "lips":
             continue
-        if name == "lips":
-            colour[chosen] = person.lips * (1 + 1.5 * detail[chosen])[:, None]
-        elif name.startswith("eye"):
+        if name.startswith("eye"):
             colour[chosen] = _eyeball(person, points[chosen] - eyes[int(name == "eye_right")])
         elif name == "mouth":
-            colour[chosen] = GUMS * (0.55 + 0.2 * _noise(person, points[chosen], 300))[:, None]
+            colour[chosen] = GUMS * (0.55 + 0.2 * _noise(person, points[chosen], 300))[:, None] * tint[chosen][:, None]
         elif name == "teeth":
             gaps = 0.85 + 0.15 * np.clip(3 * np.abs(np.sin(points[chosen][:, 0] * 420)), 0, 1)
             colour[chosen] = TEETH * gaps[:, None]

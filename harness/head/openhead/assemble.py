@@ -126,7 +126,9 @@ def _origin(vertices: Floats, quads: Ints, parts: Mapping[str, Mask]) -> Floats:
 
 
 def _triangles(quads: Ints) -> Ints:
-    return np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1).reshape(-1, 3)
+    """(F, 3); a quad that repeats a corner gives one triangle, others two."""
+    both = np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1).reshape(-1, 3)
+    return both[(both != np.roll(both, 1, axis=1)).all(1)]
 
 
 def _cap_corners(cap: Ints, mouth: Ints, loop_uvs: Ints) -> Ints:

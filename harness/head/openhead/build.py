@@ -21,14 +21,13 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import atomic_path
 from headbench.harness.head.openhead.assemble import assemble
 from headbench.harness.head.openhead.atlas import labels
+from headbench.harness.head.openhead.cut import cut_straight
 
 __all__ = ["build", "main"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-CUT = 2.75
-"""Decimetres below the crown where the neck is cut."""
 STRENGTH = 0.28
 """How far one standard deviation of an identity coefficient goes along MakeHuman's full slider."""
 SLIDERS = {
@@ -105,9 +104,7 @@ def _read_obj(path: Path) -> tuple[Floats, Floats, Ints, Ints, NDArray[np.str_]]
 
 def _parts(source: _Source) -> dict[str, NDArray[np.bool_]]:
     """Quads of the base mesh by part: skin, eye_left, eye_right, bag, upper_teeth, lower_teeth, tongue."""
-    body = np.array(source.groups == "body")
-    crown = source.vertices[source.quads[body].ravel(), 1].max()
-    high = (source.vertices[source.quads, 1] > crown - CUT).all(1) & body
+    high = np.array(source.groups == "body")
     chart = labels(source.uv_quads, len(source.uvs))[source.uv_quads[:, 0]]
     solid = labels(source.quads[high], len(source.vertices))[source.quads[:, 0]]
     main = np.bincount(solid[high]).argmax()
@@ -214,11 +211,24 @@ def build() -> dict[str, NDArray[Any]]:
     more_names, more_moves = _sided(source)
     units = sorted((source.root / "faceunits01/targets/faceunits").glob("*.target"))
     expressions = {u.stem: source.target(str(u.relative_to(source.root))) for u in units}
-    weights = source.json("mpfb2/rigs/standard/weights.default.json")["weights"]
+    markers = {
+        "nose": source.target("mpfb2/targets/nose/nose-scale-vert-incr.target.gz"),
+        "ears": sum(source.target(f"mpfb2/targets/ears/{s}-ear-wing-incr.target.gz") for s in "lr"),
+        "lips": source.target("mpfb2/targets/mouth/mouth-lowerlip-volume-incr.target.gz")
+        + source.target("mpfb2/targets/mouth/mouth-upperlip-volume-incr.target.gz"),
+    }
     rig = source.json("mpfb2/rigs/standard/rig.default.json")
     bones = rig.get("bones", rig)
+    joints = _joints(source, bones)
+    vertices = source.vertices + _blend(source)
+    weights = cut_straight(
+        source,
+        vertices,
+        [*moves, *more_moves, *expressions.values()],
+        source.json("mpfb2/rigs/standard/weights.default.json")["weights"],
+    )
     return assemble(
-        vertices=source.vertices + _blend(source),
+        vertices=vertices,
         uvs=source.uvs,
         quads=source.quads,
         uv_quads=source.uv_quads,
@@ -227,13 +237,8 @@ def build() -> dict[str, NDArray[Any]]:
         expressions=expressions,
         bone_weights=weights,
         bone_parents={name: bone.get("parent", "") for name, bone in bones.items()},
-        joints=_joints(source, bones),
-        markers={
-            "nose": source.target("mpfb2/targets/nose/nose-scale-vert-incr.target.gz"),
-            "ears": sum(source.target(f"mpfb2/targets/ears/{s}-ear-wing-incr.target.gz") for s in "lr"),
-            "lips": source.target("mpfb2/targets/mouth/mouth-lowerlip-volume-incr.target.gz")
-            + source.target("mpfb2/targets/mouth/mouth-upperlip-volume-incr.target.gz"),
-        },
+        joints=joints,
+        markers=markers,
     )
 
 
