@@ -121,6 +121,8 @@ class Avatar(Portrait):
     table: GaussianTable
     absolute_gradient: ClassVar[bool] = False
     """Whether `edit` reads `splat.screen.absolute()`; it costs a little."""
+    reads_depth: ClassVar[bool] = False
+    """Whether `losses` or `edit` read `splat.depth`; it costs a little."""
 
     @abc.abstractmethod
     def drive(self, params: HeadParams) -> Drive:

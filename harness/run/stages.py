@@ -81,7 +81,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     if missing or not _fresh(speed, weights):
         device = resolve_device(job.device)
         portrait = load_portrait(checkpoint, str(device)).portrait
-        rasterizer = make_rasterizer(job.rasterizer, device)
+        rasterizer = make_rasterizer(job.rasterizer, device, depth=False)
         for key in missing:
             target = folder / "renders" / key.name
             render_frames(portrait, rasterizer, subject.test, target, key, weights, device, progress)

@@ -14,8 +14,10 @@ __all__ = ["backend_report", "make_rasterizer"]
 _NAMES = ("gsplat", "numba", "torch")
 
 
-def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu") -> Rasterizer:
+def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu", depth: bool = True) -> Rasterizer:
     """The rasterizer `name` for tensors on `device`; `auto` is gsplat on CUDA and numba on the CPU.
+
+    Without `depth` a back end may leave `Splat.depth` empty, (B, 0, H, W), where drawing it costs time.
 
     Raises:
         BenchError: the name is unknown, the back end does not work on this device, or something it needs is missing.
@@ -42,7 +44,7 @@ def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu") -> R
             )
         from headbench.harness.splat.gsplat_backend import GsplatRasterizer
 
-        return GsplatRasterizer()
+        return GsplatRasterizer(depth)
     raise BenchError(did_you_mean("rasterizer", name, (*_NAMES, "auto")))
 
 

@@ -27,12 +27,15 @@ class _Flat(nn.Module):
         self._function = function
         self._values = tuple(map_tensors(v, lambda t: t.detach()) for v in values)
         self.shape: Any = None
+        self.needs_grad: list[bool] = []
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         queue = iter(tensors)
         result = self._function(*(map_tensors(v, lambda _: next(queue)) for v in self._values))
         self.shape = map_tensors(result, lambda t: t.detach())
-        return tuple(_leaves(result))
+        leaves = _leaves(result)
+        self.needs_grad = [leaf.requires_grad for leaf in leaves]
+        return tuple(leaves)
 
 
 class Recorded:
@@ -51,6 +54,7 @@ class Recorded:
         self._key: Hashable = None
         self._graphed: Callable[..., tuple[Tensor, ...]] | None = None
         self._shape: Any = None
+        self._needs_grad: list[bool] = []
 
     def reset(self) -> None:
         """Forget the recording: the owner's parameters are other tensors now."""
@@ -64,7 +68,9 @@ class Recorded:
             self._record(values, tensors)
             self._key = layout
         assert self._graphed is not None
-        queue = iter(self._graphed(*tensors))
+        found = self._graphed(*tensors)
+        # The graph's autograd node marks every result as differentiable; what was not must not start to be.
+        queue = iter(t if needed else t.detach() for t, needed in zip(found, self._needs_grad, strict=True))
         return map_tensors(self._shape, lambda _: next(queue))
 
     def _record(self, values: tuple[Any, ...], tensors: list[Tensor]) -> None:
@@ -73,7 +79,7 @@ class Recorded:
         samples = tuple(t.detach().clone().requires_grad_(t.requires_grad) for t in tensors)
         graphed: Any = torch.cuda.make_graphed_callables(flat, samples, allow_unused_input=True)
         self._graphed = graphed
-        self._shape = flat.shape
+        self._shape, self._needs_grad = flat.shape, flat.needs_grad
 
 
 def _leaves(value: Any) -> list[Tensor]:

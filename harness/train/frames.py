@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -60,9 +61,10 @@ class FrameStore:
         self.cameras = Camera.join(cameras).to(device)
         channels = 4 + len(self.mask_names)
         shape = (len(frames), channels, self.height, self.width)
-        self._resident = _fits(shape, device)
-        where = device if self._resident else torch.device("cpu")
-        pin = not self._resident and device.type == "cuda"
+        self.resident = _fits(shape, device)
+        """Whether all frames lie on the device."""
+        where = device if self.resident else torch.device("cpu")
+        pin = not self.resident and device.type == "cuda"
         self._pixels = torch.empty(shape, dtype=torch.uint8, device=where, pin_memory=pin)
         self._missing = set(range(len(frames)))
         self._pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
@@ -93,10 +95,22 @@ class FrameStore:
             background: (B, 3) in [0, 1], on the device.
         """
         self.touch(rows)
-        if self._resident:
+        if self.resident:
             packed = self._pixels.index_select(0, index)
         else:
             packed = self._pixels[list(rows)].to(self.device, non_blocking=True)
+        batch = self._compose(packed, index, background, tag)
+        return replace(batch, frame_ids=self.ids(rows))
+
+    def ids(self, rows: Sequence[int]) -> tuple[str, ...]:
+        """Frame ids of rows."""
+        return tuple(self.frames[row].id for row in rows)
+
+    def resident_batch(self, index: Tensor, background: Tensor) -> Batch:
+        """`batch` of touched rows of a resident store, without ids: device work alone, so it can be recorded."""
+        return self._compose(self._pixels.index_select(0, index), index, background, "train")
+
+    def _compose(self, packed: Tensor, index: Tensor, background: Tensor, tag: str) -> Batch:
         pixels = packed.to(torch.float32).mul_(1 / 255)
         alpha = pixels[:, 3:4]
         return Batch(
@@ -105,7 +119,7 @@ class FrameStore:
             image=composite(pixels[:, :3], alpha, background),
             alpha=alpha,
             background=background,
-            frame_ids=tuple(self.frames[row].id for row in rows),
+            frame_ids=(),
             masks={name: pixels[:, 4 + k : 5 + k] for k, name in enumerate(self.mask_names)},
             tag=tag,
         )

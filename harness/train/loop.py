@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +27,17 @@ def total_steps(config: TrainConfig, frames: int) -> tuple[int, int]:
     return (config.steps if config.steps is not None else (config.epochs or 0) * per_epoch), per_epoch
 
 
+class Draw(NamedTuple):
+    """Which frames a step sees."""
+
+    rows: list[int]
+    """Positions in the store."""
+    index: Tensor
+    """(B,) the same on the device."""
+    background: Tensor
+    """(B, 3)"""
+
+
 class Sampler:
     """Shuffled passes over the training frames; the order of a step depends on seed and step alone."""
 
@@ -40,8 +52,8 @@ class Sampler:
         fixed = BACKGROUNDS.get(config.background)
         self._background = None if fixed is None else torch.tensor([fixed], device=store.device)
 
-    def next(self, clock: Clock) -> tuple[Batch, Tensor]:
-        """The batch of a step and the positions (B,) of its frames on the device."""
+    def next(self, clock: Clock) -> Draw:
+        """The frames of a step, touched."""
         if clock.epoch != self._epoch:
             order = epoch_order(len(self.store), self.seed, clock.epoch)
             self._epoch, self._rows, self._index = clock.epoch, order.tolist(), order.to(self.store.device)
@@ -52,7 +64,8 @@ class Sampler:
             background = torch.rand((len(rows), 3), device=self.store.device)
         else:
             background = self._background.expand(len(rows), 3)
-        return self.store.batch(index, rows, background), index
+        self.store.touch(rows)
+        return Draw(rows, index, background)
 
 
 class Trainer:
@@ -84,7 +97,8 @@ class Trainer:
         self.watch = watch
         self._record = record
         self._drive = Recorded(avatar, avatar.drive)
-        self._losses = Recorded(avatar, self._terms)
+        self._start = Recorded(avatar, self._start_plainly)
+        self._losses = Recorded(avatar, self._weigh)
         self._clock = self.clock(1)
 
     def clock(self, step: int) -> Clock:
@@ -96,16 +110,21 @@ class Trainer:
         clock = self.clock(step)
         if (step - 1) % self.steps_per_epoch == 0:
             self._event(Event.EPOCH_START, None, clock)
-        batch, index = self.sampler.next(clock)
+        self._clock = clock
         tuning = self.finetune.active(clock)
-        if tuning:
-            batch = self.finetune.into(batch, index)
-        self.watch("data")
-        terms, splat = self._forward(batch, clock)
+        key = self.avatar.capture_key(clock) if self._record else None
+        batch, drive = self._begin(self.sampler.next(clock), key, tuning)
+        self.watch("drive")
+        splat = self.rasterizer(
+            drive.gaussians, batch.camera, batch.background, absolute_gradient=self.avatar.absolute_gradient
+        )
+        self.watch("raster")
+        found = self._lose(key, drive, splat, batch)
+        self.watch("losses")
         self.optimizer.zero_grad()
         if tuning:
             self.finetune.zero_grad_tables()
-        _sum(terms).backward()  # type: ignore[no-untyped-call]
+        found["sum"].backward()
         self.watch("backward")
         self._event(Event.AFTER_BACKWARD, splat, clock)
         self.watch("edits")
@@ -118,33 +137,41 @@ class Trainer:
             self._event(Event.EPOCH_END, None, clock)
         self.watch("edits")
         if log is not None:
-            log.add(terms, clock, self.avatar.count())
+            log.add(found["terms"], clock, self.avatar.count())
 
-    def _forward(self, batch: Batch, clock: Clock) -> tuple[dict[str, Tensor], Splat]:
-        key = self.avatar.capture_key(clock) if self._record else None
-        self._clock = clock
-        drive: Drive = self.avatar.drive(batch.params) if key is None else self._drive(key, batch.params)
-        self.watch("drive")
-        splat = self.rasterizer(
-            drive.gaussians, batch.camera, batch.background, absolute_gradient=self.avatar.absolute_gradient
-        )
-        self.watch("raster")
-        terms: dict[str, Tensor] = (
-            self._terms(drive, splat, batch)
-            if key is None
-            else self._losses(key, drive, replace(splat, screen=_Unrecorded()), batch)
-        )
-        self.watch("losses")
-        return terms, splat
+    def _begin(self, draw: Draw, key: Hashable, tuning: bool) -> tuple[Batch, Drive]:
+        """The batch and the avatar in its poses; in one recording where nothing of the batch is tuned."""
+        store = self.sampler.store
+        if key is not None and store.resident and not tuning:
+            found = self._start(key, draw.index, draw.background)
+            return replace(found["batch"], frame_ids=store.ids(draw.rows)), found["drive"]
+        batch = store.batch(draw.index, draw.rows, draw.background)
+        if tuning:
+            batch = self.finetune.into(batch, draw.index)
+        self.watch("data")
+        return batch, self.avatar.drive(batch.params) if key is None else self._drive(key, batch.params)
 
-    def _terms(self, drive: Drive, splat: Splat, batch: Batch) -> dict[str, Tensor]:
-        return self.avatar.losses(drive, splat, batch, self._clock)
+    def _start_plainly(self, index: Tensor, background: Tensor) -> dict[str, Batch | Drive]:
+        batch = self.sampler.store.resident_batch(index, background)
+        return {"batch": batch, "drive": self.avatar.drive(batch.params)}
+
+    def _lose(self, key: Hashable, drive: Drive, splat: Splat, batch: Batch) -> dict[str, Any]:
+        """``terms`` by name and their ``sum``."""
+        if key is None:
+            return self._weigh(drive, splat, batch)
+        found: dict[str, Any] = self._losses(key, drive, replace(splat, screen=_Unrecorded()), batch)
+        return found
+
+    def _weigh(self, drive: Drive, splat: Splat, batch: Batch) -> dict[str, Any]:
+        terms = self.avatar.losses(drive, splat, batch, self._clock)
+        return {"terms": terms, "sum": _sum(terms)}
 
     def _event(self, event: Event, splat: Splat | None, clock: Clock) -> None:
         with torch.no_grad():
             edit: Edit | None = self.avatar.edit(event, splat, clock)
             self.optimizer.apply(edit)
         if edit is not None:
+            self._start.reset()
             self._drive.reset()
             self._losses.reset()
 

@@ -95,7 +95,9 @@ def prepare(
     width, height = _size(config, subject)
     view = TrainView(subject.train, width, height, options.seed, scratch)
     portrait = portrait_type.create(head, identity, view, config)
-    return Parts(portrait, identity, config, make_rasterizer(options.rasterizer, device), device, head.notes)
+    depth = isinstance(portrait, Avatar) and portrait.reads_depth
+    rasterizer = make_rasterizer(options.rasterizer, device, depth)
+    return Parts(portrait, identity, config, rasterizer, device, head.notes)
 
 
 def frame_store(parts: Parts, subject: Subject, options: TrainOptions) -> FrameStore:

@@ -9,14 +9,18 @@ from headbench.harness.avatar import Avatar, MethodConfig, TrainConfig
 from headbench.harness.train.table import GaussianTable
 from headbench.harness.types import (
     Batch,
+    Camera,
     Clock,
     Drive,
     Edit,
     Event,
+    Frame,
     Gaussians,
     HeadParams,
     ParamGroup,
+    Pixels,
     Splat,
+    Subject,
 )
 
 
@@ -86,3 +90,35 @@ def cloud() -> Callable[..., Cloud]:
 @pytest.fixture
 def cloud_config() -> CloudConfig:
     return CloudConfig(train=TrainConfig(steps=4))
+
+
+SIZE = 32
+
+
+def make_subject(expressions: int = 6, frames: int = 5) -> Subject:
+    """A few frames of coloured discs, driven by random expressions of the open head."""
+    generator = torch.Generator().manual_seed(3)
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=generator)
+
+    def frame(k: int) -> Frame:
+        y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+        inside = ((x - SIZE / 2) ** 2 + (y - SIZE / 2) ** 2) < (SIZE / 3) ** 2
+        colour = (rand(3, 1, 1) * 255).expand(3, SIZE, SIZE).to(torch.uint8)
+        alpha = (inside * 255).to(torch.uint8)[None]
+        w2c = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))[None].clone()
+        w2c[:, 2, 3] = 0.7
+        K = torch.tensor([[[60.0, 0, SIZE / 2], [0, 60, SIZE / 2], [0, 0, 1]]])
+        zeros = torch.zeros(1, 3)
+        params = HeadParams("openhead", rand(1, expressions), zeros, zeros, rand(1, 3) * 0.1, zeros, zeros, zeros)
+        return Frame(f"{k:05d}", Camera(w2c, K, SIZE, SIZE), params, lambda: Pixels(colour, alpha), timestep=k)
+
+    made = tuple(frame(k) for k in range(frames + 1))
+    return Subject("made", "none", "openhead", torch.zeros(1, 4), made[:-1], made[-1:])
+
+
+@pytest.fixture
+def made_subject() -> Callable[..., Subject]:
+    """Makes a subject of coloured discs on the open head: ``made_subject(expressions, frames)``."""
+    return make_subject

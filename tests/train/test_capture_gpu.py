@@ -29,6 +29,16 @@ def test_a_recorded_function_gives_the_values_and_gradients_of_the_plain_one(clo
         torch.testing.assert_close(found, expected)
 
 
+def test_results_that_need_no_gradient_do_not_start_to(cloud: Callable) -> None:
+    avatar = cloud(8).cuda()
+    recorded = Recorded(avatar, lambda p: {"moved": avatar.table["xyz"] + p.translation, "twice": p.expression * 2})
+    for value in (1.0, 2.0):
+        found = recorded(0, params(value))
+        assert found["moved"].requires_grad
+        assert not found["twice"].requires_grad
+        assert found["twice"].tolist() == [[2 * value] * 2]
+
+
 def test_a_new_key_or_a_reset_records_afresh(cloud: Callable) -> None:
     avatar = cloud(8).cuda()
     calls: list[int] = []

@@ -39,6 +39,16 @@ def test_a_batch_joins_pixels_parameters_and_ids_of_the_same_rows() -> None:
     torch.testing.assert_close(batch.image, expected)
 
 
+def test_a_recordable_batch_is_the_same_batch_without_ids() -> None:
+    store = FrameStore([frame(k) for k in range(5)], CPU)
+    rows = [4, 2]
+    index, black = torch.tensor(rows), torch.zeros(2, 3)
+    whole, bare = store.batch(index, rows, black), store.resident_batch(index, black)
+    assert bare.frame_ids == ()
+    assert torch.equal(whole.image, bare.image)
+    assert torch.equal(whole.params.expression, bare.params.expression)
+
+
 def test_each_image_is_decoded_once_however_often_it_is_used() -> None:
     reads: list[int] = []
     store = FrameStore([frame(k, reads=reads) for k in range(4)], CPU)
