@@ -68,7 +68,7 @@ class Motion:
 def make_motion(seed: int, frames: int, names: Sequence[str]) -> Motion:
     """The performance of a seed, `frames` moments of it; `names` are the head's expressions in order."""
     rng = np.random.default_rng([seed, 3])
-    seconds = np.arange(frames) * max(1 / FPS, SHORTEST / frames)
+    seconds: Floats = np.arange(frames, dtype=np.float64) * max(1 / FPS, SHORTEST / frames)
     expression = np.zeros((frames, len(names)))
     shared: dict[str, Floats] = {}
     for name, most in STRENGTH.items():

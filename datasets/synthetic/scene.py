@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 TAG = "openhead"
-TONGUE = 1.7
+TONGUE = 2.6
 """How much brighter the tongue is than the rest of the mouth."""
 
 

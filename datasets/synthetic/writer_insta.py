@@ -37,7 +37,7 @@ def write_frame(folder: Path, index: int, picture: Picture) -> None:
     """The images of one frame below `folder`."""
     name = f"{index:05d}"
     alpha = picture.rgba[..., 3]
-    images = {
+    images: dict[str, NDArray[Any]] = {
         f"images/{name}.png": picture.rgba,
         f"matted/{name}.png": picture.rgba,
         f"alpha/{name}.png": alpha,

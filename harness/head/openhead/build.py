@@ -46,8 +46,14 @@ SIDED_SLIDERS = {
     "ears": "flap lobe rot scale wing",
 }
 SHAPES = ("head-oval", "head-round", "head-square", "head-rectangular", "head-triangular", "head-diamond")
-ENDS = (("incr", "decr"), ("up", "down"), ("forward", "backward"), ("out", "in"), ("convex", "concave"))
-ENDS += (("compress", "uncompress"),)
+ENDS = (
+    ("incr", "decr"),
+    ("up", "down"),
+    ("forward", "backward"),
+    ("out", "in"),
+    ("convex", "concave"),
+    ("compress", "uncompress"),
+)
 
 
 class _Source:
@@ -213,7 +219,7 @@ def build() -> dict[str, NDArray[Any]]:
     expressions = {u.stem: source.target(str(u.relative_to(source.root))) for u in units}
     markers = {
         "nose": source.target("mpfb2/targets/nose/nose-scale-vert-incr.target.gz"),
-        "ears": sum(source.target(f"mpfb2/targets/ears/{s}-ear-wing-incr.target.gz") for s in "lr"),
+        "ears": np.sum([source.target(f"mpfb2/targets/ears/{s}-ear-wing-incr.target.gz") for s in "lr"], axis=0),
         "lips": source.target("mpfb2/targets/mouth/mouth-lowerlip-volume-incr.target.gz")
         + source.target("mpfb2/targets/mouth/mouth-upperlip-volume-incr.target.gz"),
     }
@@ -247,7 +253,7 @@ def main() -> None:
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "openhead.npz"
     arrays = build()
     with atomic_path(target) as part, part.open("wb") as handle:
-        np.savez_compressed(handle, **arrays)
+        np.savez_compressed(handle, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":
