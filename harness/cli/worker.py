@@ -43,7 +43,7 @@ class _Reporter:
         if stage == self.stage and moment - self._last < EVERY:
             return
         self.stage, self._last = stage, moment
-        write_json(self._path, {**now, "updated": time.time()})
+        write_json(self._path, {**now, "updated": time.time()}, durable=False)
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ class Trainer:
         self.total = total
         self.steps_per_epoch = sampler.steps_per_epoch
         self.watch = watch
-        self._record = record
+        self.recording = record
         self._drive = Recorded(avatar, avatar.drive)
         self._start = Recorded(avatar, self._start_plainly)
         self._losses = Recorded(avatar, self._weigh)
@@ -112,7 +112,7 @@ class Trainer:
             self._event(Event.EPOCH_START, None, clock)
         self._clock = clock
         tuning = self.finetune.active(clock)
-        key = self.avatar.capture_key(clock) if self._record else None
+        key = self.avatar.capture_key(clock) if self.recording else None
         batch, drive = self._begin(self.sampler.next(clock), key, tuning)
         self.watch("drive")
         splat = self.rasterizer(

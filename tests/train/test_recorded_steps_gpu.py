@@ -7,6 +7,7 @@ import torch
 
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
+from headbench.harness.train.loop import Trainer
 from headbench.harness.train.setup import TrainOptions, frame_store, make_trainer, prepare
 
 pytestmark = pytest.mark.gpu
@@ -27,24 +28,34 @@ def test_recorded_steps_agree_with_plain_ones(method: str, made_subject, tmp_pat
         )
     plain, recorded = trainers
     for step in range(1, 51):
-        if step in (1, 20, 50):  # the same state, then one step each: gradients of the step stay on the parameters
+        if step in (1, 20, 50):  # from the same state: plain, plain again (what atomics leave open), recorded
             recorded.avatar.load_state_dict(plain.avatar.state_dict())
-            terms = []
-            for trainer in trainers:
-                clock = trainer.clock(step)
-                draw = trainer.sampler.next(clock)
-                key = trainer.avatar.capture_key(clock) if trainer is recorded else None
-                trainer.optimizer.zero_grad()
-                batch, drive = trainer._begin(draw, key, False)
-                splat = trainer.rasterizer(drive.gaussians, batch.camera, batch.background)
-                found = trainer._lose(key, drive, splat, batch)
-                found["sum"].backward()
-                terms.append({name: float(value) for name, value in found["terms"].items()})
-            assert terms[0] == pytest.approx(terms[1], rel=1e-3)
-            for (name, a), b in zip(plain.avatar.named_parameters(), recorded.avatar.parameters(), strict=True):
-                if a.grad is not None and a.grad.norm() > 0:
-                    cosine = torch.nn.functional.cosine_similarity(a.grad.flatten(), b.grad.flatten(), dim=0)
-                    assert cosine > 0.999, (name, step)
+            (terms, first), (_, again), (replayed, found) = (_gradients(t, step) for t in (plain, plain, recorded))
+            assert replayed == pytest.approx(terms, rel=1e-3)
+            compared = 0
+            for name, gradient in first.items():
+                if _cosine(gradient, again[name]) > 0.9999:
+                    assert _cosine(gradient, found[name]) > 0.999, (name, step)
+                    compared += 1
+            assert compared > len(first) // 2
         for trainer in trainers:
             trainer.step(step)
     assert len(plain.avatar.table) == len(recorded.avatar.table)
+
+
+def _gradients(trainer: Trainer, step: int) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    """Loss terms and the gradient of every parameter, without taking the step."""
+    clock = trainer.clock(step)
+    key = trainer.avatar.capture_key(clock) if trainer.recording else None
+    trainer.optimizer.zero_grad()
+    batch, drive = trainer._begin(trainer.sampler.next(clock), key, False)
+    splat = trainer.rasterizer(drive.gaussians, batch.camera, batch.background)
+    found = trainer._lose(key, drive, splat, batch)
+    found["sum"].backward()
+    terms = {name: value.item() for name, value in found["terms"].items()}
+    named = trainer.avatar.named_parameters()
+    return terms, {name: p.grad.clone() for name, p in named if p.grad is not None and p.grad.norm() > 0}
+
+
+def _cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0))
