@@ -269,9 +269,16 @@ class Splat:
     """(B, 1, H, W)"""
     depth: Tensor
     """(B, 1, H, W) metres along the optical axis, accumulated: sum of w_i z_i, not divided by alpha."""
-    radii: Tensor
-    """(B, N) pixels, 0 where a Gaussian was culled; visible is radii > 0."""
+    visible: Tensor
+    """(B, N) bool, False where a Gaussian was culled."""
     screen: ScreenGradient
+    measure: Callable[[], Tensor]
+    """Computes `radii`, which few need in every step."""
+
+    @property
+    def radii(self) -> Tensor:
+        """(B, N) pixels: three standard deviations rounded up, 0 where not visible. Computed at each access."""
+        return self.measure()
 
 
 @dataclass(frozen=True)

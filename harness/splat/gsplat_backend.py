@@ -117,10 +117,14 @@ class GsplatRasterizer:
             absgrad=absolute_gradient,
         )
         planes = drawn.permute(0, 3, 1, 2)
-        with torch.no_grad():
-            marks = upstream_radii(conics, visible)
+        frozen = conics.detach()
         return Splat(
-            image=planes[:, :3], alpha=alpha.permute(0, 3, 1, 2), depth=planes[:, 3:], radii=marks, screen=screen
+            image=planes[:, :3],
+            alpha=alpha.permute(0, 3, 1, 2),
+            depth=planes[:, 3:],
+            visible=visible,
+            screen=screen,
+            measure=lambda: upstream_radii(frozen, visible),
         )
 
     def _project(self, gaussians: Gaussians, scene: Scene, camera: Camera) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -205,6 +209,7 @@ def _empty(background: Tensor, batch: int, width: int, height: int, with_depth: 
         image=background[:, :, None, None].expand(-1, -1, height, width),
         alpha=background.new_zeros(batch, 1, height, width),
         depth=background.new_zeros(batch, int(with_depth), height, width),
-        radii=background.new_zeros(batch, 0),
+        visible=background.new_zeros(batch, 0, dtype=torch.bool),
         screen=screen,
+        measure=lambda: background.new_zeros(batch, 0),
     )

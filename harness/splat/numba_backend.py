@@ -64,7 +64,7 @@ class NumbaRasterizer:
             self.alpha_max,
             screen,
         )
-        return Splat(image=image, alpha=alpha, depth=depth, radii=radii, screen=screen)
+        return Splat(image, alpha, depth, radii > 0, screen, lambda: radii)
 
 
 def _array(tensor: Tensor, dtype: Any = np.float32) -> np.ndarray:

@@ -48,8 +48,9 @@ class TorchRasterizer:
             image=planes(image),
             alpha=planes(1 - left[..., None]),
             depth=planes(drawn[..., 3:]),
-            radii=seen.radii,
+            visible=seen.visible,
             screen=screen,
+            measure=lambda: seen.radii,
         )
 
     def _weights(

@@ -32,7 +32,7 @@ def accumulate(table: GaussianTable, splat: Splat) -> None:
 
     A loss is a mean over the batch, so each image's gradient is multiplied by B: thresholds mean the same for any B.
     """
-    visible = splat.radii > 0
+    visible = splat.visible
     length = torch.linalg.vector_norm(splat.screen.plain(), dim=-1) * (visible * len(visible))
     table["grad_sum"].add_(length.sum(0))
     table["grad_count"].add_(visible.sum(0))

@@ -100,6 +100,7 @@ class Trainer:
         self._start = Recorded(avatar, self._start_plainly)
         self._losses = Recorded(avatar, self._weigh)
         self._clock = self.clock(1)
+        self._started = False
 
     def clock(self, step: int) -> Clock:
         """The clock of a 1-based step."""
@@ -142,7 +143,8 @@ class Trainer:
     def _begin(self, draw: Draw, key: Hashable, tuning: bool) -> tuple[Batch, Drive]:
         """The batch and the avatar in its poses; in one recording where nothing of the batch is tuned."""
         store = self.sampler.store
-        if key is not None and store.resident and not tuning:
+        self._started = key is not None and store.resident and not tuning
+        if self._started:
             found = self._start(key, draw.index, draw.background)
             return replace(found["batch"], frame_ids=store.ids(draw.rows)), found["drive"]
         batch = store.batch(draw.index, draw.rows, draw.background)
@@ -158,11 +160,13 @@ class Trainer:
     def _lose(self, key: Hashable, drive: Drive, splat: Splat, batch: Batch) -> dict[str, Any]:
         """``terms`` by name and their ``sum``."""
         if key is None:
-            return self._weigh(drive, splat, batch)
-        found: dict[str, Any] = self._losses(key, drive, replace(splat, screen=_Unrecorded()), batch)
+            return self._weigh(drive, batch, splat)
+        still = replace(splat, screen=_Unrecorded(), measure=_unmeasured)
+        resident = 2 if self._started else 0
+        found: dict[str, Any] = self._losses((key, resident), drive, batch, still, resident=resident)
         return found
 
-    def _weigh(self, drive: Drive, splat: Splat, batch: Batch) -> dict[str, Any]:
+    def _weigh(self, drive: Drive, batch: Batch, splat: Splat) -> dict[str, Any]:
         terms = self.avatar.losses(drive, splat, batch, self._clock)
         return {"terms": terms, "sum": _sum(terms)}
 
@@ -183,6 +187,10 @@ class _Unrecorded:
         raise RuntimeError("losses cannot read the screen gradient: it exists only after backward")
 
     absolute = plain
+
+
+def _unmeasured() -> Tensor:
+    raise RuntimeError("recorded losses cannot read radii: they are measured afresh for each picture")
 
 
 def _sum(terms: dict[str, Tensor]) -> Tensor:

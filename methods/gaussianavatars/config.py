@@ -102,5 +102,9 @@ class GaussianAvatarsConfig(MethodConfig):
     maintain_share: float = Field(default=1.0, ge=0, le=1)
     """Share of all steps after which nothing is added, removed or reset any more; 1 leaves it to `densify_until`."""
 
+    def needs_radii(self) -> bool:
+        """Whether the largest radius of each Gaussian is ever asked for."""
+        return self.max_radius > 0 and self.radii_cleared == "after_prune"
+
     def topology(self) -> str:
         return self.head_topology

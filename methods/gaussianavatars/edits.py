@@ -108,7 +108,7 @@ def _densified(
     leaving = everything["opacity"].sigmoid() < config.min_opacity
     if clock.step > config.size_prune_from:
         leaving |= every_size > config.max_size_share * extent
-        if config.max_radius > 0 and config.radii_cleared == "after_prune":
+        if config.needs_radii():
             radii = table["max_radii"][~split]
             leaving[: len(radii)] |= radii > config.max_radius
     opacity = everything["opacity"] if config.guard == "keep_one" else None

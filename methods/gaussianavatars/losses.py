@@ -28,7 +28,7 @@ def terms(
         gaussian_size: (B, N, 1) metres a triangle unit.
     """
     weights = config.weights
-    visible = splat.radii > 0 if config.regularise == "visible" else None
+    visible = splat.visible if config.regularise == "visible" else None
     result: dict[str, Tensor] = {}
     if weights.l1 > 0:
         result["l1"] = weights.l1 * (splat.image - batch.image).abs().mean()

@@ -94,7 +94,7 @@ class GaussianAvatars(Avatar):
         if config.sh_degree == 0:
             del columns["rest"]
         face_index = torch.arange(rows, device=device)
-        table = GaussianTable(columns, {"face_index": face_index}, statistics(rows, device, radii=True))
+        table = GaussianTable(columns, {"face_index": face_index}, statistics(rows, device, radii=config.needs_radii()))
         extent = 0.0 if config.extent == "cameras" else config.extent
         if train is not None and config.extent == "cameras":
             extent = camera_extent(train.frames)

@@ -182,6 +182,6 @@ def splat_of() -> Callable[..., Splat]:
     def make(radii: torch.Tensor, gradient: torch.Tensor | None = None) -> Splat:
         blank = torch.zeros(len(radii), 3, 16, 16)
         gradient = torch.zeros(*radii.shape, 2) if gradient is None else gradient
-        return Splat(blank, blank[:, :1], blank[:, :1], radii, Screen(gradient))
+        return Splat(blank, blank[:, :1], blank[:, :1], radii > 0, Screen(gradient), lambda: radii)
 
     return make

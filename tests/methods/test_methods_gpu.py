@@ -55,7 +55,7 @@ def test_an_ordinary_step_never_waits_for_the_device(
     n = avatar.count()
     splat = splat_of(torch.ones(1, n, device="cuda"), torch.ones(1, n, 2, device="cuda"))
     blank = torch.zeros(1, 3, 16, 16, device="cuda")
-    splat = Splat(blank, blank[:, :1], blank[:, :1], splat.radii, splat.screen)
+    splat = Splat(blank, blank[:, :1], blank[:, :1], splat.visible, splat.screen, splat.measure)
     batch = Batch(params, camera, blank + 0.5, blank[:, :1], torch.ones(1, 3, device="cuda"), ("a",))
 
     def step() -> None:

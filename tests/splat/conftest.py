@@ -178,7 +178,12 @@ def draw() -> Callable[..., Drawn]:
             if name != skip
         }
         drawn = replace(
-            splat, image=home(splat.image), alpha=home(splat.alpha), depth=home(splat.depth), radii=home(splat.radii)
+            splat,
+            image=home(splat.image),
+            alpha=home(splat.alpha),
+            depth=home(splat.depth),
+            visible=home(splat.visible),
+            measure=lambda: home(splat.radii),
         )
         return Drawn(drawn, gradients, home(splat.screen.plain()), home(splat.screen.absolute()))
 

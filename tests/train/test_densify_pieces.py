@@ -31,7 +31,7 @@ class Known:
 def splat(radii: torch.Tensor, gradient: torch.Tensor) -> Splat:
     screen: ScreenGradient = Known(gradient)
     blank = torch.zeros(len(radii), 3, 2, 2)
-    return Splat(blank, blank[:, :1], blank[:, :1], radii, screen)
+    return Splat(blank, blank[:, :1], blank[:, :1], radii > 0, screen, lambda: radii)
 
 
 def test_statistics_count_visible_gaussians_only() -> None:
