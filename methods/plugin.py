@@ -42,7 +42,10 @@ GAUSSIANAVATARS = MethodSpec(
 NEAREST_FRAME = MethodSpec(
     name="nearest-frame",
     target="headbench.methods.nearestframe:NearestFrame",
-    presets={"default": f"{_PRESETS}/nearestframe/default.yaml"},
+    # It has nothing to set, so every method's preset means the same here.
+    presets={
+        name: f"{_PRESETS}/nearestframe/default.yaml" for name in ("default", "official", "fateavatar", "fixed", "demo")
+    },
     default_preset="default",
     summary="shows the training image whose posed, projected head is nearest; what a method must beat",
     licence="none: made for this harness",
