@@ -14,7 +14,15 @@ LONGEST = 500
 KERNELS = {"harness/splat/kernels.py"}
 """One file of rasterizer kernels may be longer."""
 
-TYPES = {"harness.types", "harness.errors", "harness.files", "harness.device", "harness.avatar", "harness.console"}
+TYPES = {
+    "harness.types",
+    "harness.errors",
+    "harness.files",
+    "harness.device",
+    "harness.avatar",
+    "harness.console",
+    "harness.rotations",
+}
 """Single files beside the rooms: what crosses borders and needs no room."""
 RULES: dict[str, set[str]] = {
     "harness/plugins": {"harness.plugins"},

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headbench.harness.head.rotations import matrix_to_axis_angle, rotation_6d_to_matrix
+from headbench.harness.rotations import matrix_to_axis_angle, rotation_6d_to_matrix
 
 __all__ = ["axis_angles", "degenerate"]
 

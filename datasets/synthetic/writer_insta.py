@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from headbench.datasets.synthetic.motion import Motion
 from headbench.datasets.synthetic.picture import Picture
 from headbench.datasets.synthetic.views import intrinsics, world_to_camera
+from headbench.harness.rotations import axis_angle_to_matrix
 
 __all__ = ["split", "write_frame", "write_tracking", "write_truth"]
 
@@ -112,11 +114,8 @@ def _padded(values: Floats, count: int) -> Floats:
 
 def _six(axis_angle: Floats) -> Floats:
     """The first two rows of the rotation matrix."""
-    angle = float(np.linalg.norm(axis_angle))
-    x, y, z = axis_angle / angle if angle > 1e-12 else np.zeros(3)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    matrix = np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
-    return np.asarray(matrix[:2].ravel())
+    matrix = axis_angle_to_matrix(torch.from_numpy(axis_angle))
+    return np.asarray(matrix[:2].flatten().numpy())
 
 
 def write_truth(folder: Path, orbit: Sequence[tuple[Floats, Picture]], size: int) -> None:

@@ -7,7 +7,9 @@ from headbench.harness.head.frames import FaceFrames, face_frames, points_on_fac
 from headbench.harness.head.load import TAGS, load_head
 from headbench.harness.head.model import Corrections, HeadModel
 from headbench.harness.head.projection import project
-from headbench.harness.head.rotations import (
+from headbench.harness.head.subject import SubjectHead
+from headbench.harness.head.uv import uv_raster
+from headbench.harness.rotations import (
     axis_angle_to_matrix,
     matrix_to_axis_angle,
     matrix_to_quat,
@@ -17,8 +19,6 @@ from headbench.harness.head.rotations import (
     quat_to_matrix,
     rotation_6d_to_matrix,
 )
-from headbench.harness.head.subject import SubjectHead
-from headbench.harness.head.uv import uv_raster
 
 __all__ = [
     "JOINTS",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headbench.harness.head.rotations import SMALLEST, matrix_to_quat, safe_normalise
+from headbench.harness.rotations import SMALLEST, matrix_to_quat, safe_normalise
 
 __all__ = ["FaceFrames", "face_frames", "points_on_faces"]
 

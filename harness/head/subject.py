@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headbench.harness.errors import DataError
 from headbench.harness.head.model import Corrections, HeadModel, _MeshBuffers
-from headbench.harness.head.rotations import axis_angle_to_matrix
+from headbench.harness.rotations import axis_angle_to_matrix
 from headbench.harness.types import HeadParams, Identity
 
 __all__ = ["SubjectHead"]

@@ -25,25 +25,16 @@ def orbit(camera: Camera, centre: Tensor, count: int, degrees: float = 360.0) ->
     """
     import torch
 
+    from headbench.harness.rotations import axis_angle_to_matrix
+
     w2c = camera.w2c[0]
     up = -w2c[1, :3] / w2c[1, :3].norm()
     full = abs(degrees) >= 360.0
     for k in range(count):
         share = k / count
         angle = math.radians(degrees) * (share if full else math.sin(2.0 * math.pi * share) / 2.0)
-        turn = _about(up, angle)
+        turn = axis_angle_to_matrix(angle * up)
         about = torch.eye(4, dtype=w2c.dtype, device=w2c.device)
         about[:3, :3] = turn
         about[:3, 3] = centre - turn @ centre
         yield replace(camera, w2c=(w2c @ about)[None])
-
-
-def _about(axis: Tensor, angle: float) -> Tensor:
-    """Rotation matrix (3, 3) by `angle` radians about a unit axis (3,)."""
-    import torch
-
-    x, y, z = axis.unbind()
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).reshape(3, 3)
-    eye = torch.eye(3, dtype=axis.dtype, device=axis.device)
-    return eye + math.sin(angle) * cross + (1.0 - math.cos(angle)) * cross @ cross

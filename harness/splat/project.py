@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from headbench.harness.rotations import quat_to_matrix
 from headbench.harness.splat.protocol import ALPHA_CUT, FRUSTUM_MARGIN, LOW_PASS, NEAR, RADIUS_SIGMAS
 
 __all__ = ["Projected", "covariances", "project", "upstream_radii"]
@@ -28,20 +29,9 @@ class Projected:
     """(B, N) whole pixels, 0 where not visible."""
 
 
-def rotations(quats: Tensor) -> Tensor:
-    """Matrices (..., 3, 3) of quaternions (..., 4) (w, x, y, z) of any length but 0."""
-    w, x, y, z = torch.nn.functional.normalize(quats, dim=-1).unbind(-1)
-    rows = [
-        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),
-        torch.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], -1),
-        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1),
-    ]
-    return torch.stack(rows, -2)
-
-
 def covariances(quats: Tensor, scales: Tensor) -> Tensor:
     """3D covariances (..., 3, 3) of quaternions (..., 4) and standard deviations (..., 3)."""
-    half = rotations(quats) * scales[..., None, :]
+    half = quat_to_matrix(quats) * scales[..., None, :]
     return half @ half.transpose(-1, -2)
 
 
@@ -74,7 +64,7 @@ def project(
     slope_y = torch.minimum(torch.maximum(y / z, -cy / fy - margin_y), (height - cy) / fy + margin_y)
     zero = torch.zeros_like(z)
     jacobian = torch.stack([fx / z, zero, -fx * slope_x / z, zero, fy / z, -fy * slope_y / z], -1)
-    half = jacobian.unflatten(-1, (2, 3)) @ rotation @ (rotations(quats) * scales[..., None, :])
+    half = jacobian.unflatten(-1, (2, 3)) @ rotation @ (quat_to_matrix(quats) * scales[..., None, :])
     covariance = half @ half.transpose(-1, -2)
     xx, xy, yy = covariance[..., 0, 0] + LOW_PASS, covariance[..., 0, 1], covariance[..., 1, 1] + LOW_PASS
     determinant = xx * yy - xy * xy

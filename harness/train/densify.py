@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from headbench.harness.head import quat_to_matrix
+from headbench.harness.rotations import quat_to_matrix
 from headbench.harness.train.table import GaussianTable
 from headbench.harness.types import Splat
 
