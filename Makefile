@@ -14,6 +14,9 @@ HAVE_NVCC := $(shell { command -v nvcc >/dev/null 2>&1 || test -x "$${CUDA_HOME:
 ifeq ($(HAVE_GPU)$(HAVE_NVCC),yesyes)
 EXTRA = [cuda]
 PIP = $(BIN)/python -m pip install
+DEVICE = auto
+else
+DEVICE = cpu
 endif
 
 $(BIN)/bench: setup.cfg pyproject.toml
@@ -32,7 +35,7 @@ endif
 endif
 	$(BIN)/bench assets fetch lpips --yes
 	test -d $(DEMO)/data || $(BIN)/bench data synth --layout insta --subjects 1 --frames 120 --size 256 --seed 0 $(DEMO)/data
-	$(BIN)/bench run --methods all --datasets insta --data-root $(DEMO)/data --preset demo --out $(DEMO)/run
+	$(BIN)/bench run --methods all --datasets insta --data-root $(DEMO)/data --preset demo --device $(DEVICE) --out $(DEMO)/run
 
 $(VENV)/.tests-installed: $(BIN)/bench setup.cfg
 	$(PIP) -e ".[test]"
