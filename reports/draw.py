@@ -1,30 +1,18 @@
-"""Draws a cell's pictures from pixels: a PNG grid with an error map, and an mp4. Needs no torch."""
+"""Draws a cell's pictures from pixels: a PNG grid with an error map, and the frames of an mp4. Needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
-from typing import cast
 
-import av
 import numpy as np
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from headbench.harness.errors import BenchError
-
-__all__ = ["ERROR_LIMIT", "Pair", "draw_grid", "error_map", "evenly_spread", "write_video"]
+__all__ = ["ERROR_LIMIT", "Pair", "draw_grid", "error_map", "evenly_spread", "side_by_side"]
 
 ERROR_LIMIT = 0.2
 """Mean absolute error over RGB, of [0, 1], at the bright end of the scale; one scale for all figures of all runs."""
-ENCODER = "libx264"
-VIDEO_RATE = 25
-"""Frames a second."""
-VIDEO_QUALITY = "18"
-"""x264's constant rate factor; 18 is visually lossless."""
 SMALLEST = 144
 """Pixels of width that the labels above an image need."""
 _LABEL = 18
@@ -86,44 +74,13 @@ def draw_grid(pairs: Sequence[Pair], title: str) -> Image.Image:
     return sheet
 
 
-def write_video(path: Path, pairs: Iterable[Pair]) -> int:
-    """Ground truth | render at 25 frames a second, H.264 in yuv420p, which every player shows.
-
-    Odd sizes lose no pixel: the last row or column is repeated.
-
-    Returns:
-        the number of frames.
-
-    Raises:
-        BenchError: this PyAV was built without the encoder.
-    """
-    if ENCODER not in av.codecs_available:
-        raise BenchError(f"PyAV {av.__version__} has no {ENCODER}, so there is no video.", help="pip install av")
-    count = 0
-    with av.open(str(path), "w") as container:
-        stream: VideoStream | None = None
-        for pair in pairs:
-            image = _even(np.concatenate([pair.truth, pair.render], axis=1))
-            if stream is None:
-                made = container.add_stream(ENCODER, rate=Fraction(VIDEO_RATE), options={"crf": VIDEO_QUALITY})
-                stream = cast(VideoStream, made)
-                stream.height, stream.width = image.shape[:2]
-                stream.pix_fmt = "yuv420p"
-            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
-                container.mux(packet)
-            count += 1
-        if stream is not None:
-            for packet in stream.encode(None):
-                container.mux(packet)
-    return count
+def side_by_side(pair: Pair) -> Pixels:
+    """Ground truth | render: one frame of a video."""
+    return np.concatenate([pair.truth, pair.render], axis=1)
 
 
 def _enlarged(image: Pixels, factor: int) -> Pixels:
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
-def _even(image: Pixels) -> Pixels:
-    return np.ascontiguousarray(np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge"))
 
 
 def _colour(value: NDArray[np.floating]) -> Pixels:

@@ -9,24 +9,22 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import write_json
-from headbench.harness.image import composite, to_float, to_uint8
+from headbench.harness.image import composite, read_rgb, to_float, to_uint8
+from headbench.harness.image.video import write_video
 from headbench.harness.plugins import Registry, registry
 from headbench.harness.run.cell import Cell, Job, State, read_json
 from headbench.harness.run.stages import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import Frame, Subject
-from headbench.reports.draw import Pair, Pixels, draw_grid, evenly_spread, write_video
+from headbench.reports.draw import Pair, Pixels, draw_grid, evenly_spread, side_by_side
 from headbench.reports.page import Figure
 from headbench.reports.read import Result, Run, read_run
 from headbench.reports.table import Row
@@ -37,6 +35,8 @@ SUFFIXES = ("png", "mp4", "json")
 """A cell's grid, its video, and what both were drawn from."""
 GRID_FRAMES = 4
 """Rows of a grid."""
+VIDEO_RATE = 25
+"""Frames a second."""
 FORMAT = 1
 """Counted up when pictures of the same renders change, so that older ones are drawn again."""
 
@@ -110,7 +110,7 @@ def _draw(result: Result, folder: Path, old: Path | None, subjects: _Subjects) -
     pair = partial(_pair, renders=renders, background=background)
     picked = [pair(shown[index]) for index in evenly_spread(len(shown), GRID_FRAMES)]
     draw_grid(picked, f"{caption} on {figure.group}").save(grid, "PNG")
-    write_video(video, _pairs(shown, renders, background))
+    write_video(video, (side_by_side(pair(frame)) for frame in shown), VIDEO_RATE)
     write_json(folder / f"{name}.json", origin)
     return figure
 
@@ -145,14 +145,8 @@ def _reuse(old: Path, folder: Path, name: str, origin: dict[str, object]) -> boo
     return True
 
 
-def _pairs(frames: Sequence[Frame], renders: Path, background: tuple[float, float, float]) -> Iterator[Pair]:
-    for frame in frames:
-        yield _pair(frame, renders, background)
-
-
 def _pair(frame: Frame, renders: Path, background: tuple[float, float, float]) -> Pair:
-    with Image.open(renders / f"{frame.id}.png") as image:
-        render = np.asarray(image.convert("RGB"))
+    render = read_rgb(renders / f"{frame.id}.png")
     truth = _truth(frame, background)
     if truth.shape != render.shape:
         raise BenchError(f"frame {frame.id}: the render is {render.shape[:2]}, the ground truth {truth.shape[:2]}.")

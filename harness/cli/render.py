@@ -52,8 +52,9 @@ def render(
     Without --driver the first training frame is seen from all around. With --driver the head does what another subject
     does in its test sequence, seen by that subject's cameras; both must use the same head model.
     """
-    from headbench.harness.cli.video import write_video
     from headbench.harness.device import resolve_device
+    from headbench.harness.image import read_rgb
+    from headbench.harness.image.video import write_video
     from headbench.harness.run.render import show_view
     from headbench.harness.splat import make_rasterizer
     from headbench.harness.train import load_portrait
@@ -74,7 +75,7 @@ def render(
             paths.append(target / f"{stem}.png")
             show_view(loaded.portrait, maker, params, camera, background, where, paths[-1])
     video = target / f"{name}.mp4"
-    write_video(paths, video, fps)
+    write_video(video, map(read_rgb, paths), fps)
     click.echo(f"{len(paths)} images and {video}")
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-__all__ = ["composite", "resize", "resize_rgba", "resize_uint8", "to_float", "to_uint8"]
+__all__ = ["composite", "read_rgb", "resize", "resize_rgba", "resize_uint8", "to_float", "to_uint8"]
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """An image file as (H, W, 3) sRGB."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def to_float(image: Tensor) -> Tensor:
@@ -49,9 +59,6 @@ def resize(image: Tensor, width: int, height: int, method: Literal["area", "bili
 
 def resize_uint8(image: Tensor, width: int, height: int) -> Tensor:
     """(C, H, W) uint8 -> (C, height, width) uint8 by Pillow's bicubic filter, each channel on its own."""
-    import numpy as np
-    from PIL import Image
-
     if image.dtype != torch.uint8 or image.ndim != 3:
         raise TypeError(f"expected (C, H, W) uint8, got {image.dtype} of shape {tuple(image.shape)}")
     if image.shape[1:] == (height, width):
@@ -65,9 +72,6 @@ def resize_rgba(colour: Tensor, alpha: Tensor, width: int, height: int) -> tuple
 
     Pillow weights colour by alpha while it resamples, so that what lies behind transparent pixels does not bleed in.
     """
-    import numpy as np
-    from PIL import Image
-
     if colour.shape[1:] == (height, width):
         return colour, alpha
     pixels = torch.cat([colour, alpha]).permute(1, 2, 0).contiguous().cpu().numpy()

@@ -1,0 +1,67 @@
+"""Images to an mp4 that every player shows. Imports no torch of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from headbench.harness.errors import BenchError
+from headbench.harness.files import atomic_path
+
+__all__ = ["write_video"]
+
+ENCODER = "libx264"
+QUALITY = "18"
+"""x264's constant rate factor; 18 is visually lossless."""
+
+_Pixels = NDArray[np.uint8]
+
+
+def write_video(path: Path, images: Iterable[_Pixels], rate: int) -> int:
+    """Encode images as H.264 in yuv420p, atomically.
+
+    Odd sizes lose no pixel: the last row or column is repeated.
+
+    Args:
+        images: (H, W, 3) sRGB of one size, in order.
+        rate: frames a second.
+
+    Returns:
+        the number of images.
+
+    Raises:
+        BenchError: this PyAV was built without the encoder, there is no image, or one has another size.
+    """
+    if ENCODER not in av.codecs_available:
+        raise BenchError(f"PyAV {av.__version__} has no {ENCODER}, so there is no {path}.", help="pip install av")
+    size: tuple[int, ...] = ()
+    count = 0
+    # The temporary file's name says nothing of its format.
+    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+        stream = cast(VideoStream, container.add_stream(ENCODER, rate=Fraction(rate), options={"crf": QUALITY}))
+        stream.pix_fmt = "yuv420p"
+        for image in images:
+            if count == 0:
+                size = image.shape
+                stream.height, stream.width = (side + side % 2 for side in size[:2])
+            if image.shape != size:
+                raise BenchError(f"{path}: image {count} has shape {image.shape}, those before it {size}.")
+            for packet in stream.encode(av.VideoFrame.from_ndarray(_even(image), format="rgb24")):
+                container.mux(packet)
+            count += 1
+        if count == 0:
+            raise BenchError(f"{path}: there is no image to show.")
+        for packet in stream.encode(None):
+            container.mux(packet)
+    return count
+
+
+def _even(image: _Pixels) -> _Pixels:
+    return np.ascontiguousarray(np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge"))
