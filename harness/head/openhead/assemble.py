@@ -14,8 +14,8 @@ from scipy.optimize import nnls
 
 from headbench.harness.head.openhead import UNIT
 from headbench.harness.head.openhead.atlas import pack_atlas
-from headbench.harness.head.openhead.loops import boundary_loops, cap_faces
 from headbench.harness.head.openhead.regions import name_regions
+from headbench.harness.head.topology import boundary_loops, strip_between
 
 __all__ = ["PARTS", "assemble"]
 
@@ -64,7 +64,7 @@ def assemble(
     loops = boundary_loops(pieces["skin"])
     mouth = min(loops, key=lambda loop: float(np.linalg.norm(points[loop].mean(0) - points[part_of["tongue"]].mean(0))))
     neck = min(loops, key=lambda loop: float(points[loop][:, 1].mean()))
-    cap = cap_faces(points, mouth)
+    cap = strip_between(mouth, points)
     uv, uv_pieces = pack_atlas(uvs, {n: _triangles(uv_quads[parts[n]]) for n in PARTS}, points[mouth])
     cap_uv = _cap_corners(cap, mouth, uv_pieces["cap_loop"])
     weights = _skinning(len(vertices), bone_weights, bone_parents)[order]
