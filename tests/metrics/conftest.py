@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import sys
 
 import numpy as np
 import pytest
@@ -35,25 +34,6 @@ def empty_home(tmp_path, monkeypatch):
     """A HEADBENCH_HOME without any file."""
     monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
-
-
-@pytest.fixture(scope="session")
-def torchvision():
-    """torchvision, also where its compiled operators do not match torch; skipped where it is not installed."""
-    if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("torchvision is not installed")
-    try:
-        return importlib.import_module("torchvision")
-    except RuntimeError:
-        for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-    # A CUDA build of torchvision beside a CPU build of torch lacks only the declarations of these operators.
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    module = importlib.import_module("torchvision")
-    module._declared_for_tests = library  # must outlive the module
-    return module
 
 
 @pytest.fixture(scope="session")
