@@ -62,6 +62,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run `bench`; errors that a person can mend are printed without a traceback and exit with 1."""
+    # torch and numba each keep a pool of OpenMP threads, and the threads of one that waits for work burn the cores
+    # that the other needs. libgomp reads this once, when it is loaded: here nothing heavy is, and cells inherit it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         code = cli(prog_name="bench", standalone_mode=False)
     except BenchError as error:

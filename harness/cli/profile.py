@@ -64,7 +64,7 @@ def profile(
         kind = known.load_method(spec.name)
         if not issubclass(kind, Avatar):
             continue
-        chosen = preset if preset in spec.presets else spec.default_preset
+        chosen = preset if preset is not None and preset in spec.presets else spec.default_preset
         own = [s for s in map(parse_setting, settings) if s.owner.lower() == spec.name.lower()]
         config = apply_settings(kind, preset_values(spec, chosen), own)
         found = measure_budget(

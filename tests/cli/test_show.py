@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from headbench.harness.cli.doctor import examine
+from headbench.harness.cli.main import main
 from headbench.harness.cli.progress import PlainWatcher, describe
 from headbench.harness.console import duration, size
 from headbench.harness.run.cell import Cell, CellRecord, State
@@ -93,3 +94,18 @@ def test_the_doctor_survives_a_broken_part(tmp_path: Path, monkeypatch: pytest.M
     record.write_text("not a record")
     bad = [finding for finding in examine() if finding.state == "bad"]
     assert len(bad) == 1 and "alexnet" in bad[0].text
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "passive"), ("active", "active")])
+def test_idle_threads_do_not_spin_unless_the_user_says_so(
+    chosen: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "restored after the test")
+    if chosen is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    else:
+        monkeypatch.setenv("OMP_WAIT_POLICY", chosen)
+    monkeypatch.setattr(sys, "argv", ["bench", "list", "datasets"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["OMP_WAIT_POLICY"] == expected
