@@ -127,13 +127,22 @@ class Job:
         """The job of a cell's folder.
 
         Raises:
-            BenchError: there is none.
+            BenchError: there is none, or one that lacks what this version needs to know.
         """
-        values = read_json(folder / "job.json")
-        values["cell"] = Cell(**values["cell"])
+        path = folder / "job.json"
+        values = read_json(path)
+        # Nothing is assumed for a field that an older version did not write: it would be a guess about its run.
+        missing = [f.name for f in dataclasses.fields(cls) if f.name not in values and f.default is dataclasses.MISSING]
+        if missing:
+            raise BenchError(
+                f"{path} lacks {', '.join(missing)}: an older version wrote it.",
+                help="run the same `bench run` command again, which writes it anew and keeps what is finished",
+            )
+        known = {f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values}
+        known["cell"] = Cell(**known["cell"])
         for name in ("protocols", "argv"):
-            values[name] = tuple(values[name])
-        return cls(**values)
+            known[name] = tuple(known.get(name, ()))
+        return cls(**known)
 
 
 def cell_folder(run: Path, cell: Cell) -> Path:

@@ -112,7 +112,9 @@ def _queue(plan: Plan, keep_failed: bool) -> None:
     for planned in plan.cells:
         folder = cell_folder(plan.run, planned.cell)
         before = read_cell(folder)
-        if is_finished(folder, planned) is not None:
+        if planned.job is not None and is_finished(folder, planned) is not None:
+            # Data may have moved since, and an older version may have written less: `bench score` reads it again.
+            planned.job.write(folder)
             continue
         if keep_failed and before is not None and before.state.bad:
             continue

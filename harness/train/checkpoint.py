@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from headbench.harness.avatar import MethodConfig, Portrait
@@ -49,8 +49,10 @@ def save_checkpoint(
     tensors, plain = _pack_identity(identity)
     model = {f"portrait/{k}": v for k, v in portrait.state_dict().items()}
     with atomic_folder(folder) as part:
-        save_file(_host({**model, **tensors}), part / "model.safetensors")
-        save_file(_host(optimizer), part / "optimizer.safetensors")
+        # Not safetensors' save_file: its files are readable by their owner alone, whatever the umask says, and run
+        # folders are shared.
+        (part / "model.safetensors").write_bytes(save(_host({**model, **tensors})))
+        (part / "optimizer.safetensors").write_bytes(save(_host(optimizer)))
         write_json(part / "state.json", {"format": FORMAT, **state, "identity": plain})
     for old in _checkpoints(stage)[:-keep]:
         shutil.rmtree(old)

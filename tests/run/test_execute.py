@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -225,3 +226,30 @@ def test_cell_json_is_flat_and_round_trips(tmp_path: Path) -> None:
     values = read_json(tmp_path / "cell.json")
     assert (values["method"], values["seed"], values["state"], values["reason"]) == ("A", 3, "oom", "why")
     assert read_cell(tmp_path) == record
+
+
+def test_a_job_round_trips_and_one_of_an_older_version_is_told(tmp_path: Path) -> None:
+    job = planned("good").job
+    assert job is not None
+    job.write(tmp_path)
+    assert Job.read(tmp_path) == job
+    values = read_json(tmp_path / "job.json")
+    for name in ("tensorboard", "fingerprint", "argv"):
+        del values[name]
+    (tmp_path / "job.json").write_text(json.dumps(values))
+    with pytest.raises(
+        BenchError, match=r"job\.json lacks tensorboard, fingerprint: an older version wrote it"
+    ) as caught:
+        Job.read(tmp_path)
+    assert "run the same `bench run` command again" in caught.value.help
+
+
+def test_running_again_mends_the_job_of_a_finished_cell_and_nothing_else(tmp_path: Path, worker: Path) -> None:
+    made = plan(tmp_path, "good")
+    execute(made, worker, Listener())
+    folder = cell_folder(made.run, made.cells[0].cell)
+    record = (folder / "cell.json").read_bytes()
+    (folder / "job.json").write_text("{}")
+    execute(made, worker, Listener())
+    assert Job.read(folder) == made.cells[0].job
+    assert (folder / "cell.json").read_bytes() == record

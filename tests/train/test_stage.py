@@ -78,6 +78,7 @@ def test_a_checkpoint_rebuilds_the_same_portrait_without_the_dataset(
     method: str, made_subject: Callable[..., Subject], tmp_path: Path
 ) -> None:
     checkpoint = train(tmp_path, made_subject(), method, 6)
+    assert len({path.stat().st_mode for path in checkpoint.iterdir()}) == 1, "weights are readable as other files are"
     loaded = load_portrait(checkpoint)
     again = load_portrait(checkpoint)
     frame = made_subject().test[0]
