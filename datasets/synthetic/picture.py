@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headbench.datasets.synthetic.person import PARTS
-from headbench.datasets.synthetic.raycast import SAMPLES, cast
+from headbench.datasets.synthetic.raycast import SAMPLES, Hits, cast
 from headbench.datasets.synthetic.scene import Scene
 from headbench.datasets.synthetic.surface import paint, shade, wrinkles
 from headbench.harness.types import HeadParams
@@ -16,6 +17,7 @@ from headbench.harness.types import HeadParams
 __all__ = ["Picture", "take"]
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
 LABELS = {"skin": 250, "lips": 130, "eye_left": 210, "eye_right": 200, "mouth": 140, "teeth": 140, "hair": 80}
@@ -42,27 +44,23 @@ class Picture:
 def take(scene: Scene, params: HeadParams, w2c: Floats, K: Floats, size: int) -> Picture:
     """A picture with the lights at the camera; `params` B = 1, `w2c` (4, 4), `K` (3, 3) pixels."""
     vertices, normals = scene.pose(params)
-    hits = cast(vertices, scene.faces, w2c, K, size)
-    corner, bary = scene.faces[hits.face], hits.bary[:, :, None]
-    part = scene.part[hits.face]
-    rest = (scene.rest[corner] * bary).sum(1)
-    scalp, lips = ((field[corner] * hits.bary).sum(1) for field in (scene.scalp, scene.lips))
-    colour = paint(scene.person, rest, part, scalp, lips, scene.tint[hits.face], scene.eyes)
     units = dict(zip(scene.head.expression_names, params.expression[0].tolist(), strict=True))
-    skin = part == PARTS.index("skin")
-    colour[skin] *= wrinkles(rest[skin], scene.eyes, units)[:, None]
-    normal = (normals[corner] * bary).sum(1)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    colour = shade(colour, normal, hits.direction, part, w2c[:3, :3])
     count = size * size
-    rays = np.bincount(hits.pixel, minlength=count)
-    total = np.stack([np.bincount(hits.pixel, colour[:, k], count) for k in range(3)], 1)
+    rays, depth = np.zeros(count), np.zeros(count)
+    total, votes = np.zeros((count, 3)), np.zeros((count, len(PARTS)))
+    for hits in cast(vertices, scene.faces, w2c, K, size):
+        part = scene.part[hits.face]
+        colour = _colours(scene, hits, part, normals, units, w2c[:3, :3])
+        here, pixels = hits.pixels, hits.pixels.stop - hits.pixels.start
+        rays[here] = np.bincount(hits.pixel, minlength=pixels)
+        depth[here] = np.bincount(hits.pixel, hits.depth, pixels)
+        total[here] = np.stack([np.bincount(hits.pixel, colour[:, k], pixels) for k in range(3)], 1)
+        votes[here] = np.stack([np.bincount(hits.pixel, part == k, pixels) for k in range(len(PARTS))], 1)
     rgba = np.concatenate([total / np.maximum(rays, 1)[:, None], (rays / SAMPLES**2)[:, None]], 1)
-    votes = np.stack([np.bincount(hits.pixel, part == k, count) for k in range(len(PARTS))], 1)
     covered = 2 * rays >= SAMPLES**2
     mouth = 2 * votes[:, [PARTS.index(name) for name in MOUTH]].sum(1) >= SAMPLES**2
     codes = np.array([LABELS[name] for name in PARTS])
-    depth = np.bincount(hits.pixel, hits.depth, count) / np.maximum(rays, 1)
+    depth /= np.maximum(rays, 1)
     return Picture(
         rgba=np.round(rgba * 255).astype(np.uint8).reshape(size, size, 4),
         mouth=(mouth * 255).astype(np.uint8).reshape(size, size),
@@ -70,3 +68,18 @@ def take(scene: Scene, params: HeadParams, w2c: Floats, K: Floats, size: int) ->
         depth=np.where(covered, np.round(depth * 1000), 0).astype(np.uint16).reshape(size, size),
         vertices=vertices[: len(scene.head.base)].astype(np.float32),
     )
+
+
+def _colours(
+    scene: Scene, hits: Hits, part: Ints, normals: Floats, units: Mapping[str, float], rotation: Floats
+) -> Floats:
+    """(R, 3) sRGB of what the rays meet."""
+    corner, bary = scene.faces[hits.face], hits.bary[:, :, None]
+    rest = (scene.rest[corner] * bary).sum(1)
+    scalp, lips = ((field[corner] * hits.bary).sum(1) for field in (scene.scalp, scene.lips))
+    colour = paint(scene.person, rest, part, scalp, lips, scene.tint[hits.face], scene.eyes)
+    skin = part == PARTS.index("skin")
+    colour[skin] *= wrinkles(rest[skin], scene.eyes, units)[:, None]
+    normal = (normals[corner] * bary).sum(1)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    return shade(colour, normal, hits.direction, part, rotation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,14 +17,18 @@ Ints = NDArray[np.int64]
 
 SAMPLES = 3
 """Rays along each side of a pixel."""
+BAND = 60_000
+"""Rays cast at a time, about."""
 
 
 @dataclass(frozen=True)
 class Hits:
     """The rays that hit something."""
 
+    pixels: slice
+    """Whole rows of the image, as row-major indices, that these rays were cast through."""
     pixel: Ints
-    """(R,) row-major index of the pixel."""
+    """(R,) index within `pixels`."""
     face: Ints
     """(R,)"""
     bary: Floats
@@ -34,8 +39,10 @@ class Hits:
     """(R, 3) unit, in the world, away from the camera."""
 
 
-def cast(vertices: Floats, faces: Ints, w2c: Floats, K: Floats, size: int) -> Hits:
-    """Hits of `SAMPLES`² rays through each pixel of a `size` x `size` image; rays past the mesh's box are not cast.
+def cast(vertices: Floats, faces: Ints, w2c: Floats, K: Floats, size: int) -> Iterator[Hits]:
+    """Hits of `SAMPLES`² rays through each pixel of a `size` x `size` image, a band of rows at a time.
+
+    Rays past the mesh's box are not cast. Bands keep the arrays small enough for a processor's cache.
 
     Args:
         vertices: (V, 3) metres. faces: (F, 3). w2c: (4, 4) OpenCV. K: (3, 3) pixels.
@@ -45,15 +52,31 @@ def cast(vertices: Floats, faces: Ints, w2c: Floats, K: Floats, size: int) -> Hi
     uv = projected[:, :2] / projected[:, 2:]
     (left, top), (right, bottom) = np.floor(uv.min(0)).astype(int) - 1, np.ceil(uv.max(0)).astype(int) + 1
     columns = np.arange(max(left, 0), min(right, size))
-    rows = np.arange(max(top, 0), min(bottom, size))
+    mesh = RayMeshIntersector(trimesh.Trimesh(vertices, faces, process=False, validate=False))
+    height = max(1, BAND // (max(len(columns), 1) * SAMPLES**2))
+    bottom = min(bottom, size)
+    for first in range(max(top, 0), bottom, height):
+        rows = np.arange(first, min(first + height, bottom))
+        yield _band(mesh, vertices, faces, w2c, K, size, rows, columns)
+
+
+def _band(
+    mesh: RayMeshIntersector,
+    vertices: Floats,
+    faces: Ints,
+    w2c: Floats,
+    K: Floats,
+    size: int,
+    rows: Ints,
+    columns: Ints,
+) -> Hits:
     within = (np.arange(SAMPLES) + 0.5) / SAMPLES
     row, column, dv, du = (a.ravel() for a in np.meshgrid(rows, columns, within, within, indexing="ij"))
     rays = np.stack([column + du, row + dv, np.ones(len(row))], 1) @ np.linalg.inv(K).T
     rotation, eye = w2c[:3, :3], -w2c[:3, :3].T @ w2c[:3, 3]
     rays = rays @ rotation
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-    mesh = trimesh.Trimesh(vertices, faces, process=False, validate=False)
-    found = RayMeshIntersector(mesh).intersects_first(np.broadcast_to(eye, rays.shape), rays)
+    found = mesh.intersects_first(np.broadcast_to(eye, rays.shape), rays)
     hit = found >= 0
     face, direction = np.asarray(found[hit], dtype=np.int64), rays[hit]
     a, b, c = (vertices[faces[face, k]] for k in range(3))
@@ -66,7 +89,8 @@ def cast(vertices: Floats, faces: Ints, w2c: Floats, K: Floats, size: int) -> Hi
     bary = np.clip(np.stack([1 - wb - wc, wb, wc], 1), 0, 1)
     bary /= bary.sum(1, keepdims=True)
     return Hits(
-        pixel=(row * size + column)[hit],
+        pixels=slice(int(rows[0]) * size, (int(rows[-1]) + 1) * size),
+        pixel=((row - rows[0]) * size + column)[hit],
         face=face,
         bary=bary,
         depth=((point @ rotation.T) + w2c[:3, 3])[:, 2],

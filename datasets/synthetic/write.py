@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def _write_subject(
     else:
         # spawn: a forked child would inherit threads of libraries that are in use.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, _prepare, (seed, frames, str(folder), size)) as pool:
+        pool = ProcessPoolExecutor(workers, context, _prepare, (seed, frames, str(folder), size))
+        with _one_thread_each(), pool:
             for done, future in enumerate(as_completed([pool.submit(_task, k) for k in range(frames)]), start=1):
                 index, found = future.result()
                 vertices[index] = found
@@ -89,6 +91,19 @@ def _write_subject(
     write_truth(folder, [(w2c, take(scene, neutral, w2c, intrinsics(size), size)) for w2c in cameras], size)
     stacked = np.stack([vertices[k] for k in range(frames)])
     np.savez_compressed(folder / "truth" / "vertices.npz", vertices=stacked, faces=scene.head.faces.numpy())
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started meanwhile use one thread for linear algebra: there is one of them a core already."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _render(scene: Scene, motion: Motion, folder: Path, index: int, size: int) -> NDArray[np.float32]:
