@@ -1,8 +1,9 @@
-"""Writing so that no half-written file is ever read."""
+"""Files: writing so that no half-written one is ever read, JSON, digests."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -11,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_folder", "atomic_path", "write_json"]
+from headbench.harness.errors import BenchError
+
+__all__ = ["atomic_folder", "atomic_path", "read_json", "sha256_of", "write_json"]
 
 
 @contextlib.contextmanager
@@ -56,3 +59,26 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
     """`value` as indented JSON at `path`, atomically. NaN and infinity are errors, not tokens."""
     with atomic_path(path, durable) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        BenchError: it is missing or no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BenchError(f"{path} is missing.") from error
+    except ValueError as error:
+        raise BenchError(f"{path} is no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise BenchError(f"{path} must hold a JSON object, found {type(values).__name__}.")
+    return values
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

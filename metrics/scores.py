@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headbench.harness.errors import DataError
+from headbench.harness.files import atomic_path
 from headbench.metrics.columns import COLUMNS
 from headbench.metrics.protocol import Protocol
 
@@ -103,15 +102,8 @@ def write_scores(
     lines = [header]
     for frame in frames:
         lines.append({"id": frame.id} | {key: _number(frame.value(key)) for key in COLUMNS})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        Path(scratch).chmod(0o644)
-        Path(scratch).replace(path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+    with atomic_path(path) as part:
+        part.write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines), encoding="utf-8")
 
 
 def _number(value: float | None) -> float | str | None:

@@ -6,7 +6,6 @@ Importing this module imports torch, because dataset readers do.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from functools import partial
@@ -16,11 +15,11 @@ from typing import Any
 import torch
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import write_json
+from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.image import composite, read_rgb, to_float, to_uint8
 from headbench.harness.image.video import write_video
 from headbench.harness.plugins import Registry, registry
-from headbench.harness.run.cell import Cell, Job, State, read_json
+from headbench.harness.run.cell import Cell, Job, State
 from headbench.harness.run.stages import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import Frame, Subject
@@ -98,7 +97,7 @@ def _draw(result: Result, folder: Path, old: Path | None, subjects: _Subjects) -
     grid, video = folder / f"{name}.png", folder / f"{name}.mp4"
     caption = Row("subject", *result.entry, *result.place).entry()
     figure = Figure(" / ".join(result.place), caption, grid, video)
-    listing = hashlib.sha256((renders / "sha256.txt").read_bytes()).hexdigest()
+    listing = sha256_of(renders / "sha256.txt")
     origin = {"format": FORMAT, "renders": listing, "data": dict(job.fingerprint), "folder": renders.name}
     if old is not None and _reuse(old, folder, name, origin):
         return figure

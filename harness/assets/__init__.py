@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headbench.harness.assets.kinds import KINDS, AssetKind, Recognised, kind
 from headbench.harness.assets.pickles import restricted_load, torch_load
-from headbench.harness.assets.store import Record, asset, home, record, records, register, sha256_of, verify
+from headbench.harness.assets.store import Record, asset, home, record, records, register, verify
 
 __all__ = [
     "KINDS",
@@ -18,7 +18,6 @@ __all__ = [
     "records",
     "register",
     "restricted_load",
-    "sha256_of",
     "torch_load",
     "verify",
 ]

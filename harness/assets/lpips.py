@@ -16,8 +16,9 @@ import numpy as np
 
 from headbench.harness.assets.kinds import Recognised
 from headbench.harness.assets.pickles import restricted_load, torch_load
-from headbench.harness.assets.store import asset, record, register, sha256_of, verify
+from headbench.harness.assets.store import asset, record, register, verify
 from headbench.harness.errors import BenchError, DataError
+from headbench.harness.files import sha256_of
 
 __all__ = [
     "CONSENT",

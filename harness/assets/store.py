@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from headbench.harness.assets.kinds import KINDS, kind
-from headbench.harness.errors import DataError, MissingAsset
+from headbench.harness.errors import BenchError, DataError, MissingAsset
+from headbench.harness.files import atomic_path, read_json, sha256_of, write_json
 
-__all__ = ["Record", "asset", "home", "record", "records", "register", "sha256_of", "verify"]
+__all__ = ["Record", "asset", "home", "record", "records", "register", "verify"]
 
 
 @dataclass(frozen=True)
@@ -62,13 +60,11 @@ def record(name: str) -> Record | None:
         DataError: the record is damaged.
     """
     path = _record_path(kind(name).name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.is_file():
         return None
     try:
-        return Record(**json.loads(text))
-    except (TypeError, ValueError) as error:
+        return Record(**read_json(path))
+    except (BenchError, TypeError) as error:
         raise DataError(f"{path} is not a record of an asset: {error}.", help=kind(name).command) from error
 
 
@@ -95,12 +91,6 @@ def asset(name: str) -> Path:
     return path
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def register(
     name: str, file: Path, source: str, shapes: Mapping[str, str] | None = None, note: str = "", licence: str = ""
 ) -> Path:
@@ -118,40 +108,33 @@ def register(
 
     Raises:
         BenchError: no asset has this name.
-        DataError: `file` cannot be read.
+        DataError: `file` cannot be read, or changes meanwhile.
     """
     known = kind(name)
     old = record(name)
     folder = _record_path(name).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, scratch_name = tempfile.mkstemp(dir=folder, prefix=".incoming-")
-    os.close(handle)
-    scratch = Path(scratch_name)
     try:
-        try:
-            shutil.copyfile(file, scratch)
-        except OSError as error:
-            raise DataError(f"Cannot read {file}: {error.strerror or error}.") from error
-        digest = sha256_of(scratch)
+        digest = sha256_of(file)
         # The digest in the name keeps the old file whole until the record points to the new one.
         target = folder / f"{name.rpartition('/')[2]}-{digest[:12]}{file.suffix}"
-        entry = Record(
-            name=name,
-            file=target.name,
-            sha256=digest,
-            size=scratch.stat().st_size,
-            source=source,
-            licence=licence or known.licence,
-            date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            shapes=dict(shapes or {}),
-            note=note,
-        )
-        scratch.chmod(0o644)
-        scratch.replace(target)
-        scratch.write_text(json.dumps(asdict(entry), indent=1) + "\n", encoding="utf-8")
-        scratch.replace(_record_path(name))
-    finally:
-        scratch.unlink(missing_ok=True)
+        with atomic_path(target) as part:
+            shutil.copyfile(file, part)
+            if sha256_of(part) != digest:
+                raise DataError(f"{file} changed while it was copied.", help="run this again")
+    except OSError as error:
+        raise DataError(f"Cannot read {file}: {error.strerror or error}.") from error
+    entry = Record(
+        name=name,
+        file=target.name,
+        sha256=digest,
+        size=target.stat().st_size,
+        source=source,
+        licence=licence or known.licence,
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        shapes=dict(shapes or {}),
+        note=note,
+    )
+    write_json(_record_path(name), asdict(entry))
     if old is not None and old.file != target.name:
         (folder / old.file).unlink(missing_ok=True)
     return target

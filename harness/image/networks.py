@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from headbench.harness.assets import asset, record, sha256_of
+from headbench.harness.assets import asset, record
 from headbench.harness.errors import BenchError, DataError, did_you_mean
+from headbench.harness.files import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

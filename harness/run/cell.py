@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import write_json
+from headbench.harness.files import read_json, write_json
 
-__all__ = ["Cell", "CellRecord", "Job", "State", "cell_folder", "read_cell", "read_cells", "read_json"]
+__all__ = ["Cell", "CellRecord", "Job", "State", "cell_folder", "read_cell", "read_cells"]
 
 
 class State(StrEnum):
@@ -148,23 +147,6 @@ class Job:
 def cell_folder(run: Path, cell: Cell) -> Path:
     """Where a cell of `run` lies."""
     return run / "cells" / cell.path
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        BenchError: it is missing or no JSON object.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BenchError(f"{path} is missing.") from error
-    except ValueError as error:
-        raise BenchError(f"{path} is no JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise BenchError(f"{path} must hold a JSON object, found {type(values).__name__}.")
-    return values
 
 
 def read_cell(folder: Path) -> CellRecord | None:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from headbench.harness.errors import BenchError
-from headbench.harness.run.cell import State, read_json
+from headbench.harness.files import read_json
+from headbench.harness.run.cell import State
 
 __all__ = ["OUTCOME", "PROGRESS", "Ended", "log_path", "run_worker", "signature_of"]
 

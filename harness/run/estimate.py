@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
-from headbench.harness.run.cell import State, cell_folder, read_cells, read_json
+from headbench.harness.files import read_json
+from headbench.harness.run.cell import State, cell_folder, read_cells
 from headbench.harness.run.execute import is_finished
 from headbench.harness.run.plan import Plan, PlannedCell
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headbench.harness.errors import BenchError, DataError, PluginError, did_you_mean
-from headbench.harness.files import write_json
+from headbench.harness.files import read_json, write_json
 from headbench.harness.plugins import DatasetReader, DatasetSpec, MethodSpec, PluginProblem, Registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.plugins.loading import guarded
-from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell, read_json
+from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell
 from headbench.harness.run.config import Setting, apply_settings, config_hash, parse_setting, settings_hash
 from headbench.harness.run.needs import unmet
 from headbench.harness.run.request import RunRequest

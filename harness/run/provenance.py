@@ -12,8 +12,8 @@ from typing import Any
 
 import headbench
 from headbench.harness.errors import BenchError
-from headbench.harness.files import write_json
-from headbench.harness.run.cell import Job, read_json
+from headbench.harness.files import read_json, write_json
+from headbench.harness.run.cell import Job
 
 __all__ = ["changes", "collect", "record_provenance"]
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import atomic_path, write_json
-from headbench.harness.run.cell import read_json
+from headbench.harness.files import atomic_path, read_json, sha256_of, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from headbench.harness.splat import Rasterizer
     from headbench.harness.types import Camera, Frame, HeadParams
 
-__all__ = ["Progress", "RenderKey", "damaged", "file_hash", "render_frames", "rendered", "save_png", "show_view"]
+__all__ = ["Progress", "RenderKey", "damaged", "render_frames", "rendered", "save_png", "show_view"]
 
 Progress = Callable[[Mapping[str, Any]], None]
 """Receives stage, step and total, and whatever else a stage can say."""
@@ -38,12 +36,6 @@ class RenderKey:
     """white, black or green."""
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def rendered(folder: Path, checkpoint: str, ids: Sequence[str]) -> bool:
     """Whether `folder` holds the complete renders of exactly these frames from this checkpoint (its hash).
 
@@ -57,7 +49,7 @@ def rendered(folder: Path, checkpoint: str, ids: Sequence[str]) -> bool:
 def damaged(folder: Path) -> list[str]:
     """Files of complete renders that are missing or no longer have the hash they were written with."""
     listed = _listed(folder)
-    return [n for n, digest in listed.items() if not (folder / n).is_file() or file_hash(folder / n) != digest]
+    return [n for n, digest in listed.items() if not (folder / n).is_file() or sha256_of(folder / n) != digest]
 
 
 def render_frames(
@@ -97,7 +89,7 @@ def render_frames(
             except BenchError as error:
                 raise BenchError(f"frame {frame.id}: {error.args[0]}") from error
         progress({"stage": "render", "step": number, "total": len(frames)})
-    lines = [f"{file_hash(folder / f'{frame.id}.png')}  {frame.id}.png\n" for frame in frames]
+    lines = [f"{sha256_of(folder / f'{frame.id}.png')}  {frame.id}.png\n" for frame in frames]
     with atomic_path(folder / "sha256.txt") as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
 
@@ -148,7 +140,7 @@ def _start(folder: Path, origin: Mapping[str, Any], frames: Sequence[Frame]) -> 
         listed = _listed(folder)
         (folder / "sha256.txt").unlink()
         for path in folder.glob("*.png"):
-            if file_hash(path) != listed.get(path.name):
+            if sha256_of(path) != listed.get(path.name):
                 path.unlink()
     wanted = {f"{frame.id}.png" for frame in frames}
     for path in folder.glob("*.png"):

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import write_json
-from headbench.harness.run.cell import Job, read_json
+from headbench.harness.files import read_json, sha256_of, write_json
+from headbench.harness.run.cell import Job
 from headbench.harness.run.config import validate
 from headbench.harness.run.plan import limited
 from headbench.harness.run.provenance import record_provenance
-from headbench.harness.run.render import Progress, RenderKey, damaged, file_hash, render_frames, rendered
+from headbench.harness.run.render import Progress, RenderKey, damaged, render_frames, rendered
 
 if TYPE_CHECKING:
     from headbench.harness.plugins import Registry
@@ -73,7 +73,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
         lambda now: progress({"stage": "train", **now}),
     )
     checkpoint = stage / f"checkpoint-{summary.steps}"
-    weights = file_hash(checkpoint / "model.safetensors")
+    weights = sha256_of(checkpoint / "model.safetensors")
     ids = [frame.id for frame in subject.test]
     keys = {scorer.key.name: scorer.key for scorer in scorers} or {RenderKey().name: RenderKey()}
     missing = [key for key in keys.values() if not rendered(folder / "renders" / key.name, weights, ids)]
@@ -112,12 +112,12 @@ def score_stage(folder: Path, subject: Subject, scorer: Scorer, device: str, pro
     origin = {
         "protocol": scorer.name,
         "hash": scorer.hash,
-        "renders": file_hash(renders / "sha256.txt"),
+        "renders": sha256_of(renders / "sha256.txt"),
         "inputs": scorer.inputs(device),
     }
     target = folder / "scores" / f"{scorer.name}.jsonl"
     marker = folder / "scores" / f"{scorer.name}.json"
-    if target.is_file() and marker.is_file() and read_json(marker) == {**origin, "scores": file_hash(target)}:
+    if target.is_file() and marker.is_file() and read_json(marker) == {**origin, "scores": sha256_of(target)}:
         return False
     broken = damaged(renders)
     if broken:
@@ -125,7 +125,7 @@ def score_stage(folder: Path, subject: Subject, scorer: Scorer, device: str, pro
     progress({"stage": f"score {scorer.name}"})
     marker.unlink(missing_ok=True)
     scorer(subject, renders, target, device, progress)
-    write_json(marker, {**origin, "scores": file_hash(target)})
+    write_json(marker, {**origin, "scores": sha256_of(target)})
     return True
 
 

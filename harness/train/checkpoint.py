@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from headbench.harness.avatar import MethodConfig, Portrait
 from headbench.harness.errors import BenchError
-from headbench.harness.files import atomic_folder, write_json
+from headbench.harness.files import atomic_folder, read_json, write_json
 from headbench.harness.types import Camera, HeadParams, Identity
 
 __all__ = ["FORMAT", "LoadedPortrait", "latest_checkpoint", "load_portrait", "read_state", "save_checkpoint"]
@@ -74,7 +73,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     path = checkpoint / "state.json"
     if not path.is_file():
         raise BenchError(f"{checkpoint} is not a checkpoint: it has no state.json.", help="bench status RUN")
-    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    state = read_json(path)
     if state.get("format") != FORMAT:
         raise BenchError(f"{path}: checkpoint format {state.get('format')!r}, this version reads {FORMAT}.")
     return state

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.errors import BenchError
+from headbench.harness.files import atomic_path
 from headbench.harness.types import Clock
 
 __all__ = ["Progress", "TrainLog"]
@@ -86,7 +87,8 @@ def _drop_after(path: Path, step: int) -> None:
             continue
         if entry["step"] <= step:
             kept.append(line + "\n")
-    path.write_text("".join(kept), encoding="utf-8")
+    with atomic_path(path) as part:
+        part.write_text("".join(kept), encoding="utf-8")
 
 
 def _tensorboard(stage: Path) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
 from headbench.harness.device import device_label
-from headbench.harness.files import write_json
+from headbench.harness.files import read_json, write_json
 from headbench.harness.train.checkpoint import latest_checkpoint, read_state, restore_portrait, save_checkpoint
 from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.log import Progress, TrainLog
@@ -75,7 +74,7 @@ def train_stage(
     """
     finished = stage / "summary.json"
     if finished.is_file():
-        saved = json.loads(finished.read_text(encoding="utf-8"))
+        saved = read_json(finished)
         return TrainSummary(**{**saved, "notes": tuple(saved["notes"])})
     stage.mkdir(parents=True, exist_ok=True)
     parts = prepare(portrait_type, config, subject, options, str(stage / "scratch"))

@@ -8,9 +8,10 @@ import torch
 from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
-from headbench.harness.assets import asset, lpips, record, sha256_of
+from headbench.harness.assets import asset, lpips, record
 from headbench.harness.cli.assets import assets
 from headbench.harness.errors import BenchError, DataError
+from headbench.harness.files import sha256_of
 
 
 @pytest.fixture

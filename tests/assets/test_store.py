@@ -3,8 +3,10 @@ import stat
 
 import pytest
 
-from headbench.harness.assets import KINDS, asset, home, kind, record, records, register, sha256_of, store, verify
+from headbench.harness import files
+from headbench.harness.assets import KINDS, asset, home, kind, record, records, register, verify
 from headbench.harness.errors import BenchError, DataError, MissingAsset
+from headbench.harness.files import sha256_of
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_a_kill_before_the_record_is_written_leaves_the_old_asset(user_home, fil
     def killed(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store.json, "dumps", killed)
+    monkeypatch.setattr(files.json, "dumps", killed)
     with pytest.raises(KeyboardInterrupt):
         register("flame2020/model", file, "b")
     monkeypatch.undo()

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from headbench.harness.errors import BenchError
-from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell, read_json
+from headbench.harness.files import read_json
+from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell
 from headbench.harness.run.child import log_path, signature_of
 from headbench.harness.run.execute import execute
 from headbench.harness.run.lock import held, is_held

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from headbench.harness.run.cell import State, cell_folder, read_cells, read_json
+from headbench.harness.files import read_json
+from headbench.harness.run.cell import State, cell_folder, read_cells
 
 MAIN = [sys.executable, "-P", "-c", "from headbench.harness.cli.main import main; main()"]
 Spawn = Callable[..., "subprocess.Popen[bytes]"]

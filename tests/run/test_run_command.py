@@ -9,7 +9,8 @@ from pathlib import Path
 import av
 import pytest
 
-from headbench.harness.run.cell import read_cell, read_cells, read_json
+from headbench.harness.files import read_json
+from headbench.harness.run.cell import read_cell, read_cells
 
 COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--out", "out")
 ANNA = ("--datasets", "discs[anna]", *COMMON)
