@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headbench.harness.errors import BenchError, did_you_mean
-from headbench.harness.run.cell import State
+from headbench.harness.run import State
 from headbench.metrics import COLUMNS, Scores
 from headbench.reports.columns import COST_COLUMNS, Column, metric_column
 from headbench.reports.rank import mark_best

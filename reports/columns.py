@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from headbench.harness.console import duration
-from headbench.metrics.columns import COLUMNS
+from headbench.metrics import COLUMNS
 
 __all__ = ["COST_COLUMNS", "Column", "metric_column"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,18 @@ def _truth(frame: Frame, background: tuple[float, float, float]) -> Pixels:
     image = composite(to_float(pixels.colour), to_float(pixels.alpha), torch.tensor(background))
     out: Pixels = to_uint8(image).permute(1, 2, 0).contiguous().numpy()
     return out
+
+
+def main() -> None:
+    """``figures.py RUN FOLDER OLD ANSWER``: draw, and write what was drawn to the JSON file ANSWER."""
+    run, folder, old, answer = map(Path, sys.argv[1:])
+    figures, remarks = draw_figures(run, folder, old)
+    write_json(answer, {"figures": [vars(figure) | _paths(figure) for figure in figures], "remarks": remarks})
+
+
+def _paths(figure: Figure) -> dict[str, str | None]:
+    return {"grid": str(figure.grid), "video": str(figure.video) if figure.video else None}
+
+
+if __name__ == "__main__":
+    main()

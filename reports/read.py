@@ -11,7 +11,7 @@ import yaml
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
-from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder, read_cells
+from headbench.harness.run import Cell, CellRecord, State, cell_folder, read_cells
 from headbench.metrics import Scores, read_scores
 
 __all__ = ["Result", "Run", "read_run"]

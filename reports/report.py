@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from headbench.harness.files import atomic_folder, atomic_path
+from headbench.reports.apart import draw_apart
 from headbench.reports.build import build_table, protocols_of
 from headbench.reports.latex import to_latex
 from headbench.reports.table import Table
@@ -40,7 +41,7 @@ def write_report(run: Path, figures: bool = True, protocol: str | None = None, o
     The folder appears whole or not at all, and replaces an older one.
 
     Args:
-        figures: also draw PNG grids and mp4s; this reads the dataset and imports torch. A cell whose ground truth
+        figures: also draw PNG grids and mp4s, in a child process, which reads the dataset. A cell whose ground truth
             cannot be read has no pictures, and the page says why.
         protocol: only this one; None writes all that the run is scored by.
         out: another folder than ``report`` in the run.
@@ -66,9 +67,7 @@ def write_report(run: Path, figures: bool = True, protocol: str | None = None, o
                 path = folder / f"{table.protocol.replace(' ', '-')}.{_SUFFIXES[name]}"
                 path.write_text(write(table), encoding="utf-8")
         if figures:
-            from headbench.reports.figures import draw_figures
-
-            drawn, remarks = draw_figures(run, folder / "figures", target / "figures")
+            drawn, remarks = draw_apart(run, folder / "figures", target / "figures")
         (folder / "index.html").write_text(to_html(tables, drawn, remarks), encoding="utf-8")
     return target
 

@@ -80,8 +80,8 @@ def test_status_shows_states_and_reasons_and_needs_no_torch(small_run: Path) -> 
     assert "2 cells: 1 running, 1 failed; no run works on it now" in done.stdout
 
 
-def test_report_needs_no_torch_without_figures(small_run: Path) -> None:
-    done = bench("report", str(small_run), "--no-figures", code=WATCHED)
+def test_report_needs_no_torch_in_its_own_process(small_run: Path) -> None:
+    done = bench("report", str(small_run), code=WATCHED)
     assert done.returncode == 0, done.stderr
 
 

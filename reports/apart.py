@@ -1,0 +1,36 @@
+"""Drawing pictures in a process of their own: a report imports no torch, and no dataset's code can end it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from headbench.reports.page import Figure
+
+__all__ = ["draw_apart"]
+
+
+def draw_apart(run: Path, folder: Path, old: Path) -> tuple[list[Figure], list[str]]:
+    """`figures.draw_figures` in a child process.
+
+    Returns:
+        the figures, and a sentence for every cell that could not be drawn; if the process itself failed, only its end.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        answer = Path(place) / "drawn.json"
+        script = Path(__file__).with_name("figures.py")
+        # By path and with -P: nothing puts the rooms' own folder on the child's path.
+        command = [sys.executable, "-P", str(script), str(run), str(folder), str(old), str(answer)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode or not answer.is_file():
+            said = done.stderr.strip().splitlines()
+            return [], [f"No pictures: drawing ended with {done.returncode}: {said[-1] if said else 'without a word'}"]
+        found = json.loads(answer.read_text(encoding="utf-8"))
+    figures = [
+        Figure(f["group"], f["caption"], Path(f["grid"]), Path(f["video"]) if f["video"] else None)
+        for f in found["figures"]
+    ]
+    return figures, found["remarks"]
