@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.datasets.synthetic.linear import blend, unit
 from headbench.datasets.synthetic.person import PARTS
 from headbench.datasets.synthetic.raycast import SAMPLES, Hits, cast
 from headbench.datasets.synthetic.scene import Scene
@@ -55,7 +56,8 @@ def take(scene: Scene, params: HeadParams, w2c: Floats, K: Floats, size: int) ->
         rays[here] = np.bincount(hits.pixel, minlength=pixels)
         depth[here] = np.bincount(hits.pixel, hits.depth, pixels)
         total[here] = np.stack([np.bincount(hits.pixel, colour[:, k], pixels) for k in range(3)], 1)
-        votes[here] = np.stack([np.bincount(hits.pixel, part == k, pixels) for k in range(len(PARTS))], 1)
+        kinds = np.bincount(hits.pixel * len(PARTS) + part, minlength=pixels * len(PARTS))
+        votes[here] = kinds.reshape(pixels, len(PARTS))
     rgba = np.concatenate([total / np.maximum(rays, 1)[:, None], (rays / SAMPLES**2)[:, None]], 1)
     covered = 2 * rays >= SAMPLES**2
     mouth = 2 * votes[:, [PARTS.index(name) for name in MOUTH]].sum(1) >= SAMPLES**2
@@ -74,12 +76,10 @@ def _colours(
     scene: Scene, hits: Hits, part: Ints, normals: Floats, units: Mapping[str, float], rotation: Floats
 ) -> Floats:
     """(R, 3) sRGB of what the rays meet."""
-    corner, bary = scene.faces[hits.face], hits.bary[:, :, None]
-    rest = (scene.rest[corner] * bary).sum(1)
-    scalp, lips = ((field[corner] * hits.bary).sum(1) for field in (scene.scalp, scene.lips))
+    corner = scene.faces.take(hits.face, axis=0)
+    rest, scalp, lips = (blend(field, corner, hits.bary) for field in (scene.rest, scene.scalp, scene.lips))
     colour = paint(scene.person, rest, part, scalp, lips, scene.tint[hits.face], scene.eyes)
     skin = part == PARTS.index("skin")
     colour[skin] *= wrinkles(rest[skin], scene.eyes, units)[:, None]
-    normal = (normals[corner] * bary).sum(1)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    normal = unit(blend(normals, corner, hits.bary), 1e-9)
     return shade(colour, normal, hits.direction, part, rotation)

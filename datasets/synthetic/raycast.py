@@ -10,6 +10,8 @@ import trimesh
 from numpy.typing import NDArray
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
+from headbench.datasets.synthetic.linear import cross, dot, unit
+
 __all__ = ["SAMPLES", "Hits", "cast"]
 
 Floats = NDArray[np.float64]
@@ -74,20 +76,20 @@ def _band(
     row, column, dv, du = (a.ravel() for a in np.meshgrid(rows, columns, within, within, indexing="ij"))
     rays = np.stack([column + du, row + dv, np.ones(len(row))], 1) @ np.linalg.inv(K).T
     rotation, eye = w2c[:3, :3], -w2c[:3, :3].T @ w2c[:3, 3]
-    rays = rays @ rotation
-    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    rays = unit(rays @ rotation)
     found = mesh.intersects_first(np.broadcast_to(eye, rays.shape), rays)
     hit = found >= 0
     face, direction = np.asarray(found[hit], dtype=np.int64), rays[hit]
-    a, b, c = (vertices[faces[face, k]] for k in range(3))
-    normal = np.cross(b - a, c - a)
-    reach = ((a - eye) * normal).sum(1) / (direction * normal).sum(1)
+    corner = faces.take(face, axis=0)
+    a, b, c = (vertices.take(corner[:, k], axis=0) for k in range(3))
+    normal = cross(b - a, c - a)
+    reach = dot(a - eye, normal) / dot(direction, normal)
     point = eye + reach[:, None] * direction
-    area = (normal * normal).sum(1)
-    wb = (np.cross(point - a, c - a) * normal).sum(1) / area
-    wc = (np.cross(b - a, point - a) * normal).sum(1) / area
+    area = dot(normal, normal)
+    wb = dot(cross(point - a, c - a), normal) / area
+    wc = dot(cross(b - a, point - a), normal) / area
     bary = np.clip(np.stack([1 - wb - wc, wb, wc], 1), 0, 1)
-    bary /= bary.sum(1, keepdims=True)
+    bary /= (bary[:, 0] + bary[:, 1] + bary[:, 2])[:, None]
     return Hits(
         pixels=slice(int(rows[0]) * size, (int(rows[-1]) + 1) * size),
         pixel=((row - rows[0]) * size + column)[hit],

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from headbench.datasets.synthetic.linear import dot, unit
 from headbench.datasets.synthetic.person import PARTS, Person
 
 __all__ = ["paint", "shade", "wrinkles"]
@@ -25,12 +26,17 @@ GLOSS = {"skin": (0.10, 24.0), "lips": (0.22, 40.0), "eye_left": (0.7, 160.0), "
 """Part -> strength and exponent of the highlight."""
 GUMS = np.array([0.42, 0.16, 0.15])
 TEETH = np.array([0.88, 0.84, 0.75])
+FRONT = 0.02
+"""Metres along z at rest, from which freckles, brows and wrinkles show."""
+BROW_HEIGHT, BROW_REACH = 0.0215, 0.035
+"""Metres above the eyes' centres, and how far off that a brow can be at most."""
 
 
 def _noise(person: Person, points: Floats, frequency: float) -> Floats:
     """(R,) in about [-1, 1]: the person's field at `frequency` cells a metre."""
     grid = len(person.noise)
-    where = (points * frequency).T % grid
+    where = np.multiply(points.T, frequency, order="C")
+    where -= grid * np.floor(where / grid)
     return np.asarray(2 * map_coordinates(person.noise, where, order=1, mode="grid-wrap") - 1)
 
 
@@ -44,24 +50,11 @@ def paint(
         scalp, lips: (R,) 0 to 1, how much of the point is there.
         tint: (R,) brightness of a strand or of the mouth's inside. eyes: (2, 3) eyeball centres.
     """
-    detail = (
-        0.035 * _noise(person, points, 130) + 0.03 * _noise(person, points, 420) + 0.03 * _noise(person, points, 900)
-    )
-    colour = person.skin * (1 + detail)[:, None]
-    flush = np.exp(-(((np.abs(points[:, 0]) - 0.045) / 0.018) ** 2 + ((points[:, 1] - eyes[0, 1] + 0.04) / 0.018) ** 2))
-    colour = colour * (1 - flush[:, None] * [0.0, 0.12, 0.10])
-    spots = np.clip(_noise(person, points, 520) - 0.55, 0, 1) * person.freckles * (points[:, 2] > 0.02)
-    colour = colour * (1 - 0.9 * spots)[:, None]
-    colour = _brows(person, points, eyes, colour)
-    red = np.clip(2.2 * lips - 0.6, 0, 1)[:, None]
-    colour = (1 - red) * colour + red * person.lips * (1 + 1.5 * detail)[:, None]
-    hair = person.hair * (0.8 + 0.25 * _noise(person, points, 700))[:, None]
-    cover = np.clip(scalp * 1.6 - 0.3, 0, 1)[:, None]
-    colour = (1 - cover) * colour + cover * hair
-    for name in PARTS[1:]:
-        chosen = part == PARTS.index(name)
-        if not chosen.any() or name == "lips":
-            continue
+    colour = np.empty_like(points)
+    flesh = np.nonzero(part <= PARTS.index("lips"))[0]
+    colour[flesh] = _flesh(person, points.take(flesh, axis=0), scalp[flesh], lips[flesh], eyes)
+    for index, name in enumerate(PARTS[2:], start=2):
+        chosen = np.nonzero(part == index)[0]
         if name.startswith("eye"):
             colour[chosen] = _eyeball(person, points[chosen] - eyes[int(name == "eye_right")])
         elif name == "mouth":
@@ -74,12 +67,37 @@ def paint(
     return np.clip(colour, 0, 1)
 
 
+def _flesh(person: Person, points: Floats, scalp: Floats, lips: Floats, eyes: Floats) -> Floats:
+    """Skin and lips, and the hair's shade on the scalp. Noise is read only where it shows."""
+    detail = (
+        0.035 * _noise(person, points, 130) + 0.03 * _noise(person, points, 420) + 0.03 * _noise(person, points, 900)
+    )
+    colour = person.skin * (1 + detail)[:, None]
+    flush = np.exp(-(((np.abs(points[:, 0]) - 0.045) / 0.018) ** 2 + ((points[:, 1] - eyes[0, 1] + 0.04) / 0.018) ** 2))
+    colour = colour * (1 - flush[:, None] * [0.0, 0.12, 0.10])
+    cover, red = np.clip(scalp * 1.6 - 0.3, 0, 1), np.clip(2.2 * lips - 0.6, 0, 1)
+    front = np.nonzero((points[:, 2] > FRONT) & (cover < 1))[0]
+    spots = np.clip(_noise(person, points[front], 520) - 0.55, 0, 1) * person.freckles
+    colour[front] *= (1 - 0.9 * spots)[:, None]
+    near = front[np.abs(points[front, 1] - eyes[0, 1] - BROW_HEIGHT) < BROW_REACH]
+    colour[near] = _brows(person, points[near], eyes, colour[near])
+    rosy = np.nonzero(red)[0]
+    share = red[rosy, None]
+    colour[rosy] = (1 - share) * colour[rosy] + share * person.lips * (1 + 1.5 * detail[rosy])[:, None]
+    hairy = np.nonzero(cover)[0]
+    share = cover[hairy, None]
+    hair = person.hair * (0.8 + 0.25 * _noise(person, points[hairy], 700))[:, None]
+    colour[hairy] = (1 - share) * colour[hairy] + share * hair
+    return np.asarray(colour)
+
+
 def _brows(person: Person, points: Floats, eyes: Floats, colour: Floats) -> Floats:
+    """(R, 3) with hair of the brows over it; for points of the front."""
     height = points[:, 1] - eyes[0, 1]
     along = np.abs(points[:, 0])
-    arch = 0.0215 + 0.10 * (along - 0.012) - 2.6 * np.clip(along - 0.035, 0, None) ** 1.5
+    arch = BROW_HEIGHT + 0.10 * (along - 0.012) - 2.6 * np.clip(along - 0.035, 0, None) ** 1.5
     strands = 0.75 + 0.45 * _noise(person, points * [1.0, 0.5, 1.0], 2200)
-    inside = np.exp(-(((height - arch) / 0.0042) ** 2)) * (points[:, 2] > 0.02)
+    inside = np.exp(-(((height - arch) / 0.0042) ** 2))
     inside *= np.clip((along - 0.009) / 0.004, 0, 1) * np.clip((0.056 - along) / 0.012, 0, 1)
     weight = np.clip(inside * strands * person.brow_weight * 1.3, 0, 1)[:, None]
     return np.asarray((1 - weight) * colour + weight * person.hair * 0.8)
@@ -99,8 +117,8 @@ def _eyeball(person: Person, local: Floats) -> Floats:
 
 def wrinkles(points: Floats, eyes: Floats, units: Mapping[str, float]) -> Floats:
     """(R,) factor on brightness of skin at rest positions, below 1 in a fold; `units` are the frame's face units."""
-    x, height = points[:, 0], points[:, 1] - eyes[0, 1]
-    front = points[:, 2] > 0.02
+    front = np.nonzero(points[:, 2] > FRONT)[0]
+    x, height = points[front, 0], points[front, 1] - eyes[0, 1]
     raised = max(units["browInnerUp"], 0.5 * (units["browOuterUpLeft"] + units["browOuterUpRight"]))
     lines = 0.5 + 0.5 * np.sin(2 * np.pi * (height + 1.5 * x * x) / 0.0085)
     forehead = raised * lines**3 * np.exp(-(((height - 0.048) / 0.014) ** 2)) * np.exp(-((x / 0.045) ** 2))
@@ -116,7 +134,9 @@ def wrinkles(points: Floats, eyes: Floats, units: Mapping[str, float]) -> Floats
         fan = 0.5 + 0.5 * np.sin(2 * np.pi * (height - 0.4 * (across - 0.05)) / 0.005)
         feet = fan**3 * np.exp(-(((across - 0.056) / 0.008) ** 2)) * np.exp(-((height / 0.012) ** 2))
         total = total + 0.34 * smile * fold + 0.3 * squint * feet
-    return np.asarray(1 - np.clip(total * front, 0, 0.6))
+    left = np.ones(len(points))
+    left[front] = 1 - np.clip(total, 0, 0.6)
+    return left
 
 
 def shade(albedo: Floats, normal: Floats, direction: Floats, part: Ints, rotation: Floats) -> Floats:
@@ -125,22 +145,22 @@ def shade(albedo: Floats, normal: Floats, direction: Floats, part: Ints, rotatio
     Args:
         normal: (R, 3) unit, in the world. direction: (R, 3) of the ray. rotation: (3, 3) of the world-to-camera matrix.
     """
-    seen = normal @ rotation.T * [1, -1, -1]
-    away = direction @ rotation.T * [1, -1, -1]
+    upright = rotation.T * [1, -1, -1]
+    seen, away = normal @ upright, direction @ upright
     # Ribbons and the mouth's inside are seen from both sides.
-    seen = np.where(((seen * away).sum(1) > 0)[:, None], -seen, seen)
+    seen = np.where((dot(seen, away) > 0)[:, None], -seen, seen)
     light = np.full((len(albedo), 3), AMBIENT)
+    gloss = np.array([GLOSS.get(name, (0.0, 1.0)) for name in PARTS])
+    glossy = np.nonzero(gloss[part, 0])[0]
+    strength, exponent = gloss[part[glossy]].T
+    bright, towards_eye = seen.take(glossy, axis=0), away.take(glossy, axis=0)
     shine = np.zeros((len(albedo), 3))
-    strength, exponent = np.zeros(len(albedo)), np.ones(len(albedo))
-    for name, (amount, power) in GLOSS.items():
-        strength[part == PARTS.index(name)], exponent[part == PARTS.index(name)] = amount, power
     for towards, tint, power in LIGHTS:
         lamp = np.array(towards) / np.linalg.norm(towards)
         wrapped = np.clip((seen @ lamp + 0.25) / 1.25, 0, None)
         light += power * wrapped[:, None] * tint
-        half = lamp - away
-        half /= np.linalg.norm(half, axis=1, keepdims=True)
-        shine += (strength * np.clip((seen * half).sum(1), 0, 1) ** exponent)[:, None] * power * np.array(tint)
-    deep = np.isin(part, [PARTS.index("mouth"), PARTS.index("teeth")])
+        half = unit(lamp - towards_eye)
+        shine[glossy] += (strength * np.clip(dot(bright, half), 0, 1) ** exponent)[:, None] * power * np.array(tint)
+    deep = np.array([name in ("mouth", "teeth") for name in PARTS])[part]
     light[deep] *= 0.72
     return np.clip(albedo * light + shine, 0, 1)
