@@ -14,15 +14,25 @@ import pytest
 _number = itertools.count()
 
 
+def _module(room: str, name: str):
+    """A module of helpers that lies in a room's folder of tests, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / room / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="session")
 def flame_format():
     """The module that writes a made-up head in FLAME's file formats: make_head, write_model, write_all ..."""
-    path = Path(__file__).parent / "head" / "flame_format.py"
-    spec = importlib.util.spec_from_file_location("flame_format", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["flame_format"] = module
-    spec.loader.exec_module(module)
-    return module
+    return _module("head", "flame_format")
+
+
+@pytest.fixture(scope="session")
+def insta_format():
+    """The module that writes a subject in INSTA layout by hand: Author(folder), which also damages it."""
+    return _module("insta", "insta_format")
 
 
 @pytest.fixture(scope="session")
