@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import write_json
-from headbench.harness.run.cell import Job
+from headbench.harness.run import Job
 from headbench.harness.run.child import OUTCOME, PROGRESS, signature_of
 from headbench.harness.run.lock import held
 
@@ -25,6 +26,10 @@ EVERY = 0.4
 """Seconds between two writings of the progress file."""
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl: the signal that a process gets when its parent dies."""
+_HOST_MEMORY = re.compile(
+    r"DefaultCPUAllocator: (can't allocate|not enough) memory(: you tried to allocate \d+ bytes)?"
+)
+"""How torch says that the host has no memory left: a plain RuntimeError, unlike on a GPU."""
 PREDECESSOR = 30.0
 """Seconds to wait for a worker whose run was killed to notice and go."""
 
@@ -81,6 +86,8 @@ def _explain(error: BaseException, stage: str) -> tuple[str, str, str]:
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
         message = str(error).split(". ")[0] or "no memory left"
         return "oom", f"out of memory{where}: {message}", f"memory{where}"
+    if isinstance(error, RuntimeError) and (refused := _HOST_MEMORY.search(str(error))):
+        return "oom", f"out of memory{where}: {refused.group()}", f"memory{where}"
     message = " ".join(str(error.args[0]).split()) if isinstance(error, BenchError) else " ".join(str(error).split())
     text = message if isinstance(error, BenchError) else f"{kind}{where}: {message}"
     helped = f" ({error.help})" if isinstance(error, BenchError) and error.help else ""
