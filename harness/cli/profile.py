@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -76,7 +77,7 @@ def profile(
         write_json(target, json.loads(json.dumps(rows)))
 
 
-def _line(row: dict) -> str:  # type: ignore[type-arg]
+def _line(row: dict[str, Any]) -> str:
     parts = ", ".join(f"{name} {row['parts'][name]:.2f}" for name in _ORDER if name in row["parts"])
     how = "recorded" if row["recorded"] else "plain"
     return (

@@ -1,0 +1,46 @@
+"""`bench profile` measures real steps of real methods and says what it measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from headbench.datasets.synthetic import write_synthetic
+from headbench.harness.cli.profile import profile
+from headbench.harness.errors import BenchError
+
+PARTS = {"data", "drive", "raster", "losses", "backward", "optimizer", "edits", "total"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("profiled")
+    write_synthetic(place, "insta", 1, 6, 32, 0, lambda line: None, workers=1)
+    return place
+
+
+def test_every_trained_method_is_measured_part_by_part(root: Path, tmp_path: Path) -> None:
+    target = tmp_path / "budget.json"
+    options = ["--preset", "demo", "--warmup", "1", "--steps", "3", "--device", "cpu", "--json", str(target)]
+    done = CliRunner().invoke(profile, ["--data-root", str(root), *options], catch_exceptions=False)
+    assert done.exit_code == 0
+    rows = json.loads(target.read_text())
+    assert [row["method"] for row in rows] == ["FateAvatar", "GaussianAvatars"], "the baseline has no steps"
+    for row, line in zip(rows, done.output.splitlines(), strict=True):
+        assert set(row["parts"]) == PARTS
+        shares = sum(value for part, value in row["parts"].items() if part != "total")
+        assert shares == pytest.approx(row["parts"]["total"], rel=0.5), "parts are medians of their own"
+        assert row["rate"] > 0 and row["gaussians"] > 1000 and not row["recorded"]
+        assert line.startswith(f"{row['method']} (demo, plain): {row['rate']:.1f} it/s, {row['gaussians']:,} Gaussians")
+
+
+def test_options_of_a_method_are_set_and_an_unknown_subject_is_named(root: Path) -> None:
+    options = ["--methods", "FateAvatar", "--preset", "demo", "--warmup", "1", "--steps", "2", "--device", "cpu"]
+    small = ["--set", "fateavatar.num_points=400", "--set", "fateavatar.cover_faces=none"]
+    done = CliRunner().invoke(profile, ["--data-root", str(root), *options, *small], catch_exceptions=False)
+    assert "400 Gaussians" in done.output
+    with pytest.raises(BenchError, match=r"synth01.*synth00"):
+        CliRunner().invoke(
+            profile, ["--data-root", str(root), "--subject", "synth01", *options], catch_exceptions=False
+        )
