@@ -65,8 +65,7 @@ def lpips_columns(
     Raises:
         ValueError: `nets` has an unknown name.
     """
-    from headbench.harness.image import Lpips
-    from headbench.harness.image.networks import load_network, network_sha256
+    from headbench.harness.image import Lpips, load_network, network_sha256
 
     unknown = set(nets or ()) - {"alex", "vgg"}
     if unknown:

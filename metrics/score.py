@@ -14,8 +14,15 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from headbench.harness.errors import DataError
-from headbench.harness.image import composite, exact_float32, resize_rgba, resize_uint8, to_float, to_uint8
-from headbench.harness.image.networks import network_sha256
+from headbench.harness.image import (
+    composite,
+    exact_float32,
+    network_sha256,
+    resize_rgba,
+    resize_uint8,
+    to_float,
+    to_uint8,
+)
 from headbench.metrics.lpips import LpipsColumn, lpips_columns
 from headbench.metrics.protocol import Protocol
 from headbench.metrics.psnr import psnr

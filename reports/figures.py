@@ -20,7 +20,7 @@ from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.image import composite, read_rgb, to_float, to_uint8
 from headbench.harness.image.video import write_video
 from headbench.harness.plugins import Registry, registry
-from headbench.harness.run.cell import Cell, Job, State
+from headbench.harness.run import Cell, Job, State
 from headbench.harness.run.stages import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import Frame, Subject

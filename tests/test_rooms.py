@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ RULES: dict[str, set[str]] = {
 def files() -> list[Path]:
     rooms = [path for room in RULES for path in (ROOT / room).rglob("*.py")]
     return sorted({*rooms, *(ROOT / "harness").glob("*.py")})
+
+
+def from_imports(path: Path) -> list[tuple[str, list[str]]]:
+    """``from headbench.a.b import c`` as (a/b, [c]), wherever it stands in a file."""
+    return [
+        (node.module.removeprefix("headbench.").replace(".", "/"), [alias.name for alias in node.names])
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("headbench.")
+    ]
 
 
 def imports(path: Path) -> list[str]:
@@ -104,6 +114,32 @@ def test_what_crosses_borders_needs_no_room() -> None:
         for path in (ROOT / "harness").glob("*.py")
         for name in imports(path)
         if not allowed(name, set())
+    ]
+    assert wrong == []
+
+
+def test_what_a_room_exports_is_imported_from_its_door() -> None:
+    """The others may go on to a module, for what only one other room needs."""
+    wrong = []
+    for path in files():
+        for module, names in from_imports(path):
+            room = next((each for each in RULES if module.startswith(f"{each}/")), None)
+            light = module in {"harness/plugins/hookspecs", "harness/plugins/specs"}  # as `allowed` has it
+            # Files beside the rooms lie below them, and could not go through the door.
+            if room is None or light or room_of(path) in {room, "harness"}:
+                continue
+            door = set(getattr(importlib.import_module(f"headbench.{room.replace('/', '.')}"), "__all__", ()))
+            wrong += [f"{path.relative_to(ROOT)}: {name} of {module}" for name in names if name in door]
+    assert wrong == []
+
+
+def test_nobody_imports_private_names() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name} of {module}"
+        for path in files()
+        for module, names in from_imports(path)
+        for name in (*names, *module.split("/"))
+        if name.startswith("_") and not name.startswith("__")
     ]
     assert wrong == []
 

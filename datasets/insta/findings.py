@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from headbench.harness.plugins.datasets import Problem
+from headbench.harness.plugins import Problem
 
 __all__ = ["Findings", "ranges"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.harness.assets.pickles import torch_load
+from headbench.harness.assets import torch_load
 from headbench.harness.errors import DataError
 
 __all__ = ["Tracked", "read_frame_file"]

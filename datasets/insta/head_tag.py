@@ -7,12 +7,12 @@ import json
 from headbench.datasets.insta.findings import Findings
 from headbench.datasets.insta.layout import HEAD_FILE, Folder
 from headbench.harness.errors import did_you_mean
+from headbench.harness.head import TAGS
 
-__all__ = ["REAL", "TAGS", "head_tag"]
+__all__ = ["REAL", "head_tag"]
 
 REAL = "flame2020"
 """What metrical-tracker fits, and so what a folder without a word about it holds."""
-TAGS = ("flame2020", "flame2023", "flame2023_open", "openhead")
 
 
 def head_tag(folder: Folder, findings: Findings) -> str | None:

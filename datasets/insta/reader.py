@@ -23,7 +23,7 @@ from headbench.datasets.insta.pixels import PixelReader
 from headbench.datasets.insta.reprojection import check_reprojection
 from headbench.datasets.insta.rotations import axis_angles
 from headbench.harness.errors import DataError
-from headbench.harness.plugins.datasets import DatasetReader, Problem
+from headbench.harness.plugins import DatasetReader, Problem
 from headbench.harness.types import Frame, HeadParams, Subject
 
 __all__ = ["InstaReader"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from headbench.harness.assets.kinds import KINDS, AssetKind, Recognised, kind
+from headbench.harness.assets.kinds import KINDS, NETWORKS, AssetKind, Recognised, families, kind
 from headbench.harness.assets.pickles import restricted_load, torch_load
 from headbench.harness.assets.store import Record, asset, home, record, records, register, verify
 
 __all__ = [
     "KINDS",
+    "NETWORKS",
     "AssetKind",
     "Recognised",
     "Record",
     "asset",
+    "families",
     "home",
     "kind",
     "record",

@@ -10,7 +10,7 @@ from typing import Any
 
 from headbench.harness.errors import BenchError, did_you_mean
 
-__all__ = ["KINDS", "AssetKind", "Recognised", "Recogniser", "families", "kind"]
+__all__ = ["KINDS", "NETWORKS", "AssetKind", "Recognised", "Recogniser", "families", "kind"]
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,14 @@ KINDS: tuple[AssetKind, ...] = (
     ),
 )
 """All kinds, in the order of `bench assets list`."""
+
+NETWORKS = {
+    "vgg16": "lpips/vgg16",
+    "alexnet": "lpips/alexnet",
+    "lpips-vgg": "lpips/vgg16",
+    "lpips-alex": "lpips/alexnet",
+}
+"""Network that a loss or a metric may need -> asset; the lpips networks have their linear heads besides."""
 
 
 def kind(name: str) -> AssetKind:

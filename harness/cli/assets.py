@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from headbench.harness.assets.kinds import KINDS, AssetKind, Recognised, families
-from headbench.harness.assets.store import Record, home, record, register, verify
+from headbench.harness.assets import KINDS, AssetKind, Recognised, Record, families, home, record, register, verify
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import sha256_of
 

@@ -13,7 +13,7 @@ from click.exceptions import Exit
 from headbench.harness.errors import BenchError, DataError, did_you_mean
 
 if TYPE_CHECKING:
-    from headbench.harness.plugins.datasets import DatasetReader
+    from headbench.harness.plugins import DatasetReader
     from headbench.harness.types import Frame
 
 __all__ = ["data"]

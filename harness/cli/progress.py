@@ -9,7 +9,7 @@ from typing import Any
 import rich_click as click
 
 from headbench.harness.console import STATE_STYLES, console, duration, is_terminal
-from headbench.harness.run.cell import Cell, CellRecord, State
+from headbench.harness.run import Cell, CellRecord, State
 
 __all__ = ["PlainWatcher", "TerminalWatcher", "describe", "watcher"]
 

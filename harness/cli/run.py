@@ -99,7 +99,7 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
         records = execute(plan, worker, watcher(), request.timeout, request.fail_on_error, keep_failed)
         if not no_report:
             _report(folder)
-    from headbench.harness.run.cell import State
+    from headbench.harness.run import State
     from headbench.harness.run.execute import summarise
 
     click.echo(f"{folder}: " + ", ".join(f"{count} {state}" for state, count in summarise(records).items()))

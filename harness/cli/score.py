@@ -30,7 +30,7 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
     """
     from headbench.harness.cli.scoring import scorers
     from headbench.harness.plugins import registry
-    from headbench.harness.run.cell import Job, State, cell_folder, read_cells
+    from headbench.harness.run import Job, State, cell_folder, read_cells
     from headbench.harness.run.lock import held
     from headbench.harness.run.request import read_request, split_names
     from headbench.harness.run.stages import read_subject, score_stage

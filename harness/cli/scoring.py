@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headbench.harness.assets import NETWORKS
 from headbench.harness.errors import BenchError
-from headbench.harness.run.needs import NETWORK_ASSETS
 from headbench.harness.run.render import Progress, RenderKey
 from headbench.harness.run.stages import Scorer
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from headbench.harness.types import Subject
-    from headbench.metrics.protocol import Protocol
+    from headbench.metrics import Protocol
 
 __all__ = ["scorers"]
 
@@ -32,7 +32,7 @@ def scorers(names: Iterable[str], nets: Collection[str] | None = None) -> list[S
     names = list(names)
     if not names:
         return []
-    from headbench.metrics.protocol import load_protocol
+    from headbench.metrics import load_protocol
 
     return [_Scorer(load_protocol(name), nets) for name in dict.fromkeys(names)]
 
@@ -56,7 +56,7 @@ class _Scorer:
         from headbench.harness.assets import record
         from headbench.harness.device import resolve_device
 
-        found = {f"lpips-{rule.net}": record(NETWORK_ASSETS[f"lpips-{rule.net}"]) for rule in self.protocol.lpips}
+        found = {f"lpips-{rule.net}": record(NETWORKS[f"lpips-{rule.net}"]) for rule in self.protocol.lpips}
         return {
             "weights": {name: None if entry is None else entry.sha256 for name, entry in found.items()},
             "nets": None if self.nets is None else sorted(self.nets),
@@ -65,8 +65,7 @@ class _Scorer:
 
     def __call__(self, subject: Subject, renders: Path, target: Path, device: str, progress: Progress) -> None:
         from headbench.harness.device import device_label, resolve_device
-        from headbench.metrics.score import score_frames, weights_used
-        from headbench.metrics.scores import write_scores
+        from headbench.metrics import score_frames, weights_used, write_scores
 
         frames = {frame.id: frame for frame in subject.test}
 

@@ -36,7 +36,7 @@ def _show(run: Path) -> bool:
 
     from headbench.harness.cli.progress import describe
     from headbench.harness.files import read_json
-    from headbench.harness.run.cell import State, cell_folder, read_cells
+    from headbench.harness.run import State, cell_folder, read_cells
     from headbench.harness.run.child import PROGRESS
     from headbench.harness.run.execute import summarise
     from headbench.harness.run.lock import is_held

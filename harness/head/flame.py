@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.harness.assets import asset, record
 from headbench.harness.assets.flame import (
     FACES,
     MOUTH_FACES,
@@ -19,7 +20,6 @@ from headbench.harness.assets.flame import (
     read_model,
     read_template,
 )
-from headbench.harness.assets.store import asset, record
 from headbench.harness.errors import DataError
 from headbench.harness.head.arrays import JOINTS, HeadArrays
 from headbench.harness.head.teeth import add_teeth

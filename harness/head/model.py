@@ -30,7 +30,7 @@ class Corrections:
     """(36, 3V), index (feature, 3 v + axis)."""
 
 
-class _MeshBuffers(nn.Module):
+class MeshBuffers(nn.Module):
     """What a head carries besides its bases: one place for buffers that a device or type change must reach."""
 
     tag: str
@@ -64,7 +64,7 @@ class _MeshBuffers(nn.Module):
         return {name.removeprefix("region_"): getattr(self, name) for name in found}
 
 
-class HeadModel(_MeshBuffers):
+class HeadModel(MeshBuffers):
     """A linear head model with joints in the order root, neck, jaw, left eye, right eye. Metres, y up, face to +z.
 
     Vertices are v = template + shape dirs . shape + static offset + expression dirs . expression; joints are regressed

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.errors import DataError
-from headbench.harness.head.model import Corrections, HeadModel, _MeshBuffers
+from headbench.harness.head.model import Corrections, HeadModel, MeshBuffers
 from headbench.harness.rotations import axis_angle_to_matrix
 from headbench.harness.types import HeadParams, Identity
 
@@ -47,7 +47,7 @@ def _static_offset(offset: Tensor, vertices: int, tag: str) -> Tensor:
     raise DataError(f"The static offset has {offset.shape[0]} vertices, {tag} has {vertices}.")
 
 
-class SubjectHead(_MeshBuffers):
+class SubjectHead(MeshBuffers):
     """Made by `HeadModel.bind`. Nothing in `vertices` and `pair` waits for the device.
 
     It owns references to the model's arrays: `.to()` and `.double()` change this head only.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headbench.harness.image.lpips import InputRange, Lpips
-from headbench.harness.image.networks import exact_float32, load_network
+from headbench.harness.image.networks import exact_float32, load_network, network_sha256
 from headbench.harness.image.pixels import composite, read_rgb, resize, resize_rgba, resize_uint8, to_float, to_uint8
 from headbench.harness.image.ssim import ssim, ssim_map
 from headbench.harness.image.vgg import Vgg16, VggFeatureLoss
@@ -16,6 +16,7 @@ __all__ = [
     "composite",
     "exact_float32",
     "load_network",
+    "network_sha256",
     "read_rgb",
     "resize",
     "resize_rgba",

@@ -8,22 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from headbench.harness.assets import asset, record
+from headbench.harness.assets import NETWORKS, asset, record
 from headbench.harness.errors import BenchError, DataError, did_you_mean
 from headbench.harness.files import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["NETWORKS", "exact_float32", "load_network", "network_sha256"]
-
-NETWORKS = {
-    "vgg16": "lpips/vgg16",
-    "alexnet": "lpips/alexnet",
-    "lpips-vgg": "lpips/vgg16",
-    "lpips-alex": "lpips/alexnet",
-}
-"""network -> asset; the lpips networks have their linear heads besides."""
+__all__ = ["exact_float32", "load_network", "network_sha256"]
 
 
 def _asset_of(name: str) -> str:

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headbench.harness.assets import asset
+from headbench.harness.assets import NETWORKS, asset
 from headbench.harness.errors import MissingAsset
 
 if TYPE_CHECKING:
     from headbench.harness.avatar import MethodConfig
     from headbench.harness.plugins import DatasetSpec, MethodSpec
 
-__all__ = ["BUILT_IN_HEAD", "NETWORK_ASSETS", "unmet"]
+__all__ = ["BUILT_IN_HEAD", "unmet"]
 
 BUILT_IN_HEAD = "openhead"
 """The one head that needs no file of the user's."""
-NETWORK_ASSETS = {"vgg16": "lpips/vgg16", "lpips-vgg": "lpips/vgg16", "lpips-alex": "lpips/alexnet"}
-"""Network that a configuration may need -> the registered file that holds it."""
 
 
 def unmet(method: MethodSpec, config: MethodConfig, dataset: DatasetSpec, head: str) -> str:
     """Why a cell cannot run, with the command that helps; empty if it can."""
-    masks = (method.needs | config.needs()) - config.networks() - set(NETWORK_ASSETS)
+    masks = (method.needs | config.needs()) - config.networks() - set(NETWORKS)
     reasons = []
     lacking = sorted(masks - dataset.provides)
     if lacking:
         has = ", ".join(sorted(dataset.provides)) or "none"
         reasons.append(f"{method.name} needs masks that {dataset.name} has not: {', '.join(lacking)} (it has: {has})")
     files = [] if head == BUILT_IN_HEAD else [f"{head}/model"]
-    wanted = (method.needs | config.needs()) & (config.networks() | set(NETWORK_ASSETS))
-    files += [NETWORK_ASSETS.get(network, network) for network in sorted(wanted)]
+    wanted = (method.needs | config.needs()) & (config.networks() | set(NETWORKS))
+    files += [NETWORKS.get(network, network) for network in sorted(wanted)]
     for name in dict.fromkeys(files):
         try:
             asset(name)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from headbench.harness.train import GaussianTable
 from headbench.harness.train.densify import lowered_opacity, mean_gradient, step_generator
 from headbench.harness.train.schedules import due
-from headbench.harness.train.table import GaussianTable
 from headbench.harness.types import Clock, Edit
 
 from .config import FateAvatarConfig

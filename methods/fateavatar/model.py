@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from headbench.harness.avatar import Avatar
 from headbench.harness.head import Corrections, HeadModel, SubjectHead, face_frames, quat_multiply
+from headbench.harness.train import GaussianTable
 from headbench.harness.train.densify import accumulate, statistics
-from headbench.harness.train.table import GaussianTable
 from headbench.harness.types import (
     Batch,
     Clock,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from headbench.harness.train import GaussianTable
 from headbench.harness.train.densify import (
     guard_faces,
     lowered_opacity,
@@ -13,7 +14,6 @@ from headbench.harness.train.densify import (
     step_generator,
 )
 from headbench.harness.train.schedules import due
-from headbench.harness.train.table import GaussianTable
 from headbench.harness.types import Clock, Edit
 
 from .config import GaussianAvatarsConfig

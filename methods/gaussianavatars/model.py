@@ -12,9 +12,9 @@ from torch import Tensor
 
 from headbench.harness.avatar import Avatar
 from headbench.harness.head import HeadModel, SubjectHead, face_frames, quat_multiply, quat_normalise
+from headbench.harness.train import GaussianTable
 from headbench.harness.train.densify import accumulate, statistics
 from headbench.harness.train.schedules import log_linear, sh_degree
-from headbench.harness.train.table import GaussianTable
 from headbench.harness.types import (
     Batch,
     Clock,
