@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +27,8 @@ def total_steps(config: TrainConfig, frames: int) -> tuple[int, int]:
     return (config.steps if config.steps is not None else (config.epochs or 0) * per_epoch), per_epoch
 
 
-class Draw(NamedTuple):
+@dataclass(frozen=True)
+class Draw:
     """Which frames a step sees."""
 
     rows: list[int]
