@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from headbench.harness.files import read_json
 from headbench.reports.page import Figure
 
 __all__ = ["draw_apart"]
@@ -28,7 +28,7 @@ def draw_apart(run: Path, folder: Path, old: Path) -> tuple[list[Figure], list[s
         if done.returncode or not answer.is_file():
             said = done.stderr.strip().splitlines()
             return [], [f"No pictures: drawing ended with {done.returncode}: {said[-1] if said else 'without a word'}"]
-        found = json.loads(answer.read_text(encoding="utf-8"))
+        found = read_json(answer)
     figures = [
         Figure(f["group"], f["caption"], Path(f["grid"]), Path(f["video"]) if f["video"] else None)
         for f in found["figures"]
