@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,26 @@ def kill(runner: subprocess.Popen[bytes], cell: Path) -> None:
         time.sleep(0.02)
 
 
+def test_a_kill_while_training_changes_nothing(
+    spawn: Spawn, bench: Callable[..., Any], blobs: Path, faces: Path, tmp_path: Path
+) -> None:
+    arguments = (
+        "run", "--methods", "blobs", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
+        "--device", "cpu", "--rasterizer", "torch", "--set", "blobs.train.steps=80", "--label", "k",
+        "--checkpoint-every", 10, "--deterministic", "--no-report",
+    )  # fmt: skip
+    trained = tmp_path / "wild" / "cells" / "blobs-demo-k" / "discs" / "anna" / "seed0"
+    runner = spawn(*arguments, "--out", "wild", site=blobs)
+    until(runner, lambda: (trained / "stages" / "train" / "checkpoint-20" / "state.json").is_file())
+    kill(runner, trained)
+    assert not (trained / "stages" / "train" / "summary.json").exists()
+    assert bench(*arguments, "--out", "wild", site=blobs).code == 0
+    assert bench(*arguments, "--out", "calm", site=blobs).code == 0
+    assert results(tmp_path / "wild") == results(tmp_path / "calm")
+    assert read_json(trained / "cell.json")["attempts"] == 2
+
+
+@pytest.mark.slow
 def test_kills_while_training_and_while_rendering_change_nothing(
     spawn: Spawn, blobs: Path, faces: Path, tmp_path: Path
 ) -> None:
