@@ -30,14 +30,16 @@ if TYPE_CHECKING:
     from headbench.harness.splat import Rasterizer
     from headbench.harness.train.table import GaussianTable
 
-__all__ = ["Avatar", "FineTuneConfig", "MethodConfig", "Portrait", "TrainConfig"]
+__all__ = ["Avatar", "FineTuneConfig", "MethodConfig", "Portrait", "Section", "TrainConfig"]
 
 
-class _Strict(BaseModel):
+class Section(BaseModel):
+    """A part of a configuration: unknown keys are errors, values do not change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class FineTuneConfig(_Strict):
+class FineTuneConfig(Section):
     """Which per-frame parameters training refines, keyed by timestep; empty rates refine none."""
 
     rates: Mapping[str, float] = Field(default_factory=dict)
@@ -48,7 +50,7 @@ class FineTuneConfig(_Strict):
     eps: float = 1e-8
 
 
-class TrainConfig(_Strict):
+class TrainConfig(Section):
     """What the one training loop reads; every method's configuration holds one as `train`."""
 
     epochs: int | None = Field(default=None, ge=0)
@@ -62,7 +64,7 @@ class TrainConfig(_Strict):
     finetune: FineTuneConfig = FineTuneConfig()
 
 
-class MethodConfig(_Strict):
+class MethodConfig(Section):
     """Base of every method's typed configuration; presets are YAML files of it."""
 
     train: TrainConfig

@@ -43,7 +43,9 @@ NEAREST_FRAME = MethodSpec(
     name="nearest-frame",
     target="headbench.methods.nearestframe:NearestFrame",
     # It has nothing to set, so every method's preset means the same here.
-    presets=dict.fromkeys(("default", "official", "fateavatar", "fixed", "demo"), f"{_PRESETS}/nearestframe/default.yaml"),
+    presets=dict.fromkeys(
+        ("default", "official", "fateavatar", "fixed", "demo"), f"{_PRESETS}/nearestframe/default.yaml"
+    ),
     default_preset="default",
     summary="shows the training image whose posed, projected head is nearest; what a method must beat",
     licence="none: made for this harness",

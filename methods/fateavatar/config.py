@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from headbench.harness.avatar import MethodConfig
+from headbench.harness.avatar import MethodConfig, Section
 
 __all__ = ["FateAvatarConfig", "Rates", "Weights"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Rates(_Section):
+class Rates(Section):
     """Adam's learning rates."""
 
     opacity: float = 0.05
@@ -28,7 +24,7 @@ class Rates(_Section):
     delta_vertex: float = 1e-4
 
 
-class Weights(_Section):
+class Weights(Section):
     """Weights of the loss terms; a term of weight 0 is not computed and needs no network."""
 
     rgb: float = 1.0

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from headbench.harness.avatar import MethodConfig
+from headbench.harness.avatar import MethodConfig, Section
 
 __all__ = ["GaussianAvatarsConfig", "Rates", "Weights"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Rates(_Section):
+class Rates(Section):
     """Adam's learning rates."""
 
     position: float = 0.005
@@ -27,7 +23,7 @@ class Rates(_Section):
     rotation: float = 0.001
 
 
-class Weights(_Section):
+class Weights(Section):
     """Weights of the loss terms; a term of weight 0 is not computed."""
 
     l1: float = 0.8
