@@ -66,10 +66,11 @@ def environment(toys: Path, home: Path) -> dict[str, str]:
     return {"PYTHONPATH": paths, "HEADBENCH_HOME": str(home), "OMP_NUM_THREADS": "1"}
 
 
-@pytest.fixture
-def blobs(tmp_path: Path) -> Path:
-    """A site folder into which pip installed the third-party method."""
-    source, site = tmp_path / "source", tmp_path / "blobs"
+@pytest.fixture(scope="session")
+def blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site folder into which pip installed the third-party method. Read only."""
+    folder = tmp_path_factory.mktemp("blobs")
+    source, site = folder / "source", folder / "site"
     shutil.copytree(HERE.parent / "plugins" / "thirdparty", source)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*pip, "--target", str(site), str(source)], check=True, capture_output=True)
