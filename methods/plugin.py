@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headbench.harness.plugins.hookspecs import hookimpl
-from headbench.harness.plugins.specs import MethodSpec
+from headbench.harness.plugins.specs import MethodSpec, Typical
 
 __all__ = ["register_methods"]
 
 _PRESETS = "headbench.configs:methods"
+
+_H100 = "one H100, preset fateavatar, 600 frames of 512²"
+_TWO_CORES = "2 CPU cores, preset demo, 96 frames of 256²"
 
 FATEAVATAR = MethodSpec(
     name="FateAvatar",
@@ -26,6 +29,7 @@ FATEAVATAR = MethodSpec(
     licence="MIT; its FLAME code under the MPI licence and its rasterizer under the Inria licence, both non-commercial",
     citation="Zhang et al., FATE: Full-head Gaussian Avatar with Textural Editing from Monocular Video, CVPR 2025, "
     "arXiv:2411.15604",
+    typical={"cuda": Typical(199.0, _H100), "cpu": Typical(21.0, _TWO_CORES, 16e6)},
 )
 
 GAUSSIANAVATARS = MethodSpec(
@@ -37,6 +41,7 @@ GAUSSIANAVATARS = MethodSpec(
     licence="CC BY-NC-SA 4.0 with a further non-commercial clause; parts under the Inria licence, non-commercial",
     citation="Qian et al., GaussianAvatars: Photorealistic Head Avatars with Rigged 3D Gaussians, CVPR 2024, "
     "arXiv:2312.02069",
+    typical={"cuda": Typical(197.0, _H100), "cpu": Typical(18.0, _TWO_CORES, 3.3e6)},
 )
 
 NEAREST_FRAME = MethodSpec(
@@ -49,6 +54,7 @@ NEAREST_FRAME = MethodSpec(
     default_preset="default",
     summary="shows the training image whose posed, projected head is nearest; what a method must beat",
     licence="none: made for this harness",
+    typical={"cpu": Typical(0.0, _TWO_CORES, 4.2e6)},
     baseline=True,
 )
 

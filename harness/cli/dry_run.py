@@ -5,18 +5,26 @@ from __future__ import annotations
 import rich_click as click
 
 from headbench.harness.console import console, duration, size
-from headbench.harness.run.estimate import estimate, recorded
+from headbench.harness.run.estimate import estimate, recorded, typical
 from headbench.harness.run.plan import Plan
 
 __all__ = ["show_plan"]
 
 
-def show_plan(plan: Plan) -> None:
-    """Print every cell with steps, frames, estimated time and disk, the sums, and what the estimates rest on."""
+def show_plan(plan: Plan, device: str) -> None:
+    """Print every cell with steps, frames, estimated time and disk, the sums, and what the estimates rest on.
+
+    Args:
+        device: as asked for: auto, cpu, cuda or cuda:K.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    known = recorded(plan.run.resolve().parent)
+    from headbench.harness.device import resolve_device
+    from headbench.harness.plugins import registry
+
+    guesses = typical(registry().methods(), resolve_device(device).type)
+    known = guesses | recorded(plan.run.resolve().parent)
     cells = estimate(plan, known)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("cell", "state", "steps", "frames", "size", "training", "disk"):
@@ -38,9 +46,12 @@ def show_plan(plan: Plan) -> None:
     used = {each.planned.cell.method.lower() for each in left} & set(known)
     for name in sorted(used):
         record = known[name]
-        click.echo(
-            f"basis: {name}: median of {record.cells} finished cells beside {plan.run}: "
-            f"{record.rate:.1f} it/s on {record.device}, {size(record.bytes)} a cell"
-        )
+        if record.cells:
+            where = f"median of {record.cells} finished cells beside {plan.run}"
+        else:
+            where = "a first guess, no finished cell is near"
+        rate = f"{record.rate:.1f} it/s on " if record.rate else ""
+        disk = "" if record.bytes is None else f", {size(record.bytes)} a cell"
+        click.echo(f"basis: {name}: {where}: {rate}{record.device}{disk}")
     if unknown:
         click.echo(f"not in the sums: {', '.join(unknown)}: no finished cell beside {plan.run} to go by")

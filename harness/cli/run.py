@@ -88,7 +88,7 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
     plan = make_plan(request, registry(), protocols, sys.argv)
     _say_plan(plan, len(registry().problems()))
     if dry_run:
-        _dry_run(plan)
+        _dry_run(plan, request.device)
         return
     with _signals(), held(folder / ".lock", "bench run"):
         write_request(request, folder)
@@ -115,10 +115,10 @@ def _say_plan(plan: Plan, problems: int) -> None:
         click.echo(f"note: {note}")
 
 
-def _dry_run(plan: Plan) -> None:
+def _dry_run(plan: Plan, device: str) -> None:
     from headbench.harness.cli.dry_run import show_plan
 
-    show_plan(plan)
+    show_plan(plan, device)
 
 
 def _report(folder: Path) -> None:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["DatasetSpec", "MethodSpec"]
+__all__ = ["DatasetSpec", "MethodSpec", "Typical"]
+
+
+@dataclass(frozen=True)
+class Typical:
+    """What a cell cost where it was measured: a first guess for `bench run --dry-run` until cells have finished."""
+
+    rate: float
+    """Training steps a second; 0 where nothing is trained."""
+    where: str
+    """Machine, preset and image size."""
+    bytes: float | None = None
+    """Of the cell's folder; None where it was not looked at."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,8 @@ class MethodSpec:
     citation: str = ""
     needs: frozenset[str] = frozenset()
     """What every preset needs, such as mouth; what a preset needs besides is in its configuration."""
+    typical: Mapping[str, Typical] = field(default_factory=dict)
+    """Device type (cuda, cpu) -> what a cell cost on one."""
     baseline: bool = False
     """A reference line of the table, not a reconstruction method."""
 

@@ -9,21 +9,22 @@ from pathlib import Path
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
+from headbench.harness.plugins.specs import MethodSpec
 from headbench.harness.run.cell import State, cell_folder, read_cells
 from headbench.harness.run.execute import is_finished
 from headbench.harness.run.plan import Plan, PlannedCell
 
-__all__ = ["CellEstimate", "Record", "estimate", "recorded"]
+__all__ = ["CellEstimate", "Record", "estimate", "recorded", "typical"]
 
 
 @dataclass(frozen=True)
 class Record:
-    """Medians over finished cells of one method."""
+    """What one cell of a method costs: medians over finished cells, or without any what its plugin says."""
 
     rate: float
     """Training steps a second."""
-    bytes: float
-    """Of a cell's folder."""
+    bytes: float | None
+    """Of a cell's folder; None where nobody looked."""
     cells: int
     device: str
 
@@ -66,6 +67,12 @@ def recorded(near: Path) -> dict[str, Record]:
         )
         for name, values in rates.items()
     }
+
+
+def typical(methods: Mapping[str, MethodSpec], device: str) -> dict[str, Record]:
+    """Method in lower case -> what its plugin says of a device type (cuda, cpu), where it says anything."""
+    known = {name.lower(): spec.typical.get(device) for name, spec in methods.items()}
+    return {name: Record(t.rate, t.bytes, 0, t.where) for name, t in known.items() if t is not None}
 
 
 def estimate(plan: Plan, known: Mapping[str, Record]) -> list[CellEstimate]:

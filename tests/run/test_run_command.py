@@ -10,7 +10,9 @@ import av
 import pytest
 
 from headbench.harness.files import read_json
+from headbench.harness.plugins.specs import MethodSpec, Typical
 from headbench.harness.run.cell import read_cell, read_cells
+from headbench.harness.run.estimate import Record, typical
 
 COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--out", "out")
 ANNA = ("--datasets", "discs[anna]", *COMMON)
@@ -110,6 +112,16 @@ def test_a_dry_run_prints_cells_and_costs_and_writes_nothing(bench, faces: Path,
     assert "average-demo-limit2/discs/anna/seed0 queued 0 2 + 2 24×24 0 s" in text
     assert "skipped: NeedsBrows needs masks that discs has not: brows" in text
     assert "2 cells, 1 to do" in text and "not in the sums: Average: no finished cell beside" in text
+
+
+def test_a_dry_run_guesses_from_what_a_plugin_measured_until_cells_have_finished() -> None:
+    methods = {
+        "Slow": MethodSpec("Slow", "m:C", {}, "demo", typical={"cpu": Typical(20.0, "a small machine", 5e6)}),
+        "Silent": MethodSpec("Silent", "m:C", {}, "demo"),
+    }
+    assert typical(methods, "cuda") == {}
+    known = typical(methods, "cpu")
+    assert known == {"slow": Record(20.0, 5e6, 0, "a small machine")}
 
 
 @pytest.fixture
