@@ -166,7 +166,10 @@ def test_a_cell_that_cannot_run_keeps_its_reason(tmp_path: Path, worker: Path) -
 
 
 RUNNER = """
+import signal
 import sys
+# A suite in the background of a shell hands an ignored SIGINT to its children; a terminal does not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_execute as t

@@ -18,7 +18,9 @@ import pytest
 from headbench.harness.files import read_json
 from headbench.harness.run.cell import State, cell_folder, read_cells
 
-MAIN = [sys.executable, "-P", "-c", "from headbench.harness.cli.main import main; main()"]
+# A suite in the background of a shell hands an ignored SIGINT to its children; a terminal does not.
+HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+MAIN = [sys.executable, "-P", "-c", HEARS + "from headbench.harness.cli.main import main; main()"]
 Spawn = Callable[..., "subprocess.Popen[bytes]"]
 
 
