@@ -29,7 +29,7 @@ FATEAVATAR = MethodSpec(
     licence="MIT; its FLAME code under the MPI licence and its rasterizer under the Inria licence, both non-commercial",
     citation="Zhang et al., FATE: Full-head Gaussian Avatar with Textural Editing from Monocular Video, CVPR 2025, "
     "arXiv:2411.15604",
-    typical={"cuda": Typical(199.0, _H100), "cpu": Typical(21.0, _TWO_CORES, 16e6)},
+    typical={"cuda": Typical(209.0, _H100), "cpu": Typical(21.0, _TWO_CORES, 16e6)},
 )
 
 GAUSSIANAVATARS = MethodSpec(
@@ -41,7 +41,7 @@ GAUSSIANAVATARS = MethodSpec(
     licence="CC BY-NC-SA 4.0 with a further non-commercial clause; parts under the Inria licence, non-commercial",
     citation="Qian et al., GaussianAvatars: Photorealistic Head Avatars with Rigged 3D Gaussians, CVPR 2024, "
     "arXiv:2312.02069",
-    typical={"cuda": Typical(197.0, _H100), "cpu": Typical(18.0, _TWO_CORES, 3.3e6)},
+    typical={"cuda": Typical(226.0, _H100), "cpu": Typical(18.0, _TWO_CORES, 3.3e6)},
 )
 
 NEAREST_FRAME = MethodSpec(
