@@ -29,17 +29,19 @@ def _inside(corners: NDArray[np.float64], areas: NDArray[np.float64], pixels: ND
     return (edge[..., 0] * to[..., 1] - edge[..., 1] * to[..., 0]) / areas[:, None]
 
 
-def uv_raster(uvs: Tensor | ArrayLike, uv_faces: Tensor | ArrayLike, size: int) -> tuple[Tensor, Tensor]:
+def uv_raster(
+    uvs: Tensor | ArrayLike, uv_faces: Tensor | ArrayLike, size: int, cull: bool = True
+) -> tuple[Tensor, Tensor]:
     """The face and the barycentric coordinates under every filled pixel of a texture, as FateAvatar samples points.
 
-    PyTorch3D's inside rule: a pixel is filled if all three barycentrics of its centre are strictly positive. Faces that
-    are flipped in texture space (negative area) are culled. Where faces overlap, the first face wins (PyTorch3D
-    compares depths that are equal but for rounding).
+    PyTorch3D's inside rule: a pixel is filled if all three barycentrics of its centre are strictly positive. Where
+    faces overlap, the first face wins (PyTorch3D compares depths that are equal but for rounding).
 
     Args:
         uvs: (U, 2) in [0, 1], v up.
         uv_faces: (F, 3) indices into `uvs`.
         size: side of the square texture in pixels.
+        cull: leave out faces that are flipped in texture space (negative area).
 
     Returns:
         face_index (M,) int64 and bary (M, 3) float32 of the filled pixels, on the CPU, in row-major order; row 0 is v
@@ -53,7 +55,7 @@ def uv_raster(uvs: Tensor | ArrayLike, uv_faces: Tensor | ArrayLike, size: int) 
     low = np.clip(np.ceil(scaled.min(1) - 0.5), 0, size).astype(np.int64)
     high = np.clip(np.floor(scaled.max(1) - 0.5) + 1, 0, size).astype(np.int64)
     extent = np.maximum(high - low, 0)
-    counts = np.where(areas > _SMALLEST_AREA, extent[:, 0] * extent[:, 1], 0)
+    counts = np.where((areas if cull else np.abs(areas)) > _SMALLEST_AREA, extent[:, 0] * extent[:, 1], 0)
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
     found: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []

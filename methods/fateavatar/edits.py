@@ -7,11 +7,11 @@ from torch import Tensor
 
 from headbench.harness.train import GaussianTable
 from headbench.harness.train.densify import lowered_opacity, mean_gradient, step_generator
+from headbench.harness.train.placement import random_barycentrics
 from headbench.harness.train.schedules import due
 from headbench.harness.types import Clock, Edit
 
 from .config import FateAvatarConfig
-from .sampling import random_barycentrics
 
 __all__ = ["children_of", "draw_parents", "maintenance"]
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from headbench.harness.avatar import Avatar
-from headbench.harness.head import Corrections, HeadModel, SubjectHead, face_frames, quat_multiply
+from headbench.harness.head import Corrections, HeadModel, SubjectHead, face_frames, points_on_faces, quat_multiply
 from headbench.harness.train import GaussianTable
 from headbench.harness.train.densify import accumulate, statistics
+from headbench.harness.train.placement import mean_neighbour_distance
 from headbench.harness.types import (
     Batch,
     Clock,
@@ -30,7 +31,7 @@ from headbench.harness.types import (
 from .config import FateAvatarConfig
 from .edits import maintenance
 from .losses import FateLosses
-from .sampling import canonical_params, mean_neighbour_distance, place, seen_faces
+from .sampling import canonical_params, place, seen_faces
 
 __all__ = ["FateAvatar"]
 
@@ -87,8 +88,8 @@ class FateAvatar(Avatar):
             seen = seen_faces(subject, train) if config.cover_faces == "seen" else None
             face_index, bary = place(head, config, generator, seen)
             face_index, bary = face_index.to(device), bary.to(device)
-            corners = head.template[head.faces[face_index]]
-            spacing = mean_neighbour_distance((bary[:, :, None].to(corners.dtype) * corners).sum(1))
+            start = points_on_faces(head.template[None], head.faces, face_index, bary.to(head.template))
+            spacing = mean_neighbour_distance(start[0])
         dtype, rows = head.template.dtype, len(face_index)
         identity_quat = torch.tensor([1.0, 0.0, 0.0, 0.0], device=device, dtype=dtype)
         opacity = math.log(config.initial_opacity / (1 - config.initial_opacity))

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
-from headbench.harness.errors import BenchError
-from headbench.harness.head import HeadModel, SubjectHead, face_frames, uv_raster
+from headbench.harness.head import HeadModel, SubjectHead, face_frames
+from headbench.harness.train.placement import random_barycentrics, uv_places
 from headbench.harness.types import HeadParams, Identity, TrainView
 
 from .config import FateAvatarConfig
 
-__all__ = ["canonical_params", "mean_neighbour_distance", "place", "random_barycentrics", "seen_faces"]
+__all__ = ["canonical_params", "place", "seen_faces"]
 
 _VIEWS = 64
 """Training frames, evenly spaced, that decide which faces are seen."""
-
-
-def random_barycentrics(count: int, how: str, generator: torch.Generator) -> Tensor:
-    """(count, 3) random barycentric coordinates, on the CPU.
-
-    rand_over_sum is rand(3) / sum, dense near the centroid; area_uniform is uniform on the triangle.
-    """
-    draws = torch.rand((count, 3), generator=generator)
-    if how == "rand_over_sum":
-        return draws / draws.sum(1, keepdim=True)
-    root = draws[:, 0].sqrt()
-    return torch.stack([1 - root, root * (1 - draws[:, 1]), root * draws[:, 1]], dim=1)
 
 
 def place(
@@ -43,13 +29,8 @@ def place(
     Raises:
         BenchError: the head model has no UV atlas.
     """
-    if head.uvs is None or head.uv_faces is None:
-        raise BenchError(
-            f"FateAvatar places Gaussians on a UV atlas, and head model {head.tag} has none.",
-            help="bench assets list",
-        )
     side = int(config.num_points**0.5)
-    faces, bary = uv_raster(head.uvs, head.uv_faces, side)
+    faces, bary = uv_places(head, side, "FateAvatar")
     filled = faces
     if seen is not None:
         missed = (seen.cpu() & (torch.bincount(faces, minlength=len(seen)) == 0)).nonzero()[:, 0]
@@ -81,13 +62,6 @@ def seen_faces(head: SubjectHead, train: TrainView) -> Tensor:
         inside = ((pixel >= 0) & (pixel <= size)).all(-1) & (centre[..., 2] > 0)
         seen |= (inside & ((normal * centre).sum(-1) < 0))[0]
     return seen
-
-
-def mean_neighbour_distance(points: Tensor) -> float:
-    """Mean distance of (N, 3) points to their nearest other point, in their unit."""
-    host = points.detach().to("cpu", torch.float64).numpy()
-    distances, _ = cKDTree(host).query(host, k=2)
-    return float(np.asarray(distances)[:, 1].mean())
 
 
 def canonical_params(identity: Identity, jaw: float) -> HeadParams:

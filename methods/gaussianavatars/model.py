@@ -13,8 +13,9 @@ from torch import Tensor
 from headbench.harness.avatar import Avatar
 from headbench.harness.head import HeadModel, SubjectHead, face_frames, quat_multiply, quat_normalise
 from headbench.harness.train import GaussianTable
+from headbench.harness.train.degree import RisingDegree
 from headbench.harness.train.densify import accumulate, statistics
-from headbench.harness.train.schedules import log_linear, sh_degree
+from headbench.harness.train.schedules import log_linear
 from headbench.harness.types import (
     Batch,
     Clock,
@@ -54,7 +55,6 @@ class GaussianAvatars(Avatar):
     config_type = GaussianAvatarsConfig
     seed: Tensor
     extent: Tensor
-    active_degree: Tensor
     face_size: Tensor
 
     def __init__(self, head: SubjectHead, table: GaussianTable, config: GaussianAvatarsConfig, extent: float) -> None:
@@ -63,10 +63,9 @@ class GaussianAvatars(Avatar):
         self.head = head
         self.table = table
         self._extent = extent
-        self._degree = self._degree_at(1)
+        self.degree = RisingDegree(config.sh_degree, config.sh_every, int(config.sh_rises == "after_step"))
         self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
         self.register_buffer("extent", torch.tensor(extent, dtype=torch.float64))
-        self.register_buffer("active_degree", torch.tensor(self._degree))
         self.register_buffer("face_size", head.base.new_zeros(len(head.faces)), persistent=False)
         self.register_load_state_dict_post_hook(_read_scalars)
 
@@ -121,7 +120,7 @@ class GaussianAvatars(Avatar):
             scales=size * table["scaling"].exp(),
             opacities=table["opacity"].sigmoid(),
             colours=colours,
-            sh_degree=self._degree,
+            sh_degree=self.degree.now,
         )
         return Drive(gaussians, vertices, vertices, {"size": size})
 
@@ -136,7 +135,7 @@ class GaussianAvatars(Avatar):
 
     def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
         if event is Event.AFTER_STEP:
-            self._set_degree(self._degree_at(clock.step + 1))
+            self.degree.after(clock)
         if event is not Event.AFTER_BACKWARD or splat is None:
             return None
         if collects(self.config, clock):
@@ -144,7 +143,7 @@ class GaussianAvatars(Avatar):
         return maintenance(self.table, self.config, clock, self.face_size, self._extent, self.seed)
 
     def capture_key(self, clock: Clock) -> Hashable:
-        return self._degree
+        return self.degree.now
 
     def _position_rate(self, clock: Clock) -> float:
         """The rate of a step; the table's positions are in triangle units, the rate is per metre of extent."""
@@ -153,17 +152,7 @@ class GaussianAvatars(Avatar):
         rate = log_linear(step, config.rates.position, config.rates.position_final, config.position_steps)
         return rate * self._extent if config.position_times_extent else rate
 
-    def _degree_at(self, step: int) -> int:
-        passed = step - (self.config.sh_rises == "after_step")
-        return sh_degree(passed, self.config.sh_every, self.config.sh_degree)
-
-    def _set_degree(self, degree: int) -> None:
-        if degree != self._degree:
-            self._degree = degree
-            self.active_degree.fill_(degree)
-
 
 def _read_scalars(avatar: Any, _: Any) -> None:
-    """After a checkpoint is loaded: the numbers that steps need without asking the device for them."""
-    avatar._degree = int(avatar.active_degree)
+    """After a checkpoint is loaded: the number that steps need without asking the device for it."""
     avatar._extent = float(avatar.extent)

@@ -129,7 +129,7 @@ def degrees(avatar: GaussianAvatars, steps: int) -> list[int]:
     """The degree that each of the first steps renders with."""
     found = []
     for step in range(1, steps + 1):
-        found.append(avatar._degree)
+        found.append(avatar.degree.now)
         avatar.edit(Event.AFTER_STEP, None, at(step))
     return found
 
