@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -14,17 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headbench.datasets.synthetic.motion import Motion, make_motion
+from headbench.datasets.synthetic.layout import Clip, Shot, Writer
+from headbench.datasets.synthetic.motion import make_motion
 from headbench.datasets.synthetic.picture import take
-from headbench.datasets.synthetic.scene import TAG, Scene, head_params, make_scene, params_of
-from headbench.datasets.synthetic.views import intrinsics, orbit, world_to_camera
-from headbench.datasets.synthetic.writer_insta import write_frame, write_tracking, write_truth
+from headbench.datasets.synthetic.scene import head_params, make_scene, params_of
+from headbench.datasets.synthetic.views import intrinsics, orbit
+from headbench.datasets.synthetic.writer_insta import InstaWriter
 from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.files import atomic_folder
 
 __all__ = ["LAYOUTS", "write_synthetic"]
 
-LAYOUTS = ("insta",)
+_WRITERS: dict[str, Writer] = {writer.layout: writer for writer in (InstaWriter(),)}
+LAYOUTS = tuple(_WRITERS)
 ORBIT = 12
 """Views around the neutral head."""
 
@@ -54,43 +56,50 @@ def write_synthetic(
     """
     if layout not in LAYOUTS:
         raise BenchError(did_you_mean("layout", layout, LAYOUTS))
-    targets = [out / layout / f"synth{k:02d}" for k in range(subjects)]
+    writer = _WRITERS[layout]
+    targets = [out / layout / writer.subject(k) for k in range(subjects)]
     for target in targets:
         if target.exists():
             raise BenchError(f"{target} exists already.", help="remove it or name another folder")
     for k, target in enumerate(targets):
         started = time.monotonic()
         with atomic_folder(target) as folder:
-            _write_subject(folder, seed * 1000 + k, frames, size, workers or os.cpu_count() or 1, report, target.name)
+            clip = _clip(target.name, seed * 1000 + k, frames, size)
+            _write_subject(writer, folder, clip, seed * 1000 + k, workers or os.cpu_count() or 1, report)
         report(f"{target.name}: {frames} frames of {size} x {size} in {time.monotonic() - started:.0f} s")
     return targets
 
 
-def _write_subject(
-    folder: Path, seed: int, frames: int, size: int, workers: int, report: Callable[[str], None], name: str
-) -> None:
+def _clip(name: str, seed: int, frames: int, size: int) -> Clip:
     scene = make_scene(seed)
-    motion = make_motion(seed, frames, scene.head.expression_names)
-    write_tracking(folder, motion, scene.person.shape, size, TAG)
+    return Clip(name, scene, make_motion(seed, frames, scene.head.expression_names), size)
+
+
+def _write_subject(
+    writer: Writer, folder: Path, clip: Clip, seed: int, workers: int, report: Callable[[str], None]
+) -> None:
+    writer.tracking(folder, clip)
+    shots = writer.shots(clip)
     vertices: dict[int, NDArray[np.float32]] = {}
-    if workers == 1 or frames < 2 * workers:
-        for index in range(frames):
-            vertices[index] = _render(scene, motion, folder, index, size)
+    if workers == 1 or len(shots) < 2 * workers:
+        for shot in shots:
+            vertices.setdefault(shot.index, _render(writer, folder, clip, shot))
     else:
         # spawn: a forked child would inherit threads of libraries that are in use.
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, context, _prepare, (seed, frames, str(folder), size))
+        work = writer.layout, str(folder), clip.name, seed, len(clip.motion.yaw), clip.size
+        pool = ProcessPoolExecutor(workers, context, _prepare, work)
         with _one_thread_each(), pool:
-            for done, future in enumerate(as_completed([pool.submit(_task, k) for k in range(frames)]), start=1):
+            for done, future in enumerate(as_completed([pool.submit(_task, k) for k in range(len(shots))]), start=1):
                 index, found = future.result()
                 vertices[index] = found
-                if done % max(1, frames // 4) == 0:
-                    report(f"{name}: {done} of {frames} frames")
-    neutral = head_params(np.zeros((1, len(scene.head.expression_names))), *np.zeros((3, 1, 3)))
-    cameras = orbit(ORBIT)
-    write_truth(folder, [(w2c, take(scene, neutral, w2c, intrinsics(size), size)) for w2c in cameras], size)
-    stacked = np.stack([vertices[k] for k in range(frames)])
-    np.savez_compressed(folder / "truth" / "vertices.npz", vertices=stacked, faces=scene.head.faces.numpy())
+                if done % max(1, len(shots) // 4) == 0:
+                    report(f"{clip.name}: {done} of {len(shots)} frames")
+    neutral = head_params(np.zeros((1, len(clip.scene.head.expression_names))), *np.zeros((3, 1, 3)))
+    K = intrinsics(clip.size)
+    around = [Shot(k, f"{k:05d}", w2c, K) for k, w2c in enumerate(orbit(ORBIT))]
+    views = [(shot, take(clip.scene, neutral, shot.w2c, shot.K, clip.size)) for shot in around]
+    writer.truth(folder, clip, np.stack([vertices[k] for k in sorted(vertices)]), views)
 
 
 @contextlib.contextmanager
@@ -106,26 +115,26 @@ def _one_thread_each() -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _render(scene: Scene, motion: Motion, folder: Path, index: int, size: int) -> NDArray[np.float32]:
-    params = params_of(motion).rows(slice(index, index + 1))
-    picture = take(scene, params, world_to_camera(motion)[index], intrinsics(size), size)
-    write_frame(folder, index, picture)
+def _render(writer: Writer, folder: Path, clip: Clip, shot: Shot) -> NDArray[np.float32]:
+    params = params_of(clip.motion).rows(slice(shot.index, shot.index + 1))
+    picture = take(clip.scene, params, shot.w2c, shot.K, clip.size)
+    writer.frame(folder, clip, shot, picture)
     return picture.vertices
 
 
-_work: tuple[Scene, Motion, Path, int] | None = None
+_work: tuple[Writer, Path, Clip, Sequence[Shot]] | None = None
 """What a worker process renders; set once when it starts."""
 
 
-def _prepare(seed: int, frames: int, folder: str, size: int) -> None:
+def _prepare(layout: str, folder: str, name: str, seed: int, frames: int, size: int) -> None:
     global _work
     torch.set_num_threads(1)
-    scene = make_scene(seed)
-    _work = scene, make_motion(seed, frames, scene.head.expression_names), Path(folder), size
+    writer, clip = _WRITERS[layout], _clip(name, seed, frames, size)
+    _work = writer, Path(folder), clip, writer.shots(clip)
 
 
-def _task(index: int) -> tuple[int, NDArray[np.float32]]:
+def _task(number: int) -> tuple[int, NDArray[np.float32]]:
     if _work is None:
         raise RuntimeError("a worker was not prepared")
-    scene, motion, folder, size = _work
-    return index, _render(scene, motion, folder, index, size)
+    writer, folder, clip, shots = _work
+    return shots[number].index, _render(writer, folder, clip, shots[number])

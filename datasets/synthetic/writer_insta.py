@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,70 +12,66 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from headbench.datasets.synthetic.motion import Motion
+from headbench.datasets.synthetic.layout import Clip, Shot, Writer, split
 from headbench.datasets.synthetic.picture import Picture
+from headbench.datasets.synthetic.scene import TAG
 from headbench.datasets.synthetic.views import intrinsics, world_to_camera
 from headbench.harness.rotations import axis_angle_to_matrix
 
-__all__ = ["split", "write_frame", "write_tracking", "write_truth"]
+__all__ = ["InstaWriter"]
 
 Floats = NDArray[np.float64]
 
 EXPRESSIONS, SHAPES = 100, 300
 """Coefficients in a file; the open head's are padded with zeros."""
-TEST_SHARE = 0.2
 VALIDATION = 20
 """transforms_val.json holds this many of the last frames, as INSTA's script has it."""
 
 
-def split(frames: int) -> tuple[range, range]:
-    """Training and test frames: the last fifth is for testing, at least one frame."""
-    test = max(1, round(frames * TEST_SHARE))
-    return range(frames - test), range(frames - test, frames)
+class InstaWriter(Writer):
+    """The layout of INSTA's patched export."""
 
+    layout = "insta"
 
-def write_frame(folder: Path, index: int, picture: Picture) -> None:
-    """The images of one frame below `folder`."""
-    name = f"{index:05d}"
-    alpha = picture.rgba[..., 3]
-    images: dict[str, NDArray[Any]] = {
-        f"images/{name}.png": picture.rgba,
-        f"matted/{name}.png": picture.rgba,
-        f"alpha/{name}.png": alpha,
-        f"parsing/{name}_mouth.png": picture.mouth,
-        f"parsing/{name}_neckhead.png": ((alpha > 127) * 255).astype(np.uint8),
-        f"seg_mask/{name}.png": np.repeat(picture.labels[..., None], 3, axis=2),
-        f"depth/{name}.png": picture.depth,
-    }
-    for path, pixels in images.items():
-        Image.fromarray(pixels).save(folder / path, compress_level=3)
+    def tracking(self, folder: Path, clip: Clip) -> None:
+        motion, frames = clip.motion, len(clip.motion.yaw)
+        for kind in ("images", "matted", "alpha", "parsing", "seg_mask", "depth"):
+            (folder / kind).mkdir()
+        for kind in ("exp", "shape", "eyes", "jaw", "eyelids"):
+            (folder / "flame" / kind).mkdir(parents=True)
+        for index in range(frames):
+            rows = {
+                "exp": _padded(motion.expression[index], EXPRESSIONS),
+                "shape": _padded(clip.scene.person.shape, SHAPES),
+                "eyes": np.concatenate([_six(motion.eye_left[index]), _six(motion.eye_right[index])]),
+                "jaw": _six(motion.jaw[index]),
+                "eyelids": np.zeros(2),
+            }
+            for kind, values in rows.items():
+                text = "".join(f"{value:.8f}\n" for value in values)
+                (folder / "flame" / kind / f"{index:05d}.txt").write_text(text, encoding="utf-8")
+        (folder / "head_model.json").write_text(json.dumps({"tag": TAG}) + "\n", encoding="utf-8")
+        poses = np.linalg.inv(world_to_camera(motion))
+        train, test = split(frames)
+        parts = {"": range(frames), "_train": train, "_test": test, "_val": range(max(0, frames - VALIDATION), frames)}
+        for suffix, members in parts.items():
+            content = {**_header(clip.size), "frames": [_entry(k, poses[k]) for k in members]}
+            (folder / f"transforms{suffix}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
-
-def write_tracking(folder: Path, motion: Motion, shape: Floats, size: int, tag: str) -> None:
-    """Everything but images: coefficients, cameras, split, and which head they drive."""
-    frames = len(motion.yaw)
-    for kind in ("images", "matted", "alpha", "parsing", "seg_mask", "depth"):
-        (folder / kind).mkdir()
-    for kind in ("exp", "shape", "eyes", "jaw", "eyelids"):
-        (folder / "flame" / kind).mkdir(parents=True)
-    for index in range(frames):
-        rows = {
-            "exp": _padded(motion.expression[index], EXPRESSIONS),
-            "shape": _padded(shape, SHAPES),
-            "eyes": np.concatenate([_six(motion.eye_left[index]), _six(motion.eye_right[index])]),
-            "jaw": _six(motion.jaw[index]),
-            "eyelids": np.zeros(2),
+    def frame(self, folder: Path, clip: Clip, shot: Shot, picture: Picture) -> None:
+        name = f"{shot.index:05d}"
+        alpha = picture.rgba[..., 3]
+        images: dict[str, NDArray[Any]] = {
+            f"images/{name}.png": picture.rgba,
+            f"matted/{name}.png": picture.rgba,
+            f"alpha/{name}.png": alpha,
+            f"parsing/{name}_mouth.png": picture.mouth,
+            f"parsing/{name}_neckhead.png": ((alpha > 127) * 255).astype(np.uint8),
+            f"seg_mask/{name}.png": np.repeat(picture.labels[..., None], 3, axis=2),
+            f"depth/{name}.png": picture.depth,
         }
-        for kind, values in rows.items():
-            text = "".join(f"{value:.8f}\n" for value in values)
-            (folder / "flame" / kind / f"{index:05d}.txt").write_text(text, encoding="utf-8")
-    (folder / "head_model.json").write_text(json.dumps({"tag": tag}) + "\n", encoding="utf-8")
-    poses = np.linalg.inv(world_to_camera(motion))
-    train, test = split(frames)
-    parts = {"": range(frames), "_train": train, "_test": test, "_val": range(max(0, frames - VALIDATION), frames)}
-    for suffix, members in parts.items():
-        content = {**_header(size), "frames": [_entry(k, poses[k]) for k in members]}
-        (folder / f"transforms{suffix}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        for path, pixels in images.items():
+            Image.fromarray(pixels).save(folder / path, compress_level=3)
 
 
 def _header(size: int) -> dict[str, float]:
@@ -116,13 +111,3 @@ def _six(axis_angle: Floats) -> Floats:
     """The first two rows of the rotation matrix."""
     matrix = axis_angle_to_matrix(torch.from_numpy(axis_angle))
     return np.asarray(matrix[:2].flatten().numpy())
-
-
-def write_truth(folder: Path, orbit: Sequence[tuple[Floats, Picture]], size: int) -> None:
-    """Views of the neutral head from all around, with their cameras: what no real dataset has."""
-    place = folder / "truth" / "orbit"
-    place.mkdir(parents=True)
-    for index, (_, picture) in enumerate(orbit):
-        Image.fromarray(picture.rgba).save(place / f"{index:05d}.png", compress_level=3)
-    cameras = {f"{k:05d}": {"w2c": w2c.tolist(), "K": intrinsics(size).tolist()} for k, (w2c, _) in enumerate(orbit)}
-    (place / "cameras.json").write_text(json.dumps(cameras, indent=1) + "\n", encoding="utf-8")

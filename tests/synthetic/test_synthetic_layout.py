@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headbench.datasets.synthetic import write_synthetic
-from headbench.datasets.synthetic.writer_insta import split
+from headbench.datasets.synthetic.layout import split
 from headbench.harness.errors import BenchError
 from headbench.harness.head import load_head
 from headbench.harness.plugins import registry

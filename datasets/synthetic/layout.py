@@ -1,0 +1,101 @@
+"""What the writer of a layout is: which pictures it wants of a performance, and where their files go."""
+
+from __future__ import annotations
+
+import abc
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from headbench.datasets.synthetic.motion import Motion
+from headbench.datasets.synthetic.picture import Picture
+from headbench.datasets.synthetic.scene import Scene
+from headbench.datasets.synthetic.views import intrinsics, world_to_camera
+
+__all__ = ["Clip", "Shot", "Writer", "split"]
+
+Floats = NDArray[np.float64]
+
+TEST_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One subject's performance."""
+
+    name: str
+    """Of the subject's folder."""
+    scene: Scene
+    motion: Motion
+    """T rows."""
+    size: int
+    """Side of the pictures in pixels."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture to take."""
+
+    index: int
+    """Row of the motion."""
+    camera: str
+    w2c: Floats
+    """(4, 4) OpenCV; the world is the head before it turns: yaw, pitch, roll and offset of the motion are in here."""
+    K: Floats
+    """(3, 3) pixels."""
+
+
+class Writer(abc.ABC):
+    """Writes subjects in one layout. Holds no state: processes that render have one each."""
+
+    layout: str
+    """As `--layout` names it; the folder of the dataset below the data root."""
+
+    def subject(self, number: int) -> str:
+        """Name of the subject's folder, counted from 0."""
+        return f"synth{number:02d}"
+
+    def shots(self, clip: Clip) -> Sequence[Shot]:
+        """Every picture that `frame` is to write; the first one of each row of the motion gives the true vertices.
+
+        One camera, as a tracker of a single video finds it, unless the layout has more.
+        """
+        K = intrinsics(clip.size)
+        return [Shot(k, "0", w2c, K) for k, w2c in enumerate(world_to_camera(clip.motion))]
+
+    @abc.abstractmethod
+    def tracking(self, folder: Path, clip: Clip) -> None:
+        """Everything but images, before any `frame`: coefficients, cameras, split, head, and the folders."""
+
+    @abc.abstractmethod
+    def frame(self, folder: Path, clip: Clip, shot: Shot, picture: Picture) -> None:
+        """The image files of one shot. Called in any order and by several processes."""
+
+    def truth(
+        self, folder: Path, clip: Clip, vertices: NDArray[np.float32], orbit: Sequence[tuple[Shot, Picture]]
+    ) -> None:
+        """What no real dataset has, once all frames are written: ``truth/`` with the vertices and views all around.
+
+        Args:
+            vertices: (T, V, 3) metres, without hair.
+            orbit: the neutral head.
+        """
+        place = folder / "truth" / "orbit"
+        place.mkdir(parents=True)
+        for index, (_, picture) in enumerate(orbit):
+            Image.fromarray(picture.rgba).save(place / f"{index:05d}.png", compress_level=3)
+        cameras = {f"{k:05d}": {"w2c": shot.w2c.tolist(), "K": shot.K.tolist()} for k, (shot, _) in enumerate(orbit)}
+        (place / "cameras.json").write_text(json.dumps(cameras, indent=1) + "\n", encoding="utf-8")
+        faces = clip.scene.head.faces.numpy()
+        np.savez_compressed(folder / "truth" / "vertices.npz", vertices=vertices, faces=faces)
+
+
+def split(frames: int) -> tuple[range, range]:
+    """Training and test frames: the last fifth is for testing, at least one frame."""
+    test = max(1, round(frames * TEST_SHARE))
+    return range(frames - test), range(frames - test, frames)
