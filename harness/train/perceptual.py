@@ -1,0 +1,48 @@
+"""LPIPS as a loss term that methods share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from headbench.harness.image import Lpips
+
+__all__ = ["LpipsLoss"]
+
+
+class LpipsLoss:
+    """Mean LPIPS-VGG distance of a batch. The frozen network is no part of an avatar, so it enters no checkpoint.
+
+    Args:
+        precision: type of the network's convolutions on CUDA; a CPU always uses float32.
+        weights: as of ``load_network("lpips-vgg")``; None loads the registered ones when they are first needed.
+    """
+
+    def __init__(
+        self, precision: Literal["float32", "bfloat16"] = "float32", weights: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self._lower = precision == "bfloat16"
+        self._weights = weights
+        self._network: Lpips | None = None
+
+    def load(self, device: torch.device) -> Lpips:
+        """The network on `device`; to be called before training, so that a missing file is known at once.
+
+        Raises:
+            MissingAsset: the weights are not registered.
+        """
+        if self._network is None:
+            lower = self._lower and device.type == "cuda"
+            dtype = torch.bfloat16 if lower else torch.float32
+            self._network = Lpips("vgg", self._weights, dtype, channels_last=lower).to(device)
+        return self._network
+
+    def __call__(self, image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """image, target (B, 3, H, W) in [0, 1], at least 64 x 64; outside `mask` (B, 1, H, W) both are black."""
+        if mask is not None:
+            image, target = image * mask, target * mask
+        distance: Tensor = self.load(image.device)(image, target.detach(), "[0,1]").mean()
+        return distance
