@@ -44,6 +44,18 @@ GAUSSIANAVATARS = MethodSpec(
     typical={"cuda": Typical(226.0, _H100), "cpu": Typical(18.0, _TWO_CORES, 3.3e6)},
 )
 
+FLASHAVATAR = MethodSpec(
+    name="FlashAvatar",
+    target="headbench.methods.flashavatar:FlashAvatar",
+    presets={name: f"{_PRESETS}/flashavatar/{name}.yaml" for name in ("official", "fateavatar", "fixed", "demo")},
+    default_preset="official",
+    summary="Gaussians on the UV atlas of a head mesh, moved by one small network that is told the expression",
+    licence="MIT; its FLAME and MICA code under the MPI licence and its rasterizer under the Inria licence, both "
+    "non-commercial",
+    citation="Xiang et al., FlashAvatar: High-fidelity Head Avatar with Efficient Gaussian Embedding, CVPR 2024, "
+    "arXiv:2312.02214",
+)
+
 NEAREST_FRAME = MethodSpec(
     name="nearest-frame",
     target="headbench.methods.nearestframe:NearestFrame",
@@ -61,6 +73,8 @@ NEAREST_FRAME = MethodSpec(
 
 @hookimpl
 def register_methods(register: Callable[[MethodSpec], None]) -> None:
-    """FateAvatar, GaussianAvatars and the nearest-frame baseline."""
-    for spec in (FATEAVATAR, GAUSSIANAVATARS, NEAREST_FRAME):
-        register(spec)
+    """The methods of this folder and the nearest-frame baseline."""
+    register(FATEAVATAR)
+    register(FLASHAVATAR)
+    register(GAUSSIANAVATARS)
+    register(NEAREST_FRAME)

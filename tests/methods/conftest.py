@@ -11,10 +11,11 @@ import torch
 import yaml
 
 from headbench.harness.head import HeadArrays, HeadModel
+from headbench.harness.plugins.specs import MethodSpec
 from headbench.harness.types import Camera, Frame, HeadParams, Identity, Pixels, Splat, TrainView
 from headbench.methods.fateavatar import FateAvatar
 from headbench.methods.gaussianavatars import GaussianAvatars
-from headbench.methods.plugin import FATEAVATAR, GAUSSIANAVATARS, NEAREST_FRAME
+from headbench.methods.plugin import register_methods
 
 COLUMNS, ROWS, EXPRESSIONS, SHAPES = 7, 6, 4, 3
 
@@ -127,7 +128,9 @@ def preset() -> Callable[..., Any]:
     """(method, preset name, changed fields) -> its configuration, read as the harness reads it."""
 
     def make(name: str, which: str, **changes: object) -> Any:
-        spec = {s.name: s for s in (FATEAVATAR, GAUSSIANAVATARS, NEAREST_FRAME)}[name]
+        found: list[MethodSpec] = []
+        register_methods(found.append)
+        spec = {s.name: s for s in found}[name]
         package, _, path = spec.presets[which].partition(":")
         values = yaml.safe_load(resources.files(package).joinpath(path).read_text(encoding="utf-8"))
         module, _, attribute = spec.target.partition(":")

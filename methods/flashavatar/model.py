@@ -1,0 +1,182 @@
+"""FlashAvatar: Gaussians on the UV atlas of a head mesh, moved by one small network that is told the expression."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from headbench.harness.avatar import Avatar
+from headbench.harness.head import (
+    HeadModel,
+    SubjectHead,
+    axis_angle_to_matrix,
+    matrix_to_quat,
+    points_on_faces,
+    quat_multiply,
+)
+from headbench.harness.train import GaussianTable
+from headbench.harness.train.degree import RisingDegree
+from headbench.harness.train.frames import epoch_order
+from headbench.harness.types import (
+    Batch,
+    Clock,
+    Drive,
+    Edit,
+    Event,
+    Gaussians,
+    HeadParams,
+    Identity,
+    ParamGroup,
+    Splat,
+    TrainView,
+)
+
+from .config import FlashAvatarConfig
+from .losses import FlashLosses
+from .network import OffsetNetwork, code_size, codes, encode
+from .start import anchors, first_log_scales, places
+
+__all__ = ["FlashAvatar"]
+
+
+class FlashAvatar(Avatar):
+    """See the README beside this file for the method, its citation and every difference from the original.
+
+    The table's columns: parameters dc (N, 1, 3), rest (N, K - 1, 3) if the degree is above 0, opacity (N,) logits,
+    scaling (N, 3) log metres, rotation (N, 4); buffers face_index (N,), bary (N, 3), anchor (N, 3) metres on the mesh
+    that the network's positions are taken from.
+    """
+
+    config_type = FlashAvatarConfig
+    encoded: Tensor
+    """(N, P)"""
+
+    def __init__(
+        self, head: SubjectHead, table: GaussianTable, network: OffsetNetwork, config: FlashAvatarConfig
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.head = head
+        self.table = table
+        self.network = network
+        self.degree = RisingDegree(config.sh_degree, config.sh_every)
+        self.register_buffer("encoded", encode(table["anchor"], config.octaves), persistent=False)
+        self.register_load_state_dict_post_hook(_encode_again)
+        self._losses = FlashLosses(config)
+
+    @classmethod
+    def create(cls, head: HeadModel, identity: Identity, train: TrainView | None, config: FlashAvatarConfig) -> Self:
+        """A new avatar; without training frames a table of one row that a checkpoint will replace.
+
+        Raises:
+            BenchError: the head model has no UV atlas, or no neck boundary that could be left out.
+            MissingAsset: LPIPS is on and its weights are not registered.
+        """
+        subject = head.bind(identity, identity.mean_expression.shape[1])
+        like = head.template
+        if train is None:
+            face_index = torch.zeros(1, dtype=torch.int64, device=like.device)
+            bary = like.new_full((1, 3), 1 / 3)
+        else:
+            face_index, bary = places(head, config)
+        rows = len(face_index)
+        columns = {
+            "dc": like.new_zeros(rows, 1, 3),
+            "rest": like.new_zeros(rows, (config.sh_degree + 1) ** 2 - 1, 3),
+            "opacity": like.new_full((rows,), math.log(config.initial_opacity / (1 - config.initial_opacity))),
+            "scaling": like.new_zeros(rows, 3),
+            "rotation": like.new_tensor([1.0, 0.0, 0.0, 0.0]).repeat(rows, 1),
+        }
+        if config.sh_degree == 0:
+            del columns["rest"]
+        anchor = anchors(head, subject, face_index, bary, config)
+        table = GaussianTable(columns, {"face_index": face_index, "bary": bary, "anchor": anchor})
+        generator = torch.Generator().manual_seed(train.seed if train is not None else 0)
+        told = code_size(subject.expression_size, config)
+        network = OffsetNetwork(3 + 6 * config.octaves, told, config, generator).to(like)
+        avatar = cls(subject, table, network, config)
+        if train is not None:
+            avatar._start(head, train)
+            avatar._losses.load(like.device)
+        return avatar
+
+    @torch.no_grad()
+    def _start(self, head: HeadModel, train: TrainView) -> None:
+        """Sizes from the cloud that the first training step sees, which the untrained network has moved already."""
+        first = train.frames[int(epoch_order(len(train.frames), train.seed, 1)[0])].params
+        cloud = self.drive(first.to(head.template.device)).gaussians.means[0]
+        table = self.table
+        resting = points_on_faces(head.template[None], head.faces, table["face_index"], table["bary"])[0]
+        table["scaling"].copy_(first_log_scales(cloud, resting, self.config))
+
+    def drive(self, params: HeadParams) -> Drive:
+        config, table = self.config, self.table
+        if not config.eyelids:
+            params = replace(params, eyelids=None)
+        vertices = self.head.vertices(params)
+        surface = points_on_faces(vertices, self.head.faces, table["face_index"], table["bary"])
+        found = self.network(self.encoded, codes(params, self.head.expression_size, config))
+        offset, real, imaginary, change = found.split((3, 1, 3, 3), dim=-1)
+        offset = config.offset_bound * offset
+        quats = quat_multiply(table["rotation"], torch.cat((real.exp(), imaginary), -1))
+        base = table["scaling"]
+        log_scales = base * change.exp() if config.scale_change == "exponent" else base + change
+        if config.offset_frame == "head":
+            offset, quats, log_scales = _with_head(params, offset, quats, log_scales)
+        gaussians = Gaussians(
+            means=surface + offset,
+            quats=quats,
+            scales=log_scales.exp(),
+            opacities=table["opacity"].sigmoid(),
+            colours=torch.cat([table["dc"], table["rest"]], dim=1) if config.sh_degree else table["dc"],
+            sh_degree=self.degree.now,
+        )
+        return Drive(gaussians, vertices, vertices)
+
+    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        return self._losses(splat.image, batch, clock)
+
+    def param_groups(self) -> list[ParamGroup]:
+        config, rates = self.config, self.config.rates
+        rate_of: dict[str, float] = {name: getattr(rates, name) for name in (*self.table.names(), "network")}
+        groups = [
+            ParamGroup(name, rate_of[name], columns=(name,), schedule=self._rate(rate_of[name]), eps=config.eps)
+            for name in self.table.names()
+        ]
+        weights = tuple(self.network.parameters())
+        schedule = self._rate(rates.network)
+        return [*groups, ParamGroup("network", rates.network, (), weights, schedule, config.network_eps)]
+
+    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+        if event is Event.AFTER_STEP:
+            self.degree.after(clock)
+        return None
+
+    def capture_key(self, clock: Clock) -> Hashable:
+        return self.degree.now, self._losses.perceptual(clock)
+
+    def _rate(self, rate: float) -> Callable[[Clock], float] | None:
+        if self.config.update_last:
+            return None
+        return lambda clock: 0.0 if clock.step == clock.total else rate
+
+
+def _with_head(params: HeadParams, offset: Tensor, quats: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Offset (B, N, 3), rotation (B, N, 4) and log scale (B, N, 3) of a head at rest, for the head as it is held."""
+    turn = axis_angle_to_matrix(params.root) @ axis_angle_to_matrix(params.neck)
+    outer = params.outer
+    if outer is not None:
+        turn = outer.R @ turn
+        offset = offset * outer.scale[:, None, None]
+        log_scales = log_scales + outer.scale.log()[:, None, None]
+    return offset @ turn.mT, quat_multiply(matrix_to_quat(turn)[:, None], quats), log_scales
+
+
+def _encode_again(avatar: Any, _: Any) -> None:
+    """After a checkpoint is loaded: its Gaussians may sit elsewhere, and be more or fewer."""
+    avatar.encoded = encode(avatar.table["anchor"], avatar.config.octaves)

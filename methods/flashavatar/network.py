@@ -1,0 +1,87 @@
+"""FlashAvatar's offset network: where a Gaussian is and what the face does in, how the Gaussian changes out."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from headbench.harness.head import axis_angle_to_matrix
+from headbench.harness.types import HeadParams
+
+from .config import FlashAvatarConfig
+
+__all__ = ["OUTPUTS", "OffsetNetwork", "code_size", "codes", "encode"]
+
+OUTPUTS = 10
+"""Position 3, quaternion 4, scale 3."""
+
+
+def encode(points: Tensor, octaves: int) -> Tensor:
+    """(..., 3) -> (..., 3 + 6 octaves): x, sin(x), cos(x), sin(2 x), cos(2 x), sin(4 x) ..."""
+    parts = [points]
+    for octave in range(octaves):
+        angle = 2.0**octave * points
+        parts += [angle.sin(), angle.cos()]
+    return torch.cat(parts, -1)
+
+
+def code_size(expressions: int, config: FlashAvatarConfig) -> int:
+    """Length of `codes`."""
+    return expressions + 3 * (6 if config.rotations == "6d" else 3) + 2 * config.eyelids
+
+
+def codes(params: HeadParams, expressions: int, config: FlashAvatarConfig) -> Tensor:
+    """(B, C): expression, jaw, left eye, right eye, eyelids.
+
+    Args:
+        expressions: coefficients that count; missing ones are 0, further ones are left out.
+    """
+    given = params.expression[:, :expressions]
+    turns = torch.stack((params.jaw, params.eye_left, params.eye_right), 1)
+    if config.rotations == "6d":
+        turns = axis_angle_to_matrix(turns)[..., :2, :]
+    parts = [functional.pad(given, (0, expressions - given.shape[1])), turns.flatten(1)]
+    if config.eyelids:
+        parts.append(given.new_zeros(len(given), 2) if params.eyelids is None else params.eyelids)
+    told = torch.cat(parts, 1)
+    return told.detach() if config.detach_codes else told
+
+
+class OffsetNetwork(nn.Module):
+    """Hidden layers with ReLU, then ten numbers through tanh.
+
+    Args:
+        positions: length of an encoded position.
+        told: length of the codes.
+        generator: draws the first weights as PyTorch's Linear does, uniform within 1 / sqrt(inputs); on the CPU.
+    """
+
+    def __init__(self, positions: int, told: int, config: FlashAvatarConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.positions = positions
+        sizes = [positions + told, *[config.hidden] * config.layers, OUTPUTS]
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for inside, out in itertools.pairwise(sizes):
+            bound = inside**-0.5
+            self.weights.append(torch.empty(out, inside).uniform_(-bound, bound, generator=generator))
+            self.biases.append(torch.empty(out).uniform_(-bound, bound, generator=generator))
+        if config.last_layer == "zero":
+            nn.init.zeros_(self.weights[-1])
+            nn.init.zeros_(self.biases[-1])
+
+    def forward(self, encoded: Tensor, told: Tensor) -> Tensor:
+        """encoded (N, P), told (B, C) -> (B, N, 10) in (-1, 1).
+
+        The first layer's two parts are applied before they are added: positions are the same for all frames and codes
+        for all Gaussians, so neither is repeated.
+        """
+        here, face = self.weights[0].split((self.positions, self.weights[0].shape[1] - self.positions), dim=1)
+        from_codes = functional.linear(told, face, self.biases[0])
+        x = (functional.linear(encoded, here) + from_codes[:, None]).relu()
+        for weight, bias in zip(list(self.weights)[1:-1], list(self.biases)[1:-1], strict=True):
+            x = functional.linear(x, weight, bias).relu()
+        return functional.linear(x, self.weights[-1], self.biases[-1]).tanh()

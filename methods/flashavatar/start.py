@@ -1,0 +1,63 @@
+"""Where FlashAvatar's Gaussians sit, what of that the network is told, and how large they start."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from headbench.harness.errors import BenchError
+from headbench.harness.head import HeadModel, SubjectHead, points_on_faces
+from headbench.harness.train.placement import mean_neighbour_distance, neighbour_distances, uv_places
+
+from .config import FlashAvatarConfig
+
+__all__ = ["anchors", "first_log_scales", "places"]
+
+_SMALLEST_SQUARE = 1e-7
+"""Square metres; below this a mean squared distance counts as this."""
+
+
+def places(head: HeadModel, config: FlashAvatarConfig) -> tuple[Tensor, Tensor]:
+    """(face_index (N,), barycentrics (N, 3)) on the head's device, in row-major order of the atlas.
+
+    Raises:
+        BenchError: the head model has no UV atlas, or no region boundary that could be dropped.
+    """
+    faces, bary = uv_places(head, config.uv_size, "FlashAvatar", config.uv_cull)
+    faces, bary = faces.to(head.template.device), bary.to(head.template)
+    if config.neck_boundary == "keep":
+        return faces, bary
+    rim = head.regions.get("boundary")
+    if rim is None:
+        raise BenchError(
+            f"FlashAvatar leaves out the region boundary of the neck, and head model {head.tag} knows no such region. "
+            "Register its masks, or keep all Gaussians: --set flashavatar.neck_boundary=keep",
+            help="bench assets list",
+        )
+    kept = ~rim[head.faces[faces]].any(1)
+    return faces[kept], bary[kept]
+
+
+def anchors(
+    head: HeadModel, subject: SubjectHead, face_index: Tensor, bary: Tensor, config: FlashAvatarConfig
+) -> Tensor:
+    """(N, 3) metres: the places on the neutral mesh whose encoding the network is told."""
+    mesh = subject.base if config.encode == "subject" else head.template
+    if config.encode_centre is not None:
+        middle = (mesh.amin(0) + mesh.amax(0)) / 2
+        mesh = mesh - middle + mesh.new_tensor(config.encode_centre)
+    return points_on_faces(mesh[None], head.faces, face_index, bary)[0]
+
+
+def first_log_scales(cloud: Tensor, on_template: Tensor, config: FlashAvatarConfig) -> Tensor:
+    """(N, 3) log metres, equal along the axes.
+
+    Args:
+        cloud: (N, 3) the Gaussians of the first training step.
+        on_template: (N, 3) the same places on the mean head.
+    """
+    if config.initial_scale == "mean_distance":
+        spacing = torch.full((len(cloud),), mean_neighbour_distance(on_template), dtype=torch.float64)
+    else:
+        spacing = neighbour_distances(cloud, 3).square().mean(1).clamp(min=_SMALLEST_SQUARE).sqrt()
+    return spacing.log().to(cloud)[:, None].repeat(1, 3)
