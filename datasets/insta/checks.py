@@ -8,16 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.datasets.insta.findings import Findings
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.pixels import read_alpha
+from headbench.datasets.common.reprojection import probes
 from headbench.datasets.insta.frame_files import read_frame_file
 from headbench.datasets.insta.images import stray_images
 from headbench.datasets.insta.landmarks import check_landmarks
 from headbench.datasets.insta.layout import Folder
 from headbench.datasets.insta.loading import Survey
-from headbench.datasets.insta.pixels import read_alpha
 from headbench.harness.errors import DataError
 
-__all__ = ["deep_checks", "probes"]
+__all__ = ["deep_checks"]
 
 _DECODERS = 8
 _SAME_CAMERA = 1e-3
@@ -32,12 +33,6 @@ def deep_checks(found: Survey, findings: Findings) -> None:
     check_landmarks(found.folder, findings)
     _check_alpha(found, findings)
     _check_tracker_cameras(found, findings)
-
-
-def probes(found: Survey) -> list[int]:
-    """Rows of the first, the middle and the last frame."""
-    count = len(found.entries)
-    return sorted({0, count // 2, count - 1})
 
 
 def _check_alpha(found: Survey, findings: Findings) -> None:
@@ -73,7 +68,7 @@ def _alpha_range(found: Survey) -> Callable[[str], tuple[int, int] | DataError]:
 def _check_tracker_cameras(found: Survey, findings: Findings) -> None:
     """Where `.frame` files are there: the JSON's camera must be the tracker's of the same number."""
     folder = found.folder
-    for row in probes(found):
+    for row in probes(len(found.entries)):
         entry = found.entries[row]
         own = _tracker_camera(folder, entry.id)
         if own is None:

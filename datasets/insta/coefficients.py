@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.datasets.insta.findings import Findings, ranges
+from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.insta.frame_files import Tracked, read_frame_file
 from headbench.datasets.insta.layout import KINDS, Folder
 from headbench.datasets.insta.rotations import degenerate

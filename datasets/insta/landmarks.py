@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headbench.datasets.insta.findings import Findings
+from headbench.datasets.common.findings import Findings
 from headbench.datasets.insta.layout import Folder
 
 __all__ = ["check_landmarks"]

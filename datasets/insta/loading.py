@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.fingerprints import fingerprint
+from headbench.datasets.common.head_tag import head_tag
 from headbench.datasets.insta.coefficients import Coefficients, read_coefficients
-from headbench.datasets.insta.findings import Findings
-from headbench.datasets.insta.head_tag import REAL, head_tag
-from headbench.datasets.insta.images import Source, find_images, images_digest
-from headbench.datasets.insta.layout import Folder
+from headbench.datasets.insta.images import Source, find_images
+from headbench.datasets.insta.layout import REAL_HEAD, Folder
 from headbench.datasets.insta.masks import parsed_frames
 from headbench.datasets.insta.splits import check_splits
 from headbench.datasets.insta.transforms import Entry, Transforms, read_transforms
@@ -54,29 +54,19 @@ class Loaded:
         return name if place not in ("matted", "imgs") else f"{name}-{place}"
 
     def fingerprint(self) -> dict[str, str]:
-        """What -> SHA-256: tracking (all numbers), split (the ids), images (the files' bytes)."""
-        tracking = hashlib.sha256(self.head.encode())
+        """Of tracking (all numbers as stored), split (the ids) and images (the files' bytes)."""
         numbers = self.coefficients
-        poses = np.stack([entry.c2w for entry in self.entries])
-        arrays = [
-            numbers.exp,
-            numbers.jaw,
-            numbers.eyes,
-            numbers.shape,
-            poses,
-            np.array(astuple(self.train.intrinsics)),
-        ]
-        if numbers.eyelids is not None:
-            arrays.append(numbers.eyelids)
-        for array in arrays:
-            tracking.update(f"{array.shape}".encode())
-            tracking.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
-        split = json.dumps([[entry.id for entry in part.entries] for part in (self.train, self.test)])
-        return {
-            "tracking": tracking.hexdigest(),
-            "split": hashlib.sha256(split.encode()).hexdigest(),
-            "images": images_digest(self.images),
-        }
+        tracking: dict[str, list[NDArray[np.float64]]] = {}
+        for row, entry in enumerate(self.entries):
+            lids = [] if numbers.eyelids is None else [numbers.eyelids[row]]
+            tracking[entry.id] = [entry.c2w, numbers.exp[row], numbers.jaw[row], numbers.eyes[row], *lids]
+        return fingerprint(
+            [entry.id for entry in self.train.entries],
+            [entry.id for entry in self.test.entries],
+            {name: source.digest for name, source in self.images.items()},
+            tracking,
+            [self.head, numbers.shape, np.array(astuple(self.train.intrinsics))],
+        )
 
 
 @dataclass(frozen=True)
@@ -107,11 +97,11 @@ class Survey:
 def survey(path: Path, findings: Findings) -> Survey:
     """Read all that can be read of the subject in `path`; what is wrong goes to `findings`. Decodes no image."""
     folder = Folder(path)
-    head = head_tag(folder, findings)
+    head = head_tag(folder.path, REAL_HEAD, findings)
     train = read_transforms(folder.split("train"), findings)
     test = read_transforms(folder.split("test"), findings)
     if train is not None and test is not None:
-        check_splits(folder, train, test, head == REAL, findings)
+        check_splits(folder, train, test, head == REAL_HEAD, findings)
     found = Survey(folder, head, train, test, None, {}, False)
     if not found.entries:
         return found

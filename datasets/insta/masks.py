@@ -7,10 +7,11 @@ from functools import partial
 
 from torch import Tensor
 
-from headbench.datasets.insta.findings import Findings, ranges
+from headbench.datasets.common.findings import Findings, ranges
+from headbench.datasets.common.masks import MOUTH_NOTE, projected_mouth
+from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.pixels import read_alpha
 from headbench.datasets.insta.layout import Folder
-from headbench.datasets.insta.mesh import ProjectedMesh
-from headbench.datasets.insta.pixels import read_alpha
 from headbench.harness.types import Camera, HeadParams
 
 __all__ = ["mouth_maker", "parsed_frames"]
@@ -31,7 +32,7 @@ def parsed_frames(folder: Folder, frames: Sequence[str], findings: Findings) -> 
         "" if len(missing) == len(frames) else missing[0],
         _PARSER,
     )
-    findings.note("mouth masks projected from the head mesh (parsing/ has not all of them)")
+    findings.note(f"{MOUTH_NOTE} (parsing/ has not all of them)")
     return False
 
 
@@ -41,4 +42,4 @@ def mouth_maker(
     """What gives a frame's mouth mask, (1, H, W) uint8, when a method asks for it."""
     if parsed:
         return partial(read_alpha, folder.parsed(frame), frame)
-    return partial(mesh.mouth, params, camera)
+    return projected_mouth(mesh, params, camera)

@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.params import head_params, tensor
+from headbench.datasets.common.pixels import PixelReader
+from headbench.datasets.common.reprojection import check_reprojection, probes
 from headbench.datasets.insta.cameras import cameras
-from headbench.datasets.insta.checks import deep_checks, probes
+from headbench.datasets.insta.checks import deep_checks
 from headbench.datasets.insta.coefficients import Coefficients
-from headbench.datasets.insta.findings import Findings
 from headbench.datasets.insta.layout import DATASET, find_subjects
 from headbench.datasets.insta.loading import Loaded, survey
 from headbench.datasets.insta.masks import mouth_maker
-from headbench.datasets.insta.mesh import ProjectedMesh
 from headbench.datasets.insta.options import HELP, InstaOptions
-from headbench.datasets.insta.pixels import PixelReader
-from headbench.datasets.insta.reprojection import check_reprojection
 from headbench.datasets.insta.rotations import axis_angles
-from headbench.harness.errors import DataError
 from headbench.harness.plugins import DatasetReader, Problem
 from headbench.harness.types import Frame, HeadParams, Subject
 
@@ -46,8 +41,8 @@ class InstaReader(DatasetReader):
         loaded = found.loaded(findings)
         if loaded is not None:
             subject = self._subject(loaded, chosen, findings)
-            mesh = ProjectedMesh(subject.head, subject.shape)
-            check_reprojection(loaded.folder, subject.train + subject.test, probes(found), mesh, findings)
+            frames = subject.train + subject.test
+            check_reprojection(folder, frames, probes(len(frames)), ProjectedMesh.of(subject), findings)
         return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
@@ -55,26 +50,27 @@ class InstaReader(DatasetReader):
         findings = Findings()
         loaded = survey(folder, findings).loaded(findings)
         if loaded is None:
-            raise _error(folder, findings)
+            raise findings.first_error(DATASET, folder)
         return self._subject(loaded, chosen, findings)
 
     def _subject(self, loaded: Loaded, options: InstaOptions, findings: Findings) -> Subject:
         entries, numbers = loaded.entries, loaded.coefficients
         views = cameras(loaded.train.intrinsics, [entry.c2w for entry in entries], options.fov)
         params = _params(loaded.head, numbers, options)
-        mesh = ProjectedMesh(loaded.head, _tensor(numbers.shape[None]))
+        mesh = ProjectedMesh(loaded.head, tensor(numbers.shape[None]))
         frames = []
         for row, entry in enumerate(entries):
             camera, pose = views[row], params.rows(slice(row, row + 1))
             mouth = mouth_maker(loaded.folder, entry.id, loaded.parsed, mesh, pose, camera)
-            pixels = PixelReader(entry.id, loaded.images[entry.id], mouth)
+            source = loaded.images[entry.id]
+            pixels = PixelReader(entry.id, source.colour, source.alpha, {"mouth": mouth})
             frames.append(Frame(entry.id, camera, pose, pixels, timestep=int(entry.id)))
         count = len(loaded.train.entries)
         return Subject(
             name=loaded.folder.name,
             dataset=DATASET,
             head=loaded.head,
-            shape=_tensor(numbers.shape[None]),
+            shape=tensor(numbers.shape[None]),
             train=tuple(frames[:count]),
             test=tuple(frames[count:]),
             variant=loaded.variant(),
@@ -83,33 +79,16 @@ class InstaReader(DatasetReader):
         )
 
 
-def _tensor(values: NDArray[np.float64]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(torch.float32)
-
-
 def _params(head: str, numbers: Coefficients, options: InstaOptions) -> HeadParams:
     """All rows as one batch. The tracker never moves root, neck or translation: the head's motion is the camera's."""
-    count = len(numbers.exp)
-    zero = torch.zeros(count, 3)
-    joint3, joint4 = (_tensor(axis_angles(six)) for six in (numbers.eyes[:, :6], numbers.eyes[:, 6:]))
+    joint3, joint4 = axis_angles(numbers.eyes[:, :6]), axis_angles(numbers.eyes[:, 6:])
     if options.eyes == "fateavatar":
         joint3, joint4 = joint4, joint3
-    eyelids = None if numbers.eyelids is None or options.eyelids == "ignore" else _tensor(numbers.eyelids)
-    return HeadParams(
-        head=head,
-        expression=_tensor(numbers.exp),
-        root=zero,
-        neck=zero,
-        jaw=_tensor(axis_angles(numbers.jaw)),
+    return head_params(
+        head,
+        numbers.exp,
+        jaw=axis_angles(numbers.jaw),
         eye_left=joint3,
         eye_right=joint4,
-        translation=zero,
-        eyelids=eyelids,
+        eyelids=None if options.eyelids == "ignore" else numbers.eyelids,
     )
-
-
-def _error(folder: Path, findings: Findings) -> DataError:
-    errors = findings.errors()
-    others = f" ... and {len(errors) - 1} more problem(s)" if len(errors) > 1 else ""
-    first = errors[0].line() if errors else f"{folder}: no frames"
-    return DataError(first.removeprefix("error: ") + others, help=f"bench data check {DATASET} --data-root {folder}")

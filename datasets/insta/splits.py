@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import astuple
 
-from headbench.datasets.insta.findings import Findings, ranges
+from headbench.datasets.common.cameras import FAR, NEAR
+from headbench.datasets.common.findings import Findings, ranges
+from headbench.datasets.common.splits import check_disjoint
 from headbench.datasets.insta.layout import Folder
-from headbench.datasets.insta.poses import FAR, NEAR, distance
+from headbench.datasets.insta.poses import distance
 from headbench.datasets.insta.transforms import Transforms
 
 __all__ = ["USUAL_TEST", "check_splits"]
@@ -23,7 +25,7 @@ def check_splits(folder: Folder, train: Transforms, test: Transforms, real: bool
         real: tracked data, of which a test set of `USUAL_TEST` frames is expected.
     """
     _check_counts(train, test, real, findings)
-    _check_overlap(train, test, findings)
+    check_disjoint(test.path, [entry.id for entry in train.entries], [entry.id for entry in test.entries], findings)
     _check_order(train, test, findings)
     _check_gaps(folder, train, test, findings)
     if train.intrinsics != test.intrinsics:
@@ -57,18 +59,6 @@ def _check_counts(train: Transforms, test: Transforms, real: bool, findings: Fin
         sentence = f"{len(test.entries)} test frames instead of INSTA's usual {USUAL_TEST}"
         findings.warning(test.path, f"{sentence}: numbers do not compare with published ones")
         findings.note(sentence)
-
-
-def _check_overlap(train: Transforms, test: Transforms, findings: Findings) -> None:
-    both = {entry.id for entry in train.entries} & {entry.id for entry in test.entries}
-    if both:
-        ids = sorted(both, key=int)
-        findings.error(
-            test.path,
-            f"expected no frame in both splits, found {len(ids)} in both ({ranges(ids)})",
-            ids[0],
-            "a test frame that was trained on says nothing; remove it from one of the files",
-        )
 
 
 def _check_order(train: Transforms, test: Transforms, findings: Findings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.datasets.insta.findings import Findings
+from headbench.datasets.common.documents import read_object
+from headbench.datasets.common.findings import Findings
 from headbench.datasets.insta.poses import pose_fault
 
 __all__ = ["Entry", "Intrinsics", "Transforms", "read_transforms"]
@@ -68,15 +68,10 @@ def read_transforms(path: Path, findings: Findings) -> Transforms | None:
     Returns:
         None where nothing of it can be used.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        findings.error(path, "expected the split's JSON, found no such file", help=_MAKE)
+    content = read_object(path, "the split's JSON", findings, f"{_MAKE}; an interrupted run leaves a part of it")
+    if content is None:
         return None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        findings.error(path, f"expected JSON, found {error}", help=f"{_MAKE}; an interrupted run leaves a part of it")
-        return None
-    if not isinstance(content, dict) or not isinstance(content.get("frames"), list):
+    if not isinstance(content.get("frames"), list):
         findings.error(path, "expected an object with a list `frames`, found none", help=_MAKE)
         return None
     intrinsics = _intrinsics(path, content, findings)

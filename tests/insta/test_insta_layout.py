@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headbench.datasets.insta.findings import ranges
+from headbench.datasets.common.findings import ranges
 from headbench.datasets.insta.reader import InstaReader
 from headbench.harness.errors import DataError
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from headbench.datasets.insta.mesh import fill_polygons
+from headbench.datasets.common.mesh import fill_polygons
 from headbench.datasets.insta.reader import InstaReader
 from headbench.harness.errors import MissingAsset
 

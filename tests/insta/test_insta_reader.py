@@ -141,13 +141,16 @@ def test_fingerprints_tell_what_changed(author) -> None:
         before = marks()
         damage()
         after = marks()
-        return {name for name in before if before[name] != after[name]}
+        return {name for name in before if before[name] != after.get(name)}
 
-    assert set(marks()) == {"tracking", "split", "images"} and marks() == marks()
+    whole = {"tracking", "split", "images"}
+    ids = [f"{k:05d}" for k in range(9)]
+    assert set(marks()) == whole | {f"{what}:{k}" for what in ("images", "tracking") for k in ids}
+    assert marks() == marks()
     jaw = [1, 0, 0, 0, math.cos(0.3), math.sin(0.3)]
-    assert changed(lambda: author.text("jaw", 3, jaw)) == {"tracking"}
+    assert changed(lambda: author.text("jaw", 3, jaw)) == {"tracking", "tracking:00003"}
     inverse = Image.fromarray(255 - author.image(3))
-    assert changed(lambda: inverse.save(author.folder / "images/00003.png")) == {"images"}
+    assert changed(lambda: inverse.save(author.folder / "images/00003.png")) == {"images", "images:00003"}
     assert "split" in changed(lambda: author.edit("test", lambda content: content["frames"].pop()))
 
 

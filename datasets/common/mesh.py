@@ -13,12 +13,14 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from headbench.harness.head import SubjectHead, load_head, project
-from headbench.harness.types import Camera, HeadParams, Identity
+from headbench.harness.types import Camera, HeadParams, Identity, Subject
 
 __all__ = ["ProjectedMesh", "fill_polygons"]
 
 _FINER = 4
 _MOUTH = ("lips", "mouth_interior")
+_NEAREST = 1e-3
+"""Metres; what is nearer to the camera, or behind it, has no place in the image."""
 
 
 @dataclass(frozen=True)
@@ -31,43 +33,66 @@ class _Loaded:
 class ProjectedMesh:
     """One subject's head mesh with its mouth closed by a cap; the head model is loaded at the first use.
 
-    Safe to use from several threads.
+    All of `HeadParams` counts: root, neck, translation, eyelids and the outer similarity as well as expression and
+    jaw. Any camera may look. Safe to use from several threads.
 
     Args:
         head: tag.
         shape: (1, S)
+        static_offset: (1, V, 3) metres, with or without the vertices of teeth.
     """
 
-    def __init__(self, head: str, shape: Tensor) -> None:
+    def __init__(self, head: str, shape: Tensor, static_offset: Tensor | None = None) -> None:
         self._tag = head
         self._shape = shape
+        self._offset = static_offset
         self._lock = threading.Lock()
         self._loaded: _Loaded | None = None
 
-    def points(self, params: HeadParams, camera: Camera) -> NDArray[np.float64]:
-        """(V, 2) pixels of a frame's vertices.
+    @classmethod
+    def of(cls, subject: Subject) -> ProjectedMesh:
+        """The mesh of a subject."""
+        return cls(subject.head, subject.shape, subject.static_offset)
+
+    def vertices(self, params: HeadParams) -> NDArray[np.float64]:
+        """(V, 3) metres, in the world, of B = 1 parameters.
 
         Raises:
             MissingAsset: the head model's file is not registered.
             DataError: the coefficients are of another head.
         """
-        loaded = self._load(params, camera)
         with torch.no_grad():
-            pixels, _ = project(loaded.head.vertices(params), camera)
+            return np.asarray(self._load(params).head.vertices(params)[0].double().numpy())
+
+    def faces(self, params: HeadParams) -> NDArray[np.int64]:
+        """(F, 3) of the mesh; `params` are any of the subject's."""
+        return self._load(params).faces
+
+    def points(self, params: HeadParams, camera: Camera) -> NDArray[np.float64]:
+        """(V, 2) pixels of a frame's vertices; NaN for those behind the camera.
+
+        Raises:
+            MissingAsset: the head model's file is not registered.
+            DataError: the coefficients are of another head.
+        """
+        loaded = self._load(params)
+        with torch.no_grad():
+            pixels, depth = project(loaded.head.vertices(params), camera)
+            pixels = torch.where(depth[..., None] > _NEAREST, pixels, torch.nan)
         return np.asarray(pixels[0].double().numpy())
 
     def silhouette(self, params: HeadParams, camera: Camera) -> NDArray[np.bool_]:
         """(H, W): where any face of the mesh falls."""
         points = self.points(params, camera)
-        return fill_polygons(points, self._load(params, camera).faces, camera.width, camera.height)
+        return fill_polygons(points, self._load(params).faces, camera.width, camera.height)
 
     def mouth(self, params: HeadParams, camera: Camera) -> Tensor:
         """(1, H, W) uint8, 255 where lips and mouth interior fall; what is in front of them is not considered."""
         points = self.points(params, camera)
-        mask = fill_polygons(points, self._load(params, camera).mouth, camera.width, camera.height)
+        mask = fill_polygons(points, self._load(params).mouth, camera.width, camera.height)
         return torch.from_numpy(mask.astype(np.uint8) * 255)[None]
 
-    def _load(self, params: HeadParams, camera: Camera) -> _Loaded:
+    def _load(self, params: HeadParams) -> _Loaded:
         with self._lock:
             if self._loaded is None:
                 head = load_head(self._tag, "mouth_closed")
@@ -77,7 +102,8 @@ class ProjectedMesh:
                     if name in head.regions:
                         region |= head.regions[name].numpy()
                 zero = torch.zeros_like(params.expression)
-                identity = Identity(params.head, self._shape, zero, zero, params, camera)
+                nowhere = Camera(torch.eye(4)[None], torch.eye(3)[None], 1, 1)
+                identity = Identity(params.head, self._shape, zero, zero, params, nowhere, static_offset=self._offset)
                 self._loaded = _Loaded(head.bind(identity), faces, faces[region[faces].all(axis=1)])
             return self._loaded
 
@@ -85,12 +111,17 @@ class ProjectedMesh:
 def fill_polygons(
     points: NDArray[np.float64], polygons: Sequence[Sequence[int]] | NDArray[np.int64], width: int, height: int
 ) -> NDArray[np.bool_]:
-    """(H, W): union of polygons given by rows of indices into `points` (V, 2), to a quarter of a pixel."""
+    """(H, W): union of polygons given by rows of indices into `points` (V, 2), to a quarter of a pixel.
+
+    Polygons with a corner that is not finite are left out.
+    """
     # PIL fills every pixel that an edge touches and has the centre of the first one at 0: draw finer, then vote.
     image = Image.new("1", (_FINER * width, _FINER * height))
     draw = ImageDraw.Draw(image)
     corners = np.asarray(points)[np.asarray(polygons)] * _FINER - 0.5
-    for corner in corners[np.isfinite(corners).all(axis=(1, 2))]:
+    # Far outside, PIL's whole numbers would overflow.
+    corners = corners[np.isfinite(corners).all(axis=(1, 2))].clip(-1e6, 1e6)
+    for corner in corners:
         draw.polygon([(float(x), float(y)) for x, y in corner], fill=1)
     votes = np.array(image, dtype=np.uint8).reshape(height, _FINER, width, _FINER).sum(axis=(1, 3))
     return np.asarray(votes > _FINER**2 // 2)

@@ -1,0 +1,66 @@
+"""Cameras of this project from matrices, and what is wrong with a matrix that cannot be one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headbench.harness.types import Camera
+
+__all__ = ["FAR", "NEAR", "OPENGL", "PoseFault", "cameras", "pinhole", "rigid_fault"]
+
+Floats = NDArray[np.float64]
+_TOLERANCE = 1e-3
+NEAR, FAR = 0.3, 4.0
+"""Metres in front of the camera at which a tracked head is found; outside, the unit is suspicious."""
+OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
+"""camera-to-world with OpenGL axes (y up, z backward) @ OPENGL is the one with OpenCV axes."""
+
+
+@dataclass(frozen=True)
+class PoseFault:
+    """Why a matrix cannot be a camera of a layout."""
+
+    message: str
+    help: str = ""
+
+
+def pinhole(fl_x: float, fl_y: float, cx: float, cy: float) -> Floats:
+    """(3, 3) in pixels."""
+    return np.array([[fl_x, 0, cx], [0, fl_y, cy], [0, 0, 1]], dtype=np.float64)
+
+
+def cameras(w2c: Floats, K: Floats, width: int, height: int) -> list[Camera]:
+    """One camera (B = 1) a row.
+
+    Args:
+        w2c: (T, 4, 4) world to camera, OpenCV axes, metres.
+        K: (3, 3) of all, or (T, 3, 3).
+    """
+    poses = torch.from_numpy(np.array(w2c, dtype=np.float64)).to(torch.float32)
+    poses[:, 3] = torch.tensor([0.0, 0.0, 0.0, 1.0])
+    matrices = torch.from_numpy(np.array(K, dtype=np.float64)).to(torch.float32).expand(len(poses), 3, 3)
+    return [Camera(poses[k : k + 1], matrices[k : k + 1], width, height) for k in range(len(poses))]
+
+
+def rigid_fault(pose: Floats) -> PoseFault | None:
+    """What keeps a matrix from being a rigid motion, whichever way it leads, or None."""
+    if pose.shape != (4, 4):
+        found = " x ".join(str(side) for side in pose.shape) or "none"
+        return PoseFault(f"expected 4 x 4 numbers, found {found}")
+    if not np.isfinite(pose).all():
+        odd = "NaN" if np.isnan(pose).any() else "Infinity"
+        return PoseFault(f"expected finite numbers, found {odd}", "tracking failed in this frame; track again")
+    if np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
+        return PoseFault(f"expected last row 0 0 0 1, found {' '.join(f'{x:g}' for x in pose[3])}")
+    rotation = pose[:3, :3]
+    off = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
+    if off >= _TOLERANCE:
+        return PoseFault(f"expected a rotation, |R R^T - I| below {_TOLERANCE:g}, found {off:.3g}")
+    determinant = float(np.linalg.det(rotation))
+    if determinant <= 0:
+        return PoseFault(f"expected determinant +1, found {determinant:.3f}: a mirrored camera")
+    return None

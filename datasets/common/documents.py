@@ -1,0 +1,69 @@
+"""JSON and npz files of strangers: whatever is wrong with one is a finding, never an exception."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.common.findings import Findings
+
+__all__ = ["finite_number", "read_npz", "read_object"]
+
+
+def read_object(path: Path, what: str, findings: Findings, help: str = "") -> dict[str, Any] | None:
+    """The object in a JSON file, None where it cannot be had, which has been reported.
+
+    Args:
+        what: what the file is, for the message of a missing one: ``the split's JSON``.
+        help: who writes it.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        findings.error(path, f"expected {what}, found no such file", help=help)
+        return None
+    except RecursionError:
+        findings.error(path, "expected JSON, found brackets nested too deeply", help=help)
+        return None
+    except (OSError, ValueError) as error:
+        findings.error(path, f"expected JSON, found {error}", help=help)
+        return None
+    if not isinstance(content, dict):
+        findings.error(path, f"expected a JSON object, found {type(content).__name__}", help=help)
+        return None
+    return content
+
+
+def read_npz(
+    path: Path, what: str, findings: Findings, frame: str = "", help: str = ""
+) -> dict[str, NDArray[Any]] | None:
+    """All arrays in an npz file, None where it cannot be read, which has been reported. Loads no pickles."""
+    try:
+        content = np.load(path, allow_pickle=False)
+        if not isinstance(content, np.lib.npyio.NpzFile):
+            findings.error(path, f"expected {what}, found a single array instead of an npz archive", frame, help)
+            return None
+        with content:
+            return {name: content[name] for name in content.files}
+    except FileNotFoundError:
+        findings.error(path, f"expected {what}, found no such file", frame, help)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        findings.error(path, f"expected {what}, found a file that cannot be read: {error}", frame, help)
+    return None
+
+
+def finite_number(value: Any) -> float | None:
+    """A number of JSON as float, None for anything else: truth values, texts, NaN and Infinity."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if np.isfinite(number) else None

@@ -1,0 +1,37 @@
+"""Which head the coefficients of a folder drive: made-up subjects say so in a file of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headbench.datasets.common.documents import read_object
+from headbench.datasets.common.findings import Findings
+from headbench.harness.errors import did_you_mean
+from headbench.harness.head import TAGS
+
+__all__ = ["HEAD_FILE", "head_tag"]
+
+HEAD_FILE = "head_model.json"
+"""Names the head whose coefficients the subject holds; real data have none."""
+
+
+def head_tag(folder: Path, usual: str, findings: Findings) -> str | None:
+    """The tag in ``head_model.json``, `usual` where there is no such file, None where it cannot be used.
+
+    Args:
+        usual: what the layout's tracker fits, such as flame2020.
+    """
+    path = folder / HEAD_FILE
+    if not path.is_file():
+        return usual
+    content = read_object(path, f'JSON such as {{"tag": "{usual}"}}', findings)
+    if content is None:
+        return None
+    tag = content.get("tag")
+    if not isinstance(tag, str):
+        findings.error(path, f"expected a text `tag`, found {tag!r}", help=f"one of {', '.join(TAGS)}")
+        return None
+    if tag not in TAGS:
+        findings.error(path, did_you_mean("head tag", tag, TAGS))
+        return None
+    return tag

@@ -1,0 +1,106 @@
+"""Image files, as far as they can be told without decoding: header and digest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image, UnidentifiedImageError
+
+from headbench.datasets.common.findings import Findings
+
+__all__ = ["SUFFIXES", "Header", "any_suffix", "check_header", "read_header", "read_headers"]
+
+_Key = TypeVar("_Key")
+SUFFIXES = (".png", ".jpg", ".jpeg")
+_READERS = 8
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file's first bytes say, and the digest of all of them."""
+
+    digest: str = ""
+    """SHA-256 of the file."""
+    mode: str = ""
+    """As PIL names it: RGBA, RGB, L ..."""
+    size: tuple[int, int] = (0, 0)
+    """Width, height."""
+    fault: str = ""
+    """Nothing, ``missing``, or what was found instead of an image."""
+
+
+def read_header(path: Path | None) -> Header:
+    """The header of a file; None is a missing one."""
+    if path is None:
+        return Header(fault="missing")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return Header(fault="missing")
+    except OSError as error:
+        return Header(fault=f"found a file that cannot be read: {error.strerror or error}")
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return Header(hashlib.sha256(content).hexdigest(), image.mode, image.size)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return Header(fault=f"found {len(content)} bytes that are no image")
+
+
+def read_headers(paths: Mapping[_Key, Path | None]) -> dict[_Key, Header]:
+    """Headers of many files, read by several threads."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        return dict(zip(paths, pool.map(read_header, paths.values()), strict=True))
+
+
+def any_suffix(place: Path, stem: str) -> Path | None:
+    """The image of this stem in a folder, PNG before JPEG; None where there is none."""
+    found = (place / f"{stem}{suffix}" for suffix in SUFFIXES)
+    return next((path for path in found if path.is_file()), None)
+
+
+def check_header(
+    path: Path,
+    frame: str,
+    header: Header,
+    findings: Findings,
+    *,
+    modes: Sequence[str],
+    size: tuple[int, int] | None,
+    named: str,
+    sized: str,
+    mode_help: str = "",
+) -> bool:
+    """Whether a file is an image of one of `modes` and of `size`; what is wrong goes to `findings`.
+
+    Args:
+        size: width, height; None takes any.
+        named: who says that the file is there, for the help: ``the split's JSON names it``.
+        sized: who says what the size is: ``as the JSON's w and h say``.
+    """
+    if header.fault == "missing":
+        other = any_suffix(path.parent, path.stem)
+        if other is not None and other.suffix != path.suffix:
+            message = f"expected this {path.suffix[1:]} file, found {other.name}"
+            findings.error(path, message, frame, "a JPEG has no alpha: convert to RGBA PNG, or name it in the JSON")
+        else:
+            findings.error(path, "expected an image, found no such file", frame, named)
+    elif header.fault:
+        findings.error(path, f"expected an image, {header.fault}", frame, "write the image again")
+    elif header.mode not in modes:
+        findings.error(path, f"expected 8-bit {' or '.join(modes)}, found mode {header.mode}", frame, mode_help)
+    elif size is not None and header.size != size:
+        findings.error(
+            path,
+            f"expected {size[0]} x {size[1]} pixels {sized}, found {header.size[0]} x {header.size[1]}",
+            frame,
+            "resize images and intrinsics together",
+        )
+    else:
+        return True
+    return False

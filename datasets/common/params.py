@@ -1,0 +1,125 @@
+"""Numbers of trackers: checked for shape and finiteness, and stacked to the parameters of all frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headbench.datasets.common.findings import Findings
+from headbench.harness.types import HeadParams, Similarity
+
+__all__ = ["head_params", "numbers", "tensor"]
+
+Floats = NDArray[np.float64]
+_FOREIGN = "coefficients of another tracker or FLAME version are not interchangeable"
+
+
+def tensor(values: NDArray[Any]) -> Tensor:
+    """float32, of the same shape."""
+    return torch.from_numpy(np.array(values, dtype=np.float64)).to(torch.float32)
+
+
+def numbers(
+    path: Path,
+    name: str,
+    value: Any,
+    shape: tuple[int | None, ...],
+    findings: Findings,
+    frame: str = "",
+    help: str = _FOREIGN,
+    limit: float = 1e6,
+) -> Floats | None:
+    """`value` as float64 of `shape`, None where it is not that, which has been reported.
+
+    Args:
+        name: the key in the file, for the message.
+        value: nested lists of JSON, or an array.
+        shape: None stands for any length. Sides of 1 that `value` lacks or has too many, at the front, do not matter.
+        limit: no number may be larger than this either way.
+    """
+    expected = " x ".join("any" if side is None else str(side) for side in shape) or "1"
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        findings.error(path, f"`{name}`: expected {expected} numbers, found {_kind(value)}", frame, help)
+        return None
+    while array.ndim > len(shape) and array.shape[0] == 1:
+        array = array[0]
+    while array.ndim < len(shape) and shape[len(shape) - array.ndim - 1] in (1, None):
+        array = array[None]
+    fits = array.ndim == len(shape) and all(s in (None, n) for s, n in zip(shape, array.shape, strict=True))
+    if not fits:
+        found = " x ".join(map(str, np.shape(value))) or "1"
+        findings.error(path, f"`{name}`: expected {expected} numbers, found {found}", frame, help)
+        return None
+    odd = np.argwhere(~np.isfinite(array))
+    if len(odd):
+        place = ", ".join(str(int(k)) for k in odd[0])
+        findings.error(
+            path, f"`{name}`: expected finite numbers, found {array[tuple(odd[0])]} at [{place}]", frame, "track again"
+        )
+        return None
+    if array.size and np.abs(array).max() > limit:
+        findings.error(path, f"`{name}`: expected numbers below {limit:g}, found {np.abs(array).max():g}", frame, help)
+        return None
+    return array
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{type(value).__name__} {value!r}"[:60] if isinstance(value, str) else "something else"
+
+
+def head_params(
+    head: str,
+    expression: Floats,
+    *,
+    root: Floats | None = None,
+    neck: Floats | None = None,
+    jaw: Floats | None = None,
+    eye_left: Floats | None = None,
+    eye_right: Floats | None = None,
+    translation: Floats | None = None,
+    eyelids: Floats | None = None,
+    outer: tuple[Floats, Floats, Floats] | None = None,
+) -> HeadParams:
+    """All frames as one batch, B = T; ``rows(slice(k, k + 1))`` of it is a frame's.
+
+    Args:
+        expression: (T, E). What is not given is zero.
+        root, neck, jaw, eye_left, eye_right: (T, 3) axis-angle radians.
+        translation: (T, 3) metres.
+        eyelids: (T, 2) left, right; None where the tracker gives none.
+        outer: scale (T,), R (T, 3, 3), t (T, 3).
+    """
+    count = len(expression)
+    vectors = {
+        "root": root,
+        "neck": neck,
+        "jaw": jaw,
+        "eye_left": eye_left,
+        "eye_right": eye_right,
+        "translation": translation,
+    }
+    stacked = {name: torch.zeros(count, 3) if rows is None else tensor(rows) for name, rows in vectors.items()}
+    _same_length(count, [*stacked.values()])
+    return HeadParams(
+        head=head,
+        expression=tensor(expression),
+        eyelids=None if eyelids is None else tensor(eyelids),
+        outer=None if outer is None else Similarity(*(tensor(part) for part in outer)),
+        **stacked,
+    )
+
+
+def _same_length(count: int, parts: Sequence[Tensor]) -> None:
+    lengths = {len(part) for part in parts}
+    if lengths != {count}:
+        raise ValueError(f"{count} expressions, but other parameters for {sorted(lengths)} frames")

@@ -1,0 +1,96 @@
+"""The pixels of one frame, decoded when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from headbench.harness.errors import DataError
+from headbench.harness.types import Pixels
+
+__all__ = ["LazyMasks", "PixelReader", "read_alpha", "read_planes"]
+
+_PLANES = {"L": 1, "RGB": 3, "RGBA": 4}
+
+
+class LazyMasks(Mapping[str, Tensor]):
+    """Masks that are read or drawn when they are looked up, so that a method without need of them pays nothing."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._makers[name]()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+@dataclass(frozen=True)
+class PixelReader:
+    """Reads one frame of image files; the callable of `Frame.pixels`."""
+
+    frame: str
+    """The frame's id, for messages."""
+    colour: Path
+    """RGB or RGBA, un-premultiplied."""
+    alpha: Path | None = None
+    """Its alpha channel, or first channel, is the alpha; None takes the alpha channel of `colour`."""
+    masks: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
+    """Name -> what gives the mask, (1, H, W) uint8."""
+
+    def __call__(self) -> Pixels:
+        """Colour as stored and alpha.
+
+        Raises:
+            DataError: a file cannot be decoded, or is not of the channels that it should have.
+        """
+        planes = read_planes(self.colour, self.frame)
+        if len(planes) < (4 if self.alpha is None else 3):
+            raise DataError(f"{self.colour} [frame {self.frame}]: expected RGBA, found {len(planes)} channel(s).")
+        alpha = planes[3:4] if self.alpha is None else read_alpha(self.alpha, self.frame)
+        return Pixels(planes[:3].contiguous(), alpha.contiguous(), LazyMasks(self.masks))
+
+
+def read_alpha(path: Path, frame: str) -> Tensor:
+    """(1, H, W) uint8 from the alpha channel, or from the first channel of a file that has none.
+
+    Raises:
+        DataError: the file cannot be decoded.
+    """
+    planes = read_planes(path, frame)
+    return planes[3:4] if planes.shape[0] == 4 else planes[:1]
+
+
+def read_planes(path: Path, frame: str) -> Tensor:
+    """(C, H, W) uint8 of an 8-bit file with 1, 3 or 4 channels; black-and-white files and palettes become 8-bit.
+
+    Raises:
+        DataError: the file cannot be decoded, or has another depth.
+    """
+    try:
+        with Image.open(path) as image:
+            plain = image.convert("L") if image.mode == "1" else image.convert("RGB") if image.mode == "P" else image
+            values = np.array(plain)
+            mode = plain.mode
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path} [frame {frame}]: expected an image, found one that cannot be decoded: {error}."
+        ) from error
+    if mode not in _PLANES:
+        raise DataError(f"{path} [frame {frame}]: expected 8-bit grey, RGB or RGBA, found mode {mode}.")
+    if values.ndim == 2:
+        values = values[:, :, None]
+    return torch.from_numpy(values).permute(2, 0, 1)

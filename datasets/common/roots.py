@@ -1,0 +1,62 @@
+"""Where subjects lie: below a data root, in the dataset's own folder, or one subject's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from headbench.harness.errors import DataError
+
+__all__ = ["find_subjects", "is_inside", "listing", "names_in"]
+
+
+def find_subjects(root: Path, dataset: str, is_subject: Callable[[Path], bool], marks: str) -> dict[str, Path]:
+    """Subject -> folder, in the order of names.
+
+    Args:
+        root: a data root with ``dataset/SUBJECT`` inside, the folder ``dataset``, or one subject's folder.
+        is_subject: whether a folder is a subject's; it should also know damaged ones, so that their problems are
+            told rather than the folder overlooked. Never asked about hidden folders and files.
+        marks: the files that make a folder a subject, for the message: ``transforms_train.json``.
+
+    Raises:
+        DataError: nothing of this layout is there; the message says what was looked for and found.
+    """
+    help = f"--data-root D with D/{dataset}/SUBJECT/{marks}"
+    if not root.is_dir():
+        raise DataError(
+            f"{root} is not a folder; expected a data root with {dataset}/SUBJECT inside, the {dataset} folder, or a "
+            "subject's folder.",
+            help=help,
+        )
+    if is_subject(root):
+        return {root.resolve().name: root}
+    for place in (root / dataset, root):
+        if place.is_dir():
+            folders = (child for child in sorted(place.iterdir()) if child.is_dir() and not child.name.startswith("."))
+            found = {child.name: child for child in folders if is_subject(child)}
+            if found:
+                return found
+    raise DataError(
+        f"No subject of {dataset} at {root}: looked for {marks} in {root}, in its folders, and in the folders of "
+        f"{root / dataset}; found {listing(root)}.",
+        help=help,
+    )
+
+
+def listing(path: Path) -> str:
+    """What a folder holds, for messages: up to five names."""
+    names = sorted(child.name for child in path.iterdir() if not child.name.startswith("."))
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return shown or "an empty folder"
+
+
+def names_in(place: Path) -> frozenset[str]:
+    """Names in a folder, empty where there is no such folder; one listing instead of many stats."""
+    return frozenset(entry.name for entry in place.iterdir()) if place.is_dir() else frozenset()
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path that a file names stays inside its folder: relative, and never up by ``..``."""
+    parts = path.replace("\\", "/").split("/")
+    return parts[0] != "" and ":" not in parts[0] and ".." not in parts and "\0" not in path
