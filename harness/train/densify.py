@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,11 @@ from headbench.harness.train.table import GaussianTable
 from headbench.harness.types import Splat
 
 __all__ = [
+    "CHILDREN",
+    "SHRINK",
+    "Growth",
     "accumulate",
+    "children_of_split",
     "guard_faces",
     "lowered_opacity",
     "mean_gradient",
@@ -18,6 +24,10 @@ __all__ = [
     "statistics",
     "step_generator",
 ]
+
+CHILDREN = 2
+SHRINK = 1.6
+"""Children of a split: their number, and by what their scale is divided."""
 
 
 def statistics(rows: int, device: torch.device | str, radii: bool = False) -> dict[str, Tensor]:
@@ -92,3 +102,33 @@ def guard_faces(candidates: Tensor, face_index: Tensor, faces: int, opacity: Ten
     contender = torch.where(opacity == best[face_index], rows, len(opacity))
     keeper = rows.new_full((faces,), len(opacity)).scatter_reduce(0, face_index, contender, "amin")
     return candidates & ~(emptied & (keeper[face_index] == rows))
+
+
+def children_of_split(parents: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Columns of the `CHILDREN` of each parent, all first children before all second ones: copies, but `SHRINK` times
+    smaller in the column scaling (log). Where they stand is for the method to say."""
+    children = {name: value.repeat(CHILDREN, *([1] * (value.dim() - 1))) for name, value in parents.items()}
+    children["scaling"] = (children["scaling"].exp() / SHRINK).log()
+    return children
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A table after clone and split and before prune: the rows that were not split, the clones, the children."""
+
+    rows: dict[str, Tensor]
+    """Every column with M rows."""
+    split: Tensor
+    """(N,) bool: the old rows that are not among them."""
+
+    @classmethod
+    def of(cls, old: dict[str, Tensor], clone: Tensor, split: Tensor, children: dict[str, Tensor]) -> Growth:
+        """`old` columns with the rows of `clone` (N,) doubled and those of `split` (N,) replaced by `children`."""
+        return cls({name: torch.cat([v[~split], v[clone], children[name]]) for name, v in old.items()}, split)
+
+    def without(self, leaving: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """For an Edit, when the rows of `leaving` (M,) bool go: (which old rows stay (N,), columns of the new rows)."""
+        standing = int((~self.split).sum())
+        keep = ~self.split
+        keep[~self.split] = ~leaving[:standing]
+        return keep, {name: value[standing:][~leaving[standing:]] for name, value in self.rows.items()}

@@ -7,6 +7,10 @@ from torch import Tensor
 
 from headbench.harness.train import GaussianTable
 from headbench.harness.train.densify import (
+    CHILDREN,
+    SHRINK,
+    Growth,
+    children_of_split,
     guard_faces,
     lowered_opacity,
     mean_gradient,
@@ -19,10 +23,6 @@ from headbench.harness.types import Clock, Edit
 from .config import GaussianAvatarsConfig
 
 __all__ = ["collects", "densify_due", "maintenance", "reset_due", "sizes"]
-
-CHILDREN = 2
-SHRINK = 1.6
-"""Children of a split: their number, and by what their scale is divided."""
 
 
 def collects(config: GaussianAvatarsConfig, clock: Clock) -> bool:
@@ -101,23 +101,18 @@ def _densified(
     clone, split = wanted & small, wanted & ~small
     parents = {name: value[split] for name, value in old.items()}
     children = _children(parents, config, face_size, generator)
-    new = {name: torch.cat([value[clone], children[name]]) for name, value in old.items()}
+    grown = Growth.of(old, clone, split, children)
 
-    everything = {name: torch.cat([value[~split], new[name]]) for name, value in old.items()}
     every_size = torch.cat([size[~split], size[clone], (size[split] / SHRINK).repeat(CHILDREN)])
-    leaving = everything["opacity"].sigmoid() < config.min_opacity
+    leaving = grown.rows["opacity"].sigmoid() < config.min_opacity
     if clock.step > config.size_prune_from:
         leaving |= every_size > config.max_size_share * extent
         if config.needs_radii():
             radii = table["max_radii"][~split]
             leaving[: len(radii)] |= radii > config.max_radius
-    opacity = everything["opacity"] if config.guard == "keep_one" else None
-    leaving = guard_faces(leaving, everything["face_index"], len(face_size), opacity)
-
-    standing = int((~split).sum())
-    keep = ~split
-    keep[~split] = ~leaving[:standing]
-    return keep, {name: value[~leaving[standing:]] for name, value in new.items()}
+    opacity = grown.rows["opacity"] if config.guard == "keep_one" else None
+    leaving = guard_faces(leaving, grown.rows["face_index"], len(face_size), opacity)
+    return grown.without(leaving)
 
 
 def _limited(wanted: Tensor, table: GaussianTable, config: GaussianAvatarsConfig) -> Tensor:
@@ -139,7 +134,6 @@ def _children(
     if config.split_offset == "world_on_local":
         deviations = deviations * face_size[parents["face_index"]][:, None]
     offsets = split_offsets(deviations, parents["rotation"], CHILDREN, generator)
-    children = {name: value.repeat(CHILDREN, *([1] * (value.dim() - 1))) for name, value in parents.items()}
+    children = children_of_split(parents)
     children["position"] = children["position"] + offsets
-    children["scaling"] = (children["scaling"].exp() / SHRINK).log()
     return children

@@ -6,7 +6,9 @@ import torch
 
 from headbench.harness.head import quat_to_matrix
 from headbench.harness.train.densify import (
+    Growth,
     accumulate,
+    children_of_split,
     guard_faces,
     lowered_opacity,
     mean_gradient,
@@ -105,3 +107,19 @@ def test_random_numbers_depend_on_seed_and_step_alone() -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, torch.rand(4, generator=step_generator(7, 3001)))
     assert not torch.equal(first, torch.rand(4, generator=step_generator(8, 3000)))
+
+
+def test_growth_keeps_columns_together_through_clone_split_and_prune() -> None:
+    old = {"scaling": torch.arange(15.0).view(5, 3), "face_index": torch.arange(5), "flag": torch.arange(5) > 1}
+    clone, split = torch.tensor([0, 1, 0, 0, 0]).bool(), torch.tensor([0, 0, 1, 0, 1]).bool()
+    children = children_of_split({name: value[split] for name, value in old.items()})
+    assert children["face_index"].tolist() == [2, 4, 2, 4]
+    torch.testing.assert_close(children["scaling"].exp() * 1.6, old["scaling"][[2, 4, 2, 4]].exp())
+    growth = Growth.of(old, clone, split, children)
+    assert growth.rows["face_index"].tolist() == [0, 1, 3, 1, 2, 4, 2, 4]
+    leaving = torch.tensor([1, 0, 0, 0, 0, 1, 0, 0]).bool()
+    keep, new = growth.without(leaving)
+    assert keep.tolist() == [False, True, False, True, False]
+    assert new["face_index"].tolist() == [1, 2, 2, 4]
+    assert new["flag"].tolist() == [False, True, True, True]
+    torch.testing.assert_close(new["scaling"][0], old["scaling"][1])
