@@ -14,16 +14,21 @@ __all__ = ["LpipsLoss"]
 
 
 class LpipsLoss:
-    """Mean LPIPS-VGG distance of a batch. The frozen network is no part of an avatar, so it enters no checkpoint.
+    """Mean LPIPS distance of a batch. The frozen network is no part of an avatar, so it enters no checkpoint.
 
     Args:
         precision: type of the network's convolutions on CUDA; a CPU always uses float32.
         weights: as of ``load_network("lpips-vgg")``; None loads the registered ones when they are first needed.
+        net: vgg or alex.
     """
 
     def __init__(
-        self, precision: Literal["float32", "bfloat16"] = "float32", weights: Mapping[str, Tensor] | None = None
+        self,
+        precision: Literal["float32", "bfloat16"] = "float32",
+        weights: Mapping[str, Tensor] | None = None,
+        net: Literal["alex", "vgg"] = "vgg",
     ) -> None:
+        self._net = net
         self._lower = precision == "bfloat16"
         self._weights = weights
         self._network: Lpips | None = None
@@ -37,7 +42,7 @@ class LpipsLoss:
         if self._network is None:
             lower = self._lower and device.type == "cuda"
             dtype = torch.bfloat16 if lower else torch.float32
-            self._network = Lpips("vgg", self._weights, dtype, channels_last=lower).to(device)
+            self._network = Lpips(self._net, self._weights, dtype, channels_last=lower).to(device)
         return self._network
 
     def __call__(self, image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:

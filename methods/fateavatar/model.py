@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from headbench.harness.avatar import Avatar
 from headbench.harness.head import Corrections, HeadModel, SubjectHead, face_frames, points_on_faces, quat_multiply
+from headbench.harness.head.canonical import canonical_params
 from headbench.harness.train import GaussianTable
 from headbench.harness.train.densify import accumulate, statistics
 from headbench.harness.train.placement import mean_neighbour_distance
@@ -31,7 +32,7 @@ from headbench.harness.types import (
 from .config import FateAvatarConfig
 from .edits import maintenance
 from .losses import FateLosses
-from .sampling import canonical_params, place, seen_faces
+from .sampling import place, seen_faces
 
 __all__ = ["FateAvatar"]
 

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from headbench.harness.head import HeadModel, SubjectHead, face_frames
 from headbench.harness.train.placement import random_barycentrics, uv_places
-from headbench.harness.types import HeadParams, Identity, TrainView
+from headbench.harness.types import TrainView
 
 from .config import FateAvatarConfig
 
-__all__ = ["canonical_params", "place", "seen_faces"]
+__all__ = ["place", "seen_faces"]
 
 _VIEWS = 64
 """Training frames, evenly spaced, that decide which faces are seen."""
@@ -62,20 +62,3 @@ def seen_faces(head: SubjectHead, train: TrainView) -> Tensor:
         inside = ((pixel >= 0) & (pixel <= size)).all(-1) & (centre[..., 2] > 0)
         seen |= (inside & ((normal * centre).sum(-1) < 0))[0]
     return seen
-
-
-def canonical_params(identity: Identity, jaw: float) -> HeadParams:
-    """The mean training expression with the jaw opened by `jaw` radians, everything else at rest."""
-    zero = torch.zeros_like(identity.first.jaw)
-    opened = zero.clone()
-    opened[:, 0] = jaw
-    return HeadParams(
-        head=identity.head,
-        expression=identity.mean_expression,
-        root=zero,
-        neck=zero,
-        jaw=opened,
-        eye_left=zero,
-        eye_right=zero,
-        translation=zero,
-    )

@@ -11,10 +11,10 @@ import torch
 
 from headbench.harness.errors import BenchError, MissingAsset
 from headbench.harness.head import HeadModel, quat_to_matrix, uv_raster
+from headbench.harness.head.canonical import canonical_params
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.types import Batch, Camera, Clock, HeadParams, Identity, Similarity, TrainView
 from headbench.methods.fateavatar import FateAvatar
-from headbench.methods.fateavatar.sampling import canonical_params
 
 FRESH = Clock(1, 1, 6, 60)
 
