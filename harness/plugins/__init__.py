@@ -11,7 +11,7 @@ A plugin is a module named by an entry point of the group ``headbench``. It impl
 With ``HEADBENCH_PLUGINS=0`` in the environment only the built-in plugins are loaded.
 """
 
-from headbench.harness.plugins.datasets import DatasetReader, Problem
+from headbench.harness.plugins.datasets import DatasetReader, HiddenView, Problem, SubmissionTask, VideoSlot
 from headbench.harness.plugins.hookspecs import hookimpl
 from headbench.harness.plugins.loading import PluginProblem, Source
 from headbench.harness.plugins.registry import PluginInfo, Registry, registry
@@ -20,12 +20,15 @@ from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
 __all__ = [
     "DatasetReader",
     "DatasetSpec",
+    "HiddenView",
     "MethodSpec",
     "PluginInfo",
     "PluginProblem",
     "Problem",
     "Registry",
     "Source",
+    "SubmissionTask",
+    "VideoSlot",
     "hookimpl",
     "registry",
 ]
