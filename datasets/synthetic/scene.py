@@ -16,7 +16,7 @@ from headbench.harness.head import HeadModel, SubjectHead, face_frames, load_hea
 from headbench.harness.head.openhead import part_faces
 from headbench.harness.types import Camera, HeadParams, Identity
 
-__all__ = ["TAG", "Scene", "head_params", "make_scene", "params_of"]
+__all__ = ["TAG", "Scene", "head_params", "make_rest_offset", "make_scene", "params_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -102,6 +102,13 @@ def head_params(expression: Floats, jaw: Floats, eye_left: Floats, eye_right: Fl
 def params_of(motion: Motion) -> HeadParams:
     """A whole performance, B = T."""
     return head_params(motion.expression, motion.jaw, motion.eye_left, motion.eye_right)
+
+
+def make_rest_offset(scene: Scene, first: int) -> NDArray[np.float32]:
+    """(V, 3) metres: what identity coefficients from `first` on add to the template, without hair."""
+    model = load_head(TAG, "teeth")
+    kept = torch.tensor(scene.person.shape[first:], dtype=torch.float32)
+    return np.asarray((model.shape_dirs[..., first:] @ kept).numpy())
 
 
 def _identity(person: Person, expressions: int) -> Identity:
