@@ -24,7 +24,7 @@ QUALITY = "18"
 _Pixels = NDArray[np.uint8]
 
 
-def write_video(path: Path, images: Iterable[_Pixels], rate: int) -> int:
+def write_video(path: Path, images: Iterable[_Pixels], rate: int | Fraction, quality: str = QUALITY) -> int:
     """Encode images as H.264 in yuv420p, atomically.
 
     Odd sizes lose no pixel: the last row or column is repeated.
@@ -32,6 +32,7 @@ def write_video(path: Path, images: Iterable[_Pixels], rate: int) -> int:
     Args:
         images: (H, W, 3) sRGB of one size, in order.
         rate: frames a second.
+        quality: x264's constant rate factor.
 
     Returns:
         the number of images.
@@ -45,7 +46,7 @@ def write_video(path: Path, images: Iterable[_Pixels], rate: int) -> int:
     count = 0
     # The temporary file's name says nothing of its format.
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream = cast(VideoStream, container.add_stream(ENCODER, rate=Fraction(rate), options={"crf": QUALITY}))
+        stream = cast(VideoStream, container.add_stream(ENCODER, rate=Fraction(rate), options={"crf": quality}))
         stream.pix_fmt = "yuv420p"
         for image in images:
             if count == 0:
