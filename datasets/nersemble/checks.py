@@ -1,0 +1,190 @@
+"""Checks that only `bench data check` pays for: they decode videos, read test sequences and pose the head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.reprojection import check_reprojection
+from headbench.datasets.common.roots import names_in
+from headbench.datasets.nersemble.benchmark import (
+    PARTICIPANTS,
+    SERIALS,
+    TEST_SEQUENCES,
+    TRAIN_SEQUENCES,
+    TRAIN_SERIAL,
+)
+from headbench.datasets.nersemble.clips import decode
+from headbench.datasets.nersemble.loading import Loaded, check_one_identity
+from headbench.datasets.nersemble.placement import check_before_camera
+from headbench.datasets.nersemble.tracking import read_tracking
+from headbench.harness.errors import DataError
+from headbench.harness.types import Frame, Subject
+
+__all__ = ["check_overlaps", "deep_checks"]
+
+_DECODERS = 8
+_WHITE = 240
+"""Mean grey level of the background from which on it counts as white."""
+_DARK = 4
+"""A matte of 1 everywhere is this bright at most once it has been through the codec."""
+_COLOURED = 24
+"""Mean difference of a grey video's channels that the codec cannot make."""
+
+
+def deep_checks(found: Loaded, findings: Findings) -> None:
+    """Add what the pass over names and headers could not see."""
+    folder = found.folder
+    if folder.name not in PARTICIPANTS:
+        known = ", ".join(PARTICIPANTS)
+        findings.warning(folder.path, f"expected one of the benchmark's participants {known}, found {folder.name!r}")
+    _strange_sequences(found, findings)
+    _check_tests(found, findings)
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        for name, videos in zip(found.sequences, pool.map(_decoded(found), found.sequences), strict=True):
+            _check_decoded(found, name, videos, findings)
+
+
+def check_overlaps(subject: Subject, path: Path, findings: Findings) -> None:
+    """The head mesh on the matte of a frame of every sequence: its middle one."""
+    # With split=all the held-out frames are in both parts.
+    frames = tuple({frame.id: frame for frame in subject.train + subject.test}.values())
+    rows = [row for members in _by_sequence(frames).values() for row in members[len(members) // 2 :][:1]]
+    check_reprojection(path, frames, rows, ProjectedMesh.of(subject), findings)
+
+
+def _by_sequence(frames: Sequence[Frame]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    for row, frame in enumerate(frames):
+        rows.setdefault(frame.sequence, []).append(row)
+    return rows
+
+
+def _strange_sequences(found: Loaded, findings: Findings) -> None:
+    known = (*TRAIN_SEQUENCES, *TEST_SEQUENCES)
+    for name in sorted(names_in(found.folder.sequences) - {*known}):
+        path = found.folder.sequences / name
+        if not path.is_dir() or name.startswith("."):
+            continue
+        meant = unquote(name) if unquote(name) in known else name.replace(" ", "+")
+        close = [meant] if meant in known else get_close_matches(name, known, n=1, cutoff=0.8)
+        hint = f"rename it to {close[0]}: names hold a plain +" if close else "its frames are not read"
+        findings.warning(path, f"expected a sequence of the benchmark, found {name!r}", help=hint)
+
+
+def _check_tests(found: Loaded, findings: Findings) -> None:
+    """Tracking of the test sequences, which a submission needs; and that no images of theirs are taken for training."""
+    tests = {}
+    for name in TEST_SEQUENCES:
+        path = found.folder.tracking(name, "v2")
+        if not path.is_file():
+            old = found.folder.tracking(name, "v1").is_file()
+            findings.warning(
+                path,
+                "expected the tracking of a test sequence, found "
+                + ("the old tracking v1 alone" if old else "no such file")
+                + ": no submission can be rendered",
+                name,
+                "download the test sequences' flame2023_tracking_v2",
+            )
+            continue
+        tracking = read_tracking(path, name, findings)
+        if tracking is None:
+            continue
+        tests[name] = tracking
+        if found.calibration is not None:
+            check_before_camera(found.calibration, name, tracking, SERIALS, findings)
+    if found.options.tracking == "v2":
+        check_one_identity({**found.sequences, **tests}, findings)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """What is in a sequence's two videos."""
+
+    counts: tuple[int, int]
+    faults: tuple[str, str]
+    low: int
+    """Smallest and largest value of the mattes."""
+    high: int
+    colour: float
+    """Largest mean difference of a matte's channels."""
+    background: float
+    """Mean grey level of the images where the matte is 0; 255 where it nowhere is."""
+
+
+def _decoded(found: Loaded) -> Callable[[str], _Decoded]:
+    """What decodes the videos of a sequence; a picture of each is in memory at a time."""
+
+    def measure(name: str) -> _Decoded:
+        folder = found.folder
+        sources = [decode(path) for path in (folder.images(name, TRAIN_SERIAL), folder.alpha(name, TRAIN_SERIAL))]
+        counts, faults, ended = [0, 0], ["", ""], [False, False]
+        low, high, colour, greys = 255, 0, 0.0, []
+        while not all(ended):
+            pair: list[NDArray[np.uint8]] = []
+            for k, source in enumerate(sources):
+                if ended[k]:
+                    continue
+                try:
+                    pair.append(next(source).to_ndarray(format="rgb24"))
+                    counts[k] += 1
+                except StopIteration:
+                    ended[k] = True
+                except DataError as error:
+                    ended[k], faults[k] = True, str(error.args[0])
+            if len(pair) == 2:
+                image, matte = pair[0], pair[1][..., 0]
+                low, high = min(low, int(matte.min())), max(high, int(matte.max()))
+                colour = max(colour, float(np.ptp(pair[1].astype(np.int16), axis=2).mean()))
+                if image.shape == pair[1].shape and (matte == 0).any():
+                    greys.append(float(image[matte == 0].mean()))
+        background = float(np.mean(greys)) if greys else 255.0
+        return _Decoded((counts[0], counts[1]), (faults[0], faults[1]), low, high, colour, background)
+
+    return measure
+
+
+def _check_decoded(found: Loaded, name: str, videos: _Decoded, findings: Findings) -> None:
+    folder, expected = found.folder, len(found.sequences[name])
+    paths = folder.images(name, TRAIN_SERIAL), folder.alpha(name, TRAIN_SERIAL)
+    if any(found.probes[path].fault for path in paths):
+        return
+    for path, count, fault in zip(paths, videos.counts, videos.faults, strict=True):
+        if fault:
+            findings.error(path, fault.removeprefix(f"{path}: "), name, "download the video again")
+        elif count != expected and found.probes[path].packets == expected:
+            findings.error(
+                path,
+                f"expected {expected} images, found {count} that can be decoded of {found.probes[path].packets}",
+                name,
+                "download the video again",
+            )
+    if any(videos.faults) or not all(videos.counts):
+        return
+    if videos.colour > _COLOURED:
+        message = f"expected a grey matte, found colours (channels differ by {videos.colour:.0f} on average)"
+        findings.error(paths[1], message, name, "images and alpha_maps swapped?")
+    elif videos.low == videos.high:
+        message = f"expected a matte that sets head and background apart, found {videos.low} everywhere"
+        findings.warning(paths[1], message, name)
+    elif videos.high <= 1:
+        findings.error(
+            paths[1], f"expected a matte from 0 to 255, found 0 to {videos.high}", name, "written as 0 to 1?"
+        )
+    elif videos.background < _WHITE:
+        findings.warning(
+            paths[0],
+            f"expected a white background, found grey level {videos.background:.0f} where the matte is 0",
+            name,
+            "the delivered images are on white; colours at soft edges will be wrong",
+        )

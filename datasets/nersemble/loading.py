@@ -1,0 +1,190 @@
+"""One pass over a person's folder that reads what a Subject needs and finds what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.fingerprints import fingerprint
+from headbench.datasets.nersemble.benchmark import PROXY, SERIALS, TRACKINGS, TRAIN_SEQUENCES, TRAIN_SERIAL
+from headbench.datasets.nersemble.calibration import Calibration, read_calibration
+from headbench.datasets.nersemble.layout import Folder
+from headbench.datasets.nersemble.options import NersembleOptions
+from headbench.datasets.nersemble.people import head_and_size
+from headbench.datasets.nersemble.placement import check_before_camera
+from headbench.datasets.nersemble.probe import Probe, probe_all
+from headbench.datasets.nersemble.tracking import Tracking, read_tracking
+
+__all__ = ["Loaded", "frame_ids", "survey"]
+
+_AGAIN = "download the sequence again"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What could be read of a person, faults or not; whole where `Findings` has no error."""
+
+    folder: Folder
+    head: str | None
+    size: int
+    calibration: Calibration | None
+    sequences: Mapping[str, Tracking]
+    """Training sequences by name, in the benchmark's order."""
+    probes: Mapping[Path, Probe]
+    """Videos of the training camera."""
+    options: NersembleOptions
+
+    def variant(self) -> str:
+        """Version of the tracking, and what else makes numbers incomparable."""
+        parts = [f"nersemble/{self.options.tracking}", self.options.split if self.options.split != "proxy" else ""]
+        return "-".join(part for part in parts if part)
+
+    def split(self) -> tuple[list[str], list[str]]:
+        """Training and test sequences. With split=all the proxy sequences are in both."""
+        held_out = [name for name in self.sequences if name in PROXY]
+        if self.options.split == "all":
+            return list(self.sequences), held_out
+        return [name for name in self.sequences if name not in PROXY], held_out
+
+    def fingerprint(self) -> dict[str, str]:
+        """What -> SHA-256: tracking (all numbers), split (the ids), images (the videos' bytes)."""
+        if self.calibration is None or self.head is None:
+            raise ValueError("a person with faults has no fingerprint")
+        images, numbers = {}, {}
+        for name, tracking in self.sequences.items():
+            paths = self.folder.images(name, TRAIN_SERIAL), self.folder.alpha(name, TRAIN_SERIAL)
+            videos = "".join(self.probes[path].digest for path in paths)
+            rows = tracking.expression, tracking.rotation, tracking.translation
+            turns = tracking.jaw, tracking.neck, tracking.eyes
+            for row, frame in enumerate(frame_ids(name, tracking)):
+                images[frame] = f"{videos} {row}"
+                scale = np.array([tracking.scale])
+                numbers[frame] = [part[row] for part in (*rows, *turns)] + [scale]
+        train, test = ([i for name in part for i in frame_ids(name, self.sequences[name])] for part in self.split())
+        camera = self.calibration
+        shape = next(iter(self.sequences.values())).shape
+        shared = [self.head, TRACKINGS[self.options.tracking], shape, camera.w2c[TRAIN_SERIAL], camera.K[TRAIN_SERIAL]]
+        return fingerprint(train, test, images, numbers, shared)
+
+
+def frame_ids(sequence: str, tracking: Tracking) -> tuple[str, ...]:
+    """Names of a sequence's frames, unique in a person."""
+    return tuple(f"{sequence}_{number:05d}" for number in tracking.frames.tolist())
+
+
+def survey(path: Path, options: NersembleOptions, findings: Findings) -> Loaded:
+    """Read all that training needs of the person in `path`; what is wrong goes to `findings`. Decodes no image."""
+    folder = Folder(path)
+    head, size = head_and_size(path, findings)
+    calibration = read_calibration(folder.calibration, SERIALS, size, findings)
+    present = [name for name in TRAIN_SEQUENCES if (folder.sequences / name).is_dir()]
+    _check_present(folder, present, options, findings)
+    found: dict[str, Tracking] = {}
+    for name in present:
+        tracking = _tracking(folder, name, options.tracking, findings)
+        if tracking is not None:
+            found[name] = tracking
+    check_one_identity(found, findings)
+    videos = [make(name, TRAIN_SERIAL) for name in present for make in (folder.images, folder.alpha)]
+    probes = probe_all(videos)
+    for name in present:
+        _check_videos(folder, name, found.get(name), probes, size, findings)
+    if calibration is not None:
+        for name, tracking in found.items():
+            check_before_camera(calibration, name, tracking, (TRAIN_SERIAL,), findings)
+    if options.tracking != "v2":
+        sentence = f"old tracking {TRACKINGS[options.tracking]}: numbers do not compare with those on {TRACKINGS['v2']}"
+        findings.warning(folder.sequences, f"expected tracking=v2, found tracking={options.tracking}: {sentence}")
+        findings.note(sentence)
+    if options.split == "all":
+        findings.note("test frames were trained on (split=all): scores are not of held-out frames")
+    return Loaded(folder, head, size, calibration, found, probes, options)
+
+
+def _check_present(folder: Folder, present: list[str], options: NersembleOptions, findings: Findings) -> None:
+    missing = [name for name in TRAIN_SEQUENCES if name not in present]
+    if not missing:
+        return
+    sentence = f"{len(missing)} of {len(TRAIN_SEQUENCES)} training sequences missing: {', '.join(missing)}"
+    if options.missing == "allow" and present:
+        findings.warning(folder.sequences, f"expected all training sequences, found {sentence}")
+        findings.note(sentence)
+    else:
+        findings.error(
+            folder.sequences,
+            f"expected all training sequences, found {sentence}",
+            help="download them, or read what is there with --set nersemble.missing=allow",
+        )
+
+
+def _tracking(folder: Folder, sequence: str, version: str, findings: Findings) -> Tracking | None:
+    path = folder.tracking(sequence, version)
+    if path.is_file():
+        return read_tracking(path, sequence, findings)
+    other = next(name for name in TRACKINGS if name != version)
+    there = folder.tracking(sequence, other)
+    if there.is_file():
+        hint = (
+            "the old tracking drifts when the head turns: download flame2023_tracking_v2"
+            if other == "v1"
+            else "the old tracking is an asset of its own: --assets flame2023_tracking"
+        )
+        message = f"expected the tracking {version}, found {there.name} ({other}) alone; versions are never mixed"
+        findings.error(path, message, sequence, hint)
+    else:
+        findings.error(path, "expected the sequence's tracking, found no such file", sequence, _AGAIN)
+    return None
+
+
+def check_one_identity(found: Mapping[str, Tracking], findings: Findings) -> None:
+    """All sequences of a person have one shape."""
+    if not found:
+        return
+    first = next(iter(found))
+    for name, tracking in found.items():
+        apart = float(np.abs(tracking.shape - found[first].shape).max())
+        if apart > 0:
+            findings.error(
+                tracking.path,
+                f"`shape`: expected that of {first}, found one that differs by up to {apart:.3g}",
+                name,
+                "files of two people, or of two versions of the tracking",
+            )
+
+
+def _check_videos(
+    folder: Folder,
+    sequence: str,
+    tracking: Tracking | None,
+    probes: Mapping[Path, Probe],
+    size: int,
+    findings: Findings,
+) -> None:
+    paths = {"images": folder.images(sequence, TRAIN_SERIAL), "alpha maps": folder.alpha(sequence, TRAIN_SERIAL)}
+    before = len(findings.errors())
+    for kind, path in paths.items():
+        probe = probes[path]
+        if probe.fault == "missing":
+            findings.error(path, f"expected the video of {kind}, found no such file", sequence, _AGAIN)
+        elif probe.fault:
+            findings.error(path, f"expected the video of {kind}, found {probe.fault}", sequence, _AGAIN)
+        elif probe.size != (size, size):
+            found = f"{probe.size[0]} x {probe.size[1]}"
+            message = f"expected {size} x {size} pixels, found {found}"
+            findings.error(path, message, sequence, "the intrinsics are those of the delivered size")
+    if tracking is None or len(findings.errors()) > before:
+        return
+    counts = {kind: probes[path].packets for kind, path in paths.items()}
+    if {*counts.values()} != {len(tracking)}:
+        wrong = next((kind for kind, count in counts.items() if count != len(tracking)), "images")
+        both = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        findings.error(
+            paths[wrong],
+            f"expected as many images as rows of {tracking.path.name}, found {both}, {len(tracking)} rows",
+            sequence,
+            "a download that was interrupted, or files of two versions; download the sequence again",
+        )

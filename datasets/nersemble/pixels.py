@@ -1,0 +1,65 @@
+"""The pixels of one frame: colour that is not mixed with white, and alpha."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headbench.datasets.common.pixels import LazyMasks
+from headbench.datasets.nersemble.clips import Clip
+from headbench.harness.types import Pixels
+
+__all__ = ["VideoPixels", "clean_matte", "off_white"]
+
+Bytes = NDArray[np.uint8]
+_NOTHING, _ALL = 8, 247
+"""Mattes below the first are 0 and above the second 255 but for the codec."""
+
+
+@dataclass(frozen=True)
+class VideoPixels:
+    """Reads one frame of a clip; the callable of `Frame.pixels`."""
+
+    clip: Clip
+    row: int
+    white: str = "once"
+    alpha: str = "soft"
+    masks: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
+    """Name -> what gives the mask, (1, H, W) uint8."""
+
+    def __call__(self) -> Pixels:
+        """Colour and alpha.
+
+        Raises:
+            DataError: a video cannot be decoded.
+        """
+        image, matte = self.clip.picture(self.row)
+        if self.alpha == "clean":
+            matte = clean_matte(matte)
+        colour = off_white(image, matte) if self.white == "once" else image
+        planes = torch.from_numpy(np.ascontiguousarray(colour)).permute(2, 0, 1).contiguous()
+        return Pixels(planes, torch.from_numpy(np.ascontiguousarray(matte))[None], LazyMasks(self.masks))
+
+
+def clean_matte(matte: Bytes) -> Bytes:
+    """(H, W) with what the codec blurred at both ends of the range put back."""
+    return np.where(matte < _NOTHING, 0, np.where(matte > _ALL, 255, matte)).astype(np.uint8)
+
+
+def off_white(image: Bytes, matte: Bytes) -> Bytes:
+    """The colour (H, W, 3) that `matte` (H, W) mixes with white to `image` (H, W, 3).
+
+    Mixed again it gives the image to half a grey level, but for pixels that are darker than the matte permits: those
+    become as dark as it permits. Where the matte is 0 the colour is white.
+    """
+    colour = image.copy()
+    colour[matte == 0] = 255
+    soft = (matte > 0) & (matte < 255)
+    share = matte[soft].astype(np.float32)[:, None] / 255
+    colour[soft] = np.clip(np.rint((image[soft] - 255 * (1 - share)) / share), 0, 255)
+    return colour
