@@ -6,6 +6,7 @@ from headbench.harness.head.arrays import JOINTS, TOPOLOGIES, HeadArrays
 from headbench.harness.head.frames import FaceFrames, face_frames, points_on_faces
 from headbench.harness.head.load import TAGS, load_head
 from headbench.harness.head.model import Corrections, HeadModel
+from headbench.harness.head.nearest import nearest_rows
 from headbench.harness.head.projection import project
 from headbench.harness.head.subject import SubjectHead
 from headbench.harness.head.uv import uv_raster
@@ -34,6 +35,7 @@ __all__ = [
     "load_head",
     "matrix_to_axis_angle",
     "matrix_to_quat",
+    "nearest_rows",
     "points_on_faces",
     "project",
     "quat_multiply",

@@ -18,6 +18,17 @@ _TEETH = 120
 """Vertices that the topology `teeth` appends; a tracker's offset that has them fits the other topologies without."""
 
 
+class _Turns(NamedTuple):
+    """What joint rotations alone decide."""
+
+    feature: Tensor
+    """(B, P)"""
+    turned: Tensor
+    """(B, J, 3, 3) global rotation of each joint."""
+    change: Tensor
+    """(B, J, 3, 3) a joint's parent's global rotation minus its own."""
+
+
 class _Pose(NamedTuple):
     """What skinning needs of the joint rotations; shared by the corrected and the plain mesh."""
 
@@ -61,6 +72,8 @@ class SubjectHead(MeshBuffers):
     """(3J,)"""
     joint_dirs: Tensor
     """(3J, E) how joints move with expression."""
+    ancestors: Tensor
+    """(J, J): row j is 1 at j and at every joint above it."""
     chained_weights: Tensor
     """(V, J) sum of a joint's own weight and those of all joints below it."""
     unit: Tensor
@@ -93,7 +106,8 @@ class SubjectHead(MeshBuffers):
         self._buffer("expression_dirs", directions.reshape(-1, width))
         self._buffer("base_joints", (head.joint_regressor @ base).flatten())
         self._buffer("joint_dirs", torch.einsum("jv,vce->jce", head.joint_regressor, directions).flatten(0, 1))
-        self._buffer("chained_weights", head.weights @ self._ancestors().to(like))
+        self._buffer("ancestors", self._ancestors().to(like))
+        self._buffer("chained_weights", head.weights @ self.ancestors)
         self._buffer("unit", torch.eye(3, dtype=like.dtype, device=like.device))
 
     def _ancestors(self) -> Tensor:
@@ -157,6 +171,29 @@ class SubjectHead(MeshBuffers):
             posed = posed + (pose.feature @ corrections.pose).unflatten(1, (-1, 3))
         return self._place(self._skin(posed, joints, pose), params), plain
 
+    def bones(self, params: HeadParams) -> tuple[Tensor, Tensor]:
+        """The pose feature (B, P) and the skinning transforms of the joints (B, J, 3, 4), before `to_world`.
+
+        A point skinned by weights w (J,) moves to the weighted sum of R x + t over joints; `vertices` does so with the
+        head's own weights, after adding expression and pose directions.
+
+        Raises:
+            DataError: as `vertices`.
+        """
+        self._check_tag(params.head)
+        turns = self._turns(params)
+        _, joints = self._shaped(params.expression)
+        steps = (turns.change @ joints.unsqueeze(-1)).squeeze(-1)
+        return turns.feature, torch.cat((turns.turned, (self.ancestors @ steps).unsqueeze(-1)), -1)
+
+    def to_world(self, points: Tensor, params: HeadParams) -> Tensor:
+        """Skinned points (B, N, 3) after the translation and the outer similarity of `params`."""
+        points = points + params.translation.unsqueeze(1)
+        outer = params.outer
+        if outer is not None:
+            points = outer.scale[:, None, None] * (points @ outer.R.transpose(1, 2)) + outer.t.unsqueeze(1)
+        return points
+
     def _shaped(self, expression: Tensor) -> tuple[Tensor, Tensor]:
         """Vertices before pose (B, V, 3) and the joints regressed from them (B, J, 3)."""
         width = min(expression.shape[1], self.expression_size)
@@ -180,7 +217,7 @@ class SubjectHead(MeshBuffers):
         offset = moved.unflatten(1, (-1, 3))
         return offset if corrections.template is None else offset + corrections.template
 
-    def _pose(self, params: HeadParams) -> _Pose:
+    def _turns(self, params: HeadParams) -> _Turns:
         rotations = axis_angle_to_matrix(
             torch.stack((params.root, params.neck, params.jaw, params.eye_left, params.eye_right), 1)
         )
@@ -191,11 +228,12 @@ class SubjectHead(MeshBuffers):
             above.append(whole[parent])
             whole.append(whole[parent] @ local[joint])
         turned = torch.stack(whole, 1)
-        return _Pose(
-            feature=(rotations[:, 1:] - self.unit).flatten(1),
-            blended=(self.weights @ turned.flatten(2)).unflatten(2, (3, 3)),
-            change=torch.stack(above, 1) - turned,
-        )
+        return _Turns((rotations[:, 1:] - self.unit).flatten(1), turned, torch.stack(above, 1) - turned)
+
+    def _pose(self, params: HeadParams) -> _Pose:
+        turns = self._turns(params)
+        blended = (self.weights @ turns.turned.flatten(2)).unflatten(2, (3, 3))
+        return _Pose(turns.feature, blended, turns.change)
 
     def _skin(self, posed: Tensor, joints: Tensor, pose: _Pose) -> Tensor:
         """Linear blend skinning (B, V, 3).
@@ -210,8 +248,4 @@ class SubjectHead(MeshBuffers):
         """Eyelids, translation and the outer similarity."""
         if params.eyelids is not None and self.eyelid_dirs is not None:
             vertices = vertices + (params.eyelids @ self.eyelid_dirs.flatten(1)).unflatten(1, (-1, 3))
-        vertices = vertices + params.translation.unsqueeze(1)
-        outer = params.outer
-        if outer is not None:
-            vertices = outer.scale[:, None, None] * (vertices @ outer.R.transpose(1, 2)) + outer.t.unsqueeze(1)
-        return vertices
+        return self.to_world(vertices, params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,9 +12,14 @@ from headbench.harness.avatar import Avatar
 from headbench.harness.errors import PluginError
 from headbench.harness.types import Clock, Edit, ParamGroup
 
-__all__ = ["AvatarOptimizer"]
+__all__ = ["AvatarOptimizer", "Restart"]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Restart(Edit):
+    """An Edit after which the optimiser is new: moments and step counts of all parameters, networks' too, are gone."""
 
 
 class AvatarOptimizer:
@@ -75,6 +81,8 @@ class AvatarOptimizer:
             if state:
                 self._adam.state[new] = state
             self._replace(old, new)
+        if isinstance(edit, Restart):
+            self._adam.state.clear()
 
     def state(self) -> dict[str, Tensor]:
         """``<parameter>/<exp_avg|exp_avg_sq|step>`` -> tensor; parameters never stepped are absent."""
