@@ -14,6 +14,7 @@ from headbench.harness.head import HeadArrays, HeadModel
 from headbench.harness.plugins.specs import MethodSpec
 from headbench.harness.types import Camera, Frame, HeadParams, Identity, Pixels, Splat, TrainView
 from headbench.methods.fateavatar import FateAvatar
+from headbench.methods.flashavatar import FlashAvatar
 from headbench.methods.gaussianavatars import GaussianAvatars
 from headbench.methods.plugin import register_methods
 
@@ -161,6 +162,21 @@ def rigged(
     def make(which: str = "official", **changes: object) -> GaussianAvatars:
         config = preset("GaussianAvatars", which, **changes)
         return GaussianAvatars.create(tiny_head, tiny_identity, tiny_train, config)
+
+    return make
+
+
+@pytest.fixture
+def flash(
+    tiny_head: HeadModel, tiny_identity: Identity, tiny_train: TrainView, preset: Any
+) -> Callable[..., FlashAvatar]:
+    """(preset, changed fields) -> a FlashAvatar on the tiny head, which has no neck, without LPIPS."""
+
+    def make(which: str = "official", **changes: object) -> FlashAvatar:
+        small = {"uv_size": 12, "head_topology": "open", "neck_boundary": "keep", "weights": {"lpips": 0.0}}
+        return FlashAvatar.create(
+            tiny_head, tiny_identity, tiny_train, preset("FlashAvatar", which, **{**small, **changes})
+        )
 
     return make
 
