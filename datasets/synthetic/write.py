@@ -21,13 +21,16 @@ from headbench.datasets.synthetic.scene import head_params, make_scene, params_o
 from headbench.datasets.synthetic.views import intrinsics, orbit
 from headbench.datasets.synthetic.writer_imavatar import ImavatarWriter
 from headbench.datasets.synthetic.writer_insta import InstaWriter
+from headbench.datasets.synthetic.writer_nersemble import NersembleWriter
 from headbench.datasets.synthetic.writer_vhap import VhapWriter
 from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.files import atomic_folder
 
 __all__ = ["LAYOUTS", "write_synthetic"]
 
-_WRITERS: dict[str, Writer] = {writer.layout: writer for writer in (InstaWriter(), ImavatarWriter(), VhapWriter())}
+_WRITERS: dict[str, Writer] = {
+    writer.layout: writer for writer in (InstaWriter(), ImavatarWriter(), NersembleWriter(), VhapWriter())
+}
 LAYOUTS = tuple(_WRITERS)
 ORBIT = 12
 """Views around the neutral head."""
