@@ -31,7 +31,7 @@ def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
             target="headbench.datasets.nersemble.reader:NersembleReader",
             summary="The NeRSemble benchmark's task mono FLAME avatar: five people on white, videos, FLAME 2023.",
             licence="NeRSemble's access form and terms; synthetic subjects CC0",
-            citation="Kirschstein et al.: NeRSemble: Multi-view Radiance Field Reconstruction of Human Heads, SIGGRAPH 2023",
+            citation="Kirschstein et al.: NeRSemble: Multi-view Radiance Field Reconstruction of Human Heads, TOG 2023",
             homepage="https://github.com/tobias-kirschstein/nersemble-benchmark",
             provides=frozenset({"mouth"}),
             layouts=("nersemble/v2", "nersemble/v1"),
