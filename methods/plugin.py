@@ -56,6 +56,17 @@ FLASHAVATAR = MethodSpec(
     "arXiv:2312.02214",
 )
 
+SPLATTINGAVATAR = MethodSpec(
+    name="SplattingAvatar",
+    target="headbench.methods.splattingavatar:SplattingAvatar",
+    presets={name: f"{_PRESETS}/splattingavatar/{name}.yaml" for name in ("official", "fateavatar", "fixed", "demo")},
+    default_preset="official",
+    summary="Gaussians embedded in a head mesh by face, place and height, which walk over its triangles",
+    licence="CC BY-NC-SA 4.0, and the Inria licence for what comes from 3DGS; both non-commercial",
+    citation="Shao et al., SplattingAvatar: Realistic Real-Time Human Avatars with Mesh-Embedded Gaussian Splatting, "
+    "CVPR 2024, arXiv:2403.05087",
+)
+
 NEAREST_FRAME = MethodSpec(
     name="nearest-frame",
     target="headbench.methods.nearestframe:NearestFrame",
@@ -77,4 +88,5 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
     register(FATEAVATAR)
     register(FLASHAVATAR)
     register(GAUSSIANAVATARS)
+    register(SPLATTINGAVATAR)
     register(NEAREST_FRAME)

@@ -1,0 +1,131 @@
+"""The typed configuration of SplattingAvatar; the README beside this file gives the reason of every option."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from headbench.harness.avatar import MethodConfig, Section
+from headbench.harness.head.walk import WalkRule
+
+__all__ = ["Rates", "SplattingAvatarConfig", "Weights"]
+
+
+class Rates(Section):
+    """Adam's learning rates. The position's, which is also the surface coordinates', falls log-linearly."""
+
+    position: float = 0.00016
+    position_final: float = 0.0000016
+    dc: float = 0.0025
+    rest: float = 0.000125
+    opacity: float = 0.05
+    scaling: float = 0.005
+    rotation: float = 0.001
+
+
+class Weights(Section):
+    """Weights of the loss terms; a term of weight 0 is not computed and needs no network."""
+
+    l1: float = 1.0
+    mse: float = 10.0
+    lpips: float = 0.01
+    scale: float = 1.0
+
+
+class SplattingAvatarConfig(MethodConfig):
+    """Defaults are the released code. Lengths are in the method's own world, `units` times as large as ours."""
+
+    head_topology: Literal["open", "mouth_closed", "teeth"] = "open"
+    use_static_offset: bool = True
+    """Add the tracker's static vertex offset, where there is one."""
+    units: float = Field(default=4.0, gt=0)
+    """Lengths of the method's world to a metre: displacements, scales and every threshold are in it."""
+    canonical: Literal["first_frame", "mean_expression"] = "first_frame"
+    """The mesh that areas and rotations are measured from."""
+    canonical_jaw: float = 0.2
+    """Radians the jaw is open in the mean expression's canonical mesh."""
+    num_points: int = Field(default=10_000, ge=4)
+    sh_degree: int = Field(default=0, ge=0, le=3)
+    initial_opacity: float = Field(default=0.1, gt=0, lt=1)
+
+    embedding: Literal["released", "lifted"] = "released"
+    """released: the surface coordinates are not in the position, so that they never learn. lifted: they are, and the
+    triangle walk moves Gaussians."""
+    displacement_freezes: bool = True
+    """The displacement stops learning at the first walk, after which the optimiser holds another tensor."""
+    mesh_scaling: Literal["power", "product", "none"] = "power"
+    """How scales s follow the area ratio r of a face: s ** r, r * s, or not."""
+    area_damping: float = Field(default=1e-4, ge=0)
+    """Added to both areas of the ratio, in square units."""
+    quaternion_signs: Literal["as_given", "aligned"] = "as_given"
+    """aligned: faces' quaternions are brought to one side before they are summed."""
+
+    rates: Rates = Rates()
+    eps: float = 1e-15
+    position_steps: int = Field(default=30_000, ge=1)
+    """Steps over which the position rate falls."""
+
+    weights: Weights = Weights()
+    lpips_net: Literal["alex", "vgg"] = "alex"
+    lpips_masked: bool = True
+    """Both images are black outside the matte when LPIPS sees them."""
+    lpips_precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 runs the frozen network's convolutions in that type on CUDA; a CPU always uses float32."""
+    scale_threshold: float = 0.008
+    """Only Gaussians whose longest axis is above this, and ..."""
+    axis_ratio: float = 10.0
+    """... above so many times the shortest are penalised."""
+    scale_loss_size: Literal["posed", "canonical"] = "posed"
+
+    densify_from: int = Field(default=600, ge=0)
+    """The first step at which densification may run."""
+    densify_until: int = Field(default=29_000, ge=0)
+    """Densification and its statistics end before this step."""
+    densify_every: int = Field(default=100, ge=0)
+    gradient_threshold: float = 2e-4
+    """Mean screen-space gradient, normalised device coordinates x half the image size."""
+    extent: float = 2.0
+    dense_share: float = 0.01
+    """Share of the extent up to which a Gaussian is cloned and above which it is split."""
+    clone_size: Literal["posed", "canonical"] = "posed"
+    """Sizes in the pose just rendered, or without the face's area ratio."""
+    split_size: Literal["posed", "canonical"] = "canonical"
+    prune_size: Literal["posed", "canonical"] = "posed"
+    split_point: Literal["canonical", "posed_base"] = "canonical"
+    """Where a split's children are drawn around: the Gaussian on the canonical mesh, or its posed base point plus
+    the canonical displacement."""
+    split_displacement: Literal["parent", "solved"] = "parent"
+    """A child's displacement: its parent's, or the one at which it stands where it was drawn."""
+    solver_start: Literal["above", "nearest"] = "above"
+    """Side of the surface from which a child's place is sought: always above, or the side where it is."""
+    max_points: int | None = Field(default=None, ge=1)
+    """At this number or above nothing is cloned or split; the last densification before may overshoot."""
+    min_opacity: float = 0.005
+    size_prune_from: int = Field(default=3000, ge=0)
+    """Large Gaussians are pruned after this step."""
+    max_size_share: float = 0.1
+    """Share of the extent above which a Gaussian is pruned."""
+    max_radius: float = 20.0
+    """Pixels beyond which a Gaussian is pruned, 0 is never. Clone and split clear the radii first, so it applies only
+    while `max_points` holds them up."""
+    reset_every: int = Field(default=3000, ge=0)
+    reset_opacity: float = 0.01
+    reset_after_densify: bool = False
+    """Whether opacities are still reset from step `densify_until` on."""
+
+    walk_every: int = Field(default=100, ge=1)
+    walk_rule: WalkRule = "released"
+    """Whether moves along an edge's direction are lost, as in the released code."""
+    walk_decay: float = Field(default=0.9, gt=0, le=1)
+    """What is left of a move at every crossing of an edge."""
+
+    def needs_radii(self) -> bool:
+        """Whether the largest radius of each Gaussian is ever asked for."""
+        return self.max_radius > 0 and self.max_points is not None
+
+    def topology(self) -> str:
+        return self.head_topology
+
+    def networks(self) -> frozenset[str]:
+        return frozenset({f"lpips-{self.lpips_net}"} if self.weights.lpips > 0 else ())

@@ -1,0 +1,43 @@
+"""SplattingAvatar's loss terms."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from headbench.harness.train.losses import masked_mean
+from headbench.harness.train.perceptual import LpipsLoss
+from headbench.harness.types import Batch, Splat
+
+from .config import SplattingAvatarConfig
+
+__all__ = ["long_axes", "terms"]
+
+
+def long_axes(scales: Tensor, threshold: float, ratio: float) -> Tensor:
+    """Mean longest axis of the Gaussians (..., N, 3) where it is above `threshold` and above `ratio` times the
+    shortest; 0 where there is none."""
+    longest, shortest = scales.amax(-1), scales.amin(-1)
+    return masked_mean(longest, (longest > threshold) & (longest > ratio * shortest))
+
+
+def terms(
+    config: SplattingAvatarConfig, lpips: LpipsLoss, scales: Tensor, splat: Splat, batch: Batch
+) -> dict[str, Tensor]:
+    """name -> weighted scalar.
+
+    Args:
+        scales: (B, N, 3) or (N, 3), standard deviations in the method's units.
+    """
+    weights = config.weights
+    difference = splat.image - batch.image
+    result: dict[str, Tensor] = {}
+    if weights.l1 > 0:
+        result["l1"] = weights.l1 * difference.abs().mean()
+    if weights.mse > 0:
+        result["mse"] = weights.mse * difference.square().mean()
+    if weights.lpips > 0:
+        mask = batch.alpha if config.lpips_masked else None
+        result["lpips"] = weights.lpips * lpips(splat.image, batch.image, mask)
+    if weights.scale > 0:
+        result["scale"] = weights.scale * long_axes(scales, config.scale_threshold, config.axis_ratio)
+    return result

@@ -1,0 +1,209 @@
+"""SplattingAvatar: every Gaussian is embedded in a head mesh by a face, a place on it and a height above it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from headbench.harness.avatar import Avatar
+from headbench.harness.head import HeadModel, SubjectHead, points_on_faces, quat_multiply, quat_normalise
+from headbench.harness.head.canonical import canonical_params
+from headbench.harness.rotations import safe_normalise
+from headbench.harness.train import GaussianTable
+from headbench.harness.train.densify import accumulate, statistics
+from headbench.harness.train.perceptual import LpipsLoss
+from headbench.harness.train.placement import neighbour_distances
+from headbench.harness.train.schedules import due, log_linear
+from headbench.harness.types import (
+    Batch,
+    Clock,
+    Drive,
+    Edit,
+    Event,
+    Gaussians,
+    HeadParams,
+    Identity,
+    ParamGroup,
+    Splat,
+    TrainView,
+)
+
+from .config import SplattingAvatarConfig
+from .edits import Pose, collects, maintenance, place_weights, stroll
+from .losses import terms
+from .surface import Surface
+
+__all__ = ["SplattingAvatar", "random_places"]
+
+_SMALLEST_SQUARE = 1e-7
+"""Square units; the least mean squared distance to neighbours that a first scale is made of."""
+_NEIGHBOURS = 3
+
+
+def random_places(faces: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(face_index (N,), barycentrics (N, 3)) on uniformly drawn faces, large or small, on the CPU.
+
+    Barycentrics are a stick broken twice in a random order of the corners, so they gather near edges and corners.
+    """
+    face_index = torch.randint(faces, (count,), generator=generator)
+    first = torch.rand(count, generator=generator)
+    second = torch.rand(count, generator=generator) * (1 - first)
+    order = torch.rand((count, 3), generator=generator).argsort(1)
+    return face_index, torch.stack([first, second, 1 - first - second], dim=1).gather(1, order)
+
+
+class SplattingAvatar(Avatar):
+    """See the README beside this file for the method, its citation and every difference from the original.
+
+    The table's columns: parameters displacement (N,) units, shift (N, 2) of the first two barycentrics where the
+    embedding is lifted, dc (N, 1, 3), rest (N, K - 1, 3) if the degree is above 0, opacity (N,) logits, scaling (N, 3)
+    log units, rotation (N, 4); buffers face_index (N,), bary (N, 3).
+    """
+
+    config_type = SplattingAvatarConfig
+    seed: Tensor
+    growth: Tensor
+    posed: Tensor
+
+    def __init__(
+        self, head: SubjectHead, surface: Surface, table: GaussianTable, config: SplattingAvatarConfig
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.head = head
+        self.surface = surface
+        self.table = table
+        self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("growth", torch.ones_like(surface.canonical_area), persistent=False)
+        self.register_buffer("posed", surface.vertices.clone(), persistent=False)
+        self._lpips = LpipsLoss(config.lpips_precision, net=config.lpips_net)
+
+    @classmethod
+    def create(
+        cls, head: HeadModel, identity: Identity, train: TrainView | None, config: SplattingAvatarConfig
+    ) -> Self:
+        """A new avatar; without training frames a table of one row that a checkpoint will replace.
+
+        Raises:
+            MissingAsset: the LPIPS loss is on and its weights are not registered.
+        """
+        if not config.use_static_offset:
+            identity = replace(identity, static_offset=None)
+        subject = head.bind(identity)
+        device, dtype = head.template.device, head.template.dtype
+        first = config.canonical == "first_frame"
+        rest = subject.vertices(identity.first if first else canonical_params(identity, config.canonical_jaw))
+        surface = Surface(rest[0].detach(), subject.faces, config)
+        if train is None:
+            face_index, bary = torch.zeros(1, dtype=torch.int64), torch.full((1, 3), 1 / 3)
+            squares = torch.ones(1, dtype=torch.float64)
+        else:
+            generator = torch.Generator().manual_seed(train.seed)
+            face_index, bary = random_places(len(subject.faces), config.num_points, generator)
+            on = (face_index.to(device), bary.to(device, dtype))
+            points = points_on_faces(surface.vertices[None], surface.faces, *on)[0]
+            squares = neighbour_distances(points, _NEIGHBOURS).square().mean(1)
+        rows = len(face_index)
+        opacity = math.log(config.initial_opacity / (1 - config.initial_opacity))
+        scaling = 0.5 * squares.clamp(min=_SMALLEST_SQUARE).log()
+        unit = torch.tensor([1.0, 0.0, 0.0, 0.0])
+        columns = {
+            "displacement": torch.zeros(rows),
+            "shift": torch.zeros(rows, 2),
+            "dc": torch.zeros(rows, 1, 3),
+            "rest": torch.zeros(rows, (config.sh_degree + 1) ** 2 - 1, 3),
+            "opacity": torch.full((rows,), opacity),
+            "scaling": scaling[:, None].repeat(1, 3),
+            "rotation": unit.repeat(rows, 1),
+        }
+        if config.embedding == "released":
+            del columns["shift"]
+        if config.sh_degree == 0:
+            del columns["rest"]
+        table = GaussianTable(
+            {name: value.to(device, dtype) for name, value in columns.items()},
+            {"face_index": face_index.to(device), "bary": bary.to(device, dtype)},
+            statistics(rows, device, radii=config.needs_radii()),
+        )
+        avatar = cls(subject, surface, table, config)
+        if train is not None:
+            avatar.seed.fill_(train.seed)
+            if config.weights.lpips > 0:
+                avatar._lpips.load(device)
+        return avatar
+
+    def drive(self, params: HeadParams) -> Drive:
+        """The Gaussians in a pose. What a face gives is packed, so that it is gathered once."""
+        config, table = self.config, self.table
+        vertices = self.head.vertices(params)
+        posed = self.surface.pose(vertices)
+        if self.training:
+            # Into memory that stays: density control asks for the pose just rendered; a recorded step writes it too.
+            self.growth.copy_(posed.growth.detach().mean(0))
+            if config.split_point == "posed_base":
+                self.posed.copy_(vertices[0].detach() * config.units)
+        packed = torch.cat([posed.corners, posed.growth[..., None]], dim=-1)
+        corners, growth = packed.index_select(1, table["face_index"]).split([30, 1], dim=-1)
+        weights = place_weights({name: table[name] for name in (*table.names(), *table.buffer_names())})
+        blended = (corners.unflatten(-1, (3, 10)) * weights[:, :, None]).sum(-2)
+        base, normal, turn = blended.split([3, 3, 4], dim=-1)
+        means = base + table["displacement"][:, None] * safe_normalise(normal)
+        gaussians = Gaussians(
+            means=means / config.units,
+            quats=quat_normalise(quat_multiply(turn, table["rotation"])),
+            scales=self._scales(growth) / config.units,
+            opacities=table["opacity"].sigmoid(),
+            colours=torch.cat([table["dc"], table["rest"]], dim=1) if config.sh_degree else table["dc"],
+            sh_degree=config.sh_degree,
+        )
+        return Drive(gaussians, vertices, vertices)
+
+    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        posed = self.config.scale_loss_size == "posed"
+        scales = drive.gaussians.scales * self.config.units if posed else self.table["scaling"].exp()
+        return terms(self.config, self._lpips, scales, splat, batch)
+
+    def param_groups(self) -> list[ParamGroup]:
+        rates, eps = self.config.rates, self.config.eps
+        groups = [
+            ParamGroup("displacement", rates.position, ("displacement",), schedule=self._displacement_rate, eps=eps)
+        ]
+        if self.config.embedding == "lifted":
+            groups.append(ParamGroup("shift", rates.position, ("shift",), schedule=self._position_rate, eps=eps))
+        others = [name for name in self.table.names() if name not in ("displacement", "shift")]
+        return groups + [ParamGroup(name, getattr(rates, name), (name,), eps=eps) for name in others]
+
+    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+        config = self.config
+        if event is Event.AFTER_BACKWARD and splat is not None:
+            if collects(config, clock):
+                accumulate(self.table, splat)
+            return maintenance(self.table, config, clock, self.surface, Pose(self.growth, self.posed), self.seed)
+        # As released every shift is 0, and a walk by nothing moves nothing.
+        if event is Event.AFTER_STEP and config.embedding == "lifted" and due(clock.step, config.walk_every):
+            return stroll(self.table, config, self.surface)
+        return None
+
+    def capture_key(self, clock: Clock) -> Hashable:
+        return "same"
+
+    def _scales(self, growth: Tensor) -> Tensor:
+        """Posed standard deviations in units, of the area ratios (B, N, 1)."""
+        local = self.table["scaling"]
+        if self.config.mesh_scaling == "power":
+            return (growth * local).exp()
+        return growth * local.exp() if self.config.mesh_scaling == "product" else local.exp()
+
+    def _position_rate(self, clock: Clock) -> float:
+        rates = self.config.rates
+        return log_linear(clock.step, rates.position, rates.position_final, self.config.position_steps)
+
+    def _displacement_rate(self, clock: Clock) -> float:
+        """After the first walk a frozen displacement has no rate: Adam then leaves it exactly as it is."""
+        frozen = self.config.displacement_freezes and clock.step > self.config.walk_every
+        return 0.0 if frozen else self._position_rate(clock)

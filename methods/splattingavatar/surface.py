@@ -1,0 +1,98 @@
+"""The mesh that carries the Gaussians: places on it, its Phong normals, and how each face has turned and grown."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from headbench.harness.head import face_frames, matrix_to_quat
+from headbench.harness.head.vertices import VertexSum
+from headbench.harness.head.walk import FaceNeighbours, face_neighbours
+
+from .config import SplattingAvatarConfig
+
+__all__ = ["Posed", "Surface"]
+
+_EPS = 1e-6
+"""Lengths of summed normals (square units) and quaternions below this are taken as this, as PyTorch3D does."""
+
+
+class Posed(NamedTuple):
+    """What Gaussians need of a posed mesh, in the method's units. Per corner of a face: position, normal, rotation."""
+
+    corners: Tensor
+    """(B, F, 30): three times (position 3, unit normal 3, unit quaternion 4)."""
+    growth: Tensor
+    """(B, F) damped area over damped canonical area."""
+
+
+class Surface(nn.Module):
+    """A mesh against its canonical pose.
+
+    Args:
+        rest: (V, 3) canonical vertices, metres.
+        faces: (F, 3) int64.
+    """
+
+    canonical_turn: Tensor
+    canonical_area: Tensor
+    vertices: Tensor
+    """(V, 3) canonical vertices in units."""
+    normals: Tensor
+    """(V, 3) their unit normals."""
+    faces: Tensor
+
+    def __init__(self, rest: Tensor, faces: Tensor, config: SplattingAvatarConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.around = VertexSum(faces, len(rest))
+        frames = face_frames(rest[None] * config.units, faces)
+        neighbours = face_neighbours(faces)
+        # Nothing of a head model may enter a checkpoint; all of it follows from head and identity.
+        for name, value in {
+            "faces": faces,
+            "vertices": rest * config.units,
+            "normals": _unit(self.around(frames.raw_normal))[0],
+            "canonical_turn": frames.R[0].mT.contiguous(),
+            "canonical_area": _area(frames.raw_normal)[0],
+            "across": neighbours.face,
+            "across_edge": neighbours.edge,
+        }.items():
+            self.register_buffer(name, value.detach(), persistent=False)
+
+    @property
+    def neighbours(self) -> FaceNeighbours:
+        """Which face lies across each edge."""
+        return FaceNeighbours(self.get_buffer("across"), self.get_buffer("across_edge"))
+
+    def pose(self, vertices: Tensor) -> Posed:
+        """Of posed vertices (B, V, 3), metres."""
+        vertices = vertices * self.config.units
+        frames = face_frames(vertices, self.faces)
+        turn = frames.R @ self.canonical_turn
+        quats = matrix_to_quat(turn)
+        if self.config.quaternion_signs == "aligned":
+            # Parts of a head turn against each other by less than half a turn, so each is on the mean's side.
+            mean = matrix_to_quat((turn * self.canonical_area[:, None, None]).mean(1, keepdim=True))
+            quats = quats * torch.where((quats * mean).sum(-1, keepdim=True) < 0, -1.0, 1.0).to(quats.dtype)
+        summed = self.around(torch.cat([frames.raw_normal, quats * self.canonical_area[:, None]], dim=-1))
+        normals, turns = summed.split([3, 4], dim=-1)
+        packed = torch.cat([vertices, _unit(normals), _unit(turns)], dim=-1)
+        corners = packed.index_select(1, self.faces.reshape(-1)).view(len(packed), len(self.faces), -1)
+        damping = self.config.area_damping
+        return Posed(corners, (_area(frames.raw_normal) + damping) / (self.canonical_area + damping))
+
+    def canonical_corners(self, face_index: Tensor) -> tuple[Tensor, Tensor]:
+        """(positions (M, 3, 3) in units, unit normals (M, 3, 3)) of the corners of faces in the canonical pose."""
+        picked = self.faces[face_index]
+        return self.vertices[picked], self.normals[picked]
+
+
+def _area(raw_normal: Tensor) -> Tensor:
+    return 0.5 * torch.linalg.vector_norm(raw_normal, dim=-1)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp_min(_EPS)
