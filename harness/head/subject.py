@@ -14,7 +14,7 @@ from headbench.harness.types import HeadParams, Identity
 
 __all__ = ["SubjectHead"]
 
-_TEETH = 120
+_FLAME_TEETH, _OPEN_TEETH = 120, 742
 """Vertices that the topology `teeth` appends; a tracker's offset that has them fits the other topologies without."""
 
 
@@ -51,9 +51,10 @@ def _refuse_beyond(values: Tensor, size: int, what: str, tag: str) -> None:
 def _static_offset(offset: Tensor, vertices: int, tag: str) -> Tensor:
     """(V', 3) -> (V, 3) by appending zeros or dropping teeth."""
     missing = vertices - offset.shape[0]
-    if missing in (0, -_TEETH):
+    teeth = _OPEN_TEETH if tag.startswith("openhead") else _FLAME_TEETH
+    if missing in (0, -teeth):
         return offset[:vertices]
-    if missing == _TEETH:
+    if missing == teeth:
         return torch.cat((offset, offset.new_zeros(missing, 3)))
     raise DataError(f"The static offset has {offset.shape[0]} vertices, {tag} has {vertices}.")
 
