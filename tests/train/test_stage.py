@@ -30,6 +30,7 @@ def setup(method: str, steps: int, **options: object) -> tuple[type[Portrait], M
 SMALL = {
     "FateAvatar": {"num_points": 400, "densify_every": 3, "densify_count": 20, "prune_every": 4},
     "GaussianAvatars": {"densify_from": 2, "densify_every": 3, "max_points": 20000},
+    "SplattingAvatar": {"num_points": 400, "densify_from": 2, "densify_every": 3, "walk_every": 4, "extent": 0.5},
 }
 ABOUT = {"preset": "demo", "variant": "", "dataset": "none", "subject": "made"}
 
@@ -58,7 +59,7 @@ def train(stage: Path, subject: Subject, method: str, steps: int, until: int | N
     return found
 
 
-@pytest.mark.parametrize("method", ["FateAvatar", "GaussianAvatars"])
+@pytest.mark.parametrize("method", SMALL)
 def test_a_resumed_run_ends_bit_equal_to_an_undisturbed_one(
     method: str, made_subject: Callable[..., Subject], tmp_path: Path
 ) -> None:
@@ -73,7 +74,7 @@ def test_a_resumed_run_ends_bit_equal_to_an_undisturbed_one(
     assert steps == sorted(set(steps))
 
 
-@pytest.mark.parametrize("method", ["FateAvatar", "GaussianAvatars"])
+@pytest.mark.parametrize("method", SMALL)
 def test_a_checkpoint_rebuilds_the_same_portrait_without_the_dataset(
     method: str, made_subject: Callable[..., Subject], tmp_path: Path
 ) -> None:
