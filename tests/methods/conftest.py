@@ -17,6 +17,7 @@ from headbench.methods.fateavatar import FateAvatar
 from headbench.methods.flashavatar import FlashAvatar
 from headbench.methods.gaussianavatars import GaussianAvatars
 from headbench.methods.plugin import register_methods
+from headbench.methods.splattingavatar import SplattingAvatar
 
 COLUMNS, ROWS, EXPRESSIONS, SHAPES = 7, 6, 4, 3
 
@@ -177,6 +178,20 @@ def flash(
         return FlashAvatar.create(
             tiny_head, tiny_identity, tiny_train, preset("FlashAvatar", which, **{**small, **changes})
         )
+
+    return make
+
+
+@pytest.fixture
+def embedded(
+    tiny_head: HeadModel, tiny_identity: Identity, tiny_train: TrainView, preset: Any
+) -> Callable[..., SplattingAvatar]:
+    """(preset, changed fields) -> a SplattingAvatar of 80 Gaussians on the tiny head, without LPIPS."""
+
+    def make(which: str = "official", **changes: object) -> SplattingAvatar:
+        changes = {"num_points": 80, "weights": {"lpips": 0.0}, **changes}
+        config = preset("SplattingAvatar", which, **changes)
+        return SplattingAvatar.create(tiny_head, tiny_identity, tiny_train, config)
 
     return make
 
