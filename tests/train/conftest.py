@@ -107,12 +107,13 @@ def make_subject(expressions: int = 6, frames: int = 5) -> Subject:
         inside = ((x - SIZE / 2) ** 2 + (y - SIZE / 2) ** 2) < (SIZE / 3) ** 2
         colour = (rand(3, 1, 1) * 255).expand(3, SIZE, SIZE).to(torch.uint8)
         alpha = (inside * 255).to(torch.uint8)[None]
+        masks = {"mouth": alpha * ((y > 0.6 * SIZE) & (y < 0.8 * SIZE))}
         w2c = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))[None].clone()
         w2c[:, 2, 3] = 0.7
         K = torch.tensor([[[60.0, 0, SIZE / 2], [0, 60, SIZE / 2], [0, 0, 1]]])
         zeros = torch.zeros(1, 3)
         params = HeadParams("openhead", rand(1, expressions), zeros, zeros, rand(1, 3) * 0.1, zeros, zeros, zeros)
-        return Frame(f"{k:05d}", Camera(w2c, K, SIZE, SIZE), params, lambda: Pixels(colour, alpha), timestep=k)
+        return Frame(f"{k:05d}", Camera(w2c, K, SIZE, SIZE), params, lambda: Pixels(colour, alpha, masks), timestep=k)
 
     made = tuple(frame(k) for k in range(frames + 1))
     return Subject("made", "none", "openhead", torch.zeros(1, 4), made[:-1], made[-1:])

@@ -28,6 +28,7 @@ def setup(method: str, steps: int, **options: object) -> tuple[type[Portrait], M
 
 
 SMALL = {
+    "FlashAvatar": {"uv_size": 24, "hidden": 16, "sh_degree": 2, "sh_every": 4, "offset_bound": 0.02},
     "FateAvatar": {"num_points": 400, "densify_every": 3, "densify_count": 20, "prune_every": 4},
     "GaussianAvatars": {"densify_from": 2, "densify_every": 3, "max_points": 20000},
     "SplattingAvatar": {"num_points": 400, "densify_from": 2, "densify_every": 3, "walk_every": 4, "extent": 0.5},
