@@ -9,6 +9,12 @@ from headbench.harness.plugins.specs import DatasetSpec
 
 __all__ = ["register_datasets"]
 
+_IMAVATAR_CITATIONS = {
+    "imavatar": "Zheng et al.: I M Avatar: Implicit Morphable Head Avatars from Videos, CVPR 2022",
+    "pointavatar": "Zheng et al.: PointAvatar: Deformable Point-based Head Avatars from Videos, CVPR 2023",
+    "4dface": "Gafni et al.: Dynamic Neural Radiance Fields for Monocular 4D Facial Avatar Reconstruction, CVPR 2021",
+}
+
 
 @hookimpl
 def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
@@ -35,5 +41,34 @@ def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
             homepage="https://github.com/tobias-kirschstein/nersemble-benchmark",
             provides=frozenset({"mouth"}),
             layouts=("nersemble/v2", "nersemble/v1"),
+        )
+    )
+    for name, target, people, homepage in (
+        ("imavatar", "ImavatarReader", "IMAvatar's people", "https://github.com/zhengyuf/IMavatar"),
+        ("pointavatar", "PointAvatarReader", "PointAvatar's people", "https://github.com/zhengyuf/PointAvatar"),
+        ("4dface", "NerFaceReader", "NerFace's people", "https://github.com/gafniguy/4D-Facial-Avatars"),
+    ):
+        register(
+            DatasetSpec(
+                name=name,
+                target=f"headbench.datasets.imavatar.reader:{target}",
+                summary=f"{people}, tracked by IMAvatar's pipeline (images with mattes, DECA's FLAME 2020).",
+                licence="Data of their owners, for research; synthetic subjects CC0",
+                citation=_IMAVATAR_CITATIONS[name],
+                homepage=homepage,
+                provides=frozenset({"mouth"}),
+                layouts=(f"{name}/original", f"{name}/fate"),
+            )
+        )
+    register(
+        DatasetSpec(
+            name="vhap",
+            target="headbench.datasets.vhap.reader:VhapReader",
+            summary="Videos tracked by VHAP, as GaussianAvatars trains on them: any number of cameras, FLAME 2023.",
+            licence="Data of their owners; VHAP itself is for non-commercial use; synthetic subjects CC0",
+            citation="Qian et al.: GaussianAvatars: Photorealistic Head Avatars with Rigged 3D Gaussians, CVPR 2024",
+            homepage="https://github.com/ShenhanQian/VHAP",
+            provides=frozenset({"mouth"}),
+            layouts=("vhap/single", "vhap/multiview"),
         )
     )

@@ -1,0 +1,100 @@
+"""Checks that only `bench data check` pays for: they decode images, list folders and pose the head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.pixels import read_planes
+from headbench.datasets.common.reprojection import probes
+from headbench.datasets.imavatar.images import stray_images
+from headbench.datasets.imavatar.loading import Loaded
+from headbench.harness.errors import DataError, MissingAsset
+from headbench.harness.types import Frame
+
+__all__ = ["check_keypoints", "check_pixels"]
+
+_DECODERS = 8
+_MEDIAN = 3.0
+"""Pixels of an image of 512 between landmarks as stored and as projected here."""
+_ON_MESH = 0.8
+"""Share of stored landmarks that must fall on the projected mesh."""
+
+
+def check_pixels(loaded: Loaded, findings: Findings) -> None:
+    """Decode every image; a constant alpha says that the matting did not work."""
+    for clip in loaded.clips:
+        stray_images(clip.tracking.video, clip.tracking.entries, findings)
+    sources = [(name, source) for clip in loaded.clips for name, source in clip.images.items()]
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        for found in pool.map(lambda item: _decode(item[0], (item[1].colour, item[1].alpha)), sources):
+            for path, message, frame in found:
+                if "decoded" in message:
+                    findings.error(path, message, frame, "write it again")
+                else:
+                    findings.warning(path, message, frame, "run the matting again")
+
+
+def _decode(frame: str, paths: Sequence[Path | None]) -> list[tuple[Path, str, str]]:
+    found = []
+    for path in (path for path in paths if path is not None):
+        try:
+            planes = read_planes(path, frame)
+        except DataError:
+            found.append((path, "expected an image, found one that cannot be decoded", frame))
+            continue
+        alpha = planes[3] if len(planes) == 4 else planes[0]
+        if (path == paths[-1] or paths[-1] is None) and int(alpha.min()) == int(alpha.max()):
+            message = f"expected an alpha that sets head and background apart, found {int(alpha.max())} everywhere"
+            found.append((path, message, frame))
+    return found
+
+
+def check_keypoints(loaded: Loaded, frames: Sequence[Frame], mesh: ProjectedMesh, findings: Findings) -> None:
+    """Compare the stored landmarks with the head in the first, the middle and the last frame.
+
+    Where the vertices of the landmarks are known, by their distance; otherwise by whether they fall on the mesh.
+    """
+    entries = {entry.id: (clip, entry) for clip, entry in loaded.rows()}
+    for row in probes(len(frames)):
+        frame = frames[row]
+        clip, entry = entries[frame.id]
+        if entry.keypoints is None:
+            findings.warning(clip.tracking.path, "expected `flame_keypoints` to compare with, found none", frame.id)
+            return
+        try:
+            message = _compare(entry.keypoints, frame, mesh, loaded.made_up.landmarks)
+        except (MissingAsset, DataError):
+            return  # the overlap of mesh and image says it
+        if message:
+            findings.error(
+                clip.tracking.path,
+                f"flame_keypoints: {message}",
+                frame.id,
+                "another FLAME version, head scale or camera than that of the tracking, or intrinsics borrowed from "
+                "another camera",
+            )
+
+
+def _compare(keypoints: NDArray[np.float64], frame: Frame, mesh: ProjectedMesh, landmarks: Sequence[int]) -> str:
+    width, height = frame.camera.width, frame.camera.height
+    stored = (keypoints + 1) / 2 * (width, height)
+    if landmarks and len(landmarks) == len(stored):
+        points = mesh.points(frame.params, frame.camera)[list(landmarks)]
+        off = float(np.median(np.linalg.norm(points - stored, axis=1))) * 512 / max(width, height)
+        if not off <= _MEDIAN:
+            return f"expected a median of {_MEDIAN:g} px of 512 between stored and projected landmarks, found {off:.1f}"
+        return ""
+    seen = mesh.silhouette(frame.params, frame.camera)
+    column, line = np.floor(stored).astype(int).clip(-1, max(width, height)).T
+    inside = (column >= 0) & (column < width) & (line >= 0) & (line < height)
+    share = seen[line[inside], column[inside]].sum() / max(len(stored), 1)
+    if share < _ON_MESH:
+        return f"expected at least {_ON_MESH:.0%} of the landmarks on the projected head, found {share:.0%}"
+    return ""

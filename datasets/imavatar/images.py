@@ -1,0 +1,181 @@
+"""Which files hold the pixels of a frame: `matted/` alone, or `image/` with `mask/`; and parsed mouths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from headbench.datasets.common.findings import Findings, by_number, ranges
+from headbench.datasets.common.images import Header, check_header, read_header
+from headbench.datasets.common.pixels import PixelReader
+from headbench.datasets.common.roots import names_in
+from headbench.datasets.imavatar.layout import Video
+from headbench.datasets.imavatar.tracking import Entry
+from headbench.harness.types import Pixels
+
+__all__ = [
+    "HardMatte",
+    "Source",
+    "find_images",
+    "image_folder",
+    "parsed_frames",
+    "parsed_mouth",
+    "source_of",
+    "stray_images",
+]
+
+_READERS = 8
+_RECIPE = "matted/ holds RGBA with background and clothing removed; or --set DATASET.matte=mask"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files of one frame; their headers have been read and fit."""
+
+    colour: Path
+    alpha: Path | None
+    """None: the alpha channel of `colour`."""
+    size: tuple[int, int]
+    """Width, height."""
+    digest: str
+    """SHA-256 of the bytes of the files."""
+
+
+@dataclass(frozen=True)
+class HardMatte:
+    """Reads one frame with an alpha that is all or nothing."""
+
+    reader: PixelReader
+
+    def __call__(self) -> Pixels:
+        """As the reader gives them, alpha 255 above one half and 0 elsewhere.
+
+        Raises:
+            DataError: as the reader's.
+        """
+        pixels = self.reader()
+        return replace(pixels, alpha=(pixels.alpha > 127).to(pixels.alpha.dtype) * 255)
+
+
+def source_of(video: Video, matte: str) -> str:
+    """matted or mask: where the alpha of a video comes from.
+
+    Args:
+        matte: the option; auto takes what is there.
+    """
+    if matte != "auto":
+        return matte
+    return "matted" if (video.path / "matted").is_dir() else "mask"
+
+
+def image_folder(video: Video, findings: Findings) -> str:
+    """``image``, or ``images`` where only that is there, which is noted."""
+    if not (video.path / "image").is_dir() and (video.path / "images").is_dir():
+        findings.note("images read from images/ instead of image/")
+        return "images"
+    return "image"
+
+
+def find_images(video: Video, entries: Sequence[Entry], matte: str, findings: Findings) -> dict[str, Source]:
+    """Frame id -> files. Frames whose files are missing or do not fit are reported and left out.
+
+    Args:
+        matte: matted or mask, of `source_of`.
+    """
+    if matte == "matted":
+        wanted = [[video.path / "matted" / f"{entry.image}.png"] for entry in entries]
+        modes: list[tuple[str, ...]] = [("RGBA",)]
+        named = f"{video.tracking.name} names it; {_RECIPE}"
+    else:
+        colour = image_folder(video, findings)
+        wanted = [[video.path / place / f"{entry.image}.png" for place in (colour, "mask")] for entry in entries]
+        modes = [("RGB", "RGBA"), ("L", "RGB", "RGBA")]
+        named = f"{video.tracking.name} names it"
+    with ThreadPoolExecutor(_READERS) as pool:
+        headers = list(pool.map(lambda paths: [read_header(path) for path in paths], wanted))
+    size = next((h.size for row in headers for h in row if not h.fault), None)
+    found: dict[str, Source] = {}
+    for entry, paths, row in zip(entries, wanted, headers, strict=True):
+        source = _source(entry, paths, row, modes, size, named, findings)
+        if source is not None:
+            found[entry.id] = source
+    return found
+
+
+def _source(
+    entry: Entry,
+    paths: list[Path],
+    headers: list[Header],
+    modes: list[tuple[str, ...]],
+    size: tuple[int, int] | None,
+    named: str,
+    findings: Findings,
+) -> Source | None:
+    fits = [
+        check_header(
+            path,
+            entry.id,
+            header,
+            findings,
+            modes=kinds,
+            size=size,
+            named=named,
+            sized="as the video's first image has",
+            mode_help=_RECIPE if len(paths) == 1 else "8 bits a channel, no palette",
+        )
+        for path, header, kinds in zip(paths, headers, modes, strict=True)
+    ]
+    if not all(fits):
+        return None
+    alpha = paths[1] if len(paths) > 1 else None
+    return Source(paths[0], alpha, headers[0].size, "".join(header.digest for header in headers))
+
+
+def parsed_frames(video: Video, entries: Sequence[Entry], findings: Findings) -> bool:
+    """Whether every frame has a mouth mask of a face parser; if not, that is a warning and a note."""
+    missing = [entry.id for entry in entries if not parsed_mouth(video, entry).is_file()]
+    if not missing:
+        return True
+    whole = len(missing) == len(entries)
+    findings.warning(
+        video.path / "parsing",
+        f"expected a mouth mask for each of {len(entries)} frames, found "
+        f"{'none' if whole else f'{len(missing)} missing ({ranges(missing)})'}: projected from the head mesh",
+        "" if whole else missing[0],
+        "FateAvatar's preparation makes parsing/N_mouth.png with a face parser",
+    )
+    return False
+
+
+def parsed_mouth(video: Video, entry: Entry) -> Path:
+    """A face parser's mask of the mouth."""
+    return video.path / "parsing" / f"{entry.image}_mouth.png"
+
+
+def stray_images(video: Video, entries: Sequence[Entry], findings: Findings) -> None:
+    """Warn of images that were not tracked, and of folders of images and masks that hold different numbers."""
+    counts: dict[str, set[str]] = {}
+    for place in ("image", "images", "mask", "matted"):
+        names = {Path(name).stem for name in names_in(video.path / place) if name.endswith(".png")}
+        if names:
+            counts[place] = {name for name in names if name.isascii() and name.isdecimal()}
+    tracked = {str(entry.image) for entry in entries}
+    for place in ("image", "images", "matted"):
+        left = sorted(counts.get(place, set()) - tracked, key=by_number)
+        if left:
+            findings.warning(
+                video.path / place,
+                f"expected the {len(tracked)} images that {video.tracking.name} names, found {len(left)} more "
+                f"({ranges(left)}): no face was found in them, or the tracking is of another video",
+            )
+            break
+    images = counts.get("image") or counts.get("images")
+    if images and "mask" in counts and len(images) != len(counts["mask"]):
+        findings.warning(
+            video.path / "mask",
+            f"expected as many masks as images, {len(images)}, found {len(counts['mask'])}: the masks' video lost or "
+            "gained frames, so that they may be off by some",
+            help="make the masks again from the images",
+        )

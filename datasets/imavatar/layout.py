@@ -1,0 +1,119 @@
+"""Where things lie: a subject's videos, and which of them are for testing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.roots import find_subjects as find
+
+__all__ = ["IMAGE_FOLDERS", "REAL_HEAD", "TRACKING", "Video", "divide", "find_subjects", "videos"]
+
+TRACKING = "flame_params.json"
+REAL_HEAD = "flame2020"
+"""What DECA fits, and so what a folder without a word about it holds."""
+IMAGE_FOLDERS = ("image", "images", "matted", "mask")
+_MARKS = f"SUBJECT_train/{TRACKING}"
+_RELEASED_TESTS = {
+    "subject1": {"MVI_1812"},
+    "yufeng": {"MVI_1812"},
+    "subject2": {"MVI_1802"},
+}
+"""Subject -> videos for testing, as IMAvatar and PointAvatar released them."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """The folder of one capture; knows names only, opens nothing."""
+
+    path: Path
+    name: str
+    """``train`` and ``test`` of ``SUBJECT_train`` and ``SUBJECT_test``; otherwise the folder's own, safe for files."""
+    part: str
+    """train, test, or nothing where the folder's name does not say it."""
+
+    @property
+    def tracking(self) -> Path:
+        """The file of cameras and coefficients."""
+        return self.path / TRACKING
+
+
+def find_subjects(root: Path, dataset: str) -> dict[str, Path]:
+    """Subject -> folder, in the order of names.
+
+    Raises:
+        DataError: nothing of this layout is there.
+    """
+    return find(root, dataset, lambda path: bool(videos(path)), _MARKS)
+
+
+def videos(subject: Path) -> list[Video]:
+    """The videos of a subject, whose folder may lie in another of the same name, as the authors' archives have it."""
+    inner = subject / subject.resolve().name
+    found = [child for child in _folders(inner) if _is_video(child)]
+    if not found:
+        found = [child for child in _folders(subject) if _is_video(child)]
+    return [_video(path) for path in found]
+
+
+def divide(subject: Path, found: Sequence[Video], test: str, findings: Findings) -> dict[str, str] | None:
+    """Folder name -> train or test; the option `test` wins, then names of folders, then what the authors released.
+
+    Returns:
+        None where it cannot be told, which has been reported.
+    """
+    names = [video.path.name for video in found]
+    if test and not test.isdecimal():
+        wanted = {name.strip() for name in test.split(",")}
+        unknown = sorted(wanted - set(names) - {video.name for video in found})
+        if unknown:
+            findings.error(
+                subject, f"expected a video {unknown[0]} for testing, found {', '.join(names)}", help="the option test"
+            )
+            return None
+        return {v.path.name: "test" if {v.path.name, v.name} & wanted else "train" for v in found}
+    if test and len(found) == 1:
+        return {names[0]: "train"}
+    if test:
+        findings.error(
+            subject,
+            f"expected one video to take the last {test} frames of, found {len(found)}: {', '.join(names)}",
+            help="name the test videos instead: --set DATASET.test=NAME",
+        )
+        return None
+    released = _RELEASED_TESTS.get(subject.resolve().name, set())
+    if released & set(names):
+        return {name: "test" if name in released else "train" for name in names}
+    parts = {video.path.name: video.part for video in found}
+    if {"train", "test"} <= set(parts.values()) and "" not in parts.values():
+        return parts
+    findings.error(
+        subject,
+        f"expected videos for training and for testing, such as {subject.resolve().name}_train and "
+        f"{subject.resolve().name}_test, found {', '.join(names) or 'none'}",
+        help="--set DATASET.test=NAME of the test video, or a number of last frames where there is one video",
+    )
+    return None
+
+
+def _folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return []
+    return [child for child in sorted(path.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+
+
+def _is_video(path: Path) -> bool:
+    """Also a damaged one, so that its problems are told rather than the folder overlooked."""
+    if (path / TRACKING).is_file() or path.name.endswith(("_train", "_test")):
+        return True
+    return any((path / name).is_dir() for name in ("image", "images")) and (path / "mask").is_dir()
+
+
+def _video(path: Path) -> Video:
+    for part in ("train", "test"):
+        if path.name == part or path.name.endswith(f"_{part}"):
+            return Video(path, part, part)
+    return Video(path, re.sub(r"[^A-Za-z0-9_.-]", "_", path.name), "")

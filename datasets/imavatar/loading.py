@@ -1,0 +1,186 @@
+"""One pass over a subject's folder that reads what a Subject needs and finds what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.common.findings import Findings, ranges
+from headbench.datasets.common.fingerprints import fingerprint
+from headbench.datasets.common.head_tag import HEAD_FILE, head_tag
+from headbench.datasets.common.splits import check_disjoint
+from headbench.datasets.imavatar.cameras import Lens, is_upright
+from headbench.datasets.imavatar.images import Source, find_images, parsed_frames, source_of
+from headbench.datasets.imavatar.layout import REAL_HEAD, divide, videos
+from headbench.datasets.imavatar.made_up import MadeUp, read_made_up
+from headbench.datasets.imavatar.options import ImavatarOptions
+from headbench.datasets.imavatar.tracking import Entry, Tracking, lens_of, read_tracking
+
+__all__ = ["Clip", "Loaded", "survey"]
+
+Floats = NDArray[np.float64]
+_SAME_SHAPE = 1e-6
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video without fault."""
+
+    tracking: Tracking
+    lens: Lens
+    images: dict[str, Source]
+    matte: str
+    """matted or mask."""
+    parsed: bool
+    """Whether a face parser's mouth masks are there for all frames."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What could be read; complete where `findings` holds no error."""
+
+    head: str
+    made_up: MadeUp
+    clips: tuple[Clip, ...]
+    train: tuple[str, ...]
+    """Frame ids."""
+    test: tuple[str, ...]
+
+    @property
+    def shape(self) -> Floats:
+        """(100,) of the first video."""
+        return self.clips[0].tracking.shape
+
+    def rows(self) -> list[tuple[Clip, Entry]]:
+        """All frames, video by video."""
+        return [(clip, entry) for clip in self.clips for entry in clip.tracking.entries]
+
+    def variant(self, dataset: str) -> str:
+        """``imavatar/fate`` where clothing is removed, ``imavatar/original`` where it is kept."""
+        return f"{dataset}/{'fate' if all(clip.matte == 'matted' for clip in self.clips) else 'original'}"
+
+    def fingerprint(self) -> dict[str, str]:
+        """Of tracking (all numbers as stored), split (the ids) and images (the files' bytes)."""
+        tracking = {
+            entry.id: [entry.world_mat, entry.expression, entry.pose, clip.tracking.intrinsics]
+            for clip, entry in self.rows()
+        }
+        images = {name: source.digest for clip in self.clips for name, source in clip.images.items()}
+        return fingerprint(self.train, self.test, images, tracking, [self.head, self.shape])
+
+
+def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> Loaded | None:
+    """Read all that can be read of a subject; what is wrong goes to `findings`. Decodes no image.
+
+    Returns:
+        None where too little of it is there to go on.
+    """
+    head = head_tag(subject, REAL_HEAD, findings)
+    made_up = read_made_up(subject / HEAD_FILE, head, findings)
+    found = videos(subject)
+    parts = divide(subject, found, options.test, findings)
+    clips: list[Clip] = []
+    for video in found:
+        tracking = read_tracking(video, findings)
+        clip = _clip(tracking, options, findings) if tracking is not None else None
+        if clip is not None:
+            clips.append(clip)
+    if not clips or parts is None or head is None:
+        return None
+    _check_shapes(clips, findings)
+    _check_sizes(clips, findings)
+    train, test = _split(subject, clips, parts, options, findings)
+    if not all(clip.parsed for clip in clips):
+        findings.note("mouth masks projected from the head mesh (parsing/ has not all of them)")
+    if any(clip.matte == "mask" for clip in clips):
+        findings.note("clothing kept: alpha read from mask/")
+    return Loaded(head, made_up, tuple(clips), train, test)
+
+
+def _clip(tracking: Tracking, options: ImavatarOptions, findings: Findings) -> Clip | None:
+    video, entries = tracking.video, tracking.entries
+    matte = source_of(video, options.matte)
+    images = find_images(video, entries, matte, findings)
+    _check_rotation(tracking, options, findings)
+    _check_holes(tracking, findings)
+    if not images:
+        return None
+    size = next(iter(images.values())).size
+    lens = lens_of(tracking, size, options.positive_fx, findings)
+    if lens is None:
+        return None
+    return Clip(tracking, lens, images, matte, parsed_frames(video, entries, findings))
+
+
+def _check_rotation(tracking: Tracking, options: ImavatarOptions, findings: Findings) -> None:
+    turned = [entry.id for entry in tracking.entries if not is_upright(entry.world_mat)]
+    if turned and options.camera == "fateavatar":
+        findings.error(
+            tracking.path,
+            f"world_mat: expected the identity as rotation, found another in {len(turned)} frames ({ranges(turned)}): "
+            "FateAvatar's conversion is right for the identity only",
+            turned[0],
+            "--set DATASET.camera=exact",
+        )
+    elif turned:
+        findings.note(f"cameras turn in {len(turned)} frames of {tracking.video.name}")
+
+
+def _check_holes(tracking: Tracking, findings: Findings) -> None:
+    numbers = sorted(int(entry.image.name) for entry in tracking.entries)
+    lost = numbers[-1] - numbers[0] + 1 - len(set(numbers))
+    if lost > 0 and all(len(entry.image.parts) == 1 for entry in tracking.entries):
+        findings.warning(
+            tracking.path,
+            f"expected images {numbers[0]} to {numbers[-1]}, found {lost} of them missing: no face was found in them",
+            help="frames are joined by number, so nothing is shifted; loaders that count rows would be",
+        )
+
+
+def _check_shapes(clips: Sequence[Clip], findings: Findings) -> None:
+    first = clips[0].tracking
+    for clip in clips[1:]:
+        off = float(np.abs(clip.tracking.shape - first.shape).max())
+        if off >= _SAME_SHAPE:
+            findings.error(
+                clip.tracking.path,
+                f"`shape_params`: expected those of {first.path}, found others (largest difference {off:.3g})",
+                help="a subject has one shape: fit one video, then give --shape_from for the others",
+            )
+
+
+def _check_sizes(clips: Sequence[Clip], findings: Findings) -> None:
+    sizes = {next(iter(clip.images.values())).size: clip for clip in clips}
+    if len(sizes) > 1:
+        first, other = list(sizes)[:2]
+        findings.error(
+            sizes[other].tracking.video.path,
+            f"expected images of {first[0]} x {first[1]} pixels as in {sizes[first].tracking.video.path.name}, found "
+            f"{other[0]} x {other[1]}",
+            help="crop and resize all videos of a subject alike",
+        )
+
+
+def _split(
+    subject: Path, clips: Sequence[Clip], parts: dict[str, str], options: ImavatarOptions, findings: Findings
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    ids: dict[str, list[str]] = {"train": [], "test": []}
+    for clip in clips:
+        names = [entry.id for entry in clip.tracking.entries]
+        ids[parts[clip.tracking.video.path.name]] += names
+    if options.test.isdecimal():
+        last = int(options.test)
+        ids["train"], ids["test"] = (
+            ids["train"][: max(0, len(ids["train"]) - last)],
+            ids["train"][-last:] if last else [],
+        )
+    for part, wanted in (("train", "training"), ("test", "test")):
+        if not ids[part] and not findings.errors():
+            other = "test" if part == "train" else "train"
+            findings.error(subject, f"expected {wanted} frames, found none ({len(ids[other])} in the other part)")
+    check_disjoint(subject, ids["train"], ids["test"], findings)
+    return tuple(ids["train"]), tuple(ids["test"])

@@ -1,0 +1,1 @@
+"""The layout that VHAP exports and GaussianAvatars trains on."""

@@ -1,0 +1,114 @@
+"""One pass over a subject's folder that reads what a Subject needs and finds what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.fingerprints import fingerprint
+from headbench.datasets.common.head_tag import head_tag
+from headbench.datasets.vhap.images import Source, find_images
+from headbench.datasets.vhap.layout import CANONICAL, DATASET, PARTS
+from headbench.datasets.vhap.options import VhapOptions
+from headbench.datasets.vhap.parameters import Parameters, read_parameters
+from headbench.datasets.vhap.splits import check_heads, check_parts
+from headbench.datasets.vhap.transforms import Entry, read_transforms
+
+__all__ = ["Loaded", "survey"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What could be read; complete where `findings` holds no error."""
+
+    head: str
+    train: tuple[Entry, ...]
+    test: tuple[Entry, ...]
+    parameters: Parameters
+    images: dict[str, Source]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Training entries, then test entries."""
+        return self.train + self.test
+
+    def variant(self) -> str:
+        """``vhap/single``, or ``vhap/multiview`` where more than one camera is read."""
+        return f"{DATASET}/{'multiview' if len({entry.camera for entry in self.entries}) > 1 else 'single'}"
+
+    def fingerprint(self) -> dict[str, str]:
+        """Of tracking (all numbers as stored), split (the ids) and images (the files' bytes)."""
+        numbers = self.parameters
+        tracking = {
+            entry.id: [entry.c2w, np.array(astuple(entry.lens)), *numbers.moments[entry.timestep].values()]
+            for entry in self.entries
+        }
+        offset = [] if numbers.static_offset is None else [numbers.static_offset]
+        images = {name: source.digest for name, source in self.images.items()}
+        train, test = ([entry.id for entry in part] for part in (self.train, self.test))
+        return fingerprint(train, test, images, tracking, [self.head, numbers.shape, *offset])
+
+
+def survey(folder: Path, options: VhapOptions, findings: Findings) -> Loaded | None:
+    """Read all that can be read of a subject; what is wrong goes to `findings`. Decodes no image.
+
+    Returns:
+        None where too little of it is there to go on.
+    """
+    head = head_tag(folder, options.head, findings)
+    _check_canonical(folder, findings)
+    parts = {}
+    for part, name in PARTS.items():
+        needed = part in ("train", options.evaluate)
+        parts[part] = read_transforms(folder, folder / name, findings) if needed or (folder / name).is_file() else []
+    check_parts(folder, parts, options.evaluate, findings)
+    chosen = {
+        part: tuple(entry for entry in parts[part] if options.wanted(entry.camera))
+        for part in ("train", options.evaluate)
+    }
+    train, test = chosen["train"], chosen[options.evaluate]
+    _check_cameras(folder, parts["train"] + parts[options.evaluate], train, test, options, findings)
+    if not train + test or head is None:
+        return None
+    moments: dict[int, Path] = {}
+    for entry in train + test:
+        moments.setdefault(entry.timestep, entry.params)
+    parameters = read_parameters(list(moments.items()), head, findings)
+    images = find_images(train + test, options.alpha, findings)
+    if parameters is None:
+        return None
+    places = {moment: values["translation"] for moment, values in parameters.moments.items()}
+    check_heads(folder, train + test, places, findings)
+    return Loaded(head, train, test, parameters, images)
+
+
+def _check_canonical(folder: Path, findings: Findings) -> None:
+    if not (folder / CANONICAL).is_file():
+        findings.warning(
+            folder / CANONICAL,
+            "expected the parameters of the neutral head, found no such file: GaussianAvatars' own code would not know "
+            "this layout",
+        )
+
+
+def _check_cameras(
+    folder: Path,
+    entries: list[Entry],
+    train: tuple[Entry, ...],
+    test: tuple[Entry, ...],
+    options: VhapOptions,
+    findings: Findings,
+) -> None:
+    """An error where the option `cameras` leaves a part empty."""
+    if not options.cameras or not entries or (train and test) or findings.errors():
+        return
+    known = sorted({entry.camera for entry in entries})
+    findings.error(
+        folder,
+        f"expected training and test frames of the cameras {options.cameras}, found {len(train)} and {len(test)}; "
+        f"there are {', '.join(known)}",
+        help="--set vhap.cameras=ID; the held-out camera has frames in one part only",
+    )

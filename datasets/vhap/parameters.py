@@ -1,0 +1,159 @@
+"""The npz files of FLAME parameters, one a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.common.documents import read_npz
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.params import numbers
+
+__all__ = ["KEYS", "Parameters", "read_parameters"]
+
+Floats = NDArray[np.float64]
+
+KEYS = {"translation": 3, "rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "expr": 100}
+"""Key -> how many numbers it holds, in a row of its own."""
+SHAPES = 300
+OFFSET_VERTICES = 5143
+"""FLAME's 5023 and 120 of the teeth that VHAP adds."""
+_MAKE = "VHAP's export_as_nerf_dataset.py writes it; metrical-tracker's results cannot be renamed to it"
+_SAME = 1e-5
+_READERS = 8
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Of the moments that were asked for."""
+
+    moments: Mapping[int, Mapping[str, Floats]]
+    """Timestep -> key -> numbers of `KEYS`."""
+    shape: Floats
+    """(300,) of the first one."""
+    static_offset: Floats | None
+    """(V, 3) metres of the first one; None where there is none."""
+
+
+def read_parameters(files: Sequence[tuple[int, Path]], head: str, findings: Findings) -> Parameters | None:
+    """The parameters of all moments; what is wrong goes to `findings`.
+
+    Args:
+        files: timestep and file, the first one training.
+
+    Returns:
+        None where something is missing or wrong.
+    """
+    with ThreadPoolExecutor(_READERS) as pool:
+        contents = list(pool.map(lambda item: _load(item[1], f"{item[0]:05d}"), files))
+    moments: dict[int, dict[str, Floats]] = {}
+    identity: tuple[Floats, Floats | None] | None = None
+    moved: list[str] = []
+    for (timestep, path), (content, found) in zip(files, contents, strict=True):
+        name = f"{timestep:05d}"
+        findings.problems += found.problems
+        if content is None:
+            continue
+        values = _values(path, name, content, findings)
+        shape = _one(path, "shape", content, (SHAPES,), name, findings)
+        offset = _offset(path, name, content, head, findings)
+        if values is not None:
+            moments[timestep] = values
+        if _moves(content.get("dynamic_offset")):
+            moved.append(name)
+        if shape is None:
+            continue
+        if identity is None:
+            identity = shape, offset
+        else:
+            _check_same(path, name, identity, (shape, offset), files[0][1], findings)
+    if moved:
+        sentence = f"dynamic_offset of {len(moved)} moments is not used"
+        findings.note(sentence)
+        findings.warning(files[0][1].parent, f"{sentence}: no method here moves vertices frame by frame", moved[0])
+    if identity is None or len(moments) < len(files):
+        return None
+    return Parameters(moments, *identity)
+
+
+def _load(path: Path, name: str) -> tuple[dict[str, NDArray[Any]] | None, Findings]:
+    findings = Findings()
+    return read_npz(path, "FLAME parameters (npz)", findings, name, _MAKE), findings
+
+
+def _values(path: Path, name: str, content: Mapping[str, NDArray[Any]], findings: Findings) -> dict[str, Floats] | None:
+    found = {key: _one(path, key, content, (size,), name, findings) for key, size in KEYS.items()}
+    whole = {key: value for key, value in found.items() if value is not None}
+    return whole if len(whole) == len(KEYS) else None
+
+
+def _one(
+    path: Path,
+    key: str,
+    content: Mapping[str, NDArray[Any]],
+    shape: tuple[int | None, ...],
+    name: str,
+    findings: Findings,
+) -> Floats | None:
+    if key not in content:
+        findings.error(path, f"expected an array `{key}`, found {', '.join(sorted(content)) or 'none'}", name, _MAKE)
+        return None
+    return numbers(
+        path,
+        key,
+        content[key],
+        shape,
+        findings,
+        name,
+        "VHAP's FLAME has 300 for shape and 100 for expression; coefficients of other trackers are not interchangeable",
+    )
+
+
+def _offset(path: Path, name: str, content: Mapping[str, NDArray[Any]], head: str, findings: Findings) -> Floats | None:
+    if "static_offset" not in content:
+        return None
+    found = numbers(
+        path, "static_offset", content["static_offset"], (None, 3), findings, name, "of FLAME with teeth, 5143 vertices"
+    )
+    if found is not None and head != "openhead" and len(found) not in (OFFSET_VERTICES, OFFSET_VERTICES - 120):
+        findings.error(
+            path,
+            f"`static_offset`: expected {OFFSET_VERTICES} x 3 numbers, found {len(found)} x 3",
+            name,
+            "track with VHAP's FLAME with teeth, or without static offset",
+        )
+        return None
+    return found
+
+
+def _moves(offset: NDArray[Any] | None) -> bool:
+    return offset is not None and offset.dtype.kind == "f" and bool(np.any(offset))
+
+
+def _check_same(
+    path: Path,
+    name: str,
+    first: tuple[Floats, Floats | None],
+    other: tuple[Floats, Floats | None],
+    where: Path,
+    findings: Findings,
+) -> None:
+    for key, a, b in zip(("shape", "static_offset"), first, other, strict=True):
+        same = (a is None) == (b is None) and (
+            a is None or b is None or (a.shape == b.shape and np.allclose(a, b, atol=_SAME))
+        )
+        if not same:
+            findings.note(f"{key} differs between moments: that of the first one is used")
+            findings.warning(
+                path,
+                f"`{key}`: expected that of {where.parent.parent.name}/{where.parent.name}/{where.name}, found "
+                "another: a subject has one identity; the first is used",
+                name,
+                "sequences that were tracked one by one? track them with one shape",
+            )

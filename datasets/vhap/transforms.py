@@ -1,0 +1,197 @@
+"""One of the JSON files: for each frame a camera, an image and the moment's parameters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.common.cameras import OPENGL, rigid_fault
+from headbench.datasets.common.documents import finite_number, read_object
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.params import numbers
+from headbench.datasets.vhap.layout import member
+
+__all__ = ["Entry", "Lens", "read_transforms"]
+
+Floats = NDArray[np.float64]
+_MAKE = "VHAP's export_as_nerf_dataset.py writes it"
+_ANGLE_TOLERANCE = 1e-4
+_LARGEST = 100_000
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Pinhole parameters in pixels."""
+
+    width: int
+    height: int
+    fl_x: float
+    fl_y: float
+    cx: float
+    cy: float
+    """As stored: from the bottom edge in VHAP's files."""
+    angle_x: float
+    """Horizontal field of view, radians."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of one camera at one moment."""
+
+    id: str
+    timestep: int
+    camera: str
+    """As the files call it."""
+    c2w: Floats
+    """(4, 4) as stored: OpenGL axes."""
+    lens: Lens
+    image: Path
+    mask: Path | None
+    params: Path
+    sequence: str
+    """Folder beside the subject's that holds the files, nothing where it is the subject's own."""
+
+    @property
+    def w2c(self) -> Floats:
+        """(4, 4) OpenCV."""
+        return np.asarray(np.linalg.inv(self.c2w @ OPENGL))
+
+
+def read_transforms(folder: Path, path: Path, findings: Findings) -> list[Entry]:
+    """The usable frames of a file, in its order; what is wrong with it and with the others goes to `findings`."""
+    content = read_object(path, "the split's JSON", findings, _MAKE)
+    if content is None:
+        return []
+    frames = content.get("frames")
+    if not isinstance(frames, list):
+        findings.error(path, f"expected a list of frames in `frames`, found {_short(frames)}", help=_MAKE)
+        return []
+    entries = []
+    for position, frame in enumerate(frames):
+        if isinstance(frame, dict):
+            entry = _entry(folder, path, position, {**_shared(content), **frame}, findings)
+            entries += [entry] if entry is not None else []
+        else:
+            findings.error(path, f"expected an object at position {position} of `frames`, found {_short(frame)}")
+    return entries
+
+
+def _shared(content: dict[str, Any]) -> dict[str, Any]:
+    """Intrinsics of all frames, where a frame has none of its own."""
+    keys = ("w", "h", "fl_x", "fl_y", "cx", "cy", "camera_angle_x", "camera_angle_y")
+    return {key: content[key] for key in keys if key in content}
+
+
+def _entry(folder: Path, path: Path, position: int, frame: dict[str, Any], findings: Findings) -> Entry | None:
+    indices = [_index(frame.get(key)) for key in ("timestep_index", "camera_index")]
+    for key, value in zip(("timestep_index", "camera_index"), indices, strict=True):
+        if value is None:
+            findings.error(
+                path,
+                f"expected a whole number `{key}` from 0 at position {position} of `frames`, found "
+                f"{_short(frame.get(key))}",
+                help=_MAKE,
+            )
+    timestep, camera = indices
+    if timestep is None or camera is None:
+        return None
+    name = f"{timestep:05d}_{camera:02d}"
+    image = _file(folder, path, name, frame, "file_path", findings)
+    params = _file(folder, path, name, frame, "flame_param_path", findings)
+    mask = _file(folder, path, name, frame, "fg_mask_path", findings) if frame.get("fg_mask_path") is not None else None
+    lens = _lens(path, name, frame, findings)
+    c2w = _pose(path, name, frame.get("transform_matrix"), findings)
+    if image is None or params is None or lens is None or c2w is None:
+        return None
+    if image.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        image = image.with_name(f"{image.name}.png")
+    called = frame.get("camera_id")
+    known = str(called) if isinstance(called, str | int) and str(called) else str(camera)
+    beside = image.parent.parent
+    sequence = beside.name if beside.resolve() != folder.resolve() else ""
+    return Entry(name, timestep, known, c2w, lens, image, mask, params, sequence)
+
+
+def _index(value: Any) -> int | None:
+    number = finite_number(value)
+    return int(number) if number is not None and 0 <= number < 10**9 and number == int(number) else None
+
+
+def _file(folder: Path, path: Path, name: str, frame: dict[str, Any], key: str, findings: Findings) -> Path | None:
+    value = frame.get(key)
+    if key == "flame_param_path" and value is None:
+        mesh = "; found exp_path and mesh_path: exported as meshes" if "mesh_path" in frame else ""
+        findings.error(
+            path,
+            f"expected the parameters' file `flame_param_path`, found none{mesh}",
+            name,
+            "export with VHAP's --flame_mode param after tracking",
+        )
+        return None
+    found = member(folder, value) if isinstance(value, str) and value else None
+    if found is None:
+        findings.error(
+            path, f"`{key}`: expected a path in this folder or in one beside it, found {_short(value)}", name, _MAKE
+        )
+    return found
+
+
+def _lens(path: Path, name: str, frame: dict[str, Any], findings: Findings) -> Lens | None:
+    values: dict[str, float] = {}
+    for key in ("w", "h", "fl_x", "fl_y", "cx", "cy"):
+        value = finite_number(frame.get(key))
+        if value is None:
+            found = _short(frame[key]) if key in frame else "no such key"
+            findings.error(path, f"expected a finite number `{key}` (pixels), found {found}", name, _MAKE)
+        elif key not in ("cx", "cy") and not 0 < value < _LARGEST:
+            findings.error(path, f"expected `{key}` above 0 and below {_LARGEST}, found {value:g}", name)
+        elif key in ("w", "h") and value != int(value):
+            findings.error(path, f"expected whole pixels in `{key}`, found {value:g}", name)
+        else:
+            values[key] = value
+    if len(values) < 6:
+        return None
+    if not (0 < values["cx"] < values["w"] and 0 < values["cy"] < values["h"]):
+        findings.error(
+            path,
+            f"expected the principal point inside the {values['w']:g} x {values['h']:g} image, found "
+            f"({values['cx']:g}, {values['cy']:g})",
+            name,
+        )
+        return None
+    angles = {axis: 2 * math.atan(values[side] / (2 * values[f"fl_{axis}"])) for axis, side in (("x", "w"), ("y", "h"))}
+    for axis, computed in angles.items():
+        stored = finite_number(frame.get(f"camera_angle_{axis}"))
+        if stored is not None and not abs(stored - computed) < _ANGLE_TOLERANCE:
+            findings.error(
+                path,
+                f"expected camera_angle_{axis} {computed:.6f} from size and fl_{axis}, found {stored:.6f}: images "
+                "resized without their intrinsics?",
+                name,
+                f"scale fl_{axis} and the principal point with the images, then camera_angle_{axis}",
+            )
+            return None
+    fl_x, fl_y, cx, cy = (values[key] for key in ("fl_x", "fl_y", "cx", "cy"))
+    return Lens(int(values["w"]), int(values["h"]), fl_x, fl_y, cx, cy, angles["x"])
+
+
+def _pose(path: Path, name: str, value: Any, findings: Findings) -> Floats | None:
+    """(4, 4) rigid camera to world."""
+    c2w = numbers(path, "transform_matrix", value, (4, 4), findings, name, "camera to world, OpenGL axes")
+    if c2w is None:
+        return None
+    fault = rigid_fault(c2w)
+    if fault is not None:
+        findings.error(path, f"transform_matrix: {fault.message}", name, fault.help)
+        return None
+    return c2w
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
