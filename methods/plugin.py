@@ -67,6 +67,20 @@ SPLATTINGAVATAR = MethodSpec(
     "CVPR 2024, arXiv:2403.05087",
 )
 
+MONOGAUSSIANAVATAR = MethodSpec(
+    name="MonoGaussianAvatar",
+    target="headbench.methods.monogaussianavatar:MonoGaussianAvatar",
+    presets={
+        name: f"{_PRESETS}/monogaussianavatar/{name}.yaml" for name in ("official", "fateavatar", "fixed", "demo")
+    },
+    default_preset="official",
+    summary="a growing cloud of points that networks dress as Gaussians and move with a head model's codes",
+    licence="MIT as stated; most files come from PointAvatar and IMavatar, whose licences are non-commercial, and FLAME "
+    "code under the MPI licence",
+    citation="Chen et al., MonoGaussianAvatar: Monocular Gaussian Point-based Head Avatar, SIGGRAPH 2024, "
+    "arXiv:2312.04558",
+)
+
 NEAREST_FRAME = MethodSpec(
     name="nearest-frame",
     target="headbench.methods.nearestframe:NearestFrame",
@@ -88,5 +102,6 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
     register(FATEAVATAR)
     register(FLASHAVATAR)
     register(GAUSSIANAVATARS)
+    register(MONOGAUSSIANAVATAR)
     register(SPLATTINGAVATAR)
     register(NEAREST_FRAME)

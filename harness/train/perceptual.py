@@ -1,4 +1,4 @@
-"""LPIPS as a loss term that methods share."""
+"""LPIPS and VGG features as loss terms that methods share."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from headbench.harness.image import Lpips
+from headbench.harness.image import Lpips, VggFeatureLoss, load_network
 
-__all__ = ["LpipsLoss"]
+__all__ = ["LpipsLoss", "VggLoss"]
 
 
 class LpipsLoss:
@@ -50,4 +50,40 @@ class LpipsLoss:
         if mask is not None:
             image, target = image * mask, target * mask
         distance: Tensor = self.load(image.device)(image, target.detach(), "[0,1]").mean()
+        return distance
+
+
+class VggLoss:
+    """Mean absolute difference of VGG-16 features of a batch; the frozen network enters no checkpoint.
+
+    Args:
+        precision: type of the network's convolutions on CUDA; a CPU always uses float32.
+        weights: as of ``load_network("vgg16")``; None loads the registered ones when they are first needed.
+    """
+
+    def __init__(
+        self,
+        precision: Literal["float32", "bfloat16"] = "float32",
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self._lower = precision == "bfloat16"
+        self._weights = weights
+        self._network: VggFeatureLoss | None = None
+
+    def load(self, device: torch.device) -> VggFeatureLoss:
+        """The network on `device`; to be called before training, so that a missing file is known at once.
+
+        Raises:
+            MissingAsset: the weights are not registered.
+        """
+        if self._network is None:
+            lower = self._lower and device.type == "cuda"
+            weights = load_network("vgg16") if self._weights is None else self._weights
+            dtype = torch.bfloat16 if lower else torch.float32
+            self._network = VggFeatureLoss(weights, dtype, channels_last=lower).to(device)
+        return self._network
+
+    def __call__(self, image: Tensor, target: Tensor) -> Tensor:
+        """image, target (B, 3, H, W) in [0, 1]; the image may be unclamped."""
+        distance: Tensor = self.load(image.device)(image, target)
         return distance

@@ -1,0 +1,139 @@
+"""The typed configuration of MonoGaussianAvatar; the README beside this file gives the reason of every option."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from headbench.harness.avatar import MethodConfig, Section
+
+__all__ = ["GROWTH", "MonoGaussianAvatarConfig", "Networks", "Regulariser", "Rung", "Weights"]
+
+
+class Rung(Section):
+    """A step of growth: what holds once so many epochs are complete."""
+
+    epoch: int = Field(ge=1)
+    points: int = Field(ge=1)
+    shrink: float = Field(gt=0, le=1)
+    """The radius is multiplied by this, once."""
+
+
+def _rungs(*steps: tuple[int, int, float]) -> tuple[Rung, ...]:
+    return tuple(Rung(epoch=epoch, points=points, shrink=shrink) for epoch, points, shrink in steps)
+
+
+GROWTH = _rungs(
+    (5, 800, 0.75),
+    (10, 1600, 0.75),
+    (15, 3200, 0.75),
+    (20, 6400, 0.75),
+    (25, 10_000, 0.75),
+    (30, 20_000, 0.75),
+    (40, 40_000, 0.75),
+    (50, 80_000, 0.75),
+    (60, 100_000, 0.9),
+)
+"""The released schedule."""
+
+
+class Networks(Section):
+    """Sizes of the three networks, and how the appearance network starts."""
+
+    deformer_width: int = Field(default=128, ge=4)
+    geometry_width: int = Field(default=256, ge=44)
+    """Above the 39 numbers of an encoded point, which the fourth layer sees again."""
+    correction_width: int = Field(default=64, ge=1)
+    correction_layers: Literal[2, 3] = 3
+    """ReLU after each but the last."""
+    octaves: Literal[6] = 6
+    start: Literal["geometric", "plain"] = "geometric"
+    """geometric: the start of signed-distance networks, all features almost equal. plain: PyTorch's own."""
+    products: Literal["float32", "tf32"] = "float32"
+    """tf32 rounds the factors of matrix products to 10 bits on CUDA; a CPU always uses float32."""
+
+
+class Weights(Section):
+    """Weights of the loss terms; a term of weight 0 is not computed and needs no network."""
+
+    rgb: float = 1.0
+    dssim: float = 0.25
+    vgg: float = 0.1
+    skinning: float = 0.1
+    pose: float = 10.0
+    expression: float = 10.0
+
+
+class Regulariser(Section):
+    """The common factor of skinning, pose and expression terms, and how it falls."""
+
+    weight: float = 10.0
+    milestones: tuple[int, ...] = (20, 30, 50, 70)
+    factor: float = 0.5
+    decay: Literal["once", "every_step"] = "once"
+    """once: before the first step after so many complete epochs. every_step: before each step of the epochs with these
+    numbers, counted from 1."""
+    variance: Literal["per_component", "mean"] = "per_component"
+    """How the expression term divides by the variance of the training expressions: each component by its own, or all
+    by the mean of the inverses."""
+    variance_floor: float = Field(default=0.0, ge=0)
+    """Smaller variances count as this one. Components that never move have no weight in any case."""
+
+
+class MonoGaussianAvatarConfig(MethodConfig):
+    """Defaults are the authors' repository."""
+
+    head_topology: Literal["open", "mouth_closed", "teeth"] = "open"
+    canonical_jaw: float = 0.4
+    """Radians the jaw is open in the canonical head."""
+    units: float = Field(default=4.0, gt=0)
+    """The cloud's units a metre of the head model."""
+    world_units: float = Field(default=4.0, gt=0)
+    """The cloud's units a metre of the world that cameras see."""
+
+    start: Literal["sphere", "mesh"] = "sphere"
+    """sphere: on directions drawn from a cube. mesh: uniformly on the canonical head."""
+    start_points: int = Field(default=400, ge=1)
+    start_radius: float = 0.5
+    """Of the sphere, units."""
+    splat_radius: float | None = Field(default=None, ge=0)
+    """What is added to every scale at the start, units; None: 0.15 * 0.75^log2(start_points / 100)."""
+    growth: tuple[Rung, ...] = GROWTH
+    shrink_every: int = Field(default=5, ge=0)
+    """Epochs between further shrinks after the last rung; 0 is never."""
+    shrink: float = 0.75
+    edit_every: int = Field(default=1, ge=1)
+    """Epochs between prune and insert."""
+    edit_last: bool = False
+    """Prune and insert also after the last epoch, with no step to train what is new."""
+    prune_opacity: float = 0.1
+    """A point stays if its final opacity reached this in a training frame of the epoch that ends."""
+    jitter: Literal["per_survivor", "per_copy"] = "per_survivor"
+    """per_survivor: copies of one point coincide."""
+    late_jitter: float | None = 0.004
+    """Instead of the radius after more than `late_after` complete epochs; None keeps the radius."""
+    late_after: int = 100
+    fresh_optimizer: bool = True
+    """A new Adam at each prune and insert, for the networks too."""
+
+    scale_range: float = 0.025
+    """Largest scale above the radius, units."""
+    quaternions: Literal["over_points", "per_point"] = "over_points"
+    """What quaternions are normalised over. over_points leaves Gaussians nearly aligned with the world's axes."""
+
+    network: Networks = Networks()
+    rate: float = 1e-4
+    rate_milestones: tuple[int, ...] = ()
+    """Complete epochs after which the rate is multiplied by `rate_factor`."""
+    rate_factor: float = 0.5
+    weights: Weights = Weights()
+    regulariser: Regulariser = Regulariser()
+    vgg_precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 runs the frozen network's convolutions in that type on CUDA; a CPU always uses float32."""
+
+    def topology(self) -> str:
+        return self.head_topology
+
+    def networks(self) -> frozenset[str]:
+        return frozenset({"vgg16"} if self.weights.vgg > 0 else ())

@@ -1,0 +1,79 @@
+"""From the canonical head to a pose, point by point, and from logits to Gaussians."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["code_matrix", "effective_rotation", "pose_points", "unpose"]
+
+
+def unpose(points: Tensor, transforms: Tensor) -> Tensor:
+    """The points that affine `transforms` (N, 3, 4) move to `points` (N, 3), by the adjugate: no solver, no wait."""
+    first, second, third = transforms[..., :3].unbind(-2)
+    moved = (points - transforms[..., 3]).unsqueeze(-2)
+    crossed = torch.stack(
+        (
+            torch.linalg.cross(second, third),
+            torch.linalg.cross(third, first),
+            torch.linalg.cross(first, second),
+        ),
+        -1,
+    )
+    determinant = (first * crossed[..., 0]).sum(-1, keepdim=True)
+    return (crossed * moved).sum(-1) / determinant
+
+
+def code_matrix(feature: Tensor, expression: Tensor) -> Tensor:
+    """(3 P + 3 E, 3 B): what directions of a `Skin` are multiplied by to give offsets, three columns a frame.
+
+    Args:
+        feature: (B, P) pose feature.
+        expression: (B, E).
+    """
+    axes = torch.eye(3, dtype=feature.dtype, device=feature.device)
+    by_pose = feature[:, :, None, None] * axes
+    by_expression = axes[:, None, :] * expression[:, None, :, None]
+    codes = torch.cat([by_pose.flatten(1, 2), by_expression.flatten(1, 2)], 1)
+    return codes.movedim(0, 1).flatten(1)
+
+
+def pose_points(points: Tensor, directions: Tensor, codes: Tensor, weights: Tensor, bones: Tensor) -> Tensor:
+    """Points in the poses of a batch (B, N, 3).
+
+    Args:
+        points: (N, 3) without expression and pose.
+        directions: (N, 3 P + 3 E).
+        codes: as `code_matrix`.
+        weights: (N, J).
+        bones: (B, J, 3, 4).
+    """
+    batch, count = len(bones), len(points)
+    offsets = (directions @ codes).view(count, batch, 3)
+    shaped = points[:, None] + offsets
+    blended = (weights @ bones.movedim(0, 1).flatten(1)).view(count, batch, 3, 4)
+    moved = (blended[..., :3] * shaped.unsqueeze(-2)).sum(-1) + blended[..., 3]
+    return moved.movedim(0, 1)
+
+
+def effective_rotation(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """What a rasterizer that never normalises quaternions makes of ones normalised over the points.
+
+    Each of the four components of `logits` (B, N, 4) is divided by its norm over the N points, so a quaternion (w, v)
+    is short: I + 2 w [v]x + 2 [v]x^2 turns by a small angle about v and shrinks across v by rho.
+
+    Returns:
+        the turn as a quaternion (B, N, 4), not unit, and the length of each of that matrix's columns (B, N, 3), which
+        scales are to be multiplied by. What is left out is the shear between columns, at most 4 |v_i v_j|: of the
+        order of 4 / N.
+    """
+    quat = functional.normalize(logits, dim=1)
+    real, vector = quat[..., :1], quat[..., 1:]
+    squares = vector.square()
+    across = squares.sum(-1, keepdim=True)
+    missing = 1 - across - real.square()
+    cosine = 1 - 2 * across
+    rho = (1 - 4 * across * missing).clamp_min(1e-12).sqrt()
+    columns = (1 - 4 * (across - squares) * missing).clamp_min(1e-12).sqrt()
+    return torch.cat([rho + cosine, 2 * real * vector], -1), columns

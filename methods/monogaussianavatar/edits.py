@@ -1,0 +1,73 @@
+"""Where MonoGaussianAvatar's points start, and how they are pruned and copied between epochs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from headbench.harness.errors import BenchError
+from headbench.harness.train import GaussianTable
+from headbench.harness.train.densify import step_generator
+from headbench.harness.train.optimizer import Restart
+from headbench.harness.train.placement import random_barycentrics
+from headbench.harness.types import Clock, Edit
+
+from .config import MonoGaussianAvatarConfig
+from .schedule import jitter, points
+
+__all__ = ["due", "maintenance", "on_mesh", "on_sphere"]
+
+
+def on_sphere(count: int, radius: float, generator: torch.Generator) -> Tensor:
+    """(count, 3) on a sphere about 0, on the CPU: draws from a cube, normalised, so denser towards its corners."""
+    return radius * functional.normalize(2 * torch.rand((count, 3), generator=generator) - 1, dim=1)
+
+
+def on_mesh(vertices: Tensor, faces: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """(count, 3) drawn uniformly by area on a mesh of `vertices` (V, 3) and `faces` (F, 3), on the CPU."""
+    corners = vertices.cpu()[faces.cpu()]
+    area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
+    chosen = torch.multinomial(area, count, replacement=True, generator=generator)
+    bary = random_barycentrics(count, "area_uniform", generator).to(corners.dtype)
+    return (bary[:, :, None] * corners[chosen]).sum(1)
+
+
+def due(config: MonoGaussianAvatarConfig, clock: Clock) -> bool:
+    """Whether points are pruned and inserted after this step, the last of an epoch."""
+    whole = clock.step % clock.steps_per_epoch == 0
+    return whole and clock.epoch % config.edit_every == 0 and (config.edit_last or clock.step < clock.total)
+
+
+def maintenance(
+    table: GaussianTable, config: MonoGaussianAvatarConfig, clock: Clock, radius: float, seed: int
+) -> Edit | None:
+    """Prune what was never opaque in the epoch that ends, then copy survivors up to the number that is due.
+
+    Args:
+        radius: before it shrinks, units.
+
+    Raises:
+        BenchError: no point would be left.
+    """
+    keep = table["seen"].clone()
+    survivors = table["points"].detach()[keep]
+    if len(survivors) == 0:
+        raise BenchError(
+            f"No point of {len(table)} reached opacity {config.prune_opacity} in epoch {clock.epoch}: the cloud is "
+            "empty. Cameras or masks of the subject are the usual cause.",
+            help="bench data check",
+        )
+    missing = points(config, clock.epoch) - len(survivors)
+    append = None
+    if missing > 0:
+        generator = step_generator(seed, clock.step)
+        picked = torch.randint(len(survivors), (missing,), generator=generator)
+        rows = len(survivors) if config.jitter == "per_survivor" else missing
+        noise = (torch.rand((rows, 3), generator=generator) - 0.5) * jitter(config, clock.epoch, radius)
+        noise = noise[picked] if config.jitter == "per_survivor" else noise
+        picked, noise = picked.to(survivors.device), noise.to(survivors)
+        append = {"points": survivors[picked] + noise}
+    if config.fresh_optimizer:
+        return Restart(keep=keep, append=append)
+    return None if append is None and bool(keep.all()) else Edit(keep=keep, append=append)

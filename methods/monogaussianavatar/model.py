@@ -1,0 +1,210 @@
+"""MonoGaussianAvatar: a cloud of points that networks dress as Gaussians and move with a head model's codes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from headbench.harness.avatar import Avatar
+from headbench.harness.head import HeadModel, SubjectHead, matrix_to_quat, quat_multiply
+from headbench.harness.head.canonical import canonical_params
+from headbench.harness.train import GaussianTable
+from headbench.harness.types import (
+    Batch,
+    Clock,
+    Drive,
+    Edit,
+    Event,
+    Gaussians,
+    HeadParams,
+    Identity,
+    ParamGroup,
+    Splat,
+    TrainView,
+)
+
+from .config import MonoGaussianAvatarConfig
+from .deform import code_matrix, effective_rotation, pose_points, unpose
+from .edits import due, maintenance, on_mesh, on_sphere
+from .losses import HeadTargets, ImageLosses
+from .networks import Corrections, Deformer, Geometry
+from .schedule import first_radius, learning_rate, radius, regulariser
+
+__all__ = ["MonoGaussianAvatar"]
+
+
+class MonoGaussianAvatar(Avatar):
+    """See the README beside this file for the method, its citation and every difference from the original.
+
+    The table's columns: parameter points (N, 3) units; statistic seen (N,) bool, opaque in a frame of this epoch. All
+    else about a point comes from the networks. `units` of them are a metre of the head model.
+    """
+
+    config_type = MonoGaussianAvatarConfig
+    seed: Tensor
+    radius: Tensor
+    factor: Tensor
+    rest_feature: Tensor
+    rest_bones: Tensor
+    rest_expression: Tensor
+
+    def __init__(
+        self, head: SubjectHead, identity: Identity, points: Tensor, config: MonoGaussianAvatarConfig, seed: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.head = head
+        seen = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+        self.table = GaussianTable({"points": points}, statistics={"seen": seen})
+        generator = torch.Generator().manual_seed(seed)
+        features, bones = head.pose_dirs.shape[0], len(head.parents) + 1
+        size = config.network
+        self.deformer = Deformer(size, features, head.expression_size, bones, generator).to(points)
+        self.geometry = Geometry(size, generator).to(points)
+        self.corrections = Corrections(size, generator).to(points)
+        self.register_buffer("seed", torch.tensor(seed))
+        self.register_buffer("radius", points.new_tensor(first_radius(config)))
+        self.register_buffer("factor", points.new_tensor(config.regulariser.weight))
+        rest = canonical_params(identity, config.canonical_jaw)
+        feature, transforms = self._codes(rest)
+        for name, value in (
+            ("rest_feature", feature),
+            ("rest_bones", transforms),
+            ("rest_expression", self._expression(rest)),
+        ):
+            self.register_buffer(name, value.detach(), persistent=False)
+        variance = identity.var_expression[0].to(points)[: head.expression_size]
+        vertices = config.units * head.vertices(rest)[0].detach()
+        self.targets = HeadTargets(head, vertices, variance, config)
+        self._images = ImageLosses(config)
+        self._factor: float | None = None
+
+    @classmethod
+    def create(
+        cls, head: HeadModel, identity: Identity, train: TrainView | None, config: MonoGaussianAvatarConfig
+    ) -> Self:
+        """A new avatar; without training frames a cloud of one point that a checkpoint will replace.
+
+        Raises:
+            MissingAsset: the VGG loss is on and its weights are not registered.
+        """
+        subject = head.bind(identity, identity.mean_expression.shape[1])
+        seed = train.seed if train is not None else 0
+        generator = torch.Generator().manual_seed(seed)
+        if train is None:
+            points = torch.zeros(1, 3)
+        elif config.start == "sphere":
+            points = on_sphere(config.start_points, config.start_radius, generator)
+        else:
+            rest = canonical_params(identity, config.canonical_jaw)
+            vertices = config.units * subject.vertices(rest)[0]
+            points = on_mesh(vertices, head.faces, config.start_points, generator)
+        avatar = cls(subject, identity, points.to(head.template), config, seed)
+        if train is not None and config.weights.vgg > 0:
+            avatar._images.vgg.load(head.template.device)
+        return avatar
+
+    def drive(self, params: HeadParams) -> Drive:
+        gaussians = self.gaussians(params)
+        with torch.no_grad():
+            if self.training:
+                # Into memory that stays: pruning asks for it when the epoch ends, and a recorded step must write it.
+                self.table["seen"].logical_or_((gaussians.opacities >= self.config.prune_opacity).any(0))
+            vertices = self.head.vertices(params)
+        return Drive(gaussians, vertices, vertices)
+
+    def gaussians(self, params: HeadParams) -> Gaussians:
+        config, points = self.config, self.table["points"]
+        skin = self.deformer(points)
+        moved = self._move(skin.points, skin.directions, skin.weights, params)
+        looks = self.geometry(points.detach())
+        change = self.corrections((moved - skin.points).detach())
+        scales = config.scale_range * (looks.scale + change.scale).sigmoid() + self.radius
+        quats = looks.rotation + change.rotation
+        if config.quaternions == "over_points":
+            quats, columns = effective_rotation(quats)
+            scales = scales * columns
+        quats = functional.normalize(quats, dim=-1)
+        scales = scales / config.world_units
+        outer = params.outer
+        if outer is not None:
+            quats = quat_multiply(matrix_to_quat(outer.R)[:, None], quats)
+            scales = scales * outer.scale[:, None, None]
+        return Gaussians(
+            means=self.head.to_world(moved / config.world_units, params),
+            quats=quats,
+            scales=scales,
+            opacities=(looks.opacity + change.opacity).sigmoid().squeeze(-1),
+            colours=(looks.colour + change.colour).sigmoid(),
+        )
+
+    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        """Terms of a step whose regulariser's factor `edit` has set, at the start of the epoch or after a step."""
+        terms = self._images(splat, batch)
+        if self._regularised(clock):
+            # A second query, whose loss reaches the deformer and not the points.
+            terms |= self.targets(self.deformer(self.table["points"].detach()), self.factor)
+        return terms
+
+    def param_groups(self) -> list[ParamGroup]:
+        networks = (*self.deformer.parameters(), *self.geometry.parameters(), *self.corrections.parameters())
+        config = self.config
+        schedule = (lambda clock: learning_rate(config, clock)) if config.rate_milestones else None
+        return [ParamGroup("all", config.rate, ("points",), networks, schedule)]
+
+    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+        if event is Event.EPOCH_START:
+            self._set_factor(clock)
+        elif event is Event.AFTER_STEP:
+            step = clock.step + 1
+            epoch = (step - 1) // clock.steps_per_epoch + 1
+            self._set_factor(Clock(step, epoch, clock.steps_per_epoch, clock.total))
+        elif event is Event.EPOCH_END:
+            edit = None
+            if due(self.config, clock):
+                edit = maintenance(self.table, self.config, clock, float(self.radius), int(self.seed))
+                self.radius.fill_(radius(self.config, clock.epoch))
+            self.table["seen"].zero_()
+            return edit
+        return None
+
+    def capture_key(self, clock: Clock) -> Hashable:
+        return self._regularised(clock)
+
+    def _regularised(self, clock: Clock) -> bool:
+        """False once the factor is 0 in float32, as it soon is where it is halved in every step."""
+        return regulariser(self.config.regulariser, clock) > torch.finfo(torch.float32).smallest_normal * 2**-24
+
+    def _set_factor(self, clock: Clock) -> None:
+        value = regulariser(self.config.regulariser, clock)
+        if value != self._factor:
+            self.factor.fill_(value)
+            self._factor = value
+
+    def _move(self, points: Tensor, directions: Tensor, weights: Tensor, params: HeadParams) -> Tensor:
+        """Canonical points (N, 3) in the poses of `params` (B, N, 3), units, before `to_world`.
+
+        Expression and pose directions are taken out with the canonical codes and put in with the frames', which is one
+        product with the difference of codes.
+        """
+        feature, bones = self._codes(params)
+        expression = self._expression(params)
+        codes = code_matrix(feature - self.rest_feature, expression - self.rest_expression)
+        blended = (weights @ self.rest_bones[0].flatten(1)).unflatten(1, (3, 4))
+        return pose_points(unpose(points, blended), directions, codes, weights, bones)
+
+    def _codes(self, params: HeadParams) -> tuple[Tensor, Tensor]:
+        """Pose feature (B, P) and transforms (B, J + 1, 3, 4) in units, the first of a bone that never moves."""
+        feature, bones = self.head.bones(params)
+        bones = torch.cat([bones[..., :3], self.config.units * bones[..., 3:]], -1)
+        still = torch.eye(4, dtype=bones.dtype, device=bones.device)[:3].expand(len(bones), 1, 3, 4)
+        return feature, torch.cat([still, bones], 1)
+
+    def _expression(self, params: HeadParams) -> Tensor:
+        """(B, E) with zeros for missing coefficients."""
+        given = params.expression[:, : self.head.expression_size]
+        return functional.pad(given, (0, self.head.expression_size - given.shape[1]))

@@ -1,0 +1,147 @@
+"""The three networks: how a point deforms, what it looks like, and how that changes as it moves."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from headbench.harness.train.encoding import encode
+
+from .config import Networks
+from .layers import Linear, NormedLinear, normal_, plain_
+
+__all__ = ["Appearance", "Corrections", "Deformer", "Geometry", "Skin"]
+
+SHARPNESS = 20.0
+"""Logits of skinning weights are multiplied by this."""
+COLOUR, SCALE, ROTATION, OPACITY = 3, 3, 4, 1
+_SPLIT = (COLOUR, SCALE, ROTATION, OPACITY)
+
+
+def _soft(x: Tensor) -> Tensor:
+    return functional.softplus(x, beta=100)
+
+
+class Skin(NamedTuple):
+    """How points follow the head."""
+
+    directions: Tensor
+    """(N, 3 P + 3 E): pose directions, index (feature, axis), then expression directions, index (axis, coefficient)."""
+    weights: Tensor
+    """(N, J + 1), positive, sum 1; the first is of a bone that never moves."""
+    points: Tensor
+    """(N, 3) where the points are in the canonical head, units."""
+
+
+class Deformer(nn.Module):
+    """Points (N, 3) -> `Skin`. At the start: no directions, no offset, equal weights.
+
+    Args:
+        features: length P of the pose feature.
+        expressions: coefficients E.
+        bones: joints and the bone that never moves.
+    """
+
+    def __init__(
+        self, config: Networks, features: int, expressions: int, bones: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        width, tf32 = config.deformer_width, config.products == "tf32"
+        self.trunk = nn.ModuleList(NormedLinear(n, width, tf32) for n in (3, width, width, width))
+        self.blendshapes = Linear(width, 3 * features + 3 * expressions + 3, tf32)
+        self.skinning_trunk = NormedLinear(width, width, tf32)
+        self.skinning = Linear(width, bones, tf32)
+        for layer in (*self.trunk, self.skinning_trunk):
+            normal_(layer, generator, math.sqrt(2 / width))
+
+    def forward(self, points: Tensor) -> Skin:
+        x = points
+        for layer in self.trunk:
+            x = _soft(layer(x))
+        shapes = self.blendshapes(x)
+        logits = self.skinning(_soft(self.skinning_trunk(x)))
+        return Skin(shapes[:, :-3], torch.softmax(SHARPNESS * logits, -1), points + shapes[:, -3:])
+
+
+class Appearance(NamedTuple):
+    """Logits."""
+
+    colour: Tensor
+    """(..., 3)"""
+    scale: Tensor
+    """(..., 3)"""
+    rotation: Tensor
+    """(..., 4)"""
+    opacity: Tensor
+    """(..., 1)"""
+
+
+class Geometry(nn.Module):
+    """Points (N, 3) -> Appearance of the canonical head."""
+
+    def __init__(self, config: Networks, generator: torch.Generator) -> None:
+        super().__init__()
+        width, tf32, self.octaves = config.geometry_width, config.products == "tf32", config.octaves
+        self.width, encoded = width, 3 + 6 * config.octaves
+        inputs = (encoded, *(width,) * 6)
+        outputs = (width, width, width - encoded, *(width,) * 4)
+        self.trunk = nn.ModuleList(NormedLinear(i, o, tf32) for i, o in zip(inputs, outputs, strict=True))
+        # The first layers of the four heads see the same features: one product.
+        self.heads = Linear(width, 4 * width, tf32)
+        self.colour_inner = Linear(width, width, tf32)
+        self.lasts = nn.ModuleList(Linear(width, size, tf32) for size in _SPLIT)
+        if config.start == "geometric":
+            self._geometric(generator)
+        else:
+            for layer in self.trunk:
+                plain_(layer, generator)
+        for layer in (self.heads, self.colour_inner, *self.lasts):
+            plain_(layer, generator)
+
+    def _geometric(self, generator: torch.Generator) -> None:
+        """What makes a network of distances start as a sphere: here all features start almost equal."""
+        for number, layer in enumerate(self.trunk[:-1]):
+            weight = normal_(layer, generator, math.sqrt(2 / len(layer.bias)))
+            if number == 0:
+                weight[:, 3:] = 0
+            if number == 3:
+                weight[:, -6 * self.octaves :] = 0
+            layer.fill(weight, layer.bias.detach().clone())
+        normal_(self.trunk[-1], generator, 1e-4, mean=math.sqrt(math.pi / self.width), bias=-0.6)
+
+    def forward(self, points: Tensor) -> Appearance:
+        encoded = encode(points, self.octaves)
+        x = encoded
+        for number, layer in enumerate(self.trunk):
+            if number == 3:
+                x = torch.cat([x, encoded], -1) * 0.5**0.5
+            x = _soft(layer(x))
+        colour, *others = _soft(self.heads(x)).split(self.width, -1)
+        inner = (self.colour_inner(colour), *others)
+        return Appearance(*(last(part) for last, part in zip(self.lasts, inner, strict=True)))
+
+
+class Corrections(nn.Module):
+    """Displacements (..., 3) of points from the canonical head -> what is added to their Appearance."""
+
+    def __init__(self, config: Networks, generator: torch.Generator) -> None:
+        super().__init__()
+        width, tf32 = config.correction_width, config.products == "tf32"
+        inputs = (3, *(width,) * (config.correction_layers - 1))
+        self.width = width
+        self.trunk = nn.ModuleList(NormedLinear(n, width, tf32) for n in inputs)
+        self.heads = Linear(width, 4 * width, tf32)
+        self.lasts = nn.ModuleList(Linear(width, size, tf32) for size in _SPLIT)
+        for layer in (*self.trunk, self.heads, *self.lasts):
+            plain_(layer, generator)
+
+    def forward(self, displacement: Tensor) -> Appearance:
+        x = displacement
+        for layer in self.trunk[:-1]:
+            x = layer(x).relu()
+        parts = self.heads(self.trunk[-1](x)).relu().split(self.width, -1)
+        return Appearance(*(last(part) for last, part in zip(self.lasts, parts, strict=True)))
