@@ -57,7 +57,7 @@ def render(
     from headbench.harness.image.video import write_video
     from headbench.harness.run.render import show_view
     from headbench.harness.splat import make_rasterizer
-    from headbench.harness.train import load_portrait
+    from headbench.harness.train import load_portrait, shown
 
     folder = find_checkpoint(checkpoint)
     where = resolve_device(device)
@@ -69,11 +69,12 @@ def render(
         name, views = f"driven-by-{subject.name}", list(_driven(subject, limit))
     target = out if out is not None else folder.parent / name
     maker = make_rasterizer(rasterizer, where)
+    portrait = shown(loaded.portrait, where)
     paths = []
     with click.progressbar(views, label=name, hidden=not _is_terminal()) as bar:
         for stem, params, camera in bar:
             paths.append(target / f"{stem}.png")
-            show_view(loaded.portrait, maker, params, camera, background, where, paths[-1])
+            show_view(portrait, maker, params, camera, background, where, paths[-1])
     video = target / f"{name}.mp4"
     write_video(video, map(read_rgb, paths), fps)
     click.echo(f"{len(paths)} images and {video}")

@@ -46,7 +46,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     """
     from headbench.harness.device import resolve_device
     from headbench.harness.splat import make_rasterizer
-    from headbench.harness.train import TrainOptions, load_portrait, train_stage
+    from headbench.harness.train import TrainOptions, load_portrait, shown, train_stage
 
     progress({"stage": "read"})
     portrait_type = registry.load_method(job.cell.method)
@@ -80,7 +80,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     speed = folder / "speed.json"
     if missing or not _fresh(speed, weights):
         device = resolve_device(job.device)
-        portrait = load_portrait(checkpoint, str(device)).portrait
+        portrait = shown(load_portrait(checkpoint, str(device)).portrait, device)
         rasterizer = make_rasterizer(job.rasterizer, device, depth=False)
         for key in missing:
             target = folder / "renders" / key.name

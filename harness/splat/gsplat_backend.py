@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,16 @@ from torch import Tensor
 
 from headbench.harness.errors import BenchError
 from headbench.harness.splat.project import upstream_radii
-from headbench.harness.splat.protocol import GSPLAT_ALPHA_MAX, LOW_PASS, NEAR, Scene, ScreenGradients, unpack
+from headbench.harness.splat.protocol import (
+    GSPLAT_ALPHA_MAX,
+    LOW_PASS,
+    NEAR,
+    Rasterizer,
+    Scene,
+    ScreenGradients,
+    backdrop,
+    unpack,
+)
 from headbench.harness.splat.sh import camera_centres, view_colours
 from headbench.harness.types import Camera, Gaussians, Splat
 
@@ -48,7 +58,27 @@ def missing_for_gsplat() -> tuple[str, str] | None:
     return None
 
 
-class GsplatRasterizer:
+@dataclass(frozen=True)
+class Footprints:
+    """Gaussians projected into images."""
+
+    radii: Tensor
+    """(B, N, 2) int32 pixels, 0 where culled; the other fields then hold anything."""
+    means2d: Tensor
+    """(B, N, 2) pixels"""
+    depths: Tensor
+    """(B, N) metres"""
+    conics: Tensor
+    """(B, N, 3) inverse covariances, upper triangle"""
+    opacities: Tensor
+    """(B, N)"""
+    colours: Tensor
+    """(B, N, 3) RGB, or (B, N, 4) with depth."""
+    width: int
+    height: int
+
+
+class GsplatRasterizer(Rasterizer):
     """The `gsplat` back end; see `Rasterizer`. Float32 on CUDA.
 
     Gradients reach Gaussians, background and the camera's w2c. gsplat has none for K: a K that asks for one is an
@@ -72,33 +102,39 @@ class GsplatRasterizer:
         self.depth = depth
         self._ops = _import_ops()
 
-    def __call__(
-        self, gaussians: Gaussians, camera: Camera, background: Tensor, absolute_gradient: bool = False
-    ) -> Splat:
+    def prepare(self, gaussians: Gaussians, camera: Camera) -> Footprints:
+        """Project; nothing here waits for the device."""
         if gaussians.means.device.type != "cuda":
             raise ValueError(f"the gsplat rasterizer needs tensors on cuda, got {gaussians.means.device}")
         if camera.K.requires_grad:
             raise ValueError("gsplat gives no gradient for camera.K: detach it, or use the numba or torch rasterizer")
-        scene = unpack(gaussians, camera, background)
-        batch, count = scene.opacities.shape
-        width, height = camera.width, camera.height
-        screen = ScreenGradients(width, height, absolute_gradient)
-        if count == 0:
-            return _empty(scene.background, batch, width, height, self.depth, screen)
-
+        scene, size = unpack(gaussians, camera), (camera.width, camera.height)
+        if scene.opacities.shape[1] == 0:
+            nothing = scene.means.new_zeros(len(camera.w2c), 0, 3)
+            flat = nothing[..., 0]
+            return Footprints(nothing[..., :2].int(), nothing[..., :2], flat, nothing, flat, nothing, *size)
         radii, means2d, depths, conics = self._project(gaussians, scene, camera)
-        visible = (radii > 0).all(-1)
-        if torch.is_grad_enabled():
-            # The very tensor whose `grad` and `absgrad` are read later; contiguous, so that gsplat makes no other.
-            means2d = means2d.contiguous() if means2d.requires_grad else means2d.contiguous().requires_grad_()
-            means2d.retain_grad()
-            screen = _RetainedGradients(means2d, width, height, absolute_gradient)
-
         colours = self._colours(gaussians.sh_degree, scene.means, scene.colours, camera.w2c)
-        backdrop = scene.background
         if self.depth:
             colours = torch.cat([colours, depths[..., None]], -1)
-            backdrop = torch.cat([backdrop, torch.zeros_like(backdrop[:, :1])], -1)
+        # Contiguous, so that gsplat makes no other tensor of the means: it leaves gradients at the one it is given.
+        return Footprints(radii, means2d.contiguous(), depths, conics, scene.opacities, colours, *size)
+
+    def draw(self, prepared: Footprints, background: Tensor, absolute_gradient: bool = False) -> Splat:
+        batch, count = prepared.opacities.shape
+        backing = backdrop(background, batch)
+        width, height = prepared.width, prepared.height
+        screen = ScreenGradients(width, height, absolute_gradient)
+        if count == 0:
+            return _empty(backing, batch, width, height, self.depth, screen)
+        radii, means2d, depths, conics = prepared.radii, prepared.means2d, prepared.depths, prepared.conics
+        visible = (radii > 0).all(-1)
+        if torch.is_grad_enabled():
+            means2d = means2d if means2d.requires_grad else means2d.detach().requires_grad_()
+            means2d.retain_grad()
+            screen = _RetainedGradients(means2d, width, height, absolute_gradient)
+        if self.depth:
+            backing = torch.cat([backing, torch.zeros_like(backing[:, :1])], -1)
         tiles_x, tiles_y = -(-width // _TILE), -(-height // _TILE)
         with torch.no_grad():
             _, pairs, ids = self._ops.isect_tiles(means2d, radii, depths, _TILE, tiles_x, tiles_y)
@@ -106,14 +142,14 @@ class GsplatRasterizer:
         drawn, alpha = self._ops.rasterize_to_pixels(
             means2d,
             conics,
-            colours,
-            scene.opacities,
+            prepared.colours,
+            prepared.opacities,
             width,
             height,
             _TILE,
             offsets,
             ids,
-            backgrounds=backdrop,
+            backgrounds=backing,
             absgrad=absolute_gradient,
         )
         planes = drawn.permute(0, 3, 1, 2)

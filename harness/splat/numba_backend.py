@@ -19,11 +19,14 @@ from headbench.harness.splat.protocol import (
     NEAR,
     RADIUS_SIGMAS,
     TRANSMITTANCE_STOP,
+    Rasterizer,
     ScreenGradients,
+    View,
+    backdrop,
     unpack,
 )
 from headbench.harness.splat.sh import view_colours
-from headbench.harness.types import Camera, Gaussians, Splat
+from headbench.harness.types import Splat
 
 __all__ = ["NumbaRasterizer"]
 
@@ -31,7 +34,7 @@ __all__ = ["NumbaRasterizer"]
 _kernels_run_alone = threading.RLock()
 
 
-class NumbaRasterizer:
+class NumbaRasterizer(Rasterizer):
     """The `numba` back end; see `Rasterizer`. Computes in float32 on the CPU, bit-equal for any number of threads.
 
     Every input has gradients: Gaussians, background, and the camera's w2c and K (without skew).
@@ -42,12 +45,11 @@ class NumbaRasterizer:
     def __init__(self, alpha_max: float = ALPHA_MAX) -> None:
         self.alpha_max = alpha_max
 
-    def __call__(
-        self, gaussians: Gaussians, camera: Camera, background: Tensor, absolute_gradient: bool = False
-    ) -> Splat:
+    def draw(self, prepared: View, background: Tensor, absolute_gradient: bool = False) -> Splat:
+        gaussians, camera = prepared.gaussians, prepared.camera
         if gaussians.means.device.type != "cpu":
             raise ValueError(f"the numba rasterizer needs tensors on the cpu, got {gaussians.means.device}")
-        scene = unpack(gaussians, camera, background)
+        scene = unpack(gaussians, camera)
         colours = view_colours(scene.means, scene.colours, gaussians.sh_degree, camera.w2c)
         screen = ScreenGradients(camera.width, camera.height, absolute_gradient)
         image, alpha, depth, radii = _Rasterize.apply(
@@ -56,7 +58,7 @@ class NumbaRasterizer:
             scene.scales,
             scene.opacities,
             colours,
-            scene.background,
+            backdrop(background, len(camera.w2c)),
             camera.w2c,
             camera.K,
             camera.width,

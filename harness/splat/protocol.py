@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ __all__ = [
     "Rasterizer",
     "Scene",
     "ScreenGradients",
+    "View",
+    "backdrop",
     "unpack",
 ]
 
@@ -47,18 +50,13 @@ RADIUS_SIGMAS: Final = 3.0
 """`Splat.radii` is this many standard deviations of the longer axis, rounded up, as the 2023 rasterizer reports it."""
 
 
-class Rasterizer(Protocol):
+class Rasterizer(abc.ABC):
     """Draws Gaussians; `make_rasterizer` gives one."""
 
-    @property
-    def name(self) -> str:
-        """torch, numba or gsplat."""
-        ...
-
-    @property
-    def alpha_max(self) -> float:
-        """The clamp of a Gaussian's coverage that this back end applies."""
-        ...
+    name: str
+    """torch, numba or gsplat."""
+    alpha_max: float
+    """The clamp of a Gaussian's coverage that this back end applies."""
 
     def __call__(
         self, gaussians: Gaussians, camera: Camera, background: Tensor, absolute_gradient: bool = False
@@ -74,12 +72,32 @@ class Rasterizer(Protocol):
         Raises:
             ValueError: a shape does not fit the others.
         """
-        ...
+        return self.draw(self.prepare(gaussians, camera), background, absolute_gradient)
+
+    def prepare(self, gaussians: Gaussians, camera: Camera) -> Any:
+        """The part of drawing that never waits for the device, so that it can be recorded with what comes before it.
+
+        Returns:
+            a dataclass of tensors for `draw`, differentiable; unless a back end knows better, a `View` of both.
+        """
+        return View(gaussians, camera)
+
+    @abc.abstractmethod
+    def draw(self, prepared: Any, background: Tensor, absolute_gradient: bool = False) -> Splat:
+        """Draw what `prepare` gave."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Gaussians and who sees them, nothing done yet."""
+
+    gaussians: Gaussians
+    camera: Camera
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A rasterizer's arguments with every field given its batch dimension (views, not copies)."""
+    """Gaussians with every field given its batch dimension (views, not copies)."""
 
     means: Tensor
     """(B, N, 3)"""
@@ -91,11 +109,21 @@ class Scene:
     """(B, N)"""
     colours: Tensor
     """(B, N, 3) or (B, N, K, 3)"""
-    background: Tensor
-    """(B, 3)"""
 
 
-def unpack(gaussians: Gaussians, camera: Camera, background: Tensor) -> Scene:
+def backdrop(background: Tensor, batch: int) -> Tensor:
+    """`background` as (B, 3), a view.
+
+    Raises:
+        ValueError: its shape does not fit the batch.
+    """
+    if background.ndim == 1:
+        background = background.expand(batch, -1)
+    _expect("background", background, (batch, 3))
+    return background
+
+
+def unpack(gaussians: Gaussians, camera: Camera) -> Scene:
     """Check shapes against each other and expand what the batch shares.
 
     Raises:
@@ -105,9 +133,6 @@ def unpack(gaussians: Gaussians, camera: Camera, background: Tensor) -> Scene:
     count = gaussians.means.shape[-2]
     _expect("camera.w2c", camera.w2c, (batch, 4, 4))
     _expect("camera.K", camera.K, (batch, 3, 3))
-    if background.ndim == 1:
-        background = background.expand(batch, -1)
-    _expect("background", background, (batch, 3))
 
     def batched(name: str, value: Tensor, tail: tuple[int, ...]) -> Tensor:
         if value.ndim == 1 + len(tail):
@@ -132,7 +157,6 @@ def unpack(gaussians: Gaussians, camera: Camera, background: Tensor) -> Scene:
         scales=batched("scales", gaussians.scales, (3,)),
         opacities=batched("opacities", gaussians.opacities, ()),
         colours=batched("colours", gaussians.colours, colour_tail),
-        background=background,
     )
 
 

@@ -10,14 +10,23 @@ import torch
 from torch import Tensor
 
 from headbench.harness.splat.project import Projected, project
-from headbench.harness.splat.protocol import ALPHA_CUT, ALPHA_MAX, TRANSMITTANCE_STOP, ScreenGradients, unpack
+from headbench.harness.splat.protocol import (
+    ALPHA_CUT,
+    ALPHA_MAX,
+    TRANSMITTANCE_STOP,
+    Rasterizer,
+    ScreenGradients,
+    View,
+    backdrop,
+    unpack,
+)
 from headbench.harness.splat.sh import view_colours
-from headbench.harness.types import Camera, Gaussians, Splat
+from headbench.harness.types import Splat
 
 __all__ = ["TorchRasterizer"]
 
 
-class TorchRasterizer:
+class TorchRasterizer(Rasterizer):
     """The `torch` back end; see `Rasterizer`."""
 
     name = "torch"
@@ -25,10 +34,9 @@ class TorchRasterizer:
     def __init__(self, alpha_max: float = ALPHA_MAX) -> None:
         self.alpha_max = alpha_max
 
-    def __call__(
-        self, gaussians: Gaussians, camera: Camera, background: Tensor, absolute_gradient: bool = False
-    ) -> Splat:
-        scene = unpack(gaussians, camera, background)
+    def draw(self, prepared: View, background: Tensor, absolute_gradient: bool = False) -> Splat:
+        gaussians, camera = prepared.gaussians, prepared.camera
+        scene = unpack(gaussians, camera)
         width, height = camera.width, camera.height
         seen = project(scene.means, scene.quats, scene.scales, scene.opacities, camera.w2c, camera.K, width, height)
         colours = view_colours(scene.means, scene.colours, gaussians.sh_degree, camera.w2c)
@@ -39,7 +47,7 @@ class TorchRasterizer:
         values = torch.cat([colours, seen.depths[..., None]], -1)
         values = torch.gather(values, 1, order[..., None].expand_as(values))
         drawn = weights @ values
-        image = drawn[..., :3] + left[..., None] * scene.background[:, None]
+        image = drawn[..., :3] + left[..., None] * backdrop(background, len(camera.w2c))[:, None]
 
         def planes(pixels: Tensor) -> Tensor:
             return pixels.transpose(1, 2).unflatten(2, (height, width))

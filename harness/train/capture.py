@@ -1,95 +1,257 @@
 """Replaying a step's own operations as CUDA graphs, so that the host's launch time does not set the rate.
 
 An avatar step is some hundreds of small kernels; launched one by one they cost more than they compute. Recording
-changes no arithmetic: the same kernels run on the same memory. Only the rasterizer stays outside, because it reads the
-number of tile intersections back to the host.
+changes no arithmetic: the same kernels run on the same memory. Only drawing stays outside, because the rasterizer reads
+the number of tile intersections back to the host.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from headbench.harness.types import map_tensors
+from headbench.harness.splat import Rasterizer
+from headbench.harness.types import Splat, map_tensors
 
-__all__ = ["Recorded", "builder", "leaves"]
+__all__ = ["RecordedStep", "Tape", "builder", "leaves", "sum_of"]
+
+_WARM_UP = 2
+"""Plain passes before the first recording of a process: libraries allocate and choose their kernels in them."""
 
 
-class Recorded:
-    """A differentiable function of dataclasses of tensors, recorded at its first call and replayed after.
+class Tape:
+    """Records work for the device into graphs that share memory, so they must be replayed in the order of recording."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream(device)
+        self._passes = _WARM_UP
+
+    def warm_up(self, work: Callable[[], None]) -> None:
+        """Do `work` plainly before it is recorded, on the stream of recording: its results must not matter."""
+        with self._aside():
+            for _ in range(self._passes):
+                work()
+        self._passes = 1
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """What does `work` again each time it is called; nothing is done yet."""
+        graph = torch.cuda.CUDAGraph()
+        with self._aside():
+            # Not torch.cuda.graph: it waits for the device and empties the allocator's cache at every recording.
+            graph.capture_begin(pool=self._pool)
+            try:
+                work()
+            finally:
+                graph.capture_end()
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        outside = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(outside)
+        with torch.cuda.stream(self._stream):
+            yield
+        outside.wait_stream(self._stream)
+
+
+@dataclass
+class _Work:
+    """What the three parts of a step leave for each other; replays write into the same tensors."""
+
+    batch: Any = None
+    drive: Any = None
+    prepared: Any = None
+    terms: Any = None
+    from_losses: Sequence[Tensor | None] = ()
+    """Gradients of the loss by image, alpha, depth, then leaves of drive and batch, then parameters."""
+    gradients: Sequence[Tensor | None] = ()
+    """By parameters, then by inputs that asked for one."""
+
+
+class RecordedStep:
+    """One training step, from its inputs to the gradients of all parameters, for one layout of inputs.
+
+    Recorded are: `begin` with the rasterizer's `prepare`; the losses with their gradients; the gradients of the rest.
+    Drawing and its gradients run plainly between them.
 
     Args:
-        owner: the module whose parameters the function reads.
-        function: from dataclasses or mappings of tensors to one of them.
+        owner: the avatar, whose parameters get gradients.
+        begin: from inputs to (batch, drive).
+        weigh: from (drive, batch, splat) to named loss terms.
+        inputs: dataclasses or mappings of tensors; their structure is kept, their values are an example.
 
-    The results live in memory that the next call overwrites: use or copy them within the step.
+    Gradients and `terms` lie in memory that the next call overwrites: use or copy them within the step.
     """
 
-    def __init__(self, owner: nn.Module, function: Callable[..., Any]) -> None:
-        self._owner = owner
-        self._function = function
-        self._layout: Hashable = None
-        self._graphed: Callable[..., tuple[Tensor, ...]] | None = None
-        self._build: Callable[[Iterator[Tensor]], Any] = lambda queue: None
-        self._needs_grad: list[bool] = []
+    def __init__(
+        self,
+        owner: nn.Module,
+        rasterizer: Rasterizer,
+        begin: Callable[[Any], tuple[Any, Any]],
+        weigh: Callable[[Any, Any, Splat], dict[str, Tensor]],
+        inputs: Any,
+        absolute_gradient: bool,
+        tape: Tape,
+    ) -> None:
+        self._rasterizer = rasterizer
+        self._begin = begin
+        self._weigh = weigh
+        self._absolute = absolute_gradient
+        self._tape = tape
+        self._inputs = map_tensors(inputs, lambda t: t.detach().clone().requires_grad_(t.requires_grad))
+        self._slots = [t.detach() for t in leaves(self._inputs)]
+        self._free = [t for t in leaves(self._inputs) if t.requires_grad]
+        self.parameters = [p for p in owner.parameters() if p.requires_grad]
+        self._work = _Work()
+        self._shown: list[Tensor] = []
+        self._pulls: list[Tensor] = []
+        self._pulled: list[bool] = []
+        self._leaves: list[Tensor] = []
+        self._replay_update: Callable[[], None] | None = None
+        self._stepped = False
+        tape.warm_up(self._plainly)
+        # From here on the tensors of `_work` are those that the graphs write.
+        self._replay_drive = tape.record(self._drive)
+        self._replay_losses = tape.record(self._losses)
+        self._replay_rest = tape.record(self._rest)
 
-    def reset(self) -> None:
-        """Forget the recording: the owner's parameters are other tensors now."""
-        self._graphed = None
-
-    def __call__(self, key: Hashable, *values: Any, resident: int = 0) -> Any:
-        """The function's result; a `key` that differs from the last call's records afresh.
-
-        Args:
-            resident: so many of the first values are results of another recording. They lie in the same memory in
-                every call, so the graph reads them there instead of a copy.
-        """
-        tensors = [leaf for value in values for leaf in leaves(value)]
-        layout = (key, tuple((t.shape, t.dtype, t.requires_grad) for t in tensors))
-        graphed = self._graphed
-        if graphed is None or self._layout != layout:
-            shared = sum(len(leaves(value)) for value in values[:resident])
-            graphed = self._record(values, tensors, shared)
-            self._layout = layout
-        found = graphed(*tensors)
-        # The graph's autograd node marks every result as differentiable; what was not must not start to be.
-        queue = iter([t if needed else t.detach() for t, needed in zip(found, self._needs_grad, strict=True)])
-        return self._build(queue)
-
-    def _record(self, values: tuple[Any, ...], tensors: list[Tensor], shared: int) -> Callable[..., tuple[Tensor, ...]]:
-        self._graphed = None  # frees the old recording's memory first
-        flat = _Flat(self._owner, self._function, values)
-        samples = [t.detach() if k < shared else t.detach().clone() for k, t in enumerate(tensors)]
-        for sample, tensor in zip(samples, tensors, strict=True):
-            sample.requires_grad_(tensor.requires_grad)
-        graphed: Any = torch.cuda.make_graphed_callables(flat, tuple(samples), allow_unused_input=True)
-        self._graphed, self._build, self._needs_grad = graphed, flat.build, flat.needs_grad
-        found: Callable[..., tuple[Tensor, ...]] = graphed
+    @property
+    def terms(self) -> dict[str, Tensor]:
+        """The loss terms of the last `run`."""
+        found: dict[str, Tensor] = self._work.terms
         return found
 
+    def run(self, inputs: Any, watch: Callable[[str], None]) -> Splat:
+        """What a step draws; afterwards parameters have their gradients, and `terms` holds the losses."""
+        torch._foreach_copy_(self._slots, leaves(inputs))
+        self._replay_drive()
+        watch("drive")
+        splat = self._draw()
+        watch("raster")
+        self._replay_losses()
+        watch("losses")
+        self._pull(splat)
+        self._replay_rest()
+        for parameter, gradient in zip(self.parameters, self._work.gradients, strict=False):
+            parameter.grad = gradient
+        watch("backward")
+        return splat
 
-class _Flat(nn.Module):
-    """`function` as a module from a tuple of tensors to a tuple of tensors, holding its owner's parameters."""
+    def input_gradients(self) -> Sequence[Tensor | None]:
+        """After `run`: the gradients of those inputs that asked for one, in the order of `leaves`."""
+        return self._work.gradients[len(self.parameters) :]
 
-    def __init__(self, owner: nn.Module, function: Callable[..., Any], values: tuple[Any, ...]) -> None:
-        super().__init__()
-        self.owner = owner
-        self._function = function
-        self._builders = [builder(value) for value in values]
-        self.build: Callable[[Iterator[Tensor]], Any] = lambda queue: None
-        self.needs_grad: list[bool] = []
+    def update(self, step: Callable[[], None]) -> None:
+        """`step`, an optimiser's, recorded at the second call: the first makes its moments."""
+        if self._replay_update is None and not self._stepped:
+            self._stepped = True
+            step()
+            return
+        if self._replay_update is None:
+            self._replay_update = self._tape.record(step)
+        self._replay_update()
 
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        queue = iter(tensors)
-        result = self._function(*(build(queue) for build in self._builders))
-        # Without the tensors themselves: a builder that kept them would keep the graph of the first call alive.
-        self.build = builder(map_tensors(result, lambda t: t.detach()))
-        found = leaves(result)
-        self.needs_grad = [leaf.requires_grad for leaf in found]
-        return tuple(found)
+    def _plainly(self) -> None:
+        self._drive()
+        splat = self._draw(make=True)
+        self._losses()
+        self._pull(splat, make=True)
+        self._rest()
+
+    def _drive(self) -> None:
+        work = self._work
+        with torch.enable_grad():
+            work.batch, work.drive = self._begin(self._inputs)
+            work.prepared = self._rasterizer.prepare(work.drive.gaussians, work.batch.camera)
+
+    def _draw(self, make: bool = False) -> Splat:
+        work = self._work
+        prepared = map_tensors(work.prepared, _cut)
+        with torch.enable_grad():
+            splat = self._rasterizer.draw(prepared, work.batch.background, self._absolute)
+        self._leaves = [t for t in leaves(prepared) if t.requires_grad]
+        drawn = [t.detach() for t in (splat.image, splat.alpha, splat.depth, splat.visible)]
+        if make:
+            self._shown = [torch.empty_like(t) for t in drawn]
+        torch._foreach_copy_(self._shown[:3], drawn[:3])
+        self._shown[3].copy_(drawn[3])
+        return splat
+
+    def _losses(self) -> None:
+        work = self._work
+        drive, batch = map_tensors(work.drive, _cut), map_tensors(work.batch, _cut)
+        image, alpha, depth = (t.detach().requires_grad_() for t in self._shown[:3])
+        still = Splat(image, alpha, depth, self._shown[3], _Unrecorded(), _unmeasured)
+        with torch.enable_grad():
+            terms = self._weigh(drive, batch, still)
+            total = sum_of(terms)
+            asked = [t for t in (*leaves(drive), *leaves(batch)) if t.requires_grad]
+            wanted = [image, alpha, depth, *asked, *self.parameters]
+            work.from_losses = torch.autograd.grad(total, wanted, allow_unused=True)
+        work.terms = {name: term.detach() for name, term in terms.items()}
+
+    def _pull(self, splat: Splat, make: bool = False) -> None:
+        """The loss's gradient by what was drawn, taken back to the prepared Gaussians."""
+        outputs = [
+            (t, g)
+            for t, g in zip((splat.image, splat.alpha, splat.depth), self._work.from_losses, strict=False)
+            if g is not None and t.requires_grad
+        ]
+        if outputs:
+            torch.autograd.backward([t for t, _ in outputs], [g for _, g in outputs])
+        found = [t.grad for t in self._leaves]
+        if make:
+            self._pulled = [g is not None for g in found]
+            self._pulls = [torch.empty_like(g) for g in found if g is not None]
+        torch._foreach_copy_(self._pulls, [g for g in found if g is not None])
+
+    def _rest(self) -> None:
+        work = self._work
+        asked = [t for t in (*leaves(work.drive), *leaves(work.batch)) if t.requires_grad]
+        prepared = [t for t in leaves(work.prepared) if t.requires_grad]
+        pulled = [t for t, there in zip(prepared, self._pulled, strict=True) if there]
+        direct = work.from_losses[3 : 3 + len(asked)]
+        pairs = [*zip(pulled, self._pulls, strict=True), *zip(asked, direct, strict=True)]
+        pairs = [(t, g) for t, g in pairs if g is not None]
+        inputs = [*self.parameters, *self._free]
+        found = torch.autograd.grad(
+            [t for t, _ in pairs], inputs, [g for _, g in pairs], allow_unused=True, retain_graph=False
+        )
+        besides = [*work.from_losses[3 + len(asked) :], *([None] * len(self._free))]
+        work.gradients = [a if b is None else b if a is None else a + b for a, b in zip(found, besides, strict=True)]
+
+
+def _cut(tensor: Tensor) -> Tensor:
+    """The same memory as a leaf of its own that asks for a gradient where `tensor` did."""
+    return tensor.detach().requires_grad_(tensor.requires_grad)
+
+
+def sum_of(terms: Mapping[str, Tensor]) -> Tensor:
+    """What is minimised."""
+    first, *others = terms.values()
+    for other in others:
+        first = first + other
+    return first
+
+
+class _Unrecorded:
+    """Stands for the screen gradient in recorded losses: it exists only after backward."""
+
+    def plain(self) -> Tensor:
+        raise RuntimeError("losses cannot read the screen gradient: it exists only after backward")
+
+    absolute = plain
+
+
+def _unmeasured() -> Tensor:
+    raise RuntimeError("recorded losses cannot read radii: they are measured afresh for each picture")
 
 
 def leaves(value: Any) -> list[Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from headbench.harness.avatar import Avatar, TrainConfig
 from headbench.harness.splat import Rasterizer
-from headbench.harness.train.capture import Recorded
+from headbench.harness.train.capture import RecordedStep, Tape, leaves, sum_of
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import BACKGROUNDS, FrameStore, epoch_order
 from headbench.harness.train.log import TrainLog
@@ -97,11 +97,11 @@ class Trainer:
         self.steps_per_epoch = sampler.steps_per_epoch
         self.watch = watch
         self.recording = record
-        self._drive = Recorded(avatar, avatar.drive)
-        self._start = Recorded(avatar, self._start_plainly)
-        self._losses = Recorded(avatar, self._weigh)
         self._clock = self.clock(1)
-        self._started = False
+        self._key: Hashable = None
+        self._recordings: dict[Hashable, RecordedStep] = {}
+        self._current: RecordedStep | None = None
+        self._tape: Tape | None = None
 
     def clock(self, step: int) -> Clock:
         """The clock of a 1-based step."""
@@ -112,26 +112,14 @@ class Trainer:
         clock = self.clock(step)
         if (step - 1) % self.steps_per_epoch == 0:
             self._event(Event.EPOCH_START, None, clock)
-        self._clock = clock
-        tuning = self.finetune.active(clock)
-        key = self.avatar.capture_key(clock) if self.recording else None
-        batch, drive = self._begin(self.sampler.next(clock), key, tuning)
-        self.watch("drive")
-        splat = self.rasterizer(
-            drive.gaussians, batch.camera, batch.background, absolute_gradient=self.avatar.absolute_gradient
-        )
-        self.watch("raster")
-        found = self._lose(key, drive, splat, batch)
-        self.watch("losses")
-        self.optimizer.zero_grad()
-        if tuning:
-            self.finetune.zero_grad_tables()
-        found["sum"].backward()
-        self.watch("backward")
-        self._event(Event.AFTER_BACKWARD, splat, clock)
-        self.watch("edits")
-        self.optimizer.step(clock)
-        if tuning:
+        terms, splat = self.gradients(step)
+        if self._event(Event.AFTER_BACKWARD, splat, clock) is None:
+            self.watch("edits")
+            self._update(clock)
+        else:
+            self.watch("edits")
+            self.optimizer.step(clock)
+        if self.finetune.active(clock):
             self.finetune.step()
         self.watch("optimizer")
         self._event(Event.AFTER_STEP, splat, clock)
@@ -139,64 +127,87 @@ class Trainer:
             self._event(Event.EPOCH_END, None, clock)
         self.watch("edits")
         if log is not None:
-            log.add(found["terms"], clock, self.avatar.count())
+            log.add(terms, clock, self.avatar.count())
 
-    def _begin(self, draw: Draw, key: Hashable, tuning: bool) -> tuple[Batch, Drive]:
-        """The batch and the avatar in its poses; in one recording where nothing of the batch is tuned."""
+    def gradients(self, step: int) -> tuple[dict[str, Tensor], Splat]:
+        """The loss terms of a step and what was drawn; the gradient of their sum then lies at all parameters."""
+        clock = self._clock = self.clock(step)
+        key = self.avatar.capture_key(clock) if self.recording else None
+        tuning = self.finetune.active(clock)
+        draw = self.sampler.next(clock)
         store = self.sampler.store
-        self._started = key is not None and store.resident and not tuning
-        if self._started:
-            found = self._start(key, draw.index, draw.background)
-            return replace(found["batch"], frame_ids=store.ids(draw.rows)), found["drive"]
+        self.optimizer.zero_grad()
+        if tuning:
+            self.finetune.zero_grad_tables()
+        if key is not None and store.resident and not tuning:
+            inputs = {"index": draw.index, "background": draw.background}
+            return self._recorded(key, inputs, self._begin_resident)
         batch = store.batch(draw.index, draw.rows, draw.background)
         if tuning:
             batch = self.finetune.into(batch, draw.index)
         self.watch("data")
-        return batch, self.avatar.drive(batch.params) if key is None else self._drive(key, batch.params)
-
-    def _start_plainly(self, index: Tensor, background: Tensor) -> dict[str, Batch | Drive]:
-        batch = self.sampler.store.resident_batch(index, background)
-        return {"batch": batch, "drive": self.avatar.drive(batch.params)}
-
-    def _lose(self, key: Hashable, drive: Drive, splat: Splat, batch: Batch) -> dict[str, Any]:
-        """``terms`` by name and their ``sum``."""
         if key is None:
-            return self._weigh(drive, batch, splat)
-        still = replace(splat, screen=_Unrecorded(), measure=_unmeasured)
-        resident = 2 if self._started else 0
-        found: dict[str, Any] = self._losses((key, resident), drive, batch, still, resident=resident)
+            return self._plainly(batch)
+        found = self._recorded(key, replace(batch, frame_ids=()), self._begin_batch)
+        if tuning and self._current is not None:
+            tuned = [t for t in leaves(batch) if t.requires_grad]
+            pairs = [(t, g) for t, g in zip(tuned, self._current.input_gradients(), strict=True) if g is not None]
+            torch.autograd.backward([t for t, _ in pairs], [g for _, g in pairs])
         return found
 
-    def _weigh(self, drive: Drive, batch: Batch, splat: Splat) -> dict[str, Any]:
-        terms = self.avatar.losses(drive, splat, batch, self._clock)
-        return {"terms": terms, "sum": _sum(terms)}
+    def _plainly(self, batch: Batch) -> tuple[dict[str, Tensor], Splat]:
+        self._current = None
+        drive = self.avatar.drive(batch.params)
+        self.watch("drive")
+        splat = self.rasterizer(
+            drive.gaussians, batch.camera, batch.background, absolute_gradient=self.avatar.absolute_gradient
+        )
+        self.watch("raster")
+        terms = self._weigh(drive, batch, splat)
+        self.watch("losses")
+        sum_of(terms).backward()
+        self.watch("backward")
+        return terms, splat
 
-    def _event(self, event: Event, splat: Splat | None, clock: Clock) -> None:
+    def _recorded(
+        self, key: Hashable, inputs: Any, begin: Callable[[Any], tuple[Batch, Drive]]
+    ) -> tuple[dict[str, Tensor], Splat]:
+        """A replayed step; one recording a layout of inputs, such as the short batch that ends an epoch."""
+        if key != self._key:
+            self._recordings.clear()
+            self._key = key
+        layout = (begin.__name__, tuple((t.shape, t.dtype, t.requires_grad) for t in leaves(inputs)))
+        found = self._recordings.get(layout)
+        if found is None:
+            self._tape = self._tape or Tape(self.sampler.store.device)
+            absolute = self.avatar.absolute_gradient
+            found = RecordedStep(self.avatar, self.rasterizer, begin, self._weigh, inputs, absolute, self._tape)
+            self._recordings[layout] = found
+        self._current = found
+        splat = found.run(inputs, self.watch)
+        return found.terms, splat
+
+    def _begin_resident(self, inputs: dict[str, Tensor]) -> tuple[Batch, Drive]:
+        return self._begin_batch(self.sampler.store.resident_batch(inputs["index"], inputs["background"]))
+
+    def _begin_batch(self, batch: Batch) -> tuple[Batch, Drive]:
+        return batch, self.avatar.drive(batch.params)
+
+    def _weigh(self, drive: Drive, batch: Batch, splat: Splat) -> dict[str, Tensor]:
+        return self.avatar.losses(drive, splat, batch, self._clock)
+
+    def _update(self, clock: Clock) -> None:
+        """The optimiser's step, recorded with the gradients it reads."""
+        if self._current is None:
+            self.optimizer.step(clock)
+        else:
+            self.optimizer.set_rates(clock)
+            self._current.update(self.optimizer.replayed_step)
+
+    def _event(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
         with torch.no_grad():
             edit: Edit | None = self.avatar.edit(event, splat, clock)
-            self.optimizer.apply(edit)
-        if edit is not None:
-            self._start.reset()
-            self._drive.reset()
-            self._losses.reset()
-
-
-class _Unrecorded:
-    """Stands for the screen gradient in recorded losses: it exists only after backward."""
-
-    def plain(self) -> Tensor:
-        raise RuntimeError("losses cannot read the screen gradient: it exists only after backward")
-
-    absolute = plain
-
-
-def _unmeasured() -> Tensor:
-    raise RuntimeError("recorded losses cannot read radii: they are measured afresh for each picture")
-
-
-def _sum(terms: dict[str, Tensor]) -> Tensor:
-    values = list(terms.values())
-    total = values[0]
-    for value in values[1:]:
-        total = total + value
-    return total
+            if self.optimizer.apply(edit):
+                self._recordings.clear()
+                self._current = None
+        return edit

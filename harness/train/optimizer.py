@@ -37,11 +37,12 @@ class AvatarOptimizer:
         self.avatar = avatar
         self.groups = avatar.param_groups()
         self._check(name)
+        device = avatar.table[avatar.table.names()[0]].device
         self._adam = torch.optim.Adam(
             [
                 {
                     "params": [*(avatar.table[c] for c in group.columns), *group.parameters],
-                    "lr": group.lr,
+                    "lr": torch.tensor(group.lr, device=device) if device.type == "cuda" else group.lr,
                     "eps": group.eps,
                     "betas": group.betas,
                 }
@@ -56,20 +57,47 @@ class AvatarOptimizer:
 
     def step(self, clock: Clock) -> None:
         """Set the scheduled rates of this step and update. Parameters without a gradient stay as they are."""
-        for group, options in zip(self.groups, self._adam.param_groups, strict=True):
-            if group.schedule is not None:
-                options["lr"] = group.schedule(clock)
+        self.set_rates(clock)
         self._adam.step()
 
-    def apply(self, edit: Edit | None) -> None:
-        """Change the table and the moments together, as `edit` says."""
+    def set_rates(self, clock: Clock) -> None:
+        """The scheduled rates of a step. On a GPU they lie there, where a recorded update reads them."""
+        for group, options in zip(self.groups, self._adam.param_groups, strict=True):
+            if group.schedule is not None:
+                rate = group.schedule(clock)
+                if isinstance(options["lr"], Tensor):
+                    options["lr"].fill_(rate)
+                else:
+                    options["lr"] = rate
+
+    def replayed_step(self) -> None:
+        """The update alone, as it may be recorded: with the rates that `set_rates` left."""
+        recording = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+        for options in self._adam.param_groups:
+            options["capturable"] = recording  # torch asks for the word; a fused update is the same with it
+        self._adam.step()
+        for options in self._adam.param_groups:
+            options["capturable"] = False
+
+    def apply(self, edit: Edit | None) -> bool:
+        """Change the table and the moments together, as `edit` says.
+
+        Returns:
+            whether some parameter or moment is another tensor now; if not, recordings of them hold.
+        """
         if edit is None:
-            return
+            return False
         table = self.avatar.table
         before = {name: table[name] for name in table.names()}
         kept = table.apply_edit(edit).get("kept")
         for name, old in before.items():
             new = table[name]
+            if name in edit.replace:
+                new.grad = None
+            if new is old and not edit.new_optimizer:
+                for key in _MOMENTS if name in edit.zero_moments and old in self._adam.state else ():
+                    self._adam.state[old][key].zero_()
+                continue
             state = self._adam.state.pop(old, {})
             if edit.new_optimizer:
                 state = {}
@@ -83,6 +111,7 @@ class AvatarOptimizer:
             self._replace(old, new)
         if isinstance(edit, Restart):
             self._adam.state.clear()
+        return kept is not None or edit.new_optimizer or isinstance(edit, Restart)
 
     def state(self) -> dict[str, Tensor]:
         """``<parameter>/<exp_avg|exp_avg_sq|step>`` -> tensor; parameters never stepped are absent."""

@@ -86,7 +86,8 @@ class GaussianTable(nn.Module):
         """
         self._check(edit)
         for name, value in edit.replace.items():
-            self._set(name, value)
+            with torch.no_grad():
+                self[name].copy_(value)
         for name in edit.zero_statistics:
             self[name].zero_()
         if edit.keep is None and edit.append is None:

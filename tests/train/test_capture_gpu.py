@@ -1,61 +1,88 @@
-"""Recorded steps do what plain steps do, on a GPU."""
+"""Recordings on a GPU: what they give, and when they are made again."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
-from headbench.harness.train.capture import Recorded
-from headbench.harness.types import HeadParams
+from headbench.harness.plugins import registry
+from headbench.harness.plugins.checks import preset_values
+from headbench.harness.splat import make_rasterizer
+from headbench.harness.train import shown
+from headbench.harness.train.loop import Trainer
+from headbench.harness.train.setup import TrainOptions, frame_store, make_trainer, prepare
+from headbench.harness.types import Edit, Subject
 
 pytestmark = pytest.mark.gpu
+METHODS = [spec.name for spec in registry().methods().values() if not spec.baseline]
 
 
-def params(value: float) -> HeadParams:
-    zeros = torch.zeros(1, 3, device="cuda")
-    return HeadParams("openhead", torch.full((1, 2), value, device="cuda"), *([zeros] * 5), translation=zeros + value)
+@pytest.fixture
+def trainer_of(made_subject: Callable[..., Subject]) -> Callable[..., Trainer]:
+    def make(method: str, **train: object) -> Trainer:
+        kind = registry().load_method(method)
+        values = preset_values(registry().method(method), "demo")
+        schedule = {"steps": 60, "epochs": None, "resolution": None}
+        config = kind.config_type.model_validate({**values, "train": {**values["train"], **schedule, **train}})
+        options, subject = TrainOptions(device="cuda"), made_subject()
+        parts = prepare(kind, config, subject, options)
+        return make_trainer(parts, parts.portrait, frame_store(parts, subject, options), options, method)
+
+    return make
 
 
-def test_a_recorded_function_gives_the_values_and_gradients_of_the_plain_one(cloud: Callable) -> None:
-    avatar = cloud(100).cuda()
-    recorded = Recorded(avatar, lambda p, scale: {"means": avatar.table["xyz"] * scale["s"] + p.translation})
-    for step in range(4):
-        scale = {"s": torch.tensor(1.0 + step, device="cuda")}
-        plain = avatar.table["xyz"] * scale["s"] + params(step).translation
-        (expected,) = torch.autograd.grad(plain.square().sum(), [avatar.table["xyz"]])
-        plain = plain.detach()  # a live graph of the same parameters would not let a recording begin
-        replayed = recorded("key", params(step), scale)["means"]
-        (found,) = torch.autograd.grad(replayed.square().sum(), [avatar.table["xyz"]])
-        torch.testing.assert_close(replayed, plain)
-        torch.testing.assert_close(found, expected)
+@pytest.mark.parametrize("method", METHODS)
+def test_showing_by_replay_gives_the_picture_of_showing_plainly(
+    method: str, trainer_of: Callable[..., Trainer]
+) -> None:
+    trainer = trainer_of(method)
+    avatar, store = trainer.avatar.eval(), trainer.sampler.store
+    draw, white = make_rasterizer("gsplat", "cuda", depth=False), torch.ones(1, 3, device="cuda")
+    quick = shown(avatar, torch.device("cuda"))
+    assert quick is not avatar
+    for row in (0, 1, 2):
+        batch = store.batch(torch.tensor([row], device="cuda"), [row], white)
+        with torch.no_grad():
+            plain = avatar.render(batch.params, batch.camera, white, draw)
+        torch.testing.assert_close(quick.render(batch.params, batch.camera, white, draw), plain)
 
 
-def test_results_that_need_no_gradient_do_not_start_to(cloud: Callable) -> None:
-    avatar = cloud(8).cuda()
-    recorded = Recorded(avatar, lambda p: {"moved": avatar.table["xyz"] + p.translation, "twice": p.expression * 2})
-    for value in (1.0, 2.0):
-        found = recorded(0, params(value))
-        assert found["moved"].requires_grad
-        assert not found["twice"].requires_grad
-        assert found["twice"].tolist() == [[2 * value] * 2]
+def test_a_recording_is_made_again_after_rows_changed_and_only_then(trainer_of: Callable[..., Trainer]) -> None:
+    trainer = trainer_of("GaussianAvatars")
+    trainer.step(1)
+    (first,) = trainer._recordings.values()
+    trainer.step(2)
+    assert [*trainer._recordings.values()] == [first]
+    opacity = trainer.avatar.table["opacity"]
+    trainer.optimizer.apply(Edit(replace={"opacity": opacity.detach() - 1}, zero_moments=("opacity",)))
+    assert trainer.avatar.table["opacity"] is opacity, "values change in place, where graphs read them"
+    keep = torch.ones(len(opacity), dtype=torch.bool, device="cuda")
+    keep[0] = False
+    assert trainer.optimizer.apply(Edit(keep=keep))
 
 
-def test_a_new_key_or_a_reset_records_afresh(cloud: Callable) -> None:
-    avatar = cloud(8).cuda()
-    calls: list[int] = []
+def test_a_short_last_batch_has_a_recording_of_its_own(trainer_of: Callable[..., Trainer]) -> None:
+    trainer = trainer_of("GaussianAvatars", batch=2)
+    frames, per_epoch = len(trainer.sampler.store), trainer.steps_per_epoch
+    assert frames % 2 == 1
+    for step in range(1, 3 * per_epoch + 1):
+        trainer.step(step)
+    assert len(trainer._recordings) == 2
 
-    def function(p: HeadParams) -> dict[str, torch.Tensor]:
-        calls.append(1)
-        return {"x": avatar.table["xyz"] + p.translation}
 
-    recorded = Recorded(avatar, function)
-    recorded(0, params(1.0))
-    once = len(calls)
-    recorded(0, params(2.0))
-    assert len(calls) == once, "a replay runs no Python of ours"
-    recorded(1, params(2.0))
-    assert len(calls) > once
-    twice = len(calls)
-    recorded.reset()
-    recorded(1, params(2.0))
-    assert len(calls) > twice
+def test_frames_in_host_memory_and_tuned_ones_are_recorded_as_well(
+    trainer_of: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    trainer = trainer_of("GaussianAvatars", finetune={"rates": {"expression": 1e-3}})
+    before = trainer.finetune.tables["expression"].detach().clone()
+    for step in range(1, 6):
+        trainer.step(step)
+    assert len(trainer._recordings) == 1
+    assert not torch.equal(before, trainer.finetune.tables["expression"])
+    trainer = trainer_of("GaussianAvatars")
+    trainer.sampler.store.resident = False
+    trainer.sampler.store._pixels = trainer.sampler.store._pixels.cpu()
+    for step in range(1, 4):
+        trainer.step(step)
+    assert len(trainer._recordings) == 1

@@ -1,22 +1,28 @@
-"""The way of a recorded step without a GPU: where CUDA graphs are replaced by plain calls, nothing may change."""
+"""The way of a recorded step without a GPU: where graphs are replaced by plain calls, nothing may change."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
+from headbench.harness.train import loop
 from headbench.harness.train.setup import TrainOptions, frame_store, make_trainer, prepare
 from headbench.harness.types import Subject
 
 
-def plain_calls(module: torch.nn.Module, samples: tuple[torch.Tensor, ...], **_: Any) -> Callable[..., Any]:
-    """Stands for torch.cuda.make_graphed_callables: the module is run once to see its results, then at each call."""
-    with torch.enable_grad():
-        module(*samples)
-    return module
+class PlainTape:
+    """Stands for a Tape: what was recorded is done again by the same calls."""
+
+    def __init__(self, device: torch.device) -> None:
+        pass
+
+    def warm_up(self, work: Callable[[], None]) -> None:
+        work()
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        return work
 
 
 @pytest.mark.parametrize("method", ["FateAvatar", "GaussianAvatars"])
@@ -24,7 +30,7 @@ def plain_calls(module: torch.nn.Module, samples: tuple[torch.Tensor, ...], **_:
 def test_recorded_and_plain_training_end_with_the_same_parameters(
     method: str, rates: dict[str, float], made_subject: Callable[..., Subject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", plain_calls)
+    monkeypatch.setattr(loop, "Tape", PlainTape)
     kind = registry().load_method(method)
     values = preset_values(registry().method(method), "demo")
     train = {**values["train"], "steps": 9, "resolution": None, "finetune": {"rates": rates}}
