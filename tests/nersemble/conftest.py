@@ -1,0 +1,50 @@
+"""A person of the NeRSemble benchmark, written by hand, that tests may damage."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from headbench.datasets.synthetic import write_synthetic
+
+
+@pytest.fixture(scope="session")
+def nersemble_format() -> ModuleType:
+    """The module that writes a person by hand: Author(folder), which also damages it."""
+    name = "nersemble_format"
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def _sound(nersemble_format, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("nersemble") / "393"
+    nersemble_format.Author(folder).write()
+    return folder
+
+
+@pytest.fixture
+def author(nersemble_format, _sound, tmp_path) -> Any:
+    """A sound person at ``D/nersemble/mono_flame_avatar/393`` and what can be done to it."""
+    folder = tmp_path / "D" / "nersemble" / "mono_flame_avatar" / "393"
+    shutil.copytree(_sound, folder)
+    return nersemble_format.Author(folder)
+
+
+@pytest.fixture(scope="session")
+def made_up(tmp_path_factory) -> Path:
+    """A data root with two made-up participants of 44 frames, and the same performance in INSTA layout."""
+    root = tmp_path_factory.mktemp("made_up")
+    write_synthetic(root, "nersemble", 2, 44, 64, 3, lambda line: None, workers=1)
+    write_synthetic(root, "insta", 1, 44, 64, 3, lambda line: None, workers=1)
+    return root
