@@ -54,6 +54,7 @@ FLASHAVATAR = MethodSpec(
     "non-commercial",
     citation="Xiang et al., FlashAvatar: High-fidelity Head Avatar with Efficient Gaussian Embedding, CVPR 2024, "
     "arXiv:2312.02214",
+    typical={"cpu": Typical(32.0, _TWO_CORES, 2.4e6)},
 )
 
 SPLATTINGAVATAR = MethodSpec(
