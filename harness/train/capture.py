@@ -31,6 +31,8 @@ class Tape:
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream(device)
         self._passes = _WARM_UP
+        # A pool without graphs is given up: this one keeps it, with its memory, between recordings.
+        self._anchor = self.record(lambda: torch.zeros(1, device=device))
 
     def warm_up(self, work: Callable[[], None]) -> None:
         """Do `work` plainly before it is recorded, on the stream of recording: its results must not matter."""
@@ -39,7 +41,7 @@ class Tape:
                 work()
         self._passes = 1
 
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+    def record(self, work: Callable[[], object]) -> Callable[[], None]:
         """What does `work` again each time it is called; nothing is done yet."""
         graph = torch.cuda.CUDAGraph()
         with self._aside():

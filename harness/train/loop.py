@@ -208,6 +208,10 @@ class Trainer:
         with torch.no_grad():
             edit: Edit | None = self.avatar.edit(event, splat, clock)
             if self.optimizer.apply(edit):
-                self._recordings.clear()
-                self._current = None
+                self.forget()
         return edit
+
+    def forget(self) -> None:
+        """Record afresh: tensors that recordings read have been replaced by others."""
+        self._recordings.clear()
+        self._current = None

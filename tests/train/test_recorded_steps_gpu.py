@@ -33,6 +33,7 @@ def test_recorded_steps_agree_with_plain_ones(method: str, made_subject, tmp_pat
     for step in range(1, 201):
         if step in (1, 50, 200):  # from the same state: plain, plain again (what atomics leave open), recorded
             recorded.avatar.load_state_dict(plain.avatar.state_dict())
+            recorded.forget()
             (terms, first), (_, again), (replayed, found) = (_gradients(t, step) for t in (plain, plain, recorded))
             assert replayed == pytest.approx(terms, rel=1e-3)
             compared = 0
