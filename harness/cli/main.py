@@ -19,6 +19,7 @@ COMMANDS = {
     "score": ("headbench.harness.cli.score:score", "Score the stored renders of a run by protocols."),
     "report": ("headbench.harness.cli.report:report", "Write the table, figures and videos of a run."),
     "render": ("headbench.harness.cli.render:render", "Show a checkpoint from all around or driven by a subject."),
+    "submit": ("headbench.harness.cli.submit:submit", "Make, check and count submissions to a dataset's benchmark."),
     "profile": ("headbench.harness.cli.profile:profile", "Measure where the time of a training step goes."),
     "plugins": ("headbench.harness.cli.plugins:plugins", "Show plugins and what is wrong with them."),
     "doctor": ("headbench.harness.cli.doctor:doctor", "Say what works on this machine and what to do."),

@@ -1,0 +1,89 @@
+"""What a video shows, gathered in one pass over its images: counts, sizes, and small pictures of all of them."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.harness.errors import BenchError
+
+__all__ = ["SMALL", "Look", "look_at"]
+
+SMALL = 64
+"""Side of the small pictures: enough for background, colours and motion, and little work."""
+_SETTINGS = re.compile(rb"x264 - core.{0,2000}? crf=([0-9.]+)", re.S)
+"""x264 writes its settings into the stream's first bytes."""
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A decoded video. T is the number of images that were really decoded, whatever the container claims."""
+
+    codec: str
+    pixel_format: str
+    rate: Fraction | None
+    """Images a second."""
+    crf: float | None
+    """x264's quality, None where another encoder or tool left no word of it."""
+    sizes: tuple[tuple[int, int], ...]
+    """(T,) width and height of every image."""
+    small: Pixels
+    """(T, 64, 64, 3) sRGB, each image averaged down."""
+    fault: str = ""
+    """Why decoding stopped; empty where it reached the end."""
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+
+def look_at(content: bytes, longest: int) -> Look:
+    """Decode a video from memory.
+
+    Args:
+        longest: images after which decoding stops with a fault; no submission is that long.
+
+    Raises:
+        BenchError: it is no video at all.
+    """
+    sizes: list[tuple[int, int]] = []
+    small: list[Pixels] = []
+    fault = ""
+    try:
+        container = av.open(io.BytesIO(content), "r")
+    except (av.FFmpegError, ValueError) as error:
+        raise BenchError(f"expected an mp4, found nothing that can be opened ({error})") from error
+    with container:
+        if not container.streams.video:
+            raise BenchError("expected a video, found a file without a video stream")
+        stream = container.streams.video[0]
+        # Videos are looked at beside each other; more threads for one would only fight for the same cores.
+        stream.codec_context.thread_count = 1
+        try:
+            for frame in container.decode(stream):
+                if len(sizes) >= longest:
+                    fault = f"more than {longest} images"
+                    break
+                sizes.append((frame.width, frame.height))
+                small.append(
+                    np.asarray(frame.reformat(SMALL, SMALL, "rgb24", interpolation="AREA").to_ndarray(), np.uint8)
+                )
+        except (av.FFmpegError, ValueError) as error:
+            fault = f"decoding failed after {len(sizes)} images ({error})"
+        settings = _SETTINGS.search(content)
+        return Look(
+            codec=stream.codec_context.name,
+            pixel_format=stream.codec_context.pix_fmt or "unknown",
+            rate=stream.average_rate,
+            crf=float(settings.group(1)) if settings else None,
+            sizes=tuple(sizes),
+            small=np.stack(small) if small else np.empty((0, SMALL, SMALL, 3), np.uint8),
+            fault=fault,
+        )

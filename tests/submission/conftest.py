@@ -1,0 +1,183 @@
+"""A made-up benchmark of 8 videos, a run that was trained for it, and a way to break a good zip."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from headbench.harness.cli.main import main
+from headbench.harness.image.video import write_video
+from headbench.harness.plugins import Registry
+from headbench.harness.plugins import registry as find_registry
+from headbench.harness.run import State, cell_folder
+from headbench.harness.run.plan import make_plan, write_plan
+from headbench.harness.run.request import RunRequest
+from headbench.harness.run.stages import run_stages
+from headbench.reports.submission import Made, Order, Reference, check_zip, make_submission, reference_of, task_of
+
+HERE = Path(__file__).parent
+FRAMES = 32
+
+
+@pytest.fixture(scope="session")
+def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site folder with the distribution headbench-stage."""
+    site = tmp_path_factory.mktemp("stage_site")
+    shutil.copytree(HERE / "toys" / "headbench_stage", site / "headbench_stage")
+    info = site / "headbench_stage-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: headbench-stage\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[headbench]\nstage = headbench_stage\n")
+    return site
+
+
+@pytest.fixture(scope="session")
+def toys(toy_site: Path) -> Iterator[Registry]:
+    """The registry of this process, with the toys beside what is built in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(toy_site))
+        find_registry.cache_clear()
+        yield find_registry()
+    find_registry.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with both people. Read only."""
+    root = tmp_path_factory.mktemp("stage_data")
+    for name in ("007", "011"):
+        write_person(root, name)
+    return root
+
+
+def write_person(root: Path, name: str, **changed: Any) -> None:
+    folder = root / "stage" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "person.json").write_text(json.dumps({"frames": FRAMES, "size": 32, "tracking": "v2"} | changed))
+
+
+@pytest.fixture(scope="session")
+def person() -> Callable[..., None]:
+    """Writes a person's file: person(root, name, frames=, size=, tracking=)."""
+    return write_person
+
+
+@pytest.fixture(scope="session")
+def train(toys: Registry) -> Callable[..., Path]:
+    """Trains methods on people in this process: train(run, data_root, methods, ...) -> the run."""
+
+    def work(run: Path, root: Path, *methods: str, **more: Any) -> Path:
+        request = RunRequest(
+            methods=methods, datasets=("stage",), data_root=root, out=run, device="cpu", preset=("demo",), **more
+        )
+        plan = make_plan(request, toys, {})
+        for planned in plan.cells:
+            folder = cell_folder(run, planned.cell)
+            planned.job.write(folder)
+            run_stages(folder, planned.job, toys, (), lambda now: None)
+            dataclasses.replace(planned.record, state=State.DONE).write(folder)
+        write_plan(plan)
+        return run
+
+    return work
+
+
+@pytest.fixture(scope="session")
+def trained(train: Callable[..., Path], stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in which Puppet was trained on both people. Read only."""
+    return train(tmp_path_factory.mktemp("runs") / "trained", stage, "Puppet")
+
+
+@pytest.fixture(scope="session")
+def made(trained: Path, toys: Registry, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The submission of `trained`. Read only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADBENCH_HOME", str(tmp_path_factory.mktemp("stage_home")))
+        return make_submission(Order(trained, "stage", device="cpu"), toys, lambda line: None)
+
+
+@pytest.fixture(scope="session")
+def reference(toys: Registry, stage: Path) -> Reference:
+    """What the toy dataset says of a submission."""
+    _, reader, task = task_of(toys, "stage")
+    return reference_of(reader, reader.subjects(stage), {}, task)
+
+
+@dataclass(frozen=True)
+class Clinic:
+    """A copy of a good zip that is broken in one place, and the doctor's word on it."""
+
+    members: dict[str, bytes]
+    folder: Path
+    task: Any
+    reference: Reference
+
+    def images(self, member: str) -> np.ndarray:
+        """(T, H, W, 3) uint8 of a member."""
+        with av.open(io.BytesIO(self.members[member])) as container:
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+    def encode(self, member: str, images: Any, rate: str = "24.3", quality: str = "14") -> None:
+        """Put other images into a member."""
+        path = self.folder / "video.mp4"
+        write_video(path, iter(images), Fraction(rate), quality)
+        self.members[member] = path.read_bytes()
+
+    def zip(self) -> Path:
+        """Write the members as a zip."""
+        path = self.folder / "broken.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in self.members.items():
+                archive.writestr(name, content)
+        return path
+
+    def errors(self, path: Path | None = None, record: Any = None, **more: Any) -> list[str]:
+        """Lines of the doctor's errors."""
+        more = {"reference": self.reference} | more
+        found = check_zip(path or self.zip(), self.task, record=record, **more)
+        return [finding.line() for finding in found if finding.severity == "error"]
+
+
+@pytest.fixture
+def clinic(made: Made, toys: Registry, reference: Reference, tmp_path: Path) -> Clinic:
+    """The good zip's members, to break."""
+    with zipfile.ZipFile(made.zip) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    return Clinic(members, tmp_path, task_of(toys, "stage")[2], reference)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def bench(toys: Registry, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """Runs `bench` in this process."""
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+        return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+    return call
