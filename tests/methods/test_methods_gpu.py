@@ -6,28 +6,33 @@ from typing import Any
 import pytest
 import torch
 
+from headbench.harness.avatar import Avatar
 from headbench.harness.head import HeadModel
 from headbench.harness.types import Batch, Camera, Clock, Event, HeadParams, Identity, Splat, TrainView
 from headbench.methods.fateavatar import FateAvatar
 from headbench.methods.gaussianavatars import GaussianAvatars
+from headbench.methods.splattingavatar import SplattingAvatar
 
 pytestmark = pytest.mark.gpu
 CLOCK = Clock(5, 1, 100, 1000)
 
 
-@pytest.fixture(params=["FateAvatar", "GaussianAvatars"])
+@pytest.fixture(params=["FateAvatar", "GaussianAvatars", "SplattingAvatar"])
 def avatar(
     request: pytest.FixtureRequest, tiny_head: HeadModel, tiny_identity: Identity, tiny_train: TrainView, preset: Any
-) -> FateAvatar | GaussianAvatars:
+) -> Avatar:
     head, identity = tiny_head.cuda(), tiny_identity.to("cuda")
     if request.param == "FateAvatar":
         config = preset("FateAvatar", "fixed", num_points=100, weights={"vgg": 0.0})
         return FateAvatar.create(head, identity, tiny_train, config)
+    if request.param == "SplattingAvatar":
+        config = preset("SplattingAvatar", "fixed", num_points=100, weights={"lpips": 0.0})
+        return SplattingAvatar.create(head, identity, tiny_train, config)
     return GaussianAvatars.create(head, identity, tiny_train, preset("GaussianAvatars", "fixed"))
 
 
 def test_an_ordinary_step_never_waits_for_the_device(
-    avatar: FateAvatar | GaussianAvatars,
+    avatar: Avatar,
     tiny_params: Callable[[int], HeadParams],
     tiny_camera: Camera,
     splat_of: Callable[..., Splat],
@@ -54,3 +59,27 @@ def test_an_ordinary_step_never_waits_for_the_device(
         step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_splattingavatar_grows_and_walks_on_the_device_as_on_the_host(
+    tiny_head: HeadModel, tiny_identity: Identity, tiny_train: TrainView, preset: Any, splat_of: Callable[..., Splat]
+) -> None:
+    config = preset("SplattingAvatar", "fixed", num_points=100, weights={"lpips": 0.0}, extent=1e-6, max_size_share=1e9)
+    columns: dict[str, dict[str, torch.Tensor]] = {}
+    for device in ("cpu", "cuda"):
+        avatar = SplattingAvatar.create(tiny_head.to(device), tiny_identity.to(device), tiny_train, config).to(device)
+        shift = 0.2 * torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+        avatar.table["shift"].data.copy_(shift)
+        splat = splat_of(torch.ones(1, 100, device=device), torch.ones(1, 100, 2, device=device))
+        clock = Clock(700, 1, 100, 1000)
+        with torch.no_grad():
+            for event in (Event.AFTER_STEP, Event.AFTER_BACKWARD):
+                edit = avatar.edit(event, splat, clock)
+                assert edit is not None
+                avatar.table.apply_edit(edit)
+        columns[device] = {name: avatar.table[name].detach().cpu() for name in ("face_index", "bary", "displacement")}
+    assert len(columns["cuda"]["bary"]) == 200
+    same = columns["cuda"]["face_index"] == columns["cpu"]["face_index"]
+    assert float(same.float().mean()) > 0.95, "rounding may turn a step next to an edge"
+    for name in ("bary", "displacement"):
+        torch.testing.assert_close(columns["cuda"][name][same], columns["cpu"][name][same], atol=1e-3, rtol=0)
