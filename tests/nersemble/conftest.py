@@ -43,8 +43,8 @@ def author(nersemble_format, _sound, tmp_path) -> Any:
 
 @pytest.fixture(scope="session")
 def made_up(tmp_path_factory) -> Path:
-    """A data root with two made-up participants of 44 frames, and the same performance in INSTA layout."""
+    """A data root with a made-up participant of 22 frames, one a sequence, and the same performance in INSTA layout."""
     root = tmp_path_factory.mktemp("made_up")
-    write_synthetic(root, "nersemble", 2, 44, 64, 3, lambda line: None, workers=1)
-    write_synthetic(root, "insta", 1, 44, 64, 3, lambda line: None, workers=1)
+    for layout in ("nersemble", "insta"):
+        write_synthetic(root, layout, 1, 22, 48, 3, lambda line: None, workers=1)
     return root

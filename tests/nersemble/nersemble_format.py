@@ -15,12 +15,26 @@ import numpy as np
 SIZE, FRAMES = 32, 2
 CAMERA = "222200037"
 SERIALS = (CAMERA, "222200046", "220700191", "222200039")
-TRAIN = (
-    "EXP-1-head EXP-2-eyes EXP-3-cheeks+nose EXP-4-lips EXP-5-mouth EXP-8-jaw-1 EXP-9-jaw-2 EMO-2-surprise+fear "
-    "EMO-3-angry+sad EMO-4-disgust+happy SEN-01-cramp_small_danger SEN-02-same_phrase_thirty_times "
-    "SEN-03-pluck_bright_rose SEN-04-two_plus_seven SEN-05-glow_eyes_sweet_girl SEN-06-problems_wise_chief "
-    "SEN-07-fond_note_fried SEN-08-clothes_and_lodging"
-).split()
+TRAIN = [
+    "EXP-1-head",
+    "EXP-2-eyes",
+    "EXP-3-cheeks+nose",
+    "EXP-4-lips",
+    "EXP-5-mouth",
+    "EXP-8-jaw-1",
+    "EXP-9-jaw-2",
+    "EMO-2-surprise+fear",
+    "EMO-3-angry+sad",
+    "EMO-4-disgust+happy",
+    "SEN-01-cramp_small_danger",
+    "SEN-02-same_phrase_thirty_times",
+    "SEN-03-pluck_bright_rose",
+    "SEN-04-two_plus_seven",
+    "SEN-05-glow_eyes_sweet_girl",
+    "SEN-06-problems_wise_chief",
+    "SEN-07-fond_note_fried",
+    "SEN-08-clothes_and_lodging",
+]
 TEST = ["FREE", "EMO-1-shout+laugh", "SEN-09-frown_events_bad", "SEN-10-port_strong_smokey"]
 FILES = {"v2": "flame2023_tracking_v2.npz", "v1": "flame2023_tracking.npz"}
 
