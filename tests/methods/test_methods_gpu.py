@@ -10,6 +10,7 @@ from headbench.harness.avatar import Avatar
 from headbench.harness.head import HeadModel
 from headbench.harness.types import Batch, Camera, Clock, Event, HeadParams, Identity, Splat, TrainView
 from headbench.methods.fateavatar import FateAvatar
+from headbench.methods.flashavatar import FlashAvatar
 from headbench.methods.gaussianavatars import GaussianAvatars
 from headbench.methods.splattingavatar import SplattingAvatar
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.gpu
 CLOCK = Clock(5, 1, 100, 1000)
 
 
-@pytest.fixture(params=["FateAvatar", "GaussianAvatars", "SplattingAvatar"])
+@pytest.fixture(params=["FateAvatar", "FlashAvatar", "GaussianAvatars", "SplattingAvatar"])
 def avatar(
     request: pytest.FixtureRequest, tiny_head: HeadModel, tiny_identity: Identity, tiny_train: TrainView, preset: Any
 ) -> Avatar:
@@ -25,6 +26,9 @@ def avatar(
     if request.param == "FateAvatar":
         config = preset("FateAvatar", "fixed", num_points=100, weights={"vgg": 0.0})
         return FateAvatar.create(head, identity, tiny_train, config)
+    if request.param == "FlashAvatar":
+        config = preset("FlashAvatar", "fixed", uv_size=12, neck_boundary="keep", weights={"lpips": 0.0})
+        return FlashAvatar.create(head, identity, tiny_train, config)
     if request.param == "SplattingAvatar":
         config = preset("SplattingAvatar", "fixed", num_points=100, weights={"lpips": 0.0})
         return SplattingAvatar.create(head, identity, tiny_train, config)
@@ -42,7 +46,8 @@ def test_an_ordinary_step_never_waits_for_the_device(
     splat = splat_of(torch.ones(1, n, device="cuda"), torch.ones(1, n, 2, device="cuda"))
     blank = torch.zeros(1, 3, 16, 16, device="cuda")
     splat = Splat(blank, blank[:, :1], blank[:, :1], splat.visible, splat.screen, splat.measure)
-    batch = Batch(params, camera, blank + 0.5, blank[:, :1], torch.ones(1, 3, device="cuda"), ("a",))
+    white, masks = torch.ones(1, 3, device="cuda"), {"mouth": torch.ones_like(blank[:, :1])}
+    batch = Batch(params, camera, blank + 0.5, blank[:, :1], white, ("a",), masks)
 
     def step() -> None:
         drive = avatar.drive(params)
