@@ -91,6 +91,7 @@ def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> Loade
             clips.append(clip)
     if not clips or parts is None or head is None:
         return None
+    clips.sort(key=lambda clip: parts[clip.tracking.video.path.name] == "test")
     _check_shapes(clips, findings)
     _check_sizes(clips, findings)
     train, test = _split(subject, clips, parts, options, findings)
