@@ -16,6 +16,7 @@ from headbench.harness.types import Camera, Frame, HeadParams, Identity, Pixels,
 from headbench.methods.fateavatar import FateAvatar
 from headbench.methods.flashavatar import FlashAvatar
 from headbench.methods.gaussianavatars import GaussianAvatars
+from headbench.methods.monogaussianavatar import MonoGaussianAvatar
 from headbench.methods.plugin import register_methods
 from headbench.methods.splattingavatar import SplattingAvatar
 
@@ -192,6 +193,25 @@ def embedded(
         changes = {"num_points": 80, "weights": {"lpips": 0.0}, **changes}
         config = preset("SplattingAvatar", which, **changes)
         return SplattingAvatar.create(tiny_head, tiny_identity, tiny_train, config)
+
+    return make
+
+
+@pytest.fixture
+def growing(
+    tiny_head: HeadModel, tiny_identity: Identity, tiny_train: TrainView, preset: Any
+) -> Callable[..., MonoGaussianAvatar]:
+    """(preset, changed fields) -> a MonoGaussianAvatar of 60 points on the tiny head, small networks, without VGG."""
+
+    def make(which: str = "official", **changes: object) -> MonoGaussianAvatar:
+        small = {"deformer_width": 16, "geometry_width": 48, "correction_width": 8}
+        config = preset("MonoGaussianAvatar", which)
+        weights = {**config.weights.model_dump(), "vgg": 0.0}
+        network = {**config.network.model_dump(), **small}
+        # The released start has 400 points and this radius.
+        given = {"start_points": 60, "splat_radius": 0.084375, "weights": weights, "network": network, **changes}
+        config = preset("MonoGaussianAvatar", which, **given)
+        return MonoGaussianAvatar.create(tiny_head, tiny_identity, tiny_train, config)
 
     return make
 
