@@ -121,7 +121,7 @@ def fill_polygons(
     corners = np.asarray(points)[np.asarray(polygons)] * _FINER - 0.5
     # Far outside, PIL's whole numbers would overflow.
     corners = corners[np.isfinite(corners).all(axis=(1, 2))].clip(-1e6, 1e6)
-    for corner in corners:
-        draw.polygon([(float(x), float(y)) for x, y in corner], fill=1)
+    for corner in corners.reshape(len(corners), 2 * corners.shape[1]).tolist():
+        draw.polygon(corner, fill=1)
     votes = np.array(image, dtype=np.uint8).reshape(height, _FINER, width, _FINER).sum(axis=(1, 3))
     return np.asarray(votes > _FINER**2 // 2)

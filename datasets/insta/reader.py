@@ -9,7 +9,6 @@ from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.params import head_params, tensor
 from headbench.datasets.common.pixels import PixelReader
-from headbench.datasets.common.reprojection import check_reprojection, probes
 from headbench.datasets.insta.cameras import cameras
 from headbench.datasets.insta.checks import deep_checks
 from headbench.datasets.insta.coefficients import Coefficients
@@ -34,15 +33,10 @@ class InstaReader(DatasetReader):
         return find_subjects(root)
 
     def check(self, folder: Path, options: Mapping[str, object]) -> list[Problem]:
-        chosen = InstaOptions.parse(options)
+        InstaOptions.parse(options)
         findings = Findings()
         found = survey(folder, findings)
         deep_checks(found, findings)
-        loaded = found.loaded(findings)
-        if loaded is not None:
-            subject = self._subject(loaded, chosen, findings)
-            frames = subject.train + subject.test
-            check_reprojection(folder, frames, probes(len(frames)), ProjectedMesh.of(subject), findings)
         return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:

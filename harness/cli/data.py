@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,13 @@ from click.exceptions import Exit
 from headbench.harness.errors import BenchError, DataError, did_you_mean
 
 if TYPE_CHECKING:
+    from headbench.datasets.doctor import Examination
     from headbench.harness.plugins import DatasetReader
-    from headbench.harness.types import Frame
 
 __all__ = ["data"]
+
+_AT_ONCE = 4
+"""Subjects that are checked at the same time; each decodes with threads of its own."""
 
 
 @click.group()
@@ -66,31 +69,88 @@ def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Pa
 @click.option(
     "--set", "settings", multiple=True, metavar="DATASET.OPTION=VALUE", help="Change an option of the reader."
 )
-def check(dataset: str, data_root: Path, wanted: tuple[str, ...], settings: tuple[str, ...]) -> None:
+@click.option(
+    "--sheet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw first, middle and last frame of each subject with the head mesh on them into this PNG.",
+)
+@click.option(
+    "--fix-list",
+    is_flag=True,
+    help="Print what to do instead, for scripts: severity, subject, file, frames, action, apart by tabs.",
+)
+def check(
+    dataset: str,
+    data_root: Path,
+    wanted: tuple[str, ...],
+    settings: tuple[str, ...],
+    sheet: Path | None,
+    fix_list: bool,
+) -> None:
     """Print everything that is wrong with the subjects of DATASET, one line a problem with file and frame.
 
-    Errors keep a subject from being read; warnings may cost quality or comparability; notes are measurements. A line
-    for each subject with its frames, and the counts, end the list.
+    Files and numbers are checked; then the head mesh is projected into the first, middle and last frame and must lie
+    on the head, and images must move as the tracking does. A mesh beside the head comes with the likeliest cause:
+    shifted frames, flipped axes, a wrong focal length, coefficients of another head.
+
+    Errors keep a subject from being read; warnings may cost quality or comparability; notes are measurements. Lines
+    for each subject with its variant, split and fingerprint, and the counts, end the list.
 
     Exit codes: 0 no errors, 1 usage, 2 errors.
     """
+    from headbench.datasets.doctor import draw_sheet, fix_lines
+    from headbench.harness.files import atomic_path
     from headbench.harness.plugins import registry
 
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise BenchError(f"--sheet {sheet}: expected a name that ends in .png.")
     name = registry().dataset(dataset).name
     reader = registry().load_dataset(dataset)
-    options = _options(name, settings)
     subjects = _choose(reader.subjects(data_root), wanted)
-    totals: Counter[str] = Counter()
-    for subject, folder in subjects.items():
-        problems = reader.check(folder, options)
-        for problem in problems:
-            click.echo(problem.line())
-        counts = Counter(problem.severity for problem in problems)
-        click.echo(f"{subject}: {_summary(reader, folder, options, counts['error'] > 0)}; {_counts(counts)}")
-        totals += counts
-    click.echo(f"{len(subjects)} subject(s) of {name}: {_counts(totals)}")
+    found = []
+    for examination in _examine(reader, subjects, _options(name, settings)):
+        found.append(examination)
+        if not fix_list:
+            _tell(examination)
+    totals = Counter(problem.severity for examination in found for problem in examination.problems)
+    for line in fix_lines(found) if fix_list else []:
+        click.echo(line)
+    click.echo(f"{len(subjects)} subject(s) of {name}: {_counts(totals)}", err=fix_list)
+    if sheet is not None:
+        drawn = draw_sheet(found)
+        with atomic_path(sheet) as temporary:
+            drawn.save(temporary, "PNG")
+        click.echo(f"wrote {sheet}", err=fix_list)
     if totals["error"]:
         raise Exit(2)
+
+
+def _examine(reader: DatasetReader, subjects: Mapping[str, Path], options: Mapping[str, Any]) -> Iterator[Examination]:
+    """In the order of `subjects`, several at a time."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from headbench.datasets.doctor import examine
+    from headbench.harness.cli import progress
+
+    def one(name: str) -> Examination:
+        made = examine(reader, name, subjects[name], options, lambda step: counter.doing(name, step))
+        counter.ended(name)
+        return made
+
+    with progress.Counter(len(subjects), "subjects") as counter, ThreadPoolExecutor(_AT_ONCE) as pool:
+        yield from pool.map(one, subjects)
+
+
+def _tell(examination: Examination) -> None:
+    from headbench.datasets.doctor import summary_lines
+
+    for problem in examination.problems:
+        click.echo(problem.line())
+    counts = Counter(problem.severity for problem in examination.problems)
+    lines = ["cannot be read"] if examination.subject is None else summary_lines(examination.subject)
+    click.echo(f"{examination.name}: {lines[0]}; {_counts(counts)}")
+    for line in lines[1:]:
+        click.echo(f"  {line}")
 
 
 def _options(dataset: str, settings: tuple[str, ...]) -> dict[str, Any]:
@@ -108,25 +168,6 @@ def _choose(found: Mapping[str, Path], wanted: tuple[str, ...]) -> dict[str, Pat
         if name not in found:
             raise DataError(did_you_mean("subject", name, found))
     return {name: path for name, path in found.items() if not wanted or name in wanted}
-
-
-def _summary(reader: DatasetReader, folder: Path, options: Mapping[str, Any], broken: bool) -> str:
-    if broken:
-        return "cannot be read"
-    subject = reader.read(folder, options)
-    camera = (subject.train or subject.test)[0].camera
-    return (
-        f"{subject.variant or subject.dataset}, {subject.head}, {camera.width} x {camera.height}, "
-        f"{_frames(subject.train)} for training, {_frames(subject.test)} for testing"
-    )
-
-
-def _frames(frames: tuple[Frame, ...]) -> str:
-    return (
-        f"{len(frames)} frame{'' if len(frames) == 1 else 's'} ({frames[0].id} to {frames[-1].id})"
-        if frames
-        else "no frames"
-    )
 
 
 def _counts(counts: Mapping[str, int]) -> str:

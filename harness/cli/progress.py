@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ import rich_click as click
 from headbench.harness.console import STATE_STYLES, console, duration, is_terminal
 from headbench.harness.run import Cell, CellRecord, State
 
-__all__ = ["PlainWatcher", "TerminalWatcher", "describe", "watcher"]
+__all__ = ["Counter", "PlainWatcher", "TerminalWatcher", "describe", "watcher"]
 
 PLAIN_EVERY = 10.0
 """Seconds between two lines of one stage where no person watches."""
@@ -86,6 +87,49 @@ class TerminalWatcher:
         self._status.stop()
         style = STATE_STYLES[State(record.state).value]
         console().print(f"[{style}]●[/] {_plain(ended_line(record, number, total))}")
+
+
+class Counter:
+    """A live line on a terminal, ``3/10 subjects; bala: head mesh``, for work in several threads; elsewhere nothing.
+
+    Args:
+        total: how many there are. what: their name.
+    """
+
+    def __init__(self, total: int, what: str) -> None:
+        self._total = total
+        self._what = what
+        self._done = 0
+        self._doing: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._status = console().status("", spinner="dots") if is_terminal() else None
+
+    def __enter__(self) -> Counter:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def doing(self, name: str, step: str) -> None:
+        """Say what is being done with one of them."""
+        with self._lock:
+            self._doing[name] = step
+            self._show()
+
+    def ended(self, name: str) -> None:
+        """Count one more."""
+        with self._lock:
+            self._doing.pop(name, None)
+            self._done += 1
+            self._show()
+
+    def _show(self) -> None:
+        if self._status is not None:
+            now = ", ".join(f"{name}: {step}" for name, step in self._doing.items())
+            self._status.update(_plain(f"{self._done}/{self._total} {self._what}; {now}".rstrip("; ")))
 
 
 def watcher() -> PlainWatcher | TerminalWatcher:

@@ -24,11 +24,12 @@ def _root(author):
 def test_a_sound_subject_gives_a_summary_and_exit_code_0(author) -> None:
     result = _check("insta", "--data-root", _root(author))
     assert result.exit_code == 0, result.output
-    *_, summary, total = result.output.splitlines()
+    *_, summary, fallback, prints, total = result.output.splitlines()
     assert summary == (
-        "someone: insta/fate, flame2020, 32 x 32, 6 frames (00000 to 00005) for training, "
-        "3 frames (00006 to 00008) for testing; 0 errors, 1 warning"
+        "someone: insta/fate, flame2020, 32 x 32, 6 frames (00000-00005) for training, "
+        "3 frames (00006-00008) for testing; 0 errors, 1 warning"
     )
+    assert fallback == "  note: 3 test frames instead of INSTA's usual 350" and "fingerprint: tracking " in prints
     assert total == "1 subject(s) of insta: 0 errors, 1 warning"
 
 
@@ -81,10 +82,8 @@ def test_a_synthetic_subject_is_written_and_has_nothing_wrong(tmp_path) -> None:
     assert result.exit_code == 0, result.output
     assert f"bench run --methods all --datasets insta --data-root {tmp_path / 'D'}" in result.output
     checked = _check("insta", "--data-root", tmp_path / "D")
-    note, summary, total = checked.output.splitlines()
-    assert (
-        "2 frames (00000 to 00001) for training, 1 frame (00002 to 00002) for testing; 0 errors, 0 warnings" in summary
-    )
+    note, summary, _, total = checked.output.splitlines()
+    assert "2 frames (00000-00001) for training, 1 frame (00002) for testing; 0 errors, 0 warnings" in summary
     assert "openhead, 48 x 48" in summary and total == "1 subject(s) of insta: 0 errors, 0 warnings"
     # Independent of the writer: the tracked mesh lies on the rendered head.
     assert all(float(part.split()[0]) > 0.7 for part in note.split("IoU ")[1].split(", "))

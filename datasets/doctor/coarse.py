@@ -1,0 +1,37 @@
+"""Masks at a resolution at which hundreds of them cost little and causes can still be told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.common.mesh import fill_polygons
+from headbench.harness.types import Camera, Pixels
+
+__all__ = ["coarse_mask", "coarse_silhouette", "opaque"]
+
+_SIDE = 128
+"""Pixels along the longer side, about."""
+
+
+def opaque(pixels: Pixels) -> NDArray[np.bool_]:
+    """(H, W): where the image shows something."""
+    return np.asarray(pixels.alpha[0].numpy() > 127)
+
+
+def coarse_mask(pixels: Pixels) -> NDArray[np.bool_]:
+    """(h, w): every n-th pixel of `opaque`."""
+    mask = opaque(pixels)
+    step = _step(*mask.shape)
+    return mask[step // 2 :: step, step // 2 :: step]
+
+
+def coarse_silhouette(points: NDArray[np.float64], faces: NDArray[np.int64], camera: Camera) -> NDArray[np.bool_]:
+    """(h, w) of `coarse_mask`, of a mesh whose vertices fall on `points` (V, 2) pixels of the full image."""
+    step = _step(camera.height, camera.width)
+    height, width = (len(range(step // 2, side, step)) for side in (camera.height, camera.width))
+    return fill_polygons(points / step, faces, width, height)
+
+
+def _step(height: int, width: int) -> int:
+    return max(1, max(height, width) // _SIDE)

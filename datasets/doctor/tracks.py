@@ -1,0 +1,26 @@
+"""Frames in the order of time: those of one sequence, seen by one camera."""
+
+from __future__ import annotations
+
+from headbench.harness.types import Frame, Subject
+
+__all__ = ["neighbour", "tracks"]
+
+
+def tracks(subject: Subject) -> list[list[Frame]]:
+    """Training and test frames alike, by sequence and camera, each by timestep; the longest first."""
+    found: dict[tuple[str, str], list[Frame]] = {}
+    for frame in subject.train + subject.test:
+        found.setdefault((frame.sequence, frame.camera_id), []).append(frame)
+    ordered = [sorted(frames, key=lambda frame: frame.timestep) for frames in found.values()]
+    return sorted(ordered, key=len, reverse=True)
+
+
+def neighbour(subject: Subject, frame: Frame, shift: int) -> Frame | None:
+    """The frame `shift` steps later in the same sequence and camera, None where there is none."""
+    for track in tracks(subject):
+        places = [k for k, other in enumerate(track) if other.id == frame.id]
+        if places:
+            place = places[0] + shift
+            return track[place] if 0 <= place < len(track) else None
+    return None
