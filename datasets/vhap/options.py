@@ -18,8 +18,8 @@ CHOICES = {
 }
 HELP = {
     "principal_point": "vhap: cx and cy of the files, cy from the bottom edge, as VHAP's OpenGL convention has it; "
-    "top: cy from the top edge, as other NeRF files have it; centred: neither, with the focal length of camera_angle_x in "
-    "both directions, as GaussianAvatars reads the files.",
+    "top: cy from the top edge, as other NeRF files have it; centred: neither, with the focal length of "
+    "camera_angle_x in both directions, as GaussianAvatars reads the files.",
     "evaluate": "test: train on transforms_train, test on transforms_test (self-reenactment); val: test on "
     "transforms_val (novel view). The other one is never trained on.",
     "baked": "white, black: the background that the images were composited on, which is taken out again at soft edges; "
