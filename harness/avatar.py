@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -57,6 +57,13 @@ class TrainConfig(Section):
     """Passes over the training frames; exactly one of `epochs` and `steps` is set."""
     steps: int | None = Field(default=None, ge=0)
     batch: int = Field(default=1, ge=1)
+    """Images a step."""
+    schedules: Literal["images", "steps"] = "images"
+    """What `steps` and the method's own schedules count where `batch` is above 1. images: a step of B images counts as
+    the B steps that it stands for, so that a larger batch makes fewer steps and densifies after the same images."""
+    batch_rates: Literal["sqrt", "linear", "given"] = "sqrt"
+    """What a batch of B does to the learning rates. sqrt: rate times sqrt(B), Adam's betas to the power B
+    (Zhao et al., On Scaling Up 3D Gaussian Splatting Training, 2024); linear: rate times B; given: nothing."""
     resolution: int | None = Field(default=None, ge=16)
     """Side of the square training images; None keeps the stored size."""
     background: str = Field(default="white", pattern="^(white|black|green|random)$")

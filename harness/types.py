@@ -315,12 +315,22 @@ class Batch:
 
 @dataclass(frozen=True)
 class Clock:
-    """Where training is. Steps and epochs count from 1; `total` and `steps_per_epoch` are in steps."""
+    """Where training is. Steps and epochs count from 1; `total` and `steps_per_epoch` are in steps.
+
+    What a method sees counts images where several are drawn at once (`TrainConfig.schedules`): a step of B images then
+    counts as the B steps that it stands for, and `stride` is B.
+    """
 
     step: int
     epoch: int
     steps_per_epoch: int
     total: int
+    stride: int = 1
+    """By how much `step` has grown since the step before."""
+
+    def passes(self, step: int) -> bool:
+        """Whether this is the step, or it stands for it."""
+        return self.step - self.stride < step <= self.step
 
 
 class Event(enum.Enum):

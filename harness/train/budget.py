@@ -79,7 +79,7 @@ def measure_budget(
         gaussians=avatar.count(),
         peak_memory_bytes=peak_memory(parts.device),
         device=device_label(parts.device),
-        recorded=options.record and parts.device.type == "cuda" and avatar.capture_key(trainer.clock(step)) is not None,
+        recorded=options.record and parts.device.type == "cuda" and avatar.capture_key(trainer.seen(step)) is not None,
     )
 
 

@@ -24,7 +24,27 @@ __all__ = ["Sampler", "Trainer", "total_steps"]
 def total_steps(config: TrainConfig, frames: int) -> tuple[int, int]:
     """(steps in all, steps an epoch) of a configuration for a number of training frames."""
     per_epoch = -(-frames // config.batch)
-    return (config.steps if config.steps is not None else (config.epochs or 0) * per_epoch), per_epoch
+    if config.steps is None:
+        return (config.epochs or 0) * per_epoch, per_epoch
+    if config.schedules == "steps":
+        return config.steps, per_epoch
+    whole, rest = divmod(config.steps, frames)
+    return whole * per_epoch - (-rest // config.batch), per_epoch
+
+
+def seen_clock(config: TrainConfig, frames: int, step: int) -> Clock:
+    """What a method sees at a 1-based step: the count of images where its schedules count them."""
+    total, per_epoch = total_steps(config, frames)
+    epoch = (step - 1) // per_epoch + 1
+    if config.schedules == "steps" or config.batch == 1:
+        return Clock(step, epoch, per_epoch, total)
+    whole = config.steps if config.steps is not None else (config.epochs or 0) * frames
+
+    def images(steps: int) -> int:
+        epochs, more = divmod(steps, per_epoch)
+        return min(epochs * frames + min(more * config.batch, frames), whole)
+
+    return Clock(images(step), epoch, frames, whole, images(step) - images(step - 1))
 
 
 @dataclass(frozen=True)
@@ -97,7 +117,7 @@ class Trainer:
         self.steps_per_epoch = sampler.steps_per_epoch
         self.watch = watch
         self.recording = record
-        self._clock = self.clock(1)
+        self._clock = self.seen(1)
         self._key: Hashable = None
         self._recordings: dict[Hashable, RecordedStep] = {}
         self._current: RecordedStep | None = None
@@ -107,9 +127,13 @@ class Trainer:
         """The clock of a 1-based step."""
         return Clock(step, (step - 1) // self.steps_per_epoch + 1, self.steps_per_epoch, self.total)
 
+    def seen(self, step: int) -> Clock:
+        """The same as the avatar sees it."""
+        return seen_clock(self.sampler.config, len(self.sampler.store), step)
+
     def step(self, step: int, log: TrainLog | None = None) -> None:
         """One optimisation step with its events."""
-        clock = self.clock(step)
+        clock = self.seen(step)
         if (step - 1) % self.steps_per_epoch == 0:
             self._event(Event.EPOCH_START, None, clock)
         terms, splat = self.gradients(step)
@@ -127,14 +151,14 @@ class Trainer:
             self._event(Event.EPOCH_END, None, clock)
         self.watch("edits")
         if log is not None:
-            log.add(terms, clock, self.avatar.count())
+            log.add(terms, self.clock(step), self.avatar.count())
 
     def gradients(self, step: int) -> tuple[dict[str, Tensor], Splat]:
         """The loss terms of a step and what was drawn; the gradient of their sum then lies at all parameters."""
-        clock = self._clock = self.clock(step)
+        clock = self._clock = self.seen(step)
         key = self.avatar.capture_key(clock) if self.recording else None
         tuning = self.finetune.active(clock)
-        draw = self.sampler.next(clock)
+        draw = self.sampler.next(self.clock(step))
         store = self.sampler.store
         self.optimizer.zero_grad()
         if tuning:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,23 +29,28 @@ class AvatarOptimizer:
     Args:
         avatar: its `param_groups()` are read once; their columns are looked up in `avatar.table` by name.
         name: the method's, for errors.
+        batch: images a step.
+        rule: what that does to the rates, `TrainConfig.batch_rates`.
 
     Raises:
         PluginError: a parameter of the avatar is in no group, or in two.
     """
 
-    def __init__(self, avatar: Avatar, name: str) -> None:
+    def __init__(self, avatar: Avatar, name: str, batch: int = 1, rule: str = "given") -> None:
         self.avatar = avatar
         self.groups = avatar.param_groups()
+        self._scale, power = batch_rule(batch, rule)
         self._check(name)
         device = avatar.table[avatar.table.names()[0]].device
         self._adam = torch.optim.Adam(
             [
                 {
                     "params": [*(avatar.table[c] for c in group.columns), *group.parameters],
-                    "lr": torch.tensor(group.lr, device=device) if device.type == "cuda" else group.lr,
+                    "lr": self._scale * group.lr
+                    if device.type == "cpu"
+                    else torch.tensor(self._scale * group.lr, device=device),
                     "eps": group.eps,
-                    "betas": group.betas,
+                    "betas": (group.betas[0] ** power, group.betas[1] ** power),
                 }
                 for group in self.groups
             ],
@@ -64,7 +70,7 @@ class AvatarOptimizer:
         """The scheduled rates of a step. On a GPU they lie there, where a recorded update reads them."""
         for group, options in zip(self.groups, self._adam.param_groups, strict=True):
             if group.schedule is not None:
-                rate = group.schedule(clock)
+                rate = self._scale * group.schedule(clock)
                 if isinstance(options["lr"], Tensor):
                     options["lr"].fill_(rate)
                 else:
@@ -148,6 +154,13 @@ class AvatarOptimizer:
         loose = [n for n, p in self.avatar.named_parameters() if p.requires_grad and id(p) not in seen]
         if loose:
             raise PluginError(f"Method {method}: parameters {loose} are in no group of param_groups().")
+
+
+def batch_rule(batch: int, rule: str) -> tuple[float, int]:
+    """(factor of the learning rates, exponent of Adam's betas) of a rule of `TrainConfig.batch_rates`."""
+    if rule == "sqrt":
+        return math.sqrt(batch), batch
+    return (float(batch) if rule == "linear" else 1.0), 1
 
 
 def _members(avatar: Avatar, group: ParamGroup) -> list[Tensor]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from headbench.harness.types import Clock
+
 __all__ = ["due", "log_linear", "sh_degree"]
 
 
@@ -24,6 +26,6 @@ def sh_degree(step: int, interval: int, maximum: int) -> int:
     return maximum if interval <= 0 else min(maximum, step // interval)
 
 
-def due(step: int, interval: int) -> bool:
-    """Whether something done every `interval` steps is due at `step`; 0 means never."""
-    return interval > 0 and step % interval == 0
+def due(clock: Clock, interval: int) -> bool:
+    """Whether something done every `interval` steps is due at this one; 0 means never."""
+    return interval > 0 and clock.passes(clock.step // interval * interval)

@@ -113,7 +113,7 @@ def make_trainer(parts: Parts, avatar: Avatar, store: FrameStore, options: Train
     total, per_epoch = total_steps(config, len(store))
     return Trainer(
         avatar,
-        AvatarOptimizer(avatar, method),
+        AvatarOptimizer(avatar, method, config.batch, config.batch_rates),
         FrameParameters(store.frames, store.params, store.cameras, config.finetune),
         Sampler(store, config, options.seed, per_epoch),
         parts.rasterizer,

@@ -24,8 +24,8 @@ def maintenance(table: GaussianTable, config: FateAvatarConfig, clock: Clock, se
     step = clock.step
     if step > config.maintain_share * clock.total:
         return None
-    densify, prune = due(step, config.densify_every), due(step, config.prune_every)
-    reset = due(step, config.reset_every)
+    densify, prune = due(clock, config.densify_every), due(clock, config.prune_every)
+    reset = due(clock, config.reset_every)
     if not (densify or prune or reset):
         return None
     columns = (*table.names(), *table.buffer_names())

@@ -32,13 +32,13 @@ def collects(config: GaussianAvatarsConfig, clock: Clock) -> bool:
 
 def densify_due(config: GaussianAvatarsConfig, clock: Clock) -> bool:
     """Whether clone, split and prune run at this step."""
-    return collects(config, clock) and clock.step > config.densify_from and due(clock.step, config.densify_every)
+    return collects(config, clock) and clock.step > config.densify_from and due(clock, config.densify_every)
 
 
 def reset_due(config: GaussianAvatarsConfig, clock: Clock) -> bool:
     """Whether opacities are reset at this step."""
-    first = config.white_reset and config.train.background == "white" and clock.step == config.densify_from
-    return collects(config, clock) and (first or due(clock.step, config.reset_every))
+    first = config.white_reset and config.train.background == "white" and clock.passes(config.densify_from)
+    return collects(config, clock) and (first or due(clock, config.reset_every))
 
 
 def sizes(table: GaussianTable, face_size: Tensor, space: str) -> Tensor:

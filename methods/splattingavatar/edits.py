@@ -46,12 +46,12 @@ def collects(config: SplattingAvatarConfig, clock: Clock) -> bool:
 
 def densify_due(config: SplattingAvatarConfig, clock: Clock) -> bool:
     """Whether density control runs at this step."""
-    return collects(config, clock) and clock.step >= config.densify_from and due(clock.step, config.densify_every)
+    return collects(config, clock) and clock.step >= config.densify_from and due(clock, config.densify_every)
 
 
 def reset_due(config: SplattingAvatarConfig, clock: Clock) -> bool:
     """Whether opacities are reset at this step."""
-    return (collects(config, clock) or config.reset_after_densify) and due(clock.step, config.reset_every)
+    return (collects(config, clock) or config.reset_after_densify) and due(clock, config.reset_every)
 
 
 def place_weights(columns: dict[str, Tensor]) -> Tensor:

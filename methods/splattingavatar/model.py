@@ -185,7 +185,7 @@ class SplattingAvatar(Avatar):
                 accumulate(self.table, splat)
             return maintenance(self.table, config, clock, self.surface, Pose(self.growth, self.posed), self.seed)
         # As released every shift is 0, and a walk by nothing moves nothing.
-        if event is Event.AFTER_STEP and config.embedding == "lifted" and due(clock.step, config.walk_every):
+        if event is Event.AFTER_STEP and config.embedding == "lifted" and due(clock, config.walk_every):
             return stroll(self.table, config, self.surface)
         return None
 
