@@ -101,10 +101,13 @@ def _check_tests(found: Loaded, findings: Findings) -> None:
         if tracking is None:
             continue
         tests[name] = tracking
-        if found.calibration is not None:
-            check_before_camera(found.calibration, name, tracking, SERIALS, findings)
-    if found.options.tracking == "v2":
-        check_one_identity({**found.sequences, **tests}, findings)
+    if found.calibration is not None:
+        # Of the training camera it has been told, if anything is wrong, by the training sequences.
+        held_out = SERIALS if not found.sequences else [serial for serial in SERIALS if serial != TRAIN_SERIAL]
+        check_before_camera(found.calibration, tests, held_out, findings)
+    if found.options.tracking == "v2" and found.sequences:
+        first = next(iter(found.sequences))
+        check_one_identity({first: found.sequences[first], **tests}, findings)
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,7 @@ def survey(path: Path, options: NersembleOptions, findings: Findings) -> Loaded:
     for name in present:
         _check_videos(folder, name, found.get(name), probes, size, findings)
     if calibration is not None:
-        for name, tracking in found.items():
-            check_before_camera(calibration, name, tracking, (TRAIN_SERIAL,), findings)
+        check_before_camera(calibration, found, (TRAIN_SERIAL,), findings)
     if options.tracking != "v2":
         sentence = f"old tracking {TRACKINGS[options.tracking]}: numbers do not compare with those on {TRACKINGS['v2']}"
         findings.warning(folder.sequences, f"expected tracking=v2, found tracking={options.tracking}: {sentence}")

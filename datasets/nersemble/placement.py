@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,40 +18,72 @@ _Floats = NDArray[np.float64]
 
 
 def check_before_camera(
-    calibration: Calibration, sequence: str, tracking: Tracking, serials: Sequence[str], findings: Findings
+    calibration: Calibration, trackings: Mapping[str, Tracking], serials: Sequence[str], findings: Findings
 ) -> None:
-    """An error where the head's origin is behind a camera in any frame, a warning where it is oddly far."""
+    """Whether every camera sees the head.
+
+    An error where the head's origin is behind a camera in any frame, or outside its image in all frames of a sequence;
+    a warning where it is oddly near or far.
+
+    Args:
+        trackings: sequence -> its tracking.
+    """
     for serial in serials:
-        if serial not in calibration.w2c:
-            continue
-        pose = calibration.w2c[serial]
-        depth = _seen(pose, tracking.translation)[:, 2]
-        row = int(depth.argmin())
-        if depth[row] <= 0:
-            reading = _other_reading(pose, calibration.K[serial], calibration.size, tracking.translation)
+        if serial in calibration.w2c:
+            _check_camera(calibration, trackings, serial, findings)
+
+
+def _check_camera(calibration: Calibration, trackings: Mapping[str, Tracking], serial: str, findings: Findings) -> None:
+    pose, K, size = calibration.w2c[serial], calibration.K[serial], calibration.size
+    seen = {name: _seen(pose, tracking.translation) for name, tracking in trackings.items()}
+    behind = [name for name, points in seen.items() if points[:, 2].min() <= 0]
+    outside = [name for name, points in seen.items() if name not in behind and not _inside(points, K, size).any()]
+    odd = [name for name, points in seen.items() if not (points[:, 2].min() > NEAR and points[:, 2].max() < FAR)]
+    for name in (behind or outside or odd)[:1]:
+        tracking, depth = trackings[name], seen[name][:, 2]
+        # The one that is worst: behind, near, or far.
+        row = int(depth.argmin() if depth.min() <= NEAR else depth.argmax())
+        frame = f"{name}_{int(tracking.frames[row]):05d}"
+        if behind or outside:
+            wrong = behind or outside
+            expected = "in front of it" if behind else f"in its {size} x {size} image"
+            found = f"{-depth[row]:.2f} m behind" if behind else f"at {_pixel(seen[name][row], K)}"
+            others = f", as in {len(wrong)} of {len(trackings)} sequences" if len(wrong) > 1 else ""
+            reading = _other_reading(pose, K, size, tracking)
             findings.error(
                 calibration.path,
-                f"world_2_cam of camera {serial}: expected the head of {tracking.path.name} in front of it, found it "
-                f"{-depth[row]:.2f} m behind" + (f": looks like {reading}" if reading else ""),
-                f"{sequence}_{int(tracking.frames[row]):05d}",
+                f"world_2_cam of camera {serial}: expected the head {expected}, found it {found}{others}"
+                + (f": looks like {reading}" if reading else ""),
+                frame,
                 "matrices are world to camera with OpenCV axes (y down, z forward), metres",
             )
-        elif not (depth.min() > NEAR and depth.max() < FAR):
-            row = row if depth[row] <= NEAR else int(depth.argmax())
+        else:
             findings.warning(
                 calibration.path,
                 f"camera {serial}: expected the head {NEAR:g} to {FAR:g} m before it, found {depth[row]:.3g} m: not in "
                 "metres?",
-                f"{sequence}_{int(tracking.frames[row]):05d}",
+                frame,
             )
+
+
+def _inside(points: _Floats, K: _Floats, size: int) -> NDArray[np.bool_]:
+    """(T,) whether points (T, 3) before a camera fall into its image."""
+    pixels = (points @ K.T)[:, :2] / points[:, 2:]
+    return np.asarray(((pixels > 0) & (pixels < size)).all(axis=1))
+
+
+def _pixel(point: _Floats, K: _Floats) -> str:
+    x, y = (K @ point)[:2] / point[2]
+    return f"({x:.0f}, {y:.0f})"
 
 
 def _seen(pose: _Floats, points: _Floats) -> _Floats:
     return np.asarray(points @ pose[:3, :3].T + pose[:3, 3])
 
 
-def _other_reading(pose: _Floats, K: _Floats, size: int, points: _Floats) -> str:
-    """Which other convention puts the points before the camera and into its image, in words; empty where none does."""
+def _other_reading(pose: _Floats, K: _Floats, size: int, tracking: Tracking) -> str:
+    """Which other convention puts the head before the camera, upright and into its image, in words; empty where none
+    does."""
     inverse = np.linalg.inv(pose)
     readings = {
         "camera to world": inverse,
@@ -59,10 +91,8 @@ def _other_reading(pose: _Floats, K: _Floats, size: int, points: _Floats) -> str
         "camera to world with OpenGL axes": OPENGL @ inverse,
     }
     for name, matrix in readings.items():
-        seen = _seen(matrix, points)
-        if (seen[:, 2] <= 0).any():
-            continue
-        pixels = (seen @ K.T)[:, :2] / seen[:, 2:]
-        if ((pixels > 0) & (pixels < size)).all():
+        seen = _seen(matrix, tracking.translation)
+        upright = ((tracking.rotation[:, :, 1] @ matrix[:3, :3].T)[:, 1] < 0).all()
+        if upright and (seen[:, 2] > 0).all() and _inside(seen, K, size).all():
             return name
     return ""

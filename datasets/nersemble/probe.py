@@ -45,6 +45,8 @@ def _probe(path: Path) -> Probe:
         return Probe(fault="missing")
     except OSError as error:
         return Probe(fault=f"a file that cannot be read: {error.strerror or error}")
+    if _is_cut(content):
+        return Probe(fault=f"{len(content)} bytes of an mp4 that was cut before its end")
     try:
         with av.open(io.BytesIO(content)) as container:
             if not container.streams.video:
@@ -53,10 +55,26 @@ def _probe(path: Path) -> Probe:
             count = sum(packet.size > 0 for packet in container.demux(stream))
             size = stream.codec_context.width, stream.codec_context.height
     except (FFmpegError, ValueError, OSError) as error:
-        whole = b"moov" in content
-        cut = "" if whole or b"ftyp" not in content[:64] else ", an mp4 that was cut before its end"
-        return Probe(fault=f"{len(content)} bytes that are no video ({_first_line(error)}){cut}")
+        return Probe(fault=f"{len(content)} bytes that are no video ({_first_line(error)})")
     return Probe(hashlib.sha256(content).hexdigest(), size, count)
+
+
+def _is_cut(content: bytes) -> bool:
+    """Whether an mp4's boxes promise more bytes than there are, or the table of its pictures is missing."""
+    if content[4:8] != b"ftyp":
+        return False
+    place, kinds = 0, set()
+    while place + 8 <= len(content):
+        size, kind = int.from_bytes(content[place : place + 4]), content[place + 4 : place + 8]
+        if size == 1:
+            size = int.from_bytes(content[place + 8 : place + 16])
+        elif size == 0:
+            size = len(content) - place
+        if size < 8:
+            return False
+        kinds.add(kind)
+        place += size
+    return place != len(content) or b"moov" not in kinds
 
 
 def _first_line(error: Exception) -> str:

@@ -132,9 +132,7 @@ def _check_shapes(path: Path, sequence: str, arrays: dict[str, NDArray[Any]], fi
     counts: dict[str, int] = {}
     for key, shape in KEYS.items():
         array = arrays[key]
-        expected = (
-            "(" + ", ".join("T" if side is None else str(side) for side in shape) + ("," * (len(shape) == 1)) + ")"
-        )
+        expected = " x ".join("T" if side is None else str(side) for side in shape)
         fits = array.ndim == len(shape) and all(w in (None, s) for w, s in zip(shape, array.shape, strict=True))
         if not fits:
             found = " x ".join(map(str, array.shape)) or "a single number"

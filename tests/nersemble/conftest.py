@@ -41,6 +41,16 @@ def author(nersemble_format, _sound, tmp_path) -> Any:
     return nersemble_format.Author(folder)
 
 
+@pytest.fixture
+def short(nersemble_format, _sound, tmp_path) -> Any:
+    """The same person with 5 of the 18 training sequences, for tests that need no more."""
+    folder = tmp_path / "D" / "nersemble" / "mono_flame_avatar" / "393"
+    kept = ("EXP-1-head", "EXP-2-eyes", "EXP-3-cheeks+nose", "EXP-9-jaw-2", "EMO-4-disgust+happy")
+    left_out = {name for name in nersemble_format.TRAIN if name not in kept}
+    shutil.copytree(_sound, folder, ignore=lambda place, names: left_out & {*names})
+    return nersemble_format.Author(folder)
+
+
 @pytest.fixture(scope="session")
 def made_up(tmp_path_factory) -> Path:
     """A data root with a made-up participant of 22 frames, one a sequence, and the same performance in INSTA layout."""

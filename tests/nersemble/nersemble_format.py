@@ -161,10 +161,11 @@ class Author:
         change(content)
         self.track(sequence, content, version)
 
-    def old_tracking(self) -> None:
+    def old_tracking(self, but: str = "") -> None:
         """The first version besides, of the training sequences; its heads stand elsewhere."""
         for sequence in TRAIN:
-            self.retrack(sequence, lambda c: c["translation"].__iadd__(np.float32(0.03)), "v1")
+            if sequence != but and self.sequence(sequence).is_dir():
+                self.retrack(sequence, lambda c: c["translation"].__iadd__(np.float32(0.03)), "v1")
 
     def edit(self, change: Callable[[dict[str, Any]], Any]) -> None:
         """Change the cameras; NaN and Infinity tokens are written as they are."""
@@ -195,3 +196,26 @@ class Author:
     def sequence(self, name: str) -> Path:
         """A sequence's folder."""
         return self.folder / "sequences" / name
+
+    def pictures(self, sequence: str, kind: str = "images") -> list[np.ndarray]:
+        """The pictures as they were written."""
+        if kind == "alpha_maps":
+            return [matte()] * FRAMES
+        return [image(TRAIN.index(sequence), frame) for frame in range(FRAMES)]
+
+    def swap(self, sequence: str) -> None:
+        """Coloured images where the mattes should be, and the other way about."""
+        red = [np.where(picture == 255, picture, picture * np.uint8([1, 0, 0])) for picture in self.pictures(sequence)]
+        self.film(sequence, red, "alpha_maps")
+        self.film(sequence, self.pictures(sequence, "alpha_maps"))
+
+    def scramble(self, path: Path) -> None:
+        """Overwrite the coded pictures and leave the container's tables whole."""
+        content = bytearray(path.read_bytes())
+        start = content.index(b"mdat") + 4
+        content[start : content.index(b"moov") - 4] = b"\0" * (content.index(b"moov") - 4 - start)
+        path.write_bytes(bytes(content))
+
+    def move(self, name: str) -> None:
+        """Give the person another number."""
+        self.folder = self.folder.rename(self.folder.with_name(name))
