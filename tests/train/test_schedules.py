@@ -31,5 +31,5 @@ def test_degree_is_0_for_steps_1_to_999_and_3_from_3000() -> None:
 
 def test_interval_0_is_the_full_degree_at_once_and_never_due() -> None:
     assert sh_degree(1, 0, 2) == 2
+    assert not due(Clock(1, 1, 10, 10), 0)
     assert [s for s in range(1, 10) if due(Clock(s, 1, 10, 10), 3)] == [3, 6, 9]
-    assert [s for s in range(1, 10) if due(Clock(s, 1, 10, 10), 3), 3)] == [3, 6, 9]
