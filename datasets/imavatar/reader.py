@@ -15,7 +15,6 @@ from headbench.datasets.common.masks import projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.params import head_params, tensor
 from headbench.datasets.common.pixels import PixelReader, read_alpha
-from headbench.datasets.common.reprojection import check_reprojection, probes
 from headbench.datasets.imavatar.cameras import intrinsic_matrix, world_to_camera
 from headbench.datasets.imavatar.checks import check_keypoints, check_pixels
 from headbench.datasets.imavatar.images import HardMatte, parsed_mouth
@@ -48,10 +47,7 @@ class ImavatarReader(DatasetReader):
             check_pixels(loaded, findings)
         if loaded is not None and not findings.errors():
             subject = self._subject(folder, loaded, chosen, findings)
-            frames = subject.train + subject.test
-            mesh = ProjectedMesh.of(subject)
-            check_reprojection(folder, frames, probes(len(frames)), mesh, findings)
-            check_keypoints(loaded, frames, mesh, findings)
+            check_keypoints(loaded, subject.train + subject.test, ProjectedMesh.of(subject), findings)
         return [self._named(problem) for problem in findings.ordered()]
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:

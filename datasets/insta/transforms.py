@@ -84,7 +84,10 @@ def read_transforms(path: Path, findings: Findings) -> Transforms | None:
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _intrinsics(path: Path, content: dict[str, Any], findings: Findings) -> Intrinsics | None:

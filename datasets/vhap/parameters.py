@@ -104,6 +104,10 @@ def _one(
     if key not in content:
         findings.error(path, f"expected an array `{key}`, found {', '.join(sorted(content)) or 'none'}", name, _MAKE)
         return None
+    if content[key].dtype.kind not in "fiu":
+        expected = " x ".join("any" if side is None else str(side) for side in shape)
+        findings.error(path, f"`{key}`: expected {expected} numbers, found {content[key].dtype} values", name, _MAKE)
+        return None
     return numbers(
         path,
         key,
@@ -118,9 +122,7 @@ def _one(
 def _offset(path: Path, name: str, content: Mapping[str, NDArray[Any]], head: str, findings: Findings) -> Floats | None:
     if "static_offset" not in content:
         return None
-    found = numbers(
-        path, "static_offset", content["static_offset"], (None, 3), findings, name, "of FLAME with teeth, 5143 vertices"
-    )
+    found = _one(path, "static_offset", content, (None, 3), name, findings)
     if found is not None and head != "openhead" and len(found) not in (OFFSET_VERTICES, OFFSET_VERTICES - 120):
         findings.error(
             path,

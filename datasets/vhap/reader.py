@@ -14,7 +14,6 @@ from headbench.datasets.common.masks import MOUTH_NOTE, projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.params import head_params, tensor
 from headbench.datasets.common.pixels import PixelReader
-from headbench.datasets.common.reprojection import check_reprojection, probes
 from headbench.datasets.vhap.checks import check_pixels
 from headbench.datasets.vhap.images import BakedPixels, OpaquePixels, Source
 from headbench.datasets.vhap.layout import DATASET, find_subjects
@@ -42,10 +41,6 @@ class VhapReader(DatasetReader):
         loaded = survey(folder, chosen, findings)
         if loaded is not None:
             check_pixels(loaded, findings)
-        if loaded is not None and not findings.errors():
-            subject = _subject(folder, loaded, chosen, findings)
-            frames = subject.train + subject.test
-            check_reprojection(folder, frames, probes(len(frames)), ProjectedMesh.of(subject), findings)
         return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:

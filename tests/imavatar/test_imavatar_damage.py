@@ -87,12 +87,6 @@ def _openhead(**more: Any) -> Callable[[Any], None]:
     return lambda author: author.overwrite("head_model.json", json.dumps({"tag": "openhead", **more}))
 
 
-def _beside(author: Any) -> None:
-    _openhead()(author)
-    author.every("expression", lambda values: [0.0] * 50)
-    author.every("world_mat", lambda m: [[*row[:3], 6.0 if k == 0 else row[3]] for k, row in enumerate(m)])
-
-
 def _far_landmarks(author: Any) -> None:
     """The head is where the disc is, the stored landmarks are not."""
     _openhead(landmarks=list(range(68)))(author)
@@ -216,8 +210,6 @@ CASES = [
                                     a.every("world_mat", lambda m: np.c_[np.eye(3), [0.0, 0.0, -6.0]].tolist()),
                                     a.every("flame_keypoints", lambda p: None)), TRAIN,
          ("expected `flame_keypoints` to compare with, found none",), "train-00001", "warning", deep=True),
-    Case("mesh beside the head", _beside, "imavatar/someone", ("expected the head mesh on the head",), "train-00001",
-         deep=True),
     Case("landmarks elsewhere", _far_landmarks, TRAIN,
          ("flame_keypoints: expected a median of 3 px of 512", "borrowed from another camera"), "train-00001",
          deep=True),

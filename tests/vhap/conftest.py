@@ -1,4 +1,4 @@
-"""A subject in VHAP layout written by hand: 6 moments, two cameras, 32 x 24, nothing of it made by the code under test."""
+"""A subject in VHAP layout written by hand: 6 moments, two cameras, 32 x 24, nothing of it made by what is tested."""
 
 from __future__ import annotations
 
