@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -51,11 +52,12 @@ class Deformer(nn.Module):
     ) -> None:
         super().__init__()
         width, tf32 = config.deformer_width, config.products == "tf32"
-        self.trunk = nn.ModuleList(NormedLinear(n, width, tf32) for n in (3, width, width, width))
+        trunk = [NormedLinear(n, width, tf32) for n in (3, width, width, width)]
+        self.trunk = nn.ModuleList(trunk)
         self.blendshapes = Linear(width, 3 * features + 3 * expressions + 3, tf32)
         self.skinning_trunk = NormedLinear(width, width, tf32)
         self.skinning = Linear(width, bones, tf32)
-        for layer in (*self.trunk, self.skinning_trunk):
+        for layer in (*trunk, self.skinning_trunk):
             normal_(layer, generator, math.sqrt(2 / width))
 
     def forward(self, points: Tensor) -> Skin:
@@ -89,29 +91,20 @@ class Geometry(nn.Module):
         self.width, encoded = width, 3 + 6 * config.octaves
         inputs = (encoded, *(width,) * 6)
         outputs = (width, width, width - encoded, *(width,) * 4)
-        self.trunk = nn.ModuleList(NormedLinear(i, o, tf32) for i, o in zip(inputs, outputs, strict=True))
+        trunk = [NormedLinear(i, o, tf32) for i, o in zip(inputs, outputs, strict=True)]
+        self.trunk = nn.ModuleList(trunk)
         # The first layers of the four heads see the same features: one product.
         self.heads = Linear(width, 4 * width, tf32)
         self.colour_inner = Linear(width, width, tf32)
-        self.lasts = nn.ModuleList(Linear(width, size, tf32) for size in _SPLIT)
+        lasts = [Linear(width, size, tf32) for size in _SPLIT]
+        self.lasts = nn.ModuleList(lasts)
         if config.start == "geometric":
-            self._geometric(generator)
+            _geometric(trunk, 6 * config.octaves, generator)
         else:
-            for layer in self.trunk:
+            for layer in trunk:
                 plain_(layer, generator)
-        for layer in (self.heads, self.colour_inner, *self.lasts):
-            plain_(layer, generator)
-
-    def _geometric(self, generator: torch.Generator) -> None:
-        """What makes a network of distances start as a sphere: here all features start almost equal."""
-        for number, layer in enumerate(self.trunk[:-1]):
-            weight = normal_(layer, generator, math.sqrt(2 / len(layer.bias)))
-            if number == 0:
-                weight[:, 3:] = 0
-            if number == 3:
-                weight[:, -6 * self.octaves :] = 0
-            layer.fill(weight, layer.bias.detach().clone())
-        normal_(self.trunk[-1], generator, 1e-4, mean=math.sqrt(math.pi / self.width), bias=-0.6)
+        for head in (self.heads, self.colour_inner, *lasts):
+            plain_(head, generator)
 
     def forward(self, points: Tensor) -> Appearance:
         encoded = encode(points, self.octaves)
@@ -125,6 +118,22 @@ class Geometry(nn.Module):
         return Appearance(*(last(part) for last, part in zip(self.lasts, inner, strict=True)))
 
 
+def _geometric(trunk: Sequence[NormedLinear], waves: int, generator: torch.Generator) -> None:
+    """What makes a network of distances start as a sphere: here all features start almost equal.
+
+    Args:
+        waves: how many of the encoded numbers are sines and cosines; they start without effect.
+    """
+    *inner, last = trunk
+    for number, layer in enumerate(inner):
+        outputs = len(layer.bias)
+        weight = normal_(layer, generator, math.sqrt(2 / outputs))
+        if number in (0, 3):
+            weight[:, -waves:] = 0
+        layer.fill(weight, torch.zeros(outputs))
+    normal_(last, generator, 1e-4, mean=math.sqrt(math.pi / last.v.shape[1]), bias=-0.6)
+
+
 class Corrections(nn.Module):
     """Displacements (..., 3) of points from the canonical head -> what is added to their Appearance."""
 
@@ -133,11 +142,15 @@ class Corrections(nn.Module):
         width, tf32 = config.correction_width, config.products == "tf32"
         inputs = (3, *(width,) * (config.correction_layers - 1))
         self.width = width
-        self.trunk = nn.ModuleList(NormedLinear(n, width, tf32) for n in inputs)
+        trunk = [NormedLinear(n, width, tf32) for n in inputs]
+        self.trunk = nn.ModuleList(trunk)
         self.heads = Linear(width, 4 * width, tf32)
-        self.lasts = nn.ModuleList(Linear(width, size, tf32) for size in _SPLIT)
-        for layer in (*self.trunk, self.heads, *self.lasts):
+        lasts = [Linear(width, size, tf32) for size in _SPLIT]
+        self.lasts = nn.ModuleList(lasts)
+        for layer in trunk:
             plain_(layer, generator)
+        for head in (self.heads, *lasts):
+            plain_(head, generator)
 
     def forward(self, displacement: Tensor) -> Appearance:
         x = displacement

@@ -31,6 +31,12 @@ SMALL = {
     "FlashAvatar": {"uv_size": 24, "hidden": 16, "sh_degree": 2, "sh_every": 4, "offset_bound": 0.02},
     "FateAvatar": {"num_points": 400, "densify_every": 3, "densify_count": 20, "prune_every": 4},
     "GaussianAvatars": {"densify_from": 2, "densify_every": 3, "max_points": 20000},
+    "MonoGaussianAvatar": {
+        "start_points": 50,
+        "growth": [{"epoch": 1, "points": 80, "shrink": 0.75}, {"epoch": 2, "points": 120, "shrink": 0.75}],
+        "regulariser": {"milestones": [2, 3], "decay": "every_step"},
+        "fresh_optimizer": True,
+    },
     "SplattingAvatar": {"num_points": 400, "densify_from": 2, "densify_every": 3, "walk_every": 4, "extent": 0.5},
 }
 ABOUT = {"preset": "demo", "variant": "", "dataset": "none", "subject": "made"}
