@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headbench.harness.errors import BenchError, did_you_mean
-from headbench.harness.run import State
+from headbench.harness.run import State, Trained, mixed
 from headbench.metrics import COLUMNS, Scores
 from headbench.reports.columns import COST_COLUMNS, Column, metric_column
 from headbench.reports.rank import mark_best
@@ -80,6 +80,7 @@ class _Builder:
         """Datasets in which methods were scored on different frames of one subject."""
         self.scored = [r for r in run.results if r.state is State.DONE and protocol in r.scores]
         self.hash = self._one_hash()
+        self._refuse_mixed_data()
         metrics = [key for key in COLUMNS if any(_offers(self._scores(result), key) for result in self.scored)]
         self.columns: tuple[Column, ...] = (*(self._column(key) for key in metrics), *COST_COLUMNS)
         self.entries = tuple(dict.fromkeys(result.entry for result in run.results))
@@ -138,6 +139,23 @@ class _Builder:
                 help=f"bench score {self.run.path} --protocol {self.protocol}",
             )
         return next(iter(first), "")
+
+    def _refuse_mixed_data(self) -> None:
+        """Cells of one subject stand side by side only where they were trained and tested on the same data."""
+        first: dict[tuple[str, ...], Trained] = {}
+        for result in self.scored:
+            if result.trained is None or not result.trained.data.fingerprint:
+                continue
+            options = repr(sorted(result.trained.options.items()))
+            other = first.setdefault((*result.place, options), result.trained)
+            found = mixed(other, result.trained)
+            if found:
+                raise BenchError(
+                    f"{self.run.path}: {other.folder} and "
+                    f"{result.folder} were trained on different data of {'/'.join(result.place)}, and a table does "
+                    f"not mix them: {'; '.join(found)}.",
+                    help=f"remove the folder whose data are old, perhaps {other.folder}, and bench run again",
+                )
 
     def _subject_rows(self, place: tuple[str, str]) -> list[Row]:
         results = [result for result in self.scored if result.place == place]

@@ -11,7 +11,7 @@ import yaml
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
-from headbench.harness.run import Cell, CellRecord, State, cell_folder, read_cells
+from headbench.harness.run import Cell, CellRecord, State, Trained, cell_folder, read_cells, trained_on
 from headbench.metrics import Scores, read_scores
 
 __all__ = ["Result", "Run", "read_run"]
@@ -33,6 +33,8 @@ class Result:
     gaussians: float | None = None
     device: str = ""
     notes: tuple[str, ...] = ()
+    trained: Trained | None = None
+    """On what data, where that is known."""
 
     @property
     def entry(self) -> tuple[str, str, str]:
@@ -102,6 +104,7 @@ def _result(run: Path, record: CellRecord) -> Result:
         gaussians=gaussians or None,
         device=str(summary.get("device", "")),
         notes=tuple(dict.fromkeys([*record.notes, *summary.get("notes", ())])),
+        trained=trained_on(folder) if scores else None,
     )
 
 

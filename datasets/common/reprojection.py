@@ -12,12 +12,19 @@ from numpy.typing import NDArray
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.harness.errors import DataError, MissingAsset
+from headbench.harness.plugins import Problem
 from headbench.harness.types import Frame
 
-__all__ = ["INSIDE", "Overlap", "check_reprojection", "measure", "opaque_pixels", "overlap", "probes"]
+__all__ = ["INSIDE", "Overlap", "check_reprojection", "is_overlap", "measure", "opaque_pixels", "overlap", "probes"]
 
 INSIDE = 0.6
 """Share of vertices that must fall on opaque pixels; the rim of the neck is under clothing, which is removed."""
+
+
+_BESIDE = "expected the head mesh on the head"
+_MEASURED = "mesh and alpha overlap: IoU"
+_UNCHECKED = "overlap of mesh and images not checked"
+_UNPOSED = "the head cannot be posed"
 
 
 @dataclass(frozen=True)
@@ -76,22 +83,26 @@ def check_reprojection(
             found = measure(frame, mesh, opaque)
             near = "" if found.inside >= INSIDE else _neighbour(frames, row, mesh, opaque, found)
         except MissingAsset as error:
-            findings.remark(path, f"overlap of mesh and images not checked: {error.args[0]}", help=error.help)
+            findings.remark(path, f"{_UNCHECKED}: {error.args[0]}", help=error.help)
             return
         except DataError as error:
-            findings.error(path, f"the head cannot be posed: {error.args[0]}", frame.id, error.help)
+            findings.error(path, f"{_UNPOSED}: {error.args[0]}", frame.id, error.help)
             return
         measured.append(f"{found.iou:.2f} (frame {frame.id})")
         if found.inside < INSIDE:
             findings.error(
                 path,
-                f"expected the head mesh on the head, found {found.inside:.0%} of its vertices on opaque pixels, "
-                f"IoU {found.iou:.2f}{near}",
+                f"{_BESIDE}, found {found.inside:.0%} of its vertices on opaque pixels, IoU {found.iou:.2f}{near}",
                 frame.id,
                 "images and tracking are not of the same frame, or of another camera or head model",
             )
     if measured:
-        findings.remark(path, f"mesh and alpha overlap: IoU {', '.join(measured)}")
+        findings.remark(path, f"{_MEASURED} {', '.join(measured)}")
+
+
+def is_overlap(problem: Problem) -> bool:
+    """Whether a problem is of `check_reprojection`, which `bench data check` repeats with a cause."""
+    return problem.message.startswith((_BESIDE, _MEASURED, _UNCHECKED, _UNPOSED))
 
 
 def _neighbour(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.reprojection import is_overlap
 from headbench.datasets.doctor.causes import diagnose
 from headbench.datasets.doctor.timing import check_timing
 from headbench.datasets.doctor.views import View, take_views
@@ -45,8 +46,12 @@ def examine(
     """
     told("files")
     findings = Findings()
-    findings.problems += reader.check(folder, options)
+    checked = reader.check(folder, options)
+    # A reader that projects the mesh itself says less about it than the doctor.
+    overlaps = [problem for problem in checked if is_overlap(problem)]
+    findings.problems += [problem for problem in checked if problem not in overlaps]
     if findings.errors():
+        findings.problems += overlaps
         return Examination(name, folder, tuple(findings.problems), None)
     try:
         subject = reader.read(folder, options)
@@ -56,7 +61,8 @@ def examine(
     told("head mesh")
     own = Findings()
     views = _project(subject, folder, own)
-    return Examination(name, folder, (*findings.problems, *own.ordered()), subject, views)
+    missed = [] if own.errors() else [problem for problem in overlaps if problem.severity == "error"]
+    return Examination(name, folder, (*findings.problems, *missed, *own.ordered()), subject, views)
 
 
 def _project(subject: Subject, folder: Path, findings: Findings) -> tuple[View, ...]:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, write_json
 
-__all__ = ["Cell", "CellRecord", "Job", "State", "cell_folder", "read_cell", "read_cells"]
+__all__ = ["Cell", "CellRecord", "Job", "State", "cell_folder", "read_cell", "read_cells", "run_of"]
 
 
 class State(StrEnum):
@@ -114,8 +114,10 @@ class Job:
     deterministic: bool
     tensorboard: bool
     fingerprint: Mapping[str, str]
-    """Of the subject, as the plan read it."""
+    """Of the subject, as the plan read it: what -> digest over all frames."""
     argv: tuple[str, ...] = ()
+    data_file: str = ""
+    """Below the run's folder: the subject's frames, split and digests frame by frame."""
 
     def write(self, folder: Path) -> None:
         """Write job.json atomically."""
@@ -147,6 +149,11 @@ class Job:
 def cell_folder(run: Path, cell: Cell) -> Path:
     """Where a cell of `run` lies."""
     return run / "cells" / cell.path
+
+
+def run_of(folder: Path) -> Path:
+    """The run that a cell's folder lies in."""
+    return folder.parents[4]
 
 
 def read_cell(folder: Path) -> CellRecord | None:

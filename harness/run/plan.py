@@ -16,8 +16,9 @@ from headbench.harness.files import read_json, write_json
 from headbench.harness.plugins import DatasetReader, DatasetSpec, MethodSpec, PluginProblem, Registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.plugins.loading import guarded
-from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell
+from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell, read_cells
 from headbench.harness.run.config import Setting, apply_settings, config_hash, parse_setting, settings_hash
+from headbench.harness.run.data import Manifest, Trained, mixed, trained_on, whole
 from headbench.harness.run.needs import unmet
 from headbench.harness.run.request import RunRequest
 
@@ -40,6 +41,8 @@ class PlannedCell:
     """Training and test frames."""
     size: tuple[int, int] = (0, 0)
     """Width and height of a test image."""
+    data: Manifest | None = None
+    """What the cell trains and is tested on."""
 
     @property
     def cell(self) -> Cell:
@@ -65,6 +68,7 @@ class _Place:
     folder: Path
     subject: Subject | None
     fault: str
+    data: Manifest | None = None
 
 
 @dataclass(frozen=True)
@@ -110,12 +114,15 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
 
 
 def write_plan(plan: Plan) -> None:
-    """Write plan.json: the cells of this plan after those that earlier requests put into the same run."""
+    """Write plan.json: the cells of this plan after those that earlier requests put into the same run; and the data
+    that they are to be trained on."""
     path = plan.run / "plan.json"
     entries = {entry["path"]: entry for entry in (read_json(path)["cells"] if path.is_file() else [])}
     for planned in plan.cells:
         cell = planned.cell
         entries[cell.path] = {**cell.about(), "seed": cell.seed, "path": cell.path}
+        if planned.data is not None:
+            planned.data.write(plan.run)
     write_json(path, {"format": 1, "cells": list(entries.values()), "notes": list(plan.notes)})
 
 
@@ -259,7 +266,8 @@ def _places(
             counts = f"{len(subject.train)} training and {len(subject.test)} test frames"
             places.append(_Place(spec, name, folder, None, f"{folder} has {counts}; both are needed"))
         else:
-            places.append(_Place(spec, name, folder, limited(subject, limit), ""))
+            subject = limited(subject, limit)
+            places.append(_Place(spec, name, folder, subject, "", Manifest.of(subject)))
     return places
 
 
@@ -337,15 +345,16 @@ def _plan_cell(
         checkpoint_every=request.checkpoint_every,
         deterministic=request.deterministic,
         tensorboard=request.tensorboard,
-        fingerprint=dict(subject.fingerprint),
+        fingerprint=whole(subject.fingerprint),
         argv=tuple(argv),
+        data_file=place.data.file if place.data is not None else "",
     )
     from headbench.harness.train.loop import total_steps
 
     steps, _ = total_steps(entry.config.train, len(subject.train))
     camera = subject.test[0].camera
     frames = (len(subject.train), len(subject.test))
-    return PlannedCell(record, job, steps, frames, (camera.width, camera.height))
+    return PlannedCell(record, job, steps, frames, (camera.width, camera.height), place.data)
 
 
 def _ended(record: CellRecord, state: State, reason: str) -> CellRecord:
@@ -368,9 +377,35 @@ def _refuse_changes(run: Path, cells: Sequence[PlannedCell]) -> None:
         folder = cell_folder(run, planned.cell)
         if planned.job is None or read_cell(folder) is None:
             continue
-        found = changes(folder, planned.job)
+        found = changes(folder, planned.job, planned.data)
         if found:
             raise BenchError(
                 f"{folder} was begun with something else: {'; '.join(found)}.",
                 help=f"choose another --out or --label, or remove {folder}",
             )
+    _refuse_mixed_data(run, cells)
+
+
+def _refuse_mixed_data(run: Path, cells: Sequence[PlannedCell]) -> None:
+    """Cells of one subject in one run are trained on the same data, or no table may show them together.
+
+    Raises:
+        BenchError: other data than those of a cell that was begun by an earlier request; the message names what.
+    """
+    if not (run / "plan.json").is_file():
+        return
+    own = {planned.cell.path for planned in cells}
+    begun = [cell_folder(run, record.cell) for record in read_cells(run) if record.cell.path not in own]
+    used = [trained for folder in begun if (trained := trained_on(folder)) is not None]
+    for planned in cells:
+        if planned.job is None or planned.data is None:
+            continue
+        now = Trained(cell_folder(run, planned.cell), planned.data, dict(planned.job.data_options))
+        for other in used:
+            found = mixed(other, now)
+            if found:
+                raise BenchError(
+                    f"{other.folder} was trained on other data than {planned.job.data} holds now, and no table shows "
+                    f"both: {'; '.join(found)}.",
+                    help=f"choose another --out, or remove {other.folder} and train it again",
+                )

@@ -13,7 +13,8 @@ from typing import Any
 import headbench
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, write_json
-from headbench.harness.run.cell import Job
+from headbench.harness.run.cell import Job, run_of
+from headbench.harness.run.data import Manifest, differences, whole
 
 __all__ = ["changes", "collect", "record_provenance"]
 
@@ -21,8 +22,12 @@ PACKAGES = ("headbench", "torch", "numpy", "numba", "gsplat", "safetensors", "pi
 """Distributions whose versions may change a number."""
 
 
-def changes(folder: Path, job: Job) -> list[str]:
-    """What differs between the job and what the cell in `folder` was begun with; nothing if nothing trained yet."""
+def changes(folder: Path, job: Job, data: Manifest | None = None) -> list[str]:
+    """What differs between the job and what the cell in `folder` was begun with; nothing if nothing trained yet.
+
+    Args:
+        data: of the job, where the plan has not been written yet.
+    """
     path = folder / "provenance.json"
     begun = any((folder / "stages" / "train").glob("checkpoint-*"))
     if not path.is_file() or not begun:
@@ -31,7 +36,9 @@ def changes(folder: Path, job: Job) -> list[str]:
     found = []
     if saved["config_hash"] != job.config_hash:
         found += _differences("config", saved["config"], job.config) or ["the configuration"]
-    found += _differences("data", saved["data"]["fingerprint"], job.fingerprint)
+    run = run_of(folder)
+    old, new = Manifest.read(run, saved["data"].get("file", "")), data or Manifest.read(run, job.data_file)
+    found += differences(whole(saved["data"]["fingerprint"]), job.fingerprint, old, new)
     found += _differences("data option", saved["data"]["options"], job.data_options)
     return found
 
@@ -77,6 +84,7 @@ def collect(job: Job) -> dict[str, Any]:
             "folder": job.data,
             "options": dict(job.data_options),
             "fingerprint": dict(job.fingerprint),
+            "file": job.data_file,
         },
     }
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of, write_json
-from headbench.harness.run.cell import Job
+from headbench.harness.run.cell import Job, run_of
 from headbench.harness.run.config import validate
+from headbench.harness.run.data import Manifest, differences
 from headbench.harness.run.plan import limited
 from headbench.harness.run.provenance import record_provenance
 from headbench.harness.run.render import Progress, RenderKey, damaged, render_frames, rendered
@@ -51,7 +52,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     progress({"stage": "read"})
     portrait_type = registry.load_method(job.cell.method)
     config = validate(portrait_type.config_type, job.config, str(folder / "job.json"))
-    subject = read_subject(job, registry)
+    subject = read_subject(job, registry, run_of(folder))
     record_provenance(folder, job)
     stage = folder / "stages" / "train"
     options = TrainOptions(
@@ -129,18 +130,23 @@ def score_stage(folder: Path, subject: Subject, scorer: Scorer, device: str, pro
     return True
 
 
-def read_subject(job: Job, registry: Registry) -> Subject:
+def read_subject(job: Job, registry: Registry, run: Path | None = None) -> Subject:
     """The subject of a job, limited as the job says.
+
+    Args:
+        run: its run's folder, which tells what frames changed if the data are others now.
 
     Raises:
         DataError: it cannot be read.
         BenchError: it is not what the job was planned with.
     """
     subject = registry.load_dataset(job.cell.dataset).read(Path(job.data), job.data_options)
-    changed = [what for what in sorted(job.fingerprint) if subject.fingerprint.get(what) != job.fingerprint[what]]
+    subject = limited(subject, job.limit)
+    now = Manifest.of(subject)
+    changed = differences(job.fingerprint, now.fingerprint, Manifest.read(run, job.data_file) if run else None, now)
     if changed:
-        raise BenchError(f"{job.data} changed since the run was planned: {', '.join(changed)}.", help="bench run again")
-    return limited(subject, job.limit)
+        raise BenchError(f"{job.data} changed since the run was planned: {'; '.join(changed)}.", help="bench run again")
+    return subject
 
 
 def _fresh(speed: Path, checkpoint: str) -> bool:

@@ -1,0 +1,196 @@
+"""Which data a cell was trained on: one file a subject in the run's folder, and what differs between two of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headbench.harness.errors import BenchError
+from headbench.harness.files import read_json, write_json
+from headbench.harness.run.cell import run_of
+
+if TYPE_CHECKING:
+    from headbench.harness.types import Subject
+
+__all__ = ["Manifest", "Trained", "differences", "mixed", "trained_on", "whole"]
+
+_SHOWN = 4
+"""Frame ids that a message spells out."""
+_SPLIT = "split"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A subject's frames, split and digests, as a reader gave them."""
+
+    dataset: str
+    subject: str
+    variant: str
+    train: tuple[str, ...]
+    """Frame ids."""
+    test: tuple[str, ...]
+    fingerprint: Mapping[str, str]
+    """What -> SHA-256 over all frames."""
+    frames: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What -> frame id -> first digits of the frame's own digest; nothing where a reader gives none."""
+
+    @classmethod
+    def of(cls, subject: Subject) -> Manifest:
+        """Of a subject as it was read; keys ``what:ID`` of its fingerprint are those of single frames."""
+        frames: dict[str, dict[str, str]] = {}
+        for key, digest in subject.fingerprint.items():
+            what, colon, name = key.partition(":")
+            if colon:
+                frames.setdefault(what, {})[name] = digest
+        return cls(
+            subject.dataset,
+            subject.name,
+            subject.variant,
+            tuple(frame.id for frame in subject.train),
+            tuple(frame.id for frame in subject.test),
+            whole(subject.fingerprint),
+            frames,
+        )
+
+    @property
+    def file(self) -> str:
+        """Its path below the run's folder; other data have another."""
+        about = json.dumps([self.dataset, self.subject, self.train, self.test, sorted(self.fingerprint.items())])
+        return f"data/{self.dataset}/{self.subject}-{hashlib.sha256(about.encode()).hexdigest()[:12]}.json"
+
+    def write(self, run: Path) -> None:
+        """Write it into a run's folder, where it is not there yet."""
+        path = run / self.file
+        if not path.is_file():
+            # Not `asdict`, which copies thousands of entries one by one.
+            write_json(path, {"format": 1, **self.__dict__}, durable=False)
+
+    @classmethod
+    def read(cls, run: Path, file: str) -> Manifest | None:
+        """The one that `write` wrote, None where it is gone or damaged: then frames cannot be told apart."""
+        try:
+            values = read_json(run / file)
+            return cls(
+                str(values["dataset"]),
+                str(values["subject"]),
+                str(values["variant"]),
+                tuple(values["train"]),
+                tuple(values["test"]),
+                values["fingerprint"],
+                values["frames"],
+            )
+        except (BenchError, KeyError, TypeError, OSError):
+            return None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a cell was trained on."""
+
+    folder: Path
+    """The cell's."""
+    data: Manifest
+    options: Mapping[str, Any]
+    """Of the reader."""
+
+
+def trained_on(folder: Path) -> Trained | None:
+    """Of the cell in `folder`; None where nothing was trained yet, or it is not known on what."""
+    path = folder / "provenance.json"
+    if not path.is_file() or not any((folder / "stages" / "train").glob("checkpoint-*")):
+        return None
+    data = read_json(path)["data"]
+    cell = folder.relative_to(run_of(folder)).parts
+    digests = whole(data["fingerprint"])
+    known = Manifest.read(run_of(folder), data.get("file", ""))
+    return Trained(folder, known or Manifest(cell[2], cell[3], "", (), (), digests), data["options"])
+
+
+def mixed(one: Trained, other: Trained) -> list[str]:
+    """What differs between the data of two cells that a table would show side by side; nothing where that is right.
+
+    Options of a reader are part of a variant's name: cells that differ in them are meant to differ.
+    """
+    first, second = one.data, other.data
+    if (first.dataset, first.subject) != (second.dataset, second.subject) or one.options != other.options:
+        return []
+    if not first.fingerprint or not second.fingerprint:
+        return []
+    known = bool(first.train and second.train)
+    return differences(first.fingerprint, second.fingerprint, first if known else None, second if known else None)
+
+
+def whole(fingerprint: Mapping[str, str]) -> dict[str, str]:
+    """The digests over all frames, without those of single ones."""
+    return {what: digest for what, digest in fingerprint.items() if ":" not in what}
+
+
+def differences(
+    before: Mapping[str, str], now: Mapping[str, str], old: Manifest | None = None, new: Manifest | None = None
+) -> list[str]:
+    """What changed between two fingerprints (over all frames), in words.
+
+    Args:
+        old, new: the manifests, where they are known: they say which frames.
+    """
+    changed = [what for what in sorted({*before, *now}) if before.get(what) != now.get(what)]
+    if old is None or new is None:
+        return [f"data {what} was {_short(before.get(what))}, is {_short(now.get(what))}" for what in changed]
+    lines = []
+    for what in changed:
+        if what == _SPLIT:
+            lines.append(f"data split: {_split(old, new)}")
+        elif what in old.frames and what in new.frames:
+            lines.append(f"data {what}: {_frames(old.frames[what], new.frames[what])}")
+        else:
+            lines.append(f"data {what} was {_short(before.get(what))}, is {_short(now.get(what))}")
+    return lines
+
+
+def _frames(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    both = [name for name in old if name in new]
+    other = [name for name in both if old[name] != new[name]]
+    parts = []
+    if other:
+        parts.append(f"{len(other)} of {len(both)} frames differ ({_names(other)})")
+    parts += _added_removed(list(old), list(new))
+    return ", ".join(parts) or "what all frames share differs (identity, head, lens)"
+
+
+def _split(old: Manifest, new: Manifest) -> str:
+    parts = _added_removed([*old.train, *old.test], [*new.train, *new.test])
+    for text, before, after in (
+        ("from training to testing", old.train, new.test),
+        ("from testing to training", old.test, new.train),
+    ):
+        moved = [name for name in before if name in {*after}]
+        if moved:
+            parts.append(f"{len(moved)} moved {text} ({_names(moved)})")
+    return ", ".join(parts) or "another order of frames"
+
+
+def _added_removed(old: Sequence[str], new: Sequence[str]) -> list[str]:
+    known, found = {*old}, {*new}
+    parts = []
+    for text, names in (
+        ("gone", [name for name in old if name not in found]),
+        ("new", [name for name in new if name not in known]),
+    ):
+        if names:
+            parts.append(f"{len(names)} {text} ({_names(names)})")
+    return parts
+
+
+def _names(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text[:12] + "…" if len(text) > 40 else text
