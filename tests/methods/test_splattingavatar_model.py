@@ -429,6 +429,8 @@ def test_the_released_displacement_has_no_rate_after_the_first_walk(embedded: An
         assert rate(avatar, "displacement", 100) > 1e-4
         assert rate(avatar, "displacement", 101) == 0
         assert rate(avatar, "displacement", 29_999) == 0
+        # An update of Adam is about one rate long: 0.016 at most, which in the fourfold world is 4 mm.
+        assert sum(rate(avatar, "displacement", s) for s in range(1, 1000)) == pytest.approx(0.016, rel=0.02)
 
 
 def test_other_rates_and_eps_are_the_published_ones(embedded: Any) -> None:
