@@ -23,7 +23,7 @@ from headbench.datasets.nersemble.benchmark import (
     TRAIN_SEQUENCES,
     TRAIN_SERIAL,
 )
-from headbench.datasets.nersemble.clips import decode
+from headbench.datasets.nersemble.clips import decode, to_rgb
 from headbench.datasets.nersemble.loading import Loaded, check_one_identity
 from headbench.datasets.nersemble.placement import check_before_camera
 from headbench.datasets.nersemble.tracking import read_tracking
@@ -139,7 +139,7 @@ def _decoded(found: Loaded) -> Callable[[str], _Decoded]:
                 if ended[k]:
                     continue
                 try:
-                    pair.append(next(source).to_ndarray(format="rgb24"))
+                    pair.append(to_rgb(next(source)))
                     counts[k] += 1
                 except StopIteration:
                     ended[k] = True

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headbench.harness.errors import DataError
 
-__all__ = ["SHELF_BYTES", "Clip", "Shelf", "decode"]
+__all__ = ["SHELF_BYTES", "Clip", "Shelf", "decode", "to_rgb"]
 
 Bytes = NDArray[np.uint8]
 
@@ -46,6 +46,11 @@ def decode(path: Path) -> Iterator[VideoFrame]:
     finally:
         if container is not None:
             container.close()
+
+
+def to_rgb(frame: VideoFrame) -> Bytes:
+    """(H, W, 3) sRGB of a decoded picture."""
+    return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
 
 
 class Shelf:
@@ -117,7 +122,7 @@ class Clip:
             DataError: a video cannot be decoded so far, or has another size.
         """
         colour, alpha = self._pair(row)
-        rgb, matte = colour.to_ndarray(format="rgb24"), alpha.to_ndarray(format="rgb24")[..., 0]
+        rgb, matte = to_rgb(colour), to_rgb(alpha)[..., 0]
         for path, found in ((self.colour, rgb), (self.alpha, matte)):
             if found.shape[:2] != (self.size, self.size):
                 raise DataError(

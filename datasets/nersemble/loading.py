@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.fingerprints import fingerprint
@@ -65,9 +66,9 @@ class Loaded:
                 scale = np.array([tracking.scale])
                 numbers[frame] = [part[row] for part in (*rows, *turns)] + [scale]
         train, test = ([i for name in part for i in frame_ids(name, self.sequences[name])] for part in self.split())
-        camera = self.calibration
+        w2c, K = self.calibration.w2c[TRAIN_SERIAL], self.calibration.K[TRAIN_SERIAL]
         shape = next(iter(self.sequences.values())).shape
-        shared = [self.head, TRACKINGS[self.options.tracking], shape, camera.w2c[TRAIN_SERIAL], camera.K[TRAIN_SERIAL]]
+        shared: list[NDArray[np.float64] | str] = [self.head, TRACKINGS[self.options.tracking], shape, w2c, K]
         return fingerprint(train, test, images, numbers, shared)
 
 

@@ -48,7 +48,7 @@ def _probe(path: Path) -> Probe:
     if _is_cut(content):
         return Probe(fault=f"{len(content)} bytes of an mp4 that was cut before its end")
     try:
-        with av.open(io.BytesIO(content)) as container:
+        with av.open(io.BytesIO(content), "r") as container:
             if not container.streams.video:
                 return Probe(fault="a file without a video stream")
             stream = container.streams.video[0]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,8 +112,8 @@ class NersembleWriter(Writer):
             }
             place = folder / "sequences" / name / "tracking"
             place.mkdir(parents=True)
-            single = {key: value.astype(np.float32) for key, value in arrays.items()}
-            np.savez(place / f"{TRACKINGS['v2']}.npz", **single, frames=np.arange(count))
+            stored: dict[str, Any] = {key: value.astype(np.float32) for key, value in arrays.items()}
+            np.savez(place / f"{TRACKINGS['v2']}.npz", **stored, frames=np.arange(count))
         (folder / PENDING).mkdir()
 
     def frame(self, folder: Path, clip: Clip, shot: Shot, picture: Picture) -> None:
