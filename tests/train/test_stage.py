@@ -36,6 +36,7 @@ SMALL = {
         "growth": [{"epoch": 1, "points": 80, "shrink": 0.75}, {"epoch": 2, "points": 120, "shrink": 0.75}],
         "regulariser": {"milestones": [2, 3], "decay": "every_step"},
         "fresh_optimizer": True,
+        "network": {"deformer_width": 8, "geometry_width": 44, "correction_width": 4, "start": "plain"},
     },
     "SplattingAvatar": {"num_points": 400, "densify_from": 2, "densify_every": 3, "walk_every": 4, "extent": 0.5},
 }
