@@ -33,8 +33,8 @@ _FOLLOWS = 0.15
 """Rank correlation of distances that any avatar reaches which follows its drivers."""
 _CLEARER = 0.15
 """By so much another order must fit better than the right one."""
-_SURE = 0.5
-"""Correlation of speeds that a shifted order must reach."""
+_SURE = 0.6
+"""Correlation of speeds that a shifted order must reach, and of distances that needs no second opinion."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,17 @@ def compare_order(small: NDArray[np.uint8], drivers: Floats) -> Order | None:
     images = small.astype(np.float32).mean(axis=-1).reshape(count, -1)
     picked = np.unique(np.linspace(0, count - 1, min(count, _PAIRS_OF)).round().astype(int))
     video, mover = _distances(images[picked]), _distances(drivers[picked])
-    straight = _correlation(video, mover)
-    backward = _correlation(video, _distances(drivers[::-1][picked]))
+    straight = _correlation(video, mover, len(picked))
+    backward = _correlation(video, _distances(drivers[::-1][picked]), len(picked))
     if backward > straight + _CLEARER:
         return Order(straight, f"they fit backward ({backward:.2f}) rather than forward ({straight:.2f})")
-    if straight < _FOLLOWS:
-        return Order(straight, f"their distances do not follow the drivers' (rank correlation {straight:.2f})")
     lag, shifted, unshifted = _best_lag(images, drivers)
     if lag and shifted > max(_SURE, unshifted + _CLEARER):
         late = "late" if lag > 0 else "early"
         text = f"they come {abs(lag)} too {late} (speeds correlate {shifted:.2f}, in place {unshifted:.2f})"
         return Order(straight, text)
+    if (straight < _FOLLOWS and unshifted < 2 * _FOLLOWS) or (straight < _SURE and unshifted < _FOLLOWS):
+        return Order(straight, f"they do not follow the drivers (rank correlation of distances {straight:.2f})")
     return Order(straight)
 
 
@@ -103,8 +103,14 @@ def _distances(rows: NDArray[np.floating]) -> Floats:
     return np.sqrt(np.clip(full[np.triu_indices(len(rows), 1)], 0, None))
 
 
-def _correlation(first: Floats, second: Floats) -> float:
-    return _pearson(rankdata(first), rankdata(second))
+def _correlation(first: Floats, second: Floats, count: int) -> float:
+    """Rank correlation of distances of pairs, of those with one gap between them: any motion goes away with time."""
+    rows, columns = np.triu_indices(count, 1)
+    gap = columns - rows
+    pairs = np.bincount(gap).clip(min=1)
+    ranks = [rankdata(values) for values in (first, second)]
+    rest = [values - (np.bincount(gap, values) / pairs)[gap] for values in ranks]
+    return _pearson(rest[0], rest[1])
 
 
 def _pearson(first: Floats, second: Floats) -> float:

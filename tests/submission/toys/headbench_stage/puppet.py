@@ -1,6 +1,7 @@
 """Portraits that draw a disc with a mouth where the head is, or go wrong on the way."""
 
 import time
+from dataclasses import replace
 
 import torch
 
@@ -46,21 +47,16 @@ class Puppet(Portrait):
 
 class Still(Puppet):
     def render(self, params, camera, background, rasterizer):
-        first = params.outer.t[:1] * 0
-        from dataclasses import replace
-
+        first = params.outer.t * 0
         return super().render(replace(params, outer=replace(params.outer, t=first)), camera, background, rasterizer)
 
 
 class Torn(Puppet):
     """A value that is no number, in one frame of many."""
 
-    count = 0
-
     def render(self, params, camera, background, rasterizer):
         image = super().render(params, camera, background, rasterizer).clone()
-        Torn.count += 1
-        if camera.w2c[0, 0, 3] > 0 and params.jaw[0, 0] > 0.3:
+        if camera.w2c[0, 0, 3] > 0 and params.jaw[0, 0] > 0.2:
             image[0, 1, 5, 5] = float("nan")
         return image
 
