@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import importlib.util
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -20,6 +22,9 @@ ALEX_CONVOLUTIONS = (0, 3, 6, 8, 10)
 InputRange = Literal["[0,1]", "[-1,1]", "[0,1]-unmapped"]
 """What the images hold. The first is mapped to the network's [-1, 1]; the last feeds [0, 1] as it is, as the official
 3DGS and GaussianAvatars evaluators do: a quirk under its own name, since its values are not those of LPIPS."""
+
+_EPS = 1e-10
+"""Added to the length of a pixel's features."""
 
 _STRIDE_AND_PADDING = {0: (4, 2), 3: (1, 2), 6: (1, 1), 8: (1, 1), 10: (1, 1)}
 
@@ -94,13 +99,8 @@ class Lpips(nn.Module):
         if input_range == "[0,1]":
             image = 2 * image - 1
         image = (image - self.shift) / self.scale
-        if self._dtype is not torch.float32:
-            found: list[Tensor] = self.network(image.to(dtype=self._dtype, memory_format=self._format))
-            blocks = [block.float() for block in found]
-        else:
-            blocks = self.network(image.contiguous(memory_format=self._format))
-        # vector_norm has gradient 0 where a pixel's features all vanish; a square root of a sum would give NaN.
-        return [f / (torch.linalg.vector_norm(f, dim=1, keepdim=True) + 1e-10) for f in blocks]
+        blocks: list[Tensor] = self.network(image.to(dtype=self._dtype, memory_format=self._format))
+        return blocks
 
     def forward(self, a: Tensor, b: Tensor, input_range: InputRange) -> Tensor:
         """a, b (B, 3, H, W) float in `input_range`, at least 64 x 64 -> (B,) distance of each pair, 0 for equal images.
@@ -116,7 +116,28 @@ class Lpips(nn.Module):
             raise ValueError(f"expected input_range '[0,1]', '[-1,1]' or '[0,1]-unmapped', got {input_range!r}")
         total = a.new_zeros(a.shape[0])
         pairs = zip(self._features(a, input_range), self._features(b, input_range), strict=True)
+        # The kernel has no gradient for `b`: losses have none there, and metrics ask for none at all.
+        distance = _fused() if a.is_cuda and not b.requires_grad else None
         for index, (ours, theirs) in enumerate(pairs):
-            distance = F.conv2d((ours - theirs) ** 2, getattr(self, f"lin{index}"))
-            total = total + distance.mean(dim=(1, 2, 3))
+            weights = getattr(self, f"lin{index}")
+            pixels = (distance or _plain_distance)(ours, theirs, weights.flatten(), _EPS)
+            total = total + pixels.mean(dim=(1, 2))
         return total
+
+
+def _plain_distance(a: Tensor, b: Tensor, weights: Tensor, eps: float) -> Tensor:
+    """(B, H, W) of features (B, C, H, W): the weighted squared difference of features of unit length."""
+    # vector_norm has gradient 0 where a pixel's features all vanish; a square root of a sum would give NaN.
+    a, b = (f.float() if f.dtype is torch.bfloat16 else f for f in (a, b))
+    a, b = (f / (torch.linalg.vector_norm(f, dim=1, keepdim=True) + eps) for f in (a, b))
+    return F.conv2d((a - b) ** 2, weights[None, :, None, None])[:, 0]
+
+
+@functools.cache
+def _fused() -> Callable[[Tensor, Tensor, Tensor, float], Tensor] | None:
+    """The same in one pass, where triton is; it comes with torch's CUDA builds for Linux."""
+    if importlib.util.find_spec("triton") is None:
+        return None
+    from headbench.harness.image.lpips_kernels import fused_distance
+
+    return fused_distance

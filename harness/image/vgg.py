@@ -39,7 +39,7 @@ class Vgg16(nn.Module):
             if index:
                 image = F.max_pool2d(image, 2)
             for layer in block:
-                image = F.relu(F.conv2d(image, getattr(self, f"w{layer}"), getattr(self, f"b{layer}"), padding=1))
+                image = F.relu_(F.conv2d(image, getattr(self, f"w{layer}"), getattr(self, f"b{layer}"), padding=1))
             outputs.append(image)
         return outputs
 

@@ -227,12 +227,20 @@ class RecordedStep:
             [t for t, _ in pairs], inputs, [g for _, g in pairs], allow_unused=True, retain_graph=False
         )
         besides = [*work.from_losses[3 + len(asked) :], *([None] * len(self._free))]
-        work.gradients = [a if b is None else b if a is None else a + b for a, b in zip(found, besides, strict=True)]
+        sums = [a if b is None else b if a is None else a + b for a, b in zip(found, besides, strict=True)]
+        work.gradients = [None if g is None else _laid_out_like(t, g) for t, g in zip(inputs, sums, strict=True)]
 
 
 def _cut(tensor: Tensor) -> Tensor:
     """The same memory as a leaf of its own that asks for a gradient where `tensor` did."""
     return tensor.detach().requires_grad_(tensor.requires_grad)
+
+
+def _laid_out_like(tensor: Tensor, gradient: Tensor) -> Tensor:
+    """`gradient` with the strides of `tensor`, as autograd leaves it at a leaf and fused optimisers demand it."""
+    if gradient.stride() == tensor.stride():
+        return gradient
+    return torch.empty_like(tensor).copy_(gradient)
 
 
 def sum_of(terms: Mapping[str, Tensor]) -> Tensor:

