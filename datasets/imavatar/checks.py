@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.documents import read_object
+from headbench.datasets.common.findings import Findings, by_number, ranges
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.pixels import read_planes
 from headbench.datasets.common.reprojection import probes
@@ -31,6 +32,7 @@ def check_pixels(loaded: Loaded, findings: Findings) -> None:
     """Decode every image; a constant alpha says that the matting did not work."""
     for clip in loaded.clips:
         stray_images(clip.tracking.video, clip.tracking.entries, findings)
+        _check_irises(clip.tracking.video.path / "iris.json", findings)
     sources = [(name, source) for clip in loaded.clips for name, source in clip.images.items()]
     with ThreadPoolExecutor(_DECODERS) as pool:
         for found in pool.map(lambda item: _decode(item[0], (item[1].colour, item[1].alpha)), sources):
@@ -39,6 +41,18 @@ def check_pixels(loaded: Loaded, findings: Findings) -> None:
                     findings.error(path, message, frame, "write it again")
                 else:
                     findings.warning(path, message, frame, "run the matting again")
+
+
+def _check_irises(path: Path, findings: Findings) -> None:
+    """The detector's file, where it was kept: a frame without irises was fitted to those of the frame before."""
+    content = read_object(path, "irises of all images", findings) if path.is_file() else None
+    lost = sorted((name for name, found in (content or {}).items() if found is None), key=by_number)
+    if lost:
+        findings.warning(
+            path,
+            f"expected irises in every image, found none in {len(lost)} ({ranges(lost)}): the gaze of the frame before "
+            "was used, or none at all",
+        )
 
 
 def _decode(frame: str, paths: Sequence[Path | None]) -> list[tuple[Path, str, str]]:

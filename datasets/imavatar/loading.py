@@ -24,6 +24,8 @@ __all__ = ["Clip", "Loaded", "survey"]
 
 Floats = NDArray[np.float64]
 _SAME_SHAPE = 1e-6
+USUAL_SIZE = 512
+"""Side of the published images in pixels."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> Loade
     _check_shapes(clips, findings)
     _check_sizes(clips, findings)
     train, test = _split(subject, clips, parts, options, findings)
+    if head == REAL_HEAD:
+        findings.note("no eyelids: blinks cannot be driven")
+        _note_size(clips[0], findings)
     if not all(clip.parsed for clip in clips):
         findings.note("mouth masks projected from the head mesh (parsing/ has not all of them)")
     if any(clip.matte == "mask" for clip in clips):
@@ -152,6 +157,12 @@ def _check_shapes(clips: Sequence[Clip], findings: Findings) -> None:
                 f"`shape_params`: expected those of {first.path}, found others (largest difference {off:.3g})",
                 help="a subject has one shape: fit one video, then give --shape_from for the others",
             )
+
+
+def _note_size(clip: Clip, findings: Findings) -> None:
+    width, height = next(iter(clip.images.values())).size
+    if (width, height) != (USUAL_SIZE, USUAL_SIZE):
+        findings.note(f"images of {width} x {height} instead of the usual {USUAL_SIZE} x {USUAL_SIZE}")
 
 
 def _check_sizes(clips: Sequence[Clip], findings: Findings) -> None:

@@ -82,6 +82,8 @@ def survey(folder: Path, options: VhapOptions, findings: Findings) -> Loaded | N
         return None
     places = {moment: values["translation"] for moment, values in parameters.moments.items()}
     check_heads(folder, train + test, places, findings)
+    if options.evaluate == "val":
+        findings.note("novel views: VHAP tracked the held-out cameras along with the others")
     return Loaded(head, train, test, parameters, images)
 
 

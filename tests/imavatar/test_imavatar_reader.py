@@ -31,7 +31,9 @@ def test_frames_are_joined_by_number_and_named_by_video(author, by_hand) -> None
     assert [f.id for f in subject.train] == [f"train-{n:05d}" for n in range(1, 12)]
     assert [f.id for f in subject.test] == ["test-00001", "test-00002", "test-00003"]
     assert (subject.name, subject.dataset, subject.head) == ("someone", "imavatar", "flame2020")
-    assert subject.variant == "imavatar/fate" and subject.notes == ()
+    assert subject.variant == "imavatar/fate"
+    usual = "images of 32 x 32 instead of the usual 512 x 512"
+    assert subject.notes == ("no eyelids: blinks cannot be driven", usual)
     assert len({f.timestep for f in subject.train + subject.test}) == 14
     assert {f.sequence for f in subject.test} == {"test"}
     for frame in subject.train:
@@ -175,3 +177,22 @@ def test_made_up_heads_name_their_face_units(author) -> None:
     assert torch.count_nonzero(expression) == 2
     values = json.loads((author.train / "flame_params.json").read_text())["frames"][0]["expression"]
     assert (expression[24].item(), expression[0].item()) == pytest.approx(tuple(values[:2]), rel=1e-6)
+
+
+def test_words_in_the_path_mean_nothing(tmp_path, author) -> None:
+    place = tmp_path / "insta_images" / "4dface" / "imavatar"
+    shutil.copytree(author.folder.parent, place)
+    (subject,) = ImavatarReader().subjects(place.parent).values()
+    read = ImavatarReader().read(subject, {})
+    assert read.dataset == "imavatar" and read.train[0].pixels().alpha.max() == 255
+
+
+def test_a_folder_of_another_layout_is_named(tmp_path) -> None:
+    (tmp_path / "D" / "someone").mkdir(parents=True)
+    (tmp_path / "D" / "someone" / "canonical_flame_param.npz").touch()
+    with pytest.raises(DataError, match=r"canonical_flame_param\.npz looks like a VHAP export: the dataset is vhap"):
+        ImavatarReader().subjects(tmp_path / "D")
+    (tmp_path / "E" / "nerface").mkdir(parents=True)
+    (tmp_path / "E" / "nerface" / "transforms_val.json").touch()
+    with pytest.raises(DataError, match="without FLAME, such as NerFace's own: track the video first"):
+        registry().load_dataset("4dface").subjects(tmp_path / "E")

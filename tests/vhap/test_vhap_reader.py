@@ -108,6 +108,7 @@ def test_novel_views_and_chosen_cameras(author, write) -> None:
     val = VhapReader().read(author.folder, {"evaluate": "val"})
     assert [f.id for f in val.test] == [f"{t:05d}_01" for t in range(4)]
     assert [f.id for f in val.train] == [f"{t:05d}_00" for t in range(4)]
+    assert any("held-out cameras" in note for note in val.notes)
     one = VhapReader().read(author.folder, {"cameras": "222200037"})
     assert one.variant == "vhap/single" and [f.id for f in one.test] == ["00004_00", "00005_00"]
     with pytest.raises(DataError, match="of the cameras 220700191, found 0 and 2; there are 220700191, 222200037"):
@@ -145,6 +146,10 @@ def test_roots_and_the_command(author) -> None:
     for place in (root, root / "vhap", author.folder):
         assert VhapReader().subjects(place) == {"someone": author.folder}
     with pytest.raises(DataError, match="No subject of vhap"):
+        VhapReader().subjects(author.folder / "images")
+    (author.folder / "images" / "x_train").mkdir()
+    (author.folder / "images" / "x_train" / "flame_params.json").touch()
+    with pytest.raises(DataError, match=r"flame_params\.json looks like IMAvatar's tracking"):
         VhapReader().subjects(author.folder / "images")
     result = CliRunner().invoke(data, ["check", "vhap", "--data-root", str(root)])
     assert result.exit_code == 0, result.output
