@@ -13,6 +13,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from headbench.datasets.nersemble.reader import NersembleReader
+from headbench.harness.assets.flame import recognise_model
 from headbench.harness.errors import DataError
 from headbench.harness.head import load_head
 from headbench.harness.types import HeadParams, Identity
@@ -283,3 +284,21 @@ def test_made_up_people_may_leave_out_the_size(author) -> None:
     (author.folder / "head_model.json").write_text(json.dumps({"tag": "openhead"}))
     with pytest.raises(DataError, match="expected 512 x 512 pixels"):
         _read(author)
+
+
+def test_flame_2020_never_stands_in_for_2023(short, flame_home) -> None:
+    """The arrays have the same shapes, so nothing but the tag keeps the wrong faces away."""
+    (short.folder / "head_model.json").write_text(json.dumps({"tag": "flame2023", "size": 32}))
+    problems = NersembleReader().check(short.folder, {"missing": "allow"})
+    assert any("flame2023/model is not" in p.message and "bench assets add flame2023" in p.line() for p in problems)
+    frame = _read(short, missing="allow").train[0]
+    with pytest.raises(DataError, match="'flame2023' cannot drive 'flame2020'"):
+        load_head("flame2020").bind(
+            Identity("flame2020", torch.zeros(1, 300), *[torch.zeros(1, 100)] * 2, frame.params, frame.camera)
+        ).vertices(frame.params)
+
+
+@pytest.mark.parametrize("name", ["flame2023.pkl", "FLAME2023.pkl"])
+def test_the_models_file_is_known_in_either_case(name, flame_files, tmp_path) -> None:
+    (tmp_path / name).symlink_to(flame_files["flame2020/model"])
+    assert recognise_model(tmp_path / name).name == "flame2023/model"
