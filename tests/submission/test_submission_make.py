@@ -60,7 +60,7 @@ def test_the_doctor_finds_nothing_in_a_zip_of_the_official_layout(made) -> None:
 def test_a_video_has_the_size_rate_and_pixels_of_the_task_and_shows_what_the_avatar_shows(made, toys, stage) -> None:
     from headbench_stage.puppet import draw
 
-    _, reader, task = task_of(toys, "stage")
+    reader = task_of(toys, "stage")[1]
     view = next(v for v in reader.hidden(stage / "stage" / "007", {}) if (v.sequence, v.camera_id) == ("FREE", "200"))
     with zipfile.ZipFile(made.zip) as archive:
         content = archive.read("007/FREE/cam_200.mp4")
@@ -173,8 +173,8 @@ import torch
 from headbench.harness.plugins import registry
 from headbench.reports.submission import Choice, Order, make_submission
 torch.set_num_threads(1)
-made = make_submission(Order(Path(sys.argv[1]), "stage", Choice("Slow"), device="cpu"), registry(), lambda line: print(line, flush=True))
-print(len(made.findings))
+order = Order(Path(sys.argv[1]), "stage", Choice("Slow"), device="cpu")
+make_submission(order, registry(), lambda line: print(line, flush=True))
 """
 
 
@@ -210,7 +210,7 @@ def test_a_run_that_trained_several_things_asks_for_one(train, stage, toys, tmp_
     run = train(tmp_path / "run", stage, "Puppet", "Slow", "Still")
     with pytest.raises(BenchError, match="2 trainings that could be submitted: Puppet demo seed 0; Slow demo seed 0"):
         make_submission(Order(run, "stage"), toys, quiet)
-    with pytest.raises(BenchError, match="Unknown method 'Pupet'. Did you mean 'Puppet'"):
+    with pytest.raises(BenchError, match=r"Unknown method 'Pupet'. Did you mean 'Puppet'"):
         make_submission(Order(run, "stage", Choice("Pupet")), toys, quiet)
     with pytest.raises(BenchError, match="has nothing that fits what was asked for; it has Puppet demo seed 0"):
         make_submission(Order(run, "stage", Choice(seed=3)), toys, quiet)
