@@ -24,7 +24,7 @@ from headbench.datasets.nersemble.calibration import read_calibration
 from headbench.datasets.nersemble.layout import DATASET, Folder
 from headbench.datasets.nersemble.options import NersembleOptions
 from headbench.datasets.nersemble.people import head_and_size
-from headbench.datasets.nersemble.tracking import read_tracking
+from headbench.datasets.nersemble.tracking import frame_ids, read_tracking
 from headbench.harness.errors import DataError
 from headbench.harness.files import sha256_of
 from headbench.harness.plugins import HiddenView, SubmissionTask, VideoSlot
@@ -86,7 +86,7 @@ def benchmark_test(folder: Path, options: Mapping[str, object] | None = None) ->
         if tracking is None or calibration is None or head is None or findings.errors():
             continue
         params = tracking.params(head)
-        ids = tuple(f"{sequence}_{number:05d}" for number in tracking.frames.tolist())
+        ids = frame_ids(sequence, tracking)
         digests = {"head": head, "size": size, "tracking": sha256_of(path), "cameras": sha256_of(place.calibration)}
         digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
         for serial in SERIALS:

@@ -18,9 +18,9 @@ from headbench.datasets.nersemble.options import NersembleOptions
 from headbench.datasets.nersemble.people import head_and_size
 from headbench.datasets.nersemble.placement import check_before_camera
 from headbench.datasets.nersemble.probe import Probe, probe_all
-from headbench.datasets.nersemble.tracking import Tracking, read_tracking
+from headbench.datasets.nersemble.tracking import Tracking, frame_ids, read_tracking
 
-__all__ = ["Loaded", "frame_ids", "survey"]
+__all__ = ["Loaded", "check_one_identity", "survey"]
 
 _AGAIN = "download the sequence again"
 
@@ -70,11 +70,6 @@ class Loaded:
         shape = next(iter(self.sequences.values())).shape
         shared: list[NDArray[np.float64] | str] = [self.head, TRACKINGS[self.options.tracking], shape, w2c, K]
         return fingerprint(train, test, images, numbers, shared)
-
-
-def frame_ids(sequence: str, tracking: Tracking) -> tuple[str, ...]:
-    """Names of a sequence's frames, unique in a person."""
-    return tuple(f"{sequence}_{number:05d}" for number in tracking.frames.tolist())
 
 
 def survey(path: Path, options: NersembleOptions, findings: Findings) -> Loaded:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headbench.datasets.common.cameras import FAR, NEAR, OPENGL
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.nersemble.calibration import Calibration
-from headbench.datasets.nersemble.tracking import Tracking
+from headbench.datasets.nersemble.tracking import Tracking, frame_ids
 
 __all__ = ["check_before_camera"]
 
@@ -43,7 +43,7 @@ def _check_camera(calibration: Calibration, trackings: Mapping[str, Tracking], s
         tracking, depth = trackings[name], seen[name][:, 2]
         # The one that is worst: behind, near, or far.
         row = int(depth.argmin() if depth.min() <= NEAR else depth.argmax())
-        frame = f"{name}_{int(tracking.frames[row]):05d}"
+        frame = frame_ids(name, tracking)[row]
         if behind or outside:
             wrong = behind or outside
             expected = "in front of it" if behind else f"in its {size} x {size} image"

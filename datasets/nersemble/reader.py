@@ -14,9 +14,10 @@ from headbench.datasets.nersemble.checks import check_overlaps, deep_checks
 from headbench.datasets.nersemble.clips import Clip, Shelf
 from headbench.datasets.nersemble.hidden import benchmark_test, submission_task
 from headbench.datasets.nersemble.layout import DATASET, find_subjects
-from headbench.datasets.nersemble.loading import Loaded, frame_ids, survey
+from headbench.datasets.nersemble.loading import Loaded, survey
 from headbench.datasets.nersemble.options import HELP, NersembleOptions
 from headbench.datasets.nersemble.pixels import VideoPixels
+from headbench.datasets.nersemble.tracking import frame_ids
 from headbench.harness.plugins import DatasetReader, HiddenView, Problem, SubmissionTask
 from headbench.harness.types import Frame, Subject
 

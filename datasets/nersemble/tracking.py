@@ -15,7 +15,7 @@ from headbench.datasets.common.params import head_params
 from headbench.datasets.nersemble.euler import other_reading, xyz_to_matrix
 from headbench.harness.types import HeadParams
 
-__all__ = ["KEYS", "Tracking", "read_tracking"]
+__all__ = ["KEYS", "Tracking", "frame_ids", "read_tracking"]
 
 _Floats = NDArray[np.float64]
 
@@ -77,6 +77,11 @@ class Tracking:
             eye_right=self.eyes[:, 3:],
             outer=(np.full(len(self), self.scale), self.rotation, self.translation),
         )
+
+
+def frame_ids(sequence: str, tracking: Tracking) -> tuple[str, ...]:
+    """Names of a sequence's frames, unique in a person, in the order of rows."""
+    return tuple(f"{sequence}_{number:05d}" for number in tracking.frames.tolist())
 
 
 def read_tracking(path: Path, sequence: str, findings: Findings) -> Tracking | None:
