@@ -14,6 +14,8 @@ __all__ = ["FAR", "NEAR", "OPENGL", "PoseFault", "cameras", "pinhole", "rigid_fa
 
 Floats = NDArray[np.float64]
 _TOLERANCE = 1e-3
+_FARTHEST = 1e6
+"""No number of a pose is larger, whatever the unit."""
 NEAR, FAR = 0.3, 4.0
 """Metres in front of the camera at which a tracked head is found; outside, the unit is suspicious."""
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -54,6 +56,8 @@ def rigid_fault(pose: Floats) -> PoseFault | None:
     if not np.isfinite(pose).all():
         odd = "NaN" if np.isnan(pose).any() else "Infinity"
         return PoseFault(f"expected finite numbers, found {odd}", "tracking failed in this frame; track again")
+    if np.abs(pose).max() > _FARTHEST:
+        return PoseFault(f"expected numbers below {_FARTHEST:g}, found {np.abs(pose).max():g}")
     if np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
         return PoseFault(f"expected last row 0 0 0 1, found {' '.join(f'{x:g}' for x in pose[3])}")
     rotation = pose[:3, :3]

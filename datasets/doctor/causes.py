@@ -54,20 +54,17 @@ class Cause:
     """(F, 3) where the mesh is another one."""
 
 
-def diagnose(subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folder: Path, findings: Findings) -> bool:
+def diagnose(subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folder: Path, findings: Findings) -> None:
     """An error that names the likeliest cause, where the mesh is beside the head in some of `views`.
 
     Where it lies on the head and overlaps poorly, which long hair or shoulders explain, only a cause that puts it
     right is an error, and one that would only make the mesh larger is not tried.
-
-    Returns:
-        whether something was found.
     """
     bad = [view for view in views if not view.fits]
     poor = [view for view in views if view.poor]
     shown = bad or poor
     if not shown:
-        return False
+        return
     extent = _extent(shown[0])
     odd = not _EXTENT[0] < extent < _EXTENT[1]
     causes = _exact_causes(subject, mesh, shown)
@@ -75,7 +72,7 @@ def diagnose(subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folde
         causes = itertools.chain(causes, _measured_causes(bad))
     cause = None if odd else _likeliest(causes, shown, 0.0 if bad else _CLEAR)
     if not bad and not odd and cause is None:
-        return False
+        return
     first = shown[0]
     others = f" (and in {', '.join(view.frame.id for view in shown[1:])})" if len(shown) > 1 else ""
     found = (
@@ -91,7 +88,6 @@ def diagnose(subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folde
         why = ""
         help = "images and tracking are not of the same frame, or of another camera or head model; --sheet shows it"
     findings.error(folder, found + why, first.frame.id, help)
-    return True
 
 
 def _extent(view: View) -> float:

@@ -69,8 +69,10 @@ def _project(subject: Subject, folder: Path, findings: Findings) -> tuple[View, 
     mesh = ProjectedMesh.of(subject)
     try:
         views = take_views(subject, mesh, folder, findings)
-        if views and not diagnose(subject, mesh, views, folder, findings):
-            check_timing(subject, mesh, folder, findings)
+        # Motion tells a shift more exactly than overlap, as long as the mesh is on the head at all.
+        beside = any(not view.fits for view in views)
+        if views and (beside or not check_timing(subject, mesh, folder, findings)):
+            diagnose(subject, mesh, views, folder, findings)
     except MissingAsset as error:
         findings.remark(folder, f"overlap of mesh and images not checked: {error.args[0]}", help=error.help)
         return ()

@@ -54,21 +54,24 @@ class _Fit:
     """Standard errors by which the overlap is better than with no shift."""
 
 
-def check_timing(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: Findings) -> None:
+def check_timing(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: Findings) -> bool:
     """A warning where images fit the tracking of one or two frames before or later better, in overlap and in motion.
 
     Where the head hardly moves nothing can be said, and nothing is.
+
+    Returns:
+        whether something was found.
     """
     track = tracks(subject)[0]
     windows = [window for frames in _pick(track) if (window := _render(mesh, frames)) is not None]
     if sum(len(window.seen) - 4 for window in windows) < _FEWEST:
-        return
+        return False
     still = _fit(windows, 0)
     fits = {lag: _fit(windows, lag) for lag in _LAGS}
     lag = max(fits, key=lambda each: fits[each].correlation)
     best = fits[lag]
     if best.correlation < max(_LEAST, still.correlation + _MORE) or best.gain < _SURE:
-        return
+        return False
     findings.warning(
         folder,
         f"expected images and tracking to move together, found that images move as the tracking {abs(lag)} frame(s) "
@@ -76,6 +79,7 @@ def check_timing(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: 
         f"{still.correlation:.2f}): shifted by {lag:+d}?",
         help="trackers count from 0, ffmpeg's images from 1; pair images and tracking again",
     )
+    return True
 
 
 def _pick(track: list[Frame]) -> list[list[Frame]]:

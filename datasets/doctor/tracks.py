@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from headbench.harness.types import Frame, Subject
 
-__all__ = ["neighbour", "tracks"]
+__all__ = ["all_frames", "neighbour", "tracks"]
+
+
+def all_frames(subject: Subject) -> list[Frame]:
+    """Training frames, then test frames; each once, also where a split has some in both parts."""
+    return list({frame.id: frame for frame in subject.train + subject.test}.values())
 
 
 def tracks(subject: Subject) -> list[list[Frame]]:
     """Training and test frames alike, by sequence and camera, each by timestep; the longest first."""
     found: dict[tuple[str, str], list[Frame]] = {}
-    for frame in subject.train + subject.test:
+    for frame in all_frames(subject):
         found.setdefault((frame.sequence, frame.camera_id), []).append(frame)
     ordered = [sorted(frames, key=lambda frame: frame.timestep) for frames in found.values()]
     return sorted(ordered, key=len, reverse=True)

@@ -12,6 +12,7 @@ from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.reprojection import INSIDE, Overlap, overlap, probes
 from headbench.datasets.doctor.coarse import opaque
+from headbench.datasets.doctor.tracks import all_frames
 from headbench.harness.errors import DataError
 from headbench.harness.types import Frame, Pixels, Subject
 
@@ -57,7 +58,7 @@ def take_views(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: Fi
     Raises:
         MissingAsset: the head model's file is not registered.
     """
-    frames = subject.train + subject.test
+    frames = all_frames(subject)
     views = []
     for row in probes(len(frames)):
         frame = frames[row]

@@ -14,7 +14,7 @@ from headbench.datasets.common.reprojection import probes
 from headbench.datasets.insta.frame_files import read_frame_file
 from headbench.datasets.insta.images import stray_images
 from headbench.datasets.insta.landmarks import check_landmarks
-from headbench.datasets.insta.layout import Folder
+from headbench.datasets.insta.layout import REAL_HEAD, Folder
 from headbench.datasets.insta.loading import Survey
 from headbench.harness.errors import DataError
 
@@ -33,6 +33,7 @@ def deep_checks(found: Survey, findings: Findings) -> None:
     check_landmarks(found.folder, findings)
     _check_alpha(found, findings)
     _check_tracker_cameras(found, findings)
+    _check_motion(found, findings)
 
 
 def _check_alpha(found: Survey, findings: Findings) -> None:
@@ -84,6 +85,24 @@ def _check_tracker_cameras(found: Survey, findings: Findings) -> None:
         findings.error(
             folder.tracked(entry.id), message, entry.id, "write the JSON files again from these .frame files"
         )
+
+
+def _check_motion(found: Survey, findings: Findings) -> None:
+    """Coefficients that are the same in all frames were not tracked; made-up heads have no use for eyelids."""
+    numbers = found.coefficients
+    if numbers is None or len(found.entries) < 3 or found.head != REAL_HEAD:
+        return
+    for kind, values, loss in (
+        ("exp", numbers.exp, "the face cannot move"),
+        ("jaw", numbers.jaw, "the mouth cannot open"),
+        ("eyelids", numbers.eyelids, "blinks cannot be driven"),
+    ):
+        if values is not None and (values == values[0]).all():
+            findings.warning(
+                found.folder.path / "flame" / kind,
+                f"expected `{kind}` that change, found the same numbers in all {len(values)} frames: {loss}",
+                help="track again, or export the numbers of each frame",
+            )
 
 
 def _tracker_camera(folder: Folder, frame: str) -> NDArray[np.float64] | None:

@@ -74,7 +74,7 @@ def _reason(error: DataError) -> str:
     stranger = re.search(r"GLOBAL (\S+)", text)
     if stranger:
         return f"{stranger[1]}, which is not loaded from strangers' files"
-    return f"a damaged file ({text.splitlines()[0]})"
+    return f"a damaged file ({text.strip().partition(chr(10))[0] or type(error.__cause__).__name__})"
 
 
 def _keys(content: Any) -> str:

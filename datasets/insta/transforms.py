@@ -18,6 +18,8 @@ __all__ = ["Entry", "Intrinsics", "Transforms", "read_transforms"]
 
 _MAKE = "INSTA's scripts/transforms.py writes it"
 _PATHS = ("exp_path", "mesh_path", "depth_path", "seg_mask_path")
+_DIGITS = 9
+"""Of a frame's number, at most."""
 _ANGLE_TOLERANCE = 1e-4
 """Radians between `camera_angle_*` and the angle that size and focal length give."""
 
@@ -90,6 +92,11 @@ def _number(value: Any) -> float | None:
         return math.inf
 
 
+def _numbered(stem: str) -> bool:
+    """Whether an image's name without suffix is a number that a frame of a video can have."""
+    return stem.isascii() and stem.isdigit() and len(stem) <= _DIGITS
+
+
 def _intrinsics(path: Path, content: dict[str, Any], findings: Findings) -> Intrinsics | None:
     values: dict[str, float] = {}
     for key in ("w", "h", "fl_x", "fl_y", "cx", "cy"):
@@ -160,7 +167,7 @@ def _entry(path: Path, position: int, frame: Any, findings: Findings) -> Entry |
     if relative.is_absolute() or ".." in relative.parts:
         findings.error(path, f"expected a file_path inside the subject's folder, found {image!r}")
         return None
-    if not (relative.stem.isascii() and relative.stem.isdigit()):
+    if not _numbered(relative.stem):
         findings.error(path, f"expected a numbered image such as images/00012.png, found {image!r}")
         return None
     name = relative.stem
@@ -168,7 +175,7 @@ def _entry(path: Path, position: int, frame: Any, findings: Findings) -> Entry |
     matrix = frame.get("transform_matrix")
     try:
         c2w = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         c2w = np.zeros(())
     fault = pose_fault(c2w)
     if fault is not None:
@@ -190,7 +197,7 @@ def _check_stems(path: Path, name: str, frame: dict[str, Any], findings: Finding
     for key in _PATHS:
         other = frame.get(key)
         stem = PurePosixPath(other).stem if isinstance(other, str) else name
-        if stem.isascii() and stem.isdigit() and int(stem) != int(name):
+        if _numbered(stem) and int(stem) != int(name):
             findings.error(
                 path,
                 f"expected {key} of frame {name}, found {other!r}: images and tracking shifted by "

@@ -415,6 +415,33 @@ CASES = [
         "warning",
     ),
     Case(
+        "eyelids that never move",
+        lambda a: [a.text("eyelids", k, [0, 0]) for k in range(9)],
+        "flame/eyelids",
+        ("the same numbers in all 9 frames: blinks cannot be driven",),
+        severity="warning",
+    ),
+    Case(
+        "a face that never moves",
+        lambda a: [a.text("exp", k, np.zeros(100)) for k in range(9)],
+        "flame/exp",
+        ("the same numbers in all 9 frames: the face cannot move",),
+        severity="warning",
+    ),
+    Case(
+        "an image numbered beyond reason",
+        lambda a: a.edit("train", lambda c: c["frames"][3].update(file_path=f"images/{'9' * 12}.png")),
+        "transforms_train.json",
+        ("expected a numbered image such as images/00012.png, found 'images/999999999999.png'",),
+    ),
+    Case(
+        "a number beyond floating point",
+        lambda a: a.pose(3, _put(0, 3, 1e300)),
+        "transforms_train.json",
+        ("transform_matrix: expected numbers below 1e+06, found 1e+300",),
+        "00003",
+    ),
+    Case(
         "no parsing",
         lambda a: a.remove("parsing"),
         "parsing",
