@@ -22,14 +22,14 @@ class _Submit(click.RichGroup):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         found = super().get_command(ctx, name)
-        if found is not None and name != "make":
+        if found is not None:
             return found
         from headbench.harness.plugins import registry
 
         try:
             dataset = registry().dataset(name).name
         except PluginError:
-            known = [*(verb for verb in self.commands if verb != "make"), *registry().datasets()]
+            known = [*self.commands, *registry().datasets()]
             raise click.UsageError(did_you_mean("dataset or command of bench submit", name, known), ctx) from None
         return click.RichCommand(
             name=dataset,
@@ -52,7 +52,7 @@ def submit() -> None:
     """
 
 
-@submit.command(hidden=True)
+@click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--method", help="Where RUN trained several.")
 @click.option("--preset", help="Where RUN trained several.")
