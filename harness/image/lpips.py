@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from headbench.harness.image.networks import load_network
 from headbench.harness.image.vgg import Vgg16
@@ -25,6 +26,8 @@ InputRange = Literal["[0,1]", "[-1,1]", "[0,1]-unmapped"]
 
 _EPS = 1e-10
 """Added to the length of a pixel's features."""
+_BOOST = 2.0**18
+"""What gradients inside a float16 network are multiplied by. At 512 x 512 they are 1e-10 to 1e-4 without it."""
 
 _STRIDE_AND_PADDING = {0: (4, 2), 3: (1, 2), 6: (1, 1), 8: (1, 1), 10: (1, 1)}
 
@@ -58,7 +61,8 @@ class Lpips(nn.Module):
         net: alex (metric of most papers) or vgg (larger values; the two never share a column).
         weights: as of ``load_network("lpips-alex")``; None loads the registered ones.
         dtype: type of the network's convolutions; distances are taken in float32 of its features. For losses: metrics
-            are float32.
+            are float32. float16 has as many bits of precision as the TF32 that torch's convolutions use on a GPU;
+            bfloat16 has three less.
         channels_last: memory layout of the convolutions; the same values, faster in lower precision on CUDA.
 
     Raises:
@@ -114,6 +118,12 @@ class Lpips(nn.Module):
             )
         if input_range not in ("[0,1]", "[-1,1]", "[0,1]-unmapped"):
             raise ValueError(f"expected input_range '[0,1]', '[-1,1]' or '[0,1]-unmapped', got {input_range!r}")
+        if self._dtype is torch.float16 and a.requires_grad and torch.is_grad_enabled():
+            found: Tensor = _FromHalf.apply(a, b, lambda ours, theirs: self._distance(ours, theirs, input_range))
+            return found
+        return self._distance(a, b, input_range)
+
+    def _distance(self, a: Tensor, b: Tensor, input_range: InputRange) -> Tensor:
         total = a.new_zeros(a.shape[0])
         pairs = zip(self._features(a, input_range), self._features(b, input_range), strict=True)
         # The kernel has no gradient for `b`: losses have none there, and metrics ask for none at all.
@@ -125,10 +135,33 @@ class Lpips(nn.Module):
         return total
 
 
+class _FromHalf(torch.autograd.Function):
+    """A function of two batches of images that computes in float16, with its gradient by the first.
+
+    The gradient of a mean over a quarter of a million pixels is below what float16 can hold, so it is taken multiplied
+    by a constant, for a derivative of 1 from above; whatever weight the loss has comes in afterwards, in float32.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        with torch.enable_grad():
+            leaf = a.detach().requires_grad_()
+            value = function(leaf, b.detach())
+            (gradient,) = torch.autograd.grad(value.sum() * _BOOST, leaf)
+        ctx.save_for_backward(gradient / _BOOST)
+        return value.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return above[:, None, None, None] * gradient, None, None
+
+
 def _plain_distance(a: Tensor, b: Tensor, weights: Tensor, eps: float) -> Tensor:
     """(B, H, W) of features (B, C, H, W): the weighted squared difference of features of unit length."""
     # vector_norm has gradient 0 where a pixel's features all vanish; a square root of a sum would give NaN.
-    a, b = (f.float() if f.dtype is torch.bfloat16 else f for f in (a, b))
+    a, b = (f.float() if f.dtype in (torch.bfloat16, torch.float16) else f for f in (a, b))
     a, b = (f / (torch.linalg.vector_norm(f, dim=1, keepdim=True) + eps) for f in (a, b))
     return F.conv2d((a - b) ** 2, weights[None, :, None, None])[:, 0]
 

@@ -21,7 +21,7 @@ _ELEMENTS = 4096
 
 
 @triton.jit
-def _forward(a_ptr, b_ptr, w_ptr, out_ptr, pixels, channels, eps, PIXELS: tl.constexpr, CHANNELS: tl.constexpr):
+def _forward(a_ptr, b_ptr, w_ptr, out_ptr, pixels, channels, eps, PIXELS: tl.constexpr, CHANNELS: tl.constexpr) -> None:
     rows = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     columns = tl.arange(0, CHANNELS)
     inside = (rows < pixels)[:, None] & (columns < channels)[None, :]
@@ -36,7 +36,9 @@ def _forward(a_ptr, b_ptr, w_ptr, out_ptr, pixels, channels, eps, PIXELS: tl.con
 
 
 @triton.jit
-def _backward(a_ptr, b_ptr, w_ptr, g_ptr, out_ptr, pixels, channels, eps, PIXELS: tl.constexpr, CHANNELS: tl.constexpr):
+def _backward(
+    a_ptr, b_ptr, w_ptr, g_ptr, out_ptr, pixels, channels, eps, PIXELS: tl.constexpr, CHANNELS: tl.constexpr
+) -> None:
     rows = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     columns = tl.arange(0, CHANNELS)
     inside = (rows < pixels)[:, None] & (columns < channels)[None, :]

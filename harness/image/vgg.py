@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headbench.harness.image.convolution import convolve_relu
+
 __all__ = ["VGG_CONVOLUTIONS", "Vgg16", "VggFeatureLoss"]
 
 VGG_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
@@ -39,7 +41,7 @@ class Vgg16(nn.Module):
             if index:
                 image = F.max_pool2d(image, 2)
             for layer in block:
-                image = F.relu_(F.conv2d(image, getattr(self, f"w{layer}"), getattr(self, f"b{layer}"), padding=1))
+                image = convolve_relu(image, getattr(self, f"w{layer}"), getattr(self, f"b{layer}"))
             outputs.append(image)
         return outputs
 

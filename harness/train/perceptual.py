@@ -10,7 +10,10 @@ from torch import Tensor
 
 from headbench.harness.image import Lpips, VggFeatureLoss, load_network
 
-__all__ = ["LpipsLoss", "VggLoss"]
+__all__ = ["LpipsLoss", "Precision", "VggLoss"]
+
+Precision = Literal["float32", "float16", "bfloat16"]
+"""Of a frozen network's convolutions on CUDA; a CPU always uses float32."""
 
 
 class LpipsLoss:
@@ -24,12 +27,12 @@ class LpipsLoss:
 
     def __init__(
         self,
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
         weights: Mapping[str, Tensor] | None = None,
         net: Literal["alex", "vgg"] = "vgg",
     ) -> None:
         self._net = net
-        self._lower = precision == "bfloat16"
+        self._precision = precision
         self._weights = weights
         self._network: Lpips | None = None
 
@@ -40,8 +43,7 @@ class LpipsLoss:
             MissingAsset: the weights are not registered.
         """
         if self._network is None:
-            lower = self._lower and device.type == "cuda"
-            dtype = torch.bfloat16 if lower else torch.float32
+            dtype = getattr(torch, self._precision) if device.type == "cuda" else torch.float32
             self._network = Lpips(self._net, self._weights, dtype, channels_last=device.type == "cuda").to(device)
         return self._network
 

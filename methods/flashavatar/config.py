@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from headbench.harness.avatar import MethodConfig, Section
+from headbench.harness.train.perceptual import Precision
 
 __all__ = ["FlashAvatarConfig", "Rates", "Weights"]
 
@@ -90,8 +91,8 @@ class FlashAvatarConfig(MethodConfig):
     head_mask: Literal["alpha", "head", "none"] = "alpha"
     """What LPIPS sees of both images, the rest being black: the matte, a mask of head and neck (which then cuts the
     target as well), or all."""
-    lpips_precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 runs the frozen network's convolutions in that type on CUDA; a CPU always uses float32."""
+    lpips_precision: Precision = "float32"
+    """Of the frozen network's convolutions on CUDA; a CPU always uses float32."""
 
     def topology(self) -> str:
         return self.head_topology

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from headbench.harness.avatar import MethodConfig, Section
 from headbench.harness.head.walk import WalkRule
+from headbench.harness.train.perceptual import Precision
 
 __all__ = ["Rates", "SplattingAvatarConfig", "Weights"]
 
@@ -70,8 +71,8 @@ class SplattingAvatarConfig(MethodConfig):
     lpips_net: Literal["alex", "vgg"] = "alex"
     lpips_masked: bool = True
     """Both images are black outside the matte when LPIPS sees them."""
-    lpips_precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 runs the frozen network's convolutions in that type on CUDA; a CPU always uses float32."""
+    lpips_precision: Precision = "float32"
+    """Of the frozen network's convolutions on CUDA; a CPU always uses float32."""
     scale_threshold: float = 0.008
     """Only Gaussians whose longest axis is above this, and ..."""
     axis_ratio: float = 10.0

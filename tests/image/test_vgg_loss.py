@@ -4,6 +4,7 @@ import torch.nn.functional as F
 
 from headbench.harness.errors import BenchError, MissingAsset
 from headbench.harness.image import VggFeatureLoss, load_network
+from headbench.harness.image.convolution import convolve_relu
 
 
 def plain_loss(a, b, weights, size):
@@ -81,3 +82,12 @@ def test_networks_that_are_not_there_are_errors(tmp_path, monkeypatch):
         load_network("vgg16")
     with pytest.raises(BenchError, match="Did you mean 'vgg16'"):
         load_network("vgg19")
+
+
+def test_convolution_bias_and_relu_as_one_have_the_values_and_gradients_of_the_three() -> None:
+    generator = torch.Generator().manual_seed(3)
+    image = torch.randn(2, 4, 7, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight, bias = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((5, 4, 3, 3), (5,)))
+    expected = torch.relu(torch.nn.functional.conv2d(image, weight, bias, padding=1))
+    torch.testing.assert_close(convolve_relu(image, weight, bias), expected)
+    assert torch.autograd.gradcheck(lambda i: convolve_relu(i, weight, bias), [image])

@@ -118,8 +118,7 @@ def test_an_ordinary_step_never_waits_for_the_device(
     tiny_train: TrainView,
     tiny_camera: Camera,
 ) -> None:
-    for which in PRESETS:
-        config = growing(which).config
+    for config in [growing(which).config for which in PRESETS]:
         avatar = MonoGaussianAvatar.create(tiny_head.cuda(), tiny_identity.to("cuda"), tiny_train, config)
         params, camera = tiny_params(1).to("cuda"), tiny_camera.to("cuda")
         blank = torch.zeros(1, 3, 16, 16, device="cuda")

@@ -1,0 +1,47 @@
+"""LPIPS in float16, for losses: the values and gradients of float32, whatever weight the loss has."""
+
+import pytest
+import torch
+
+from headbench.harness.image import Lpips
+from headbench.harness.image.vgg import VGG_CONVOLUTIONS
+
+WIDTHS = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+
+
+def made_weights() -> dict[str, torch.Tensor]:
+    """A VGG-16 of He's start with small biases: no published weights."""
+    generator = torch.Generator().manual_seed(0)
+    weights = {}
+    for index, layer in enumerate(VGG_CONVOLUTIONS):
+        inside, outside = WIDTHS[index], WIDTHS[index + 1]
+        scale = (2 / (9 * inside)) ** 0.5
+        weights[f"features.{layer}.weight"] = scale * torch.randn(outside, inside, 3, 3, generator=generator)
+        weights[f"features.{layer}.bias"] = 0.1 * torch.randn(outside, generator=generator)
+    for index, width in enumerate((64, 128, 256, 512, 512)):
+        weights[f"lin{index}.weight"] = torch.rand(1, width, 1, 1, generator=generator)
+    return weights
+
+
+@pytest.mark.parametrize("weight", [1.0, 1e-6])
+def test_half_precision_has_the_distance_and_gradient_of_float32(weight: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    a, b = torch.rand(2, 1, 3, 64, 64, generator=generator)
+    found = []
+    for dtype in (torch.float32, torch.float16):
+        image = a.clone().requires_grad_()
+        distance = Lpips("vgg", made_weights(), dtype)(image, b, "[0,1]")
+        (weight * distance.sum()).backward()
+        found.append((distance.detach(), image.grad))
+    (exact, expected), (half, gradient) = found
+    torch.testing.assert_close(half, exact, rtol=1e-3, atol=0)
+    assert torch.nn.functional.cosine_similarity(gradient.flatten(), expected.flatten(), dim=0) > 0.99
+    assert gradient.norm() / expected.norm() == pytest.approx(1, abs=0.02)
+
+
+def test_without_gradients_half_precision_is_the_plain_call() -> None:
+    a, b = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    network = Lpips("vgg", made_weights(), torch.float16)
+    with torch.no_grad():
+        first = network(a, b, "[0,1]")
+    torch.testing.assert_close(first, network(a.clone().requires_grad_(), b, "[0,1]").detach())
