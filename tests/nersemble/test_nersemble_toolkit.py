@@ -13,7 +13,7 @@ from headbench.datasets.nersemble import benchmark
 from headbench.datasets.nersemble.hidden import benchmark_test
 from headbench.datasets.nersemble.reader import NersembleReader
 
-REASON = "nersemble-benchmark is not installed; the README of datasets/nersemble says how to without its 3.3 GB"
+REASON = "nersemble-benchmark is not installed: make test-toolkit"
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from headbench.reports.submission.videos import make_video
 COUNTS = {"FREE": 3, "EMO-1-shout+laugh": 4, "SEN-09-frown_events_bad": 5, "SEN-10-port_strong_smokey": 6}
 UNUSED = ("open3d", "mediapy", "dreifus")
 """Imported by the toolkit's modules for point clouds, for writing and for cameras; its reader of videos uses none."""
-NEEDS = "see docs/submission.md"
+NEEDS = "make test-toolkit"
 
 
 class Hollow(types.ModuleType):
