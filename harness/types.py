@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -360,8 +360,9 @@ class Edit:
     """Parameter columns whose optimiser moments are zeroed."""
     zero_statistics: tuple[str, ...] = ()
     """Statistics set to zero for all rows."""
-    new_optimizer: bool = False
-    """Start all optimiser state of the table afresh."""
+    new_optimizer: Literal["none", "table", "all"] = "none"
+    """Whose optimiser state - moments and step counts - starts afresh: nobody's, the table's, or that of all
+    parameters, networks' too."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,14 +12,9 @@ from headbench.harness.avatar import Avatar
 from headbench.harness.errors import PluginError
 from headbench.harness.types import Clock, Edit, ParamGroup
 
-__all__ = ["AvatarOptimizer", "Restart"]
+__all__ = ["AvatarOptimizer"]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-@dataclass(frozen=True)
-class Restart(Edit):
-    """An Edit after which the optimiser is new: moments and step counts of all parameters, networks' too, are gone."""
 
 
 class AvatarOptimizer:
@@ -100,12 +94,12 @@ class AvatarOptimizer:
             new = table[name]
             if name in edit.replace:
                 new.grad = None
-            if new is old and not edit.new_optimizer:
+            if new is old and edit.new_optimizer == "none":
                 for key in _MOMENTS if name in edit.zero_moments and old in self._adam.state else ():
                     self._adam.state[old][key].zero_()
                 continue
             state = self._adam.state.pop(old, {})
-            if edit.new_optimizer:
+            if edit.new_optimizer != "none":
                 state = {}
             for key in _MOMENTS if state else ():
                 moment = state[key]
@@ -115,9 +109,9 @@ class AvatarOptimizer:
             if state:
                 self._adam.state[new] = state
             self._replace(old, new)
-        if isinstance(edit, Restart):
+        if edit.new_optimizer == "all":
             self._adam.state.clear()
-        return kept is not None or edit.new_optimizer or isinstance(edit, Restart)
+        return kept is not None or edit.new_optimizer != "none"
 
     def state(self) -> dict[str, Tensor]:
         """``<parameter>/<exp_avg|exp_avg_sq|step>`` -> tensor; parameters never stepped are absent."""

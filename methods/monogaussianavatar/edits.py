@@ -9,7 +9,6 @@ from torch.nn import functional
 from headbench.harness.errors import BenchError
 from headbench.harness.train import GaussianTable
 from headbench.harness.train.densify import step_generator
-from headbench.harness.train.optimizer import Restart
 from headbench.harness.train.placement import random_barycentrics
 from headbench.harness.types import Clock, Edit
 
@@ -69,5 +68,5 @@ def maintenance(
         picked, noise = picked.to(survivors.device), noise.to(survivors)
         append = {"points": survivors[picked] + noise}
     if config.fresh_optimizer:
-        return Restart(keep=keep, append=append)
+        return Edit(keep=keep, append=append, new_optimizer="all")
     return None if append is None and bool(keep.all()) else Edit(keep=keep, append=append)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from headbench.harness.errors import PluginError
-from headbench.harness.train.optimizer import AvatarOptimizer, Restart
+from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.types import Clock, Edit, ParamGroup
 
 
@@ -99,18 +99,18 @@ def test_new_optimizer_forgets_the_table_but_not_other_parameters(cloud: Callabl
     optimizer = AvatarOptimizer(avatar, "cloud")
     give_gradients(avatar, 0)
     optimizer.step(clock(1))
-    optimizer.apply(Edit(keep=torch.tensor([True, True, True, False]), new_optimizer=True))
+    optimizer.apply(Edit(keep=torch.tensor([True, True, True, False]), new_optimizer="table"))
     assert set(optimizer.state()) == {"gain/exp_avg", "gain/exp_avg_sq", "gain/step"}
 
 
-def test_a_restart_forgets_everything_as_a_new_adam_does(cloud: Callable) -> None:
+def test_a_new_optimizer_for_all_forgets_everything_as_a_new_adam_does(cloud: Callable) -> None:
     avatar = cloud(4)
     optimizer = AvatarOptimizer(avatar, "cloud")
     for value in (1.0, 100.0):
         for parameter in avatar.parameters():
             parameter.grad = torch.full_like(parameter, value)
         optimizer.step(clock(1))
-    optimizer.apply(Restart(keep=torch.tensor([True, True, True, False])))
+    assert optimizer.apply(Edit(keep=torch.tensor([True, True, True, False]), new_optimizer="all"))
     assert optimizer.state() == {}
     assert len(avatar.table) == 3
     before = avatar.gain.detach().clone()
