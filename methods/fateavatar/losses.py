@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from headbench.harness.image import VggFeatureLoss, load_network
 from headbench.harness.train.losses import UniformLaplacian, dssim, scale_ratio, squared_length
+from headbench.harness.train.perceptual import VggLoss
 from headbench.harness.types import Batch, Drive, Splat
 
 from .config import FateAvatarConfig
@@ -27,19 +26,7 @@ class FateLosses:
     def __init__(self, config: FateAvatarConfig, faces: Tensor, vertices: int) -> None:
         self.config = config
         self.laplacian = UniformLaplacian(faces, vertices)
-        self._vgg: nn.Module | None = None
-
-    def vgg(self, device: torch.device) -> nn.Module:
-        """The frozen feature loss on `device`.
-
-        Raises:
-            MissingAsset: the VGG-16 weights are not registered.
-        """
-        if self._vgg is None:
-            lower = self.config.vgg_precision == "bfloat16" and device.type == "cuda"
-            dtype = torch.bfloat16 if lower else torch.float32
-            self._vgg = VggFeatureLoss(load_network("vgg16"), dtype, channels_last=device.type == "cuda").to(device)
-        return self._vgg
+        self.vgg = VggLoss(config.vgg_precision)
 
     def __call__(self, drive: Drive, log_scales: Tensor, splat: Splat, batch: Batch) -> dict[str, Tensor]:
         """name -> weighted scalar; `log_scales` (N, 3) are local, without the size of the face."""
@@ -52,7 +39,7 @@ class FateLosses:
         if weights.dssim > 0:
             terms["dssim"] = weights.dssim * dssim(splat.image, batch.image)
         if weights.vgg > 0:
-            terms["vgg"] = weights.vgg * self._features(splat.image, batch.image)
+            terms["vgg"] = weights.vgg * self.vgg(splat.image, batch.image)
         if weights.scale > 0:
             terms["scale"] = weights.scale * scale_ratio(log_scales, config.scale_threshold)
         if weights.laplacian > 0 or weights.flame > 0:
@@ -62,7 +49,3 @@ class FateLosses:
             if weights.flame > 0:
                 terms["flame"] = weights.flame * squared_length(correction)
         return terms
-
-    def _features(self, image: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = self.vgg(image.device)(image, target)
-        return loss

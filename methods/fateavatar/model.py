@@ -113,7 +113,7 @@ class FateAvatar(Avatar):
         if train is not None:
             avatar.seed.fill_(train.seed)
             if config.weights.vgg > 0:
-                avatar._losses.vgg(device)
+                avatar._losses.vgg.load(device)
         return avatar
 
     def drive(self, params: HeadParams) -> Drive:
