@@ -76,8 +76,8 @@ MONOGAUSSIANAVATAR = MethodSpec(
     },
     default_preset="official",
     summary="a growing cloud of points that networks dress as Gaussians and move with a head model's codes",
-    licence="MIT as stated; most files come from PointAvatar and IMavatar, whose licences are non-commercial, and FLAME "
-    "code under the MPI licence",
+    licence="MIT as stated; most files come from PointAvatar and IMavatar, whose licences are non-commercial, and "
+    "FLAME code under the MPI licence",
     citation="Chen et al., MonoGaussianAvatar: Monocular Gaussian Point-based Head Avatar, SIGGRAPH 2024, "
     "arXiv:2312.04558",
 )

@@ -92,8 +92,8 @@ class FlashAvatarConfig(MethodConfig):
     """What LPIPS sees of both images, the rest being black: the matte, a mask of head and neck (which then cuts the
     target as well), or all."""
     lpips_precision: Precision = "float16"
-    """Of the frozen network's convolutions on CUDA; a CPU always uses float32. float16 is as near to float32 as TF32 is,
-    in which torch multiplies by default (docs/benchmarks), and takes 2.0 ms where that takes 3.4."""
+    """Of the frozen network's convolutions on CUDA; a CPU always uses float32. float16 is as near to float32 as TF32
+    is, in which torch multiplies by default (docs/benchmarks), and takes 2.0 ms where that takes 3.4."""
 
     def topology(self) -> str:
         return self.head_topology

@@ -21,6 +21,7 @@ from headbench.harness.head import (
 )
 from headbench.harness.train import GaussianTable
 from headbench.harness.train.degree import RisingDegree
+from headbench.harness.train.encoding import encode
 from headbench.harness.train.frames import epoch_order
 from headbench.harness.types import (
     Batch,
@@ -38,7 +39,7 @@ from headbench.harness.types import (
 
 from .config import FlashAvatarConfig
 from .losses import FlashLosses
-from .network import OffsetNetwork, code_size, codes, encode
+from .network import OffsetNetwork, code_size, codes
 from .start import anchors, first_log_scales, places
 
 __all__ = ["FlashAvatar"]

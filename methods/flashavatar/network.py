@@ -13,19 +13,10 @@ from headbench.harness.types import HeadParams
 
 from .config import FlashAvatarConfig
 
-__all__ = ["OUTPUTS", "OffsetNetwork", "code_size", "codes", "encode"]
+__all__ = ["OUTPUTS", "OffsetNetwork", "code_size", "codes"]
 
 OUTPUTS = 10
 """Position 3, quaternion 4, scale 3."""
-
-
-def encode(points: Tensor, octaves: int) -> Tensor:
-    """(..., 3) -> (..., 3 + 6 octaves): x, sin(x), cos(x), sin(2 x), cos(2 x), sin(4 x) ..."""
-    parts = [points]
-    for octave in range(octaves):
-        angle = 2.0**octave * points
-        parts += [angle.sin(), angle.cos()]
-    return torch.cat(parts, -1)
 
 
 def code_size(expressions: int, config: FlashAvatarConfig) -> int:

@@ -72,8 +72,8 @@ class SplattingAvatarConfig(MethodConfig):
     lpips_masked: bool = True
     """Both images are black outside the matte when LPIPS sees them."""
     lpips_precision: Precision = "float16"
-    """Of the frozen network's convolutions on CUDA; a CPU always uses float32. float16 is as near to float32 as TF32 is,
-    in which torch multiplies by default (docs/benchmarks), and takes 2.0 ms where that takes 3.4."""
+    """Of the frozen network's convolutions on CUDA; a CPU always uses float32. float16 is as near to float32 as TF32
+    is, in which torch multiplies by default (docs/benchmarks), and takes 2.0 ms where that takes 3.4."""
     scale_threshold: float = 0.008
     """Only Gaussians whose longest axis is above this, and ..."""
     axis_ratio: float = 10.0

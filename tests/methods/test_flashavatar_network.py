@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from headbench.harness.head import axis_angle_to_matrix, load_head
+from headbench.harness.train.encoding import encode
 from headbench.harness.types import Camera, HeadParams, Identity
 from headbench.methods.flashavatar import FlashAvatar
-from headbench.methods.flashavatar.network import OffsetNetwork, code_size, codes, encode
+from headbench.methods.flashavatar.network import OffsetNetwork, code_size, codes
 
 
 def test_the_encoding_is_the_point_and_sines_and_cosines_of_its_doublings_without_pi() -> None:

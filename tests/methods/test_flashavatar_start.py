@@ -13,11 +13,12 @@ from headbench.harness.assets import asset, record
 from headbench.harness.assets.flame import read_masks, read_template
 from headbench.harness.errors import BenchError, MissingAsset
 from headbench.harness.head import HeadModel, SubjectHead, load_head, uv_raster
+from headbench.harness.train.encoding import encode
 from headbench.harness.train.frames import epoch_order
 from headbench.harness.train.placement import mean_neighbour_distance, neighbour_distances
 from headbench.harness.types import HeadParams, Identity, TrainView
 from headbench.methods.flashavatar import FlashAvatar
-from headbench.methods.flashavatar.network import OffsetNetwork, encode
+from headbench.methods.flashavatar.network import OffsetNetwork
 from headbench.methods.flashavatar.start import anchors, first_log_scales, places
 
 
