@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headbench.harness.plugins.hookspecs import hookimpl
-from headbench.harness.plugins.specs import MethodSpec, Typical
+from headbench.harness.plugins.specs import Checked, MethodSpec, Typical
 
 __all__ = ["register_methods"]
 
 _PRESETS = "headbench.configs:methods"
+
+# tests/methods/test_methods_on_datasets.py trains every method on every one of these.
+_CHECKED: dict[str, Checked] = dict.fromkeys(
+    ("insta", "nersemble", "imavatar", "pointavatar", "4dface", "vhap"), "made-up data"
+)
 
 _H100 = "one H100, preset fateavatar, 600 frames of 512²"
 _TWO_CORES = "2 CPU cores, preset demo, 96 frames of 256²"
@@ -29,6 +34,7 @@ FATEAVATAR = MethodSpec(
     licence="MIT; its FLAME code under the MPI licence and its rasterizer under the Inria licence, both non-commercial",
     citation="Zhang et al., FATE: Full-head Gaussian Avatar with Textural Editing from Monocular Video, CVPR 2025, "
     "arXiv:2411.15604",
+    checked=_CHECKED,
     typical={"cuda": Typical(209.0, _H100), "cpu": Typical(21.0, _TWO_CORES, 16e6)},
 )
 
@@ -41,6 +47,7 @@ GAUSSIANAVATARS = MethodSpec(
     licence="CC BY-NC-SA 4.0 with a further non-commercial clause; parts under the Inria licence, non-commercial",
     citation="Qian et al., GaussianAvatars: Photorealistic Head Avatars with Rigged 3D Gaussians, CVPR 2024, "
     "arXiv:2312.02069",
+    checked=_CHECKED,
     typical={"cuda": Typical(226.0, _H100), "cpu": Typical(18.0, _TWO_CORES, 3.3e6)},
 )
 
@@ -54,6 +61,7 @@ FLASHAVATAR = MethodSpec(
     "non-commercial",
     citation="Xiang et al., FlashAvatar: High-fidelity Head Avatar with Efficient Gaussian Embedding, CVPR 2024, "
     "arXiv:2312.02214",
+    checked=_CHECKED,
     typical={"cpu": Typical(32.0, _TWO_CORES, 2.4e6)},
 )
 
@@ -66,6 +74,7 @@ SPLATTINGAVATAR = MethodSpec(
     licence="CC BY-NC-SA 4.0, and the Inria licence for what comes from 3DGS; both non-commercial",
     citation="Shao et al., SplattingAvatar: Realistic Real-Time Human Avatars with Mesh-Embedded Gaussian Splatting, "
     "CVPR 2024, arXiv:2403.05087",
+    checked=_CHECKED,
 )
 
 MONOGAUSSIANAVATAR = MethodSpec(
@@ -80,6 +89,7 @@ MONOGAUSSIANAVATAR = MethodSpec(
     "FLAME code under the MPI licence",
     citation="Chen et al., MonoGaussianAvatar: Monocular Gaussian Point-based Head Avatar, SIGGRAPH 2024, "
     "arXiv:2312.04558",
+    checked=_CHECKED,
 )
 
 NEAREST_FRAME = MethodSpec(
@@ -92,6 +102,7 @@ NEAREST_FRAME = MethodSpec(
     default_preset="default",
     summary="shows the training image whose posed, projected head is nearest; what a method must beat",
     licence="none: made for this harness",
+    checked=_CHECKED,
     typical={"cpu": Typical(0.0, _TWO_CORES, 4.2e6)},
     baseline=True,
 )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from headbench.harness.console import console, size
 
-__all__ = ["list_"]
+if TYPE_CHECKING:
+    from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
+
+__all__ = ["by_status", "list_"]
 
 
 @click.group(name="list")
@@ -19,16 +23,37 @@ def list_() -> None:
 
 @list_.command()
 def methods() -> None:
-    """Show methods with their presets (the default one first)."""
+    """Show methods: presets (the default one first), publication, licence, and on which datasets each was tried."""
     from headbench.harness.plugins import registry
 
-    rows = []
+    known = registry().datasets().values()
     for spec in registry().methods().values():
         presets = sorted(spec.presets, key=lambda name: (name != spec.default_preset, name))
-        kind = "baseline" if spec.baseline else "method"
-        rows.append((spec.name, kind, ", ".join(presets), spec.licence, spec.summary))
-    _table(("name", "kind", "presets", "licence of the original", "summary"), rows)
+        click.echo(f"{spec.name} ({'baseline' if spec.baseline else 'method'}): {spec.summary or 'no summary'}")
+        click.echo(f"    presets: {', '.join(presets)}")
+        click.echo(f"    citation: {spec.citation or 'none given'}")
+        click.echo(f"    licence of the original: {spec.licence or 'none given'}")
+        for state, names in by_status(spec, known).items():
+            click.echo(f"    {state}: {', '.join(names)}")
+        click.echo()
     _problems()
+
+
+def by_status(method: MethodSpec, known: Iterable[DatasetSpec]) -> dict[str, list[str]]:
+    """How far a method has been tried -> datasets, in the order of registration."""
+    from headbench.harness.assets import NETWORKS
+
+    found: dict[str, list[str]] = {}
+    for dataset in known:
+        lacking = sorted(method.needs - dataset.provides - set(NETWORKS))
+        if lacking:
+            state = f"cannot run, no {', '.join(lacking)} masks"
+        elif dataset.name in method.checked:
+            state = f"ran on {method.checked[dataset.name]}"
+        else:
+            state = "not tried"
+        found.setdefault(state, []).append(dataset.name)
+    return found
 
 
 @list_.command()

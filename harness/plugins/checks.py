@@ -12,7 +12,7 @@ import yaml
 from headbench.harness.errors import PluginError, did_you_mean
 from headbench.harness.plugins.datasets import DatasetReader
 from headbench.harness.plugins.loading import PluginProblem, guarded, load_target
-from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
+from headbench.harness.plugins.specs import CHECKED, DatasetSpec, MethodSpec
 
 if TYPE_CHECKING:
     from headbench.harness.avatar import Portrait
@@ -34,7 +34,7 @@ def spec_faults(spec: object, expected: type[MethodSpec] | type[DatasetSpec]) ->
     if not isinstance(spec.target, str) or not _TARGET.fullmatch(spec.target):
         faults.append(f"target {spec.target!r} must read package.module:Class")
     if isinstance(spec, MethodSpec):
-        faults += _preset_faults(spec)
+        faults += _preset_faults(spec) + _checked_faults(spec)
     return faults
 
 
@@ -51,6 +51,16 @@ def _preset_faults(spec: MethodSpec) -> list[str]:
     if not isinstance(spec.needs, frozenset):
         faults.append(f"needs must be a frozenset of names, got {spec.needs!r}")
     return faults
+
+
+def _checked_faults(spec: MethodSpec) -> list[str]:
+    if not isinstance(spec.checked, Mapping):
+        return [f"checked must map dataset names to one of {', '.join(CHECKED)}, got {spec.checked!r}"]
+    return [
+        f"checked on {name!r}: " + did_you_mean("claim", str(claim), CHECKED)
+        for name, claim in spec.checked.items()
+        if claim not in CHECKED
+    ]
 
 
 def preset_values(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, object]:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
-__all__ = ["DatasetSpec", "MethodSpec", "Typical"]
+__all__ = ["CHECKED", "Checked", "DatasetSpec", "MethodSpec", "Typical"]
+
+Checked = Literal["made-up data", "real data"]
+"""What a method ran on in a dataset's layout."""
+
+CHECKED: tuple[str, ...] = get_args(Checked)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class MethodSpec:
     citation: str = ""
     needs: frozenset[str] = frozenset()
     """What every preset needs, such as mouth; what a preset needs besides is in its configuration."""
+    checked: Mapping[str, Checked] = field(default_factory=dict)
+    """Dataset -> what the method was trained and drawn on there; a dataset that is not named has not been tried."""
     typical: Mapping[str, Typical] = field(default_factory=dict)
     """Device type (cuda, cpu) -> what a cell cost on one."""
     baseline: bool = False
