@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from headbench.harness.errors import BenchError, did_you_mean
 
-__all__ = ["LpipsRule", "Protocol", "PsnrRule", "SsimRule", "TrackingRule", "load_protocol", "protocol_names"]
+__all__ = [
+    "LpipsRule",
+    "Protocol",
+    "PsnrRule",
+    "SsimRule",
+    "TrackingLoss",
+    "TrackingRule",
+    "load_protocol",
+    "protocol_names",
+]
+
+Tracked = Literal["expression", "root", "neck", "jaw", "eye_left", "eye_right", "translation", "camera.t"]
+"""What can be optimised of a frame: fields of HeadParams, and the translation of the world-to-camera matrix."""
 
 
 class _Frozen(BaseModel):
@@ -47,11 +60,44 @@ class LpipsRule(_Frozen):
     """SHA-256 of the registered file; null accepts what is registered and records it in the scores."""
 
 
+class TrackingLoss(_Frozen):
+    """Weights of what compares a render with the test image, both on the protocol's background."""
+
+    l1: float = Field(ge=0)
+    """Mean absolute difference."""
+    dssim: float = Field(ge=0)
+    """1 - SSIM: 11 x 11 Gaussian, sigma 1.5, zero padding."""
+
+
 class TrackingRule(_Frozen):
-    """Head parameters of test frames are optimised on the test images before scoring."""
+    """Test-time tracking: parameters of each test frame are optimised on its own image, with the avatar frozen."""
 
     steps: int = Field(ge=1)
-    rate: float = Field(gt=0)
+    """A frame."""
+    rates: Mapping[Tracked, Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    """What is optimised -> learning rate, constant."""
+    optimizer: Literal["adam", "sparse_adam"]
+    """adam: a fresh Adam a frame, so that no result depends on a frame's place in the sequence. sparse_adam: torch's
+    SparseAdam over a table of all frames, whose one count of steps moves late frames further than early ones."""
+    loss: Literal["training"] | TrackingLoss
+    """training: the sum of the method's own training terms, as they are after its last step."""
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of the SHA-256 over all values."""
+        return _sha256(self.model_dump(mode="json", exclude_defaults=True))[:8]
+
+    def sentence(self) -> str:
+        """What was done, for the footnote of a table."""
+        if isinstance(self.loss, TrackingLoss):
+            loss = f"{self.loss.l1:g} L1 + {self.loss.dssim:g} (1 - SSIM)"
+        else:
+            loss = "its training loss"
+        rates = ", ".join(f"{name} {rate:g}" for name, rate in self.rates.items())
+        return (
+            f"Test-time tracking: before scoring, every test frame's own image was used to optimise its parameters "
+            f"({self.steps} steps of {self.optimizer} on {loss}; {rates}); not comparable with scores without it"
+        )
 
 
 class Protocol(_Frozen):
@@ -80,6 +126,7 @@ class Protocol(_Frozen):
     lpips: tuple[LpipsRule, ...]
     aggregate: Literal["frames_then_subjects"]
     test_time_tracking: TrackingRule | None
+    """None forbids it: nothing sees a test image before scoring."""
     split: Literal["dataset"]
     stage: str
     """The stage whose checkpoint is rendered."""
@@ -99,21 +146,26 @@ class Protocol(_Frozen):
     @property
     def hash(self) -> str:
         """SHA-256 over the canonical JSON of all that moves numbers (the summary does not)."""
-        data = self.model_dump(mode="json", exclude_defaults=True, exclude={"summary"})
-        text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _sha256(self.model_dump(mode="json", exclude_defaults=True, exclude={"summary"}))
 
     @property
     def render_key(self) -> str:
-        """The folder of renders that it scores, such as ``train-white``: stage, background, tracking."""
+        """The folder of renders that it scores: stage, background and any tracking, such as ``train-white`` or
+        ``train-white-tracked-0a1b2c3d``."""
         tracking = self.test_time_tracking
-        tracked = f"-tracked{tracking.steps}x{tracking.rate:g}" if tracking else ""
+        tracked = f"-tracked-{tracking.digest}" if tracking else ""
         return f"{self.stage}-{self.background}{tracked}"
 
     @property
     def background_rgb(self) -> tuple[float, float, float]:
         """The background's colour in [0, 1]."""
         return (1.0, 1.0, 1.0) if self.background == "white" else (0.0, 0.0, 0.0)
+
+
+def _sha256(values: object) -> str:
+    """Of the canonical JSON."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _folder() -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 from headbench.harness.errors import DataError
 from headbench.harness.files import atomic_path
 from headbench.metrics.columns import COLUMNS
-from headbench.metrics.protocol import Protocol
+from headbench.metrics.protocol import Protocol, TrackingRule
 
 __all__ = ["FrameScore", "Scores", "read_scores", "write_scores"]
 
@@ -53,6 +53,10 @@ class Scores:
     device: str = ""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """column -> why it has no values."""
+    render_key: str = ""
+    """The folder of the renders."""
+    tracking: TrackingRule | None = None
+    """What the protocol had optimised on the test images before scoring."""
 
     def mean(self, column: str) -> float | None:
         """Mean over frames, None if the column was not computed. An identical frame makes the mean PSNR inf."""
@@ -99,6 +103,8 @@ def write_scores(
         "reasons": reasons,
         "frames": len(frames),
     }
+    if protocol.test_time_tracking is not None:
+        header["test_time_tracking"] = protocol.test_time_tracking.model_dump(mode="json")
     lines = [header]
     for frame in frames:
         lines.append({"id": frame.id} | {key: _number(frame.value(key)) for key in COLUMNS})
@@ -128,6 +134,7 @@ def read_scores(path: Path) -> Scores:
             FrameScore(id=row.pop("id"), reasons=header["reasons"], **{k: _value(v) for k, v in row.items()})
             for row in rows
         )
+        tracking = header.get("test_time_tracking")
         return Scores(
             protocol=f"{header['protocol']}@{header['version']}",
             hash=header["hash"],
@@ -136,6 +143,8 @@ def read_scores(path: Path) -> Scores:
             versions=header["versions"],
             device=header["device"],
             reasons=header["reasons"],
+            render_key=header["render_key"],
+            tracking=None if tracking is None else TrackingRule.model_validate(tracking),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is not a file of scores: {error}.", help="bench score RUN") from error

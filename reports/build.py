@@ -103,6 +103,7 @@ class _Builder:
             columns=self.columns,
             rows=tuple(rows),
             notes=tuple(self.notes),
+            tracked=any(self._scores(result).tracking is not None for result in self.scored),
         )
 
     def _scores(self, result: Result) -> Scores:
@@ -165,7 +166,7 @@ class _Builder:
             own = [result for result in results if result.entry == entry]
             if not own:
                 continue
-            texts = [note for result in own for note in result.notes]
+            texts = [*self._tracking(own), *(note for result in own for note in result.notes)]
             planned = [r for r in self.run.results if r.place == place and r.entry == entry]
             if len(own) < len(planned):
                 texts.append(f"{_name(entry)} on {place[1]}: {len(own)} of {len(planned)} seeds")
@@ -175,7 +176,7 @@ class _Builder:
                 texts.append(f"{_name(entry)} on {place[1]}: {counts} frames, which differ between rows; not ranked")
             values = tuple(one_subject(column, own, self.protocol, self._note) for column in self.columns)
             rows.append(self._row("subject", entry, place, own, values, texts))
-        return rows if uneven else mark_best(rows, self.columns)
+        return rows if uneven else self._mark_best(rows, results)
 
     def _state_rows(self, place: tuple[str, str]) -> list[Row]:
         """One row a cell that has no scores, with its state and reason."""
@@ -197,7 +198,7 @@ class _Builder:
             own = [result for result in results if result.entry == entry]
             if not own:
                 continue
-            texts = []
+            texts = self._tracking(own)
             missing = [s for s in everyone if s not in {result.cell.subject for result in own}]
             if missing:
                 texts.append(
@@ -210,7 +211,28 @@ class _Builder:
                 complete.append(len(rows))
             values = tuple(mean_over_subjects(c, own, self.protocol, _name(entry), self._note) for c in self.columns)
             rows.append(self._row("mean", entry, (dataset, ""), own, values, texts))
-        for place, row in zip(complete, mark_best([rows[i] for i in complete], self.columns), strict=True):
+        for place, row in zip(complete, self._mark_best([rows[i] for i in complete], results), strict=True):
+            rows[place] = row
+        return rows
+
+    def _tracking(self, results: Sequence[Result]) -> list[str]:
+        """What a row's footnotes say of test-time tracking."""
+        texts = []
+        for result in results:
+            scores = self._scores(result)
+            reason = result.untracked.get(scores.render_key)
+            if scores.tracking is not None and reason is None:
+                texts.append(scores.tracking.sentence())
+            elif scores.tracking is not None:
+                texts.append(f"{_name(result.entry)}: scored without test-time tracking ({reason}); not ranked")
+        return list(dict.fromkeys(texts))
+
+    def _mark_best(self, rows: list[Row], results: Sequence[Result]) -> list[Row]:
+        """Ranks among rows of one treatment: a row that could not be tracked does not compete with rows that were."""
+        without = {r.entry for r in results if self._scores(r).render_key in r.untracked}
+        rivals = [i for i, row in enumerate(rows) if (row.method, row.preset, row.variant) not in without]
+        marked = mark_best([rows[i] for i in rivals], self.columns)
+        for place, row in zip(rivals, marked, strict=True):
             rows[place] = row
         return rows
 

@@ -97,6 +97,8 @@ def _draw(result: Result, folder: Path, old: Path | None, subjects: _Subjects) -
     name = _name(result)
     grid, video = folder / f"{name}.png", folder / f"{name}.mp4"
     caption = Row("subject", *result.entry, *result.place).entry()
+    if "tracked" in read_json(renders / "render.json") and renders.name not in result.untracked:
+        caption += ", test frames tracked on the test images"
     figure = Figure(" / ".join(result.place), caption, grid, video)
     listing = sha256_of(renders / "sha256.txt")
     origin = {"format": FORMAT, "renders": listing, "data": dict(job.fingerprint), "folder": renders.name}
@@ -128,12 +130,12 @@ def _job(folder: Path) -> Job:
 
 
 def _renders(result: Result) -> Path:
-    """The cell's complete renders; those on white first, where a cell has several."""
+    """The cell's complete renders; without test-time tracking and on white first, where a cell has several."""
     complete = sorted(path.parent for path in (result.folder / "renders").glob("*/sha256.txt"))
     if not complete:
         raise BenchError(f"{result.folder / 'renders'} has no complete renders.", help="bench run (it goes on)")
-    white = [folder for folder in complete if read_json(folder / "render.json")["background"] == "white"]
-    return (white or complete)[0]
+    about = {folder: read_json(folder / "render.json") for folder in complete}
+    return min(complete, key=lambda folder: ("tracked" in about[folder], about[folder]["background"] != "white"))
 
 
 def _reuse(old: Path, folder: Path, name: str, origin: dict[str, object]) -> bool:

@@ -44,7 +44,10 @@ def to_latex(table: Table) -> str:
     leading, _ = headings(table)
     values = [column.latex or escape(column.heading()) for column in table.columns]
     width = len(leading) + len(values)
-    out = [f"% {table.run}, {table.protocol}, protocol SHA-256 {table.protocol_hash or 'none'}", _PREAMBLE.rstrip()]
+    out = [
+        f"% {table.run}, {table.protocol}, protocol SHA-256 {table.protocol_hash or 'none'}{table.remark()}",
+        _PREAMBLE.rstrip(),
+    ]
     places = "".join("l" if column.kind == "text" else "r" for column in table.columns)
     out.append(rf"\begin{{tabular}}{{{'l' * len(leading)}{places}}}")
     out += [r"\toprule", _bar([*map(escape, leading), *values]), r"\midrule"]

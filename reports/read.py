@@ -35,6 +35,8 @@ class Result:
     notes: tuple[str, ...] = ()
     trained: Trained | None = None
     """On what data, where that is known."""
+    untracked: Mapping[str, str] = field(default_factory=dict)
+    """Render key of a test-time tracking that the method has no way to do -> why."""
 
     @property
     def entry(self) -> tuple[str, str, str]:
@@ -105,7 +107,13 @@ def _result(run: Path, record: CellRecord) -> Result:
         device=str(summary.get("device", "")),
         notes=tuple(dict.fromkeys([*record.notes, *summary.get("notes", ())])),
         trained=trained_on(folder) if scores else None,
+        untracked=_untracked(folder / "stages" / "track"),
     )
+
+
+def _untracked(stages: Path) -> dict[str, str]:
+    found = {path.parent.name: read_json(path) for path in sorted(stages.glob("*/summary.json"))}
+    return {key: str(summary["reason"]) for key, summary in found.items() if not summary["tracked"]}
 
 
 def _optional(path: Path) -> dict[str, Any]:

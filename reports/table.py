@@ -85,6 +85,8 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     """Footnotes in order; number 1 stands first."""
+    tracked: bool = False
+    """Whether test frames were optimised on test images before they were rendered."""
 
     def datasets(self) -> tuple[str, ...]:
         """Datasets in the order of rows."""
@@ -95,6 +97,10 @@ class Table:
         return len({seed for row in self.rows for seed in row.seeds}) > 1
 
     def title(self) -> str:
-        """One line that names the run, the protocol and its hash."""
+        """One line that names the run, the protocol and its hash, and says so if test images were used."""
         digest = f" ({self.protocol_hash[:12]})" if self.protocol_hash else ""
-        return f"{self.run}: {self.protocol}{digest}"
+        return f"{self.run}: {self.protocol}{digest}{self.remark()}"
+
+    def remark(self) -> str:
+        """What stands behind a protocol's name that had test frames tracked on test images; else nothing."""
+        return ", with test-time tracking on the test images" if self.tracked else ""

@@ -14,7 +14,8 @@ from headbench.reports.table import Row, Table
 
 __all__ = ["to_csv", "to_json", "to_markdown"]
 
-_IDENTITY = ("run", "protocol", "protocol_hash", "kind", "dataset", "subject", "method", "preset", "variant", "seeds")
+_ORIGIN = ("run", "protocol", "protocol_hash", "test_time_tracking")
+_IDENTITY = (*_ORIGIN, "kind", "dataset", "subject", "method", "preset", "variant", "seeds")
 
 
 def to_markdown(table: Table) -> str:
@@ -40,7 +41,8 @@ def to_markdown(table: Table) -> str:
 def to_csv(table: Table) -> str:
     """One line a row, raw numbers (training time in seconds), an empty field where there is none.
 
-    A metric has a second column ``<key>_std`` over seeds; `notes` holds footnotes and the reasons for empty fields.
+    `test_time_tracking` is yes where the protocol had test frames optimised on the test images, else no. A metric has a
+    second column ``<key>_std`` over seeds; `notes` holds footnotes and the reasons for empty fields.
     """
     numeric = [column.key for column in table.columns if column.kind != "text"]
     fields = [*_IDENTITY, "state", "reason"]
@@ -51,6 +53,7 @@ def to_csv(table: Table) -> str:
     writer.writeheader()
     for row in table.rows:
         record: dict[str, Any] = {"run": table.run, "protocol": table.protocol, "protocol_hash": table.protocol_hash}
+        record |= {"test_time_tracking": "yes" if table.tracked else "no"}
         record |= {"kind": row.kind, "dataset": row.dataset, "subject": row.subject, "method": row.method}
         record |= {"preset": row.preset, "variant": row.variant, "seeds": " ".join(map(str, row.seeds))}
         record |= {"state": row.state, "reason": row.reason, "notes": " | ".join(_remarks(table, row))}
@@ -69,6 +72,7 @@ def to_json(table: Table) -> str:
         "run": table.run,
         "protocol": table.protocol,
         "protocol_hash": table.protocol_hash,
+        "test_time_tracking": table.tracked,
         "columns": [
             {"key": c.key, "label": c.label, "unit": c.unit, "better": c.better, "digits": c.digits}
             for c in table.columns

@@ -39,6 +39,7 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
     names = split_names(protocol) or read_request(run / "run.yaml", {}).protocol
     judges = scorers(names, {"alex", *lpips} if lpips else None)
     failed = 0
+    shown: set[str] = set()
     with held(run / ".lock", "bench run"):
         for record in records:
             folder = cell_folder(run, record.cell)
@@ -52,12 +53,14 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
                         (folder / "scores" / f"{judge.name}.json").unlink(missing_ok=True)
                     done = score_stage(folder, subject, judge, device, _quiet)
                     click.echo(f"{record.cell.path}: {judge.name} {'scored' if done else 'is up to date'}")
+                    shown.add(judge.name)
                 scored = {**record.protocols, **{judge.name: judge.hash for judge in judges}}
                 dataclasses.replace(record, protocols=scored).write(folder)
             except BenchError as error:
                 failed += 1
                 click.echo(f"{record.cell.path}: {error}", err=True)
-        _show(run, [judge.name for judge in judges])
+        # Where no cell could be scored by a protocol there is no table, and the reasons have been said.
+        _show(run, [judge.name for judge in judges if judge.name in shown or not failed])
     if failed:
         raise Exit(2)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headbench.harness.assets import NETWORKS
-from headbench.harness.errors import BenchError
 from headbench.harness.run.render import Progress, RenderKey
 from headbench.harness.run.stages import Scorer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from headbench.harness.train.track import Tracking
     from headbench.harness.types import Subject
     from headbench.metrics import Protocol
 
@@ -41,15 +41,11 @@ class _Scorer:
     """One protocol, applied to folders of renders."""
 
     def __init__(self, protocol: Protocol, nets: Collection[str] | None) -> None:
-        if protocol.test_time_tracking is not None:
-            raise BenchError(
-                f"Protocol {protocol.label} optimises the tracking of test frames; that cannot be done yet."
-            )
         self.protocol = protocol
         self.nets = nets
         self.name = protocol.label
         self.hash = protocol.hash
-        self.key = RenderKey(protocol.render_key, protocol.stage, protocol.background)
+        self.key = RenderKey(protocol.render_key, protocol.stage, protocol.background, _tracking(protocol))
 
     def inputs(self, device: str) -> dict[str, Any]:
         """Networks to compute and the SHA-256 of those that are registered."""
@@ -80,3 +76,15 @@ class _Scorer:
         paths = {frame: renders / f"{frame}.png" for frame in frames}
         scores = score_frames(paths, truth, self.protocol, where, nets=self.nets, report=report)
         write_scores(target, scores, self.protocol, weights_used(scores), device_label(where))
+
+
+def _tracking(protocol: Protocol) -> Tracking | None:
+    """What the track stage must know of a protocol."""
+    rule = protocol.test_time_tracking
+    if rule is None:
+        return None
+    from headbench.harness.train.track import Tracking
+
+    loss = rule.loss if isinstance(rule.loss, str) else rule.loss.model_dump()
+    rates: dict[str, float] = dict(rule.rates.items())
+    return Tracking(rule.steps, rates, rule.optimizer, loss)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import atomic_path, read_json, sha256_of, write_json
+from headbench.harness.files import atomic_path, read_json, write_json
+from headbench.harness.run.listing import damaged, keep_whole, listed, write_listing
 
 if TYPE_CHECKING:
     import torch
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
     from headbench.harness.avatar import Portrait
     from headbench.harness.splat import Rasterizer
+    from headbench.harness.train.track import Tracking
     from headbench.harness.types import Camera, Frame, HeadParams
 
-__all__ = ["Progress", "RenderKey", "damaged", "render_frames", "rendered", "save_png", "show_view"]
+__all__ = ["Progress", "RenderKey", "render_frames", "rendered", "save_png", "show_view"]
 
 Progress = Callable[[Mapping[str, Any]], None]
 """Receives stage, step and total, and whatever else a stage can say."""
@@ -34,22 +36,24 @@ class RenderKey:
     """The stage whose checkpoint is shown."""
     background: str = "white"
     """white, black or green."""
+    tracking: Tracking | None = None
+    """How test frames are optimised on their images before they are rendered; None, as nearly everywhere: not."""
 
 
-def rendered(folder: Path, checkpoint: str, ids: Sequence[str]) -> bool:
+def rendered(folder: Path, checkpoint: str, ids: Sequence[str], tracked: str | None = None) -> bool:
     """Whether `folder` holds the complete renders of exactly these frames from this checkpoint (its hash).
 
     Every file is hashed again, so a file that was damaged since counts as missing.
+
+    Args:
+        tracked: what tells the tracked parameters from others, None where the frames are as their dataset gives them.
     """
-    if not (folder / "sha256.txt").is_file() or read_json(folder / "render.json")["checkpoint"] != checkpoint:
+    if not (folder / "sha256.txt").is_file():
         return False
-    return set(_listed(folder)) == {f"{frame}.png" for frame in ids} and not damaged(folder)
-
-
-def damaged(folder: Path) -> list[str]:
-    """Files of complete renders that are missing or no longer have the hash they were written with."""
-    listed = _listed(folder)
-    return [n for n, digest in listed.items() if not (folder / n).is_file() or sha256_of(folder / n) != digest]
+    origin = read_json(folder / "render.json")
+    if origin["checkpoint"] != checkpoint or origin.get("tracked") != tracked:
+        return False
+    return set(listed(folder)) == {f"{frame}.png" for frame in ids} and not damaged(folder)
 
 
 def render_frames(
@@ -61,13 +65,16 @@ def render_frames(
     checkpoint: str,
     device: torch.device,
     progress: Progress,
+    tracked: str | None = None,
 ) -> None:
     """Write ``<frame id>.png`` of every frame that is missing, then ``sha256.txt``, which marks the folder complete.
 
-    Each file appears whole or not at all. Frames left by another checkpoint, background or rasterizer are removed.
+    Each file appears whole or not at all. Frames left by another checkpoint, background, rasterizer or tracking are
+    removed.
 
     Args:
         checkpoint: SHA-256 of the checkpoint's weights.
+        tracked: what tells the tracked parameters of `frames` from others, None where they are the dataset's.
 
     Raises:
         BenchError: an image has values that are not finite; the message names the frame.
@@ -80,6 +87,8 @@ def render_frames(
         "rasterizer": rasterizer.name,
         "device": device.type,
     }
+    if tracked is not None:
+        origin["tracked"] = tracked
     _start(folder, origin, frames)
     for number, frame in enumerate(frames, start=1):
         path = folder / f"{frame.id}.png"
@@ -89,9 +98,7 @@ def render_frames(
             except BenchError as error:
                 raise BenchError(f"frame {frame.id}: {error.args[0]}") from error
         progress({"stage": "render", "step": number, "total": len(frames)})
-    lines = [f"{sha256_of(folder / f'{frame.id}.png')}  {frame.id}.png\n" for frame in frames]
-    with atomic_path(folder / "sha256.txt") as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+    write_listing(folder, [f"{frame.id}.png" for frame in frames])
 
 
 def show_view(
@@ -136,24 +143,12 @@ def _start(folder: Path, origin: Mapping[str, Any], frames: Sequence[Frame]) -> 
         (folder / "sha256.txt").unlink(missing_ok=True)
         for old in folder.glob("*.png"):
             old.unlink()
-    if (folder / "sha256.txt").is_file():  # complete once, but not as it should be: keep what still has its hash
-        listed = _listed(folder)
-        (folder / "sha256.txt").unlink()
-        for path in folder.glob("*.png"):
-            if sha256_of(path) != listed.get(path.name):
-                path.unlink()
+    keep_whole(folder, "*.png")
     wanted = {f"{frame.id}.png" for frame in frames}
     for path in folder.glob("*.png"):
         if path.name not in wanted:
             path.unlink()
-    for leftover in folder.glob(".*.part"):
-        leftover.unlink()
     write_json(known, dict(origin))
-
-
-def _listed(folder: Path) -> dict[str, str]:
-    lines = (folder / "sha256.txt").read_text(encoding="utf-8").splitlines()
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def _check(image: Tensor, camera: Camera) -> None:

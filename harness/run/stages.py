@@ -1,4 +1,7 @@
-"""The chain of a cell: train, render, speed, score. A stage whose complete output fits its inputs is not repeated."""
+"""The chain of a cell: train, render, speed, score, and where a protocol asks for it track before rendering.
+
+A stage whose complete output fits its inputs is not repeated.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.run.cell import Job, run_of
 from headbench.harness.run.config import validate
 from headbench.harness.run.data import Manifest, differences
+from headbench.harness.run.listing import damaged
 from headbench.harness.run.plan import limited
 from headbench.harness.run.provenance import record_provenance
-from headbench.harness.run.render import Progress, RenderKey, damaged, render_frames, rendered
+from headbench.harness.run.render import Progress, RenderKey, render_frames, rendered
+from headbench.harness.run.track import track_frames, tracked_digest, tracked_frames, tracking_folder
 
 if TYPE_CHECKING:
     from headbench.harness.plugins import Registry
@@ -77,15 +82,45 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     weights = sha256_of(checkpoint / "model.safetensors")
     ids = [frame.id for frame in subject.test]
     keys = {scorer.key.name: scorer.key for scorer in scorers} or {RenderKey().name: RenderKey()}
-    missing = [key for key in keys.values() if not rendered(folder / "renders" / key.name, weights, ids)]
+
+    def tracked(key: RenderKey) -> str | None:
+        return tracked_digest(tracking_folder(folder, key), weights, key, subject.test)
+
+    def complete(key: RenderKey) -> bool:
+        digest = tracked(key) if key.tracking is not None else None
+        known = key.tracking is None or digest is not None
+        return known and rendered(folder / "renders" / key.name, weights, ids, digest)
+
+    missing = [key for key in keys.values() if not complete(key)]
     speed = folder / "speed.json"
     if missing or not _fresh(speed, weights):
         device = resolve_device(job.device)
-        portrait = shown(load_portrait(checkpoint, str(device)).portrait, device)
+        loaded = load_portrait(checkpoint, str(device)).portrait
+        for key in missing:
+            if key.tracking is not None and tracked(key) is None:
+                place = tracking_folder(folder, key)
+                many = len(subject.train)
+                track_frames(
+                    loaded,
+                    config,
+                    subject.test,
+                    summary.steps,
+                    many,
+                    place,
+                    key,
+                    weights,
+                    job.rasterizer,
+                    device,
+                    progress,
+                )
+        portrait = shown(loaded, device)
         rasterizer = make_rasterizer(job.rasterizer, device, depth=False)
         for key in missing:
             target = folder / "renders" / key.name
-            render_frames(portrait, rasterizer, subject.test, target, key, weights, device, progress)
+            frames, digest = list(subject.test), None
+            if key.tracking is not None:
+                frames, digest = tracked_frames(tracking_folder(folder, key), subject.test), tracked(key)
+            render_frames(portrait, rasterizer, frames, target, key, weights, device, progress, digest)
         if not _fresh(speed, weights):
             from headbench.harness.run.speed import measure_speed
 
@@ -107,8 +142,10 @@ def score_stage(folder: Path, subject: Subject, scorer: Scorer, device: str, pro
     """
     renders = folder / "renders" / scorer.key.name
     if not (renders / "sha256.txt").is_file():
+        how = f", with --protocol {scorer.name} to track test frames first" if scorer.key.tracking is not None else ""
         raise BenchError(
-            f"{renders} has no complete renders, which protocol {scorer.name} scores.", help="bench run (it goes on)"
+            f"{renders} has no complete renders, which protocol {scorer.name} scores.",
+            help=f"bench run (it goes on{how})",
         )
     origin = {
         "protocol": scorer.name,

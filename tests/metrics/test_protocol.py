@@ -12,8 +12,10 @@ from headbench.metrics.protocol import Protocol, TrackingRule
 
 HASHES = {
     "fateavatar-8bit@1": "796dab513c860116ee1f6abba2a6a70f2ccdebd26bbd1e4638cd7871b547bdf0",
+    "fateavatar-tracked-8bit@1": "24266d5192b3b0af94871c1c788243a07cd89cf162e1aa268483d71a4456b4ab",
     "headbench@1": "33343cb455435840509d97aea189ec9a5200533ce698034ba1fa843d627659fc",
 }
+TRACKING = TrackingRule(steps=50, rates={"expression": 5e-4}, optimizer="adam", loss="training")
 
 
 def test_the_published_versions_never_change():
@@ -32,7 +34,7 @@ def test_the_hash_covers_every_value_but_the_summary():
         "psnr": protocol.psnr.model_copy(update={"reduction": "channel_mean"}),
         "ssim": protocol.ssim.model_copy(update={"padding": "zero"}),
         "lpips": protocol.lpips[:1],
-        "test_time_tracking": TrackingRule(steps=50, rate=5e-4),
+        "test_time_tracking": TRACKING,
         "stage": "bake",
     }
     hashes = {field: protocol.model_copy(update={field: value}).hash for field, value in changed.items()}
@@ -43,10 +45,8 @@ def test_the_hash_covers_every_value_but_the_summary():
 def test_render_keys_name_stage_background_and_tracking():
     protocol = load_protocol("headbench@1")
     assert protocol.render_key == "train-white" and protocol.label == "headbench@1"
-    tracked = protocol.model_copy(
-        update={"background": "black", "test_time_tracking": TrackingRule(steps=50, rate=5e-4), "stage": "bake"}
-    )
-    assert tracked.render_key == "bake-black-tracked50x0.0005"
+    tracked = protocol.model_copy(update={"background": "black", "test_time_tracking": TRACKING, "stage": "bake"})
+    assert tracked.render_key == f"bake-black-tracked-{TRACKING.digest}" and len(TRACKING.digest) == 8
     assert tracked.background_rgb == (0.0, 0.0, 0.0)
 
 

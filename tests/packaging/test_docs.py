@@ -107,7 +107,7 @@ def test_every_protocol_and_every_field_is_explained() -> None:
         assert re.search(rf"`{field}[`.]", fields), f"docs/protocols.md lacks field {field}"
 
 
-@pytest.mark.parametrize("name", ["headbench@1", "fateavatar-8bit@1"])
+@pytest.mark.parametrize("name", ["headbench@1", "fateavatar-8bit@1", "fateavatar-tracked-8bit@1"])
 def test_what_the_page_says_of_a_protocol_is_in_its_file(name: str) -> None:
     protocol = load_protocol(name)
     section = text("docs/protocols.md").split(f"## {name}\n")[1].split("\n## ")[0]
@@ -117,7 +117,10 @@ def test_what_the_page_says_of_a_protocol_is_in_its_file(name: str) -> None:
     (lpips,) = re.findall(r"^\| LPIPS \| ([^|]*) \|", section, re.M)
     assert set(re.findall(r"alex|vgg", lpips)) == {rule.net for rule in protocol.lpips}
     assert protocol.quantise in section and str(protocol.resolution) in section and protocol.background in section
-    assert ("| test_time_tracking | null |" in section) == (protocol.test_time_tracking is None)
+    rule = protocol.test_time_tracking
+    assert ("| test_time_tracking | null |" in section) == (rule is None)
+    assert rule is None or (f"| steps | {rule.steps} |" in section and f"| optimizer | {rule.optimizer} |" in section)
+    assert rule is None or (f"| rates | {rule.rates['jaw']:g} for " in section and f"| loss | {rule.loss} |" in section)
 
 
 @pytest.fixture

@@ -1,0 +1,175 @@
+"""The track stage: parameters of test frames optimised on their images, one file a frame, where a protocol asks for it.
+
+This is the one stage that reads test images before scoring: it gives `Tracker` frames with their images on purpose.
+Its results reach only renders whose key names the tracking; training and other renders never see them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headbench.harness.files import atomic_path, read_json, sha256_of, write_json
+from headbench.harness.run.listing import damaged, keep_whole, write_listing
+
+if TYPE_CHECKING:
+    import torch
+
+    from headbench.harness.avatar import MethodConfig, Portrait
+    from headbench.harness.run.render import Progress, RenderKey
+    from headbench.harness.types import Frame
+
+__all__ = ["track_frames", "tracked_digest", "tracked_frames", "tracking_folder"]
+
+FORMAT = 1
+"""Counted up when the same avatar and frames would be tracked to other values."""
+
+
+def tracking_folder(cell: Path, key: RenderKey) -> Path:
+    """Where a cell's tracked parameters for renders of `key` lie."""
+    return cell / "stages" / "track" / key.name
+
+
+def tracked_digest(folder: Path, checkpoint: str, key: RenderKey, frames: Sequence[Frame]) -> str | None:
+    """What tells the complete tracking of exactly these frames from any other, or None where it is not complete.
+
+    Every file is hashed again, so a file that was damaged since counts as missing.
+    """
+    if not (folder / "summary.json").is_file():
+        return None
+    origin, found = read_json(folder / "track.json"), read_json(folder / "summary.json")
+    if any(origin[name] != value for name, value in _wanted(checkpoint, key, frames).items()):
+        return None
+    if found["tracked"] and damaged(folder):
+        return None
+    return sha256_of(folder / ("sha256.txt" if found["tracked"] else "summary.json"))
+
+
+def track_frames(
+    portrait: Portrait,
+    config: MethodConfig,
+    frames: Sequence[Frame],
+    steps: int,
+    training_frames: int,
+    folder: Path,
+    key: RenderKey,
+    checkpoint: str,
+    rasterizer: str,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    """Write ``<frame id>.safetensors`` of every frame that is missing, then ``sha256.txt`` and ``summary.json``.
+
+    A portrait that gives no gradient is not tracked; its summary says why, and its renders use the dataset's values.
+
+    Args:
+        frames: the test frames in their order, with images.
+        steps: of the finished training.
+        training_frames: how many frames it was trained on.
+        checkpoint: SHA-256 of the checkpoint's weights.
+
+    Raises:
+        BenchError: an optimisation ended in values that are not finite; the message names the frame.
+    """
+    from headbench.harness.avatar import Avatar
+    from headbench.harness.device import device_label
+    from headbench.harness.splat import make_rasterizer
+    from headbench.harness.train.frames import FrameStore
+    from headbench.harness.train.loop import seen_clock
+    from headbench.harness.train.track import Tracker, Untrackable
+
+    rule = key.tracking
+    if rule is None:
+        raise ValueError(f"{key.name} has no tracking")
+    depth = isinstance(portrait, Avatar) and portrait.reads_depth
+    drawing = make_rasterizer(rasterizer, device, depth)
+    wanted = _wanted(checkpoint, key, frames)
+    _start(folder, {**wanted, "rasterizer": drawing.name, "device": device.type})
+    summary: dict[str, Any] = {"tracked": False, "reason": "", "rule": rule.to_json()}
+    summary |= {"device": device_label(device), "rasterizer": drawing.name}
+    if not isinstance(portrait, Avatar):
+        reason = "it shows stored pictures or draws in its own way, and offers no gradient to optimise with"
+        write_json(folder / "summary.json", {**summary, "reason": reason})
+        return
+    side = config.train.resolution
+    store = FrameStore(frames, device, (side, side) if side else None, sorted(config.masks()), _missing(folder, frames))
+    clock = seen_clock(config.train, training_frames, max(steps, 1))
+    tracker = Tracker(portrait, drawing, rule, store, clock, key.background)
+    try:
+        for row, frame in enumerate(frames):
+            path = folder / f"{frame.id}.safetensors"
+            if not path.is_file():
+                found = tracker(row, row)
+                numbers = {n: repr(getattr(found, n)) for n in ("loss_before", "loss_after", "seconds")}
+                _write(path, found.tensors, numbers)
+            progress({"stage": "track", "step": row + 1, "total": len(frames)})
+    except Untrackable as error:
+        write_json(folder / "summary.json", {**summary, "reason": str(error.args[0])})
+        return
+    finally:
+        store.close()
+    write_listing(folder, [f"{frame.id}.safetensors" for frame in frames])
+    write_json(folder / "summary.json", {**summary, "tracked": True, **_sums(folder, frames, rule.steps)})
+
+
+def tracked_frames(folder: Path, frames: Sequence[Frame]) -> list[Frame]:
+    """The frames with the parameters of a complete stage, or as they are where it could not track."""
+    from safetensors.torch import load_file
+
+    from headbench.harness.train.track import replaced
+
+    if not read_json(folder / "summary.json")["tracked"]:
+        return list(frames)
+    return [replaced(frame, load_file(folder / f"{frame.id}.safetensors")) for frame in frames]
+
+
+def _wanted(checkpoint: str, key: RenderKey, frames: Sequence[Frame]) -> dict[str, Any]:
+    """All that the values depend on but machine and back end, which do not make finished ones worthless."""
+    ids = hashlib.sha256("\n".join(frame.id for frame in frames).encode()).hexdigest()
+    rule = key.tracking.to_json() if key.tracking is not None else None
+    # The order of frames counts too: sparse_adam moves late ones further.
+    return {"format": FORMAT, "checkpoint": checkpoint, "rule": rule, "background": key.background, "frames": ids}
+
+
+def _start(folder: Path, origin: Mapping[str, Any]) -> None:
+    """Keep what an interrupted stage of the same origin has finished, and nothing else."""
+    known = folder / "track.json"
+    if known.is_file() and read_json(known) != origin:
+        shutil.rmtree(folder)
+    keep_whole(folder, "*.safetensors")
+    (folder / "summary.json").unlink(missing_ok=True)
+    write_json(known, dict(origin))
+
+
+def _missing(folder: Path, frames: Sequence[Frame]) -> list[int]:
+    return [row for row, frame in enumerate(frames) if not (folder / f"{frame.id}.safetensors").is_file()]
+
+
+def _write(path: Path, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> None:
+    from safetensors.torch import save
+
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save({name: value.contiguous() for name, value in tensors.items()}, dict(numbers)))
+
+
+def _sums(folder: Path, frames: Sequence[Frame], steps: int) -> dict[str, Any]:
+    """What was done and what it gained, over all frames and resumptions."""
+    from safetensors import safe_open
+
+    totals = dict.fromkeys(("loss_before", "loss_after", "seconds"), 0.0)
+    for frame in frames:
+        with safe_open(folder / f"{frame.id}.safetensors", framework="pt") as file:  # type: ignore[no-untyped-call]
+            numbers = file.metadata()
+        totals = {name: value + float(numbers[name]) for name, value in totals.items()}
+    count, seconds = len(frames), totals["seconds"]
+    return {
+        "frames": count,
+        "steps": steps * count,
+        "seconds": seconds,
+        "rate": steps * count / seconds if seconds else 0.0,
+        "loss_before": totals["loss_before"] / count,
+        "loss_after": totals["loss_after"] / count,
+    }

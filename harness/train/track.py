@@ -1,0 +1,175 @@
+"""Test-time tracking of one frame: its parameters are optimised on its own image by drawing a frozen avatar.
+
+Together with the stage that calls it (harness/run/track.py) this is the one place that looks at test images before
+scoring. It runs only where a protocol asks for it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from headbench.harness.avatar import Avatar, FineTuneConfig
+from headbench.harness.errors import BenchError
+from headbench.harness.splat import Rasterizer
+from headbench.harness.train.capture import sum_of
+from headbench.harness.train.finetune import FrameParameters
+from headbench.harness.train.frames import BACKGROUNDS, FrameStore
+from headbench.harness.train.losses import dssim
+from headbench.harness.types import Batch, Clock, Frame
+
+__all__ = ["TrackedFrame", "Tracker", "Tracking", "Untrackable"]
+
+
+class Untrackable(BenchError):
+    """Nothing of a portrait's picture depends differentiably on what should be optimised."""
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """How the parameters of a test frame are optimised; protocols explain the fields."""
+
+    steps: int
+    """A frame, at least 1."""
+    rates: Mapping[str, float]
+    """Field of HeadParams or camera.t -> learning rate."""
+    optimizer: Literal["adam", "sparse_adam"]
+    loss: Literal["training"] | Mapping[str, float]
+    """training, or the weights of l1 and dssim."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON."""
+        loss = self.loss if isinstance(self.loss, str) else dict(self.loss)
+        return {"steps": self.steps, "rates": dict(self.rates), "optimizer": self.optimizer, "loss": loss}
+
+
+@dataclass(frozen=True)
+class TrackedFrame:
+    """What optimisation made of one frame."""
+
+    tensors: Mapping[str, Tensor]
+    """Field of HeadParams or camera.t -> (1, ·) on the host."""
+    loss_before: float
+    loss_after: float
+    seconds: float
+
+    def into(self, frame: Frame) -> Frame:
+        """The frame with these parameters; its images stay."""
+        return replaced(frame, self.tensors)
+
+
+def replaced(frame: Frame, tensors: Mapping[str, Tensor]) -> Frame:
+    """The frame with other parameters: field of HeadParams or camera.t -> (1, ·)."""
+    fields = {name: value for name, value in tensors.items() if name != "camera.t"}
+    params = replace(frame.params, **fields)  # type: ignore[arg-type]  # tensor fields by name
+    camera = frame.camera
+    if "camera.t" in tensors:
+        w2c = camera.w2c.clone()
+        w2c[:, :3, 3] = tensors["camera.t"].to(w2c)
+        camera = replace(camera, w2c=w2c)
+    return replace(frame, params=params, camera=camera)
+
+
+class Tracker:
+    """Optimises frames one after the other, each from the values that its dataset gives.
+
+    A frame's result depends on the avatar, the frame and, with sparse_adam, its position in the sequence, and on no
+    other frame's result; on a CPU it is the same to the bit whenever it is made again.
+
+    Args:
+        avatar: trained; its parameters are frozen for good.
+        store: decodes the frames' images.
+        clock: of the last training step; the training terms are asked for as of then.
+        background: white, black or green.
+    """
+
+    def __init__(
+        self,
+        avatar: Avatar,
+        rasterizer: Rasterizer,
+        rule: Tracking,
+        store: FrameStore,
+        clock: Clock,
+        background: str,
+    ) -> None:
+        self.avatar = avatar.eval().requires_grad_(False)
+        self.rasterizer = rasterizer
+        self.rule = rule
+        self.store = store
+        self.clock = clock
+        self.background = torch.tensor([BACKGROUNDS[background]], device=store.device)
+
+    def __call__(self, row: int, position: int) -> TrackedFrame:
+        """Optimise the parameters of one frame.
+
+        Args:
+            row: of the frame in the store.
+            position: of the frame in the test sequence, from 0.
+
+        Raises:
+            Untrackable: the picture does not depend on any of the parameters in a way that has a gradient.
+            BenchError: the loss or a parameter is not finite.
+        """
+        frame, device = self.store.frames[row], self.store.device
+        torch.manual_seed(position)  # a method's losses may draw, and a resumed stage must draw the same
+        started = time.perf_counter()
+        index, only = (torch.tensor([k], device=device) for k in (row, 0))
+        given = self.store.batch(index, [row], self.background, "track")
+        table = self._table(frame, given, position)
+        first = torch.zeros((), device=device)
+        with torch.enable_grad():
+            for step in range(self.rule.steps):
+                loss = self._loss(table.into(given, only))
+                if not loss.requires_grad:
+                    raise Untrackable(f"what it draws has no gradient with respect to {', '.join(self.rule.rates)}")
+                table.zero_grad_tables()
+                loss.backward()
+                table.step()
+                first = loss.detach() if step == 0 else first
+        with torch.no_grad():
+            last = self._loss(table.into(given, only))
+        tensors = {name: table.tables[name.replace(".", "_")].detach().to("cpu", copy=True) for name in self.rule.rates}
+        before, after = float(first), float(last)
+        broken = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+        if broken or not math.isfinite(before) or not math.isfinite(after):
+            raise BenchError(
+                f"frame {frame.id}: test-time tracking went from a loss of {before:g} to {after:g}"
+                + (f" and made {', '.join(broken)} not finite." if broken else ", which is not finite."),
+                help="lower the rates in the protocol, or score by a protocol without tracking",
+            )
+        return TrackedFrame(tensors, before, after, time.perf_counter() - started)
+
+    def _table(self, frame: Frame, given: Batch, position: int) -> FrameParameters:
+        """A table of this frame's row alone, with its optimiser."""
+        kind = "sparse" if self.rule.optimizer == "sparse_adam" else "dense"
+        config = FineTuneConfig(rates=self.rule.rates, optimizer=kind)
+        table = FrameParameters([frame], given.params, given.camera, config)
+        if kind == "sparse":
+            # One SparseAdam over a table of all frames counts the steps of all and keeps each row's moments, which
+            # are zero until the row's first step: so the count alone is what earlier frames leave behind.
+            count = torch.tensor(position * self.rule.steps)
+            state: dict[str, Tensor] = {}
+            for name, values in table.tables.items():
+                still = torch.zeros_like(values)
+                state |= {f"{name}/step": count, f"{name}/exp_avg": still, f"{name}/exp_avg_sq": still.clone()}
+            table.load_optimizer_state(state)
+        return table
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """What is minimised, a scalar."""
+        if not isinstance(self.rule.loss, str):
+            image = self.avatar.render(batch.params, batch.camera, batch.background, self.rasterizer)
+            found = {
+                "l1": lambda: (image - batch.image).abs().mean(),
+                "dssim": lambda: dssim(image, batch.image),
+            }
+            return sum_of({name: weight * found[name]() for name, weight in self.rule.loss.items() if weight})
+        drive = self.avatar.drive(batch.params)
+        splat = self.rasterizer(drive.gaussians, batch.camera, batch.background)
+        return sum_of(self.avatar.losses(drive, splat, batch, self.clock))
