@@ -12,9 +12,13 @@ import torch
 from headbench.harness.errors import BenchError, MissingAsset
 from headbench.harness.head import HeadModel, quat_to_matrix, uv_raster
 from headbench.harness.head.canonical import canonical_params
+from headbench.harness.image import VggFeatureLoss
 from headbench.harness.splat import make_rasterizer
+from headbench.harness.train.perceptual import VggLoss
 from headbench.harness.types import Batch, Camera, Clock, HeadParams, Identity, Similarity, TrainView
 from headbench.methods.fateavatar import FateAvatar
+from headbench.methods.fateavatar.config import Weights
+from headbench.methods.fateavatar.losses import FateLosses
 
 FRESH = Clock(1, 1, 6, 60)
 
@@ -247,6 +251,25 @@ def test_losses_are_the_published_terms(
             neighbours[face[i]] |= {face[i - 1], face[i - 2]}
     laplacian = np.stack([moved[sorted(n)].mean(0) - moved[v] for v, n in enumerate(neighbours)])
     assert terms["laplacian"].item() == pytest.approx(1e5 * (laplacian**2).sum(1).mean(), rel=1e-4)
+
+
+def test_the_feature_term_is_a_tenth_of_the_shared_vgg_loss(
+    fate: Any, tiny_params: Callable[[int], HeadParams], tiny_camera: Camera, splat_of: Any
+) -> None:
+    generator, weights, inside = torch.Generator().manual_seed(1), {}, 3
+    for layer in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28):  # random: formulas, not quality
+        weights[f"features.{layer}.weight"] = torch.randn(3, inside, 3, 3, generator=generator) * 0.4
+        weights[f"features.{layer}.bias"] = torch.randn(3, generator=generator) * 0.1
+        inside = 3
+    avatar = fate(cover_faces="none")
+    losses = FateLosses(avatar.config.model_copy(update={"weights": Weights()}), avatar.head.faces, 42)
+    losses.vgg = VggLoss(weights=weights)
+    splat = splat_of(torch.ones(1, 100))
+    target = torch.rand(1, 3, 16, 16, generator=generator)
+    batch = Batch(tiny_params(1), tiny_camera, target, target[:, :1], torch.ones(1, 3), ("a",))
+    found = losses(avatar.drive(tiny_params(1)), avatar.table["scaling"], splat, batch)
+    assert set(found) == {"rgb", "vgg", "scale", "laplacian"}
+    torch.testing.assert_close(found["vgg"], 0.1 * VggFeatureLoss(weights)(splat.image, target))
 
 
 def test_the_laplacian_pulls_on_the_corrected_mesh_alone(

@@ -1,15 +1,16 @@
 """GaussianAvatars' density control: what is cloned, split, pruned and reset, and when."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from headbench.harness.head import quat_to_matrix
+from headbench.harness.head import HeadModel, quat_to_matrix
 from headbench.harness.train.densify import step_generator
 from headbench.harness.train.optimizer import AvatarOptimizer
-from headbench.harness.types import Clock, Edit, Event
+from headbench.harness.types import Clock, Edit, Event, Identity, TrainView
 from headbench.methods.gaussianavatars import GaussianAvatars
 from headbench.methods.gaussianavatars.edits import densify_due, reset_due, sizes
 
@@ -203,6 +204,43 @@ def test_large_ones_are_pruned_after_60k_only(rigged: Any, unseen: Any) -> None:
 
     assert kept(60_000) == 60
     assert kept(62_000) == 53
+
+
+def test_the_port_prunes_by_local_size_which_is_nearly_everything_after_60k(rigged: Any, unseen: Any) -> None:
+    def kept(step: int) -> int:
+        avatar = rigged("fateavatar")
+        prepare(avatar, [])
+        avatar.table["face_index"].fill_(0)
+        avatar.face_size.fill_(0.001)  # 1 mm: nothing is large in metres
+        avatar.table["scaling"].data.fill_(math.log(0.19))
+        avatar.table["scaling"].data[:50, 2] = math.log(0.21)
+        edit = edit_at(avatar, step, unseen(avatar))
+        assert edit is not None and edit.keep is not None
+        return int(edit.keep.sum())
+
+    assert kept(60_000) == 60
+    assert kept(62_000) == 10, "a tenth of the extent 2 is compared with triangle units, of which every start has 1"
+
+
+def test_under_one_still_camera_fixed_goes_on_cloning_splitting_and_pruning(
+    rigged: Any, unseen: Any, tiny_train: TrainView, tiny_head: HeadModel, tiny_identity: Identity
+) -> None:
+    camera = tiny_train.frames[0].camera
+    still = replace(tiny_train, frames=tuple(replace(f, camera=camera) for f in tiny_train.frames))
+    found = {}
+    for which in ("official", "fixed"):
+        avatar = GaussianAvatars.create(tiny_head, tiny_identity, still, rigged(which).config)
+        prepare(avatar, [0, 1, 2, 3])
+        avatar.table["scaling"].data.fill_(0.0)
+        avatar.face_size.fill_(0.005)
+        avatar.face_size[:2] = 0.02
+        avatar.table["face_index"][30] = 31
+        avatar.table["opacity"].data[30] = -9.0
+        edit = edit_at(avatar, 62_000, unseen(avatar))
+        assert edit is not None and edit.keep is not None and edit.append is not None
+        found[which] = (~edit.keep).nonzero()[:, 0].tolist(), len(edit.append["opacity"])
+    assert found["official"] == ([0, 1, 2, 3], 8), "with no extent all are split and nothing transparent goes"
+    assert found["fixed"] == ([0, 1, 30], 6), "two split, two cloned, the transparent one gone"
 
 
 def test_with_no_extent_everything_splits_and_nothing_is_ever_pruned(rigged: Any, unseen: Any) -> None:

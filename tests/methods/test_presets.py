@@ -69,6 +69,44 @@ def test_official_fateavatar_has_the_released_numbers(preset: Any) -> None:
     )
     assert (config.max_points, config.min_opacity, config.eps, config.scale_threshold) == (200_000, 0.005, 1e-8, 9.0)
     assert (config.offset_normal, config.offset_bound, config.densify_weight) == ("raw", 0.05, "accumulated")
+    assert (config.canonical_jaw, config.initial_opacity, config.child_scale, config.reset_opacity) == (
+        0.2,
+        0.1,
+        0.75,
+        0.01,
+    )
+    assert (config.train.resolution, config.rgb_loss, config.barycentrics) == (512, "l1", "rand_over_sum")
+    assert config.fill and config.resize_scale and config.delta_blendshapes and config.delta_vertex
+    assert (config.cover_faces, config.maintain_share, config.renormalise) == ("none", 1.0, False)
+    assert not config.train.finetune.rates
+
+
+def repairs(preset: Any, name: str) -> dict[str, Any]:
+    """What `fixed` says otherwise than `official`."""
+    official, fixed = (preset(name, which).model_dump() for which in ("official", "fixed"))
+    return {option: fixed[option] for option in official if official[option] != fixed[option]}
+
+
+def test_fixed_fateavatar_differs_in_the_repairs_alone(preset: Any) -> None:
+    assert repairs(preset, "FateAvatar") == {
+        "barycentrics": "area_uniform",
+        "cover_faces": "seen",
+        "offset_normal": "unit",
+        "offset_bound": 0.02,
+        "densify_weight": "average",
+        "maintain_share": 0.9,
+        "renormalise": True,
+    }
+
+
+def test_fixed_gaussianavatars_differs_in_the_repairs_alone(preset: Any) -> None:
+    assert repairs(preset, "GaussianAvatars") == {
+        "extent": 1.0,
+        "split_offset": "local",
+        "max_radius": 0.0,
+        "guard": "keep_one",
+        "maintain_share": 0.9,
+    }
 
 
 def test_vgg_is_needed_only_where_its_weight_is_above_zero(preset: Any) -> None:
@@ -100,13 +138,22 @@ def test_official_gaussianavatars_has_the_released_numbers(preset: Any) -> None:
     }
     assert config.eps == tuned.eps == 1e-15
     assert config.weights.model_dump() == {"l1": 0.8, "dssim": 0.2, "position": 0.01, "scale": 1.0}
+    assert (config.train.batch, config.train.resolution, config.train.background) == (1, None, "white")
+    assert (config.sh_degree, config.sh_every, config.initial_opacity) == (3, 1000, 0.1)
+    assert (config.position_threshold, config.scale_threshold) == (1.0, 0.6)
+    assert not config.position_metric and not config.scale_metric
+    assert (config.position_steps, config.position_times_extent, config.extent) == (600_000, True, "cameras")
+    assert (config.densify_from, config.densify_until, config.densify_every) == (10_000, 600_000, 2000)
+    assert (config.gradient_threshold, config.dense_share, config.min_opacity) == (2e-4, 0.01, 0.005)
+    assert (config.size_prune_from, config.max_size_share, config.max_radius) == (60_000, 0.1, 20.0)
+    assert (config.reset_every, config.reset_opacity, config.max_points) == (60_000, 0.01, None)
 
 
 def test_the_port_of_gaussianavatars_differs_where_its_code_does(preset: Any) -> None:
     official, port = (preset("GaussianAvatars", which).model_dump() for which in ("official", "fateavatar"))
     different = {name: port[name] for name in official if official[name] != port[name]}
     train = different.pop("train")
-    assert train["epochs"] == 10
+    assert (train["epochs"], train["steps"], train["batch"], train["resolution"]) == (10, None, 1, 512)
     assert train["finetune"]["rates"] == {}
     assert different == {
         "head_topology": "open",
