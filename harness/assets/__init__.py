@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from headbench.harness.assets.kinds import KINDS, NETWORKS, AssetKind, Recognised, families, kind
-from headbench.harness.assets.pickles import restricted_load, torch_load
+from headbench.harness.assets.kinds import BUILT, KINDS, NETWORKS, AssetKind, Built, Recognised, families, kind
+from headbench.harness.assets.pickles import restricted_load, restricted_npy, torch_load
 from headbench.harness.assets.store import Record, asset, home, record, records, register, verify
 
 __all__ = [
+    "BUILT",
     "KINDS",
     "NETWORKS",
     "AssetKind",
+    "Built",
     "Recognised",
     "Record",
     "asset",
@@ -20,6 +22,7 @@ __all__ = [
     "records",
     "register",
     "restricted_load",
+    "restricted_npy",
     "torch_load",
     "verify",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from headbench.harness.errors import BenchError, did_you_mean
 
-__all__ = ["KINDS", "NETWORKS", "AssetKind", "Recognised", "Recogniser", "families", "kind"]
+__all__ = ["BUILT", "KINDS", "NETWORKS", "AssetKind", "Built", "Recognised", "Recogniser", "families", "kind"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ KINDS: tuple[AssetKind, ...] = (
     AssetKind(
         name="flame2020/model",
         what="FLAME 2020 head model (generic_model.pkl)",
-        used_by="subjects tracked with FLAME 2020: INSTA, IMAvatar",
+        used_by="datasets insta, imavatar, pointavatar and 4dface, whose real subjects are tracked with FLAME 2020",
         licence=_FLAME_LICENCE,
         where=f"{_FLAME_SITE}: FLAME 2020",
         command="bench assets add flame2020 FILE_OR_FOLDER",
@@ -91,7 +91,7 @@ KINDS: tuple[AssetKind, ...] = (
     AssetKind(
         name="flame2023/model",
         what="FLAME 2023 head model (flame2023.pkl)",
-        used_by="subjects tracked with FLAME 2023: NeRSemble",
+        used_by="datasets nersemble and vhap, whose real subjects are tracked with FLAME 2023",
         licence=_FLAME_LICENCE,
         where=f"{_FLAME_SITE}: FLAME 2023",
         command="bench assets add flame2023 FILE_OR_FOLDER",
@@ -100,7 +100,7 @@ KINDS: tuple[AssetKind, ...] = (
     AssetKind(
         name="flame2023_open/model",
         what="FLAME 2023 Open head model",
-        used_by="subjects tracked with FLAME 2023 Open",
+        used_by="subjects that were tracked with FLAME 2023 Open",
         licence="CC-BY-4.0",
         where=f"{_FLAME_SITE}: FLAME 2023 Open",
         command="bench assets add flame2023_open FILE_OR_FOLDER",
@@ -109,7 +109,7 @@ KINDS: tuple[AssetKind, ...] = (
     AssetKind(
         name="flame/masks",
         what="FLAME vertex masks (FLAME_masks.pkl)",
-        used_by="regions of all FLAME heads",
+        used_by="regions of all FLAME heads, such as the lips in projected mouth masks",
         licence=_FLAME_LICENCE,
         where=f"{_FLAME_SITE}: FLAME Vertex Masks",
         command="bench assets add flame2020 FILE_OR_FOLDER",
@@ -118,7 +118,7 @@ KINDS: tuple[AssetKind, ...] = (
     AssetKind(
         name="flame/uv_template",
         what="FLAME template with texture coordinates (head_template_mesh.obj or the FLAME texture space)",
-        used_by="texture coordinates of all FLAME heads",
+        used_by="texture coordinates of all FLAME heads: FateAvatar and FlashAvatar place Gaussians by them",
         licence=_FLAME_LICENCE,
         where=f"{_FLAME_SITE}: FLAME texture space, or the template .obj of a FLAME tracker",
         command="bench assets add flame2020 FILE_OR_FOLDER",
@@ -127,7 +127,7 @@ KINDS: tuple[AssetKind, ...] = (
     AssetKind(
         name="flame/mouth_closed_template",
         what="FLAME template with the mouth closed by 30 faces (head_template_mouth_close.obj)",
-        used_by="topology mouth_closed; where it is missing a cap is built over the lip boundary",
+        used_by="topology mouth_closed: FateAvatar and FlashAvatar; without it a cap is built over the lip boundary",
         licence=_FLAME_LICENCE,
         where="folder weights/ of https://github.com/zjwfufu/FateAvatar",
         command="bench assets add flame2020 FILE_OR_FOLDER",
@@ -136,13 +136,22 @@ KINDS: tuple[AssetKind, ...] = (
     AssetKind(
         name="flame/eyelids",
         what="eyelid blendshapes of the INSTA tracker (l_eyelid.npy and r_eyelid.npy, or both in one .npz)",
-        used_by="subjects whose tracker gives eyelids",
+        used_by="dataset insta, whose tracker gives eyelids; FlashAvatar also tells them to its network",
         licence="of the metrical-tracker repository: Max Planck, non-commercial",
         where="folder flame/blendshapes of https://github.com/Zielon/metrical-tracker",
         command="bench assets add flame2020 FILE_OR_FOLDER",
         recogniser=f"{_FLAME}:recognise_eyelids",
         parts=("l_eyelid.npy", "r_eyelid.npy"),
         merger=f"{_FLAME}:merge_eyelids",
+    ),
+    AssetKind(
+        name="flame/landmarks",
+        what="68 face landmarks on FLAME's surface (landmark_embedding.npy or landmark_embedding_with_eyes.npy)",
+        used_by="`bench data check` of imavatar, pointavatar and 4dface: landmarks as stored against those projected",
+        licence="of the DECA repository: Max Planck, non-commercial research",
+        where="folder data/ of https://github.com/yfeng95/DECA (IMAvatar has it with irises in preprocess/DECA/data)",
+        command="bench assets add flame2020 FILE_OR_FOLDER",
+        recogniser="headbench.harness.assets.landmarks:recognise_landmarks",
     ),
     AssetKind(
         name="lpips/alexnet",
@@ -164,6 +173,31 @@ KINDS: tuple[AssetKind, ...] = (
     ),
 )
 """All kinds, in the order of `bench assets list`."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """Something that users of other tools look for as a file, and that is made here from registered ones."""
+
+    name: str
+    what: str
+    used_by: str
+    needs: tuple[str, ...]
+    """Any one of these assets."""
+    better_with: str
+    """An asset that adds to it, and what."""
+
+
+BUILT = (
+    Built(
+        name="teeth",
+        what="120 vertices and 168 faces, built from two lip rings of the FLAME template when topology teeth is loaded",
+        used_by="topology teeth: GaussianAvatars (but preset fateavatar), and SplattingAvatar's preset demo",
+        needs=("flame2020/model", "flame2023/model", "flame2023_open/model"),
+        better_with="flame/uv_template: texture coordinates",
+    ),
+)
+"""What needs no file of its own."""
 
 NETWORKS = {
     "vgg16": "lpips/vgg16",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import collections
+import io
 import pickle
 from collections.abc import Collection
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 
 from headbench.harness.errors import DataError
 
-__all__ = ["GROUPS", "restricted_load", "torch_load"]
+__all__ = ["GROUPS", "restricted_load", "restricted_npy", "torch_load"]
 
 _Globals = dict[tuple[str, str], Any]
 
@@ -134,7 +135,26 @@ def _containers() -> _Globals:
     return known
 
 
-GROUPS = {"numpy": _numpy, "scipy": _scipy, "chumpy": _chumpy}
+def _storage(data: bytes) -> Any:
+    """What a plain pickle of a tensor makes its storage with: a file of `torch.save` within the pickle."""
+    import torch
+
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _tensor(*parts: Any) -> np.ndarray:
+    """A tensor as a numpy array."""
+    import torch
+
+    made: torch.Tensor = torch._utils._rebuild_tensor_v2(*parts)
+    return made.detach().numpy()
+
+
+def _torch() -> _Globals:
+    return {("torch._utils", "_rebuild_tensor_v2"): _tensor, ("torch.storage", "_load_from_bytes"): _storage}
+
+
+GROUPS = {"numpy": _numpy, "scipy": _scipy, "chumpy": _chumpy, "torch": _torch}
 """What `allow` may name; plain containers are always allowed."""
 
 
@@ -175,24 +195,63 @@ def restricted_load(path: Path, allow: Collection[str] = ("numpy",)) -> Any:
 
     Args:
         path: the file.
-        allow: groups of names: numpy (arrays, dtypes, scalars), scipy (csc, csr, coo), chumpy (Ch and Select, returned
-            as numpy arrays). Dictionaries, lists, tuples, sets and text are always allowed.
+        allow: groups of names: numpy (arrays, dtypes, scalars), scipy (csc, csr, coo), chumpy (Ch and Select) and
+            torch (tensors), both returned as numpy arrays. Dictionaries, lists, tuples, sets and text are always
+            allowed.
 
     Raises:
         DataError: the file is missing, is no pickle, or names anything else; the message has the file and the name.
         ValueError: an unknown group.
     """
+    known = _known(allow)
+    try:
+        with Path(path).open("rb") as file:
+            return _unpickle(path, file, known, allow)
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+def restricted_npy(path: Path, allow: Collection[str] = ("numpy",)) -> Any:
+    """The array in an .npy file; one of objects, which numpy stores as a pickle, is read like `restricted_load`.
+
+    Args:
+        path: the file.
+        allow: as for `restricted_load`.
+
+    Raises:
+        DataError: the file is missing, is no .npy, or its pickle names anything else.
+        ValueError: an unknown group.
+    """
+    known = _known(allow)
+    try:
+        with Path(path).open("rb") as file:
+            headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            version = np.lib.format.read_magic(file)
+            dtype = headers[version](file)[2]
+            if dtype.hasobject:
+                return _unpickle(path, file, known, allow)
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except (KeyError, ValueError, MemoryError) as error:
+        raise DataError(f"{path} is not a readable .npy file: {error}.") from error
+
+
+def _known(allow: Collection[str]) -> _Globals:
     unknown = set(allow) - set(GROUPS)
     if unknown:
         raise ValueError(f"unknown groups {sorted(unknown)}; known are {sorted(GROUPS)}")
     known = _containers()
     for group in allow:
         known.update(GROUPS[group]())
+    return known
+
+
+def _unpickle(path: Path, file: BinaryIO, known: _Globals, allow: Collection[str]) -> Any:
+    """The rest of `file` as a pickle that names nothing but `known`."""
     try:
-        with Path(path).open("rb") as file:
-            return _plain(_Unpickler(file, known).load())
-    except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
+        return _plain(_Unpickler(file, known).load())
     except _RefusedError as error:
         raise DataError(
             f"{path} names {error}, which is not among the data types that are read from pickles "

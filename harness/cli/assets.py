@@ -8,7 +8,19 @@ from pathlib import Path
 
 import click
 
-from headbench.harness.assets import KINDS, AssetKind, Recognised, Record, families, home, record, register, verify
+from headbench.harness.assets import (
+    BUILT,
+    KINDS,
+    AssetKind,
+    Built,
+    Recognised,
+    Record,
+    families,
+    home,
+    record,
+    register,
+    verify,
+)
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import sha256_of
 
@@ -22,8 +34,12 @@ def assets() -> None:
 
 def describe(kind: AssetKind, found: Record | None) -> str:
     """What `bench assets list` shows of one asset, on a few lines."""
-    state = "registered" if found else "missing"
-    lines = [f"{kind.name}  [{state}]", f"    {kind.what}", f"    used by: {kind.used_by}"]
+    return "\n".join([f"{kind.name}  [{'registered' if found else 'missing'}]", *_details(kind, found)])
+
+
+def _details(kind: AssetKind, found: Record | None) -> list[str]:
+    """What it is, who uses it, its shapes, where it is from or is to be had, and its licence."""
+    lines = [f"    {kind.what}", f"    used by: {kind.used_by}"]
     if found:
         lines.append(f"    from {found.source}, {found.date}, {found.size:,} bytes")
         lines.append(f"    sha256: {found.sha256}")
@@ -38,8 +54,16 @@ def describe(kind: AssetKind, found: Record | None) -> str:
         lines.append(f"    then: {kind.command}")
     for label, digest in kind.known.items():
         lines.append(f"    known: {label} {digest}")
-    lines.append(f"    licence: {kind.licence}")
-    return "\n".join(lines)
+    lines.append(f"    licence: {found.licence if found else kind.licence}")
+    return lines
+
+
+def _built(each: Built) -> list[str]:
+    """What needs no file of its own: what it is, who uses it, and what it is built from."""
+    there = [name for name in each.needs if record(name) is not None]
+    ready = f"from {', '.join(there)}" if there else f"needs one of {', '.join(each.needs)}"
+    lines = [f"    {each.what}", f"    used by: {each.used_by}", f"    built {ready}"]
+    return [*lines, f"    better with {each.better_with}"]
 
 
 @assets.command("list")
@@ -48,6 +72,8 @@ def list_() -> None:
     click.echo(f"assets below {home() / 'assets'} (HEADBENCH_HOME moves it)\n")
     for kind in KINDS:
         click.echo(describe(kind, record(kind.name)) + "\n")
+    for each in BUILT:
+        click.echo("\n".join([f"{each.name}  [no file]", *_built(each)]) + "\n")
 
 
 @assets.command()
@@ -55,17 +81,22 @@ def check() -> None:
     """Read every registered asset again: size, SHA-256, content, shapes. Exits with 2 if one is damaged."""
     damaged = 0
     for kind in KINDS:
-        if record(kind.name) is None:
-            click.echo(f"missing  {kind.name}: {kind.command}")
-            continue
+        problems: list[str] = []
         try:
-            problems = verify(kind.name)
+            found = record(kind.name)
+            if found is not None:
+                problems = verify(kind.name)
         except BenchError as error:
-            problems = [str(error)]
+            found, problems = None, [str(error)]
         damaged += bool(problems)
-        click.echo(f"{'DAMAGED' if problems else 'ok':8} {kind.name}")
+        state = "DAMAGED" if problems else "ok" if found else "missing"
+        click.echo(f"{state:8} {kind.name}" + ("" if found or problems else f": {kind.command}"))
         for problem in problems:
             click.echo(f"         {problem}")
+        for line in _details(kind, found):
+            click.echo(f"     {line}")
+    for each in BUILT:
+        click.echo("\n".join([f"built    {each.name}", *(f"     {line}" for line in _built(each))]))
     if damaged:
         raise click.exceptions.Exit(2)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headbench.harness.head.arrays import JOINTS, TOPOLOGIES, HeadArrays
 from headbench.harness.head.frames import FaceFrames, face_frames, points_on_faces
+from headbench.harness.head.landmarks import FaceLandmarks, load_landmarks
 from headbench.harness.head.load import TAGS, load_head
 from headbench.harness.head.model import Corrections, HeadModel
 from headbench.harness.head.nearest import nearest_rows
@@ -27,12 +28,14 @@ __all__ = [
     "TOPOLOGIES",
     "Corrections",
     "FaceFrames",
+    "FaceLandmarks",
     "HeadArrays",
     "HeadModel",
     "SubjectHead",
     "axis_angle_to_matrix",
     "face_frames",
     "load_head",
+    "load_landmarks",
     "matrix_to_axis_angle",
     "matrix_to_quat",
     "nearest_rows",

@@ -270,6 +270,34 @@ def write_obj(path: Path, head: MadeHead, faces: np.ndarray) -> Path:
     return path
 
 
+def landmark_tables(seed: int = 3, irises: int = 0) -> dict[str, np.ndarray]:
+    """What DECA's embedding holds, irises last where there are any; faces and weights drawn at random."""
+    rng = np.random.default_rng(seed)
+
+    def weights(*shape: int) -> np.ndarray:
+        values = rng.random((*shape, 3))
+        return values / values.sum(-1, keepdims=True)
+
+    inner, full = 51 + irises, 68 + irises
+    return {
+        "static_lmk_faces_idx": rng.integers(0, 9976, inner),
+        "static_lmk_bary_coords": weights(inner),
+        "dynamic_lmk_faces_idx": rng.integers(0, 9976, (79, 17)),
+        "dynamic_lmk_bary_coords": weights(79, 17).astype(np.float32),
+        "full_lmk_faces_idx": rng.integers(0, 9976, (1, full)),
+        "full_lmk_bary_coords": weights(1, full),
+    }
+
+
+def write_landmarks(path: Path, tables: dict[str, np.ndarray]) -> Path:
+    """landmark_embedding.npy: a dictionary that numpy pickles, the contour in it as torch tensors."""
+    import torch
+
+    store = {key: torch.from_numpy(value) if key.startswith("dynamic") else value for key, value in tables.items()}
+    np.save(path, store, allow_pickle=True)
+    return path
+
+
 def closed_faces(head: MadeHead) -> np.ndarray:
     """(10006, 3) in another order than the model's, with the mouth's 30 last."""
     return np.concatenate([np.roll(head.faces, 1, 1)[::-1], head.cap])
