@@ -92,7 +92,7 @@ class TrackingRule(_Frozen):
         if isinstance(self.loss, TrackingLoss):
             loss = f"{self.loss.l1:g} L1 + {self.loss.dssim:g} (1 - SSIM)"
         else:
-            loss = "its training loss"
+            loss = "the method's own training loss"
         rates = ", ".join(f"{name} {rate:g}" for name, rate in self.rates.items())
         return (
             f"Test-time tracking: before scoring, every test frame's own image was used to optimise its parameters "

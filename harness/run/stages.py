@@ -50,6 +50,8 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     Raises:
         BenchError: what a person can mend; anything else is a fault of a plugin or of ours.
     """
+    from torch import use_deterministic_algorithms
+
     from headbench.harness.device import resolve_device
     from headbench.harness.splat import make_rasterizer
     from headbench.harness.train import TrainOptions, load_portrait, shown, train_stage
@@ -96,22 +98,14 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     if missing or not _fresh(speed, weights):
         device = resolve_device(job.device)
         loaded = load_portrait(checkpoint, str(device)).portrait
+        # Training has set this already where it ran in this process, and not where it was finished before.
+        use_deterministic_algorithms(job.deterministic)
+        trained = (summary.steps, len(subject.train))
         for key in missing:
             if key.tracking is not None and tracked(key) is None:
                 place = tracking_folder(folder, key)
-                many = len(subject.train)
                 track_frames(
-                    loaded,
-                    config,
-                    subject.test,
-                    summary.steps,
-                    many,
-                    place,
-                    key,
-                    weights,
-                    job.rasterizer,
-                    device,
-                    progress,
+                    loaded, config, subject.test, trained, place, key, weights, job.rasterizer, device, progress
                 )
         portrait = shown(loaded, device)
         rasterizer = make_rasterizer(job.rasterizer, device, depth=False)

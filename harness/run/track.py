@@ -52,8 +52,7 @@ def track_frames(
     portrait: Portrait,
     config: MethodConfig,
     frames: Sequence[Frame],
-    steps: int,
-    training_frames: int,
+    trained: tuple[int, int],
     folder: Path,
     key: RenderKey,
     checkpoint: str,
@@ -67,8 +66,7 @@ def track_frames(
 
     Args:
         frames: the test frames in their order, with images.
-        steps: of the finished training.
-        training_frames: how many frames it was trained on.
+        trained: steps of the finished training, and how many frames it saw.
         checkpoint: SHA-256 of the checkpoint's weights.
 
     Raises:
@@ -96,7 +94,7 @@ def track_frames(
         return
     side = config.train.resolution
     store = FrameStore(frames, device, (side, side) if side else None, sorted(config.masks()), _missing(folder, frames))
-    clock = seen_clock(config.train, training_frames, max(steps, 1))
+    clock = seen_clock(config.train, trained[1], max(trained[0], 1))
     tracker = Tracker(portrait, drawing, rule, store, clock, key.background)
     try:
         for row, frame in enumerate(frames):

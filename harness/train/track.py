@@ -80,7 +80,7 @@ class Tracker:
     """Optimises frames one after the other, each from the values that its dataset gives.
 
     A frame's result depends on the avatar, the frame and, with sparse_adam, its position in the sequence, and on no
-    other frame's result; on a CPU it is the same to the bit whenever it is made again.
+    other frame's result. On a CPU with deterministic algorithms it is the same to the bit whenever it is made again.
 
     Args:
         avatar: trained; its parameters are frozen for good.

@@ -19,7 +19,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from headbench.harness.avatar import Portrait
+from headbench.harness.avatar import Avatar, MethodConfig, Portrait, TrainConfig
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
 from headbench.harness.head import load_head
@@ -31,7 +31,20 @@ from headbench.harness.run.track import track_frames, tracked_digest, tracked_fr
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.track import Tracker, Tracking
-from headbench.harness.types import Camera, Clock, Frame, HeadParams, Identity, Pixels, TrainView
+from headbench.harness.types import (
+    Batch,
+    Camera,
+    Clock,
+    Drive,
+    Frame,
+    Gaussians,
+    HeadParams,
+    Identity,
+    ParamGroup,
+    Pixels,
+    Splat,
+    TrainView,
+)
 from headbench.metrics import load_protocol
 
 CPU = torch.device("cpu")
@@ -53,27 +66,30 @@ def facing(template: torch.Tensor) -> Camera:
     return Camera(w2c[None], torch.tensor([[[f, 0, SIZE / 2], [0, f, SIZE / 2], [0, 0, 1]]]), SIZE, SIZE)
 
 
-def untrained(name: str) -> tuple[Any, Any, HeadParams, Camera]:
+def untrained(name: str, device: torch.device = CPU) -> tuple[Any, Any, HeadParams, Camera]:
     """A portrait of random colours on the open head, its configuration, the head at rest and a camera."""
     spec = installed().method(name)
     kind = installed().load_method(name)
     values = preset_values(spec, "demo", None)
     config = kind.config_type.model_validate({**values, "train": {**values["train"], "resolution": None}})
-    head = load_head("openhead", config.topology())
-    rest, camera = resting(head.sizes[1]), facing(head.template)
+    head = load_head("openhead", config.topology(), device=device)
+    rest, camera = resting(head.sizes[1]), facing(head.template.cpu())
     blank = Pixels(torch.zeros(3, SIZE, SIZE, dtype=torch.uint8), torch.zeros(1, SIZE, SIZE, dtype=torch.uint8))
     view = TrainView((Frame("f", camera, rest, lambda: blank),), SIZE, SIZE, 0)
     shape, spread = torch.zeros(1, head.sizes[0]), torch.ones_like(rest.expression)
     torch.manual_seed(4)
-    portrait = kind.create(head, Identity("openhead", shape, rest.expression, spread, rest, camera), view, config)
+    identity = Identity("openhead", shape, rest.expression, spread, rest, camera).to(device)
+    portrait = kind.create(head, identity, view, config)
     return portrait, config, rest, camera
 
 
 def seen(portrait: Portrait, frame_id: str, params: HeadParams, camera: Camera) -> Frame:
     """A frame whose image is what the portrait itself shows for `params`."""
+    device = next(portrait.parameters()).device
+    drawing = make_rasterizer("auto", device)
     with torch.no_grad():
-        image = portrait.render(params, camera, torch.ones(1, 3), make_rasterizer("numba"))[0]
-    pixels = Pixels(to_uint8(image), torch.full((1, SIZE, SIZE), 255, dtype=torch.uint8))
+        image = portrait.render(params.to(device), camera.to(device), torch.ones(1, 3, device=device), drawing)[0]
+    pixels = Pixels(to_uint8(image).cpu(), torch.full((1, SIZE, SIZE), 255, dtype=torch.uint8))
     return Frame(frame_id, camera, params, lambda: pixels)
 
 
@@ -83,13 +99,15 @@ def key(**changes: Any) -> RenderKey:
 
 
 def track(portrait: Portrait, config: Any, frames: list[Frame], folder: Path, how: RenderKey, hear: Any = None) -> None:
+    device = next((p.device for p in portrait.parameters()), CPU)
     report = hear or (lambda now: None)
-    track_frames(portrait, config, frames, 10, 5, folder, how, "weights", "numba", CPU, report)
+    track_frames(portrait, config, frames, (10, 5), folder, how, "weights", "auto", device, report)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("name", ["GaussianAvatars", "MonoGaussianAvatar"])
-def test_a_disturbed_frame_comes_back_towards_the_truth(name: str, tmp_path: Path) -> None:
-    portrait, config, rest, camera = untrained(name)
+def test_a_disturbed_frame_comes_back_towards_the_truth(name: str, device: str, tmp_path: Path) -> None:
+    portrait, config, rest, camera = untrained(name, torch.device(device))
     with torch.no_grad():
         if name == "GaussianAvatars":  # MonoGaussianAvatar's networks give each point its own look from the start
             portrait.table["opacity"].fill_(3.0)
@@ -165,7 +183,7 @@ class Slope(torch.nn.Module):
 def test_sparse_adam_moves_late_frames_further_and_adam_all_alike(
     optimizer: Any, moved: tuple[float, float, float]
 ) -> None:
-    frame = Frame("f", facing(torch.eye(3)), resting(2), lambda: Pixels(*black()))
+    frame = Frame("f", facing(torch.eye(3)), resting(2), opaque)
     store = FrameStore([frame], CPU)
     rule = Tracking(50, {"root": 5e-4}, optimizer, {"l1": 1.0, "dssim": 0.0})
     start = replace(frame, params=replace(frame.params, root=torch.ones(1, 3)))
@@ -175,6 +193,42 @@ def test_sparse_adam_moves_late_frames_further_and_adam_all_alike(
         found = tracker(0, position).tensors["root"]
         assert float((1 - found).mean()) / 5e-4 == pytest.approx(expected, rel=2e-3)
     store.close()
+
+
+class Still(Avatar):
+    """Three Gaussians that nothing moves."""
+
+    config_type = MethodConfig
+
+    @classmethod
+    def create(cls, head: Any, identity: Identity, train: TrainView | None, config: Any) -> Still:
+        return cls()
+
+    def drive(self, params: HeadParams) -> Drive:
+        means = torch.tensor([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.1, 0.0]])
+        quats = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).expand(3, 4)
+        gaussians = Gaussians(means, quats, torch.full((3, 3), 0.05), torch.full((3,), 0.9), torch.zeros(3, 3))
+        return Drive(gaussians, means[None], means[None])
+
+    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, torch.Tensor]:
+        return {"l1": (splat.image - batch.image).abs().mean()}
+
+    def param_groups(self) -> list[ParamGroup]:
+        return []
+
+
+def test_an_avatar_without_gradient_is_left_as_it_is_with_the_reason(tmp_path: Path) -> None:
+    config, frame = MethodConfig(train=TrainConfig(steps=1)), Frame("f", facing(torch.eye(3)), resting(2), opaque)
+    track(Still(), config, [frame], tmp_path, key(loss="training"))
+    summary = read_json(tmp_path / "summary.json")
+    assert summary["tracked"] is False
+    assert summary["reason"] == "what it draws has no gradient with respect to root, expression"
+    assert tracked_frames(tmp_path, [frame]) == [frame]
+    assert tracked_digest(tmp_path, "weights", key(loss="training"), [frame]) is not None
+
+
+def opaque() -> Pixels:
+    return Pixels(*black())
 
 
 def black() -> tuple[torch.Tensor, torch.Tensor]:
