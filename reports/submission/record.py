@@ -88,7 +88,8 @@ def _cell(entrant: Entrant) -> dict[str, Any]:
 
 
 def _means(scores: Scores) -> dict[str, Any]:
-    return {"hash": scores.hash, "frames": len(scores.frames)} | {key: _number(scores.mean(key)) for key in COLUMNS}
+    about = {"hash": scores.hash, "test_time_tracking": scores.tracking is not None, "frames": len(scores.frames)}
+    return about | {key: _number(scores.mean(key)) for key in COLUMNS}
 
 
 def _number(value: float | None) -> float | str | None:
@@ -107,5 +108,6 @@ def _proxy(entrants: Mapping[str, Entrant]) -> dict[str, Any]:
             known = [value for value in values if value is not None]
             columns[key] = _number(sum(known) / len(known)) if len(known) == len(values) else None
         hashes = {scores[name].hash for scores in every}
-        found[name] = {"hash": hashes.pop() if len(hashes) == 1 else None, **columns}
+        tracked = any(scores[name].tracking is not None for scores in every)
+        found[name] = {"hash": hashes.pop() if len(hashes) == 1 else None, "test_time_tracking": tracked, **columns}
     return found

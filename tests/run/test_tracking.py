@@ -45,7 +45,7 @@ from headbench.harness.types import (
     Splat,
     TrainView,
 )
-from headbench.metrics import load_protocol
+from headbench.metrics import FrameScore, load_protocol, read_scores, write_scores
 
 CPU = torch.device("cpu")
 BUILT_IN = "fateavatar-tracked-8bit@1"
@@ -256,6 +256,14 @@ def test_the_rule_alone_decides_the_key_and_leaves_other_hashes_as_they_were(tmp
     for damage in ({"rates": {"rot": 1e-3}}, {"rates": {}}, {"steps": 0}, {"loss": {"l2": 1}}, {"optimizer": "sgd"}):
         with pytest.raises(BenchError, match=r"test_time_tracking\."):
             load_protocol(str(own(tmp_path, **damage)))
+
+
+def test_scores_say_what_was_optimised(tmp_path: Path) -> None:
+    for name in (BUILT_IN, "fateavatar-8bit@1"):
+        protocol = load_protocol(name)
+        write_scores(tmp_path / "scores.jsonl", [FrameScore("f", 30.0, 0.9)], protocol)
+        found = read_scores(tmp_path / "scores.jsonl")
+        assert found.tracking == protocol.test_time_tracking and found.render_key == protocol.render_key
 
 
 def own(folder: Path, **changes: Any) -> Path:

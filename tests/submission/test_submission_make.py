@@ -116,6 +116,7 @@ def test_local_scores_go_into_the_record(trained, toys, tmp_path: Path) -> None:
     record = read_json(make_submission(Order(run, "stage", device="cpu"), toys, quiet).record)
     assert [cell["scores"]["headbench@1"]["psnr"] for cell in record["cells"].values()] == [21.0, 22.0]
     assert record["proxy"]["protocols"]["headbench@1"]["psnr"] == 21.5
+    assert record["proxy"]["protocols"]["headbench@1"]["test_time_tracking"] is False
     assert record["proxy"]["protocols"]["headbench@1"]["hash"] == load_protocol("headbench@1").hash
 
 
