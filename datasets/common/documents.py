@@ -53,8 +53,20 @@ def read_npz(
             return {name: content[name] for name in content.files}
     except FileNotFoundError:
         findings.error(path, f"expected {what}, found no such file", frame, help)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        findings.error(path, f"expected {what}, found a file that cannot be read: {error}", frame, help)
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        zipfile.BadZipFile,
+        zlib.error,
+        MemoryError,
+        RuntimeError,
+    ) as error:
+        # MemoryError: a header that promises petabytes. RuntimeError: a member that is said to be encrypted, or
+        # packed in a way that is not implemented.
+        detail = str(error) or "more numbers than fit into memory"
+        findings.error(path, f"expected {what}, found a file that cannot be read: {detail}", frame, help)
     return None
 
 

@@ -45,7 +45,11 @@ def numbers(
     """
     expected = " x ".join("any" if side is None else str(side) for side in shape) or "1"
     try:
-        array = np.asarray(value, dtype=np.float64)
+        raw = np.asarray(value)
+        if raw.dtype.kind == "c":
+            findings.error(path, f"`{name}`: expected {expected} real numbers, found complex ones", frame, help)
+            return None
+        array = np.asarray(raw, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         findings.error(path, f"`{name}`: expected {expected} numbers, found {_kind(value)}", frame, help)
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from headbench.datasets.common.sniff import looks_like
 from headbench.harness.errors import DataError
 
 __all__ = ["find_subjects", "is_inside", "listing", "names_in"]
@@ -20,7 +21,8 @@ def find_subjects(root: Path, dataset: str, is_subject: Callable[[Path], bool], 
         marks: the files that make a folder a subject, for the message: ``transforms_train.json``.
 
     Raises:
-        DataError: nothing of this layout is there; the message says what was looked for and found.
+        DataError: nothing of this layout is there; the message says what was looked for and found, and which other
+            layout the folder looks like.
     """
     help = f"--data-root D with D/{dataset}/SUBJECT/{marks}"
     if not root.is_dir():
@@ -37,11 +39,11 @@ def find_subjects(root: Path, dataset: str, is_subject: Callable[[Path], bool], 
             found = {child.name: child for child in folders if is_subject(child)}
             if found:
                 return found
-    raise DataError(
+    message = (
         f"No subject of {dataset} at {root}: looked for {marks} in {root}, in its folders, and in the folders of "
-        f"{root / dataset}; found {listing(root)}.",
-        help=help,
+        f"{root / dataset}; found {listing(root)}."
     )
+    raise DataError(f"{message} {looks_like(root)}".rstrip(), help=help)
 
 
 def listing(path: Path) -> str:

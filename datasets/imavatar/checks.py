@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from headbench.datasets.common.documents import read_object
 from headbench.datasets.common.findings import Findings, by_number, ranges
@@ -16,8 +18,10 @@ from headbench.datasets.common.pixels import read_planes
 from headbench.datasets.common.reprojection import probes
 from headbench.datasets.imavatar.images import stray_images
 from headbench.datasets.imavatar.loading import Loaded
+from headbench.harness.assets import kind, record
 from headbench.harness.errors import DataError, MissingAsset
-from headbench.harness.types import Frame
+from headbench.harness.head import axis_angle_to_matrix, load_landmarks, project
+from headbench.harness.types import Frame, HeadParams
 
 __all__ = ["check_keypoints", "check_pixels"]
 
@@ -73,9 +77,20 @@ def _decode(frame: str, paths: Sequence[Path | None]) -> list[tuple[Path, str, s
 def check_keypoints(loaded: Loaded, frames: Sequence[Frame], mesh: ProjectedMesh, findings: Findings) -> None:
     """Compare the stored landmarks with the head in the first, the middle and the last frame.
 
-    Where the vertices of the landmarks are known, by their distance; otherwise by whether they fall on the mesh.
+    Where the landmarks' places on the mesh are known (flame/landmarks is registered, or the subject is made up), by
+    their distance; otherwise by whether they fall on the mesh.
     """
     entries = {entry.id: (clip, entry) for clip, entry in loaded.rows()}
+    try:
+        places = _landmarks(loaded)
+    except MissingAsset:
+        return  # the overlap of mesh and image says it
+    except DataError as error:
+        findings.remark(loaded.clips[0].tracking.path, f"landmarks not compared: {error.args[0]}", help=error.help)
+        return
+    if places is None and loaded.head != "openhead":
+        message = "landmarks compared with the outline of the head alone: flame/landmarks is not registered"
+        findings.remark(loaded.clips[0].tracking.path, message, help=kind("flame/landmarks").command)
     for row in probes(len(frames)):
         frame = frames[row]
         clip, entry = entries[frame.id]
@@ -83,7 +98,7 @@ def check_keypoints(loaded: Loaded, frames: Sequence[Frame], mesh: ProjectedMesh
             findings.warning(clip.tracking.path, "expected `flame_keypoints` to compare with, found none", frame.id)
             return
         try:
-            message = _compare(entry.keypoints, frame, mesh, loaded.made_up.landmarks)
+            message = _compare(entry.keypoints, frame, mesh, places)
         except (MissingAsset, DataError):
             return  # the overlap of mesh and image says it
         if message:
@@ -96,15 +111,41 @@ def check_keypoints(loaded: Loaded, frames: Sequence[Frame], mesh: ProjectedMesh
             )
 
 
-def _compare(keypoints: NDArray[np.float64], frame: Frame, mesh: ProjectedMesh, landmarks: Sequence[int]) -> str:
+_Places = Callable[[Tensor, HeadParams], Tensor]
+"""Landmarks (B, N, 3) on posed vertices (B, V, 3); the parameters say how the head is turned."""
+
+
+def _landmarks(loaded: Loaded) -> _Places | None:
+    """What gives the landmarks of this subject's mesh, None where nothing is known of them."""
+    vertices = list(loaded.made_up.landmarks)
+    if vertices:
+        return lambda posed, params: posed[:, vertices]
+    if loaded.head == "openhead" or record("flame/landmarks") is None:
+        return None
+    known = load_landmarks(loaded.head)
+
+    def places(posed: Tensor, params: HeadParams) -> Tensor:
+        # The fit turned the contour with the head's own rotation: its cameras are not turned.
+        return known.points(posed, axis_angle_to_matrix(params.root) @ axis_angle_to_matrix(params.neck))
+
+    return places
+
+
+def _compare(keypoints: NDArray[np.float64], frame: Frame, mesh: ProjectedMesh, places: _Places | None) -> str:
     width, height = frame.camera.width, frame.camera.height
     stored = (keypoints + 1) / 2 * (width, height)
-    if landmarks and len(landmarks) == len(stored):
-        points = mesh.points(frame.params, frame.camera)[list(landmarks)]
-        off = float(np.median(np.linalg.norm(points - stored, axis=1))) * 512 / max(width, height)
-        if not off <= _MEDIAN:
-            return f"expected a median of {_MEDIAN:g} px of 512 between stored and projected landmarks, found {off:.1f}"
-        return ""
+    if places is not None:
+        posed = torch.from_numpy(mesh.vertices(frame.params)).to(torch.float32)[None]
+        points = project(places(posed, frame.params), frame.camera)[0][0].double().numpy()
+        if len(points) <= len(stored):
+            # Irises may follow the landmarks of the face.
+            off = float(np.median(np.linalg.norm(points - stored[: len(points)], axis=1))) * 512 / max(width, height)
+            if not off <= _MEDIAN:
+                return (
+                    f"expected a median of {_MEDIAN:g} px of 512 between stored and projected landmarks, "
+                    f"found {off:.1f}"
+                )
+            return ""
     seen = mesh.silhouette(frame.params, frame.camera)
     column, line = np.floor(stored).astype(int).clip(-1, max(width, height)).T
     inside = (column >= 0) & (column < width) & (line >= 0) & (line < height)

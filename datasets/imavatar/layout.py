@@ -9,8 +9,6 @@ from pathlib import Path
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.roots import find_subjects as find
-from headbench.datasets.common.sniff import looks_like
-from headbench.harness.errors import DataError
 
 __all__ = ["IMAGE_FOLDERS", "REAL_HEAD", "TRACKING", "Video", "divide", "find_subjects", "videos"]
 
@@ -49,10 +47,7 @@ def find_subjects(root: Path, dataset: str) -> dict[str, Path]:
     Raises:
         DataError: nothing of this layout is there.
     """
-    try:
-        return find(root, dataset, lambda path: bool(videos(path)), _MARKS)
-    except DataError as error:
-        raise DataError(f"{error.args[0]} {looks_like(root)}".rstrip(), help=error.help) from error
+    return find(root, dataset, lambda path: bool(videos(path)), _MARKS)
 
 
 def videos(subject: Path) -> list[Video]:

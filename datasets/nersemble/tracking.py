@@ -108,13 +108,7 @@ def read_tracking(path: Path, sequence: str, findings: Findings) -> Tracking | N
 
 def _arrays(path: Path, sequence: str, findings: Findings) -> dict[str, NDArray[Any]] | None:
     """The ten arrays as they are stored."""
-    try:
-        content = read_npz(path, "an npz of plain arrays", findings, sequence, _AGAIN)
-    except (MemoryError, RuntimeError) as error:
-        # A header that promises petabytes, and a member that is said to be encrypted.
-        detail = str(error) or "not enough memory"
-        findings.error(path, f"expected an npz of plain arrays, found one that cannot be unpacked: {detail}", sequence)
-        return None
+    content = read_npz(path, "an npz of plain arrays", findings, sequence, _AGAIN)
     if content is None:
         return None
     found, arrays = set(content), {key: content[key] for key in KEYS if key in content}

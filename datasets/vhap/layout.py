@@ -6,8 +6,6 @@ from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.roots import find_subjects as find
 from headbench.datasets.common.roots import is_inside
-from headbench.datasets.common.sniff import looks_like
-from headbench.harness.errors import DataError
 
 __all__ = ["CANONICAL", "DATASET", "PARTS", "find_subjects", "member"]
 
@@ -23,10 +21,7 @@ def find_subjects(root: Path) -> dict[str, Path]:
     Raises:
         DataError: nothing of this layout is there.
     """
-    try:
-        found = find(root, DATASET, _is_subject, f"{PARTS['train']} and {CANONICAL}")
-    except DataError as error:
-        raise DataError(f"{error.args[0]} {looks_like(root)}".rstrip(), help=error.help) from error
+    found = find(root, DATASET, _is_subject, f"{PARTS['train']} and {CANONICAL}")
     combined = [path for path in found.values() if _sequences(path)]
     used = {name for path in combined for name in _sequences(path)}
     return {name: path for name, path in found.items() if name not in used}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,10 @@ from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.params import head_params, numbers
 from headbench.datasets.common.roots import find_subjects, is_inside
+from headbench.datasets.imavatar.reader import ImavatarReader
+from headbench.datasets.insta.reader import InstaReader
+from headbench.datasets.nersemble.reader import NersembleReader
+from headbench.datasets.vhap.reader import VhapReader
 from headbench.harness.errors import DataError
 
 
@@ -95,6 +100,47 @@ def test_npz_files_are_read_without_pickles_and_damage_is_a_finding(tmp_path) ->
         np.save(handle, np.zeros(3))
     assert read_npz(path, "numbers", findings) is None
     assert len(findings.errors()) == 6
+
+
+def _promise_petabytes(path: Path) -> None:
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,), }".ljust(117) + "\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(8))
+
+
+def _say_encrypted(path: Path) -> None:
+    np.savez(path, a=np.zeros(3))
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("damage", "said"), [(_promise_petabytes, ""), (_say_encrypted, "encrypted")])
+def test_an_npz_that_cannot_be_unpacked_is_a_finding(tmp_path, damage, said) -> None:
+    damage(tmp_path / "x.npz")
+    findings = Findings()
+    assert read_npz(tmp_path / "x.npz", "numbers", findings, "7", "again") is None
+    (line,) = [problem.line() for problem in findings.errors()]
+    assert "expected numbers, found a file that cannot be read: " in line and "[frame 7]" in line and said in line
+
+
+def test_complex_numbers_do_not_lose_their_imaginary_parts() -> None:
+    findings = Findings()
+    assert numbers(Path("f"), "expr", np.array([1 + 2j, 3, 4]), (3,), findings) is None
+    assert "`expr`: expected 3 real numbers, found complex ones" in findings.problems[0].line()
+
+
+@pytest.mark.parametrize(
+    "reader", [InstaReader(), NersembleReader(), VhapReader(), ImavatarReader()], ids=lambda r: type(r).__name__
+)
+def test_every_reader_names_the_layout_that_a_folder_looks_like(tmp_path, reader) -> None:
+    (tmp_path / "someone" / "videos").mkdir(parents=True)
+    (tmp_path / "someone" / "videos" / "transforms_val.json").touch()
+    with pytest.raises(
+        DataError, match=r"transforms_val\.json looks like NeRF files without FLAME.*\n  help: --data-root"
+    ):
+        reader.subjects(tmp_path)
 
 
 def test_numbers_are_checked_for_shape_finiteness_and_size() -> None:
