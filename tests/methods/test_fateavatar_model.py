@@ -261,7 +261,7 @@ def test_the_feature_term_is_a_tenth_of_the_shared_vgg_loss(
         weights[f"features.{layer}.weight"] = torch.randn(3, inside, 3, 3, generator=generator) * 0.4
         weights[f"features.{layer}.bias"] = torch.randn(3, generator=generator) * 0.1
         inside = 3
-    avatar = fate(cover_faces="none")
+    avatar = fate()
     losses = FateLosses(avatar.config.model_copy(update={"weights": Weights()}), avatar.head.faces, 42)
     losses.vgg = VggLoss(weights=weights)
     splat = splat_of(torch.ones(1, 100))

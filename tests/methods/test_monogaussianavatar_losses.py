@@ -12,9 +12,12 @@ import torch
 from headbench.harness.errors import MissingAsset
 from headbench.harness.head import HeadModel
 from headbench.harness.head.canonical import canonical_params
+from headbench.harness.image import VggFeatureLoss
+from headbench.harness.train.losses import dssim
+from headbench.harness.train.perceptual import VggLoss
 from headbench.harness.types import Batch, Camera, Clock, Event, HeadParams, Identity, TrainView
 from headbench.methods.monogaussianavatar import MonoGaussianAvatar
-from headbench.methods.monogaussianavatar.losses import inverse_variance
+from headbench.methods.monogaussianavatar.losses import ImageLosses, inverse_variance
 from headbench.methods.monogaussianavatar.schedule import regulariser
 
 FRESH = Clock(1, 1, 6, 60)
@@ -111,8 +114,26 @@ def test_pictures_are_compared_by_l1_and_similarity(
     batch = Batch(tiny_params(1), tiny_camera, splat.image + 0.25, splat.alpha, torch.ones(1, 3), ("a",))
     found = avatar.losses(avatar.drive(tiny_params(1)), splat, batch, FRESH)
     assert found["rgb"].item() == pytest.approx(0.25)
-    assert 0 < found["dssim"].item() < 0.25
+    torch.testing.assert_close(found["dssim"], 0.25 * dssim(splat.image, batch.image))
     assert {n: found[n].item() for n in ("skinning", "pose", "expression")} == pytest.approx(terms(avatar))
+
+
+def test_the_feature_term_is_a_tenth_of_the_shared_vgg_loss(
+    preset: Any, tiny_params: Callable[[int], HeadParams], tiny_camera: Camera, splat_of: Any
+) -> None:
+    generator, weights = torch.Generator().manual_seed(1), {}
+    for layer in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28):  # random: formulas, not quality
+        weights[f"features.{layer}.weight"] = torch.randn(3, 3, 3, 3, generator=generator) * 0.4
+        weights[f"features.{layer}.bias"] = torch.randn(3, generator=generator) * 0.1
+    losses = ImageLosses(preset("MonoGaussianAvatar", "official"))
+    losses.vgg = VggLoss(weights=weights)
+    splat = splat_of(torch.ones(1, 60))
+    target = torch.rand(1, 3, 16, 16, generator=generator)
+    batch = Batch(tiny_params(1), tiny_camera, target, target[:, :1], torch.ones(1, 3), ("a",))
+    found = losses(splat, batch)
+    assert set(found) == {"rgb", "dssim", "vgg"}
+    torch.testing.assert_close(found["vgg"], 0.1 * VggFeatureLoss(weights)(splat.image, target))
+    assert "vgg" not in ImageLosses(preset("MonoGaussianAvatar", "fateavatar"))(splat, batch)
 
 
 def factor(config: Any, epoch: int, step_in_epoch: int = 1, span: int = 600) -> float:
