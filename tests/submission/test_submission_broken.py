@@ -17,6 +17,7 @@ import pytest
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of
 from headbench.reports.submission import Limits, check_zip
+from headbench.reports.submission.motion import compare_order
 
 ONE = "007/EMO+joy/cam_100.mp4"
 
@@ -318,3 +319,15 @@ def test_a_task_of_another_background_wants_that_one(clinic) -> None:
     task = dataclasses.replace(clinic.task, background="black")
     lines = [finding.line() for finding in check_zip(clinic.zip(), task) if finding.severity == "error"]
     assert len(lines) == 8 and all("expected black in the upper corners, found white" in line for line in lines)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_short_video_of_a_poor_avatar_is_not_accused_of_another_order(seed: int) -> None:
+    """Thirteen frames that follow their drivers under twice as much noise correlate with other orders by chance."""
+    generator = np.random.default_rng(seed)
+    drivers = np.cumsum(generator.normal(size=(13, 4)), axis=0) * 5
+    shown = drivers @ generator.normal(size=(4, 48)) / 10
+    pictures = 128 + shown + generator.normal(scale=2 * shown.std(), size=shown.shape)
+    small = np.clip(pictures, 0, 255).astype(np.uint8).reshape(13, 4, 4, 3)
+    order = compare_order(small, drivers)
+    assert order is not None and order.fault == ""
