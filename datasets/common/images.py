@@ -19,6 +19,8 @@ __all__ = ["SUFFIXES", "Header", "any_suffix", "check_header", "read_header", "r
 _Key = TypeVar("_Key")
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _READERS = 8
+_ORIENTATION = 0x0112
+"""EXIF's tag."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Header:
     """Width, height."""
     fault: str = ""
     """Nothing, ``missing``, or what was found instead of an image."""
+    orientation: int = 1
+    """EXIF's, of a JPEG: 1 is upright as stored."""
 
 
 def read_header(path: Path | None) -> Header:
@@ -47,7 +51,8 @@ def read_header(path: Path | None) -> Header:
         return Header(fault=f"found a file that cannot be read: {error.strerror or error}")
     try:
         with Image.open(io.BytesIO(content)) as image:
-            return Header(hashlib.sha256(content).hexdigest(), image.mode, image.size)
+            turned = image.getexif().get(_ORIENTATION, 1) if image.format == "JPEG" else 1
+            return Header(hashlib.sha256(content).hexdigest(), image.mode, image.size, orientation=int(turned))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return Header(fault=f"found {len(content)} bytes that are no image")
 
@@ -94,6 +99,14 @@ def check_header(
         findings.error(path, f"expected an image, {header.fault}", frame, "write the image again")
     elif header.mode not in modes:
         findings.error(path, f"expected 8-bit {' or '.join(modes)}, found mode {header.mode}", frame, mode_help)
+    elif header.orientation != 1:
+        findings.error(
+            path,
+            f"expected pixels stored upright, found an EXIF orientation of {header.orientation}: viewers turn the image, "
+            "trackers did or did not",
+            frame,
+            "turn the pixels and remove the tag: jhead -autorot, or exiftool -Orientation=1 if tracking ignored it",
+        )
     elif size is not None and header.size != size:
         findings.error(
             path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from torch import Tensor
 
 from headbench.datasets.common.documents import read_object
 from headbench.datasets.common.findings import Findings, by_number, ranges
+from headbench.datasets.common.mattes import matte_faults
 from headbench.datasets.common.mesh import ProjectedMesh
-from headbench.datasets.common.pixels import read_planes
+from headbench.datasets.common.pixels import read_alpha, read_planes
 from headbench.datasets.common.reprojection import probes
-from headbench.datasets.imavatar.images import stray_images
+from headbench.datasets.imavatar.images import Source, stray_images
 from headbench.datasets.imavatar.loading import Loaded
 from headbench.harness.assets import kind, record
 from headbench.harness.errors import DataError, MissingAsset
@@ -37,6 +38,7 @@ def check_pixels(loaded: Loaded, findings: Findings) -> None:
     for clip in loaded.clips:
         stray_images(clip.tracking.video, clip.tracking.entries, findings)
         _check_irises(clip.tracking.video.path / "iris.json", findings)
+        _check_mattes(clip.images, findings)
     sources = [(name, source) for clip in loaded.clips for name, source in clip.images.items()]
     with ThreadPoolExecutor(_DECODERS) as pool:
         for found in pool.map(lambda item: _decode(item[0], (item[1].colour, item[1].alpha)), sources):
@@ -45,6 +47,22 @@ def check_pixels(loaded: Loaded, findings: Findings) -> None:
                     findings.error(path, message, frame, "write it again")
                 else:
                     findings.warning(path, message, frame, "run the matting again")
+
+
+def _check_mattes(images: Mapping[str, Source], findings: Findings) -> None:
+    """First, middle and last image: how their edges were made."""
+    names = list(images)
+    for name in dict.fromkeys((names[0], names[len(names) // 2], names[-1])) if names else ():
+        source = images[name]
+        path = source.alpha or source.colour
+        try:
+            colour = read_planes(source.colour, name)[:3].numpy()
+            alpha = read_alpha(path, name)[0].numpy()
+        except DataError:  # told by the pass over all images
+            continue
+        if len(colour) == 3 and colour.shape[1:] == alpha.shape and alpha.min() != alpha.max():
+            for sentence in matte_faults(colour, alpha):
+                findings.warning(path, sentence, name, "run the matting again on the images themselves")
 
 
 def _check_irises(path: Path, findings: Findings) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from headbench.datasets.common.documents import finite_number, read_npz, read_object
 from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.fingerprints import fingerprint
+from headbench.datasets.common.images import check_header, read_header
 from headbench.datasets.common.params import head_params, numbers
 from headbench.datasets.common.roots import find_subjects, is_inside
 from headbench.datasets.imavatar.reader import ImavatarReader
@@ -180,3 +182,17 @@ def test_a_fingerprint_names_the_frame_that_changed() -> None:
     assert changed(jaw=1.0) == {"tracking", "tracking:2"}
     assert changed(image="y") == {"images", "images:2"}
     assert changed(focal=2.0) == {"tracking"}
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_that_viewers_turn_is_an_error(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "1.jpg"
+    Image.new("RGB", (8, 6)).save(path, exif=exif)
+    findings = Findings()
+    fits = check_header(path, "1", read_header(path), findings, modes=("RGB",), size=(8, 6), named="", sized="")
+    assert fits == (orientation == 1)
+    assert [p.message.split(":")[0] for p in findings.errors()] == (
+        [] if fits else ["expected pixels stored upright, found an EXIF orientation of 6"]
+    )

@@ -101,6 +101,22 @@ def _landmarks_off_the_mesh(author: Any) -> None:
     _openhead()(author)
 
 
+def _repaint(author, change) -> None:
+    """Change colour (H, W, 3) and alpha (H, W) of one matted image."""
+    path = author.train / "matted/1.png"
+    pixels = np.array(Image.open(path))
+    colour, alpha = change(pixels[..., :3], pixels[..., 3])
+    Image.fromarray(np.concatenate([colour, alpha[..., None]], -1).astype(np.uint8)).save(path)
+
+
+def _with_halo(colour, alpha):
+    """A dark square with a rim of half-transparent white."""
+    alpha, colour = np.zeros_like(alpha), np.full_like(colour, 255)
+    alpha[6:26, 6:26], alpha[8:24, 8:24] = 100, 255
+    colour[8:24, 8:24] = 60
+    return colour, alpha
+
+
 CASES = [
     Case("no json", lambda a: (a.test / "flame_params.json").unlink(), TEST,
          ("expected the video's tracking, found no such file", "a video alone is not enough")),
@@ -209,6 +225,11 @@ CASES = [
     Case("opaque everywhere", lambda a: a.save("someone_train/matted/4.png", np.full((32, 32, 4), 255, np.uint8)),
          "someone_train/matted/4.png", ("sets head and background apart, found 255 everywhere",), "train-00004",
          "warning", deep=True),
+    Case("matte from a video", lambda a: _repaint(a, lambda c, m: (c, np.clip(m, 3, 252))),
+         "someone_train/matted/1.png", ("most of alpha at exactly 0 or 255", "compressed video"), "train-00001",
+         "warning", deep=True),
+    Case("halo", lambda a: _repaint(a, _with_halo), "someone_train/matted/1.png",
+         ("where alpha is below a half", "lighter than beside it", "halo"), "train-00001", "warning", deep=True),
     Case("no landmarks", lambda a: (_openhead()(a), a.every("expression", lambda v: [0.0] * 50),
                                     a.every("world_mat", lambda m: np.c_[np.eye(3), [0.0, 0.0, -6.0]].tolist()),
                                     a.every("flame_keypoints", lambda p: None)), TRAIN,
