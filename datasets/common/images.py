@@ -102,8 +102,8 @@ def check_header(
     elif header.orientation != 1:
         findings.error(
             path,
-            f"expected pixels stored upright, found an EXIF orientation of {header.orientation}: viewers turn the image, "
-            "trackers did or did not",
+            f"expected pixels stored upright, found an EXIF orientation of {header.orientation}: viewers turn "
+            "the image, trackers did or did not",
             frame,
             "turn the pixels and remove the tag: jhead -autorot, or exiftool -Orientation=1 if tracking ignored it",
         )
