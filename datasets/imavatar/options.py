@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from headbench.harness.errors import DataError, did_you_mean
+from headbench.datasets.common.options import parse_options
 
 __all__ = ["CHOICES", "HELP", "ImavatarOptions"]
 
@@ -46,14 +46,4 @@ class ImavatarOptions:
         Raises:
             DataError: an unknown option or value, with close matches.
         """
-        known = [f.name for f in fields(cls)]
-        for name, value in options.items():
-            if name not in known:
-                raise DataError(did_you_mean(f"option of the {dataset} reader", name, known))
-            if name in CHOICES and value not in CHOICES[name]:
-                raise DataError(did_you_mean(f"value of the {dataset} option {name}:", str(value), CHOICES[name]))
-        values = dict(options)
-        test = values.get("test")
-        if isinstance(test, list | tuple):
-            values["test"] = ",".join(str(name) for name in test)
-        return cls(**{name: str(value) for name, value in values.items()})
+        return parse_options(cls, options, CHOICES, dataset)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from headbench.harness.errors import DataError, did_you_mean
+from headbench.datasets.common.options import parse_options
 
 __all__ = ["CHOICES", "HELP", "InstaOptions"]
 
@@ -35,10 +35,4 @@ class InstaOptions:
         Raises:
             DataError: an unknown option or value, with close matches.
         """
-        known = [f.name for f in fields(cls)]
-        for name, value in options.items():
-            if name not in known:
-                raise DataError(did_you_mean("option of the insta reader", name, known))
-            if value not in CHOICES[name]:
-                raise DataError(did_you_mean(f"value of the insta option {name}:", str(value), CHOICES[name]))
-        return cls(**{name: str(value) for name, value in options.items()})
+        return parse_options(cls, options, CHOICES, "insta")

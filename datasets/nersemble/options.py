@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
+from headbench.datasets.common.options import parse_options
 from headbench.datasets.nersemble.benchmark import PROXY, TRACKINGS
-from headbench.harness.errors import DataError, did_you_mean
 
 __all__ = ["CHOICES", "HELP", "NersembleOptions"]
 
@@ -48,10 +48,4 @@ class NersembleOptions:
         Raises:
             DataError: an unknown option or value, with close matches.
         """
-        known = [f.name for f in fields(cls)]
-        for name, value in options.items():
-            if name not in known:
-                raise DataError(did_you_mean("option of the nersemble reader", name, known))
-            if value not in CHOICES[name]:
-                raise DataError(did_you_mean(f"value of the nersemble option {name}:", str(value), CHOICES[name]))
-        return cls(**{name: str(value) for name, value in options.items()})
+        return parse_options(cls, options, CHOICES, "nersemble")

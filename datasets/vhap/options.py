@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from headbench.harness.errors import DataError, did_you_mean
+from headbench.datasets.common.options import parse_options
 
 __all__ = ["CHOICES", "HELP", "VhapOptions"]
 
@@ -48,16 +48,7 @@ class VhapOptions:
         Raises:
             DataError: an unknown option or value, with close matches.
         """
-        known = [f.name for f in fields(cls)]
-        for name, value in options.items():
-            if name not in known:
-                raise DataError(did_you_mean("option of the vhap reader", name, known))
-            if name in CHOICES and value not in CHOICES[name]:
-                raise DataError(did_you_mean(f"value of the vhap option {name}:", str(value), CHOICES[name]))
-        values = dict(options)
-        if isinstance(values.get("cameras"), list | tuple):
-            values["cameras"] = ",".join(str(name) for name in options["cameras"])  # type: ignore[attr-defined]
-        return cls(**{name: str(value) for name, value in values.items()})
+        return parse_options(cls, options, CHOICES, "vhap")
 
     def wanted(self, camera: str) -> bool:
         """Whether a camera is to be read."""
