@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from headbench.harness.types import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from headbench.harness.splat import Rasterizer
     from headbench.harness.train.table import GaussianTable
 
-__all__ = ["Avatar", "FineTuneConfig", "MethodConfig", "Portrait", "Section", "TrainConfig"]
+__all__ = ["Avatar", "BatchRung", "FineTuneConfig", "MethodConfig", "Portrait", "Section", "TrainConfig"]
 
 
 class Section(BaseModel):
@@ -50,25 +50,53 @@ class FineTuneConfig(Section):
     eps: float = 1e-8
 
 
+class BatchRung(Section):
+    """From an epoch on, so many images a step."""
+
+    epoch: int = Field(ge=1)
+    """Counts from 1."""
+    images: int = Field(ge=1)
+
+
 class TrainConfig(Section):
     """What the one training loop reads; every method's configuration holds one as `train`."""
 
     epochs: int | None = Field(default=None, ge=0)
     """Passes over the training frames; exactly one of `epochs` and `steps` is set."""
     steps: int | None = Field(default=None, ge=0)
-    batch: int = Field(default=1, ge=1)
-    """Images a step."""
+    batch: Annotated[int, Field(ge=1)] | tuple[BatchRung, ...] = 1
+    """Images a step; or rungs, the first of them at epoch 1, where their number changes with epochs. Rungs go with
+    `schedules` images and `batch_rates` given."""
     schedules: Literal["images", "steps"] = "images"
     """What `steps` and the method's own schedules count where `batch` is above 1. images: a step of B images counts as
     the B steps that it stands for, so that a larger batch makes fewer steps and densifies after the same images."""
     batch_rates: Literal["sqrt", "linear", "given"] = "sqrt"
     """What a batch of B does to the learning rates. sqrt: rate times sqrt(B), Adam's betas to the power B
     (Zhao et al., On Scaling Up 3D Gaussian Splatting Training, 2024); linear: rate times B; given: nothing."""
+    update_last: bool = True
+    """Whether the last step changes anything: in code that descends from 3D Gaussian splatting it does not."""
     resolution: int | None = Field(default=None, ge=16)
     """Side of the square training images; None keeps the stored size."""
     background: str = Field(default="white", pattern="^(white|black|green|random)$")
     """random draws a colour a step; renders for scoring take the protocol's background."""
     finetune: FineTuneConfig = FineTuneConfig()
+
+    @model_validator(mode="after")
+    def _rungs_fit(self) -> Self:
+        if isinstance(self.batch, int):
+            return self
+        epochs = [rung.epoch for rung in self.batch]
+        if epochs[:1] != [1] or epochs != sorted(set(epochs)):
+            raise ValueError(f"batch: rungs must start at epoch 1 and rise, found epochs {epochs}")
+        if self.schedules != "images" or self.batch_rates != "given":
+            raise ValueError("batch: rungs need schedules: images and batch_rates: given")
+        return self
+
+    def images_a_step(self) -> list[tuple[int, int]]:
+        """(first epoch, images a step) of each stretch of epochs."""
+        if isinstance(self.batch, int):
+            return [(1, self.batch)]
+        return [(rung.epoch, rung.images) for rung in self.batch]
 
 
 class MethodConfig(Section):

@@ -349,9 +349,9 @@ def _plan_cell(
         argv=tuple(argv),
         data_file=place.data.file if place.data is not None else "",
     )
-    from headbench.harness.train.loop import total_steps
+    from headbench.harness.train.course import Course
 
-    steps, _ = total_steps(entry.config.train, len(subject.train))
+    steps = Course(entry.config.train, len(subject.train)).total
     camera = subject.test[0].camera
     frames = (len(subject.train), len(subject.test))
     return PlannedCell(record, job, steps, frames, (camera.width, camera.height), place.data)

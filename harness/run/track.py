@@ -75,8 +75,8 @@ def track_frames(
     from headbench.harness.avatar import Avatar
     from headbench.harness.device import device_label
     from headbench.harness.splat import make_rasterizer
+    from headbench.harness.train.course import Course
     from headbench.harness.train.frames import FrameStore
-    from headbench.harness.train.loop import seen_clock
     from headbench.harness.train.track import Tracker, Untrackable
 
     rule = key.tracking
@@ -94,7 +94,7 @@ def track_frames(
         return
     side = config.train.resolution
     store = FrameStore(frames, device, (side, side) if side else None, sorted(config.masks()), _missing(folder, frames))
-    clock = seen_clock(config.train, trained[1], max(trained[0], 1))
+    clock = Course(config.train, trained[1]).seen(max(trained[0], 1))
     tracker = Tracker(portrait, drawing, rule, store, clock, key.background)
     try:
         for row, frame in enumerate(frames):

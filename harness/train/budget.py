@@ -71,15 +71,16 @@ def measure_budget(
         rates.append(steps / (time.perf_counter() - started))
     found = _parts(trainer, step, steps)
     store.close()
+    key = avatar.capture_key(trainer.course.seen(step))
     return Budget(
         parts=found,
         rate=statistics.median(rates),
         rounds=rounds,
-        images=config.train.batch,
+        images=config.train.images_a_step()[0][1],
         gaussians=avatar.count(),
         peak_memory_bytes=peak_memory(parts.device),
         device=device_label(parts.device),
-        recorded=options.record and parts.device.type == "cuda" and avatar.capture_key(trainer.seen(step)) is not None,
+        recorded=trainer.recording and key is not None,
     )
 
 

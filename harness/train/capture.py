@@ -7,7 +7,6 @@ the number of tile intersections back to the host.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,51 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from headbench.harness.splat import Rasterizer
+from headbench.harness.train.tape import Tape
 from headbench.harness.types import Splat, map_tensors
 
-__all__ = ["RecordedStep", "Tape", "builder", "leaves", "sum_of"]
-
-_WARM_UP = 2
-"""Plain passes before the first recording of a process: libraries allocate and choose their kernels in them."""
-
-
-class Tape:
-    """Records work for the device into graphs that share memory, so they must be replayed in the order of recording."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
-        self._stream = torch.cuda.Stream(device)
-        self._passes = _WARM_UP
-        # A pool without graphs is given up: this one keeps it, with its memory, between recordings.
-        self._anchor = self.record(lambda: torch.zeros(1, device=device))
-
-    def warm_up(self, work: Callable[[], None]) -> None:
-        """Do `work` plainly before it is recorded, on the stream of recording: its results must not matter."""
-        with self._aside():
-            for _ in range(self._passes):
-                work()
-        self._passes = 1
-
-    def record(self, work: Callable[[], object]) -> Callable[[], None]:
-        """What does `work` again each time it is called; nothing is done yet."""
-        graph = torch.cuda.CUDAGraph()
-        with self._aside():
-            # Not torch.cuda.graph: it waits for the device and empties the allocator's cache at every recording.
-            graph.capture_begin(pool=self._pool)
-            try:
-                work()
-            finally:
-                graph.capture_end()
-        replay: Callable[[], None] = graph.replay
-        return replay
-
-    @contextlib.contextmanager
-    def _aside(self) -> Iterator[None]:
-        outside = torch.cuda.current_stream(self._stream.device)
-        self._stream.wait_stream(outside)
-        with torch.cuda.stream(self._stream):
-            yield
-        outside.wait_stream(self._stream)
+__all__ = ["RecordedStep", "builder", "leaves", "sum_of"]
 
 
 @dataclass

@@ -9,42 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headbench.harness.avatar import Avatar, TrainConfig
+from headbench.harness.avatar import Avatar
 from headbench.harness.splat import Rasterizer
-from headbench.harness.train.capture import RecordedStep, Tape, leaves, sum_of
+from headbench.harness.train.capture import RecordedStep, leaves, sum_of
+from headbench.harness.train.course import Course
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import BACKGROUNDS, FrameStore, epoch_order
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.optimizer import AvatarOptimizer
+from headbench.harness.train.tape import Tape
 from headbench.harness.types import Batch, Clock, Drive, Edit, Event, Splat
 
-__all__ = ["Sampler", "Trainer", "total_steps"]
-
-
-def total_steps(config: TrainConfig, frames: int) -> tuple[int, int]:
-    """(steps in all, steps an epoch) of a configuration for a number of training frames."""
-    per_epoch = -(-frames // config.batch)
-    if config.steps is None:
-        return (config.epochs or 0) * per_epoch, per_epoch
-    if config.schedules == "steps":
-        return config.steps, per_epoch
-    whole, rest = divmod(config.steps, frames)
-    return whole * per_epoch - (-rest // config.batch), per_epoch
-
-
-def seen_clock(config: TrainConfig, frames: int, step: int) -> Clock:
-    """What a method sees at a 1-based step: the count of images where its schedules count them."""
-    total, per_epoch = total_steps(config, frames)
-    epoch = (step - 1) // per_epoch + 1
-    if config.schedules == "steps" or config.batch == 1:
-        return Clock(step, epoch, per_epoch, total)
-    whole = config.steps if config.steps is not None else (config.epochs or 0) * frames
-
-    def images(steps: int) -> int:
-        epochs, more = divmod(steps, per_epoch)
-        return min(epochs * frames + min(more * config.batch, frames), whole)
-
-    return Clock(images(step), epoch, frames, whole, images(step) - images(step - 1))
+__all__ = ["Sampler", "Trainer"]
 
 
 @dataclass(frozen=True)
@@ -62,25 +38,23 @@ class Draw:
 class Sampler:
     """Shuffled passes over the training frames; the order of a step depends on seed and step alone."""
 
-    def __init__(self, store: FrameStore, config: TrainConfig, seed: int, steps_per_epoch: int) -> None:
+    def __init__(self, store: FrameStore, course: Course, background: str, seed: int) -> None:
         self.store = store
-        self.config = config
+        self.course = course
         self.seed = seed
-        self.steps_per_epoch = steps_per_epoch
         self._epoch = -1
         self._rows: list[int] = []
         self._index: Tensor = torch.empty(0, dtype=torch.int64)
-        fixed = BACKGROUNDS.get(config.background)
+        fixed = BACKGROUNDS.get(background)
         self._background = None if fixed is None else torch.tensor([fixed], device=store.device)
 
-    def next(self, clock: Clock) -> Draw:
-        """The frames of a step, touched."""
-        if clock.epoch != self._epoch:
-            order = epoch_order(len(self.store), self.seed, clock.epoch)
-            self._epoch, self._rows, self._index = clock.epoch, order.tolist(), order.to(self.store.device)
-        start = ((clock.step - 1) % self.steps_per_epoch) * self.config.batch
-        rows = self._rows[start : start + self.config.batch]
-        index = self._index[start : start + self.config.batch]
+    def next(self, step: int) -> Draw:
+        """The frames of a 1-based step, touched."""
+        epoch, drawn = self.course.clock(step).epoch, self.course.images(step)
+        if epoch != self._epoch:
+            order = epoch_order(len(self.store), self.seed, epoch)
+            self._epoch, self._rows, self._index = epoch, order.tolist(), order.to(self.store.device)
+        rows, index = self._rows[drawn], self._index[drawn]
         if self._background is None:
             background = torch.rand((len(rows), 3), device=self.store.device)
         else:
@@ -93,6 +67,7 @@ class Trainer:
     """An avatar with everything that changes it.
 
     Args:
+        update_last: `TrainConfig.update_last`.
         record: replay `drive` and `losses` as CUDA graphs where the avatar allows it.
         watch: called with the name of each part of a step when its work has been queued; for budgets.
     """
@@ -104,7 +79,7 @@ class Trainer:
         finetune: FrameParameters,
         sampler: Sampler,
         rasterizer: Rasterizer,
-        total: int,
+        update_last: bool = True,
         record: bool = False,
         watch: Callable[[str], None] = lambda part: None,
     ) -> None:
@@ -113,52 +88,41 @@ class Trainer:
         self.finetune = finetune
         self.sampler = sampler
         self.rasterizer = rasterizer
-        self.total = total
-        self.steps_per_epoch = sampler.steps_per_epoch
+        self.course = sampler.course
+        self.total = self.course.total
+        self.update_last = update_last
         self.watch = watch
         self.recording = record
-        self._clock = self.seen(1)
+        self._clock = self.course.seen(1)
         self._key: Hashable = None
         self._recordings: dict[Hashable, RecordedStep] = {}
         self._current: RecordedStep | None = None
         self._tape: Tape | None = None
 
-    def clock(self, step: int) -> Clock:
-        """The clock of a 1-based step."""
-        return Clock(step, (step - 1) // self.steps_per_epoch + 1, self.steps_per_epoch, self.total)
-
-    def seen(self, step: int) -> Clock:
-        """The same as the avatar sees it."""
-        return seen_clock(self.sampler.config, len(self.sampler.store), step)
-
     def step(self, step: int, log: TrainLog | None = None) -> None:
         """One optimisation step with its events."""
-        clock = self.seen(step)
-        if (step - 1) % self.steps_per_epoch == 0:
+        clock = self.course.seen(step)
+        if self.course.begins_epoch(step):
             self._event(Event.EPOCH_START, None, clock)
         terms, splat = self.gradients(step)
-        if self._event(Event.AFTER_BACKWARD, splat, clock) is None:
-            self.watch("edits")
-            self._update(clock)
-        else:
-            self.watch("edits")
-            self.optimizer.step(clock)
-        if self.finetune.active(clock):
-            self.finetune.step()
+        edit = self._event(Event.AFTER_BACKWARD, splat, clock)
+        self.watch("edits")
+        if self.update_last or step < self.total:
+            self._update(clock, replay=edit is None)
         self.watch("optimizer")
         self._event(Event.AFTER_STEP, splat, clock)
-        if step % self.steps_per_epoch == 0 or step == self.total:
+        if self.course.ends_epoch(step):
             self._event(Event.EPOCH_END, None, clock)
         self.watch("edits")
         if log is not None:
-            log.add(terms, self.clock(step), self.avatar.count())
+            log.add(terms, self.course.clock(step), self.avatar.count())
 
     def gradients(self, step: int) -> tuple[dict[str, Tensor], Splat]:
         """The loss terms of a step and what was drawn; the gradient of their sum then lies at all parameters."""
-        clock = self._clock = self.seen(step)
+        clock = self._clock = self.course.seen(step)
         key = self.avatar.capture_key(clock) if self.recording else None
         tuning = self.finetune.active(clock)
-        draw = self.sampler.next(self.clock(step))
+        draw = self.sampler.next(step)
         store = self.sampler.store
         self.optimizer.zero_grad()
         if tuning:
@@ -220,13 +184,15 @@ class Trainer:
     def _weigh(self, drive: Drive, batch: Batch, splat: Splat) -> dict[str, Tensor]:
         return self.avatar.losses(drive, splat, batch, self._clock)
 
-    def _update(self, clock: Clock) -> None:
-        """The optimiser's step, recorded with the gradients it reads."""
-        if self._current is None:
+    def _update(self, clock: Clock, replay: bool) -> None:
+        """The optimisers' steps; the avatar's is recorded with the gradients it reads."""
+        if self._current is None or not replay:
             self.optimizer.step(clock)
         else:
             self.optimizer.set_rates(clock)
             self._current.update(self.optimizer.replayed_step)
+        if self.finetune.active(clock):
+            self.finetune.step()
 
     def _event(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
         with torch.no_grad():

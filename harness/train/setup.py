@@ -12,9 +12,10 @@ from headbench.harness.avatar import Avatar, MethodConfig, Portrait
 from headbench.harness.device import resolve_device
 from headbench.harness.head import load_head
 from headbench.harness.splat import Rasterizer, make_rasterizer
+from headbench.harness.train.course import Course
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import FrameStore, epoch_order
-from headbench.harness.train.loop import Sampler, Trainer, total_steps
+from headbench.harness.train.loop import Sampler, Trainer
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.types import Identity, Subject, TrainView
 
@@ -110,14 +111,14 @@ def frame_store(parts: Parts, subject: Subject, options: TrainOptions) -> FrameS
 def make_trainer(parts: Parts, avatar: Avatar, store: FrameStore, options: TrainOptions, method: str) -> Trainer:
     """The loop around an avatar; `method` is its name, for errors."""
     config = parts.config.train
-    total, per_epoch = total_steps(config, len(store))
+    course = Course(config, len(store))
     return Trainer(
         avatar,
-        AvatarOptimizer(avatar, method, config.batch, config.batch_rates),
+        AvatarOptimizer(avatar, method, config.images_a_step()[0][1], config.batch_rates),
         FrameParameters(store.frames, store.params, store.cameras, config.finetune),
-        Sampler(store, config, options.seed, per_epoch),
+        Sampler(store, course, config.background, options.seed),
         parts.rasterizer,
-        total,
+        config.update_last,
         record=options.record and parts.device.type == "cuda",
     )
 

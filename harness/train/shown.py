@@ -11,7 +11,8 @@ from torch import Tensor
 from headbench.harness.avatar import Avatar, Portrait
 from headbench.harness.head import HeadModel
 from headbench.harness.splat import Rasterizer
-from headbench.harness.train.capture import Tape, leaves
+from headbench.harness.train.capture import leaves
+from headbench.harness.train.tape import Tape
 from headbench.harness.types import Camera, Clock, HeadParams, Identity, TrainView, map_tensors
 
 __all__ = ["shown"]

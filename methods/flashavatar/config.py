@@ -80,8 +80,6 @@ class FlashAvatarConfig(MethodConfig):
     """Adam's, of the Gaussians."""
     network_eps: float = 1e-8
     """Adam's, of the network."""
-    update_last: bool = False
-    """Whether the last step changes anything."""
 
     weights: Weights = Weights()
     huber_delta: float = Field(default=0.1, gt=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any, Self
 
@@ -144,14 +144,11 @@ class FlashAvatar(Avatar):
 
     def param_groups(self) -> list[ParamGroup]:
         config, rates = self.config, self.config.rates
-        rate_of: dict[str, float] = {name: getattr(rates, name) for name in (*self.table.names(), "network")}
         groups = [
-            ParamGroup(name, rate_of[name], columns=(name,), schedule=self._rate(rate_of[name]), eps=config.eps)
-            for name in self.table.names()
+            ParamGroup(name, getattr(rates, name), columns=(name,), eps=config.eps) for name in self.table.names()
         ]
         weights = tuple(self.network.parameters())
-        schedule = self._rate(rates.network)
-        return [*groups, ParamGroup("network", rates.network, (), weights, schedule, config.network_eps)]
+        return [*groups, ParamGroup("network", rates.network, parameters=weights, eps=config.network_eps)]
 
     def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
         if event is Event.AFTER_STEP:
@@ -160,11 +157,6 @@ class FlashAvatar(Avatar):
 
     def capture_key(self, clock: Clock) -> Hashable:
         return self.degree.now, self._losses.perceptual(clock)
-
-    def _rate(self, rate: float) -> Callable[[Clock], float] | None:
-        if self.config.update_last:
-            return None
-        return lambda clock: 0.0 if clock.step == clock.total else rate
 
 
 def _with_head(params: HeadParams, offset: Tensor, quats: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:

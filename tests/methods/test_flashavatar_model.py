@@ -271,8 +271,8 @@ def test_rates_and_eps_are_the_published_ones(flash: Any) -> None:
     }
 
 
-def test_rates_are_constant_and_the_official_last_step_changes_nothing(flash: Any) -> None:
-    for which, still in (("official", True), ("fateavatar", False), ("fixed", False)):
+def test_rates_are_constant(flash: Any) -> None:
+    for which in ("official", "fateavatar", "fixed"):
         avatar = flash(which)
         optimizer = AvatarOptimizer(avatar, "FlashAvatar")
 
@@ -284,11 +284,10 @@ def test_rates_are_constant_and_the_official_last_step_changes_nothing(flash: An
             return [float((p.detach() - old).abs().max()) for p, old in zip(avatar.parameters(), before, strict=True)]
 
         rates = [group.lr for group in optimizer.groups]
-        for step in (1, 9):
+        for step in (1, 9, 10):
             assert sorted({round(value, 4) for value in stepped(step)}) == pytest.approx(
                 sorted({round(rate, 4) for rate in rates}), rel=0.02
             )
-        assert (max(stepped(10)) == 0) == still
 
 
 def test_recording_is_keyed_by_degree_and_the_start_of_lpips(flash: Any) -> None:

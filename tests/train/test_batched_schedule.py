@@ -1,6 +1,7 @@
 """Steps of several images: what schedules count, and what becomes of the rates."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,25 +9,25 @@ import torch
 from headbench.harness.avatar import TrainConfig
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
-from headbench.harness.train.loop import seen_clock, total_steps
+from headbench.harness.train.course import Course
+from headbench.harness.train.loop import Trainer
 from headbench.harness.train.optimizer import AvatarOptimizer, batch_rule
 from headbench.harness.train.schedules import due
 from headbench.harness.train.setup import TrainOptions, frame_store, make_trainer, prepare
-from headbench.harness.types import Clock
+from headbench.harness.types import Clock, Subject
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 7, 10, 16])
 @pytest.mark.parametrize("budget", [{"steps": 137}, {"epochs": 6}])
 def test_a_batched_run_sees_every_image_count_once(batch: int, budget: dict[str, int]) -> None:
     config, frames = TrainConfig(batch=batch, **budget), 10
-    total, per_epoch = total_steps(config, frames)
-    images = budget.get("steps", 60)
-    clocks = [seen_clock(config, frames, step) for step in range(1, total + 1)]
+    course, images = Course(config, frames), budget.get("steps", 60)
+    clocks = [course.seen(step) for step in range(1, course.total + 1)]
     assert clocks[-1].step == images == clocks[-1].total
     assert [c.step - c.stride for c in clocks] == [0, *(c.step for c in clocks[:-1])]
     assert all(c.steps_per_epoch == frames for c in clocks)
     assert [c.epoch for c in clocks] == [math.ceil(c.step / frames) for c in clocks]
-    assert per_epoch == math.ceil(frames / batch)
+    assert all(course.clock(s).steps_per_epoch == math.ceil(frames / batch) for s in range(1, course.total + 1))
     for interval in (5, 10, 25):
         assert sum(due(c, interval) for c in clocks) <= images // interval
     for interval in (10, 30):
@@ -35,8 +36,48 @@ def test_a_batched_run_sees_every_image_count_once(batch: int, budget: dict[str,
 
 def test_schedules_in_steps_count_steps() -> None:
     config = TrainConfig(batch=4, steps=20, schedules="steps")
-    assert total_steps(config, 10) == (20, 3)
-    assert seen_clock(config, 10, 7) == Clock(7, 3, 3, 20)
+    course = Course(config, 10)
+    assert course.total == 20
+    assert course.seen(7) == course.clock(7) == Clock(7, 3, 3, 20)
+
+
+def test_rungs_change_the_images_of_a_step_between_epochs() -> None:
+    rungs = [{"epoch": 1, "images": 4}, {"epoch": 3, "images": 3}, {"epoch": 4, "images": 1}]
+    course = Course(TrainConfig(epochs=5, batch=rungs, batch_rates="given"), 10)
+    steps = range(1, course.total + 1)
+    assert [(c.epoch, c.stride) for c in map(course.seen, steps)] == [
+        *([(1, 4), (1, 4), (1, 2), (2, 4), (2, 4), (2, 2), (3, 3), (3, 3), (3, 3), (3, 1)]),
+        *([(4, 1)] * 10 + [(5, 1)] * 10),
+    ]
+    assert [course.seen(s).step for s in steps][-1] == 50 == course.seen(1).total
+    drawn = [(course.clock(s).epoch, place) for s in steps for place in range(10)[course.images(s)]]
+    assert drawn == [(epoch, place) for epoch in range(1, 6) for place in range(10)]
+    assert [s for s in steps if course.begins_epoch(s)] == [1, 4, 7, 11, 21]
+    assert [s for s in steps if course.ends_epoch(s)] == [3, 6, 10, 20, 30]
+
+
+def test_a_budget_in_images_ends_rungs_where_it_is_spent() -> None:
+    rungs = [{"epoch": 1, "images": 4}, {"epoch": 3, "images": 1}]
+    course = Course(TrainConfig(steps=23, batch=rungs, batch_rates="given"), 10)
+    assert course.total == 3 + 3 + 3
+    assert course.seen(course.total) == Clock(23, 3, 10, 23, 1)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "others", "complaint"),
+    [
+        ([{"epoch": 2, "images": 4}], {"batch_rates": "given"}, "start at epoch 1"),
+        ([{"epoch": 1, "images": 4}, {"epoch": 1, "images": 2}], {"batch_rates": "given"}, "rise"),
+        ([], {"batch_rates": "given"}, "start at epoch 1"),
+        ([{"epoch": 1, "images": 4}], {}, "batch_rates: given"),
+        ([{"epoch": 1, "images": 4}], {"batch_rates": "given", "schedules": "steps"}, "schedules: images"),
+    ],
+)
+def test_rungs_that_cannot_hold_are_refused(
+    rungs: list[dict[str, int]], others: dict[str, str], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        TrainConfig(epochs=5, batch=rungs, **others)
 
 
 def test_a_step_is_passed_by_the_one_that_stands_for_it() -> None:
@@ -65,15 +106,20 @@ def test_the_first_update_of_a_batch_is_longer_by_its_factor(cloud) -> None:
     assert moved["linear"] == pytest.approx(9 * moved["given"], rel=1e-4)
 
 
-@pytest.mark.parametrize("method", ["FateAvatar", "GaussianAvatars", "FlashAvatar", "SplattingAvatar"])
-def test_every_mesh_bound_method_trains_in_batches(method: str, made_subject) -> None:
+def _trainer(method: str, subject: Subject, **train: Any) -> Trainer:
+    """Of ten images in small, as the demo preset trains."""
     kind = registry().load_method(method)
     values = preset_values(registry().method(method), "demo")
-    train = {**values["train"], "steps": 10, "epochs": None, "resolution": None, "batch": 2}
+    train = {**values["train"], "steps": 10, "epochs": None, "resolution": None, **train}
     config = kind.config_type.model_validate({**values, "train": train})
     options = TrainOptions(device="cpu")
-    parts = prepare(kind, config, made_subject(), options)
-    trainer = make_trainer(parts, parts.portrait, frame_store(parts, made_subject(), options), options, method)
+    parts = prepare(kind, config, subject, options)
+    return make_trainer(parts, parts.portrait, frame_store(parts, subject, options), options, method)
+
+
+@pytest.mark.parametrize("method", ["FateAvatar", "GaussianAvatars", "FlashAvatar", "SplattingAvatar"])
+def test_every_mesh_bound_method_trains_in_batches(method: str, made_subject) -> None:
+    trainer = _trainer(method, made_subject(), batch=2)
     assert trainer.total == 6, "two epochs of five frames, the last batch of each a short one"
     losses = []
     for step in range(1, trainer.total + 1):
@@ -82,3 +128,24 @@ def test_every_mesh_bound_method_trains_in_batches(method: str, made_subject) ->
         losses.append(sum(float(t.detach()) for t in terms.values()))
         assert splat.image.shape[0] == 2
     assert losses[-1] < losses[0]
+
+
+def test_monogaussianavatar_takes_fewer_frames_a_step_from_epoch_to_epoch(made_subject) -> None:
+    rungs = [{"epoch": 1, "images": 4}, {"epoch": 2, "images": 1}]
+    trainer = _trainer("MonoGaussianAvatar", made_subject(), batch=rungs, batch_rates="given")
+    shown = []
+    for step in range(1, trainer.total + 1):
+        trainer.step(step)
+        shown.append(len(trainer.sampler.next(step).rows))
+    assert shown == [4, 1, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("method", ["GaussianAvatars", "FlashAvatar"])
+@pytest.mark.parametrize("updates", [True, False])
+def test_the_last_step_updates_where_it_shall(method: str, updates: bool, made_subject) -> None:
+    trainer = _trainer(method, made_subject(), steps=2, update_last=updates)
+    trainer.step(1)
+    before = {name: p.detach().clone() for name, p in trainer.avatar.named_parameters()}
+    trainer.step(2)
+    moved = [name for name, p in trainer.avatar.named_parameters() if not torch.equal(p, before[name])]
+    assert bool(moved) == updates
