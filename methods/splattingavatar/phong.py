@@ -7,6 +7,7 @@ from torch import Tensor
 
 from headbench.harness.head.walk import walk
 from headbench.harness.rotations import safe_normalise
+from headbench.harness.train.tape import repeat
 
 from .surface import Surface
 
@@ -32,7 +33,7 @@ def embed(
     """Where `points` (M, 3), in units, sit on the canonical surface, sought from the given places.
 
     Two rounds; each minimises the mean squared distance by up to 50 steps of Adam, jointly for all points, within the
-    plane of the face where a point stands, and then walks to where that leads. Waits for the device every step, so it
+    plane of the face where a point stands, and then walks to where that leads. The walk waits for the device, so this
     belongs into steps that edit.
 
     Args:
@@ -60,17 +61,23 @@ def _descend(points: Tensor, corners: Tensor, normals: Tensor, bary: Tensor, hei
     """(M, 3): shift of the first two coordinates and height that bring the surface to the points."""
     unknown = torch.cat([torch.zeros_like(bary[:, :2]), height[:, None]], dim=1)
     first, second = torch.zeros_like(unknown), torch.zeros_like(unknown)
+    betas = torch.tensor(_BETAS, dtype=torch.float64, device=unknown.device)
+    powers = torch.ones_like(betas)
+    going = torch.ones((), dtype=torch.bool, device=unknown.device)
     edges, bends = (values[:, :2] - values[:, 2:] for values in (corners, normals))
     base, normal = ((bary[:, :, None] * values).sum(1) for values in (corners, normals))
-    for step in range(1, _STEPS + 1):
+
+    def step() -> None:
         slope = gradient(points, base, normal, edges, bends, unknown)
-        first = torch.lerp(slope, first, _BETAS[0])
-        second = torch.lerp(slope.square(), second, _BETAS[1])
-        rate = _RATE / (1 - _BETAS[0] ** step)
-        move = rate * first / (second.sqrt() / (1 - _BETAS[1] ** step) ** 0.5 + _EPS)
-        unknown = unknown - move
-        if not bool((move.abs() > _STILL).any()):
-            break
+        first.lerp_(slope, 1 - _BETAS[0])
+        second.lerp_(slope.square(), 1 - _BETAS[1])
+        powers.mul_(betas)
+        mean, spread = first / (1 - powers[0]), (second / (1 - powers[1])).sqrt()
+        move = torch.where(going, _RATE * mean / (spread + _EPS), 0.0)
+        unknown.sub_(move)
+        going.logical_and_((move.abs() > _STILL).any())
+
+    repeat(step, _STEPS, going)
     return unknown
 
 
