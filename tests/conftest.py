@@ -23,6 +23,10 @@ def _module(room: str, name: str):
     return module
 
 
+# Tests import it: they list their cases before any fixture is made.
+_module(".", "damage_cases")
+
+
 @pytest.fixture(scope="session")
 def flame_format():
     """The module that writes a made-up head in FLAME's file formats: make_head, write_model, write_all ..."""
@@ -33,6 +37,12 @@ def flame_format():
 def insta_format():
     """The module that writes a subject in INSTA layout by hand: Author(folder), which also damages it."""
     return _module("insta", "insta_format")
+
+
+@pytest.fixture(scope="session")
+def nersemble_format():
+    """The module that writes a person of the NeRSemble benchmark by hand: Author(folder), which also damages it."""
+    return _module("nersemble", "nersemble_format")
 
 
 @pytest.fixture(scope="session")

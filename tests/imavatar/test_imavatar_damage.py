@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+from damage_cases import Case, each, error_cases, expect_told, warning_cases
 from PIL import Image
 
 from headbench.datasets.imavatar.reader import ImavatarReader
@@ -17,22 +17,6 @@ from headbench.harness.errors import DataError
 
 TRAIN = "someone_train/flame_params.json"
 TEST = "someone_test/flame_params.json"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One damage, and the one problem that must be told about it."""
-
-    name: str
-    damage: Callable[[Any], Any]
-    path: str
-    """End of the problem's path."""
-    fragments: tuple[str, ...]
-    frame: str = ""
-    severity: str = "error"
-    deep: bool = False
-    """Seen by `check` alone."""
-    options: dict[str, object] = field(default_factory=dict)
 
 
 def _world(row: Any, column: Any, value: Any) -> Callable[[Any], None]:
@@ -148,7 +132,7 @@ CASES = [
     Case("camera mirrored", _world(0, 0, -1.0), TRAIN, ("determinant +1, found -1.000: a mirrored camera",),
          "train-00003"),
     Case("opencv axes", _opencv, TRAIN, ("looks along -z", "found 4:", "OpenCV axes already?", "rows 2 and 3"),
-         "train-00001"),
+         "train-00001", times=14),
     Case("expression of another tracker", lambda a: a.frame(3, "expression", [0.0] * 100), TRAIN,
          ("`expression`: expected 50 numbers, found 100", "DECA's FLAME 2020"), "train-00003"),
     Case("NerFace's expression", lambda a: a.frame(3, "expression", [0.0] * 76), TRAIN,
@@ -207,7 +191,7 @@ CASES = [
          "someone_train/matted/4.png", ("expected 32 x 32 pixels as the video's first image has, found 32 x 30",),
          "train-00004"),
     Case("images elsewhere", _images_folder, "someone_train/image/1.png", ("expected an image, found no such file",),
-         "train-00001"),
+         "train-00001", times=11),
     Case("holes", lambda a: a.edit("train", lambda c: c["frames"].pop(4)), TRAIN,
          ("expected images 1 to 11, found 1 of them missing: no face was found", "joined by number"),
          severity="warning"),
@@ -236,10 +220,10 @@ CASES = [
          ("expected `flame_keypoints` to compare with, found none",), "train-00001", "warning", deep=True),
     Case("landmarks elsewhere", _far_landmarks, TRAIN,
          ("flame_keypoints: expected a median of 3 px of 512", "borrowed from another camera"), "train-00001",
-         deep=True),
+         deep=True, times=3),
     Case("landmarks off the mesh", _landmarks_off_the_mesh, TRAIN,
          ("flame_keypoints: expected at least 80% of the landmarks on the projected head, found 0%",), "train-00001",
-         deep=True),
+         deep=True, times=3),
     Case("landmarks of one column", lambda a: a.frame(3, "flame_keypoints", [0.0] * 68), TRAIN,
          ("`flame_keypoints`: expected any x 2 numbers, found 68",), "train-00003"),
     Case("unknown head", lambda a: a.overwrite("head_model.json", '{"tag": "flame2032"}'), "head_model.json",
@@ -254,24 +238,22 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@each(CASES)
 def test_damage_is_told_with_file_and_frame(case, author) -> None:
     case.damage(author)
     problems = ImavatarReader().check(author.folder, case.options)
-    told = [p for p in problems if all(f in p.line() for f in case.fragments) and p.frame == case.frame]
-    assert len(told) == 1, "\n".join(p.line() for p in problems)
-    assert str(told[0].path).endswith(case.path)
-    assert told[0].severity == case.severity and "\n" not in told[0].line() and "DATASET." not in told[0].line()
+    expect_told(case, problems)
+    assert not any("DATASET." in problem.line() for problem in problems)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.severity == "error" and not c.deep], ids=lambda case: case.name)
+@each(error_cases(CASES))
 def test_errors_stop_reading(case, author) -> None:
     case.damage(author)
     with pytest.raises(DataError, match="bench data check imavatar --data-root"):
         ImavatarReader().read(author.folder, case.options)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.severity == "warning"], ids=lambda case: case.name)
+@each(warning_cases(CASES))
 def test_warnings_do_not(case, author) -> None:
     case.damage(author)
     assert ImavatarReader().read(author.folder, case.options).train

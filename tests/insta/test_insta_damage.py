@@ -5,29 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from damage_cases import Case, each, error_cases, expect_told
 
 from headbench.datasets.insta.reader import InstaReader
 from headbench.harness.errors import DataError
-
-
-@dataclass(frozen=True)
-class Case:
-    """One damage, and the one problem that must be told about it."""
-
-    name: str
-    damage: Callable[[Any], Any]
-    path: str
-    """End of the problem's path."""
-    fragments: tuple[str, ...]
-    frame: str = ""
-    severity: str = "error"
-    deep: bool = False
-    """Seen by `check` alone, which decodes images and opens files that reading does not need."""
 
 
 def _put(row: Any, column: Any, value: Any) -> Callable[[np.ndarray], None]:
@@ -495,22 +480,17 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@each(CASES)
 def test_damage_is_told_with_file_and_frame(case, author) -> None:
     case.damage(author)
-    problems = InstaReader().check(author.folder, {})
-    told = [p for p in problems if all(f in p.line() for f in case.fragments)]
-    assert len(told) == 1, "\n".join(p.line() for p in problems)
-    assert str(told[0].path).endswith(case.path)
-    assert (told[0].frame, told[0].severity) == (case.frame, case.severity)
-    assert told[0].line().startswith(f"{case.severity}: {told[0].path}") and "\n" not in told[0].line()
+    expect_told(case, InstaReader().check(author.folder, case.options))
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.severity == "error" and not c.deep], ids=lambda case: case.name)
+@each(error_cases(CASES))
 def test_errors_stop_reading(case, author) -> None:
     case.damage(author)
     with pytest.raises(DataError, match="bench data check insta --data-root"):
-        InstaReader().read(author.folder, {})
+        InstaReader().read(author.folder, case.options)
 
 
 def test_messages_are_distinct() -> None:

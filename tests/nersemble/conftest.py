@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from headbench.datasets.synthetic import write_synthetic
-
-
-@pytest.fixture(scope="session")
-def nersemble_format() -> ModuleType:
-    """The module that writes a person by hand: Author(folder), which also damages it."""
-    name = "nersemble_format"
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+from damage_cases import Case, each, error_cases, expect_told
 from scipy.spatial.transform import Rotation
 
 from headbench.datasets.nersemble.reader import NersembleReader
@@ -20,20 +20,18 @@ V2 = "tracking/flame2023_tracking_v2.npz"
 CAMERA = "222200037"
 
 
-@dataclass(frozen=True)
-class Case:
-    """One damage, and the one problem that must be told about it."""
-
-    name: str
-    damage: Callable[[Any], Any]
-    path: str
-    """End of the problem's path."""
-    fragments: tuple[str, ...]
-    frame: str = SEQ
-    severity: str = "error"
-    deep: bool = False
-    """Seen by `check` alone, which decodes videos, reads test sequences and poses the head."""
-    options: dict[str, str] = field(default_factory=dict)
+def _case(
+    name: str,
+    damage: Callable[[Any], Any],
+    path: str,
+    fragments: tuple[str, ...],
+    frame: str = SEQ,
+    severity: str = "error",
+    **more: Any,
+) -> Case:
+    """Of one sequence where nothing else is said; most sequences are missing in all cases."""
+    options = {"missing": "allow", **more.pop("options", {})}
+    return Case(name, damage, path, fragments, frame, severity, options=options, **more)
 
 
 def _track(change: Callable[[dict[str, Any]], Any], sequence: str = SEQ) -> Callable[[Any], None]:
@@ -85,7 +83,7 @@ def _shifted(author: Any) -> None:
 
 CASES = [
     # Files
-    Case(
+    _case(
         "sequences missing",
         lambda a: a.remove(a.sequence(SEQ)),
         "sequences",
@@ -97,7 +95,7 @@ CASES = [
         "",
         options={"missing": "refuse"},
     ),
-    Case(
+    _case(
         "name escaped as in an address",
         lambda a: a.sequence("EXP-3-cheeks+nose").rename(a.sequence("EXP-3-cheeks%2Bnose")),
         "EXP-3-cheeks%2Bnose",
@@ -106,7 +104,7 @@ CASES = [
         "warning",
         deep=True,
     ),
-    Case(
+    _case(
         "plus became a space",
         lambda a: a.sequence("EXP-3-cheeks+nose").rename(a.sequence("EXP-3-cheeks nose")),
         "EXP-3-cheeks nose",
@@ -115,7 +113,7 @@ CASES = [
         "warning",
         deep=True,
     ),
-    Case(
+    _case(
         "sequence of another task",
         lambda a: a.sequence("HAIR").mkdir(),
         "sequences/HAIR",
@@ -124,7 +122,7 @@ CASES = [
         "warning",
         deep=True,
     ),
-    Case(
+    _case(
         "person of another task",
         lambda a: a.move("388"),
         "388",
@@ -133,26 +131,26 @@ CASES = [
         "warning",
         deep=True,
     ),
-    Case(
+    _case(
         "no tracking",
         lambda a: a.remove(a.tracking(SEQ)),
         V2,
         ("expected the sequence's tracking, found no such file",),
     ),
-    Case(
+    _case(
         "old tracking alone",
         lambda a: _old_only(a, SEQ),
         V2,
         ("expected the tracking v2, found flame2023_tracking.npz (v1) alone", "drifts when the head turns"),
     ),
-    Case(
+    _case(
         "old tracking not downloaded",
         lambda a: a.old_tracking(but=SEQ),
         "tracking/flame2023_tracking.npz",
         ("expected the tracking v1, found flame2023_tracking_v2.npz (v2) alone", "--assets flame2023_tracking"),
         options={"tracking": "v1"},
     ),
-    Case(
+    _case(
         "old tracking chosen",
         lambda a: a.old_tracking(),
         "sequences",
@@ -161,7 +159,7 @@ CASES = [
         "warning",
         options={"tracking": "v1"},
     ),
-    Case(
+    _case(
         "no tracking of a test sequence",
         lambda a: a.remove(a.sequence("FREE")),
         f"FREE/{V2}",
@@ -170,7 +168,7 @@ CASES = [
         "warning",
         deep=True,
     ),
-    Case(
+    _case(
         "old tracking of a test sequence",
         lambda a: _old_only(a, "FREE"),
         f"FREE/{V2}",
@@ -179,182 +177,182 @@ CASES = [
         "warning",
         deep=True,
     ),
-    Case(
+    _case(
         "no images",
         lambda a: a.remove(a.video(SEQ)),
         "images/cam_222200037.mp4",
         ("expected the video of images, found no such file",),
     ),
-    Case(
+    _case(
         "no mattes",
         lambda a: a.remove(a.video(SEQ, "alpha_maps")),
         "alpha_maps/cam_222200037.mp4",
         ("expected the video of alpha maps, found no such file",),
     ),
     # Tracking
-    Case(
+    _case(
         "cut npz",
         lambda a: a.cut(a.tracking(SEQ), 0.6),
         V2,
         ("expected an npz of plain arrays, found a file that cannot be read", "interrupted download"),
     ),
-    Case(
+    _case(
         "web page instead of npz",
         lambda a: a.tracking(SEQ).write_text("<html>403</html>"),
         V2,
         ("expected an npz of plain arrays", "pickle"),
     ),
-    Case(
+    _case(
         "objects in the npz",
         lambda a: a.retrack(SEQ, lambda c: c.update(jaw=np.array([{"a": 1}, None], dtype=object))),
         V2,
         ("expected an npz of plain arrays", "Object arrays cannot be loaded"),
     ),
-    Case(
+    _case(
         "array missing",
         _track(lambda c: c.pop("rotation_matrices")),
         V2,
         ("expected the 10 arrays of the tracking, found no rotation_matrices",),
     ),
-    Case(
+    _case(
         "tracking of another tool",
         _track(lambda c: [c.pop("scale"), c.update(static_offset=np.zeros((1, 3)))]),
         V2,
         ("found no scale, and unknown static_offset", "tracking of another tool?"),
     ),
-    Case(
+    _case(
         "array too many",
         _track(lambda c: c.update(eyelids=np.zeros((2, 2), np.float32))),
         V2,
         ("found eyelids besides; not read", "toolkit refuses"),
         severity="warning",
     ),
-    Case(
+    _case(
         "coefficients of another FLAME",
         _track(lambda c: c.update(expression=np.zeros((2, 50), np.float32))),
         V2,
         ("`expression`: expected shape T x 100, found 2 x 50", "FLAME 2023's 300 and 100?"),
     ),
-    Case(
+    _case(
         "shape without its row",
         _track(lambda c: c.update(shape=np.zeros(300, np.float32))),
         V2,
         ("`shape`: expected shape 1 x 300, found 300",),
     ),
-    Case(
+    _case(
         "whole numbers",
         _track(lambda c: c.update(jaw=np.zeros((2, 3), np.int64))),
         V2,
         ("`jaw`: expected floating-point numbers, found int64",),
     ),
-    Case(
+    _case(
         "frames with fractions",
         _track(lambda c: c.update(frames=np.array([0.0, 1.0]))),
         V2,
         ("`frames`: expected whole numbers, found float64",),
     ),
-    Case(
+    _case(
         "arrays of different lengths",
         _track(lambda c: c.update(neck=np.zeros((3, 3), np.float32))),
         V2,
         ("expected one number of frames in all arrays, found expression 2", "neck 3"),
     ),
-    Case(
+    _case(
         "no frames",
         _track(lambda c: c.update({k: v[:0] for k, v in c.items() if k not in ("shape", "scale")})),
         V2,
         ("expected at least one frame, found none",),
     ),
-    Case(
+    _case(
         "double precision",
         _track(lambda c: c.update(jaw=c["jaw"].astype(np.float64))),
         V2,
         ("expected float32, found float64 in jaw", "FLAME layer stops at float64"),
         severity="warning",
     ),
-    Case(
+    _case(
         "NaN in tracking",
         _put("eyes", (1, 4), math.nan),
         V2,
         ("`eyes`: expected finite numbers, found nan at [1, 4] (1 in all)", "tracking failed"),
         f"{SEQ}_00001",
     ),
-    Case(
+    _case(
         "infinite identity",
         _put("shape", (0, 7), math.inf),
         V2,
         ("`shape`: expected finite numbers, found inf at [0, 7]",),
     ),
-    Case("scale 0", _put("scale", (0, 0), 0), V2, ("`scale`: expected a factor above 0, found 0",)),
-    Case(
+    _case("scale 0", _put("scale", (0, 0), 0), V2, ("`scale`: expected a factor above 0, found 0",)),
+    _case(
         "frames out of order",
         _track(lambda c: c.update(frames=np.array([10, 9]))),
         V2,
         ("`frames`: expected ascending numbers from 0 on, found 9 at row 1", "sorted as text"),
     ),
-    Case(
+    _case(
         "frames numbered otherwise",
         _track(lambda c: c.update(frames=np.array([3, 6]))),
         V2,
         ("`frames`: expected 0 to 1, found 3 to 6; row k is taken for image k",),
         severity="warning",
     ),
-    Case(
+    _case(
         "rotation as axis-angle",
         _angles(lambda r: r.as_rotvec()),
         V2,
         ("`rotation`: expected intrinsic XYZ angles", "these are axis-angle"),
         f"{SEQ}_00001",
     ),
-    Case(
+    _case(
         "rotation as extrinsic angles",
         _angles(lambda r: r.as_euler("xyz")),
         V2,
         ("`rotation`: expected intrinsic XYZ angles", "these are extrinsic xyz angles"),
         f"{SEQ}_00001",
     ),
-    Case(
+    _case(
         "rotation in degrees",
         _angles(lambda r: r.as_euler("XYZ", degrees=True)),
         V2,
         ("`rotation`: expected", "these are intrinsic XYZ angles in degrees"),
         f"{SEQ}_00001",
     ),
-    Case(
+    _case(
         "matrices of other frames",
         _track(lambda c: c.update(rotation_matrices=c["rotation_matrices"][::-1])),
         V2,
         ("`rotation`: expected intrinsic XYZ angles in radians of `rotation_matrices` within 0.0001, found 0.09",),
         f"{SEQ}_00001",
     ),
-    Case(
+    _case(
         "matrices with the scale in them",
         _track(lambda c: c["rotation_matrices"].__imul__(np.float32(0.95))),
         V2,
         ("`rotation_matrices`: expected rotations, |R R^T - I| below 0.0001, found 0.09",),
         f"{SEQ}_00001",
     ),
-    Case(
+    _case(
         "mirrored head",
         _put("rotation_matrices", (slice(None), slice(None), 0), [[-1, 0, 0], [-1, 0, 0]]),
         V2,
         ("`rotation_matrices`: expected rotations",),
         f"{SEQ}_00001",
     ),
-    Case(
+    _case(
         "mirrored head, otherwise sound",
         _track(lambda c: c["rotation_matrices"].__imul__(np.float32(-1))),
         V2,
         ("`rotation_matrices`: expected determinant +1, found -1.000: a mirrored head",),
         f"{SEQ}_00000",
     ),
-    Case(
+    _case(
         "identity of another person",
         _put("shape", (0, 5), 1.5),
         V2,
         ("`shape`: expected that of EXP-1-head, found one that differs by up to 1.5", "files of two people"),
     ),
-    Case(
+    _case(
         "identity of another person in a test sequence",
         lambda a: a.retrack("FREE", lambda c: c["shape"].__setitem__((0, 5), 1.25)),
         f"FREE/{V2}",
@@ -363,70 +361,70 @@ CASES = [
         deep=True,
     ),
     # Videos
-    Case(
+    _case(
         "cut mp4",
         lambda a: a.cut(a.video(SEQ), 0.7),
         "images/cam_222200037.mp4",
         ("expected the video of images", "bytes of an mp4 that was cut before its end"),
     ),
-    Case(
+    _case(
         "web page instead of mp4",
         lambda a: a.video(SEQ, "alpha_maps").write_text("<html>not found</html>"),
         "alpha_maps/cam_222200037.mp4",
         ("expected the video of alpha maps, found 22 bytes that are no video",),
     ),
-    Case(
+    _case(
         "empty mp4",
         lambda a: a.video(SEQ).write_bytes(b""),
         "images/cam_222200037.mp4",
         ("expected the video of images, found 0 bytes that are no video",),
     ),
-    Case(
+    _case(
         "image missing in a video",
         lambda a: a.film(SEQ, a.pictures(SEQ)[:1]),
         "images/cam_222200037.mp4",
         ("expected as many images as rows of flame2023_tracking_v2.npz, found 1 images, 2 alpha maps, 2 rows",),
     ),
-    Case(
+    _case(
         "matte missing in a video",
         lambda a: a.film(SEQ, a.pictures(SEQ, "alpha_maps") * 2, "alpha_maps"),
         "alpha_maps/cam_222200037.mp4",
         ("found 2 images, 4 alpha maps, 2 rows",),
     ),
-    Case(
+    _case(
         "tracking of another length",
         _track(lambda c: c.update({k: v[:1] for k, v in c.items()})),
         "images/cam_222200037.mp4",
         ("found 2 images, 2 alpha maps, 1 rows",),
     ),
-    Case(
+    _case(
         "other size",
         lambda a: _painted(a, lambda image: image.repeat(2, 0).repeat(2, 1)),
         "images/cam_222200037.mp4",
         ("expected 32 x 32 pixels, found 64 x 64", "intrinsics are those of the delivered size"),
     ),
-    Case(
+    _case(
         "damaged inside",
         lambda a: a.scramble(a.video(SEQ)),
         "images/cam_222200037.mp4",
         ("expected a video, found one that cannot be decoded after 0 images",),
         deep=True,
     ),
-    Case(
+    _case(
         "images and mattes swapped",
         lambda a: a.swap(SEQ),
         "alpha_maps/cam_222200037.mp4",
         ("expected a grey matte, found colours", "images and alpha_maps swapped?"),
         deep=True,
     ),
-    Case(
+    _case(
         "matte from 0 to 1",
         lambda a: _painted(a, lambda matte: matte // 255, "alpha_maps"),
         "alpha_maps/cam_222200037.mp4",
         ("expected a matte from 0 to 255, found 0 to", "written as 0 to 1?"),
         deep=True,
     ),
-    Case(
+    _case(
         "constant matte",
         lambda a: _painted(a, lambda matte: 0 * matte + 255, "alpha_maps"),
         "alpha_maps/cam_222200037.mp4",
@@ -434,7 +432,7 @@ CASES = [
         severity="warning",
         deep=True,
     ),
-    Case(
+    _case(
         "images on black",
         lambda a: _painted(a, lambda image: np.where(image == 255, 0, image).astype(np.uint8)),
         "images/cam_222200037.mp4",
@@ -443,133 +441,133 @@ CASES = [
         deep=True,
     ),
     # Cameras
-    Case(
+    _case(
         "no cameras",
         lambda a: a.remove(a.calibration),
         "camera_params.json",
         ("expected the person's cameras, found no such file",),
         "",
     ),
-    Case(
+    _case(
         "cut json",
         lambda a: a.cut(a.calibration, 0.5),
         "camera_params.json",
         ("expected JSON, found",),
         "",
     ),
-    Case(
+    _case(
         "list of cameras",
         lambda a: a.calibration.write_text("[1, 2]"),
         "camera_params.json",
         ("expected a JSON object, found list",),
         "",
     ),
-    Case(
+    _case(
         "cameras of the raw release",
         lambda a: a.edit(lambda c: c.update(intrinsics=[[1, 0, 0], [0, 1, 0], [0, 0, 1]])),
         "camera_params.json",
         ("`intrinsics`: expected an object of serial numbers, found list",),
         "",
     ),
-    Case(
+    _case(
         "no poses",
         lambda a: a.edit(lambda c: c.update(cam_2_world=c.pop("world_2_cam"))),
         "camera_params.json",
         ("`world_2_cam`: expected an object of serial numbers, found no such key (keys: cam_2_world, intrinsics)",),
         "",
     ),
-    Case(
+    _case(
         "camera without pose",
         lambda a: a.edit(lambda c: c["world_2_cam"].pop("222200039")),
         "camera_params.json",
         ("`world_2_cam`: expected camera 222200039, found no such serial number (there are: 220700191",),
         "",
     ),
-    Case(
+    _case(
         "camera without intrinsics",
         lambda a: a.edit(lambda c: c["intrinsics"].pop(CAMERA)),
         "camera_params.json",
         ("`intrinsics`: expected camera 222200037, found no such serial number",),
         "",
     ),
-    Case(
+    _case(
         "3 x 4 pose",
         lambda a: a.edit(lambda c: c["world_2_cam"][CAMERA].pop()),
         "camera_params.json",
         ("world_2_cam of camera 222200037: expected 4 x 4 numbers, found 3 x 4",),
         "",
     ),
-    Case(
+    _case(
         "intrinsics as words",
         _camera("intrinsics", {"fx": 1}),
         "camera_params.json",
         ("intrinsics of camera 222200037: expected 3 x 3 numbers, found something else",),
         "",
     ),
-    Case(
+    _case(
         "NaN token in a pose",
         lambda a: a.pose(lambda m: m.__setitem__((0, 3), math.nan)),
         "camera_params.json",
         ("world_2_cam of camera 222200037: expected finite numbers, found NaN",),
         "",
     ),
-    Case(
+    _case(
         "Infinity token in intrinsics",
         _camera("intrinsics", [[math.inf, 0, 15], [0, 72, 15], [0, 0, 1]]),
         "camera_params.json",
         ("intrinsics of camera 222200037: expected finite numbers",),
         "",
     ),
-    Case(
+    _case(
         "last row",
         lambda a: a.pose(lambda m: m.__setitem__((3, 2), 0.5)),
         "camera_params.json",
         ("world_2_cam of camera 222200037: expected last row 0 0 0 1",),
         "",
     ),
-    Case(
+    _case(
         "scaled pose",
         lambda a: a.pose(lambda m: np.diag([2.0, 2, 2, 1]) @ m),
         "camera_params.json",
         ("world_2_cam of camera 222200037: expected a rotation",),
         "",
     ),
-    Case(
+    _case(
         "mirrored camera",
         lambda a: a.pose(lambda m: np.diag([-1.0, 1, 1, 1]) @ m),
         "camera_params.json",
         ("world_2_cam of camera 222200037: expected determinant +1", "mirrored"),
         "",
     ),
-    Case(
+    _case(
         "skew",
         _camera("intrinsics", [[72, 0.5, 15], [0, 72, 15], [0, 0, 1]]),
         "camera_params.json",
         ("intrinsics of camera 222200037: expected fx 0 cx, 0 fy cy, 0 0 1, found 72 0.5 15",),
         "",
     ),
-    Case(
+    _case(
         "transposed intrinsics",
         _camera("intrinsics", [[72, 0, 0], [0, 72, 0], [15, 15, 1]]),
         "camera_params.json",
         ("intrinsics of camera 222200037: expected fx 0 cx", "15 15 1"),
         "",
     ),
-    Case(
+    _case(
         "negative focal length",
         _camera("intrinsics", [[-72, 0, 15], [0, 72, 15], [0, 0, 1]]),
         "camera_params.json",
         ("intrinsics of camera 222200037: expected focal lengths above 0, found -72 and 72",),
         "",
     ),
-    Case(
+    _case(
         "intrinsics of the raw images",
         _camera("intrinsics", [[8000, 0, 1100], [0, 8000, 1604], [0, 0, 1]]),
         "camera_params.json",
         ("expected the principal point inside the 32 x 32 image, found (1100, 1604)", "2200 x 3208"),
         "",
     ),
-    Case(
+    _case(
         "OpenGL camera",
         lambda a: a.pose(lambda m: np.diag([1.0, -1, -1, 1]) @ m),
         "camera_params.json",
@@ -579,7 +577,7 @@ CASES = [
         ),
         "EXP-1-head_00000",
     ),
-    Case(
+    _case(
         "camera to world",
         lambda a: a.edit(
             lambda c: c.update(world_2_cam={k: np.linalg.inv(m).tolist() for k, m in c["world_2_cam"].items()})
@@ -589,7 +587,7 @@ CASES = [
         "FREE_00000",
         deep=True,
     ),
-    Case(
+    _case(
         "millimetres",
         lambda a: a.edit(
             lambda c: [pose[2].__setitem__(3, 900.0) for pose in c["world_2_cam"].values()],
@@ -599,7 +597,7 @@ CASES = [
         "EXP-1-head_00000",
         "warning",
     ),
-    Case(
+    _case(
         "hold-out camera turned away",
         lambda a: a.edit(lambda c: c["world_2_cam"]["222200046"][2].__setitem__(3, -0.9)),
         "camera_params.json",
@@ -608,7 +606,7 @@ CASES = [
         deep=True,
     ),
     # The head in the images
-    Case(
+    _case(
         "images a frame late",
         _shifted,
         "393",
@@ -616,7 +614,7 @@ CASES = [
         f"{SEQ}_00001",
         deep=True,
     ),
-    Case(
+    _case(
         "tracking of another sequence",
         lambda a: a.retrack(SEQ, lambda c: c["translation"].__iadd__(np.float32(0.15))),
         "393",
@@ -624,14 +622,14 @@ CASES = [
         f"{SEQ}_00001",
         deep=True,
     ),
-    Case(
+    _case(
         "unknown head",
         lambda a: (a.folder / "head_model.json").write_text(json.dumps({"tag": "flame2032", "size": 32})),
         "head_model.json",
         ("Unknown head tag 'flame2032'", "Did you mean"),
         "",
     ),
-    Case(
+    _case(
         "size in words",
         lambda a: (a.folder / "head_model.json").write_text(json.dumps({"tag": "openhead", "size": "32"})),
         "head_model.json",
@@ -641,19 +639,13 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@each(CASES)
 def test_damage_is_told_with_file_and_frame(case, short) -> None:
     case.damage(short)
-    options = {"missing": "allow", **case.options}
-    problems = NersembleReader().check(short.folder, options)
-    told = [p for p in problems if all(f in p.line() for f in case.fragments)]
-    assert len(told) == 1, "\n".join(p.line() for p in problems)
-    assert str(told[0].path).endswith(case.path)
-    assert (told[0].frame, told[0].severity) == (case.frame, case.severity)
-    assert told[0].line().startswith(f"{case.severity}: {told[0].path}") and "\n" not in told[0].line()
-    if case.severity == "error" and not case.deep:
+    expect_told(case, NersembleReader().check(short.folder, case.options))
+    if case in error_cases([case]):
         with pytest.raises(DataError, match="bench data check nersemble --data-root"):
-            NersembleReader().read(short.folder, options)
+            NersembleReader().read(short.folder, case.options)
 
 
 def test_messages_are_distinct() -> None:

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+from damage_cases import Case, each, error_cases, expect_told, warning_cases
 from PIL import Image
 
 from headbench.datasets.vhap.reader import VhapReader
 from headbench.harness.errors import DataError
 
 TRAIN, VAL, TEST = (f"transforms_{part}.json" for part in ("train", "val", "test"))
-
-
-@dataclass(frozen=True)
-class Case:
-    """One damage, and the one problem that must be told about it."""
-
-    name: str
-    damage: Callable[[Any], Any]
-    path: str
-    """End of the problem's path."""
-    fragments: tuple[str, ...]
-    frame: str = ""
-    severity: str = "error"
-    deep: bool = False
-    """Seen by `check` alone."""
-    options: dict[str, object] = field(default_factory=dict)
 
 
 def _matrix(change: Callable[[np.ndarray], Any]) -> Callable[[Any], None]:
@@ -151,8 +135,8 @@ CASES = [
     Case("no rotation", _matrix(_put(0, 0, 1.5)), TRAIN, ("transform_matrix: expected a rotation",), "00002_00"),
     Case("mirrored", _matrix(_put(0, 0, -1.0)), TRAIN, ("expected determinant +1",), "00002_00"),
     Case("opencv axes", _opencv, "someone",
-         ("found it 1.", "looks like OpenCV axes", "negate columns 2 and 3"), "00001_00"),
-    Case("world to camera", _w2c, "someone", ("m behind", "is it camera to world?"), "00001_00"),
+         ("found it 1.", "looks like OpenCV axes", "negate columns 2 and 3"), "00001_00", times=8),
+    Case("world to camera", _w2c, "someone", ("m behind", "is it camera to world?"), "00001_00", times=8),
     Case("COLMAP's scale", _far, "someone", ("0.3 to 4 m before the camera, found 12", "COLMAP's?"), "00000_00",
          "warning"),
     Case("image leaves", lambda a: a.frame(2, "file_path", "../../../etc/passwd"), TRAIN,
@@ -218,24 +202,20 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@each(CASES)
 def test_damage_is_told_with_file_and_frame(case, author) -> None:
     case.damage(author)
-    problems = VhapReader().check(author.folder, case.options)
-    told = [p for p in problems if all(f in p.line() for f in case.fragments) and p.frame == case.frame]
-    assert len(told) == 1, "\n".join(p.line() for p in problems)
-    assert str(told[0].path).endswith(case.path)
-    assert told[0].severity == case.severity and "\n" not in told[0].line()
+    expect_told(case, VhapReader().check(author.folder, case.options))
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.severity == "error" and not c.deep], ids=lambda case: case.name)
+@each(error_cases(CASES))
 def test_errors_stop_reading(case, author) -> None:
     case.damage(author)
     with pytest.raises(DataError, match="bench data check vhap --data-root"):
         VhapReader().read(author.folder, case.options)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.severity == "warning"], ids=lambda case: case.name)
+@each(warning_cases(CASES))
 def test_warnings_do_not(case, author) -> None:
     case.damage(author)
     assert VhapReader().read(author.folder, case.options).train

@@ -1,0 +1,64 @@
+"""What the tests of damaged folders share: one damage, and the one problem that a reader must tell about it.
+
+tests/conftest.py loads this module under its bare name, so that test modules can import it for their lists of cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from headbench.harness.plugins import Problem
+
+__all__ = ["Case", "each", "error_cases", "expect_told", "warning_cases"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One damage, and the one problem that must be told about it."""
+
+    name: str
+    damage: Callable[[Any], Any]
+    """Given what wrote the folder."""
+    path: str
+    """End of the problem's path."""
+    fragments: tuple[str, ...]
+    """Each stands in the problem's line."""
+    frame: str = ""
+    severity: str = "error"
+    deep: bool = False
+    """Seen by `check` alone, which opens what reading does not need."""
+    options: dict[str, object] = field(default_factory=dict)
+    """Of the reader."""
+    times: int = 1
+    """How many frames the problem is told of; `frame` is one of them."""
+
+
+def each(cases: Sequence[Case]) -> pytest.MarkDecorator:
+    """Runs a test for every case, as its argument `case`."""
+    return pytest.mark.parametrize("case", cases, ids=[case.name for case in cases])
+
+
+def error_cases(cases: Sequence[Case]) -> list[Case]:
+    """Those that keep a folder from being read."""
+    return [case for case in cases if case.severity == "error" and not case.deep]
+
+
+def warning_cases(cases: Sequence[Case]) -> list[Case]:
+    """Those that do not."""
+    return [case for case in cases if case.severity == "warning"]
+
+
+def expect_told(case: Case, problems: Sequence[Problem]) -> None:
+    """The case's problem is told, in one line, with its file and frame, and of as many frames as it is to be."""
+    every = "\n".join(problem.line() for problem in problems)
+    told = [problem for problem in problems if all(part in problem.line() for part in case.fragments)]
+    assert len(told) == case.times, f"told {len(told)} times:\n{every}"
+    assert len({problem.frame for problem in told}) == case.times, every
+    (at,) = [problem for problem in told if problem.frame == case.frame] or [told[0]]
+    assert str(at.path).endswith(case.path), every
+    assert (at.frame, at.severity) == (case.frame, case.severity), every
+    assert at.line().startswith(f"{case.severity}: {at.path}") and "\n" not in at.line()
