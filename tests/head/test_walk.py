@@ -172,6 +172,59 @@ def test_the_released_rule_is_the_recursive_algorithm_point_by_point(ball, decay
     assert crossed > 800
 
 
+@pytest.mark.parametrize("start", ["corner", "edge", "outside", "inside"])
+@pytest.mark.parametrize("mesh", ["closed", "torn"])
+def test_the_released_rule_is_the_recursive_algorithm_at_corners_borders_and_along_edges(ball, mesh, start):
+    """Half of the shifts have a component of exactly zero; the torn mesh has a border at every edge."""
+    faces = ball[1] if mesh == "closed" else ball[1][::2]
+    count = 90
+    face, bary, shift = drawn(count, faces, 0.6, seed=4)
+    number = torch.arange(count)
+    if start == "corner":
+        bary = torch.eye(3, dtype=torch.float64)[number % 3]
+    elif start == "edge":
+        bary[number, number % 3] = 0
+        bary /= bary.sum(1, keepdim=True)
+    elif start == "outside":
+        bary[:, 0] -= 0.5
+        bary[:, 1] += 0.5
+    zero, third = (number % 2 == 0), number // 2 % 3
+    shift[zero & (third == 0), 0] = 0
+    shift[zero & (third == 1), 1] = 0
+    along = zero & (third == 2)
+    shift[along, 1] = -shift[along, 0]
+    found, ends = walk(face, bary, shift, face_neighbours(faces))
+    for i in range(count):
+        s = [*shift[i].tolist(), -float(shift[i].sum())]
+        k, expected = released(faces, int(face[i]), bary[i].tolist(), s)
+        assert int(found[i]) == k
+        np.testing.assert_allclose(ends[i].numpy(), expected, atol=1e-9)
+    if mesh == "closed" and start != "outside":
+        assert int((found != face).sum()) > 20
+
+
+@pytest.mark.parametrize("rule", ["released", "continuous"])
+def test_on_a_mesh_of_borders_every_walk_ends_on_its_way_out_and_a_zero_shift_stays(ball, rule):
+    faces = ball[1][::2]
+    neighbours = face_neighbours(faces)
+    face, bary, shift = drawn(600, faces, 2.0, seed=5)
+    bary[:60] = torch.eye(3, dtype=torch.float64).repeat(20, 1)
+    _, ends = walk(face, bary, shift, neighbours, rule=rule)
+    assert float(ends.min()) >= 0
+    torch.testing.assert_close(ends.sum(1), torch.ones(600, dtype=torch.float64))
+    assert int((ends == 0).any(1).sum()) > 300, "most end on a border"
+    still = walk(face, bary, torch.zeros_like(shift), neighbours, rule=rule)
+    assert torch.equal(still[0], face)
+    assert torch.equal(still[1], bary)
+    # Who stands on a border and pushes outwards stays where it is.
+    rim = (neighbours.face[:, 0] < 0).nonzero()[:, 0]
+    assert len(rim) > 50
+    there = torch.tensor([[0.4, 0.6, 0.0]], dtype=torch.float64).expand(len(rim), 3)
+    pushed = walk(rim, there, torch.tensor([[0.2, 0.1]]).double().expand(len(rim), 2), neighbours, rule=rule)
+    assert torch.equal(pushed[0], rim)
+    torch.testing.assert_close(pushed[1], there)
+
+
 @pytest.mark.parametrize("rule", ["released", "continuous"])
 def test_on_a_closed_mesh_walks_end_on_a_face_at_sane_coordinates(ball, rule):
     faces = ball[1]

@@ -17,8 +17,15 @@ from headbench.harness.types import Subject
 STEPS = 7
 FLASH = {"uv_size": 20, "hidden": 8, "layers": 2, "octaves": 4, "weights": {"lpips": 0.0}, "offset_bound": 0.02}
 SPLATTING = {
-    **{"num_points": 300, "max_points": 330, "walk_every": 2, "weights": {"lpips": 0.0}},
-    **{"densify_from": 2, "densify_every": 2, "gradient_threshold": 1e-6, "extent": 0.4, "reset_every": 5},
+    "num_points": 300,
+    "max_points": 330,
+    "walk_every": 2,
+    "weights": {"lpips": 0.0},
+    "densify_from": 2,
+    "densify_every": 2,
+    "gradient_threshold": 1e-6,
+    "extent": 0.4,
+    "reset_every": 5,
 }
 TRACKING: dict[str, Any] = {"optimizer": "sparse", "rates": dict.fromkeys(("expression", "root", "neck", "jaw"), 5e-4)}
 """The port's on IMavatar data."""
