@@ -210,9 +210,9 @@ def test_on_a_mesh_of_borders_every_walk_ends_on_its_way_out_and_a_zero_shift_st
     face, bary, shift = drawn(600, faces, 2.0, seed=5)
     bary[:60] = torch.eye(3, dtype=torch.float64).repeat(20, 1)
     _, ends = walk(face, bary, shift, neighbours, rule=rule)
-    assert float(ends.min()) >= 0
+    assert float(ends.min()) > -1e-12, "the released crossing is as exact as its intersection"
     torch.testing.assert_close(ends.sum(1), torch.ones(600, dtype=torch.float64))
-    assert int((ends == 0).any(1).sum()) > 300, "most end on a border"
+    assert int((ends.abs() < 1e-12).any(1).sum()) > 300, "most end on a border"
     still = walk(face, bary, torch.zeros_like(shift), neighbours, rule=rule)
     assert torch.equal(still[0], face)
     assert torch.equal(still[1], bary)
