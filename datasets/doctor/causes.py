@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
-from headbench.datasets.common.reprojection import INSIDE, Overlap, overlap
 from headbench.datasets.doctor.coarse import coarse_mask, coarse_silhouette, opaque
+from headbench.datasets.doctor.overlap import INSIDE, Overlap, overlap
 from headbench.datasets.doctor.tracks import neighbour
-from headbench.datasets.doctor.views import View
+from headbench.datasets.doctor.views import View, sequence_views
 from headbench.harness.errors import BenchError
 from headbench.harness.head import TAGS
 from headbench.harness.types import Camera, Subject
 
-__all__ = ["Cause", "diagnose"]
+__all__ = ["Cause", "check_sequences", "diagnose"]
 
 _Floats = NDArray[np.float64]
 _BETTER = 0.1
@@ -39,6 +39,7 @@ _FLIPS = {
     "an image that is upside down": ((1.0, -1.0, 1.0), "flip the images, or fl_y and the principal point"),
     "an image that is mirrored": ((-1.0, 1.0, 1.0), "flip the images, or fl_x and the principal point"),
 }
+_UNKNOWN = "images and tracking are not of the same frame, or of another camera or head model"
 _UNITS = {4.0: "a head 4 times as large", 0.25: "a quarter of the head", 1000.0: "millimetres", 0.001: "kilometres"}
 
 
@@ -75,10 +76,7 @@ def diagnose(subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folde
         return
     first = shown[0]
     others = f" (and in {', '.join(view.frame.id for view in shown[1:])})" if len(shown) > 1 else ""
-    found = (
-        f"expected the head mesh on the head, found {first.overlap.inside:.0%} of its vertices on opaque pixels, "
-        f"IoU {first.overlap.iou:.2f}{others}"
-    )
+    found = first.overlap.told() + others
     if odd:
         why = f"; the mesh is {extent:.2f} m large: coefficients of another head model?"
         help = f"read as {subject.head}; coefficients of other FLAME versions and trackers are not interchangeable"
@@ -86,8 +84,24 @@ def diagnose(subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folde
         why, help = f"; {cause.message}", cause.help
     else:
         why = ""
-        help = "images and tracking are not of the same frame, or of another camera or head model; --sheet shows it"
+        help = f"{_UNKNOWN}; --sheet shows it"
     findings.error(folder, found + why, first.frame.id, help)
+
+
+def check_sequences(
+    subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folder: Path, findings: Findings
+) -> None:
+    """An error for each sequence in whose middle frame the mesh is beside the head, though it is on it in `views`.
+
+    Sequences are tracked one by one, so one may be wrong alone. Of causes only a shift by a frame is tried: what is
+    true of the camera or the head would show in `views`.
+    """
+    for view in sequence_views(subject, mesh, {view.frame.id for view in views}):
+        if view.overlap.inside >= INSIDE:
+            continue
+        cause = _likeliest(_shifts(subject, mesh, [view]), [view], 0.0)
+        why, help = (f"; {cause.message}", cause.help) if cause else ("", _UNKNOWN)
+        findings.error(folder, view.overlap.told() + why, view.frame.id, help)
 
 
 def _extent(view: View) -> float:

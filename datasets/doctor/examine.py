@@ -8,8 +8,7 @@ from pathlib import Path
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
-from headbench.datasets.common.reprojection import is_overlap
-from headbench.datasets.doctor.causes import diagnose
+from headbench.datasets.doctor.causes import check_sequences, diagnose
 from headbench.datasets.doctor.timing import check_timing
 from headbench.datasets.doctor.views import View, take_views
 from headbench.harness.errors import DataError, MissingAsset
@@ -46,12 +45,8 @@ def examine(
     """
     told("files")
     findings = Findings()
-    checked = reader.check(folder, options)
-    # A reader that projects the mesh itself says less about it than the doctor.
-    overlaps = [problem for problem in checked if is_overlap(problem)]
-    findings.problems += [problem for problem in checked if problem not in overlaps]
+    findings.problems += reader.check(folder, options)
     if findings.errors():
-        findings.problems += overlaps
         return Examination(name, folder, tuple(findings.problems), None)
     try:
         subject = reader.read(folder, options)
@@ -61,8 +56,7 @@ def examine(
     told("head mesh")
     own = Findings()
     views = _project(subject, folder, own)
-    missed = [] if own.errors() else [problem for problem in overlaps if problem.severity == "error"]
-    return Examination(name, folder, (*findings.problems, *missed, *own.ordered()), subject, views)
+    return Examination(name, folder, (*findings.problems, *own.ordered()), subject, views)
 
 
 def _project(subject: Subject, folder: Path, findings: Findings) -> tuple[View, ...]:
@@ -73,6 +67,8 @@ def _project(subject: Subject, folder: Path, findings: Findings) -> tuple[View, 
         beside = any(not view.fits for view in views)
         if views and (beside or not check_timing(subject, mesh, folder, findings)):
             diagnose(subject, mesh, views, folder, findings)
+        if views and not findings.errors():
+            check_sequences(subject, mesh, views, folder, findings)
     except MissingAsset as error:
         findings.remark(folder, f"overlap of mesh and images not checked: {error.args[0]}", help=error.help)
         return ()

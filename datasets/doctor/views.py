@@ -1,7 +1,8 @@
-"""First, middle and last frame with the projected mesh."""
+"""First, middle and last frame with the projected mesh, and one of every sequence."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
-from headbench.datasets.common.reprojection import INSIDE, Overlap, overlap, probes
+from headbench.datasets.common.probes import probes
 from headbench.datasets.doctor.coarse import opaque
-from headbench.datasets.doctor.tracks import all_frames
+from headbench.datasets.doctor.overlap import INSIDE, Overlap, overlap
+from headbench.datasets.doctor.tracks import all_frames, tracks
 from headbench.harness.errors import DataError
 from headbench.harness.types import Frame, Pixels, Subject
 
-__all__ = ["View", "take_views"]
+__all__ = ["View", "sequence_views", "take_views"]
 
 _POOR = 0.8
 """IoU below which causes are looked for even where the mesh is on the head: hair and shoulders explain much."""
@@ -68,15 +70,39 @@ def take_views(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: Fi
             findings.error(folder, str(error.args[0]), frame.id, error.help)
             continue
         try:
-            points, silhouette = mesh.points(frame.params, frame.camera), mesh.silhouette(frame.params, frame.camera)
+            views.append(_view(frame, pixels, mesh))
         except DataError as error:
             findings.error(folder, f"the head cannot be posed: {error.args[0]}", frame.id, error.help)
             return ()
-        found = overlap(points, silhouette, opaque(pixels))
-        views.append(
-            View(frame, pixels, points, mesh.vertices(frame.params), mesh.faces(frame.params), silhouette, found)
-        )
     if views:
         told = ", ".join(f"{view.overlap.iou:.2f} (frame {view.frame.id})" for view in views)
         findings.remark(folder, f"mesh and alpha overlap: IoU {told}")
     return tuple(views)
+
+
+def sequence_views(subject: Subject, mesh: ProjectedMesh, seen: Container[str]) -> Iterator[View]:
+    """The middle frame of every sequence where there are several, by one camera; but those whose ids are `seen`, and
+    those that cannot be decoded.
+
+    Raises:
+        MissingAsset: the head model's file is not registered.
+        DataError: the coefficients are of another head.
+    """
+    longest: dict[str, list[Frame]] = {}
+    for track in tracks(subject):
+        longest.setdefault(track[0].sequence, track)
+    for track in longest.values() if len(longest) > 1 else ():
+        frame = track[len(track) // 2]
+        if frame.id in seen:
+            continue
+        try:
+            pixels = frame.pixels()
+        except DataError:  # the reader's own checks decode every image
+            continue
+        yield _view(frame, pixels, mesh)
+
+
+def _view(frame: Frame, pixels: Pixels, mesh: ProjectedMesh) -> View:
+    points, silhouette = mesh.points(frame.params, frame.camera), mesh.silhouette(frame.params, frame.camera)
+    found = overlap(points, silhouette, opaque(pixels))
+    return View(frame, pixels, points, mesh.vertices(frame.params), mesh.faces(frame.params), silhouette, found)

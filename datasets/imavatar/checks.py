@@ -16,7 +16,7 @@ from headbench.datasets.common.findings import Findings, by_number, ranges
 from headbench.datasets.common.mattes import matte_faults
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.pixels import read_alpha, read_planes
-from headbench.datasets.common.reprojection import probes
+from headbench.datasets.common.probes import probes
 from headbench.datasets.imavatar.images import Source, stray_images
 from headbench.datasets.imavatar.loading import Loaded
 from headbench.harness.assets import kind, record

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.pixels import read_alpha
-from headbench.datasets.common.reprojection import probes
+from headbench.datasets.common.probes import probes
 from headbench.datasets.insta.frame_files import read_frame_file
 from headbench.datasets.insta.images import stray_images
 from headbench.datasets.insta.landmarks import check_landmarks

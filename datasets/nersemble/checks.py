@@ -1,20 +1,17 @@
-"""Checks that only `bench data check` pays for: they decode videos, read test sequences and pose the head."""
+"""Checks that only `bench data check` pays for: they decode videos and read test sequences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
-from headbench.datasets.common.mesh import ProjectedMesh
-from headbench.datasets.common.reprojection import check_reprojection
 from headbench.datasets.common.roots import names_in
 from headbench.datasets.nersemble.benchmark import (
     PARTICIPANTS,
@@ -28,9 +25,8 @@ from headbench.datasets.nersemble.loading import Loaded, check_one_identity
 from headbench.datasets.nersemble.placement import check_before_camera
 from headbench.datasets.nersemble.tracking import read_tracking
 from headbench.harness.errors import DataError
-from headbench.harness.types import Frame, Subject
 
-__all__ = ["check_overlaps", "deep_checks"]
+__all__ = ["deep_checks"]
 
 _DECODERS = 8
 _WHITE = 240
@@ -52,21 +48,6 @@ def deep_checks(found: Loaded, findings: Findings) -> None:
     with ThreadPoolExecutor(_DECODERS) as pool:
         for name, videos in zip(found.sequences, pool.map(_decoded(found), found.sequences), strict=True):
             _check_decoded(found, name, videos, findings)
-
-
-def check_overlaps(subject: Subject, path: Path, findings: Findings) -> None:
-    """The head mesh on the matte of a frame of every sequence: its middle one."""
-    # With split=all the held-out frames are in both parts.
-    frames = tuple({frame.id: frame for frame in subject.train + subject.test}.values())
-    rows = [row for members in _by_sequence(frames).values() for row in members[len(members) // 2 :][:1]]
-    check_reprojection(path, frames, rows, ProjectedMesh.of(subject), findings)
-
-
-def _by_sequence(frames: Sequence[Frame]) -> dict[str, list[int]]:
-    rows: dict[str, list[int]] = {}
-    for row, frame in enumerate(frames):
-        rows.setdefault(frame.sequence, []).append(row)
-    return rows
 
 
 def _strange_sequences(found: Loaded, findings: Findings) -> None:

@@ -10,7 +10,7 @@ from headbench.datasets.common.masks import MOUTH_NOTE, projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.params import tensor
 from headbench.datasets.nersemble.benchmark import TRAIN_SERIAL
-from headbench.datasets.nersemble.checks import check_overlaps, deep_checks
+from headbench.datasets.nersemble.checks import deep_checks
 from headbench.datasets.nersemble.clips import Clip, Shelf
 from headbench.datasets.nersemble.hidden import benchmark_test, submission_task
 from headbench.datasets.nersemble.layout import DATASET, find_subjects
@@ -37,8 +37,6 @@ class NersembleReader(DatasetReader):
         findings = Findings()
         found = survey(folder, NersembleOptions.parse(options), findings)
         deep_checks(found, findings)
-        if not findings.errors():
-            check_overlaps(_subject(found, findings), folder, findings)
         return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:

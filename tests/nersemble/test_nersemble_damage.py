@@ -12,6 +12,7 @@ import pytest
 from damage_cases import Case, each, error_cases, expect_told
 from scipy.spatial.transform import Rotation
 
+from headbench.datasets.doctor import examine
 from headbench.datasets.nersemble.reader import NersembleReader
 from headbench.harness.errors import DataError
 
@@ -605,23 +606,7 @@ CASES = [
         "FREE_00001",
         deep=True,
     ),
-    # The head in the images
-    _case(
-        "images a frame late",
-        _shifted,
-        "393",
-        ("expected the head mesh on the head", "the tracking of frame EXP-2-eyes_00002 fits", "shifted by +1?"),
-        f"{SEQ}_00001",
-        deep=True,
-    ),
-    _case(
-        "tracking of another sequence",
-        lambda a: a.retrack(SEQ, lambda c: c["translation"].__iadd__(np.float32(0.15))),
-        "393",
-        ("expected the head mesh on the head, found", "or of another camera or head model"),
-        f"{SEQ}_00001",
-        deep=True,
-    ),
+    # The head model
     _case(
         "unknown head",
         lambda a: (a.folder / "head_model.json").write_text(json.dumps({"tag": "flame2032", "size": 32})),
@@ -648,13 +633,49 @@ def test_damage_is_told_with_file_and_frame(case, short) -> None:
             NersembleReader().read(short.folder, case.options)
 
 
+BESIDE_THE_HEAD = [
+    _case(
+        "images a frame late",
+        _shifted,
+        "393",
+        ("expected the head mesh on the head", "the tracking of frame EXP-2-eyes_00002 fits", "shifted by +1?"),
+        f"{SEQ}_00001",
+    ),
+    _case(
+        "tracking of another sequence",
+        lambda a: a.retrack(SEQ, lambda c: c["translation"].__iadd__(np.float32(0.15))),
+        "393",
+        ("expected the head mesh on the head, found", "or of another camera or head model"),
+        f"{SEQ}_00001",
+    ),
+    _case(
+        "camera moved",
+        lambda a: a.pose(lambda m: m.__setitem__((0, 3), 0.2)),
+        "393",
+        ("expected the head mesh on the head, found", "pixels it fits", "principal point or crop?"),
+        "EXP-1-head_00000",
+    ),
+]
+
+
+@each(BESIDE_THE_HEAD)
+def test_a_mesh_beside_the_head_is_told_by_the_doctor(case, short) -> None:
+    case.damage(short)
+    found = examine(NersembleReader(), "393", short.folder, case.options)
+    expect_told(case, found.problems)
+    assert [problem.severity for problem in found.problems].count("error") == 1
+
+
 def test_messages_are_distinct() -> None:
-    assert len({case.fragments for case in CASES}) == len(CASES)
+    cases = CASES + BESIDE_THE_HEAD
+    assert len({case.fragments for case in cases}) == len(cases)
 
 
 def test_a_sound_person_has_no_problem(author) -> None:
     problems = NersembleReader().check(author.folder, {})
-    assert [p.severity for p in problems] == ["note"], "\n".join(p.line() for p in problems)
+    assert problems == [], "\n".join(p.line() for p in problems)
+    found = examine(NersembleReader(), "393", author.folder, {})
+    assert [p.severity for p in found.problems] == ["note"], "\n".join(p.line() for p in found.problems)
 
 
 def test_all_problems_are_told_at_once(author) -> None:

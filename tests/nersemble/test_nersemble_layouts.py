@@ -11,6 +11,8 @@ import torch
 from click.testing import CliRunner
 from scipy.spatial.transform import Rotation
 
+from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.doctor.views import sequence_views
 from headbench.datasets.insta.reader import InstaReader
 from headbench.datasets.nersemble.hidden import benchmark_test
 from headbench.datasets.nersemble.reader import NersembleReader
@@ -154,14 +156,14 @@ def test_every_camera_sees_the_head_from_its_side_with_its_own_lens(people, subj
         assert ((pixels > 0) & (pixels < 48)).mean() > 0.97, view.camera_id
 
 
-def test_the_doctor_finds_nothing_wrong_with_made_up_people(made_up) -> None:
+def test_the_doctor_finds_nothing_wrong_with_made_up_people(made_up, subject) -> None:
     result = CliRunner().invoke(data, ["check", "nersemble", "--data-root", str(made_up)])
     assert result.exit_code == 0, result.output
     assert "14 frames" in result.output and "4 frames" in result.output
     assert "0 errors, 0 warnings" in result.output
-    (note,) = NersembleReader().check(NersembleReader().subjects(made_up)["393"], {})
-    overlaps = [float(part.split()[0]) for part in note.message.split("IoU ")[1].split("), ")]
-    assert len(overlaps) == 18 and min(overlaps) > 0.75, "one of every training sequence"
+    views = list(sequence_views(subject, ProjectedMesh.of(subject), ()))
+    assert len({view.frame.sequence for view in views}) == 18 == len(views), "one of every training sequence"
+    assert min(view.overlap.iou for view in views) > 0.75
 
 
 def test_fewer_frames_than_sequences_and_more_people_than_five_are_refused(tmp_path) -> None:

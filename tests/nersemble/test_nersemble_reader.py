@@ -12,6 +12,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from headbench.datasets.doctor import examine
 from headbench.datasets.nersemble.reader import NersembleReader
 from headbench.harness.assets.flame import recognise_model
 from headbench.harness.errors import DataError
@@ -245,7 +246,8 @@ def test_real_data_are_flame_2023_and_512_pixels(author, nersemble_format) -> No
         author.film("EXP-1-head", [picture.repeat(16, 0).repeat(16, 1)] * 2, kind)
     subject = _read(author, missing="allow")
     assert subject.head == "flame2023" and subject.train[0].camera.width == 512
-    notes = [p.line() for p in NersembleReader().check(author.folder, {"missing": "allow"}) if p.severity == "note"]
+    found = examine(NersembleReader(), "393", author.folder, {"missing": "allow"})
+    notes = [p.line() for p in found.problems if p.severity == "note"]
     assert len(notes) == 1 and "flame2023/model is not" in notes[0], notes
 
 
@@ -289,7 +291,7 @@ def test_made_up_people_may_leave_out_the_size(author) -> None:
 def test_flame_2020_never_stands_in_for_2023(short, flame_home) -> None:
     """The arrays have the same shapes, so nothing but the tag keeps the wrong faces away."""
     (short.folder / "head_model.json").write_text(json.dumps({"tag": "flame2023", "size": 32}))
-    problems = NersembleReader().check(short.folder, {"missing": "allow"})
+    problems = examine(NersembleReader(), "393", short.folder, {"missing": "allow"}).problems
     assert any("flame2023/model is not" in p.message and "bench assets add flame2023" in p.line() for p in problems)
     frame = _read(short, missing="allow").train[0]
     with pytest.raises(DataError, match="'flame2023' cannot drive 'flame2020'"):
