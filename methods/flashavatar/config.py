@@ -85,7 +85,7 @@ class FlashAvatarConfig(MethodConfig):
     huber_delta: float = Field(default=0.1, gt=0)
     """Difference above which the loss is linear."""
     lpips_after: int = Field(default=15_000, ge=0)
-    """LPIPS counts in the steps after this one."""
+    """LPIPS counts in the steps after this one, and wherever test frames are tracked by the training loss."""
     head_mask: Literal["alpha", "head", "none"] = "alpha"
     """What LPIPS sees of both images, the rest being black: the matte, a mask of head and neck (which then cuts the
     target as well), or all."""

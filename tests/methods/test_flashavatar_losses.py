@@ -97,6 +97,24 @@ def test_lpips_counts_from_step_15001_on(weights: Any, batch: Batch, render: tor
     assert "lpips" in losses(weights, lpips_after=0)(render, batch, at(1))
 
 
+def test_lpips_counts_at_any_step_in_tracking(weights: Any, batch: Batch, render: torch.Tensor) -> None:
+    """The port gives its loss no step number there."""
+    made, tracked = losses(weights), replace(batch, tag="track")
+    late = made(render, batch, at(20_000))["lpips"]
+    torch.testing.assert_close(made(render, tracked, at(1))["lpips"], late, rtol=0, atol=0)
+    without = FlashLosses(config(weights={"lpips": 0.0}))
+    assert set(without(render, tracked, at(1))) == {"huber", "mouth"}
+
+
+def test_a_head_mask_cuts_the_mouth_term_s_target_too(weights: Any, batch: Batch, render: torch.Tensor) -> None:
+    """The original composites the picture on green by the matte and then by the mask of head and neck."""
+    found = losses(weights, head_mask="head")(render, batch, at(1))["mouth"]
+    head, mouth = (batch.masks[name].double().numpy() for name in ("head", "mouth"))
+    green = np.array([0.0, 1.0, 0.0])[:, None, None]
+    target = batch.image.double().numpy() * head + green * (1 - head)
+    assert found.item() == pytest.approx(40 * huber((render.double().numpy() - target) * mouth), rel=1e-5)
+
+
 @pytest.mark.parametrize("mask", ["alpha", "head", "none"])
 def test_lpips_is_a_twentieth_of_the_distance_of_masked_images(
     weights: Any, batch: Batch, render: torch.Tensor, mask: str
