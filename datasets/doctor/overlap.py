@@ -1,4 +1,4 @@
-"""How much of a projected mesh falls where an image shows something, which shifts, wrong axes and wrong heads lessen."""
+"""How much of a projected mesh falls where an image shows something: little where camera, head or frame is wrong."""
 
 from __future__ import annotations
 
