@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from headbench.harness.image.half import through_half
+from headbench.harness.image.kernels import kernels
 from headbench.harness.image.networks import load_network
 from headbench.harness.image.vgg import Vgg16
 
@@ -26,8 +25,6 @@ InputRange = Literal["[0,1]", "[-1,1]", "[0,1]-unmapped"]
 
 _EPS = 1e-10
 """Added to the length of a pixel's features."""
-_BOOST = 2.0**18
-"""What gradients inside a float16 network are multiplied by. At 512 x 512 they are 1e-10 to 1e-4 without it."""
 
 _STRIDE_AND_PADDING = {0: (4, 2), 3: (1, 2), 6: (1, 1), 8: (1, 1), 10: (1, 1)}
 
@@ -119,43 +116,20 @@ class Lpips(nn.Module):
         if input_range not in ("[0,1]", "[-1,1]", "[0,1]-unmapped"):
             raise ValueError(f"expected input_range '[0,1]', '[-1,1]' or '[0,1]-unmapped', got {input_range!r}")
         if self._dtype is torch.float16 and a.requires_grad and torch.is_grad_enabled():
-            found: Tensor = _FromHalf.apply(a, b, lambda ours, theirs: self._distance(ours, theirs, input_range))
-            return found
+            return through_half(lambda image: self._distance(image, b.detach(), input_range), a)
         return self._distance(a, b, input_range)
 
     def _distance(self, a: Tensor, b: Tensor, input_range: InputRange) -> Tensor:
         total = a.new_zeros(a.shape[0])
         pairs = zip(self._features(a, input_range), self._features(b, input_range), strict=True)
         # The kernel has no gradient for `b`: losses have none there, and metrics ask for none at all.
-        distance = _fused() if a.is_cuda and not b.requires_grad else None
+        fused = kernels("lpips_kernels") if a.is_cuda and not b.requires_grad else None
+        distance = _plain_distance if fused is None else fused.fused_distance
         for index, (ours, theirs) in enumerate(pairs):
             weights = getattr(self, f"lin{index}")
-            pixels = (distance or _plain_distance)(ours, theirs, weights.flatten(), _EPS)
+            pixels = distance(ours, theirs, weights.flatten(), _EPS)
             total = total + pixels.mean(dim=(1, 2))
         return total
-
-
-class _FromHalf(torch.autograd.Function):
-    """A function of two batches of images that computes in float16, with its gradient by the first.
-
-    The gradient of a mean over a quarter of a million pixels is below what float16 can hold, so it is taken multiplied
-    by a constant, for a derivative of 1 from above; whatever weight the loss has comes in afterwards, in float32.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        with torch.enable_grad():
-            leaf = a.detach().requires_grad_()
-            value = function(leaf, b.detach())
-            (gradient,) = torch.autograd.grad(value.sum() * _BOOST, leaf)
-        ctx.save_for_backward(gradient / _BOOST)
-        return value.detach()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return above[:, None, None, None] * gradient, None, None
 
 
 def _plain_distance(a: Tensor, b: Tensor, weights: Tensor, eps: float) -> Tensor:
@@ -164,13 +138,3 @@ def _plain_distance(a: Tensor, b: Tensor, weights: Tensor, eps: float) -> Tensor
     a, b = (f.float() if f.dtype in (torch.bfloat16, torch.float16) else f for f in (a, b))
     a, b = (f / (torch.linalg.vector_norm(f, dim=1, keepdim=True) + eps) for f in (a, b))
     return F.conv2d((a - b) ** 2, weights[None, :, None, None])[:, 0]
-
-
-@functools.cache
-def _fused() -> Callable[[Tensor, Tensor, Tensor, float], Tensor] | None:
-    """The same in one pass, where triton is; it comes with torch's CUDA builds for Linux."""
-    if importlib.util.find_spec("triton") is None:
-        return None
-    from headbench.harness.image.lpips_kernels import fused_distance
-
-    return fused_distance

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headbench.harness.image.convolution import convolve_relu
+from headbench.harness.image.half import through_half
 
 __all__ = ["VGG_CONVOLUTIONS", "Vgg16", "VggFeatureLoss"]
 
@@ -54,13 +55,9 @@ class VggFeatureLoss(nn.Module):
 
     Args:
         weights: see `load_network("vgg16")`.
-        dtype: type of the convolutions. On an H100 (batch 1, forward and backward in a CUDA graph) float32 takes
-            4.0 ms, float32 with TF32 (torch's default for convolutions) 1.5, bfloat16 1.2. Against float32 the loss
-            moves by at most 0.3 %, and by 0.01 % with TF32. The gradient differs by 0.14 to 0.22 of its norm (cosine
-            0.98 to 0.99) with either: the sign of a difference near zero turns at any rounding. On a CPU bfloat16
-            brings the cosine down to 0.75 and is no use. float16 would lose the gradient, which is scaled by one over
-            millions of features.
-        channels_last: memory layout of the convolutions: 1.3 ms with TF32, 1.0 with bfloat16, the same values.
+        dtype: type of the convolutions. The sign of a difference near zero turns at any rounding, so gradients differ
+            more than values; docs/benchmarks has time and error of each type on a GPU. On a CPU bfloat16 is no use.
+        channels_last: memory layout of the convolutions; a fifth faster on a GPU, the same values.
         size: side of the square that images are resized to.
     """
 
@@ -75,8 +72,6 @@ class VggFeatureLoss(nn.Module):
         size: int | None = 224,
     ) -> None:
         super().__init__()
-        if dtype not in (torch.float32, torch.bfloat16, torch.float64):
-            raise ValueError(f"expected float32, bfloat16 or float64 features, got {dtype}")
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._dtype = dtype
         self._size = size
@@ -104,6 +99,12 @@ class VggFeatureLoss(nn.Module):
         if isinstance(target, Tensor):
             with torch.no_grad():
                 target = self.features(target)
+        features = target
+        if self._dtype is torch.float16 and render.requires_grad and torch.is_grad_enabled():
+            return through_half(lambda image: self._difference(image, features), render)
+        return self._difference(render, features)
+
+    def _difference(self, render: Tensor, target: Sequence[Tensor]) -> Tensor:
         total = render.new_zeros(())
         for ours, theirs in zip(self.features(render), target, strict=True):
             total = total + (ours - theirs).abs().mean(dtype=total.dtype)

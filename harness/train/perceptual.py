@@ -65,10 +65,10 @@ class VggLoss:
 
     def __init__(
         self,
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
         weights: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self._lower = precision == "bfloat16"
+        self._precision = precision
         self._weights = weights
         self._network: VggFeatureLoss | None = None
 
@@ -79,9 +79,8 @@ class VggLoss:
             MissingAsset: the weights are not registered.
         """
         if self._network is None:
-            lower = self._lower and device.type == "cuda"
+            dtype = getattr(torch, self._precision) if device.type == "cuda" else torch.float32
             weights = load_network("vgg16") if self._weights is None else self._weights
-            dtype = torch.bfloat16 if lower else torch.float32
             self._network = VggFeatureLoss(weights, dtype, channels_last=device.type == "cuda").to(device)
         return self._network
 

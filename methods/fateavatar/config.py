@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from headbench.harness.avatar import MethodConfig, Section
+from headbench.harness.train.perceptual import Precision
 
 __all__ = ["FateAvatarConfig", "Rates", "Weights"]
 
@@ -71,8 +72,8 @@ class FateAvatarConfig(MethodConfig):
     rgb_loss: Literal["l1", "l2"] = "l1"
     scale_threshold: float = 9.0
     """Longest over shortest axis beyond which a Gaussian is penalised."""
-    vgg_precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 runs the frozen network's convolutions in that type on CUDA; a CPU always uses float32."""
+    vgg_precision: Precision = "float16"
+    """Of the frozen network's convolutions on CUDA; a CPU always uses float32."""
 
     densify_every: int = Field(default=3000, ge=0)
     densify_count: int = Field(default=1000, ge=1)

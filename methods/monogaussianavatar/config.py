@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from headbench.harness.avatar import MethodConfig, Section
+from headbench.harness.train.perceptual import Precision
 
 __all__ = ["GROWTH", "MonoGaussianAvatarConfig", "Networks", "Regulariser", "Rung", "Weights"]
 
@@ -129,8 +130,8 @@ class MonoGaussianAvatarConfig(MethodConfig):
     rate_factor: float = 0.5
     weights: Weights = Weights()
     regulariser: Regulariser = Regulariser()
-    vgg_precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 runs the frozen network's convolutions in that type on CUDA; a CPU always uses float32."""
+    vgg_precision: Precision = "float16"
+    """Of the frozen network's convolutions on CUDA; a CPU always uses float32."""
 
     def topology(self) -> str:
         return self.head_topology

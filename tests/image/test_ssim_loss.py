@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -94,3 +96,28 @@ def test_cuda_is_exact_although_convolutions_may_use_tf32():
     ssim(y, b.double()).sum().backward()
     error = (x.grad.cpu() - y.grad).norm() / y.grad.norm()
     assert error < 1e-3
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("height", "width"), [(40, 36), (150, 131), (11, 300)])
+@pytest.mark.parametrize("padding", ["zero", "valid"])
+def test_the_fused_map_is_the_plain_one(height, width, padding):
+    """On a GPU, or in triton's interpreter."""
+    from headbench.harness.image.ssim import C1, C2, gaussian_window
+    from headbench.harness.image.ssim_kernels import fused_ssim_map
+
+    device = torch.device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
+    generator = torch.Generator().manual_seed(height)
+    b = 0.3 + 0.1 * torch.rand(2, 3, height, width, generator=generator)
+    a = (b + 0.05 * torch.randn(b.shape, generator=generator)).to(device).requires_grad_()
+    b = b.to(device)
+    pad = 5 if padding == "zero" else 0
+    found = fused_ssim_map(a, b, gaussian_window(11, 1.5, torch.float32, device), pad, C1, C2)
+    weight = torch.rand(found.shape, generator=generator).to(device)
+    (gradient,) = torch.autograd.grad((found * weight).sum(), a)
+    exact = a.detach().double().requires_grad_()
+    expected = plain_ssim_map(exact, b.double(), pad=pad)
+    (slope,) = torch.autograd.grad((expected * weight).sum(), exact)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-4)
+    assert (found - expected).abs().mean() < 5e-6
+    assert (gradient - slope).norm() / slope.norm() < 1e-4

@@ -1,0 +1,202 @@
+"""The map of structural similarity and its gradient in two passes each, for GPUs.
+
+Plain torch makes some forty passes over maps of the images' size. Formulas are those of `ssim.py`; arithmetic is
+float32 throughout. Triton comes with torch's CUDA builds for Linux; where it is missing, `ssim.py` takes the plain way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+__all__ = ["fused_ssim_map"]
+
+_ROWS, _COLUMNS = 4, 128
+"""Pixels of a program."""
+
+
+@triton.jit
+def _place(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> Any:
+    """Rows, columns, and which of the block's pixels are in a plane of `height` x `width`."""
+    y = tl.program_id(1) * ROWS + tl.arange(0, ROWS)[:, None]
+    x = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    return y, x, (y < height) & (x < width)
+
+
+@triton.jit
+def _moments_of_rows(
+    a_ptr, b_ptr, w_ptr, out_ptr, height, width, out_width, pad,
+    WINDOW: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+) -> None:  # fmt: skip
+    """Windowed a, b, a^2 + b^2 and a b along x: (P, H, W) twice -> (4, P, H, W')."""
+    plane = tl.program_id(0).to(tl.int64)
+    y, x, inside = _place(height, out_width, ROWS, COLUMNS)
+    mean_a = tl.zeros((ROWS, COLUMNS), tl.float32)
+    mean_b, squares, product = mean_a, mean_a, mean_a
+    for k in tl.static_range(WINDOW):
+        at = x + k - pad
+        here = (y < height) & (at >= 0) & (at < width)
+        place = plane * height * width + y * width + at
+        a = tl.load(a_ptr + place, mask=here, other=0.0)
+        b = tl.load(b_ptr + place, mask=here, other=0.0)
+        w = tl.load(w_ptr + k)
+        mean_a += w * a
+        mean_b += w * b
+        squares += w * (a * a + b * b)
+        product += w * (a * b)
+    size = tl.num_programs(0).to(tl.int64) * height * out_width
+    place = plane * height * out_width + y * out_width + x
+    tl.store(out_ptr + place, mean_a, mask=inside)
+    tl.store(out_ptr + size + place, mean_b, mask=inside)
+    tl.store(out_ptr + 2 * size + place, squares, mask=inside)
+    tl.store(out_ptr + 3 * size + place, product, mask=inside)
+
+
+@triton.jit
+def _similarity(
+    rows_ptr, w_ptr, out_ptr, slopes_ptr, height, out_height, width, pad, c1, c2,
+    SLOPES: tl.constexpr, WINDOW: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+) -> None:  # fmt: skip
+    """The window along y, the map, and with SLOPES its derivatives by a^2 + b^2, a b and mean a (3, P, H', W')."""
+    plane = tl.program_id(0).to(tl.int64)
+    y, x, inside = _place(out_height, width, ROWS, COLUMNS)
+    size = tl.num_programs(0).to(tl.int64) * height * width
+    mean_a = tl.zeros((ROWS, COLUMNS), tl.float32)
+    mean_b, squares, product = mean_a, mean_a, mean_a
+    for k in tl.static_range(WINDOW):
+        at = y + k - pad
+        here = (x < width) & (at >= 0) & (at < height)
+        place = plane * height * width + at * width + x
+        w = tl.load(w_ptr + k)
+        mean_a += w * tl.load(rows_ptr + place, mask=here, other=0.0)
+        mean_b += w * tl.load(rows_ptr + size + place, mask=here, other=0.0)
+        squares += w * tl.load(rows_ptr + 2 * size + place, mask=here, other=0.0)
+        product += w * tl.load(rows_ptr + 3 * size + place, mask=here, other=0.0)
+    mean_ab = mean_a * mean_b
+    mean_sq = mean_a * mean_a + mean_b * mean_b
+    light, contrast = 2 * mean_ab + c1, 2 * (product - mean_ab) + c2
+    light_norm, contrast_norm = mean_sq + c1, squares - mean_sq + c2
+    place = plane * out_height * width + y * width + x
+    tl.store(out_ptr + place, light * contrast / (light_norm * contrast_norm), mask=inside)
+    if SLOPES:
+        scale = 2 / (light_norm * contrast_norm)
+        by_product = scale * light
+        by_squares = -0.5 * by_product * contrast / contrast_norm
+        own = by_product * contrast * (1 / contrast_norm - 1 / light_norm)
+        size = tl.num_programs(0).to(tl.int64) * out_height * width
+        tl.store(slopes_ptr + place, by_squares, mask=inside)
+        tl.store(slopes_ptr + size + place, by_product, mask=inside)
+        tl.store(slopes_ptr + 2 * size + place, scale * (contrast - light) * mean_b + own * mean_a, mask=inside)
+
+
+@triton.jit
+def _slopes_of_columns(
+    slopes_ptr, g_ptr, w_ptr, out_ptr, height, in_height, width, pad,
+    WINDOW: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+) -> None:  # fmt: skip
+    """The derivatives times the map's gradient (P, H', W'), spread along y: (3, P, H, W')."""
+    plane = tl.program_id(0).to(tl.int64)
+    y, x, inside = _place(height, width, ROWS, COLUMNS)
+    size = tl.num_programs(0).to(tl.int64) * in_height * width
+    by_squares = tl.zeros((ROWS, COLUMNS), tl.float32)
+    by_product, by_mean = by_squares, by_squares
+    for k in tl.static_range(WINDOW):
+        at = y + k - pad
+        here = (x < width) & (at >= 0) & (at < in_height)
+        place = plane * in_height * width + at * width + x
+        g = tl.load(w_ptr + k) * tl.load(g_ptr + place, mask=here, other=0.0)
+        by_squares += g * tl.load(slopes_ptr + place, mask=here, other=0.0)
+        by_product += g * tl.load(slopes_ptr + size + place, mask=here, other=0.0)
+        by_mean += g * tl.load(slopes_ptr + 2 * size + place, mask=here, other=0.0)
+    size = tl.num_programs(0).to(tl.int64) * height * width
+    place = plane * height * width + y * width + x
+    tl.store(out_ptr + place, by_squares, mask=inside)
+    tl.store(out_ptr + size + place, by_product, mask=inside)
+    tl.store(out_ptr + 2 * size + place, by_mean, mask=inside)
+
+
+@triton.jit
+def _gradient(
+    columns_ptr, a_ptr, b_ptr, w_ptr, out_ptr, height, width, in_width, pad,
+    WINDOW: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+) -> None:  # fmt: skip
+    """The spread along x, put together to the gradient by a (P, H, W)."""
+    plane = tl.program_id(0).to(tl.int64)
+    y, x, inside = _place(height, width, ROWS, COLUMNS)
+    size = tl.num_programs(0).to(tl.int64) * height * in_width
+    by_squares = tl.zeros((ROWS, COLUMNS), tl.float32)
+    by_product, by_mean = by_squares, by_squares
+    for k in tl.static_range(WINDOW):
+        at = x + k - pad
+        here = (y < height) & (at >= 0) & (at < in_width)
+        place = plane * height * in_width + y * in_width + at
+        w = tl.load(w_ptr + k)
+        by_squares += w * tl.load(columns_ptr + place, mask=here, other=0.0)
+        by_product += w * tl.load(columns_ptr + size + place, mask=here, other=0.0)
+        by_mean += w * tl.load(columns_ptr + 2 * size + place, mask=here, other=0.0)
+    place = plane * height * width + y * width + x
+    a = tl.load(a_ptr + place, mask=inside, other=0.0)
+    b = tl.load(b_ptr + place, mask=inside, other=0.0)
+    tl.store(out_ptr + place, by_mean + 2 * a * by_squares + b * by_product, mask=inside)
+
+
+class _FusedMap(torch.autograd.Function):
+    """a, b (B, C, H, W) contiguous float32, w (window,) -> (B, C, H', W'); `b` gets no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, w: Tensor, pad: int, c1: float, c2: float) -> Tensor:
+        height, width = a.shape[-2:]
+        window, planes = w.numel(), a.shape[0] * a.shape[1]
+        out_height, out_width = (side + 2 * pad - window + 1 for side in (height, width))
+        rows = a.new_empty((4, planes, height, out_width))
+        _launch(_moments_of_rows, planes, rows.shape, (a, b, w, rows, height, width, out_width, pad), window)
+        out = a.new_empty((*a.shape[:2], out_height, out_width))
+        wanted = ctx.needs_input_grad[0]
+        slopes = a.new_empty((3, planes, out_height, out_width) if wanted else (0, planes, out_height, out_width))
+        sizes = (height, out_height, out_width, pad, c1, c2)
+        _launch(_similarity, planes, out.shape, (rows, w, out, slopes, *sizes), window, SLOPES=wanted)
+        ctx.save_for_backward(a, b, w, slopes)
+        ctx.pad = window - 1 - pad
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        a, b, w, slopes = ctx.saved_tensors
+        height, width = a.shape[-2:]
+        planes, in_height, in_width = slopes.shape[1:]
+        columns = a.new_empty((3, planes, height, in_width))
+        sizes = (height, in_height, in_width, ctx.pad)
+        window, given = w.numel(), gradient.contiguous()
+        _launch(_slopes_of_columns, planes, columns.shape, (slopes, given, w, columns, *sizes), window)
+        out = torch.empty_like(a)
+        _launch(_gradient, planes, out.shape, (columns, a, b, w, out, height, width, in_width, ctx.pad), window)
+        return out, None, None, None, None, None
+
+
+def fused_ssim_map(a: Tensor, b: Tensor, w: Tensor, pad: int, c1: float, c2: float) -> Tensor:
+    """Similarity of each window.
+
+    Args:
+        a: (B, C, H, W) float32; gradients reach it alone.
+        b: the same shape and type, without gradient.
+        w: (window,) float32, symmetric, sum 1.
+        pad: rows and columns of zeros on each side.
+        c1, c2: the constants that are added to the light and the contrast term.
+
+    Returns:
+        (B, C, H + 2 pad - window + 1, W + 2 pad - window + 1) float32.
+    """
+    found: Tensor = _FusedMap.apply(a.contiguous(), b.detach().contiguous(), w, pad, c1, c2)
+    return found
+
+
+def _launch(kernel: Any, planes: int, size: torch.Size, arguments: tuple[Any, ...], window: int, **more: bool) -> None:
+    """A program for each block of the last two of `size` and each plane."""
+    grid = (planes, triton.cdiv(size[-2], _ROWS), triton.cdiv(size[-1], _COLUMNS))
+    kernel[grid](*arguments, WINDOW=window, ROWS=_ROWS, COLUMNS=_COLUMNS, **more)
