@@ -403,6 +403,8 @@ def test_lpips_sees_the_matte_alone_and_in_the_port_everything(
             value = terms(preset("SplattingAvatar", which), lpips, torch.ones(4, 3), splat, batch)["lpips"]
             found[which, outside] = float(value)
     assert found["official", 0.0] == found["official", 1.0] > 0
+    matted = float(lpips(picture(2) * batch.alpha, batch.image * batch.alpha))
+    assert found["official", 0.0] == pytest.approx(0.01 * matted)
     assert found["fateavatar", 0.0] != found["fateavatar", 1.0]
     whole = float(lpips(torch.where(batch.alpha > 0, picture(2), 1.0), batch.image))
     assert found["fateavatar", 1.0] == pytest.approx(0.01 * whole)
