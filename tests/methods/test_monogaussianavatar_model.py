@@ -42,11 +42,11 @@ def bones(avatar: MonoGaussianAvatar, params: HeadParams) -> tuple[np.ndarray, n
     return feature[0].detach().numpy(), matrices
 
 
-def moved(avatar: MonoGaussianAvatar, identity: Identity, params: HeadParams) -> np.ndarray:
+def moved(avatar: MonoGaussianAvatar, identity: Identity, params: HeadParams, jaw: float) -> np.ndarray:
     """The published deformation, point by point: out of the canonical pose, into the frame's, units."""
     skin = avatar.deformer(avatar.table["points"])
     directions, weights, points = (x.detach().numpy() for x in skin)
-    rest = canonical_params(identity, avatar.config.canonical_jaw)
+    rest = canonical_params(identity, jaw)
     rest = doubled(rest) if points.dtype == np.float64 else rest
     p0, A0 = bones(avatar, rest)
     p, A = bones(avatar, params)
@@ -88,16 +88,17 @@ def test_directions_on_the_sphere_come_from_a_cube(growing: Any) -> None:
     assert corner > 1.2 * (even.abs() > 0.5).all(1).float().mean()
 
 
+@pytest.mark.parametrize(("which", "jaw", "world"), [("official", 0.4, 4), ("fateavatar", 0.2, 3)])
 def test_the_deformation_is_the_published_one(
-    growing: Any, tiny_identity: Identity, tiny_params: Callable[[int], HeadParams]
+    growing: Any, tiny_identity: Identity, tiny_params: Callable[[int], HeadParams], which: str, jaw: float, world: int
 ) -> None:
-    avatar = growing().double()
+    avatar = growing(which).double()
     shake(avatar)
     params = doubled(tiny_params(3))
     g = avatar.drive(params).gaussians
-    expected = moved(avatar, tiny_identity, params) / 4 + params.translation.numpy()
+    expected = moved(avatar, tiny_identity, params, jaw) / world + params.translation.numpy()
     np.testing.assert_allclose(g.means[0].detach().numpy(), expected, atol=1e-6)
-    plain = avatar.deformer(avatar.table["points"]).points.detach().numpy() / 4
+    plain = avatar.deformer(avatar.table["points"]).points.detach().numpy() / world
     assert np.abs(expected - plain).max() > 1e-3
 
 
@@ -338,6 +339,34 @@ def test_points_are_seen_if_opaque_in_a_training_frame_and_not_by_showing(
     assert torch.equal(avatar.table["seen"], expected), "what was seen once stays seen until the epoch ends"
     avatar.edit(Event.AFTER_STEP, None, Clock(1, 1, 6, 60))
     assert torch.equal(avatar.table["seen"], expected)
+
+
+@pytest.mark.parametrize("which", ["official", "fateavatar", "fixed"])
+def test_a_checkpoint_renders_the_same_whatever_its_size(
+    growing: Any,
+    tiny_head: HeadModel,
+    tiny_identity: Identity,
+    tiny_params: Callable[[int], HeadParams],
+    tiny_camera: Camera,
+    which: str,
+) -> None:
+    avatar = growing(which)
+    avatar.table.resize(75)
+    shake(avatar)
+    avatar.radius.fill_(0.0123)
+    state = {name: value.clone() for name, value in avatar.state_dict().items()}
+    kept = {"table", "deformer", "geometry", "corrections", "seed", "radius", "factor"}
+    assert {name.partition(".")[0] for name in state} == kept, "no head data in a checkpoint"
+    other = MonoGaussianAvatar.create(tiny_head, tiny_identity, None, avatar.config)
+    other.resize_for({name: value.shape for name, value in state.items()})
+    other.load_state_dict(state)
+    assert other.count() == 75
+    draw, white = make_rasterizer("torch"), torch.ones(1, 3)
+    pictures = [a.render(tiny_params(2), tiny_camera, white, draw) for a in (avatar, other)]
+    assert torch.equal(*pictures)
+    assert float(pictures[0].std()) > 0.01
+    through_drive = draw(avatar.drive(tiny_params(2)).gaussians, tiny_camera, white).image
+    torch.testing.assert_close(pictures[0], through_drive)
 
 
 def test_a_step_may_be_recorded_until_the_regulariser_switches_off(growing: Any) -> None:
