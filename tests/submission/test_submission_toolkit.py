@@ -35,11 +35,16 @@ class Hollow(types.ModuleType):
         return type(name, (), {})
 
 
-@pytest.fixture
-def submission_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """The toolkit's module; its metadata comes from a file instead of the organisers' server."""
+@pytest.fixture(scope="session")
+def installed() -> None:
+    """Skips where the toolkit is not there, before anything is made for it."""
     if importlib.util.find_spec("nersemble_benchmark") is None:
         pytest.skip(f"nersemble-benchmark is not installed: {NEEDS}")
+
+
+@pytest.fixture
+def submission_data(installed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """The toolkit's module; its metadata comes from a file instead of the organisers' server."""
     for name in UNUSED:
         if importlib.util.find_spec(name) is None:
             for part in (name, f"{name}.camera", f"{name}.matrix"):
@@ -61,7 +66,7 @@ def submission_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 
 @pytest.fixture(scope="session")
-def full(toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def full(installed, toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zip of the whole task: 80 videos of noise that moves, written as `bench submit` writes them."""
     folder = tmp_path_factory.mktemp("full")
     task = task_of(toys, "nersemble")[2]
