@@ -10,7 +10,8 @@ import torch
 
 from headbench.harness.head import axis_angle_to_matrix, load_head
 from headbench.harness.train.encoding import encode
-from headbench.harness.types import Camera, HeadParams, Identity
+from headbench.harness.train.optimizer import AvatarOptimizer
+from headbench.harness.types import Camera, Clock, HeadParams, Identity
 from headbench.methods.flashavatar import FlashAvatar
 from headbench.methods.flashavatar.network import OffsetNetwork, code_size, codes
 
@@ -135,6 +136,15 @@ def test_the_learnable_numbers_of_an_official_avatar_on_flame(
     # 13,453 Gaussians of 56 numbers and the network are the 1,128,930 of the authors' avatar.
     assert sum(p.numel() for p in avatar.parameters()) == 56 * avatar.count() + 375_562
     assert 13_453 * 56 + 375_562 == 1_128_930
+    optimizer = AvatarOptimizer(avatar, "FlashAvatar")
+    for parameter in avatar.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(Clock(1, 1, 2, 10))
+    numbers = sum(p.numel() for p in avatar.parameters())
+    moments = sum(value.numel() for name, value in optimizer.state().items() if "exp_avg" in name)
+    assert moments == 2 * numbers
+    assert round(4e-6 * 1_128_930, 1) == 4.5, "megabytes"
+    assert round(4e-6 * 1_128_930 * (1 + moments / numbers), 1) == 13.5, "with Adam's moments"
 
 
 def test_no_gradient_reaches_the_codes_through_the_network_but_in_the_port(

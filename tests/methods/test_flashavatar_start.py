@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from headbench.harness.assets import asset, record
-from headbench.harness.assets.flame import read_masks, read_template
+from headbench.harness.assets.flame import read_eyelids, read_masks, read_template
 from headbench.harness.errors import BenchError, MissingAsset
 from headbench.harness.head import HeadModel, SubjectHead, load_head, uv_raster
+from headbench.harness.head.topology import boundary_loops
 from headbench.harness.train.encoding import encode
 from headbench.harness.train.frames import epoch_order
 from headbench.harness.train.placement import mean_neighbour_distance, neighbour_distances
@@ -229,6 +230,39 @@ def test_the_released_mesh_gives_the_published_counts(preset: Any) -> None:
     assert float(spacing.median()) == pytest.approx(0.0029, abs=0.0001)
     assert 0.0005 < float(spacing.min()) < 0.0007
     assert 0.010 < float(spacing.max()) < 0.012
+
+
+CAP = """1572 1573 1594 1595 1665 1666 1739 1742 1746 1747 1830 1835 1852 1860 1862 2708 2709 2730 2731 2782 2783 2854
+2857 2861 2862 2930 2933 2941 2943 2945 3497 3514"""
+
+
+def test_the_released_mesh_s_cap_closes_the_lips_in_a_place_of_its_own_in_the_atlas(preset: Any) -> None:
+    if record("flame/mouth_closed_template") is None:
+        pytest.skip("flame/mouth_closed_template is not registered (set HEADBENCH_TEST_ASSETS to a folder that has it)")
+    mesh = read_template(asset("flame/mouth_closed_template"), 10_006)
+    assert mesh.vertices is not None and mesh.faces is not None
+    assert mesh.uvs is not None and mesh.uv_faces is not None
+    assert [len(loop) for loop in boundary_loops(mesh.faces)] == [30]
+    lips, neck = boundary_loops(mesh.faces[:9_976])
+    assert (len(lips), len(neck)) == (32, 30)
+    assert np.unique(mesh.faces[9_976:]).tolist() == sorted(lips.tolist()) == [int(word) for word in CAP.split()]
+    corners = mesh.uvs[mesh.uv_faces].astype(np.float64)
+    (ux, uy), (vx, vy) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
+    assert int((ux * vy - uy * vx < 0).sum()) == 5, "slivers that are flipped in the atlas"
+    u, v = corners[9_976:].mean(1).T
+    island = (u > 0.41) & (u < 0.60) & (v > 0.93) & (v < 0.995)
+    assert island.mean() > 0.5, "most of it"
+    low, high = mesh.vertices.min(0), mesh.vertices.max(0)
+    assert (low[1], high[1]) == pytest.approx((1.313, 1.627), abs=0.001)
+    np.testing.assert_allclose((low + high) / 2, preset("FlashAvatar", "fateavatar").encode_centre, atol=0.002)
+
+
+def test_the_original_s_eyelids_have_the_published_extent() -> None:
+    if record("flame/eyelids") is None:
+        pytest.skip("flame/eyelids is not registered (set HEADBENCH_TEST_ASSETS to a folder that has it)")
+    lids = read_eyelids(asset("flame/eyelids"))
+    assert (lids != 0).any(2).sum(1).tolist() == [409, 462]
+    assert float(np.abs(lids).max()) == pytest.approx(9.25e-3, abs=5e-6)
 
 
 def test_the_anchor_mesh_is_an_option_of_its_own(tiny_head: HeadModel, tiny_identity: Identity, preset: Any) -> None:

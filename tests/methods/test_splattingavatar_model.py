@@ -455,7 +455,7 @@ def test_a_checkpoint_renders_the_same_whatever_its_size(
     tiny_params: Callable[[int], HeadParams],
     tiny_camera: Camera,
 ) -> None:
-    for which in ("official", "fixed"):
+    for which in ("official", "fateavatar", "fixed", "demo"):
         avatar = embedded(which, sh_degree=2)
         shake(avatar)
         state = avatar.state_dict()
