@@ -15,12 +15,19 @@ from headbench.harness.types import Subject
 from headbench.methods.monogaussianavatar.schedule import points, radius
 
 FATE = {
-    **{"num_points": 400, "weights": {"vgg": 0.0}, "cover_faces": "none"},
-    **{"densify_every": 3, "densify_count": 20, "prune_every": 4, "reset_every": 7},
+    "num_points": 400,
+    "weights": {"vgg": 0.0},
+    "cover_faces": "none",
+    "densify_every": 3,
+    "densify_count": 20,
+    "prune_every": 4,
+    "reset_every": 7,
 }
 GAUSSIANS = {"densify_from": 2, "densify_every": 3, "gradient_threshold": 1e-6, "sh_every": 3, "reset_every": 7}
 MONO = {
-    **{"start_points": 50, "splat_radius": 0.08, "weights": {"vgg": 0.0}},
+    "start_points": 50,
+    "splat_radius": 0.08,
+    "weights": {"vgg": 0.0},
     "growth": [{"epoch": 1, "points": 80, "shrink": 0.75}, {"epoch": 2, "points": 120, "shrink": 0.75}],
     "network": {"deformer_width": 8, "geometry_width": 44, "correction_width": 4},
 }
