@@ -62,6 +62,19 @@ def test_points_are_edited_every_epoch_and_in_the_port_every_fifth_and_after_the
     assert not due(port, Clock(7, 5, SPAN, 7)), "an epoch that is not whole"
 
 
+def test_a_step_has_as_many_frames_as_102400_points_allow_and_8_at_most(preset: Any) -> None:
+    for which in ("official", "fixed"):
+        config = preset("MonoGaussianAvatar", which)
+        images = dict(config.train.images_a_step())
+        assert min(images) == 1
+        for epoch in range(1, config.train.epochs + 1):
+            given = images[max(first for first in images if first <= epoch)]
+            assert given == min(102_400 // points(config, epoch - 1), 8), (which, epoch)
+        assert config.train.batch_rates == "given", "the original knows one rate for all"
+    port = preset("MonoGaussianAvatar", "fateavatar").train
+    assert (port.batch, port.resolution, port.background, port.epochs) == (1, 512, "white", 100)
+
+
 def test_the_port_ends_with_a_shrunken_radius_and_untrained_points(growing: Any) -> None:
     avatar = growing("fateavatar", splat_radius=None, start_points=400)
     avatar.radius.fill_(0.0010148)

@@ -57,6 +57,22 @@ def test_gaussianavatars_triangle_scale_averages_4_5_millimetres(template) -> No
     assert float(size.median()) == pytest.approx(2.7, abs=0.2)
     assert float(size.min()) == pytest.approx(0.4, abs=0.1)
     assert float(size.max()) == pytest.approx(22, abs=1.5)
+    corners = vertices[faces[:OPEN]]
+    edges = 1000 * (corners - corners.roll(1, 1)).norm(dim=2)
+    assert float(edges.mean()) == pytest.approx(5.0, abs=0.3)
+
+
+def test_fateavatar_s_template_is_flame_with_thirty_faces_more(template) -> None:
+    vertices, faces, uvs, uv_faces = template
+    assert (len(vertices), len(uvs), len(faces)) == (5023, 5150, OPEN + 30)
+    low, high = vertices.amin(0), vertices.amax(0)
+    assert [*low.tolist(), *high.tolist()] == pytest.approx([-0.1036, 1.313, -0.132, 0.1036, 1.627, 0.090], abs=6e-4)
+    assert (float(uvs.min()), float(uvs.max())) == pytest.approx((0.0075, 0.9953), abs=1e-3)
+    corners = uvs[uv_faces]
+    (ax, ay), (bx, by) = ((corners[:, k] - corners[:, 0]).unbind(1) for k in (1, 2))
+    area = (ax * by - ay * bx) / 2
+    assert (area < 0).nonzero()[:, 0].tolist() == [9977, 9978, 9983, 9998, 10_003]
+    assert float(area.abs().sum()) == pytest.approx(0.906, abs=0.005)
 
 
 def test_splattingavatar_s_thresholds_fit_a_fourfold_head_and_not_metres(template) -> None:

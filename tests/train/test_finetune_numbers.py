@@ -1,5 +1,6 @@
 """How far per-frame parameters move, in learning rates: figures that are known of both optimisers in this field."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -59,11 +60,46 @@ def test_a_dense_row_drifts_by_tens_of_rates_for_each_lonely_visit(apart: int, m
     assert abs(places[-1] - places[-2]) / RATE == pytest.approx(moved, rel=0.06)
 
 
-def test_sparse_rows_move_farther_the_later_they_are_tuned(tables: Callable) -> None:
-    """FateAvatar tunes 50 steps a test frame with one SparseAdam, whose one step count favours later frames."""
+@pytest.mark.parametrize(("steps", "far"), [(50, {0: 50, 1: 74, 59: 271}), (20, {0: 20, 20: 70, 59: 100})])
+def test_sparse_rows_move_farther_the_later_they_are_tuned(steps: int, far: dict[int, int], tables: Callable) -> None:
+    """FateAvatar tunes 50 steps a test frame and MonoGaussianAvatar 20, each with one SparseAdam, whose one step count
+    favours later frames."""
     made, step = tables("sparse", 60)
     for row in range(60):
-        for _ in range(50):
+        for _ in range(steps):
             step(row)
     moved = made.tables["expression"].detach()[:, 0].abs() / RATE
-    assert [round(float(moved[k])) for k in (0, 1, 59)] == [50, 74, 271]
+    assert {k: round(float(moved[k])) for k in far} == far
+
+
+def test_the_first_update_of_a_sparse_row_depends_on_when_it_comes(tables: Callable) -> None:
+    """One step count corrects the bias of all rows: 1 rate at once, half near step 10, at last 0.1 / sqrt(0.001)."""
+    made, step = tables("sparse", 1)
+    step(0)
+    table, begun = made.tables["expression"], made.optimizer_state()
+
+    def first(at: int) -> float:
+        fresh = {name: torch.zeros_like(value) for name, value in begun.items()}
+        made.load_optimizer_state({**fresh, "expression/step": torch.tensor(at - 1)})
+        before = float(table.detach())
+        step(0)
+        return (before - float(table.detach())) / RATE
+
+    assert first(1) == pytest.approx(1.0, abs=0.01)
+    assert first(10) == pytest.approx(0.5, abs=0.02)
+    assert first(1000) == pytest.approx(2.5, abs=0.05)
+    assert first(20_000) == pytest.approx(0.1 / 0.001**0.5, abs=0.01) == pytest.approx(3.16, abs=0.01)
+
+
+def test_a_sparse_row_moves_by_3_to_6_rates_a_lonely_visit_where_a_dense_one_coasts(tables: Callable) -> None:
+    made, step = tables("sparse", 1)
+    step(0)
+    late = {name: torch.zeros_like(value) for name, value in made.optimizer_state().items()}
+    made.load_optimizer_state({**late, "expression/step": torch.tensor(50_000)})
+    places = [float(made.tables["expression"].detach())]
+    for _ in range(30):
+        step(0)
+        places.append(float(made.tables["expression"].detach()))
+    visits = [(a - b) / RATE for a, b in itertools.pairwise(places)]
+    assert min(visits) == pytest.approx(3.16, abs=0.02)
+    assert max(visits) == pytest.approx(6.5, abs=0.1)
