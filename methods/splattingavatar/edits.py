@@ -128,11 +128,14 @@ def _grown(
     seed: Tensor,
     step: int,
 ) -> Growth:
-    """The table with the steep and small cloned and the steep and large split; a clone is not split as well."""
+    """The table with the steep and small cloned and the steep and large split.
+
+    Where both measure other sizes a Gaussian can be both: then its copy stays and its children take its own place.
+    """
     limit = config.dense_share * config.extent
     wanted = mean_gradient(table) >= config.gradient_threshold
     clone = wanted & (sizes(old, config.clone_size, config, pose.growth) <= limit)
-    split = wanted & ~clone & (sizes(old, config.split_size, config, pose.growth) > limit)
+    split = wanted & (sizes(old, config.split_size, config, pose.growth) > limit)
     parents = {name: value[split] for name, value in old.items()}
     children = children_of_split(parents)
     if len(children["opacity"]):

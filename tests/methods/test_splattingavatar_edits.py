@@ -108,22 +108,26 @@ def test_large_and_steep_ones_are_split_and_leave(embedded: Any, unseen: Any) ->
 
 @pytest.mark.parametrize(
     ("size", "growth", "official", "port"),
-    [(0.019, 1.2, "clone", "clone"), (0.019, 0.9, "none", "clone"), (0.021, 1.2, "clone", "split")],
+    [(0.019, 1.2, "clone", "clone"), (0.019, 0.9, "none", "clone"), (0.021, 1.2, "both", "split")],
 )
 def test_official_clones_by_posed_and_splits_by_canonical_size(
     embedded: Any, unseen: Any, size: float, growth: float, official: str, port: str
 ) -> None:
-    """A shrinking face enlarges its Gaussians (power law): too large to clone, too small to split."""
+    """A shrinking face enlarges its Gaussians (power law): too large to clone, too small to split; a growing one may
+    let the clone stay beside the children."""
     for which, expected in (("official", official), ("fateavatar", port), ("fixed", port)):
         avatar = embedded(which)
         prepare(avatar, [5], size)
         avatar.growth.fill_(growth)
         edit = edit_at(avatar, STEP, unseen(avatar))
         assert edit is not None and edit.keep is not None and edit.append is not None
-        found = {(True, 0): "none", (True, 1): "clone", (False, 2): "split"}[
+        found = {(True, 0): "none", (True, 1): "clone", (False, 2): "split", (False, 3): "both"}[
             bool(edit.keep[5]), len(edit.append["opacity"])
         ]
         assert found == expected, which
+        if found == "both":
+            sizes = edit.append["scaling"].exp().amax(1)
+            torch.testing.assert_close(sizes, size / torch.tensor([1.0, 1.6, 1.6]), rtol=1e-5, atol=0)
 
 
 def test_children_stand_where_they_were_drawn_around_the_canonical_parent(embedded: Any, unseen: Any) -> None:
