@@ -20,6 +20,7 @@ __all__ = [
     "guard_faces",
     "lowered_opacity",
     "mean_gradient",
+    "opacity_reset",
     "split_offsets",
     "statistics",
     "step_generator",
@@ -67,6 +68,14 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 def lowered_opacity(logits: Tensor, ceiling: float) -> Tensor:
     """Opacity logits after a reset: no opacity above `ceiling`."""
     return logits.clamp(max=float(torch.logit(torch.tensor(ceiling, dtype=torch.float64))))
+
+
+def opacity_reset(old: dict[str, Tensor], new: dict[str, Tensor] | None, ceiling: float) -> dict[str, Tensor]:
+    """`Edit.replace` of a reset that runs after densification: lowers the opacity of the `old` columns in what it
+    returns, and that of the rows that the same Edit appends in `new` itself."""
+    if new is not None:
+        new["opacity"] = lowered_opacity(new["opacity"], ceiling)
+    return {"opacity": lowered_opacity(old["opacity"], ceiling)}
 
 
 def split_offsets(deviations: Tensor, rotation: Tensor, children: int, generator: torch.Generator) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
@@ -10,7 +12,7 @@ from torch import Tensor
 from headbench.harness.errors import BenchError
 from headbench.harness.head import HeadModel, uv_raster
 
-__all__ = ["mean_neighbour_distance", "neighbour_distances", "random_barycentrics", "uv_places"]
+__all__ = ["mean_neighbour_distance", "neighbour_distances", "random_barycentrics", "upright", "uv_places"]
 
 
 def uv_places(head: HeadModel, side: int, method: str, cull: bool = True) -> tuple[Tensor, Tensor]:
@@ -29,6 +31,15 @@ def uv_places(head: HeadModel, side: int, method: str, cull: bool = True) -> tup
             help="bench assets list",
         )
     return uv_raster(head.uvs, head.uv_faces, side, cull)
+
+
+def upright(rows: int, opacity: float, like: Tensor) -> dict[str, Tensor]:
+    """The columns rotation (rows, 4), none, and opacity (rows,), logits of one in (0, 1), on the device of `like`."""
+    logit = math.log(opacity / (1 - opacity))
+    return {
+        "rotation": like.new_tensor([1.0, 0.0, 0.0, 0.0]).repeat(rows, 1),
+        "opacity": like.new_full((rows,), logit),
+    }
 
 
 def random_barycentrics(count: int, how: str, generator: torch.Generator) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.train import GaussianTable
-from headbench.harness.train.densify import lowered_opacity, mean_gradient, step_generator
+from headbench.harness.train.densify import mean_gradient, opacity_reset, step_generator
 from headbench.harness.train.placement import random_barycentrics
 from headbench.harness.train.schedules import due
 from headbench.harness.types import Clock, Edit
@@ -43,8 +43,7 @@ def maintenance(table: GaussianTable, config: FateAvatarConfig, clock: Clock, se
         if config.renormalise:
             replace["rotation"] = torch.nn.functional.normalize(old["rotation"], dim=1)
     if reset:
-        replace["opacity"] = lowered_opacity(old["opacity"], config.reset_opacity)
-        new["opacity"] = lowered_opacity(new["opacity"], config.reset_opacity)
+        replace |= opacity_reset(old, new, config.reset_opacity)
     return Edit(
         keep=keep,
         append=new if len(new["opacity"]) else None,

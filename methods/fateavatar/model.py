@@ -14,7 +14,7 @@ from headbench.harness.head import Corrections, HeadModel, SubjectHead, face_fra
 from headbench.harness.head.canonical import canonical_params
 from headbench.harness.train import GaussianTable
 from headbench.harness.train.densify import accumulate, statistics
-from headbench.harness.train.placement import mean_neighbour_distance
+from headbench.harness.train.placement import mean_neighbour_distance, upright
 from headbench.harness.types import (
     Batch,
     Clock,
@@ -92,15 +92,12 @@ class FateAvatar(Avatar):
             start = points_on_faces(head.template[None], head.faces, face_index, bary.to(head.template))
             spacing = mean_neighbour_distance(start[0])
         dtype, rows = head.template.dtype, len(face_index)
-        identity_quat = torch.tensor([1.0, 0.0, 0.0, 0.0], device=device, dtype=dtype)
-        opacity = math.log(config.initial_opacity / (1 - config.initial_opacity))
         table = GaussianTable(
             {
                 "offset": torch.zeros(rows, device=device, dtype=dtype),
                 "dc": torch.zeros(rows, 1, 3, device=device, dtype=dtype),
                 "scaling": torch.full((rows, 3), math.log(spacing), device=device, dtype=dtype),
-                "rotation": identity_quat.repeat(rows, 1),
-                "opacity": torch.full((rows,), opacity, device=device, dtype=dtype),
+                **upright(rows, config.initial_opacity, head.template),
             },
             {
                 "face_index": face_index,

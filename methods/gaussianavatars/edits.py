@@ -12,8 +12,8 @@ from headbench.harness.train.densify import (
     Growth,
     children_of_split,
     guard_faces,
-    lowered_opacity,
     mean_gradient,
+    opacity_reset,
     split_offsets,
     step_generator,
 )
@@ -70,15 +70,10 @@ def maintenance(
     if densify:
         generator = step_generator(int(seed), clock.step)
         keep, new = _densified(table, old, config, clock, face_size, extent, generator)
-    replace: dict[str, Tensor] = {}
-    if reset:
-        replace["opacity"] = lowered_opacity(old["opacity"], config.reset_opacity)
-        if new is not None:
-            new["opacity"] = lowered_opacity(new["opacity"], config.reset_opacity)
     return Edit(
         keep=keep,
         append=new,
-        replace=replace,
+        replace=opacity_reset(old, new, config.reset_opacity) if reset else {},
         zero_moments=("opacity",) if reset else (),
         zero_statistics=table.statistic_names() if densify else (),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any, Self
@@ -15,6 +14,7 @@ from headbench.harness.head import HeadModel, SubjectHead, face_frames, quat_mul
 from headbench.harness.train import GaussianTable
 from headbench.harness.train.degree import RisingDegree
 from headbench.harness.train.densify import accumulate, statistics
+from headbench.harness.train.placement import upright
 from headbench.harness.train.schedules import log_linear
 from headbench.harness.types import (
     Batch,
@@ -79,16 +79,13 @@ class GaussianAvatars(Avatar):
         device, dtype, rows = head.template.device, head.template.dtype, len(head.faces)
         generator = torch.Generator().manual_seed(train.seed if train is not None else 0)
         colours = (config.sh_degree + 1) ** 2
-        unit = torch.tensor([1.0, 0.0, 0.0, 0.0], device=device, dtype=dtype)
-        opacity = math.log(config.initial_opacity / (1 - config.initial_opacity))
         noise = torch.rand((rows, 1, 3), generator=generator).to(device, dtype)
         columns = {
             "position": torch.zeros(rows, 3, device=device, dtype=dtype),
             "dc": noise / 255,
             "rest": torch.zeros(rows, colours - 1, 3, device=device, dtype=dtype),
-            "opacity": torch.full((rows,), opacity, device=device, dtype=dtype),
             "scaling": torch.zeros(rows, 3, device=device, dtype=dtype),
-            "rotation": unit.repeat(rows, 1),
+            **upright(rows, config.initial_opacity, head.template),
         }
         if config.sh_degree == 0:
             del columns["rest"]

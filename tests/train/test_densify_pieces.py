@@ -1,5 +1,7 @@
 """The shared pieces of adaptive density control against brute force."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from headbench.harness.train.densify import (
     guard_faces,
     lowered_opacity,
     mean_gradient,
+    opacity_reset,
     split_offsets,
     statistics,
     step_generator,
@@ -89,6 +92,16 @@ def test_lowered_opacity_is_the_logit_of_the_smaller() -> None:
     opacity = np.array([0.9, 0.02, 0.01, 0.003])
     lowered = lowered_opacity(torch.tensor(np.log(opacity / (1 - opacity))), 0.01)
     np.testing.assert_allclose(lowered.sigmoid().numpy(), np.minimum(opacity, 0.01), rtol=1e-6)
+
+
+def test_a_reset_lowers_old_rows_in_what_it_returns_and_new_ones_where_they_are() -> None:
+    old, new = {"opacity": torch.tensor([2.0, -9.0])}, {"opacity": torch.tensor([3.0])}
+    found = opacity_reset(old, new, 0.01)
+    assert list(found) == ["opacity"]
+    torch.testing.assert_close(found["opacity"].sigmoid(), torch.tensor([0.01, 1 / (1 + math.exp(9.0))]))
+    torch.testing.assert_close(new["opacity"].sigmoid(), torch.tensor([0.01]))
+    assert old["opacity"].tolist() == [2.0, -9.0]
+    assert list(opacity_reset(old, None, 0.01)) == ["opacity"]
 
 
 def test_split_offsets_follow_the_parent_s_own_distribution() -> None:

@@ -13,6 +13,7 @@ from headbench.harness.train.placement import (
     mean_neighbour_distance,
     neighbour_distances,
     random_barycentrics,
+    upright,
     uv_places,
 )
 
@@ -64,3 +65,9 @@ def test_barycentrics_gather_near_the_centroid_unless_drawn_area_uniformly() -> 
     # A uniform distribution on the triangle is Dirichlet(1, 1, 1): variance 2 / 36 of each coordinate.
     assert second_moment("area_uniform") == pytest.approx(1 / 18, rel=0.02)
     assert second_moment("rand_over_sum") < 0.6 / 18
+
+
+def test_first_gaussians_are_upright_and_of_one_opacity_in_the_type_of_what_they_stand_on() -> None:
+    columns = upright(3, 0.1, torch.zeros(5, dtype=torch.float64))
+    assert columns["rotation"].tolist() == [[1.0, 0.0, 0.0, 0.0]] * 3
+    torch.testing.assert_close(columns["opacity"].sigmoid(), torch.full((3,), 0.1, dtype=torch.float64))
