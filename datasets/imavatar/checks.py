@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,8 @@ from headbench.datasets.common.mattes import matte_faults
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.pixels import read_alpha, read_planes
 from headbench.datasets.common.probes import probes
-from headbench.datasets.imavatar.images import Source, stray_images
+from headbench.datasets.common.sources import Source, check_decoded
+from headbench.datasets.imavatar.images import stray_images
 from headbench.datasets.imavatar.loading import Loaded
 from headbench.harness.assets import kind, record
 from headbench.harness.errors import DataError, MissingAsset
@@ -26,7 +26,6 @@ from headbench.harness.types import Frame, HeadParams
 
 __all__ = ["check_keypoints", "check_pixels"]
 
-_DECODERS = 8
 _MEDIAN = 3.0
 """Pixels of an image of 512 between landmarks as stored and as projected here."""
 _ON_MESH = 0.8
@@ -34,19 +33,12 @@ _ON_MESH = 0.8
 
 
 def check_pixels(loaded: Loaded, findings: Findings) -> None:
-    """Decode every image; a constant alpha says that the matting did not work."""
+    """All images, and what is beside them."""
     for clip in loaded.clips:
         stray_images(clip.tracking.video, clip.tracking.entries, findings)
         _check_irises(clip.tracking.video.path / "iris.json", findings)
         _check_mattes(clip.images, findings)
-    sources = [(name, source) for clip in loaded.clips for name, source in clip.images.items()]
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        for found in pool.map(lambda item: _decode(item[0], (item[1].colour, item[1].alpha)), sources):
-            for path, message, frame in found:
-                if "decoded" in message:
-                    findings.error(path, message, frame, "write it again")
-                else:
-                    findings.warning(path, message, frame, "run the matting again")
+        check_decoded(clip.images, findings)
 
 
 def _check_mattes(images: Mapping[str, Source], findings: Findings) -> None:
@@ -75,21 +67,6 @@ def _check_irises(path: Path, findings: Findings) -> None:
             f"expected irises in every image, found none in {len(lost)} ({ranges(lost)}): the gaze of the frame before "
             "was used, or none at all",
         )
-
-
-def _decode(frame: str, paths: Sequence[Path | None]) -> list[tuple[Path, str, str]]:
-    found = []
-    for path in (path for path in paths if path is not None):
-        try:
-            planes = read_planes(path, frame)
-        except DataError:
-            found.append((path, "expected an image, found one that cannot be decoded", frame))
-            continue
-        alpha = planes[3] if len(planes) == 4 else planes[0]
-        if (path == paths[-1] or paths[-1] is None) and int(alpha.min()) == int(alpha.max()):
-            message = f"expected an alpha that sets head and background apart, found {int(alpha.max())} everywhere"
-            found.append((path, message, frame))
-    return found
 
 
 def check_keypoints(loaded: Loaded, frames: Sequence[Frame], mesh: ProjectedMesh, findings: Findings) -> None:

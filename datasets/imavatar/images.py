@@ -11,13 +11,13 @@ from headbench.datasets.common.findings import Findings, by_number, ranges
 from headbench.datasets.common.images import Header, check_header, read_header
 from headbench.datasets.common.pixels import PixelReader
 from headbench.datasets.common.roots import names_in
+from headbench.datasets.common.sources import Source
 from headbench.datasets.imavatar.layout import Video
 from headbench.datasets.imavatar.tracking import Entry
 from headbench.harness.types import Pixels
 
 __all__ = [
     "HardMatte",
-    "Source",
     "find_images",
     "image_folder",
     "parsed_frames",
@@ -28,19 +28,6 @@ __all__ = [
 
 _READERS = 8
 _RECIPE = "matted/ holds RGBA with background and clothing removed; or --set DATASET.matte=mask"
-
-
-@dataclass(frozen=True)
-class Source:
-    """Files of one frame; their headers have been read and fit."""
-
-    colour: Path
-    alpha: Path | None
-    """None: the alpha channel of `colour`."""
-    size: tuple[int, int]
-    """Width, height."""
-    digest: str
-    """SHA-256 of the bytes of the files."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.head_tag import HEAD_FILE, head_tag
+from headbench.datasets.common.sources import Source
 from headbench.datasets.common.splits import check_disjoint
 from headbench.datasets.imavatar.cameras import Lens, is_upright
-from headbench.datasets.imavatar.images import Source, find_images, parsed_frames, source_of
+from headbench.datasets.imavatar.images import find_images, parsed_frames, source_of
 from headbench.datasets.imavatar.layout import REAL_HEAD, divide, videos
 from headbench.datasets.imavatar.made_up import MadeUp, read_made_up
 from headbench.datasets.imavatar.options import ImavatarOptions

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
-from headbench.datasets.common.pixels import read_alpha
 from headbench.datasets.common.probes import probes
+from headbench.datasets.common.sources import check_decoded
 from headbench.datasets.insta.frame_files import read_frame_file
 from headbench.datasets.insta.images import stray_images
 from headbench.datasets.insta.landmarks import check_landmarks
@@ -20,7 +17,6 @@ from headbench.harness.errors import DataError
 
 __all__ = ["deep_checks"]
 
-_DECODERS = 8
 _SAME_CAMERA = 1e-3
 """Largest difference of matrix elements between the JSON's camera and the tracker's of the same frame."""
 
@@ -31,39 +27,9 @@ def deep_checks(found: Survey, findings: Findings) -> None:
         return
     stray_images(found.folder, found.entries, findings)
     check_landmarks(found.folder, findings)
-    _check_alpha(found, findings)
+    check_decoded(found.images, findings)
     _check_tracker_cameras(found, findings)
     _check_motion(found, findings)
-
-
-def _check_alpha(found: Survey, findings: Findings) -> None:
-    """Decode every image; a constant alpha says that the matting did not work."""
-    names = [entry.id for entry in found.entries if entry.id in found.images]
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        for name, outcome in zip(names, pool.map(_alpha_range(found), names), strict=True):
-            source = found.images[name]
-            path = source.alpha or source.colour
-            if isinstance(outcome, DataError):
-                findings.error(path, "expected an image, found one that cannot be decoded", name, "write it again")
-            elif outcome[0] == outcome[1]:
-                findings.warning(
-                    path,
-                    f"expected an alpha that sets head and background apart, found {outcome[0]} everywhere",
-                    name,
-                    "run the matting again",
-                )
-
-
-def _alpha_range(found: Survey) -> Callable[[str], tuple[int, int] | DataError]:
-    def measure(name: str) -> tuple[int, int] | DataError:
-        source = found.images[name]
-        try:
-            alpha = read_alpha(source.alpha or source.colour, name)
-        except DataError as error:
-            return error
-        return int(alpha.min()), int(alpha.max())
-
-    return measure
 
 
 def _check_tracker_cameras(found: Survey, findings: Findings) -> None:

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.images import SUFFIXES, Header, any_suffix, check_header, read_headers
+from headbench.datasets.common.sources import Source
 from headbench.datasets.insta.layout import Folder
 from headbench.datasets.insta.transforms import Entry, Intrinsics
 
-__all__ = ["Source", "find_images", "stray_images"]
+__all__ = ["find_images", "stray_images"]
 
 _MATTE = "RobustVideoMatting's alpha/ or INSTA's matted/ beside the images gives it"
-
-
-@dataclass(frozen=True)
-class Source:
-    """Files of one frame; their headers have been read and fit."""
-
-    colour: Path
-    alpha: Path | None
-    """None: the alpha channel of `colour`."""
-    digest: str
-    """SHA-256 of the bytes of both files."""
 
 
 def find_images(
@@ -47,7 +36,7 @@ def find_images(
         if not _usable(path, name, header, ("RGBA", "RGB"), intrinsics, findings):
             continue
         if header.mode == "RGBA":
-            sources[name] = Source(path, None, header.digest)
+            sources[name] = Source(path, None, header.size, header.digest)
             continue
         matte, matte_header = mattes[name], matte_headers[name]
         if matte is None:
@@ -55,7 +44,7 @@ def find_images(
                 path, "expected RGBA, found RGB and neither alpha/ nor matted/ with this frame", name, _MATTE
             )
         elif _usable(matte, name, matte_header, ("L", "RGB", "RGBA"), intrinsics, findings):
-            sources[name] = Source(path, matte, header.digest + matte_header.digest)
+            sources[name] = Source(path, matte, header.size, header.digest + matte_header.digest)
             taken.setdefault(matte.parent.name, []).append(name)
     for where, names in taken.items():
         findings.note(f"alpha of {len(names)} of {len(entries)} images read from {where}/ (images are RGB)")

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.head_tag import head_tag
+from headbench.datasets.common.sources import Source
 from headbench.datasets.insta.coefficients import Coefficients, read_coefficients
-from headbench.datasets.insta.images import Source, find_images
+from headbench.datasets.insta.images import find_images
 from headbench.datasets.insta.layout import REAL_HEAD, Folder
 from headbench.datasets.insta.masks import parsed_frames
 from headbench.datasets.insta.splits import check_splits

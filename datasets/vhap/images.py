@@ -13,25 +13,14 @@ from torch import Tensor
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.images import Header, check_header, read_header
 from headbench.datasets.common.pixels import LazyMasks, PixelReader, read_planes
+from headbench.datasets.common.sources import Source
 from headbench.datasets.vhap.transforms import Entry
 from headbench.harness.types import Pixels
 
-__all__ = ["BakedPixels", "OpaquePixels", "Source", "find_images", "without_background"]
+__all__ = ["BakedPixels", "OpaquePixels", "find_images", "without_background"]
 
 _READERS = 8
 _LEVELS = {"white": 255.0, "black": 0.0}
-
-
-@dataclass(frozen=True)
-class Source:
-    """Files of one frame; their headers have been read and fit."""
-
-    colour: Path
-    alpha: Path | None
-    """None: the alpha channel of `colour`, or no alpha at all."""
-    has_alpha: bool
-    digest: str
-    """SHA-256 of the bytes of the files."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +80,12 @@ def find_images(entries: Sequence[Entry], alpha: str, findings: Findings) -> dic
             continue
         if mask is not None and entry.mask is not None:
             if _fits(entry, entry.mask, mask, ("L", "RGB", "RGBA"), findings):
-                found[entry.id] = Source(entry.image, entry.mask, True, colour.digest + mask.digest)
+                found[entry.id] = Source(entry.image, entry.mask, colour.size, colour.digest + mask.digest)
         elif colour.mode == "RGBA":
-            found[entry.id] = Source(entry.image, None, True, colour.digest)
+            found[entry.id] = Source(entry.image, None, colour.size, colour.digest)
         elif alpha == "opaque":
             bare.append(entry.id)
-            found[entry.id] = Source(entry.image, None, False, colour.digest)
+            found[entry.id] = Source(entry.image, None, colour.size, colour.digest, has_alpha=False)
         else:
             findings.error(
                 entry.image,

@@ -10,7 +10,8 @@ import numpy as np
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.head_tag import head_tag
-from headbench.datasets.vhap.images import Source, find_images
+from headbench.datasets.common.sources import Source
+from headbench.datasets.vhap.images import find_images
 from headbench.datasets.vhap.layout import CANONICAL, DATASET, PARTS
 from headbench.datasets.vhap.options import VhapOptions
 from headbench.datasets.vhap.parameters import Parameters, read_parameters

@@ -14,8 +14,8 @@ from headbench.datasets.common.masks import MOUTH_NOTE, projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.params import head_params, tensor
 from headbench.datasets.common.pixels import PixelReader
-from headbench.datasets.vhap.checks import check_pixels
-from headbench.datasets.vhap.images import BakedPixels, OpaquePixels, Source
+from headbench.datasets.common.sources import Source, check_decoded
+from headbench.datasets.vhap.images import BakedPixels, OpaquePixels
 from headbench.datasets.vhap.layout import DATASET, find_subjects
 from headbench.datasets.vhap.loading import Loaded, survey
 from headbench.datasets.vhap.options import HELP, VhapOptions
@@ -40,7 +40,7 @@ class VhapReader(DatasetReader):
         findings = Findings()
         loaded = survey(folder, chosen, findings)
         if loaded is not None:
-            check_pixels(loaded, findings)
+            check_decoded(loaded.images, findings)
         return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:

@@ -112,6 +112,19 @@ def test_rgb_images_take_their_alpha_from_beside_them(author, where) -> None:
     assert torch.equal(pixels.colour, stored[:3]) and torch.equal(pixels.alpha, stored[3:])
 
 
+def test_colour_and_alpha_of_separate_files_are_both_decoded(author) -> None:
+    _rgb_images(author)
+    (author.folder / "alpha").mkdir()
+    for frame in range(9):
+        Image.fromarray(author.image(frame)[..., 3]).save(author.folder / f"alpha/{frame:05d}.png")
+    for name in ("images/00002.png", "alpha/00005.png"):
+        content = (author.folder / name).read_bytes()
+        (author.folder / name).write_bytes(content[: len(content) - 40])
+    errors = [p for p in InstaReader().check(author.folder, {}) if p.severity == "error"]
+    assert [str(p.path.relative_to(author.folder)) for p in errors] == ["images/00002.png", "alpha/00005.png"]
+    assert all("found one that cannot be decoded" in p.message for p in errors)
+
+
 def test_alpha_of_another_size_is_told(author) -> None:
     _rgb_images(author)
     (author.folder / "alpha").mkdir()
