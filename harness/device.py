@@ -1,12 +1,18 @@
-"""Which device work runs on."""
+"""Which device work runs on, and what of it may run at the same time."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from headbench.harness.errors import BenchError
 
-__all__ = ["device_label", "resolve_device"]
+__all__ = ["device_label", "resolve_device", "side_by_side"]
+
+_Result = TypeVar("_Result")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -35,3 +41,29 @@ def device_label(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({torch.get_num_threads()} threads)"
+
+
+def side_by_side(*works: Callable[[], _Result]) -> list[_Result]:
+    """What independent pieces of work return.
+
+    While a CUDA graph is being recorded they become branches of it, which a GPU that one of them does not fill runs at
+    the same time. Otherwise they are done in turn.
+    """
+    if not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
+        return [work() for work in works]
+    here = torch.cuda.current_stream()
+    sides = [_side_stream(here.device, number) for number in range(len(works) - 1)]
+    for side in sides:
+        side.wait_stream(here)
+    results = [works[0]()]
+    for side, work in zip(sides, works[1:], strict=True):
+        with torch.cuda.stream(side):
+            results.append(work())
+    for side in sides:
+        here.wait_stream(side)
+    return results
+
+
+@functools.cache
+def _side_stream(device: torch.device, number: int) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)

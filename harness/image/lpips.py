@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headbench.harness.device import side_by_side
 from headbench.harness.image.half import through_half
 from headbench.harness.image.kernels import kernels
 from headbench.harness.image.networks import load_network
@@ -121,11 +122,11 @@ class Lpips(nn.Module):
 
     def _distance(self, a: Tensor, b: Tensor, input_range: InputRange) -> Tensor:
         total = a.new_zeros(a.shape[0])
-        pairs = zip(self._features(a, input_range), self._features(b, input_range), strict=True)
+        features = side_by_side(lambda: self._features(a, input_range), lambda: self._features(b, input_range))
         # The kernel has no gradient for `b`: losses have none there, and metrics ask for none at all.
         fused = kernels("lpips_kernels") if a.is_cuda and not b.requires_grad else None
         distance = _plain_distance if fused is None else fused.fused_distance
-        for index, (ours, theirs) in enumerate(pairs):
+        for index, (ours, theirs) in enumerate(zip(*features, strict=True)):
             weights = getattr(self, f"lin{index}")
             pixels = distance(ours, theirs, weights.flatten(), _EPS)
             total = total + pixels.mean(dim=(1, 2))

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headbench.harness.device import side_by_side
 from headbench.harness.image.convolution import convolve_relu
 from headbench.harness.image.half import through_half
 
@@ -96,16 +97,20 @@ class VggFeatureLoss(nn.Module):
 
     def forward(self, render: Tensor, target: Tensor | Sequence[Tensor]) -> Tensor:
         """render (B, 3, H, W); target an image of that shape or its `features` -> scalar, mean over the batch."""
-        if isinstance(target, Tensor):
-            with torch.no_grad():
-                target = self.features(target)
-        features = target
         if self._dtype is torch.float16 and render.requires_grad and torch.is_grad_enabled():
-            return through_half(lambda image: self._difference(image, features), render)
-        return self._difference(render, features)
+            return through_half(lambda image: self._difference(image, target), render)
+        return self._difference(render, target)
 
-    def _difference(self, render: Tensor, target: Sequence[Tensor]) -> Tensor:
+    def _difference(self, render: Tensor, target: Tensor | Sequence[Tensor]) -> Tensor:
+        if isinstance(target, Tensor):
+            features, expected = side_by_side(lambda: self.features(render), lambda: self._target(target))
+        else:
+            features, expected = self.features(render), list(target)
         total = render.new_zeros(())
-        for ours, theirs in zip(self.features(render), target, strict=True):
+        for ours, theirs in zip(features, expected, strict=True):
             total = total + (ours - theirs).abs().mean(dtype=total.dtype)
         return total
+
+    def _target(self, target: Tensor) -> list[Tensor]:
+        with torch.no_grad():
+            return self.features(target)

@@ -1,4 +1,4 @@
-"""One Adam over an avatar's parameter groups that survives edits of the Gaussian table."""
+"""Adam over an avatar's parameter groups that survives edits of the Gaussian table."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar
+from headbench.harness.device import side_by_side
 from headbench.harness.errors import PluginError
 from headbench.harness.types import Clock, Edit, ParamGroup
 
@@ -36,33 +37,34 @@ class AvatarOptimizer:
         self._scale, power = batch_rule(batch, rule)
         self._check(name)
         device = avatar.table[avatar.table.names()[0]].device
-        self._adam = torch.optim.Adam(
-            [
-                {
-                    "params": [*(avatar.table[c] for c in group.columns), *group.parameters],
-                    "lr": self._scale * group.lr
-                    if device.type == "cpu"
-                    else torch.tensor(self._scale * group.lr, device=device),
-                    "eps": group.eps,
-                    "betas": (group.betas[0] ** power, group.betas[1] ** power),
-                }
-                for group in self.groups
-            ],
-            fused=True,
-        )
+        # One for each group: torch updates groups in turn, and one of them is far from filling a GPU.
+        rates = [self._scale * group.lr for group in self.groups]
+        self._adams = [
+            torch.optim.Adam(
+                _members(avatar, group),
+                lr=rate if device.type == "cpu" else torch.tensor(rate, device=device),
+                eps=group.eps,
+                betas=(group.betas[0] ** power, group.betas[1] ** power),
+                fused=True,
+            )
+            for group, rate in zip(self.groups, rates, strict=True)
+        ]
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        self._adam.zero_grad(set_to_none=True)
+        for adam in self._adams:
+            adam.zero_grad(set_to_none=True)
 
     def step(self, clock: Clock) -> None:
         """Set the scheduled rates of this step and update. Parameters without a gradient stay as they are."""
         self.set_rates(clock)
-        self._adam.step()
+        for adam in self._adams:
+            adam.step()
 
     def set_rates(self, clock: Clock) -> None:
         """The scheduled rates of a step. On a GPU they lie there, where a recorded update reads them."""
-        for group, options in zip(self.groups, self._adam.param_groups, strict=True):
+        for group, adam in zip(self.groups, self._adams, strict=True):
+            (options,) = adam.param_groups
             if group.schedule is not None:
                 rate = self._scale * group.schedule(clock)
                 if isinstance(options["lr"], Tensor):
@@ -73,11 +75,13 @@ class AvatarOptimizer:
     def replayed_step(self) -> None:
         """The update alone, as it may be recorded: with the rates that `set_rates` left."""
         recording = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
-        for options in self._adam.param_groups:
-            options["capturable"] = recording  # torch asks for the word; a fused update is the same with it
-        self._adam.step()
-        for options in self._adam.param_groups:
-            options["capturable"] = False
+        for adam in self._adams:
+            adam.param_groups[0]["capturable"] = (
+                recording  # torch asks for the word; a fused update is the same with it
+            )
+        side_by_side(*(adam.step for adam in self._adams))
+        for adam in self._adams:
+            adam.param_groups[0]["capturable"] = False
 
     def apply(self, edit: Edit | None) -> bool:
         """Change the table and the moments together, as `edit` says.
@@ -91,14 +95,14 @@ class AvatarOptimizer:
         before = {name: table[name] for name in table.names()}
         kept = table.apply_edit(edit).get("kept")
         for name, old in before.items():
-            new = table[name]
+            new, adam = table[name], self._of(old)
             if name in edit.replace:
                 new.grad = None
             if new is old and edit.new_optimizer == "none":
-                for key in _MOMENTS if name in edit.zero_moments and old in self._adam.state else ():
-                    self._adam.state[old][key].zero_()
+                for key in _MOMENTS if name in edit.zero_moments and old in adam.state else ():
+                    adam.state[old][key].zero_()
                 continue
-            state = self._adam.state.pop(old, {})
+            state = adam.state.pop(old, {})
             if edit.new_optimizer != "none":
                 state = {}
             for key in _MOMENTS if state else ():
@@ -107,10 +111,11 @@ class AvatarOptimizer:
                     moment = torch.cat([moment[kept], moment.new_zeros((len(new) - len(kept), *moment.shape[1:]))])
                 state[key] = torch.zeros_like(moment) if name in edit.zero_moments else moment
             if state:
-                self._adam.state[new] = state
-            self._replace(old, new)
+                adam.state[new] = state
+            adam.param_groups[0]["params"] = [new if p is old else p for p in adam.param_groups[0]["params"]]
         if edit.new_optimizer == "all":
-            self._adam.state.clear()
+            for adam in self._adams:
+                adam.state.clear()
         return kept is not None or edit.new_optimizer != "none"
 
     def state(self) -> dict[str, Tensor]:
@@ -118,7 +123,7 @@ class AvatarOptimizer:
         return {
             f"{name}/{key}": value
             for name, parameter in self._named()
-            for key, value in self._adam.state.get(parameter, {}).items()
+            for key, value in self._of(parameter).state.get(parameter, {}).items()
         }
 
     def load(self, state: dict[str, Tensor]) -> None:
@@ -126,15 +131,14 @@ class AvatarOptimizer:
         for name, parameter in self._named():
             saved = {k: state[f"{name}/{k}"] for k in (*_MOMENTS, "step") if f"{name}/{k}" in state}
             if saved:
-                self._adam.state[parameter] = {k: v.to(parameter.device).clone() for k, v in saved.items()}
+                self._of(parameter).state[parameter] = {k: v.to(parameter.device).clone() for k, v in saved.items()}
 
     def _named(self) -> Iterator[tuple[str, Tensor]]:
-        grouped = {id(p) for options in self._adam.param_groups for p in options["params"]}
+        grouped = {id(p) for adam in self._adams for p in adam.param_groups[0]["params"]}
         return ((name, p) for name, p in self.avatar.named_parameters() if id(p) in grouped)
 
-    def _replace(self, old: Tensor, new: Tensor) -> None:
-        for options in self._adam.param_groups:
-            options["params"] = [new if p is old else p for p in options["params"]]
+    def _of(self, parameter: Tensor) -> torch.optim.Adam:
+        return next(a for a in self._adams if any(p is parameter for p in a.param_groups[0]["params"]))
 
     def _check(self, method: str) -> None:
         seen: dict[int, str] = {}

@@ -11,7 +11,7 @@ def plain_ssim_map(a, b, window=11, sigma=1.5, pad=5):
     """By a two-dimensional window and autograd; float64."""
     x = torch.arange(window, dtype=a.dtype) - window // 2
     kernel = torch.exp(-(x[:, None] ** 2 + x[None] ** 2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).expand(3, 1, window, window)
+    kernel = (kernel / kernel.sum()).expand(3, 1, window, window).to(a.device)
 
     def mean(image):
         return F.conv2d(image, kernel, padding=pad, groups=3)
