@@ -155,8 +155,11 @@ def test_a_clone_is_not_split_in_the_same_event(rigged: Any, unseen: Any) -> Non
     assert int(edit.keep.sum()) + len(edit.append["opacity"]) == 60 + (60 - large) + large
 
 
-def test_statistics_start_afresh_and_parameters_pause_even_if_nothing_was_selected(rigged: Any, unseen: Any) -> None:
-    avatar = rigged(extent=1.0)
+@pytest.mark.parametrize("which", ["official", "fateavatar"])
+def test_statistics_start_afresh_and_parameters_pause_even_if_nothing_was_selected(
+    rigged: Any, unseen: Any, which: str
+) -> None:
+    avatar = rigged(which, extent=1.0)
     prepare(avatar, [])
     optimizer = AvatarOptimizer(avatar, "GaussianAvatars")
     for name in avatar.table.names():

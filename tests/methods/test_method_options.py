@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from headbench.harness.avatar import MethodConfig, Section
+from headbench.harness.plugins import registry
+from headbench.harness.plugins.checks import preset_values
+from headbench.harness.run.config import apply_settings, parse_setting
 
 METHODS = ("FateAvatar", "FlashAvatar", "GaussianAvatars", "MonoGaussianAvatar", "SplattingAvatar")
 
@@ -51,3 +54,10 @@ def test_a_method_imports_nothing_of_another(name: str) -> None:
     own = f"headbench.methods.{name.lower()}"
     assert [m for m in imported if m.startswith("headbench.methods") and not m.startswith(own)] == []
     assert not any(isinstance(node, ast.ImportFrom) and node.level > 1 for node in nodes(name))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_images_of_a_step_have_a_short_name_for_the_command_line(name: str) -> None:
+    kind, values = registry().load_method(name), preset_values(registry().method(name), "fateavatar")
+    config = apply_settings(kind, values, [parse_setting(f"{name.lower()}.batch=8")])
+    assert config.train.images_a_step() == [(1, 8)]

@@ -101,6 +101,8 @@ def test_a_checkpoint_rebuilds_the_same_portrait_without_the_dataset(
     torch.testing.assert_close(loaded.identity.first.jaw, made_subject().train[0].params.jaw)
     mean = torch.cat([f.params.expression for f in made_subject().train]).mean(0, keepdim=True)
     torch.testing.assert_close(loaded.identity.mean_expression, mean)
+    spread = torch.cat([f.params.expression - mean for f in made_subject().train]).square().sum(0, keepdim=True)
+    torch.testing.assert_close(loaded.identity.var_expression, spread / (len(made_subject().train) - 1))
 
 
 def test_training_lowers_the_loss_and_a_finished_stage_returns_at_once(
