@@ -83,4 +83,6 @@ def test_the_loss_falls_along_its_gradient_as_differences_say(
                 leaf.add_(side * way)
                 found.append(float(loss()))
         difference = (found[0] - found[1]) / (2 * step)
-        assert float((slopes[name] * way).sum()) == pytest.approx(difference, rel=2e-4, abs=1e-6), name
+        slope = float((slopes[name] * way).sum())
+        assert abs(slope) > 1e-6, f"{name}: too flat to tell"
+        assert slope == pytest.approx(difference, rel=2e-4, abs=1e-7), name
