@@ -1,4 +1,4 @@
-"""What SplattingAvatar's port does otherwise than the authors' code, where whole numbers follow from it."""
+"""What SplattingAvatar's port, the authors' code and the repaired one do otherwise, where whole numbers follow from it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +12,7 @@ import torch
 from headbench.harness.errors import MissingAsset
 from headbench.harness.head import HeadModel, load_head, quat_to_matrix
 from headbench.harness.train.densify import step_generator
+from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.types import Clock, Event, HeadParams, Identity, TrainView
 from headbench.methods.splattingavatar import SplattingAvatar
 from headbench.methods.splattingavatar.phong import _descend, embed
@@ -129,3 +130,28 @@ def test_the_preset_s_own_network_is_asked_for(
     monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path))
     with pytest.raises(MissingAsset, match=f"lpips[-_/]{net}"):
         SplattingAvatar.create(tiny_head, tiny_identity, tiny_train, preset("SplattingAvatar", which))
+
+
+@pytest.mark.parametrize(("which", "arrives"), [("fixed", True), ("official", False), ("fateavatar", False)])
+def test_a_gaussian_learns_its_way_over_faces_where_its_place_has_a_gradient(
+    embedded: Any, tiny_params: Callable[[int], HeadParams], which: str, arrives: bool
+) -> None:
+    """Drawn to a place two faces away, on a mesh that is not the canonical one."""
+    rates = {"position": 0.03, "position_final": 0.03}
+    avatar = embedded(which, num_points=4, walk_every=5, rates=rates)
+    optimizer = AvatarOptimizer(avatar, "SplattingAvatar")
+    params = tiny_params(4)
+    start, goal = torch.tensor([14, 27, 32, 45]), torch.tensor([17, 24, 35, 42])
+    avatar.table["face_index"].copy_(start)
+    avatar.table["bary"].fill_(1 / 3)
+    with torch.no_grad():
+        there = avatar.drive(params).vertices[0][avatar.surface.faces[goal]].mean(1)
+    for step in range(1, 121):
+        optimizer.zero_grad()
+        (avatar.drive(params).gaussians.means[0] - there).square().sum().backward()
+        optimizer.step(Clock(step, 1, 1000, 30_000))
+        with torch.no_grad():
+            optimizer.apply(avatar.edit(Event.AFTER_STEP, None, Clock(step, 1, 1000, 30_000)))
+    left = (avatar.drive(params).gaussians.means[0] - there).norm(dim=1).detach()
+    assert torch.equal(avatar.table["face_index"], goal if arrives else start)
+    assert bool((left < 0.004).all()) == arrives
