@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
 
-__all__ = ["finite_number", "read_npz", "read_object"]
+__all__ = ["finite_number", "read_npz", "read_object", "shortened"]
 
 
 def read_object(path: Path, what: str, findings: Findings, help: str = "") -> dict[str, Any] | None:
@@ -79,3 +79,9 @@ def finite_number(value: Any) -> float | None:
     except OverflowError:
         return None
     return number if np.isfinite(number) else None
+
+
+def shortened(value: Any) -> str:
+    """A value as a message shows it: at most 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

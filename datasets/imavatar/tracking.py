@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.datasets.common.documents import read_object
+from headbench.datasets.common.documents import read_object, shortened
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.params import numbers
 from headbench.datasets.common.roots import is_inside
@@ -78,7 +78,7 @@ def read_tracking(video: Video, findings: Findings) -> Tracking | None:
     if missing:
         return None
     if not isinstance(content["frames"], list) or not content["frames"]:
-        findings.error(path, f"expected a list of frames in `frames`, found {_short(content['frames'])}", help=_MAKE)
+        findings.error(path, f"expected a list of frames in `frames`, found {shortened(content['frames'])}", help=_MAKE)
         return None
     shape = numbers(path, "shape_params", content["shape_params"], (SHAPES,), findings, help=_DECA)
     intrinsics = numbers(path, "intrinsics", content["intrinsics"], (4,), findings, help=_MAKE)
@@ -148,14 +148,14 @@ def _entries(video: Video, frames: list[Any], findings: Findings) -> list[Entry]
 def _entry(video: Video, position: int, frame: Any, findings: Findings) -> Entry | None:
     path = video.tracking
     if not isinstance(frame, dict):
-        findings.error(path, f"expected an object at position {position} of `frames`, found {_short(frame)}")
+        findings.error(path, f"expected an object at position {position} of `frames`, found {shortened(frame)}")
         return None
     image = frame.get("file_path")
     place = _image(image)
     if place is None:
         findings.error(
             path,
-            f"expected a file_path such as './image/12' at position {position} of `frames`, found {_short(image)}",
+            f"expected a file_path such as './image/12' at position {position} of `frames`, found {shortened(image)}",
             help="images are numbered from 1, without zeros in front and without a suffix",
         )
         return None
@@ -187,8 +187,3 @@ def _image(value: Any) -> PurePosixPath | None:
 
 def _safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

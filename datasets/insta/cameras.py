@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.cameras import cameras as stacked
 from headbench.datasets.common.cameras import pinhole
-from headbench.datasets.insta.transforms import Intrinsics
+from headbench.datasets.common.intrinsics import Intrinsics
 from headbench.harness.types import Camera
 
 __all__ = ["cameras", "intrinsic_matrix"]

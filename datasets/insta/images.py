@@ -7,9 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.images import SUFFIXES, Header, any_suffix, check_header, read_headers
+from headbench.datasets.common.intrinsics import Intrinsics
 from headbench.datasets.common.sources import Source
 from headbench.datasets.insta.layout import Folder
-from headbench.datasets.insta.transforms import Entry, Intrinsics
+from headbench.datasets.insta.transforms import Entry
 
 __all__ = ["find_images", "stray_images"]
 

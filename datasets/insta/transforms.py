@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,28 +11,15 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.documents import read_object
 from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.intrinsics import Intrinsics, check_angles, read_intrinsics
 from headbench.datasets.insta.poses import pose_fault
 
-__all__ = ["Entry", "Intrinsics", "Transforms", "read_transforms"]
+__all__ = ["Entry", "Transforms", "read_transforms"]
 
 _MAKE = "INSTA's scripts/transforms.py writes it"
 _PATHS = ("exp_path", "mesh_path", "depth_path", "seg_mask_path")
 _DIGITS = 9
 """Of a frame's number, at most."""
-_ANGLE_TOLERANCE = 1e-4
-"""Radians between `camera_angle_*` and the angle that size and focal length give."""
-
-
-@dataclass(frozen=True)
-class Intrinsics:
-    """Of all frames: size and pinhole parameters in pixels, origin at the top left corner of the image."""
-
-    width: int
-    height: int
-    fl_x: float
-    fl_y: float
-    cx: float
-    cy: float
 
 
 @dataclass(frozen=True)
@@ -76,66 +62,24 @@ def read_transforms(path: Path, findings: Findings) -> Transforms | None:
     if not isinstance(content.get("frames"), list):
         findings.error(path, "expected an object with a list `frames`, found none", help=_MAKE)
         return None
-    intrinsics = _intrinsics(path, content, findings)
+    intrinsics = read_intrinsics(path, content, findings, help=_MAKE)
+    if intrinsics is not None:
+        check_angles(path, content, intrinsics, findings)
+        if not intrinsics.centred_inside():
+            findings.warning(
+                path,
+                f"expected the principal point inside the {intrinsics.width} x {intrinsics.height} image, "
+                f"found ({intrinsics.cx:g}, {intrinsics.cy:g})",
+            )
     entries = _entries(path, content["frames"], findings)
     if intrinsics is None:
         return None
     return Transforms(path, intrinsics, tuple(sorted(entries, key=lambda entry: int(entry.id))))
 
 
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
 def _numbered(stem: str) -> bool:
     """Whether an image's name without suffix is a number that a frame of a video can have."""
     return stem.isascii() and stem.isdigit() and len(stem) <= _DIGITS
-
-
-def _intrinsics(path: Path, content: dict[str, Any], findings: Findings) -> Intrinsics | None:
-    values: dict[str, float] = {}
-    for key in ("w", "h", "fl_x", "fl_y", "cx", "cy"):
-        value = _number(content.get(key))
-        if value is None or not math.isfinite(value):
-            found = repr(content[key]) if key in content else "no such key"
-            findings.error(path, f"expected a finite number `{key}` (pixels), found {found}", help=_MAKE)
-        elif key not in ("cx", "cy") and value <= 0:
-            findings.error(path, f"expected `{key}` above 0, found {value:g}")
-        elif key in ("w", "h") and value != int(value):
-            findings.error(path, f"expected whole pixels in `{key}`, found {value:g}")
-        else:
-            values[key] = value
-    if len(values) < 6:
-        return None
-    found_intrinsics = Intrinsics(
-        int(values["w"]), int(values["h"]), *(values[k] for k in ("fl_x", "fl_y", "cx", "cy"))
-    )
-    _check_angles(path, content, found_intrinsics, findings)
-    if not (0 < values["cx"] < values["w"] and 0 < values["cy"] < values["h"]):
-        findings.warning(
-            path,
-            f"expected the principal point inside the {values['w']:g} x {values['h']:g} image, "
-            f"found ({values['cx']:g}, {values['cy']:g})",
-        )
-    return found_intrinsics
-
-
-def _check_angles(path: Path, content: dict[str, Any], k: Intrinsics, findings: Findings) -> None:
-    for axis, size, focal in (("x", k.width, k.fl_x), ("y", k.height, k.fl_y)):
-        stored = _number(content.get(f"camera_angle_{axis}"))
-        computed = 2 * math.atan(size / (2 * focal))
-        if stored is not None and not abs(stored - computed) < _ANGLE_TOLERANCE:
-            findings.error(
-                path,
-                f"expected camera_angle_{axis} {computed:.6f} from size {size} and fl_{axis} {focal:g}, "
-                f"found {stored:.6f}: images resized without their intrinsics?",
-                help=f"scale fl_{axis} and c{axis} with the images, then camera_angle_{axis}",
-            )
 
 
 def _entries(path: Path, frames: list[Any], findings: Findings) -> list[Entry]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.datasets.common.cameras import OPENGL, rigid_fault
-from headbench.datasets.common.documents import finite_number, read_object
+from headbench.datasets.common.documents import finite_number, read_object, shortened
 from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.intrinsics import Intrinsics, check_angles, read_intrinsics
 from headbench.datasets.common.params import numbers
 from headbench.datasets.vhap.layout import member
 
@@ -20,21 +20,12 @@ __all__ = ["Entry", "Lens", "read_transforms"]
 
 Floats = NDArray[np.float64]
 _MAKE = "VHAP's export_as_nerf_dataset.py writes it"
-_ANGLE_TOLERANCE = 1e-4
-_LARGEST = 100_000
 
 
 @dataclass(frozen=True)
-class Lens:
-    """Pinhole parameters in pixels."""
+class Lens(Intrinsics):
+    """As stored, with cy from the bottom edge in VHAP's files."""
 
-    width: int
-    height: int
-    fl_x: float
-    fl_y: float
-    cx: float
-    cy: float
-    """As stored: from the bottom edge in VHAP's files."""
     angle_x: float
     """Horizontal field of view, radians."""
 
@@ -69,7 +60,7 @@ def read_transforms(folder: Path, path: Path, findings: Findings) -> list[Entry]
         return []
     frames = content.get("frames")
     if not isinstance(frames, list):
-        findings.error(path, f"expected a list of frames in `frames`, found {_short(frames)}", help=_MAKE)
+        findings.error(path, f"expected a list of frames in `frames`, found {shortened(frames)}", help=_MAKE)
         return []
     entries = []
     for position, frame in enumerate(frames):
@@ -77,7 +68,7 @@ def read_transforms(folder: Path, path: Path, findings: Findings) -> list[Entry]
             entry = _entry(folder, path, position, {**_shared(content), **frame}, findings)
             entries += [entry] if entry is not None else []
         else:
-            findings.error(path, f"expected an object at position {position} of `frames`, found {_short(frame)}")
+            findings.error(path, f"expected an object at position {position} of `frames`, found {shortened(frame)}")
     return entries
 
 
@@ -94,7 +85,7 @@ def _entry(folder: Path, path: Path, position: int, frame: dict[str, Any], findi
             findings.error(
                 path,
                 f"expected a whole number `{key}` from 0 at position {position} of `frames`, found "
-                f"{_short(frame.get(key))}",
+                f"{shortened(frame.get(key))}",
                 help=_MAKE,
             )
     timestep, camera = indices
@@ -136,48 +127,22 @@ def _file(folder: Path, path: Path, name: str, frame: dict[str, Any], key: str, 
     found = member(folder, value) if isinstance(value, str) and value else None
     if found is None:
         findings.error(
-            path, f"`{key}`: expected a path in this folder or in one beside it, found {_short(value)}", name, _MAKE
+            path, f"`{key}`: expected a path in this folder or in one beside it, found {shortened(value)}", name, _MAKE
         )
     return found
 
 
 def _lens(path: Path, name: str, frame: dict[str, Any], findings: Findings) -> Lens | None:
-    values: dict[str, float] = {}
-    for key in ("w", "h", "fl_x", "fl_y", "cx", "cy"):
-        value = finite_number(frame.get(key))
-        if value is None:
-            found = _short(frame[key]) if key in frame else "no such key"
-            findings.error(path, f"expected a finite number `{key}` (pixels), found {found}", name, _MAKE)
-        elif key not in ("cx", "cy") and not 0 < value < _LARGEST:
-            findings.error(path, f"expected `{key}` above 0 and below {_LARGEST}, found {value:g}", name)
-        elif key in ("w", "h") and value != int(value):
-            findings.error(path, f"expected whole pixels in `{key}`, found {value:g}", name)
-        else:
-            values[key] = value
-    if len(values) < 6:
+    k = read_intrinsics(path, frame, findings, name, _MAKE)
+    if k is None:
         return None
-    if not (0 < values["cx"] < values["w"] and 0 < values["cy"] < values["h"]):
-        findings.error(
-            path,
-            f"expected the principal point inside the {values['w']:g} x {values['h']:g} image, found "
-            f"({values['cx']:g}, {values['cy']:g})",
-            name,
-        )
+    if not k.centred_inside():
+        message = f"expected the principal point inside the {k.width} x {k.height} image, found ({k.cx:g}, {k.cy:g})"
+        findings.error(path, message, name)
         return None
-    angles = {axis: 2 * math.atan(values[side] / (2 * values[f"fl_{axis}"])) for axis, side in (("x", "w"), ("y", "h"))}
-    for axis, computed in angles.items():
-        stored = finite_number(frame.get(f"camera_angle_{axis}"))
-        if stored is not None and not abs(stored - computed) < _ANGLE_TOLERANCE:
-            findings.error(
-                path,
-                f"expected camera_angle_{axis} {computed:.6f} from size and fl_{axis}, found {stored:.6f}: images "
-                "resized without their intrinsics?",
-                name,
-                f"scale fl_{axis} and the principal point with the images, then camera_angle_{axis}",
-            )
-            return None
-    fl_x, fl_y, cx, cy = (values[key] for key in ("fl_x", "fl_y", "cx", "cy"))
-    return Lens(int(values["w"]), int(values["h"]), fl_x, fl_y, cx, cy, angles["x"])
+    if not check_angles(path, frame, k, findings, name):
+        return None
+    return Lens(k.width, k.height, k.fl_x, k.fl_y, k.cx, k.cy, k.angle("x"))
 
 
 def _pose(path: Path, name: str, value: Any, findings: Findings) -> Floats | None:
@@ -190,8 +155,3 @@ def _pose(path: Path, name: str, value: Any, findings: Findings) -> Floats | Non
         findings.error(path, f"transform_matrix: {fault.message}", name, fault.help)
         return None
     return c2w
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
