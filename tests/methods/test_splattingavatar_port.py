@@ -1,4 +1,4 @@
-"""What SplattingAvatar's port, the authors' code and the repaired one do otherwise, where whole numbers follow from it."""
+"""What SplattingAvatar's port, the released code and the repaired one do otherwise, where numbers follow from it."""
 
 from collections.abc import Callable
 from dataclasses import replace
