@@ -311,3 +311,75 @@ def test_no_face_is_ever_emptied_and_columns_stay_together(rigged: Any, splat_of
         counts = torch.bincount(avatar.table["face_index"], minlength=60)
         assert counts.min() >= 1
         assert int(counts.sum()) == avatar.count() == len(avatar.table["rest"]) == len(avatar.table["grad_sum"])
+
+
+def published(avatar: GaussianAvatars, before: dict[str, torch.Tensor], step: int) -> list[tuple[float, ...]]:
+    """What stands after clone, split and prune, one Gaussian at a time: (scale, opacity, face, times it was made)."""
+    config, extent, k = avatar.config, float(avatar.extent), avatar.face_size.tolist()
+    gradient = (avatar.table["grad_sum"] / avatar.table["grad_count"]).tolist()
+    radii = avatar.table["max_radii"].tolist() if "max_radii" in avatar.table.statistic_names() else [0.0] * 60
+    opacity = before["opacity"].sigmoid().tolist()
+    rows = list(zip(before["scaling"].exp().amax(1).tolist(), opacity, before["face_index"].tolist(), strict=True))
+
+    def size(scale: float, face: int) -> float:
+        return scale * k[face] if config.size_space == "world" else scale
+
+    old, clones, children = [], [], []
+    for i, (scale, alpha, face) in enumerate(rows):
+        large = size(scale, face) > config.dense_share * extent
+        if gradient[i] >= config.gradient_threshold and large:
+            children.append((scale / 1.6, alpha, face, 2, 0.0))
+        else:
+            old.append((scale, alpha, face, 0, radii[i]))
+            if gradient[i] >= config.gradient_threshold:
+                clones.append((scale, alpha, face, 1, 0.0))
+    standing = [*old, *clones, *children, *children]
+
+    def unwanted(scale: float, alpha: float, face: int, radius: float) -> bool:
+        late = step > config.size_prune_from
+        wide = radius > config.max_radius > 0 and config.radii_cleared == "after_prune"
+        return alpha < config.min_opacity or (late and (wide or size(scale, face) > config.max_size_share * extent))
+
+    result = []
+    for row in standing:
+        scale, alpha, face, made, radius = row
+        others = [r for r in standing if r[2] == face]
+        if unwanted(scale, alpha, face, radius):
+            emptied = all(unwanted(*r[:3], r[4]) for r in others)
+            if not emptied:
+                continue
+            best = max(r[1] for r in others)
+            if config.guard == "keep_one" and row is not next(r for r in others if r[1] == best):
+                continue
+        result.append((scale, alpha, face, made))
+    return result
+
+
+@pytest.mark.parametrize("step", [12_000, 62_000])
+@pytest.mark.parametrize("which", ["official", "fateavatar", "fixed", "radii"])
+def test_density_control_is_the_published_one_gaussian_by_gaussian(
+    rigged: Any, unseen: Any, which: str, step: int
+) -> None:
+    changes = {"radii_cleared": "after_prune"} if which == "radii" else {}
+    avatar = rigged("official" if which == "radii" else which, **{"extent": 0.78125, **changes})
+    before = prepare(avatar, list(range(0, 60, 2)), seed=4)
+    rng = torch.Generator().manual_seed(6)
+    table = avatar.table
+    table["face_index"].copy_(torch.randint(20, (60,), generator=rng))
+    table["opacity"].data.sub_(6.0 * (torch.rand(60, generator=rng) < 0.4))
+    if "max_radii" in table.statistic_names():
+        table["max_radii"].copy_(40 * torch.rand(60, generator=rng))
+    table["grad_sum"][::2] *= 1.5
+    # One that is exactly as large as the limit between clone and split.
+    table["scaling"].data[0] = 0.0
+    avatar.face_size[int(table["face_index"][0])] = 2**-7
+    before = {name: table[name].detach().clone() for name in before}
+    expected = published(avatar, before, step)
+    edit = edit_at(avatar, step, unseen(avatar))
+    assert edit is not None
+    assert {made for *_, made in expected} == ({0, 2} if which == "fateavatar" else {0, 1, 2})
+    table.apply_edit(edit)
+    found = (table["scaling"].detach().exp().amax(1), table["opacity"].detach().sigmoid(), table["face_index"])
+    assert len(expected) == avatar.count() != 60
+    for column, values in enumerate(found):
+        assert values.tolist() == pytest.approx([row[column] for row in expected], rel=1e-5)

@@ -151,8 +151,11 @@ def test_unposing_is_the_inverse() -> None:
     torch.testing.assert_close(unpose(y, A), x)
 
 
-def test_gaussians_are_the_published_activations(growing: Any, tiny_params: Callable[[int], HeadParams]) -> None:
-    avatar = growing("fixed")
+@pytest.mark.parametrize("which", ["official", "fixed"])
+def test_gaussians_are_the_published_activations(
+    growing: Any, tiny_params: Callable[[int], HeadParams], which: str
+) -> None:
+    avatar = growing(which)
     shake(avatar)
     params = tiny_params(2)
     g = avatar.drive(params).gaussians
@@ -165,9 +168,17 @@ def test_gaussians_are_the_published_activations(growing: Any, tiny_params: Call
     np.testing.assert_allclose(g.colours.detach().numpy(), sigmoid(logits["colour"]), atol=1e-6)
     np.testing.assert_allclose(g.opacities.detach().numpy(), sigmoid(logits["opacity"])[..., 0], atol=1e-6)
     scales = (0.025 * sigmoid(logits["scale"]) + 0.084375) / 4
+    if which == "official":
+        R, _ = covariance(logits["rotation"][0], np.ones((60, 3)))
+        columns = np.linalg.norm(R, axis=1)
+        assert columns.min() < 0.97, "short quaternions shrink"
+        scales = scales * columns
+        turn = quat_to_matrix(g.quats[0].detach()).numpy()
+        np.testing.assert_allclose(turn, R / columns[:, None], atol=4 / 60)
+    else:
+        q = logits["rotation"] / np.linalg.norm(logits["rotation"], axis=-1, keepdims=True)
+        np.testing.assert_allclose(g.quats.detach().numpy(), q, atol=1e-5)
     np.testing.assert_allclose(g.scales.detach().numpy(), scales, atol=1e-7)
-    q = logits["rotation"] / np.linalg.norm(logits["rotation"], axis=-1, keepdims=True)
-    np.testing.assert_allclose(g.quats.detach().numpy(), q, atol=1e-5)
     assert g.sh_degree is None
 
 
