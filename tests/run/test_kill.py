@@ -82,12 +82,12 @@ def test_a_kill_while_training_changes_nothing(
 ) -> None:
     arguments = (
         "run", "--methods", "blobs", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
-        "--device", "cpu", "--rasterizer", "torch", "--set", "blobs.train.steps=80", "--label", "k",
+        "--device", "cpu", "--rasterizer", "torch", "--set", "blobs.train.steps=40", "--label", "k",
         "--checkpoint-every", 10, "--deterministic", "--no-report",
     )  # fmt: skip
     trained = tmp_path / "wild" / "cells" / "blobs-demo-k" / "discs" / "anna" / "seed0"
     runner = spawn(*arguments, "--out", "wild", site=blobs)
-    until(runner, lambda: (trained / "stages" / "train" / "checkpoint-20" / "state.json").is_file())
+    until(runner, lambda: (trained / "stages" / "train" / "checkpoint-10" / "state.json").is_file())
     kill(runner, trained)
     assert not (trained / "stages" / "train" / "summary.json").exists()
     assert bench(*arguments, "--out", "wild", site=blobs).code == 0
@@ -150,39 +150,30 @@ def test_a_damaged_render_is_made_again(bench, faces: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_exits_with_130_and_leaves_nothing_behind(
-    spawn: Spawn, faces: Path, tmp_path: Path, number: signal.Signals
-) -> None:
-    runner = spawn(
-        "run", "--methods", "hangs", "--datasets", "discs", "--data-root", faces, "--preset", "demo",
-        "--device", "cpu", "--out", "out",
-    )  # fmt: skip
-    cell = tmp_path / "out" / "cells" / "hangs-demo" / "discs" / "anna" / "seed0"
-    until(runner, lambda: (cell / "progress.json").is_file() and read_json(cell / "progress.json")["stage"] == "train")
-    worker = int((cell / ".lock").read_text())
-    runner.send_signal(number)
-    assert runner.wait(20) == 130
-    assert gone(worker)
-    assert [record.state for record in read_cells(tmp_path / "out")] == [State.INTERRUPTED, State.QUEUED]
-
-
-def test_a_second_run_in_the_same_folder_is_refused_while_the_first_works(
-    spawn: Spawn, bench, faces: Path, tmp_path: Path
+def test_a_run_refuses_others_in_its_folder_and_interrupted_exits_with_130_and_leaves_nothing_behind(
+    spawn: Spawn, bench, faces: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     arguments = (
         "run", "--methods", "hangs", "--datasets", "discs", "--data-root", faces, "--preset", "demo",
         "--device", "cpu", "--out", "out",
     )  # fmt: skip
     runner = spawn(*arguments)
+    cell = tmp_path / "out" / "cells" / "hangs-demo" / "discs" / "anna" / "seed0"
     try:
-        cell = tmp_path / "out" / "cells" / "hangs-demo" / "discs" / "anna" / "seed0"
-        until(runner, lambda: (cell / ".lock").is_file())
+        until(
+            runner, lambda: (cell / "progress.json").is_file() and read_json(cell / "progress.json")["stage"] == "train"
+        )
         second = bench(*arguments)
         assert second.code == 1 and f"Another bench run (process {runner.pid}) works in" in second.err
         assert "running" in bench("status", "out").out
+        worker = int((cell / ".lock").read_text())
+        runner.send_signal(number)
+        assert runner.wait(20) == 130
     finally:
         runner.kill()
         runner.wait()
+    assert gone(worker)
+    assert [record.state for record in read_cells(tmp_path / "out")] == [State.INTERRUPTED, State.QUEUED]
 
 
 @pytest.mark.slow
