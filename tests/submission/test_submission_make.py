@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +37,13 @@ def run(trained, tmp_path: Path) -> Path:
     for name in ("plan.json", "cells"):
         (copy / name).symlink_to(trained / name)
     return copy
+
+
+@pytest.fixture
+def drawn(run: Path, made) -> Path:
+    """The same with the videos and the zip of `made`, as if it had been made there."""
+    shutil.copytree(next(parent for parent in made.zip.parents if parent.name == "submissions"), run / "submissions")
+    return run
 
 
 def videos(run: Path) -> dict[str, int]:
@@ -104,8 +112,6 @@ def test_the_record_says_where_everything_comes_from(made, trained) -> None:
 
 
 def test_local_scores_go_into_the_record(trained, toys, tmp_path: Path) -> None:
-    import shutil
-
     from headbench.metrics import FrameScore, load_protocol, write_scores
 
     run = tmp_path / "run"
@@ -120,9 +126,9 @@ def test_local_scores_go_into_the_record(trained, toys, tmp_path: Path) -> None:
     assert record["proxy"]["protocols"]["headbench@1"]["hash"] == load_protocol("headbench@1").hash
 
 
-def test_what_is_complete_is_kept_and_what_is_not_is_made_again(run: Path, toys) -> None:
+def test_what_is_complete_is_kept_and_what_is_not_is_made_again(drawn: Path, toys) -> None:
+    run = drawn
     order = Order(run, "stage", device="cpu")
-    make_submission(order, toys, quiet)
     first = videos(run)
     assert len(first) == 8
     names = sorted(first)
@@ -152,12 +158,10 @@ def test_the_same_videos_give_the_same_zip(made, tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
-def test_other_tracking_makes_all_videos_of_that_person_again(
-    trained, run: Path, stage, person, toys, tmp_path
-) -> None:
-    order = Order(run, "stage", device="cpu")
-    make_submission(order, toys, quiet)
+def test_other_tracking_makes_all_videos_of_that_person_again(drawn: Path, person, toys, tmp_path) -> None:
+    run = drawn
     first = videos(run)
+    assert len(first) == 8
     root = tmp_path / "data"
     person(root, "007")
     person(root, "011", size=48)
@@ -208,8 +212,8 @@ def test_a_value_that_is_no_number_is_named_before_it_is_encoded(train, stage, t
 
 
 def test_a_run_that_trained_several_things_asks_for_one(train, stage, toys, tmp_path: Path) -> None:
-    run = train(tmp_path / "run", stage, "Puppet", "Slow", "Still")
-    with pytest.raises(BenchError, match="2 trainings that could be submitted: Puppet demo seed 0; Slow demo seed 0"):
+    run = train(tmp_path / "run", stage, "Puppet", "Torn", "Still")
+    with pytest.raises(BenchError, match="2 trainings that could be submitted: Puppet demo seed 0; Torn demo seed 0"):
         make_submission(Order(run, "stage"), toys, quiet)
     with pytest.raises(BenchError, match=r"Unknown method 'Pupet'. Did you mean 'Puppet'"):
         make_submission(Order(run, "stage", Choice("Pupet")), toys, quiet)
