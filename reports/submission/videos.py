@@ -67,6 +67,8 @@ def make_video(path: Path, chunks: Iterable[Pixels], task: SubmissionTask, origi
             for chunk in chunks:
                 images += list(chunk)
                 _put(waiting, chunk, encoded)
+                if encoded.done():  # it has failed, and says so below
+                    break
         except BaseException:
             _put(waiting, None, encoded)
             raise
