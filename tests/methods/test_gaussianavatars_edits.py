@@ -373,6 +373,10 @@ def test_density_control_is_the_published_one_gaussian_by_gaussian(
     # One that is exactly as large as the limit between clone and split.
     table["scaling"].data[0] = 0.0
     avatar.face_size[int(table["face_index"][0])] = 2**-7
+    # One whose children are small enough to stay after step 60,000 where it would not be.
+    table["scaling"].data[2] = math.log(
+        0.1 if which == "fateavatar" else 0.1 / avatar.face_size[table["face_index"][2]]
+    )
     before = {name: table[name].detach().clone() for name in before}
     expected = published(avatar, before, step)
     edit = edit_at(avatar, step, unseen(avatar))

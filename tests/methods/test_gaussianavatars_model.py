@@ -78,6 +78,20 @@ def test_drive_is_the_published_map_from_triangle_to_world(
         assert g.quats[0, i].norm().item() == pytest.approx(1.0, abs=1e-5)
 
 
+def test_sizes_are_those_of_the_pose_just_rendered_and_showing_leaves_them(
+    rigged: Any, tiny_params: Callable[[int], HeadParams]
+) -> None:
+    avatar = rigged()
+    both = [tiny_params(3), tiny_params(4)]
+    sizes = [face_frames(avatar.head.vertices(p), avatar.head.faces).size[0] for p in both]
+    avatar.drive(both[0])
+    torch.testing.assert_close(avatar.face_size, sizes[0])
+    avatar.drive(HeadParams.join(both))
+    torch.testing.assert_close(avatar.face_size, (sizes[0] + sizes[1]) / 2)
+    avatar.eval().drive(both[1])
+    torch.testing.assert_close(avatar.face_size, (sizes[0] + sizes[1]) / 2)
+
+
 def test_a_triangle_of_known_size_has_a_scale_of_one_and_a_half() -> None:
     frames = face_frames(torch.tensor([[[0.0, 0, 0], [2, 0, 0], [0, 1, 0]]]), torch.tensor([[0, 1, 2]]))
     assert frames.size.item() == pytest.approx(1.5)

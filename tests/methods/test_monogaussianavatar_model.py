@@ -16,6 +16,7 @@ from headbench.harness.splat import make_rasterizer
 from headbench.harness.types import Batch, Camera, Clock, Event, HeadParams, Identity, Similarity, TrainView
 from headbench.methods.monogaussianavatar import MonoGaussianAvatar
 from headbench.methods.monogaussianavatar.deform import effective_rotation, unpose
+from headbench.methods.monogaussianavatar.edits import on_mesh
 
 FRESH = Clock(1, 1, 6, 60)
 
@@ -78,6 +79,17 @@ def test_the_start_has_the_preset_s_points_and_radius(
         assert avatar.count() == 400
         assert float(avatar.radius) == pytest.approx(0.084375)
         torch.testing.assert_close(points.norm(dim=1), torch.full((400,), 0.5))
+
+
+def test_on_a_mesh_points_start_uniformly_by_area() -> None:
+    vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 2], [3, 0, 2], [0, 2, 2]])
+    points = on_mesh(vertices, torch.tensor([[0, 1, 2], [3, 4, 5]]), 20_000, torch.Generator().manual_seed(0))
+    low = points[:, 2] == 0
+    assert float(low.float().mean()) == pytest.approx(0.5 / 3.5, abs=0.01)
+    torch.testing.assert_close(points[low].mean(0), vertices[:3].mean(0), atol=0.02, rtol=0)
+    torch.testing.assert_close(points[~low].mean(0), vertices[3:].mean(0), atol=0.03, rtol=0)
+    # Uniform on a triangle: each barycentric coordinate has variance 1 / 18.
+    assert float(points[low, 0].var()) == pytest.approx(1 / 18, rel=0.06)
 
 
 def test_directions_on_the_sphere_come_from_a_cube(growing: Any) -> None:
@@ -337,7 +349,9 @@ def test_points_are_seen_if_opaque_in_a_training_frame_and_not_by_showing(
     shake(avatar, 0.1)
     params = HeadParams.join([tiny_params(1), tiny_params(2)])
     avatar.render(params.rows(slice(0, 1)), tiny_camera, torch.ones(1, 3), make_rasterizer("torch"))
+    avatar.eval().drive(params)
     assert not avatar.table["seen"].any()
+    avatar.train()
     opacity = avatar.gaussians(params).opacities
     # So that the most opaque frame of half the points is above 0.1.
     avatar.geometry.lasts[3].bias.data.sub_(torch.logit(opacity.amax(0).median()) - math.log(0.1 / 0.9))
