@@ -42,7 +42,8 @@ def test_every_trained_method_is_measured_part_by_part(root: Path, tmp_path: Pat
 
 def test_options_of_a_method_are_set_and_an_unknown_subject_is_named(root: Path) -> None:
     options = ["--methods", "FateAvatar", "--preset", "demo", "--warmup", "1", "--steps", "2", "--device", "cpu"]
-    small = ["--set", "fateavatar.num_points=400", "--set", "fateavatar.cover_faces=none"]
+    changes = ("num_points=400", "cover_faces=none", "train.resolution=32")
+    small = [word for change in changes for word in ("--set", f"fateavatar.{change}")]
     done = CliRunner().invoke(profile, ["--data-root", str(root), *options, *small], catch_exceptions=False)
     assert "400 Gaussians" in done.output
     with pytest.raises(BenchError, match=r"synth01.*synth00"):
