@@ -17,7 +17,6 @@ from headbench.methods.monogaussianavatar.schedule import points, radius
 FATE = {
     "num_points": 400,
     "weights": {"vgg": 0.0},
-    "cover_faces": "none",
     "densify_every": 3,
     "densify_count": 20,
     "prune_every": 4,
@@ -78,8 +77,7 @@ def trained(folder: Path, subject: Subject, about: dict[str, str], config: Any, 
     ("method", "which", "changes"),
     [
         ("FateAvatar", "official", FATE),
-        ("FateAvatar", "fixed", FATE),
-        *(("GaussianAvatars", which, GAUSSIANS) for which in ("official", "fateavatar", "fixed")),
+        *(("GaussianAvatars", which, GAUSSIANS) for which in ("official", "fateavatar")),
         *(("MonoGaussianAvatar", which, MONO) for which in ("official", "fateavatar", "fixed")),
     ],
 )
