@@ -16,7 +16,7 @@ __all__ = ["embed", "phong_point"]
 _ROUNDS, _STEPS = 2, 50
 _RATE, _BETAS, _EPS = 0.01, (0.9, 0.999), 1e-8
 _STILL = 5e-4
-"""A round ends when no unknown of any point has moved by more than this in a step."""
+"""A round ends when no point's three unknowns together have moved by more than this in a step."""
 _SCALE = 10.0
 """Positions are multiplied by this in the objective."""
 
@@ -75,7 +75,7 @@ def _descend(points: Tensor, corners: Tensor, normals: Tensor, bary: Tensor, hei
         mean, spread = first / (1 - powers[0]), (second / (1 - powers[1])).sqrt()
         move = torch.where(going, _RATE * mean / (spread + _EPS), 0.0)
         unknown.sub_(move)
-        going.logical_and_((move.abs() > _STILL).any())
+        going.logical_and_((torch.linalg.vector_norm(move, dim=1) > _STILL).any())
 
     repeat(step, _STEPS, going)
     return unknown

@@ -340,7 +340,7 @@ def test_places_are_sought_as_by_torch_s_adam_on_the_published_objective(embedde
             loss.backward()
             before = unknown.detach().clone()
             adam.step()
-            if float((unknown.detach() - before).abs().max()) <= 5e-4:
+            if float((unknown.detach() - before).norm(dim=1).max()) <= 5e-4:
                 break
         neighbours = avatar.surface.neighbours
         face, bary = walk(face, bary, unknown.detach()[:, :2], neighbours)
