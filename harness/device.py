@@ -10,7 +10,7 @@ import torch
 
 from headbench.harness.errors import BenchError
 
-__all__ = ["device_label", "resolve_device", "side_by_side"]
+__all__ = ["be_deterministic", "device_label", "resolve_device", "side_by_side"]
 
 _Result = TypeVar("_Result")
 
@@ -34,6 +34,15 @@ def resolve_device(name: str = "auto") -> torch.device:
     if device.type != "cpu":
         raise BenchError(f"Device {name!r} is not supported; expected auto, cpu, cuda or cuda:K.")
     return device
+
+
+def be_deterministic(wanted: bool) -> None:
+    """Let torch choose deterministic algorithms only, or any again.
+
+    Asked only where something changes: torch imports its compiler for it, which takes a second.
+    """
+    if torch.are_deterministic_algorithms_enabled() != wanted:
+        torch.use_deterministic_algorithms(wanted)
 
 
 def device_label(device: torch.device) -> str:

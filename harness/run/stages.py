@@ -50,9 +50,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     Raises:
         BenchError: what a person can mend; anything else is a fault of a plugin or of ours.
     """
-    from torch import use_deterministic_algorithms
-
-    from headbench.harness.device import resolve_device
+    from headbench.harness.device import be_deterministic, resolve_device
     from headbench.harness.splat import make_rasterizer
     from headbench.harness.train import TrainOptions, load_portrait, shown, train_stage
 
@@ -99,7 +97,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
         device = resolve_device(job.device)
         loaded = load_portrait(checkpoint, str(device)).portrait
         # Training has set this already where it ran in this process, and not where it was finished before.
-        use_deterministic_algorithms(job.deterministic)
+        be_deterministic(job.deterministic)
         trained = (summary.steps, len(subject.train))
         for key in missing:
             if key.tracking is not None and tracked(key) is None:

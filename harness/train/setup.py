@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
-from headbench.harness.device import resolve_device
+from headbench.harness.device import be_deterministic, resolve_device
 from headbench.harness.head import load_head
 from headbench.harness.splat import Rasterizer, make_rasterizer
 from headbench.harness.train.course import Course
@@ -90,7 +90,7 @@ def prepare(
     random.seed(options.seed)
     np.random.seed(options.seed)  # noqa: NPY002 - plugins may draw from the global generator
     torch.manual_seed(options.seed)
-    torch.use_deterministic_algorithms(options.deterministic)
+    be_deterministic(options.deterministic)
     head = load_head(subject.head, config.topology(), device=device)
     identity = identity_of(subject).to(device)
     width, height = _size(config, subject)
