@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any, Self
@@ -23,6 +22,7 @@ from headbench.harness.train import GaussianTable
 from headbench.harness.train.degree import RisingDegree
 from headbench.harness.train.encoding import encode
 from headbench.harness.train.frames import epoch_order
+from headbench.harness.train.placement import upright
 from headbench.harness.types import (
     Batch,
     Clock,
@@ -89,9 +89,8 @@ class FlashAvatar(Avatar):
         columns = {
             "dc": like.new_zeros(rows, 1, 3),
             "rest": like.new_zeros(rows, (config.sh_degree + 1) ** 2 - 1, 3),
-            "opacity": like.new_full((rows,), math.log(config.initial_opacity / (1 - config.initial_opacity))),
             "scaling": like.new_zeros(rows, 3),
-            "rotation": like.new_tensor([1.0, 0.0, 0.0, 0.0]).repeat(rows, 1),
+            **upright(rows, config.initial_opacity, like),
         }
         if config.sh_degree == 0:
             del columns["rest"]

@@ -14,8 +14,8 @@ from headbench.harness.train.densify import (
     CHILDREN,
     Growth,
     children_of_split,
-    lowered_opacity,
     mean_gradient,
+    opacity_reset,
     split_offsets,
     step_generator,
 )
@@ -91,15 +91,10 @@ def maintenance(
         if full and config.needs_radii() and clock.step > config.size_prune_from:
             leaving |= table["max_radii"] > config.max_radius
         keep, new = growth.without(leaving)
-    replace: dict[str, Tensor] = {}
-    if reset:
-        replace["opacity"] = lowered_opacity(old["opacity"], config.reset_opacity)
-        if new is not None:
-            new["opacity"] = lowered_opacity(new["opacity"], config.reset_opacity)
     return Edit(
         keep=keep,
         append=new,
-        replace=replace,
+        replace=opacity_reset(old, new, config.reset_opacity) if reset else {},
         zero_moments=("opacity",) if reset else (),
         zero_statistics=table.statistic_names() if densify and not full else (),
     )

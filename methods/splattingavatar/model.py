@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Self
@@ -17,7 +16,7 @@ from headbench.harness.rotations import safe_normalise
 from headbench.harness.train import GaussianTable
 from headbench.harness.train.densify import accumulate, statistics
 from headbench.harness.train.perceptual import LpipsLoss
-from headbench.harness.train.placement import neighbour_distances
+from headbench.harness.train.placement import neighbour_distances, upright
 from headbench.harness.train.schedules import due, log_linear
 from headbench.harness.types import (
     Batch,
@@ -109,17 +108,14 @@ class SplattingAvatar(Avatar):
             points = points_on_faces(surface.vertices[None], surface.faces, *on)[0]
             squares = neighbour_distances(points, _NEIGHBOURS).square().mean(1)
         rows = len(face_index)
-        opacity = math.log(config.initial_opacity / (1 - config.initial_opacity))
         scaling = 0.5 * squares.clamp(min=_SMALLEST_SQUARE).log()
-        unit = torch.tensor([1.0, 0.0, 0.0, 0.0])
         columns = {
             "displacement": torch.zeros(rows),
             "shift": torch.zeros(rows, 2),
             "dc": torch.zeros(rows, 1, 3),
             "rest": torch.zeros(rows, (config.sh_degree + 1) ** 2 - 1, 3),
-            "opacity": torch.full((rows,), opacity),
             "scaling": scaling[:, None].repeat(1, 3),
-            "rotation": unit.repeat(rows, 1),
+            **upright(rows, config.initial_opacity, scaling),
         }
         if config.embedding == "released":
             del columns["shift"]
