@@ -15,7 +15,7 @@ from headbench.harness.types import Clock, Edit
 from .config import MonoGaussianAvatarConfig
 from .schedule import jitter, points
 
-__all__ = ["due", "maintenance", "on_mesh", "on_sphere"]
+__all__ = ["edit_due", "maintenance", "on_mesh", "on_sphere"]
 
 
 def on_sphere(count: int, radius: float, generator: torch.Generator) -> Tensor:
@@ -32,7 +32,7 @@ def on_mesh(vertices: Tensor, faces: Tensor, count: int, generator: torch.Genera
     return (bary[:, :, None] * corners[chosen]).sum(1)
 
 
-def due(config: MonoGaussianAvatarConfig, clock: Clock) -> bool:
+def edit_due(config: MonoGaussianAvatarConfig, clock: Clock) -> bool:
     """Whether points are pruned and inserted after this step, the last of an epoch."""
     whole = clock.step % clock.steps_per_epoch == 0
     return whole and clock.epoch % config.edit_every == 0 and (config.edit_last or clock.step < clock.total)

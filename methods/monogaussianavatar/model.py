@@ -29,7 +29,7 @@ from headbench.harness.types import (
 
 from .config import MonoGaussianAvatarConfig
 from .deform import code_matrix, effective_rotation, pose_points, unpose
-from .edits import due, maintenance, on_mesh, on_sphere
+from .edits import edit_due, maintenance, on_mesh, on_sphere
 from .losses import HeadTargets, ImageLosses
 from .networks import Corrections, Deformer, Geometry
 from .schedule import first_radius, learning_rate, radius, regulariser
@@ -165,7 +165,7 @@ class MonoGaussianAvatar(Avatar):
             self._set_factor(Clock(step, epoch, clock.steps_per_epoch, clock.total))
         elif event is Event.EPOCH_END:
             edit = None
-            if due(self.config, clock):
+            if edit_due(self.config, clock):
                 edit = maintenance(self.table, self.config, clock, float(self.radius), int(self.seed))
                 self.radius.fill_(radius(self.config, clock.epoch))
             self.table["seen"].zero_()

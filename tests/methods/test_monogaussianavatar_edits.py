@@ -10,7 +10,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.types import Clock, Edit, Event
 from headbench.methods.monogaussianavatar import MonoGaussianAvatar
-from headbench.methods.monogaussianavatar.edits import due, maintenance
+from headbench.methods.monogaussianavatar.edits import edit_due, maintenance
 from headbench.methods.monogaussianavatar.schedule import first_radius, jitter, learning_rate, points, radius
 
 SPAN = 10
@@ -57,9 +57,9 @@ def test_points_and_radius_follow_the_published_table(preset: Any) -> None:
 
 def test_points_are_edited_every_epoch_and_in_the_port_every_fifth_and_after_the_last(preset: Any) -> None:
     official, port = (preset("MonoGaussianAvatar", which) for which in ("official", "fateavatar"))
-    assert [e for e in range(1, 121) if due(official, after(e, 120))] == list(range(1, 120))
-    assert [e for e in range(1, 101) if due(port, after(e, 100))] == list(range(5, 101, 5))
-    assert not due(port, Clock(7, 5, SPAN, 7)), "an epoch that is not whole"
+    assert [e for e in range(1, 121) if edit_due(official, after(e, 120))] == list(range(1, 120))
+    assert [e for e in range(1, 101) if edit_due(port, after(e, 100))] == list(range(5, 101, 5))
+    assert not edit_due(port, Clock(7, 5, SPAN, 7)), "an epoch that is not whole"
 
 
 def test_a_step_has_as_many_frames_as_102400_points_allow_and_8_at_most(preset: Any) -> None:
