@@ -279,37 +279,6 @@ def test_fewer_coefficients_are_zeros(growing: Any, tiny_params: Callable[[int],
     torch.testing.assert_close(avatar.drive(short).gaussians.means, avatar.drive(padded).gaussians.means)
 
 
-@pytest.mark.parametrize("which", ["official", "fixed"])
-def test_gradients_of_the_whole_avatar_are_right_in_double(
-    growing: Any, tiny_params: Callable[[int], HeadParams], which: str
-) -> None:
-    network = {"deformer_width": 5, "geometry_width": 44, "correction_width": 4, "start": "plain"}
-    avatar = growing(which, start_points=5, network=network).double()
-    shake(avatar)
-    params = doubled(tiny_params(3))
-    parameters = dict(avatar.named_parameters())
-    names = [n for n in parameters if not n.startswith("geometry.") and n != "table.points"]
-    # Points see the picture through their position alone, so colour and scale stay out of what they are checked with.
-    weights = torch.randn(5, 14, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
-
-    def output(columns: slice, chosen: list[str]) -> Callable[..., Tensor]:
-        def call(expression: Tensor, *values: Tensor) -> Tensor:
-            state = dict(zip(chosen, values, strict=True))
-            g = torch.func.functional_call(avatar, state, (replace(params, expression=expression),)).gaussians
-            every = torch.cat([g.means[0], g.quats[0], g.scales[0], g.opacities[0, :, None], g.colours[0]], 1)
-            return (every * weights)[:, columns].sum()
-
-        return call
-
-    avatar.forward = avatar.drive  # type: ignore[method-assign]  # what functional_call calls
-    deforming = ["table.points", *(n for n in names if n.startswith("deformer."))]
-    dressing = [n for n in parameters if n.startswith(("geometry.", "corrections."))]
-    for columns, chosen in ((slice(0, 3), deforming), (slice(3, 14), dressing)):
-        inputs = [params.expression.clone().requires_grad_(columns.start == 0)]
-        inputs += [parameters[n].detach().clone().requires_grad_() for n in chosen]
-        assert torch.autograd.gradcheck(output(columns, chosen), inputs, fast_mode=True, atol=1e-6)
-
-
 def test_appearance_never_moves_points_or_the_deformer(growing: Any, tiny_params: Callable[[int], HeadParams]) -> None:
     avatar = growing()
     shake(avatar)
