@@ -16,7 +16,7 @@ _CHECKED: dict[str, Checked] = dict.fromkeys(
     ("insta", "nersemble", "imavatar", "pointavatar", "4dface", "vhap"), "made-up data"
 )
 
-_H100 = "one H100, preset fateavatar, 288 frames of 512²"
+_H200 = "one H200, preset fateavatar, 600 frames of 512²"
 _TWO_CORES = "2 CPU cores, preset demo, 96 frames of 256²"
 
 FATEAVATAR = MethodSpec(
@@ -35,7 +35,7 @@ FATEAVATAR = MethodSpec(
     citation="Zhang et al., FATE: Full-head Gaussian Avatar with Textural Editing from Monocular Video, CVPR 2025, "
     "arXiv:2411.15604",
     checked=_CHECKED,
-    typical={"cuda": Typical(244.0, _H100), "cpu": Typical(21.0, _TWO_CORES, 16e6)},
+    typical={"cuda": Typical(323.0, _H200), "cpu": Typical(21.0, _TWO_CORES, 16e6)},
 )
 
 GAUSSIANAVATARS = MethodSpec(
@@ -48,7 +48,7 @@ GAUSSIANAVATARS = MethodSpec(
     citation="Qian et al., GaussianAvatars: Photorealistic Head Avatars with Rigged 3D Gaussians, CVPR 2024, "
     "arXiv:2312.02069",
     checked=_CHECKED,
-    typical={"cuda": Typical(416.0, _H100), "cpu": Typical(18.0, _TWO_CORES, 3.3e6)},
+    typical={"cuda": Typical(527.0, _H200), "cpu": Typical(18.0, _TWO_CORES, 3.3e6)},
 )
 
 FLASHAVATAR = MethodSpec(
@@ -62,7 +62,7 @@ FLASHAVATAR = MethodSpec(
     citation="Xiang et al., FlashAvatar: High-fidelity Head Avatar with Efficient Gaussian Embedding, CVPR 2024, "
     "arXiv:2312.02214",
     checked=_CHECKED,
-    typical={"cuda": Typical(336.0, _H100), "cpu": Typical(32.0, _TWO_CORES, 2.4e6)},
+    typical={"cuda": Typical(409.0, _H200), "cpu": Typical(32.0, _TWO_CORES, 2.4e6)},
 )
 
 SPLATTINGAVATAR = MethodSpec(
@@ -75,7 +75,7 @@ SPLATTINGAVATAR = MethodSpec(
     citation="Shao et al., SplattingAvatar: Realistic Real-Time Human Avatars with Mesh-Embedded Gaussian Splatting, "
     "CVPR 2024, arXiv:2403.05087",
     checked=_CHECKED,
-    typical={"cuda": Typical(143.0, _H100), "cpu": Typical(32.8, _TWO_CORES, 3.5e6)},
+    typical={"cuda": Typical(189.0, _H200), "cpu": Typical(32.8, _TWO_CORES, 3.5e6)},
 )
 
 MONOGAUSSIANAVATAR = MethodSpec(
@@ -91,7 +91,10 @@ MONOGAUSSIANAVATAR = MethodSpec(
     citation="Chen et al., MonoGaussianAvatar: Monocular Gaussian Point-based Head Avatar, SIGGRAPH 2024, "
     "arXiv:2312.04558",
     checked=_CHECKED,
-    typical={"cpu": Typical(10.7, _TWO_CORES, 2.3e6)},
+    typical={
+        "cuda": Typical(72.0, "one H200, preset fateavatar, 144 frames of 512²"),
+        "cpu": Typical(10.7, _TWO_CORES, 2.3e6),
+    },
 )
 
 NEAREST_FRAME = MethodSpec(

@@ -80,7 +80,8 @@ def profile(
 def _line(row: dict[str, Any]) -> str:
     parts = ", ".join(f"{name} {row['parts'][name]:.2f}" for name in _ORDER if name in row["parts"])
     how = "recorded" if row["recorded"] else "plain"
+    rates = f"{row['rate']:.1f} it/s, {row['rate'] * row['images']:,.1f} images/s"
     return (
-        f"{row['method']} ({row['preset']}, {how}): {row['rate']:.1f} it/s, {row['gaussians']:,} Gaussians, "
+        f"{row['method']} ({row['preset']}, {how}): {rates}, {row['gaussians']:,} Gaussians, "
         f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB peak, {row['device']}; ms: {parts}"
     )

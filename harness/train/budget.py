@@ -31,8 +31,8 @@ class Budget:
     rate: float
     """Steps a second without events, over all counted steps; the median of `rounds`."""
     rounds: int
-    images: int
-    """Images a step."""
+    images: float
+    """Images a step, the mean of an epoch: its last batch may be a short one."""
     gaussians: int
     peak_memory_bytes: int
     device: str
@@ -76,7 +76,7 @@ def measure_budget(
         parts=found,
         rate=statistics.median(rates),
         rounds=rounds,
-        images=config.train.images_a_step()[0][1],
+        images=len(store) / trainer.course.clock(1).steps_per_epoch,
         gaussians=avatar.count(),
         peak_memory_bytes=peak_memory(parts.device),
         device=device_label(parts.device),

@@ -1,6 +1,7 @@
 """`bench profile` measures real steps of real methods and says what it measured."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -37,15 +38,19 @@ def test_every_trained_method_is_measured_part_by_part(root: Path, tmp_path: Pat
         assert set(row["parts"]) == PARTS
         assert all(0 <= value <= row["parts"]["total"] for value in row["parts"].values())
         assert row["rate"] > 0 and row["gaussians"] > 1000 and not row["recorded"]
-        assert line.startswith(f"{row['method']} (demo, plain): {row['rate']:.1f} it/s, {row['gaussians']:,} Gaussians")
+        assert line.startswith(f"{row['method']} (demo, plain): {row['rate']:.1f} it/s, {row['rate']:,.1f} images/s")
+        assert f" {row['gaussians']:,} Gaussians" in line
 
 
 def test_options_of_a_method_are_set_and_an_unknown_subject_is_named(root: Path) -> None:
     options = ["--methods", "FateAvatar", "--preset", "demo", "--warmup", "1", "--steps", "2", "--device", "cpu"]
-    changes = ("num_points=400", "cover_faces=none", "train.resolution=32")
+    changes = ("num_points=400", "cover_faces=none", "train.resolution=32", "batch=4")
     small = [word for change in changes for word in ("--set", f"fateavatar.{change}")]
     done = CliRunner().invoke(profile, ["--data-root", str(root), *options, *small], catch_exceptions=False)
     assert "400 Gaussians" in done.output
+    # Five training frames: a batch of four and one of one.
+    rate, images = (float(word.replace(",", "")) for word in re.findall(r"([\d.,]+) (?:it|images)/s", done.output))
+    assert images == pytest.approx(2.5 * rate, abs=0.2)
     with pytest.raises(BenchError, match=r"synth01.*synth00"):
         CliRunner().invoke(
             profile, ["--data-root", str(root), "--subject", "synth01", *options], catch_exceptions=False
