@@ -1,83 +1,139 @@
 """Methods take whatever mesh a head model has: FLAME 2020 and 2023 in every topology, with all their coefficients."""
 
-from collections.abc import Callable
-from dataclasses import replace
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from headbench.harness.head import HeadModel
-from headbench.harness.head.load import load_arrays
+from headbench.harness.assets import register
+from headbench.harness.avatar import Avatar
+from headbench.harness.head import HeadModel, load_head
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.train.optimizer import AvatarOptimizer
-from headbench.harness.types import Batch, Camera, Clock, HeadParams, Identity, TrainView
+from headbench.harness.types import Batch, Camera, Clock, Event, Frame, HeadParams, Identity, TrainView
 from headbench.methods.fateavatar import FateAvatar
+from headbench.methods.flashavatar import FlashAvatar
 from headbench.methods.gaussianavatars import GaussianAvatars
 from headbench.methods.monogaussianavatar import MonoGaussianAvatar
+from headbench.methods.splattingavatar import SplattingAvatar
 
 SIZES = {"open": (5023, 9976), "mouth_closed": (5023, 10_006), "teeth": (5143, 10_144)}
-KINDS = {
-    "FateAvatar": (FateAvatar, {"num_points": 400, "cover_faces": "none", "weights": {"vgg": 0.0}}),
-    "GaussianAvatars": (GaussianAvatars, {}),
+YEARS = [("flame2020", 50), ("flame2023", 100)]
+"""With how many coefficients of expression trackers give."""
+METHODS: dict[str, tuple[type[Avatar], str, dict[str, Any]]] = {
+    "FateAvatar": (FateAvatar, "fateavatar", {"num_points": 400, "cover_faces": "none", "weights": {"vgg": 0.0}}),
+    "FlashAvatar": (FlashAvatar, "fixed", {"uv_size": 48, "hidden": 8, "weights": {"lpips": 0.0}}),
+    "GaussianAvatars": (GaussianAvatars, "fateavatar", {}),
     "MonoGaussianAvatar": (
         MonoGaussianAvatar,
+        "fateavatar",
         {"start_points": 200, "weights": {"vgg": 0.0}, "network": {"geometry_width": 44}},
     ),
+    "SplattingAvatar": (SplattingAvatar, "fixed", {"num_points": 500, "weights": {"lpips": 0.0}}),
 }
-POSE = ("root", "neck", "jaw", "eye_left", "eye_right", "translation")
 
 
 @pytest.fixture(scope="module")
-def heads(flame_home: Any) -> Callable[[str, str], HeadModel]:
-    """(tag, topology) -> a made-up head of FLAME's sizes, as a file of either year gives."""
-    known = {}
+def heads(flame_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., HeadModel]]:
+    """(tag, topology) -> a made-up FLAME with all that can be registered beside it, of either year."""
+    folder, known = tmp_path_factory.mktemp("any_head"), {}
+    model = folder / "flame2023.pkl"
+    model.symlink_to(flame_files["flame2020/model"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADBENCH_HOME", str(folder / "home"))
+        for name, path in {**flame_files, "flame2023/model": model}.items():
+            register(name, path, source="made by the tests")
 
     def make(tag: str, topology: str) -> HeadModel:
-        if topology not in known:
-            known[topology] = load_arrays("flame2020", topology)
-        return HeadModel(replace(known[topology], tag=tag))
+        if (tag, topology) not in known:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("HEADBENCH_HOME", str(folder / "home"))
+                known[tag, topology] = load_head(tag, topology)
+        return known[tag, topology]
+
+    yield make
+    shutil.rmtree(folder)
+
+
+def speaking(tag: str, given: int, lids: float) -> HeadParams:
+    """A frame with `given` coefficients and eyelids closed by `lids`."""
+    rng = torch.Generator().manual_seed(0)
+    expression = 0.3 * torch.randn(1, given, generator=rng)
+    pose = (0.1 * torch.randn(1, 3, generator=rng) for _ in ("root", "neck", "jaw", "left", "right", "translation"))
+    return HeadParams(tag, expression, *pose, eyelids=torch.tensor([[lids, lids]]))
+
+
+@pytest.fixture
+def made(heads: Callable[..., HeadModel], preset: Any, tiny_camera: Camera) -> Callable[..., Any]:
+    """(method, tag, topology, coefficients) -> a small avatar on that head."""
+
+    def make(method: str, tag: str, topology: str, given: int) -> Avatar:
+        kind, which, small = METHODS[method]
+        config = preset(method, which, head_topology=topology, **small)
+        params = speaking(tag, given, 0.0)
+        identity = Identity(
+            tag, torch.zeros(1, 100), params.expression, torch.ones(1, given), params, tiny_camera, "someone"
+        )
+        frame = Frame("a", tiny_camera, params, lambda: pytest.fail("no image is needed to start"))
+        return kind.create(heads(tag, topology), identity, TrainView((frame,), 32, 32, seed=1), config)
 
     return make
 
 
 @pytest.mark.parametrize("topology", SIZES)
-@pytest.mark.parametrize("method", KINDS)
-@pytest.mark.parametrize(("tag", "given"), [("flame2020", 50), ("flame2023", 100)])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("tag", "given"), YEARS)
 def test_a_step_on_flame(
-    heads: Callable[[str, str], HeadModel],
-    preset: Any,
-    tiny_camera: Camera,
-    method: str,
-    topology: str,
-    tag: str,
-    given: int,
+    heads: Any, made: Any, tiny_camera: Camera, method: str, topology: str, tag: str, given: int
 ) -> None:
-    head = heads(tag, topology)
-    assert (len(head.template), len(head.faces)) == SIZES[topology]
-    kind, small = KINDS[method]
-    config = preset(method, "fateavatar", head_topology=topology, **small)
-    rng = torch.Generator().manual_seed(0)
-    expression = 0.3 * torch.randn(1, given, generator=rng)
-    params = HeadParams(tag, expression, *(0.1 * torch.randn(1, 3, generator=rng) for _ in POSE))
-    identity = Identity(tag, torch.zeros(1, 100), expression, torch.ones(1, given), params, tiny_camera)
-    avatar = kind.create(head, identity, TrainView((), 32, 32, seed=1), config)
+    head, (vertices, faces) = heads(tag, topology), SIZES[topology]
+    assert (head.tag, len(head.template), len(head.faces)) == (tag, vertices, faces)
+    avatar, params, clock = made(method, tag, topology, given), speaking(tag, given, 0.5), Clock(1, 1, 6, 60)
     optimizer = AvatarOptimizer(avatar, method)
-    target = torch.rand(1, 3, 32, 32, generator=rng)
-    batch = Batch(params, tiny_camera, target, target[:, :1], torch.ones(1, 3), ("a",))
+    rng = torch.Generator().manual_seed(0)
+    target, alpha = torch.rand(1, 3, 32, 32, generator=rng), torch.ones(1, 1, 32, 32)
+    batch = Batch(params, tiny_camera, target, alpha, torch.ones(1, 3), ("a",), {"mouth": alpha, "head": alpha})
     drive = avatar.drive(params)
-    assert drive.vertices.shape == (1, SIZES[topology][0], 3)
+    assert drive.vertices.shape == (1, vertices, 3)
     splat = make_rasterizer("numba", "cpu")(drive.gaussians, tiny_camera, batch.background)
     assert bool(splat.visible.any())
-    terms = avatar.losses(drive, splat, batch, Clock(1, 1, 6, 60))
-    torch.stack(list(terms.values())).sum().backward()
-    optimizer.step(Clock(1, 1, 6, 60))
+    torch.stack(list(avatar.losses(drive, splat, batch, clock).values())).sum().backward()
+    optimizer.step(clock)
+    if method in ("FateAvatar", "FlashAvatar", "SplattingAvatar"):
+        assert int(avatar.table["face_index"].max()) < faces
     if method == "FateAvatar":
         assert avatar.delta_expression.shape[2] == given, "a slice for each coefficient that the tracker gives"
-        assert int(avatar.table["face_index"].max()) < len(head.faces)
     if method == "GaussianAvatars":
-        assert avatar.count() == len(head.faces)
+        assert avatar.count() == faces
     if method == "MonoGaussianAvatar":
         assert avatar.deformer.blendshapes.weight.shape[0] == 108 + 3 * given + 3
     assert all(bool(torch.isfinite(p).all()) for p in avatar.parameters())
-    assert bool(torch.isfinite(avatar.drive(params).gaussians.means).all())
+    with torch.no_grad():
+        assert bool(torch.isfinite(avatar.drive(params).gaussians.means).all())
+
+
+@pytest.mark.parametrize("topology", ["mouth_closed", "teeth"])
+def test_both_methods_live_on_flame_2023(made: Any, tiny_camera: Camera, topology: str) -> None:
+    draw, white = make_rasterizer("numba"), torch.ones(1, 3)
+    flash, embedded = (made(name, "flame2023", topology, 100) for name in ("FlashAvatar", "SplattingAvatar"))
+    awake, asleep = (flash.drive(speaking("flame2023", 100, lids)).gaussians.means for lids in (0.0, 1.0))
+    assert awake.shape == (1, flash.count(), 3)
+    assert float((awake - asleep).detach().abs().max()) > 1e-3, "the lids are 4 mm high"
+
+    embedded.table["shift"].data.normal_(0, 0.5, generator=torch.Generator().manual_seed(0))
+    start = embedded.table["face_index"].clone()
+    with torch.no_grad():
+        walked = embedded.edit(Event.AFTER_STEP, None, Clock(100, 1, 1000, 30_000))
+        assert walked is not None
+        embedded.table.apply_edit(walked)
+    assert int((embedded.table["face_index"] != start).sum()) > 50
+    for avatar in (flash, embedded):
+        assert int(avatar.table["face_index"].max()) < SIZES[topology][1]
+        avatar.table["opacity"].data.fill_(5.0)
+        with torch.no_grad():
+            image = avatar.render(speaking("flame2023", 100, 0.5), tiny_camera, white, draw)
+        assert bool(torch.isfinite(image).all())
+        assert 0.02 < float((image < 0.9).float().mean()) < 0.98
