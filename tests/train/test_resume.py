@@ -37,7 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "GaussianAvatars": {
         "densify_from": 2,
         "densify_every": 3,
-        "gradient_threshold": 1e-6,
+        "gradient_threshold": 1e-5,
         "sh_every": 3,
         "reset_every": 7,
     },
@@ -128,6 +128,8 @@ def test_a_resumed_run_of_a_preset_ends_as_one_that_was_left_alone(
     assert torch.equal(*images)
     assert float(images[0].std()) > 0.01
     count = portraits[0].count()
+    if method == "GaussianAvatars":
+        assert count > len(portraits[0].head.faces), "some were cloned or split"
     if method == "SplattingAvatar":
         assert count == 2 * config.num_points, "all grew once, up to the limit"
     if method == "MonoGaussianAvatar":
