@@ -47,12 +47,14 @@ def profile(
     from headbench.harness.errors import DataError, did_you_mean
     from headbench.harness.files import write_json
     from headbench.harness.plugins import registry
-    from headbench.harness.plugins.checks import preset_values
+    from headbench.harness.plugins.checks import check_preset, preset_values
     from headbench.harness.run.config import apply_settings, parse_setting
     from headbench.harness.train import TrainOptions
     from headbench.harness.train.budget import measure_budget
 
     known = registry()
+    if preset is not None:
+        check_preset(preset, known.methods().values())
     reader = known.load_dataset(dataset)
     folders = reader.subjects(data_root)
     if subject is not None and subject not in folders:

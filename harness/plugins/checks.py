@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING
 
 import yaml
 
-from headbench.harness.errors import PluginError, did_you_mean
+from headbench.harness.errors import BenchError, PluginError, did_you_mean
 from headbench.harness.plugins.datasets import DatasetReader
 from headbench.harness.plugins.loading import PluginProblem, guarded, load_target
 from headbench.harness.plugins.specs import CHECKED, DatasetSpec, MethodSpec
@@ -17,7 +17,7 @@ from headbench.harness.plugins.specs import CHECKED, DatasetSpec, MethodSpec
 if TYPE_CHECKING:
     from headbench.harness.avatar import Portrait
 
-__all__ = ["dataset_reader", "portrait_class", "preset_values", "spec_faults"]
+__all__ = ["check_preset", "dataset_reader", "portrait_class", "preset_values", "spec_faults"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TARGET = re.compile(r"[\w.]+:\w+")
@@ -61,6 +61,17 @@ def _checked_faults(spec: MethodSpec) -> list[str]:
         for name, claim in spec.checked.items()
         if claim not in CHECKED
     ]
+
+
+def check_preset(preset: str, methods: Iterable[MethodSpec]) -> None:
+    """A preset that a method lacks is replaced by the method's default; one that none has is a mistake.
+
+    Raises:
+        BenchError: no method has it, and it is not the preset that is taken where none is named.
+    """
+    known = {name for spec in methods for name in spec.presets}
+    if preset not in known | {"official"}:
+        raise BenchError(did_you_mean("preset", preset, known), help="bench list methods")
 
 
 def preset_values(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, object]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from headbench.harness.errors import BenchError, DataError, PluginError, did_you_mean
 from headbench.harness.files import read_json, write_json
 from headbench.harness.plugins import DatasetReader, DatasetSpec, MethodSpec, PluginProblem, Registry
-from headbench.harness.plugins.checks import preset_values
+from headbench.harness.plugins.checks import check_preset, preset_values
 from headbench.harness.plugins.loading import guarded
 from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell, read_cells
 from headbench.harness.run.config import Setting, apply_settings, config_hash, parse_setting, settings_hash
@@ -98,6 +98,8 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
     _check_device(request)
     settings = [parse_setting(text) for text in request.settings]
     methods = _methods(request, registry)
+    for preset in request.preset:
+        check_preset(preset, registry.methods().values())
     notes: list[str] = []
     datasets = _datasets(request, registry, notes)
     _check_owners(settings, methods, [spec for spec, _, _ in datasets], registry)

@@ -69,12 +69,21 @@ def test_a_setting_finds_its_option_and_changes_nothing_else(text: str, read) ->
         ("m.max_points=0", "max_points: input should be greater than or equal to 1, got 0"),
         ("m.train.background=blue", "train.background"),
         ("m.growth={intervall: 3}", "Unknown key 'growth.intervall'. Did you mean 'interval'"),
+        ("m.train.batch=0", ": train.batch: input should be greater than or equal to 1, got 0"),
+        ("m.train.batch=[{epoch: 1, images: 0}]", "train.batch.0.images: input should be greater than or equal to 1"),
+        ("m.train.batch=[{epoch: 1, image: 2}]", "Unknown key 'train.batch.0.image'. Available: epoch, images."),
+        (
+            "m.train.batch=[{epoch: 2, images: 2}]",
+            "batch: rungs must start at epoch 1 and rise, found epochs [2]",
+        ),
     ],
 )
 def test_a_setting_that_does_not_fit_is_explained(text: str, words: str) -> None:
     with pytest.raises(BenchError) as caught:
         configured(text)
     assert words in str(caught.value)
+    for jargon in ("constrained", "tuple", "Value error", "{'"):
+        assert jargon not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["max_points=3", "m.max_points", "m.=3", "=", "m.x=[1"])

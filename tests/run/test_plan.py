@@ -92,6 +92,11 @@ def test_a_method_without_the_preset_uses_its_default_and_says_so(registry: Regi
     assert record.preset_note in record.notes
 
 
+def test_a_preset_that_no_method_has_is_an_error(registry: Registry, faces: Path) -> None:
+    with pytest.raises(BenchError, match=r"Unknown preset 'demmo'\. Did you mean 'demo'"):
+        planned(registry, faces, preset="demmo")
+
+
 def test_settings_make_a_variant_named_by_hash_or_label(registry: Registry, faces: Path) -> None:
     plan = planned(registry, faces, methods="average,raises", settings=["AVERAGE.gain=2"])
     first, other = plan.cells[0], plan.cells[1]
