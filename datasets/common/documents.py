@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import threading
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,6 +16,10 @@ from numpy.typing import NDArray
 from headbench.datasets.common.findings import Findings
 
 __all__ = ["finite_number", "read_npz", "read_object", "shortened"]
+
+_PARSING = threading.Lock()
+"""numpy reads the header of an array with `ast.parse`, which Python before 3.11.8 and 3.12.2 sometimes fails when
+threads do it at once (SystemError, python/cpython#106905)."""
 
 
 def read_object(path: Path, what: str, findings: Findings, help: str = "") -> dict[str, Any] | None:
@@ -45,12 +51,13 @@ def read_npz(
 ) -> dict[str, NDArray[Any]] | None:
     """All arrays in an npz file, None where it cannot be read, which has been reported. Loads no pickles."""
     try:
-        content = np.load(path, allow_pickle=False)
-        if not isinstance(content, np.lib.npyio.NpzFile):
-            findings.error(path, f"expected {what}, found a single array instead of an npz archive", frame, help)
-            return None
-        with content:
-            return {name: content[name] for name in content.files}
+        stored = io.BytesIO(path.read_bytes())
+        with _PARSING:
+            content = np.load(stored, allow_pickle=False)
+            if isinstance(content, np.lib.npyio.NpzFile):
+                with content:
+                    return {name: content[name] for name in content.files}
+        findings.error(path, f"expected {what}, found a single array instead of an npz archive", frame, help)
     except FileNotFoundError:
         findings.error(path, f"expected {what}, found no such file", frame, help)
     except (
