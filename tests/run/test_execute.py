@@ -18,6 +18,7 @@ import pytest
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
+from headbench.harness.run import child
 from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell
 from headbench.harness.run.child import log_path, signature_of
 from headbench.harness.run.execute import execute
@@ -109,7 +110,10 @@ def test_each_way_to_fail_has_its_own_state_and_reason_and_the_others_finish(tmp
     assert "working on s5" in log_path(cell_folder(made.run, made.cells[5].cell)).read_text()
 
 
-def test_a_hanging_cell_is_ended_with_all_that_it_started(tmp_path: Path, worker: Path) -> None:
+def test_a_hanging_cell_is_ended_with_all_that_it_started(
+    tmp_path: Path, worker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "GRACE", 0.3)
     made = plan(tmp_path, "stubborn")
     listener = Listener()
     execute(made, worker, listener, timeout=1.0)
