@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from headbench.datasets.synthetic.linear import blend, unit
 from headbench.datasets.synthetic.person import PARTS
-from headbench.datasets.synthetic.raycast import SAMPLES, Hits, cast
+from headbench.datasets.synthetic.raycast import SAMPLES, Hits, Target, cast
 from headbench.datasets.synthetic.scene import Scene
 from headbench.datasets.synthetic.surface import paint, shade, wrinkles
 from headbench.harness.types import HeadParams
 
-__all__ = ["Picture", "take"]
+__all__ = ["Picture", "Sitting", "sit", "take"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,16 +42,34 @@ class Picture:
     """(V, 3) of the head, without hair."""
 
 
-def take(scene: Scene, params: HeadParams, w2c: Floats, K: Floats, size: int) -> Picture:
-    """A picture with the lights at the camera; `params` B = 1, `w2c` (4, 4), `K` (3, 3) pixels."""
+@dataclass(frozen=True)
+class Sitting:
+    """A scene in one pose, for pictures by any number of cameras."""
+
+    scene: Scene
+    target: Target
+    normals: Floats
+    """(V, 3) unit, with hair."""
+    units: Mapping[str, float]
+    """Name of an expression's component -> its value."""
+
+
+def sit(scene: Scene, params: HeadParams) -> Sitting:
+    """The scene posed by `params`, B = 1."""
     vertices, normals = scene.pose(params)
     units = dict(zip(scene.head.expression_names, params.expression[0].tolist(), strict=True))
+    return Sitting(scene, Target(vertices, scene.faces), normals, units)
+
+
+def take(sitting: Sitting, w2c: Floats, K: Floats, size: int) -> Picture:
+    """A picture with the lights at the camera; `w2c` (4, 4), `K` (3, 3) pixels."""
+    scene = sitting.scene
     count = size * size
     rays, depth = np.zeros(count), np.zeros(count)
     total, votes = np.zeros((count, 3)), np.zeros((count, len(PARTS)))
-    for hits in cast(vertices, scene.faces, w2c, K, size):
+    for hits in cast(sitting.target, w2c, K, size):
         part = scene.part[hits.face]
-        colour = _colours(scene, hits, part, normals, units, w2c[:3, :3])
+        colour = _colours(sitting, hits, part, w2c[:3, :3])
         here, pixels = hits.pixels, hits.pixels.stop - hits.pixels.start
         rays[here] = np.bincount(hits.pixel, minlength=pixels)
         depth[here] = np.bincount(hits.pixel, hits.depth, pixels)
@@ -68,18 +86,17 @@ def take(scene: Scene, params: HeadParams, w2c: Floats, K: Floats, size: int) ->
         mouth=(mouth * 255).astype(np.uint8).reshape(size, size),
         labels=np.where(covered, codes[votes.argmax(1)], 0).astype(np.uint8).reshape(size, size),
         depth=np.where(covered, np.round(depth * 1000), 0).astype(np.uint16).reshape(size, size),
-        vertices=vertices[: len(scene.head.base)].astype(np.float32),
+        vertices=sitting.target.vertices[: len(scene.head.base)].astype(np.float32),
     )
 
 
-def _colours(
-    scene: Scene, hits: Hits, part: Ints, normals: Floats, units: Mapping[str, float], rotation: Floats
-) -> Floats:
+def _colours(sitting: Sitting, hits: Hits, part: Ints, rotation: Floats) -> Floats:
     """(R, 3) sRGB of what the rays meet."""
+    scene = sitting.scene
     corner = scene.faces.take(hits.face, axis=0)
     rest, scalp, lips = (blend(field, corner, hits.bary) for field in (scene.rest, scene.scalp, scene.lips))
     colour = paint(scene.person, rest, part, scalp, lips, scene.tint[hits.face], scene.eyes)
     skin = part == PARTS.index("skin")
-    colour[skin] *= wrinkles(rest[skin], scene.eyes, units)[:, None]
-    normal = unit(blend(normals, corner, hits.bary), 1e-9)
+    colour[skin] *= wrinkles(rest[skin], scene.eyes, sitting.units)[:, None]
+    normal = unit(blend(sitting.normals, corner, hits.bary), 1e-9)
     return shade(colour, normal, hits.direction, part, rotation)

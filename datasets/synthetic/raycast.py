@@ -12,7 +12,7 @@ from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from headbench.datasets.synthetic.linear import cross, dot, unit
 
-__all__ = ["SAMPLES", "Hits", "cast"]
+__all__ = ["SAMPLES", "Hits", "Target", "cast"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,47 +41,51 @@ class Hits:
     """(R, 3) unit, in the world, away from the camera."""
 
 
-def cast(vertices: Floats, faces: Ints, w2c: Floats, K: Floats, size: int) -> Iterator[Hits]:
+class Target:
+    """A mesh that rays are cast at from any number of cameras; its search tree is built once.
+
+    Args:
+        vertices: (V, 3) metres.
+        faces: (F, 3).
+    """
+
+    def __init__(self, vertices: Floats, faces: Ints) -> None:
+        self.vertices = vertices
+        self.faces = faces
+        self.tree = RayMeshIntersector(trimesh.Trimesh(vertices, faces, process=False, validate=False))
+
+
+def cast(target: Target, w2c: Floats, K: Floats, size: int) -> Iterator[Hits]:
     """Hits of `SAMPLES`² rays through each pixel of a `size` x `size` image, a band of rows at a time.
 
     Rays past the mesh's box are not cast. Bands keep the arrays small enough for a processor's cache.
 
     Args:
-        vertices: (V, 3) metres. faces: (F, 3). w2c: (4, 4) OpenCV. K: (3, 3) pixels.
+        w2c: (4, 4) OpenCV. K: (3, 3) pixels.
     """
-    seen = vertices @ w2c[:3, :3].T + w2c[:3, 3]
+    seen = target.vertices @ w2c[:3, :3].T + w2c[:3, 3]
     projected = seen @ K.T
     uv = projected[:, :2] / projected[:, 2:]
     (left, top), (right, bottom) = np.floor(uv.min(0)).astype(int) - 1, np.ceil(uv.max(0)).astype(int) + 1
     columns = np.arange(max(left, 0), min(right, size))
-    mesh = RayMeshIntersector(trimesh.Trimesh(vertices, faces, process=False, validate=False))
     height = max(1, BAND // (max(len(columns), 1) * SAMPLES**2))
     bottom = min(bottom, size)
     for first in range(max(top, 0), bottom, height):
         rows = np.arange(first, min(first + height, bottom))
-        yield _band(mesh, vertices, faces, w2c, K, size, rows, columns)
+        yield _band(target, w2c, K, size, rows, columns)
 
 
-def _band(
-    mesh: RayMeshIntersector,
-    vertices: Floats,
-    faces: Ints,
-    w2c: Floats,
-    K: Floats,
-    size: int,
-    rows: Ints,
-    columns: Ints,
-) -> Hits:
+def _band(target: Target, w2c: Floats, K: Floats, size: int, rows: Ints, columns: Ints) -> Hits:
     within = (np.arange(SAMPLES) + 0.5) / SAMPLES
     row, column, dv, du = (a.ravel() for a in np.meshgrid(rows, columns, within, within, indexing="ij"))
     rays = np.stack([column + du, row + dv, np.ones(len(row))], 1) @ np.linalg.inv(K).T
     rotation, eye = w2c[:3, :3], -w2c[:3, :3].T @ w2c[:3, 3]
     rays = unit(rays @ rotation)
-    found = mesh.intersects_first(np.broadcast_to(eye, rays.shape), rays)
+    found = target.tree.intersects_first(np.broadcast_to(eye, rays.shape), rays)
     hit = found >= 0
     face, direction = np.asarray(found[hit], dtype=np.int64), rays[hit]
-    corner = faces.take(face, axis=0)
-    a, b, c = (vertices.take(corner[:, k], axis=0) for k in range(3))
+    corner = target.faces.take(face, axis=0)
+    a, b, c = (target.vertices.take(corner[:, k], axis=0) for k in range(3))
     normal = cross(b - a, c - a)
     reach = dot(a - eye, normal) / dot(direction, normal)
     point = eye + reach[:, None] * direction

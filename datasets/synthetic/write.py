@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headbench.datasets.synthetic.layout import Clip, Shot, Writer
 from headbench.datasets.synthetic.motion import make_motion
-from headbench.datasets.synthetic.picture import take
+from headbench.datasets.synthetic.picture import sit, take
 from headbench.datasets.synthetic.scene import head_params, make_scene, params_of
 from headbench.datasets.synthetic.views import intrinsics, orbit
 from headbench.datasets.synthetic.writer_imavatar import ImavatarWriter
@@ -103,7 +103,8 @@ def _write_subject(
     neutral = head_params(np.zeros((1, len(clip.scene.head.expression_names))), *np.zeros((3, 1, 3)))
     K = intrinsics(clip.size)
     around = [Shot(k, f"{k:05d}", w2c, K) for k, w2c in enumerate(orbit(ORBIT))]
-    views = [(shot, take(clip.scene, neutral, shot.w2c, shot.K, clip.size)) for shot in around]
+    resting = sit(clip.scene, neutral)
+    views = [(shot, take(resting, shot.w2c, shot.K, clip.size)) for shot in around]
     writer.truth(folder, clip, np.stack([vertices[k] for k in sorted(vertices)]), views)
 
 
@@ -122,7 +123,7 @@ def _one_thread_each() -> Iterator[None]:
 
 def _render(writer: Writer, folder: Path, clip: Clip, shot: Shot) -> NDArray[np.float32]:
     params = params_of(clip.motion).rows(slice(shot.index, shot.index + 1))
-    picture = take(clip.scene, params, shot.w2c, shot.K, clip.size)
+    picture = take(sit(clip.scene, params), shot.w2c, shot.K, clip.size)
     writer.frame(folder, clip, shot, picture)
     return picture.vertices
 

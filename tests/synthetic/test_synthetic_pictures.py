@@ -14,7 +14,7 @@ from headbench.datasets.synthetic import write_synthetic
 from headbench.datasets.synthetic.hair import JOINTS, STRANDS
 from headbench.datasets.synthetic.motion import LIMITS, make_motion
 from headbench.datasets.synthetic.person import make_person
-from headbench.datasets.synthetic.picture import take
+from headbench.datasets.synthetic.picture import sit, take
 from headbench.datasets.synthetic.scene import head_params, make_scene
 from headbench.datasets.synthetic.surface import shade, wrinkles
 from headbench.datasets.synthetic.views import intrinsics, orbit, world_to_camera
@@ -28,7 +28,7 @@ def scene():
 @pytest.fixture(scope="module")
 def frontal(scene):
     neutral = head_params(np.zeros((1, 52)), *np.zeros((3, 1, 3)))
-    return take(scene, neutral, orbit(4)[0], intrinsics(128), 128)
+    return take(sit(scene, neutral), orbit(4)[0], intrinsics(128), 128)
 
 
 def _hashes(folder):
@@ -92,7 +92,7 @@ def test_colour_is_not_premultiplied(frontal) -> None:
 def test_the_mouth_mask_is_where_the_mouth_is(scene) -> None:
     jaw = np.array([[0.25, 0.0, 0.0]])
     closed, opened = (
-        take(scene, head_params(np.zeros((1, 52)), turn, *np.zeros((2, 1, 3))), orbit(1)[0], intrinsics(128), 128)
+        take(sit(scene, head_params(np.zeros((1, 52)), turn, *np.zeros((2, 1, 3)))), orbit(1)[0], intrinsics(128), 128)
         for turn in (0 * jaw, jaw)
     )
     assert set(np.unique(opened.mouth)) == {0, 255}
@@ -119,7 +119,7 @@ def test_hair_stands_off_the_scalp_with_a_fuzzy_silhouette(scene) -> None:
     centre = vertices[:count][scene.head.regions["scalp"].numpy()].mean(0)
     root, tip = (np.linalg.norm(strands[:, k] - centre, axis=1) for k in (0, -1))
     assert np.median(tip - root) > 0.006
-    shown = take(scene, head_params(np.zeros((1, 52)), *np.zeros((3, 1, 3))), orbit(1)[0], intrinsics(160), 160)
+    shown = take(sit(scene, head_params(np.zeros((1, 52)), *np.zeros((3, 1, 3)))), orbit(1)[0], intrinsics(160), 160)
     alpha = shown.rgba[..., 3]
     soft = (alpha > 0) & (alpha < 255)
     rows = np.arange(160)[:, None] + 0 * alpha
