@@ -347,6 +347,8 @@ def check_tables(bench: Any, run: Path) -> None:
     assert "racking" not in bench("report", run, "--protocol", "fateavatar-8bit@1", "--format", "terminal").out
 
 
+# That a stage skips tracked frames is tested above without processes.
+@pytest.mark.slow
 def test_a_killed_run_keeps_the_frames_it_tracked(
     bench: Any, blobs: Path, few: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
