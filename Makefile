@@ -43,9 +43,8 @@ $(VENV)/.tests-installed: $(BIN)/bench setup.cfg
 		gsplat==1.5.3 jaxtyping wadler-lindig
 	@touch $@
 
-# Tests start dozens of processes: without bytecode each of them would compile the package anew.
 test: $(VENV)/.tests-installed
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+	$(BIN)/python -m pytest
 
 # The organisers' toolkit without the 3.3 GB that it asks for and its readers never use.
 $(VENV)/.toolkit-installed: $(VENV)/.tests-installed
