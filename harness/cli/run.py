@@ -55,7 +55,9 @@ class Seconds(click.ParamType):
 @click.option("--fail-fast", is_flag=True, help="Stop after the first failed cell.")
 @click.option("--fail-on-error", type=int, metavar="N", help="Stop after N failed cells.")
 @click.option("--keep-failed", is_flag=True, help="Leave cells that failed before as they are.")
-@click.option("--checkpoint-every", type=int, metavar="N", help="Steps between checkpoints; 1000 without it.")
+@click.option(
+    "--checkpoint-every", type=int, metavar="N", help="Steps between checkpoints; 1000 without it, more if fast."
+)
 @click.option("--deterministic", is_flag=True, default=None, help="Bit-equal when resumed on a CPU; slower.")
 @click.option("--tensorboard", is_flag=True, default=None, help="Write TensorBoard files beside metrics.jsonl.")
 @click.option("--no-report", is_flag=True, help="Neither print the table nor write the report; `bench report` does.")

@@ -110,7 +110,7 @@ class Job:
     """name@version, or the path of a protocol's file."""
     device: str
     rasterizer: str
-    checkpoint_every: int
+    checkpoint_every: int | None
     deterministic: bool
     tensorboard: bool
     fingerprint: Mapping[str, str]

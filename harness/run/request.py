@@ -61,8 +61,9 @@ class RunRequest(BaseModel):
     """Seconds a cell may take."""
     fail_on_error: int | None = Field(default=None, ge=1)
     """Stop after so many failed cells."""
-    checkpoint_every: int = Field(default=1000, ge=1)
-    """Training steps between checkpoints; a kill loses at most so many."""
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    """Training steps between checkpoints; a kill loses at most so many. None: 1,000, and more where writing them would
+    take over 2 % of the time."""
     deterministic: bool = False
     tensorboard: bool = False
 

@@ -39,8 +39,9 @@ class TrainOptions:
     rasterizer: str = "auto"
     seed: int = 0
     log_every: int = 50
-    checkpoint_every: int = 1000
-    preview_every: int = 1000
+    checkpoint_every: int | None = None
+    preview_every: int | None = None
+    """Steps; None: as `Cadence` does."""
     deterministic: bool = False
     """torch.use_deterministic_algorithms: a resumed CPU run ends bit-equal to an uninterrupted one."""
     tensorboard: bool = False

@@ -16,6 +16,7 @@ from torch import Tensor
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
 from headbench.harness.device import device_label
 from headbench.harness.files import read_json, write_json
+from headbench.harness.train.cadence import Cadence
 from headbench.harness.train.checkpoint import latest_checkpoint, read_state, restore_portrait, save_checkpoint
 from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.log import Progress, TrainLog
@@ -122,20 +123,22 @@ class _Run:
             self._restore_training(resumed, trainer)
         log = TrainLog(self.stage, self.options.log_every, self.done, progress, self.options.tensorboard)
         watched = [len(store) * k // 4 for k in range(min(4, len(store)))]
+        cadence = Cadence(total, self.options.preview_every, self.options.checkpoint_every)
         started = time.perf_counter()
         for step in range(self.done + 1, total + 1):
             trainer.step(step, log)
-            last = step == total
-            shown = step % self.options.preview_every == 0 or last
-            if step % self.options.checkpoint_every == 0 or shown or last:
+            shown, kept = cadence.preview(step), cadence.checkpoint(step)
+            if shown or kept:
                 wait_for(self.parts.device)
                 self.seconds += time.perf_counter() - started
                 self.done = step
                 if shown:
                     picture = self.stage / "previews" / f"step-{step:07d}.png"
                     write_preview(picture, avatar, store, watched, self.parts.rasterizer)
-                if step % self.options.checkpoint_every == 0 or last:
+                if kept:
+                    begun = time.perf_counter()
                     self.save(step, self._training_state(trainer))
+                    cadence.wrote(time.perf_counter() - begun)
                 started = time.perf_counter()
         if total == 0 and resumed is None:
             self.save(0, self._training_state(trainer))
