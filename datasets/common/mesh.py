@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 from headbench.harness.head import SubjectHead, load_head, project
 from headbench.harness.types import Camera, HeadParams, Identity, Subject
 
-__all__ = ["ProjectedMesh", "fill_polygons"]
+__all__ = ["ProjectedMesh"]
 
-_FINER = 4
 _MOUTH = ("lips", "mouth_interior")
 _NEAREST = 1e-3
 """Metres; what is nearer to the camera, or behind it, has no place in the image."""
@@ -83,13 +80,17 @@ class ProjectedMesh:
 
     def silhouette(self, params: HeadParams, camera: Camera) -> NDArray[np.bool_]:
         """(H, W): where any face of the mesh falls."""
+        from headbench.harness.splat.triangles import fill_triangles
+
         points = self.points(params, camera)
-        return fill_polygons(points, self._load(params).faces, camera.width, camera.height)
+        return fill_triangles(points, self._load(params).faces, camera.width, camera.height)
 
     def mouth(self, params: HeadParams, camera: Camera) -> Tensor:
         """(1, H, W) uint8, 255 where lips and mouth interior fall; what is in front of them is not considered."""
+        from headbench.harness.splat.triangles import fill_triangles
+
         points = self.points(params, camera)
-        mask = fill_polygons(points, self._load(params).mouth, camera.width, camera.height)
+        mask = fill_triangles(points, self._load(params).mouth, camera.width, camera.height)
         return torch.from_numpy(mask.astype(np.uint8) * 255)[None]
 
     def _load(self, params: HeadParams) -> _Loaded:
@@ -106,22 +107,3 @@ class ProjectedMesh:
                 identity = Identity(params.head, self._shape, zero, zero, params, nowhere, static_offset=self._offset)
                 self._loaded = _Loaded(head.bind(identity), faces, faces[region[faces].all(axis=1)])
             return self._loaded
-
-
-def fill_polygons(
-    points: NDArray[np.float64], polygons: Sequence[Sequence[int]] | NDArray[np.int64], width: int, height: int
-) -> NDArray[np.bool_]:
-    """(H, W): union of polygons given by rows of indices into `points` (V, 2), to a quarter of a pixel.
-
-    Polygons with a corner that is not finite are left out.
-    """
-    # PIL fills every pixel that an edge touches and has the centre of the first one at 0: draw finer, then vote.
-    image = Image.new("1", (_FINER * width, _FINER * height))
-    draw = ImageDraw.Draw(image)
-    corners = np.asarray(points)[np.asarray(polygons)] * _FINER - 0.5
-    # Far outside, PIL's whole numbers would overflow.
-    corners = corners[np.isfinite(corners).all(axis=(1, 2))].clip(-1e6, 1e6)
-    for corner in corners.reshape(len(corners), 2 * corners.shape[1]).tolist():
-        draw.polygon(corner, fill=1)
-    votes = np.array(image, dtype=np.uint8).reshape(height, _FINER, width, _FINER).sum(axis=(1, 3))
-    return np.asarray(votes > _FINER**2 // 2)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from headbench.datasets.common.mesh import fill_polygons
 from headbench.datasets.doctor import examine
 from headbench.datasets.insta.reader import InstaReader
 from headbench.harness.errors import MissingAsset
@@ -46,14 +45,6 @@ def _calm(author) -> None:
 def _lines(author, severity: str) -> list[str]:
     found = examine(InstaReader(), "someone", author.folder, {})
     return [p.line() for p in found.problems if p.severity == severity]
-
-
-def test_a_square_of_two_triangles_is_filled_to_its_edges() -> None:
-    corners = np.array([[4, 6], [12, 6], [12, 10], [4, 10.0], [np.nan, 0]])
-    mask = fill_polygons(corners, np.array([[0, 1, 2], [0, 2, 3], [0, 1, 4]]), 20, 16)
-    expected = np.zeros((16, 20), dtype=bool)
-    expected[6:10, 4:12] = True
-    assert np.array_equal(mask, expected)
 
 
 def test_mouth_masks_are_projected_where_there_is_no_parsing(author, flame_home) -> None:
