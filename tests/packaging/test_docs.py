@@ -6,6 +6,7 @@ import configparser
 import inspect
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,16 +124,18 @@ def test_what_the_page_says_of_a_protocol_is_in_its_file(name: str) -> None:
     assert rule is None or (f"| rates | {rule.rates['jaw']:g} for " in section and f"| loss | {rule.loss} |" in section)
 
 
-@pytest.fixture
-def beads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+@pytest.fixture(scope="module")
+def beads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """The example of docs/plugins.md, written to files and registered alone."""
+    folder = tmp_path_factory.mktemp("beads")
     for name, contents in example().items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(contents, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    point = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(contents, encoding="utf-8")
+    point = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
     (module,) = point["headbench"].values()
-    return Registry([Source("beads", lambda: __import__(module))])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield Registry([Source("beads", lambda: __import__(module))])
 
 
 def test_the_example_is_a_whole_distribution() -> None:
