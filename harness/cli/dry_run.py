@@ -11,11 +11,12 @@ from headbench.harness.run.plan import Plan
 __all__ = ["show_plan"]
 
 
-def show_plan(plan: Plan, device: str) -> None:
+def show_plan(plan: Plan, device: str, tracked: int = 0) -> None:
     """Print every cell with steps, frames, estimated time and disk, the sums, and what the estimates rest on.
 
     Args:
         device: as asked for: auto, cpu, cuda or cuda:K.
+        tracked: steps of test-time tracking that the plan's protocols ask for, for each test frame.
     """
     from rich.table import Table
     from rich.text import Text
@@ -25,24 +26,27 @@ def show_plan(plan: Plan, device: str) -> None:
 
     guesses = typical(registry().methods(), resolve_device(device).type)
     known = guesses | recorded(plan.run.resolve().parent)
-    cells = estimate(plan, known)
+    cells = estimate(plan, known, tracked)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("cell", "state", "steps", "frames", "size", "training", "disk"):
+    track = ("tracking",) if tracked else ()
+    for heading in ("cell", "state", "steps", "frames", "size", "training", *track, "disk"):
         table.add_column(heading, overflow="fold")
     for each in cells:
         planned = each.planned
         frames = f"{planned.frames[0]} + {planned.frames[1]}"
         pixels = f"{planned.size[0]}×{planned.size[1]}"
-        time = "?" if each.seconds is None else duration(each.seconds)
+        spent = (each.seconds, each.tracking) if tracked else (each.seconds,)
+        times = ["?" if seconds is None else duration(seconds) for seconds in spent]
         disk = "?" if each.bytes is None else size(each.bytes)
         state = f"{each.state}: {planned.record.reason}" if planned.record.reason else each.state
-        table.add_row(Text(planned.cell.path), Text(state), f"{planned.steps:,}", frames, pixels, time, disk)
+        table.add_row(Text(planned.cell.path), Text(state), f"{planned.steps:,}", frames, pixels, *times, disk)
     console().print(table)
     left = [each for each in cells if each.state == "queued"]
-    times = [each.seconds for each in left if each.seconds is not None]
+    hours = sum(each.seconds or 0.0 for each in left) / 3600
+    also = f" + {sum(each.tracking or 0.0 for each in left) / 3600:.2f} h tracking" if tracked else ""
     disks = [each.bytes for each in left if each.bytes is not None]
     unknown = sorted({each.planned.cell.method for each in left if each.seconds is None or each.bytes is None})
-    click.echo(f"{len(cells)} cells, {len(left)} to do: {sum(times) / 3600:.2f} h training, {size(sum(disks))} disk")
+    click.echo(f"{len(cells)} cells, {len(left)} to do: {hours:.2f} h training{also}, {size(sum(disks))} disk")
     used = {each.planned.cell.method.lower() for each in left} & set(known)
     for name in sorted(used):
         record = known[name]
@@ -51,6 +55,9 @@ def show_plan(plan: Plan, device: str) -> None:
         else:
             where = "a first guess, no finished cell is near"
         rate = f"{record.rate:.1f} it/s on " if record.rate else ""
+        if tracked and record.rate:
+            how = "as in training" if record.tracking is None else f"{record.tracking:.1f} it/s"
+            rate = f"tracking {how}, training {rate}"
         disk = "" if record.bytes is None else f", {size(record.bytes)} a cell"
         click.echo(f"basis: {name}: {where}: {rate}{record.device}{disk}")
     if unknown:

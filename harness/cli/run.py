@@ -82,7 +82,8 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
     if fail_fast:
         given["fail_on_error"] = 1
     request = read_request(file, given)
-    protocols = {scorer.name: scorer.hash for scorer in scorers(request.protocol)}
+    asked = scorers(request.protocol)
+    protocols = {scorer.name: scorer.hash for scorer in asked}
     folder = request.folder()
     from headbench.harness.run.execute import execute
     from headbench.harness.run.lock import held
@@ -90,7 +91,9 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
     plan = make_plan(request, registry(), protocols, sys.argv)
     _say_plan(plan, len(registry().problems()))
     if dry_run:
-        _dry_run(plan, request.device)
+        # Two protocols that score the same renders track once.
+        rules = {scorer.key.name: scorer.key.tracking for scorer in asked}
+        _dry_run(plan, request.device, sum(rule.steps for rule in rules.values() if rule is not None))
         return
     with _signals(), held(folder / ".lock", "bench run"):
         write_request(request, folder)
@@ -117,10 +120,10 @@ def _say_plan(plan: Plan, problems: int) -> None:
         click.echo(f"note: {note}")
 
 
-def _dry_run(plan: Plan, device: str) -> None:
+def _dry_run(plan: Plan, device: str, tracked: int) -> None:
     from headbench.harness.cli.dry_run import show_plan
 
-    show_plan(plan, device)
+    show_plan(plan, device, tracked)
 
 
 def _report(folder: Path) -> None:

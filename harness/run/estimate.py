@@ -27,6 +27,8 @@ class Record:
     """Of a cell's folder; None where nobody looked."""
     cells: int
     device: str
+    tracking: float | None = None
+    """Steps a second of test-time tracking; None where no finished cell has tracked."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,10 @@ class CellEstimate:
     state: str
     """done, skipped, failed (before it starts) or queued."""
     seconds: float | None
+    """Of training."""
     bytes: float | None
+    tracking: float | None = 0.0
+    """Seconds of test-time tracking; 0 where no protocol asks for it."""
 
 
 def recorded(near: Path) -> dict[str, Record]:
@@ -45,6 +50,7 @@ def recorded(near: Path) -> dict[str, Record]:
     rates: dict[str, list[float]] = {}
     sizes: dict[str, list[float]] = {}
     devices: dict[str, set[str]] = {}
+    tracking: dict[str, list[float]] = {}
     for plan in sorted(near.glob("*/plan.json")):
         run = plan.parent
         try:
@@ -61,9 +67,16 @@ def recorded(near: Path) -> dict[str, Record]:
             rates.setdefault(name, []).append(float(train["rate"]))
             sizes.setdefault(name, []).append(float(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())))
             devices.setdefault(name, set()).add(str(train["device"]))
+            for summary in folder.glob("stages/track/*/summary.json"):
+                if (found := read_json(summary))["tracked"]:
+                    tracking.setdefault(name, []).append(float(found["rate"]))
     return {
         name: Record(
-            statistics.median(values), statistics.median(sizes[name]), len(values), ", ".join(sorted(devices[name]))
+            statistics.median(values),
+            statistics.median(sizes[name]),
+            len(values),
+            ", ".join(sorted(devices[name])),
+            statistics.median(tracking[name]) if name in tracking else None,
         )
         for name, values in rates.items()
     }
@@ -75,8 +88,13 @@ def typical(methods: Mapping[str, MethodSpec], device: str) -> dict[str, Record]
     return {name: Record(t.rate, t.bytes, 0, t.where) for name, t in known.items() if t is not None}
 
 
-def estimate(plan: Plan, known: Mapping[str, Record]) -> list[CellEstimate]:
-    """The cost of every cell of a plan; a finished one costs nothing more."""
+def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[CellEstimate]:
+    """The cost of every cell of a plan; a finished one costs nothing more.
+
+    Args:
+        tracked: steps that the plan's protocols spend on a test frame before they score it, together. Where nobody
+            has seen how fast they are, they count as steps of training, which do the same and no less.
+    """
     estimates = []
     for planned in plan.cells:
         if is_finished(cell_folder(plan.run, planned.cell), planned) is not None:
@@ -87,9 +105,12 @@ def estimate(plan: Plan, known: Mapping[str, Record]) -> list[CellEstimate]:
             continue
         record = known.get(planned.cell.method.lower())
         seconds: float | None = None
-        if planned.steps == 0:
-            seconds = 0.0
+        tracking: float | None = None
+        if planned.steps == 0:  # a baseline without gradient is not tracked either
+            seconds = tracking = 0.0
         elif record is not None and record.rate > 0:
             seconds = planned.steps / record.rate
-        estimates.append(CellEstimate(planned, State.QUEUED.value, seconds, record.bytes if record else None))
+            tracking = planned.frames[1] * tracked / (record.tracking or record.rate)
+        size = record.bytes if record else None
+        estimates.append(CellEstimate(planned, State.QUEUED.value, seconds, size, tracking if tracked else 0.0))
     return estimates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,8 +12,9 @@ import pytest
 
 from headbench.harness.files import read_json
 from headbench.harness.plugins.specs import MethodSpec, Typical
-from headbench.harness.run.cell import read_cell, read_cells
-from headbench.harness.run.estimate import Record, typical
+from headbench.harness.run.cell import Cell, CellRecord, read_cell, read_cells
+from headbench.harness.run.estimate import Record, estimate, typical
+from headbench.harness.run.plan import Plan, PlannedCell
 
 COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--out", "out")
 ANNA = ("--datasets", "discs[anna]", *COMMON)
@@ -122,6 +124,21 @@ def test_a_dry_run_guesses_from_what_a_plugin_measured_until_cells_have_finished
     assert typical(methods, "cuda") == {}
     known = typical(methods, "cpu")
     assert known == {"slow": Record(20.0, 5e6, 0, "a small machine")}
+
+
+def test_tracking_is_estimated_from_its_own_rate_or_from_that_of_training(tmp_path: Path) -> None:
+    cells = [
+        PlannedCell(CellRecord(Cell(n, "demo", "", "d", "anna", 0)), None, s, (9, 4))
+        for n, s in (("Slow", 60), ("Base", 0))
+    ]
+    plan = Plan(tmp_path, tuple(cells), ())
+    slow = Record(20.0, 5e6, 0, "a small machine")
+    for record, seconds in ((slow, 4 * 50 / 20), (replace(slow, tracking=40.0), 4 * 50 / 40)):
+        first, baseline = estimate(plan, {"slow": record}, tracked=50)
+        assert (first.seconds, first.tracking) == (60 / 20, seconds)
+        assert (baseline.seconds, baseline.tracking) == (0.0, 0.0)
+    assert [each.tracking for each in estimate(plan, {}, tracked=50)] == [None, 0.0]
+    assert [each.tracking for each in estimate(plan, {"slow": slow})] == [0.0, 0.0]
 
 
 @pytest.fixture

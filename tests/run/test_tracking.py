@@ -319,6 +319,13 @@ def test_both_kinds_of_renders_stand_in_one_run_and_every_table_says_which(
     check_tables(bench, tmp_path / "out")
     again = bench("score", "out", "--protocol", BUILT_IN)
     assert again.code == 0 and again.out.count("is up to date") == 2 and "test-time tracking" in again.out
+    plan = ("run", "--methods", "blobs,average", *arguments, "--out", "new", "--dry-run", "--protocol")
+    plain, tracked = (bench(*plan, name, site=blobs).out for name in ("fateavatar-8bit@1", BUILT_IN))
+    assert "tracking" not in plain
+    assert (
+        "h tracking" in tracked
+        and f"blobs: median of 1 finished cells beside new: tracking {summary['rate']:.1f} it/s" in tracked
+    )
 
 
 def check_tables(bench: Any, run: Path) -> None:
