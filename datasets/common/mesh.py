@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headbench.harness.head import SubjectHead, load_head, project
+from headbench.harness.splat import fill_triangles
 from headbench.harness.types import Camera, HeadParams, Identity, Subject
 
 __all__ = ["ProjectedMesh"]
@@ -80,15 +81,11 @@ class ProjectedMesh:
 
     def silhouette(self, params: HeadParams, camera: Camera) -> NDArray[np.bool_]:
         """(H, W): where any face of the mesh falls."""
-        from headbench.harness.splat.triangles import fill_triangles
-
         points = self.points(params, camera)
         return fill_triangles(points, self._load(params).faces, camera.width, camera.height)
 
     def mouth(self, params: HeadParams, camera: Camera) -> Tensor:
         """(1, H, W) uint8, 255 where lips and mouth interior fall; what is in front of them is not considered."""
-        from headbench.harness.splat.triangles import fill_triangles
-
         points = self.points(params, camera)
         mask = fill_triangles(points, self._load(params).mouth, camera.width, camera.height)
         return torch.from_numpy(mask.astype(np.uint8) * 255)[None]

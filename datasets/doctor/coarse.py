@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.harness.splat import fill_triangles
 from headbench.harness.types import Camera, Pixels
 
 __all__ = ["coarse_mask", "coarse_silhouette", "opaque"]
@@ -27,8 +28,6 @@ def coarse_mask(pixels: Pixels) -> NDArray[np.bool_]:
 
 def coarse_silhouette(points: NDArray[np.float64], faces: NDArray[np.int64], camera: Camera) -> NDArray[np.bool_]:
     """(h, w) of `coarse_mask`, of a mesh whose vertices fall on `points` (V, 2) pixels of the full image."""
-    from headbench.harness.splat.triangles import fill_triangles
-
     step = _step(camera.height, camera.width)
     height, width = (len(range(step // 2, side, step)) for side in (camera.height, camera.width))
     return fill_triangles(points / step, faces, width, height)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headbench.harness.splat.triangles import fill_triangles
+from headbench.harness.splat import fill_triangles
 
 
 def test_a_square_of_two_triangles_is_filled_to_its_edges() -> None:
