@@ -11,7 +11,7 @@ from headbench.harness.run.plan import Plan
 __all__ = ["show_plan"]
 
 
-def show_plan(plan: Plan, device: str, tracked: int = 0) -> None:
+def show_plan(plan: Plan, device: str, tracked: int) -> None:
     """Print every cell with steps, frames, estimated time and disk, the sums, and what the estimates rest on.
 
     Args:

@@ -89,7 +89,7 @@ def typical(methods: Mapping[str, MethodSpec], device: str) -> dict[str, Record]
 
 
 def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[CellEstimate]:
-    """The cost of every cell of a plan; a finished one costs nothing more.
+    """The cost of every cell of a plan; a finished one costs nothing more, nor does finished training.
 
     Args:
         tracked: steps that the plan's protocols spend on a test frame before they score it, together. Where nobody
@@ -106,10 +106,11 @@ def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[
         record = known.get(planned.cell.method.lower())
         seconds: float | None = None
         tracking: float | None = None
+        trained = (cell_folder(plan.run, planned.cell) / "stages" / "train" / "summary.json").is_file()
         if planned.steps == 0:  # a baseline without gradient is not tracked either
             seconds = tracking = 0.0
         elif record is not None and record.rate > 0:
-            seconds = planned.steps / record.rate
+            seconds = 0.0 if trained else planned.steps / record.rate
             tracking = planned.frames[1] * tracked / (record.tracking or record.rate)
         size = record.bytes if record else None
         estimates.append(CellEstimate(planned, State.QUEUED.value, seconds, size, tracking if tracked else 0.0))

@@ -12,7 +12,7 @@ import pytest
 
 from headbench.harness.files import read_json
 from headbench.harness.plugins.specs import MethodSpec, Typical
-from headbench.harness.run.cell import Cell, CellRecord, read_cell, read_cells
+from headbench.harness.run.cell import Cell, CellRecord, cell_folder, read_cell, read_cells
 from headbench.harness.run.estimate import Record, estimate, typical
 from headbench.harness.run.plan import Plan, PlannedCell
 
@@ -139,6 +139,10 @@ def test_tracking_is_estimated_from_its_own_rate_or_from_that_of_training(tmp_pa
         assert (baseline.seconds, baseline.tracking) == (0.0, 0.0)
     assert [each.tracking for each in estimate(plan, {}, tracked=50)] == [None, 0.0]
     assert [each.tracking for each in estimate(plan, {"slow": slow})] == [0.0, 0.0]
+    (stage := cell_folder(tmp_path, cells[0].cell) / "stages" / "train").mkdir(parents=True)
+    (stage / "summary.json").write_text("{}")
+    trained = estimate(plan, {"slow": slow}, tracked=50)[0]
+    assert (trained.seconds, trained.tracking) == (0.0, 4 * 50 / 20), "only tracking is left"
 
 
 @pytest.fixture
