@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ from headbench.harness.errors import BenchError
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.splat import make_rasterizer
-from headbench.harness.train import TrainOptions, latest_checkpoint, load_portrait, train_stage
+from headbench.harness.train import TrainOptions, cadence, latest_checkpoint, load_portrait, train_stage
+from headbench.harness.train import stage as stage_module
+from headbench.harness.train.checkpoint import save_checkpoint
 from headbench.harness.types import Frame, Subject
 
 SIZE = 32
@@ -149,3 +152,25 @@ def test_a_baseline_needs_no_training_loop(made_subject: Callable[..., Subject],
         moved = replace(frame, id="other")
         shown = loaded.portrait.render(moved.params, moved.camera, torch.ones(1, 3), make_rasterizer("torch"))
         torch.testing.assert_close(shown[0, :, SIZE // 2, SIZE // 2], wanted(frame), atol=0.003, rtol=0)
+
+
+def test_a_stage_writes_no_more_checkpoints_and_previews_than_it_has_time_for(
+    made_subject: Callable[..., Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+
+    def save(*arguments: Any) -> Path:
+        written.append(arguments[-1]["step"])
+        return save_checkpoint(*arguments)
+
+    monkeypatch.setattr(stage_module, "save_checkpoint", save)
+    monkeypatch.setattr(cadence, "STEPS", 2)
+    portrait_type, config = setup("FateAvatar", 9, **SMALL["FateAvatar"])
+    about = {**ABOUT, "method": "FateAvatar"}
+    for share, steps in ((1.0, [2, 4, 6, 8, 9]), (1e-9, [2, 9])):
+        monkeypatch.setattr(cadence, "SHARE", share)
+        written.clear()
+        place = tmp_path / str(share)
+        train_stage(place, about, portrait_type, config, made_subject(), TrainOptions(device="cpu"))
+        assert written == steps
+        assert len(list((place / "previews").iterdir())) == 5
