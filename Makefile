@@ -6,7 +6,7 @@ DEMO ?= demo-run
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -c constraints.txt
 
-.PHONY: install demo test test-toolkit lint typecheck check clean
+.PHONY: install demo test test-slow test-toolkit lint typecheck check clean
 
 # A GPU that torch sees and a compiler for gsplat's kernels: both are needed for training on CUDA.
 HAVE_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo yes)
@@ -45,6 +45,9 @@ $(VENV)/.tests-installed: $(BIN)/bench setup.cfg
 
 test: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.tests-installed
+	$(BIN)/python -m pytest -m slow
 
 # The organisers' toolkit without the 3.3 GB that it asks for and its readers never use.
 $(VENV)/.toolkit-installed: $(VENV)/.tests-installed

@@ -127,7 +127,7 @@ def test_nothing_is_wrong_with_what_was_written(name, layouts) -> None:
     assert len(found.views) == 3 and all(view.overlap.iou > 0.8 for view in found.views)
 
 
-@pytest.mark.parametrize("name", ["imavatar", pytest.param("vhap", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", OTHERS)
 def test_a_head_beside_the_pictures_is_seen(name, layouts, tmp_path) -> None:
     """The tracking of another person's video: nothing but the pictures can tell."""
     folder = Path(shutil.copytree(layouts[name], tmp_path / "D" / name / "synth00"))

@@ -128,7 +128,7 @@ def run(bench: Callable[..., Any], root: Path, methods: Sequence[str], names: Se
 
 
 def test_methods_run_on_what_the_flame_tracker_left_alone(bench, subjects: Path, tmp_path: Path) -> None:
-    run(bench, subjects, ("FateAvatar", "nearest-frame"), ["tracker"], tmp_path / "out")
+    run(bench, subjects, METHODS, ["tracker"], tmp_path / "out")
 
 
 @pytest.mark.slow
