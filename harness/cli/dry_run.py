@@ -56,7 +56,7 @@ def show_plan(plan: Plan, device: str, tracked: int) -> None:
             where = "a first guess, no finished cell is near"
         rate = f"{record.rate:.1f} it/s on " if record.rate else ""
         if tracked and record.rate:
-            how = "as in training" if record.tracking is None else f"{record.tracking:.1f} it/s"
+            how = "guessed as in training" if record.tracking is None else f"{record.tracking:.1f} it/s"
             rate = f"tracking {how}, training {rate}"
         disk = "" if record.bytes is None else f", {size(record.bytes)} a cell"
         click.echo(f"basis: {name}: {where}: {rate}{record.device}{disk}")
