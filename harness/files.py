@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from headbench.harness.errors import BenchError
+from headbench.harness.reading import Unreadable, parse_json, read_text
 
 __all__ = ["atomic_folder", "atomic_path", "read_json", "sha256_of", "write_json"]
 
@@ -65,16 +65,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        BenchError: it is missing or no JSON object.
+        DataError: it is missing, not readable, or no JSON object.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BenchError(f"{path} is missing.") from error
-    except ValueError as error:
-        raise BenchError(f"{path} is no JSON: {error}") from error
+    values = parse_json(read_text(path), path)
     if not isinstance(values, dict):
-        raise BenchError(f"{path} must hold a JSON object, found {type(values).__name__}.")
+        raise Unreadable(path, f"expected a JSON object, found {type(values).__name__}")
     return values
 
 

@@ -25,6 +25,10 @@ def _module(room: str, name: str):
 
 # Tests import it: they list their cases before any fixture is made.
 _module(".", "damage_cases")
+_robustness = _module(".", "robustness")
+pytest_addoption, pytest_configure = _robustness.pytest_addoption, _robustness.pytest_configure
+pytest_collection_modifyitems = _robustness.pytest_collection_modifyitems
+pytest_runtest_logreport, pytest_sessionfinish = _robustness.pytest_runtest_logreport, _robustness.pytest_sessionfinish
 
 
 @pytest.fixture(scope="session")

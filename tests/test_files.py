@@ -58,9 +58,9 @@ def test_json_comes_back_and_holds_no_nan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, r"a\.json is missing"),
-        ("{", r"a\.json is no JSON: "),
-        ("[1]", r"a\.json must hold a JSON object, found list"),
+        (None, r"a\.json: found no such file"),
+        ("{", r"a\.json: found no JSON at line 1, column 2"),
+        ("[1]", r"a\.json: expected a JSON object, found list"),
     ],
 )
 def test_a_file_that_is_no_json_object_is_named(tmp_path: Path, content: str | None, reason: str) -> None:

@@ -22,6 +22,7 @@ TYPES = {
     "harness.device",
     "harness.avatar",
     "harness.console",
+    "harness.reading",
     "harness.rotations",
 }
 """Single files beside the rooms: what crosses borders and needs no room."""

@@ -1,0 +1,214 @@
+"""Reading files that strangers may have made: regular files only, of bounded size, in a bounded form.
+
+Every reader of the project opens files through this module, so that a FIFO, a device, a Git LFS pointer, a bomb of YAML
+aliases or a file in another encoding is refused everywhere with the same sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import yaml
+
+from headbench.harness.errors import DataError
+
+__all__ = ["Unreadable", "fault_of", "open_regular", "parse_json", "parse_yaml", "read_bytes", "read_text"]
+
+DOCUMENT_BYTES = 256 * 2**20
+"""Default limit of a text document, in bytes."""
+DEPTH = 64
+"""Levels that JSON and YAML may nest; ours and all trackers' nest fewer than 10."""
+YAML_NODES = 100_000
+"""Nodes that a YAML document may have once its aliases are written out."""
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class Unreadable(DataError):
+    """A file that cannot be read as what it should be.
+
+    Args:
+        path: the file.
+        found: what is there instead, starting with "found": ``found a named pipe``.
+        help: what the user can do.
+        missing: whether there is no file at all.
+    """
+
+    def __init__(self, path: Path, found: str, help: str = "", missing: bool = False) -> None:
+        super().__init__(f"{path}: {found}.", help)
+        self.path = path
+        self.found = found
+        self.missing = missing
+
+
+def fault_of(path: Path, error: Exception) -> Unreadable:
+    """What the operating system said about a file, as an `Unreadable`."""
+    if isinstance(error, Unreadable):
+        return error
+    if isinstance(error, FileNotFoundError):
+        if path.is_symlink():
+            return Unreadable(path, f"found a link to {path.readlink()}, which is not there", "mend the link")
+        return Unreadable(path, "found no such file", missing=True)
+    if isinstance(error, PermissionError):
+        return Unreadable(path, "found a file that this user may not read", f"chmod +r {path}")
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return Unreadable(path, f"found a file that cannot be read ({reason})")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file, or a link to one, for reading bytes.
+
+    Anything else (a folder, a named pipe, a device, a socket) is refused before it is opened, since opening alone can
+    wait for ever or do something.
+
+    Raises:
+        Unreadable: it is missing, no regular file, not permitted, or a Git LFS pointer.
+    """
+    try:
+        _refuse_kind(path, path.stat().st_mode)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        raise fault_of(path, error) from error
+    handle = os.fdopen(descriptor, "rb")
+    try:
+        _refuse_kind(path, os.fstat(descriptor).st_mode)
+        if handle.read(len(_POINTER)) == _POINTER:
+            raise Unreadable(path, "found a Git LFS pointer instead of the file", f"git lfs pull in {path.parent}")
+        handle.seek(0)
+    except BaseException:
+        handle.close()
+        raise
+    return handle
+
+
+def read_bytes(path: Path, limit: int = DOCUMENT_BYTES) -> bytes:
+    """All bytes of a regular file.
+
+    Args:
+        path: the file.
+        limit: bytes at most.
+
+    Raises:
+        Unreadable: as `open_regular`, or it is larger than `limit`.
+    """
+    try:
+        with open_regular(path) as handle:
+            content = handle.read(limit + 1)
+    except (OSError, MemoryError) as error:
+        raise fault_of(path, error) from error
+    if len(content) > limit:
+        raise Unreadable(path, f"found more than {limit // 2**20} MiB, which no file of this kind has")
+    return content
+
+
+def read_text(path: Path, limit: int = DOCUMENT_BYTES) -> str:
+    """The text of a regular file in UTF-8, or in UTF-16 where it begins with that mark; a mark at the start goes.
+
+    Raises:
+        Unreadable: as `read_bytes`, or it is in another encoding.
+    """
+    content = read_bytes(path, limit)
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise Unreadable(
+            path, f"found bytes that are not UTF-8 text (at byte {error.start})", "save the file as UTF-8"
+        ) from error
+
+
+def parse_json(text: str, path: Path) -> Any:
+    """The value of a JSON document.
+
+    Raises:
+        Unreadable: it is no JSON, or nests deeper than `DEPTH`; the message has line and column.
+    """
+    depth = 0
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text, re.DOTALL):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token.group(), 0)
+        if depth > DEPTH:
+            raise Unreadable(path, f"found JSON that nests more than {DEPTH} levels deep")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        what = "an empty file" if not text.strip() else f"no JSON at line {error.lineno}, column {error.colno}"
+        raise Unreadable(path, f"found {what}") from error
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(path, "found JSON with a number of thousands of digits") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses documents that nest deeper than `DEPTH`."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > DEPTH:
+            raise yaml.YAMLError(f"it nests more than {DEPTH} levels deep")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
+def parse_yaml(text: str, path: Path) -> Any:
+    """The value of a YAML document of plain types; None for an empty one.
+
+    Raises:
+        Unreadable: it is no YAML, names types, nests deeper than `DEPTH`, refers to itself, or has more than
+            `YAML_NODES` nodes once aliases are written out; the message has line and column.
+    """
+    loader = None
+    try:
+        # The loader itself refuses control characters.
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _expanded(node, {}, set()) > YAML_NODES:
+            raise yaml.YAMLError(f"its aliases stand for more than {YAML_NODES:,} values")
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise Unreadable(path, f"found no YAML{where}: {error.problem or error.context}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = "a character that YAML does not allow" if isinstance(error, yaml.reader.ReaderError) else str(error)
+        raise Unreadable(path, f"found no YAML that is read here: {reason}") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _expanded(node: yaml.Node, known: dict[int, int], open_: set[int]) -> int:
+    """Nodes below and including this one, each alias counted as all that it stands for."""
+    if id(node) in open_:
+        raise yaml.YAMLError("an alias stands for a value that holds it")
+    if id(node) not in known:
+        open_.add(id(node))
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            children = list(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            children = [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_expanded(child, known, open_) for child in children)
+        open_.discard(id(node))
+    return known[id(node)]
+
+
+def _refuse_kind(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something that is no regular file")
+        raise Unreadable(path, f"found {kind} instead of a file")
