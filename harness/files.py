@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from headbench.harness.reading import Unreadable, parse_json, read_text
+from headbench.harness.reading import Unreadable, open_regular, parse_json, read_text
 
 __all__ = ["atomic_folder", "atomic_path", "read_json", "sha256_of", "write_json"]
 
@@ -74,6 +74,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as handle:
+    """SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        Unreadable: it is missing or no regular file.
+    """
+    with open_regular(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

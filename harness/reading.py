@@ -10,14 +10,24 @@ import json
 import os
 import re
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
 from headbench.harness.errors import DataError
 
-__all__ = ["Unreadable", "fault_of", "open_regular", "parse_json", "parse_yaml", "read_bytes", "read_text"]
+__all__ = [
+    "Unreadable",
+    "fault_of",
+    "open_regular",
+    "parse_json",
+    "parse_json_lines",
+    "parse_yaml",
+    "read_bytes",
+    "read_text",
+]
 
 DOCUMENT_BYTES = 256 * 2**20
 """Default limit of a text document, in bytes."""
@@ -25,6 +35,12 @@ DEPTH = 64
 """Levels that JSON and YAML may nest; ours and all trackers' nest fewer than 10."""
 YAML_NODES = 100_000
 """Nodes that a YAML document may have once its aliases are written out."""
+YAML_CHARACTERS = 2**20
+"""Characters of a YAML document; requests, presets and protocols have a few thousand."""
+NUMBER_CHARACTERS = 100
+"""Characters of a number or date in YAML: ``1:1:1:...`` takes quadratic time."""
+_TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{\]}]', re.DOTALL)
+"""Strings, also one without an end (matched as a whole, or looking for it would take quadratic time), and brackets."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -66,7 +82,7 @@ def fault_of(path: Path, error: Exception) -> Unreadable:
     return Unreadable(path, f"found a file that cannot be read ({reason})")
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file, or a link to one, for reading bytes.
 
     Anything else (a folder, a named pipe, a device, a socket) is refused before it is opened, since opening alone can
@@ -135,7 +151,7 @@ def parse_json(text: str, path: Path) -> Any:
         Unreadable: it is no JSON, or nests deeper than `DEPTH`; the message has line and column.
     """
     depth = 0
-    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text, re.DOTALL):
+    for token in _TOKENS.finditer(text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token.group(), 0)
         if depth > DEPTH:
             raise Unreadable(path, f"found JSON that nests more than {DEPTH} levels deep")
@@ -148,8 +164,24 @@ def parse_json(text: str, path: Path) -> Any:
         raise Unreadable(path, "found JSON with a number of thousands of digits") from error
 
 
+def parse_json_lines(text: str, path: Path) -> list[Any]:
+    """The values of a file of JSON lines.
+
+    Raises:
+        Unreadable: as `parse_json`; the message has the line.
+    """
+    values = []
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
+        try:
+            values.append(parse_json(line, path))
+        except Unreadable as error:
+            found = "no JSON" if line.strip() else "an empty line"
+            raise Unreadable(path, f"found {found} in line {number}") from error
+    return values
+
+
 class _Loader(yaml.SafeLoader):
-    """Refuses documents that nest deeper than `DEPTH`."""
+    """Refuses documents that nest deeper than `DEPTH`, and numbers of more than `NUMBER_CHARACTERS`."""
 
     depth = 0
 
@@ -158,18 +190,26 @@ class _Loader(yaml.SafeLoader):
         if self.depth > DEPTH:
             raise yaml.YAMLError(f"it nests more than {DEPTH} levels deep")
         try:
-            return super().compose_node(parent, index)
+            node = super().compose_node(parent, index)
         finally:
             self.depth -= 1
+        if isinstance(node, yaml.ScalarNode) and len(node.value) > NUMBER_CHARACTERS and node.tag in _NUMBERS:
+            raise yaml.YAMLError(f"a number of more than {NUMBER_CHARACTERS} characters")
+        return node
+
+
+_NUMBERS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
 
 
 def parse_yaml(text: str, path: Path) -> Any:
     """The value of a YAML document of plain types; None for an empty one.
 
     Raises:
-        Unreadable: it is no YAML, names types, nests deeper than `DEPTH`, refers to itself, or has more than
-            `YAML_NODES` nodes once aliases are written out; the message has line and column.
+        Unreadable: it is no YAML, names types, is longer than `YAML_CHARACTERS`, nests deeper than `DEPTH`, refers to
+            itself, or has more than `YAML_NODES` nodes once aliases are written out; the message has line and column.
     """
+    if len(text) > YAML_CHARACTERS:
+        raise Unreadable(path, f"found more than {YAML_CHARACTERS:,} characters of YAML, which no file of ours has")
     loader = None
     try:
         # The loader itself refuses control characters.
@@ -184,8 +224,12 @@ def parse_yaml(text: str, path: Path) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise Unreadable(path, f"found no YAML{where}: {error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = "a character that YAML does not allow" if isinstance(error, yaml.reader.ReaderError) else str(error)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        reason = str(error)  # of `_Loader` or of this function
+        if isinstance(error, yaml.reader.ReaderError):
+            reason = "a character that YAML does not allow"
+        elif not isinstance(error, yaml.YAMLError):
+            reason = "a number or date that there is not"
         raise Unreadable(path, f"found no YAML that is read here: {reason}") from error
     finally:
         if loader is not None:

@@ -9,10 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from headbench.harness.errors import BenchError, did_you_mean
+from headbench.harness.reading import Unreadable, parse_yaml, read_text
 
 __all__ = [
     "LpipsRule",
@@ -190,12 +190,9 @@ def load_protocol(name: str) -> Protocol:
     else:
         raise BenchError(did_you_mean("protocol", name, protocol_names()), help="bench list protocols")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        protocol = Protocol.model_validate(data)
-    except OSError as error:
-        raise BenchError(f"Cannot read protocol {path}: {error.strerror or error}.") from error
-    except yaml.YAMLError as error:
-        raise BenchError(f"{path} is not YAML: {error}") from error
+        protocol = Protocol.model_validate(parse_yaml(read_text(path), path))
+    except Unreadable as error:
+        raise BenchError(f"Cannot read protocol {path}: {error.found}.", error.help) from error
     except ValidationError as error:
         raise BenchError(f"{path} is not a protocol:\n" + "\n".join(_explain(error))) from error
     if path.name.count("@") and path.name != f"{protocol.label}.yaml":

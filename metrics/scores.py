@@ -12,6 +12,7 @@ from typing import Any
 
 from headbench.harness.errors import DataError
 from headbench.harness.files import atomic_path
+from headbench.harness.reading import Unreadable, parse_json_lines, read_text
 from headbench.metrics.columns import COLUMNS
 from headbench.metrics.protocol import Protocol, TrackingRule
 
@@ -123,11 +124,13 @@ def read_scores(path: Path) -> Scores:
         DataError: the file is missing, incomplete or not of this layout.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"Cannot read scores {path}: {error.strerror or error}.", help="bench score RUN") from error
+        header, *rows = parse_json_lines(read_text(path), path)
+    except Unreadable as error:
+        what = "Cannot read scores {}" if error.missing else "{} is not a file of scores"
+        raise DataError(f"{what.format(path)}: {error.found}.", help="bench score RUN") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not a file of scores: found an empty file.", help="bench score RUN") from error
     try:
-        header, *rows = [json.loads(line) for line in text.splitlines()]
         if len(rows) != header["frames"]:
             raise ValueError(f"expected {header['frames']} frames, found {len(rows)}")
         frames = tuple(

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
+from headbench.harness.reading import parse_yaml, read_text
 from headbench.harness.run import Cell, CellRecord, State, Trained, cell_folder, read_cells, trained_on
 from headbench.metrics import Scores, read_scores
 
@@ -76,10 +75,7 @@ def _asked(run: Path) -> tuple[str, ...]:
     path = run / "run.yaml"
     if not path.is_file():
         return ()
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise BenchError(f"{path} is no YAML: {error}") from error
+    values = parse_yaml(read_text(path), path)
     asked = values.get("protocol", ()) if isinstance(values, dict) else ()
     return tuple([asked] if isinstance(asked, str) else asked)
 

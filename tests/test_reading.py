@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
-from headbench.harness.reading import Unreadable, open_regular, parse_json, parse_yaml, read_bytes, read_text
+from headbench.harness.files import sha256_of
+from headbench.harness.reading import (
+    Unreadable,
+    open_regular,
+    parse_json,
+    parse_json_lines,
+    parse_yaml,
+    read_bytes,
+    read_text,
+)
 
 
 def _refused(action, *words):
@@ -25,6 +35,7 @@ def test_only_regular_files_are_opened(tmp_path):
     _refused(lambda: open_regular(tmp_path / "pipe"), "pipe: found a named pipe instead of a file")
     _refused(lambda: open_regular(tmp_path / "link"), "found a device")
     _refused(lambda: open_regular(tmp_path), "found a folder")
+    _refused(lambda: sha256_of(tmp_path / "pipe"), "found a named pipe")
     assert not _refused(lambda: open_regular(tmp_path / "broken"), "a link to nowhere.json").missing
     assert _refused(lambda: open_regular(tmp_path / "gone"), "found no such file").missing
     (tmp_path / "file").write_bytes(b"abc")
@@ -76,3 +87,23 @@ def test_yaml_is_read_within_limits(tmp_path):
     _refused(lambda: parse_yaml("!!python/object/apply:os.system [ls]", path), "no YAML at line 1")
     _refused(lambda: parse_yaml("a: b: c", path), "line 1, column 5")
     _refused(lambda: parse_yaml("a: \x00", path), "does not allow")
+
+
+@pytest.mark.tried("hostile files", "JSON and YAML that take quadratic time: strings without an end, numbers of 60s")
+def test_no_document_takes_more_than_its_length_in_time(tmp_path):
+    path = tmp_path / "x"
+    started = time.perf_counter()
+    _refused(lambda: parse_json('"' + '\\"' * 1_000_000, path), "no JSON at line 1")
+    _refused(lambda: parse_yaml("a: 1" + ":1" * 200_000, path), "a number of more than 100 characters")
+    _refused(lambda: parse_yaml("a: " + "9" * 5000, path), "a number of more than 100 characters")
+    _refused(lambda: parse_yaml("a: 2001-99-99", path), "a number or date that there is not")
+    _refused(lambda: parse_yaml("# " + "x" * 2**20, path), "1,048,576 characters")
+    assert time.perf_counter() - started < 20
+
+
+def test_json_lines_are_told_by_number(tmp_path):
+    path = tmp_path / "x.jsonl"
+    assert parse_json_lines('{"a": 1}\n[2]\n', path) == [{"a": 1}, [2]]
+    assert parse_json_lines("", path) == []
+    _refused(lambda: parse_json_lines("1\n\n2\n", path), "an empty line in line 2")
+    _refused(lambda: parse_json_lines('1\n2\n{"a"', path), "no JSON in line 3")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
 import zipfile
 import zlib
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
+from headbench.harness.reading import Unreadable, parse_json, read_text
 
 __all__ = ["finite_number", "read_npz", "read_object", "shortened"]
 
@@ -30,15 +30,10 @@ def read_object(path: Path, what: str, findings: Findings, help: str = "") -> di
         help: who writes it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        findings.error(path, f"expected {what}, found no such file", help=help)
-        return None
-    except RecursionError:
-        findings.error(path, "expected JSON, found brackets nested too deeply", help=help)
-        return None
-    except (OSError, ValueError) as error:
-        findings.error(path, f"expected JSON, found {error}", help=help)
+        content = parse_json(read_text(path), path)
+    except Unreadable as error:
+        expected = what if error.missing else "JSON"
+        findings.error(path, f"expected {expected}, {error.found}", help=error.help or help)
         return None
     if not isinstance(content, dict):
         findings.error(path, f"expected a JSON object, found {type(content).__name__}", help=help)

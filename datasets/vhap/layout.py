@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.roots import find_subjects as find
 from headbench.datasets.common.roots import is_inside
+from headbench.harness.reading import read_text
 
 __all__ = ["CANONICAL", "DATASET", "PARTS", "find_subjects", "member"]
 
@@ -47,5 +48,5 @@ def _sequences(path: Path) -> list[str]:
     for part in ("trainval", "test"):
         listed = path / f"sequences_{part}.txt"
         if listed.is_file():
-            names += listed.read_text(encoding="utf-8", errors="replace").split()
+            names += read_text(listed).split()
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.harness.errors import DataError
+from headbench.harness.reading import read_bytes
 
 __all__ = ["TemplateMesh", "read_obj"]
 
@@ -37,7 +39,7 @@ def read_obj(path: Path) -> TemplateMesh:
     corners: list[list[list[int]]] = []
     number = 0
     try:
-        with path.open(encoding="latin-1") as file:
+        with io.TextIOWrapper(io.BytesIO(read_bytes(path)), encoding="latin-1") as file:
             for number, line in enumerate(file, start=1):
                 key, *values = line.split("#", 1)[0].split() or [""]
                 if key in rows:
@@ -50,8 +52,6 @@ def read_obj(path: Path) -> TemplateMesh:
         uvs = np.array(rows["vt"], np.float64).reshape(-1, 2)
         textured = bool(corners) and all(len(corner) == 2 and corner[1] for face in corners for corner in face)
         faces = np.array([[corner[0] for corner in face] for face in corners], np.int64).reshape(-1, 3)
-    except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
     except ValueError as error:
         raise DataError(f"{path} is not a readable .obj file near line {number}: {error}.") from error
     uv_faces = np.array([[c[1] for c in face] for face in corners], np.int64) if textured else None

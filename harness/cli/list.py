@@ -70,12 +70,13 @@ def datasets() -> None:
 @list_.command()
 def protocols() -> None:
     """Show evaluation protocols."""
-    import yaml
+    from headbench.harness.reading import parse_yaml, read_text
 
     rows = []
     for entry in sorted(resources.files("headbench.configs").joinpath("protocols").iterdir(), key=lambda e: e.name):
         if entry.name.endswith(".yaml"):
-            values = yaml.safe_load(entry.read_text(encoding="utf-8"))
+            with resources.as_file(entry) as path:
+                values = parse_yaml(read_text(path), path)
             rows.append((entry.name.removesuffix(".yaml"), " ".join(str(values.get("summary", "")).split())))
     _table(("name", "summary"), rows)
 

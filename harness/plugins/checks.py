@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
-from typing import TYPE_CHECKING
-
-import yaml
+from typing import TYPE_CHECKING, cast
 
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
 from headbench.harness.plugins.datasets import DatasetReader
 from headbench.harness.plugins.loading import PluginProblem, guarded, load_target
 from headbench.harness.plugins.specs import CHECKED, DatasetSpec, MethodSpec
+from headbench.harness.reading import parse_yaml, read_text
 
 if TYPE_CHECKING:
     from headbench.harness.avatar import Portrait
@@ -84,7 +83,8 @@ def preset_values(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, 
     package, _, path = where.partition(":")
 
     def read() -> object:
-        return yaml.safe_load(resources.files(package).joinpath(path).read_text(encoding="utf-8"))
+        with resources.as_file(resources.files(package).joinpath(path)) as file:
+            return cast(object, parse_yaml(read_text(file), file))
 
     values = guarded(plugin or spec.name, f"method {spec.name}: reading preset {preset} from {where}", read)
     if isinstance(values, PluginProblem):

@@ -7,11 +7,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import yaml
-
 from headbench.harness.errors import BenchError, did_you_mean
+from headbench.harness.reading import Unreadable, parse_yaml
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -44,9 +44,9 @@ def parse_setting(text: str) -> Setting:
     if not (equals and dot and owner and path):
         raise BenchError(f"--set {text!r}: expected METHOD.OPTION=VALUE, such as fateavatar.max_points=100000.")
     try:
-        value = yaml.safe_load(right)
-    except yaml.YAMLError as error:
-        raise BenchError(f"--set {text!r}: {right!r} is no YAML value: {error}") from error
+        value = parse_yaml(right, Path("--set"))
+    except Unreadable as error:
+        raise BenchError(f"--set {text!r}: expected a YAML value, {error.found}.") from error
     return Setting(owner, path, value, text)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headbench.harness.files import atomic_path, sha256_of
+from headbench.harness.reading import read_text
 
 __all__ = ["damaged", "keep_whole", "listed", "write_listing"]
 
@@ -21,7 +22,7 @@ def write_listing(folder: Path, names: Sequence[str]) -> None:
 
 def listed(folder: Path) -> dict[str, str]:
     """File name -> SHA-256 of a complete folder."""
-    lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
+    lines = read_text(folder / NAME).splitlines()
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 

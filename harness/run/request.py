@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from headbench.harness.errors import BenchError
+from headbench.harness.reading import parse_yaml, read_text
 from headbench.harness.run.config import validate
 
 __all__ = ["RunRequest", "read_request", "split_names", "write_request"]
@@ -85,10 +86,7 @@ def read_request(source: Path | None, given: dict[str, Any]) -> RunRequest:
     values: dict[str, Any] = {}
     if source is not None:
         text, where = _text(source)
-        try:
-            values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise BenchError(f"{where} is no YAML: {error}") from error
+        values = parse_yaml(text, Path(where))
         if not isinstance(values, dict):
             raise BenchError(f"{where} must hold a mapping, found {type(values).__name__}.", help="bench run --help")
     else:
@@ -114,10 +112,13 @@ def write_request(request: RunRequest, run: Path) -> None:
 
 def _text(source: Path) -> tuple[str, str]:
     if source.is_file():
-        return source.read_text(encoding="utf-8"), str(source)
+        return read_text(source), str(source)
     stem = source.name.removesuffix(".yaml")
     folder = resources.files("headbench.configs").joinpath("runs")
     known = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir()) if folder.is_dir() else []
     if stem in known and len(source.parts) == 1:
-        return folder.joinpath(f"{stem}.yaml").read_text(encoding="utf-8"), f"{stem}.yaml"
+        with resources.as_file(folder.joinpath(f"{stem}.yaml")) as path:
+            return read_text(path), path.name
+    if source.exists() or source.is_symlink():
+        return read_text(source), str(source)  # says what it is instead of a file
     raise BenchError(f"{source} is no file, and no request of that name is built in ({', '.join(known) or 'none'}).")

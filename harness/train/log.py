@@ -14,6 +14,7 @@ from torch import Tensor
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import atomic_path
+from headbench.harness.reading import Unreadable, parse_json, read_text
 from headbench.harness.types import Clock
 
 __all__ = ["Progress", "TrainLog"]
@@ -80,10 +81,10 @@ def _drop_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path).splitlines():
         try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:  # the line that a kill cut short
+            entry = parse_json(line, path)
+        except Unreadable:  # the line that a kill cut short
             continue
         if entry["step"] <= step:
             kept.append(line + "\n")

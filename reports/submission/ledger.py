@@ -15,6 +15,7 @@ from typing import Any
 from headbench.harness.assets import home
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import atomic_path
+from headbench.harness.reading import Unreadable, parse_json, read_text
 from headbench.harness.run.lock import held
 
 __all__ = ["Entry", "add_entry", "ledger_path", "now", "read_ledger", "record_upload", "uploads"]
@@ -64,12 +65,12 @@ def read_ledger() -> list[Entry]:
     if not path.is_file():
         return []
     entries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         try:
-            entries.append(_entry(json.loads(line)))
-        except (ValueError, TypeError) as error:
+            entries.append(_entry(parse_json(line, path)))
+        except (Unreadable, ValueError, TypeError) as error:
             raise DataError(
-                f"{path}, line {number}: expected an entry of the ledger, found {line[:60]!r} ({error}).",
+                f"{path}, line {number}: expected an entry of the ledger, found {line[:60]!r}.",
                 help="mend or remove that line; it counts what you uploaded",
             ) from error
     return entries
@@ -134,7 +135,7 @@ def record_upload(digest: str, zip_path: Path, quota: int | None, note: str = ""
 
 
 def _append(path: Path, entry: Entry) -> None:
-    old = path.read_text(encoding="utf-8") if path.is_file() else ""
+    old = read_text(path) if path.is_file() else ""
     lines = old + ("\n" if old and not old.endswith("\n") else "") + json.dumps(asdict(entry)) + "\n"
     with atomic_path(path) as part:
         part.write_text(lines, encoding="utf-8")

@@ -78,7 +78,7 @@ def test_missing_assets_say_what_they_are_and_what_to_do(user_home, file):
         asset("flame/masks")
     with pytest.raises(BenchError, match="Did you mean 'flame2020/model'"):
         asset("flame2020/modell")
-    with pytest.raises(DataError, match="Cannot read"):
+    with pytest.raises(DataError, match="absent: found no such file"):
         register("flame/masks", file.parent / "absent", "a")
 
 

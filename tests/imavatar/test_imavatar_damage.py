@@ -107,7 +107,7 @@ CASES = [
     Case("cut json", lambda a: a.overwrite(TRAIN, '{"frames": [{"fi'), TRAIN, ("expected JSON, found",)),
     Case("list instead of object", lambda a: a.overwrite(TRAIN, "[]"), TRAIN, ("expected a JSON object, found list",)),
     Case("bytes instead of text", lambda a: a.overwrite(TRAIN, b"\xff\xfe\x00\x01"), TRAIN,
-         ("expected JSON", "decode")),
+         ("expected JSON", "no JSON")),
     Case("no frames key", lambda a: a.edit("train", lambda c: c.pop("frames")), TRAIN, ("a key `frames`, found none",)),
     Case("no shape", lambda a: a.edit("test", lambda c: c.pop("shape_params")), TEST, ("a key `shape_params`",)),
     Case("no intrinsics", lambda a: a.edit("train", lambda c: c.pop("intrinsics")), TRAIN, ("a key `intrinsics`",)),

@@ -81,7 +81,7 @@ def test_a_protocol_of_the_users_is_read_from_its_path_and_checked(tmp_path):
         load_protocol(str(path))
 
     path.write_text("a: [")
-    with pytest.raises(BenchError, match="is not YAML"):
+    with pytest.raises(BenchError, match="found no YAML at line 1"):
         load_protocol(str(path))
     with pytest.raises(BenchError, match="Cannot read protocol"):
         load_protocol(str(tmp_path / "absent.yaml"))

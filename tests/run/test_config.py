@@ -124,7 +124,7 @@ def test_a_request_file_gives_way_to_the_command_line(tmp_path: Path) -> None:
         ("data_root: /d\nlabel: a/b\n", "label"),
         ("methods: [a]\n", "data_root is missing"),
         ("- a\n", "must hold a mapping, found list"),
-        ("a: [\n", "is no YAML"),
+        ("a: [\n", "found no YAML at line"),
     ],
 )
 def test_a_request_that_does_not_fit_is_explained(tmp_path: Path, text: str, words: str) -> None:

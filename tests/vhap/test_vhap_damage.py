@@ -93,7 +93,7 @@ CASES = [
     Case("cut json", lambda a: _half(a, TRAIN), TRAIN, ("expected JSON, found",)),
     Case("list instead of object", lambda a: a.overwrite(TRAIN, "[]"), TRAIN, ("a JSON object, found list",)),
     Case("nested too deeply", lambda a: a.overwrite(VAL, "[" * 100_000), VAL,
-         ("expected JSON, found brackets nested",)),
+         ("expected JSON, found JSON that nests",)),
     Case("no frames key", lambda a: a.edit("train", lambda c: c.pop("frames")), TRAIN,
          ("a list of frames in `frames`, found None",)),
     Case("entry no object", lambda a: a.edit("train", lambda c: c["frames"].__setitem__(2, 7)), TRAIN,
