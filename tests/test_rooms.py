@@ -22,6 +22,7 @@ TYPES = {
     "harness.device",
     "harness.avatar",
     "harness.console",
+    "harness.names",
     "harness.reading",
     "harness.rotations",
 }

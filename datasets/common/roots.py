@@ -8,7 +8,7 @@ from pathlib import Path
 from headbench.datasets.common.sniff import looks_like
 from headbench.harness.errors import DataError
 
-__all__ = ["find_subjects", "is_inside", "listing", "names_in"]
+__all__ = ["find_subjects", "listing", "names_in"]
 
 
 def find_subjects(root: Path, dataset: str, is_subject: Callable[[Path], bool], marks: str) -> dict[str, Path]:
@@ -56,9 +56,3 @@ def listing(path: Path) -> str:
 def names_in(place: Path) -> frozenset[str]:
     """Names in a folder, empty where there is no such folder; one listing instead of many stats."""
     return frozenset(entry.name for entry in place.iterdir()) if place.is_dir() else frozenset()
-
-
-def is_inside(path: str) -> bool:
-    """Whether a path that a file names stays inside its folder: relative, and never up by ``..``."""
-    parts = path.replace("\\", "/").split("/")
-    return parts[0] != "" and ":" not in parts[0] and ".." not in parts and "\0" not in path

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from headbench.datasets.common.documents import read_object, shortened
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.params import numbers
-from headbench.datasets.common.roots import is_inside
 from headbench.datasets.imavatar.cameras import Lens, raw_fault
 from headbench.datasets.imavatar.layout import Video
+from headbench.harness.names import is_inside
 
 __all__ = ["EXPRESSIONS", "SHAPES", "Entry", "Tracking", "lens_of", "read_tracking"]
 

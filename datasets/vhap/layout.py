@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.roots import find_subjects as find
-from headbench.datasets.common.roots import is_inside
+from headbench.harness.names import is_inside
 from headbench.harness.reading import read_text
 
 __all__ = ["CANONICAL", "DATASET", "PARTS", "find_subjects", "member"]

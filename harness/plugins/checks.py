@@ -8,6 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, cast
 
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
+from headbench.harness.names import name_fault, quoted
 from headbench.harness.plugins.datasets import DatasetReader
 from headbench.harness.plugins.loading import PluginProblem, guarded, load_target
 from headbench.harness.plugins.specs import CHECKED, DatasetSpec, MethodSpec
@@ -45,6 +46,7 @@ def _preset_faults(spec: MethodSpec) -> list[str]:
         for name, where in spec.presets.items()
         if not isinstance(where, str) or not all(where.partition(":"))
     ]
+    faults += [f"preset {quoted(name)}: {fault}" for name in spec.presets if (fault := name_fault(name))]
     if spec.default_preset not in spec.presets:
         faults.append(did_you_mean("default preset", str(spec.default_preset), map(str, spec.presets)))
     if not isinstance(spec.needs, frozenset):

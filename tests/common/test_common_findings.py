@@ -15,12 +15,13 @@ from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.images import check_header, read_header
 from headbench.datasets.common.params import head_params, numbers
-from headbench.datasets.common.roots import find_subjects, is_inside
+from headbench.datasets.common.roots import find_subjects
 from headbench.datasets.imavatar.reader import ImavatarReader
 from headbench.datasets.insta.reader import InstaReader
 from headbench.datasets.nersemble.reader import NersembleReader
 from headbench.datasets.vhap.reader import VhapReader
 from headbench.harness.errors import DataError
+from headbench.harness.names import is_inside
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ def test_a_name_taken_by_another_plugin_is_refused_and_both_are_named() -> None:
         (spec(target="toy_code.Toy"), "package.module:Class"),
         (spec(presets={}), "must map preset names"),
         (spec(presets={"demo": "demo.yaml"}), "package:path"),
+        (spec(presets={"../demo": "toy_code:demo.yaml"}, default_preset="../demo"), "found a path"),
         (spec(default_preset="dmeo"), "Did you mean 'demo'"),
         (spec(needs={"mouth"}), "frozenset"),
         (spec(checked={"insta": "made-up dta"}), "Did you mean 'made-up data'"),
