@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headbench.datasets.common.findings import by_number
 from headbench.datasets.doctor.examine import Examination
+from headbench.harness.problems import grouped
 
 __all__ = ["fix_lines"]
 
@@ -13,21 +13,21 @@ _BREAKS = str.maketrans({"\t": " ", "\n": " ", "\r": " "})
 
 
 def fix_lines(examinations: Sequence[Examination]) -> list[str]:
-    """``severity TAB subject TAB file TAB frames TAB action``, errors before warnings.
+    """``severity TAB subject TAB file TAB frames TAB action``, errors before warnings, one line a cause.
 
-    Frames are ids apart by commas, or nothing. Problems of one file with one remedy are one line. Where a check names
-    no remedy, what it expected and found stands in its place. Notes ask for nothing and have no line.
+    File is the folder that holds them where a cause is in several. Frames are all ids, apart by commas, or nothing.
+    Where a check names no remedy, what it expected and found stands in its place. Notes ask for nothing and have no
+    line.
     """
-    actions: dict[tuple[str, str, str, str], list[str]] = {}
-    for examination in examinations:
-        for problem in examination.problems:
-            if problem.severity != "note":
-                key = (problem.severity, examination.name, str(problem.path), problem.help or problem.message)
-                frames = actions.setdefault(key, [])
-                if problem.frame and problem.frame not in frames:
-                    frames.append(problem.frame)
+    found = [
+        (group, examination.name)
+        for examination in examinations
+        for group in grouped(examination.problems)
+        if group.first.severity != "note"
+    ]
     lines = []
-    for (severity, name, path, action), frames in sorted(actions.items(), key=lambda item: item[0][0] != "error"):
-        fields = (severity, name, path, ",".join(sorted(frames, key=by_number)), action)
+    for group, name in sorted(found, key=lambda item: item[0].first.severity != "error"):
+        action = group.first.help or group.first.message
+        fields = (group.first.severity, name, str(group.place), ",".join(group.frames), action)
         lines.append("\t".join(field.translate(_BREAKS) for field in fields))
     return lines

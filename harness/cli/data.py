@@ -79,6 +79,7 @@ def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Pa
     is_flag=True,
     help="Print what to do instead, for scripts: severity, subject, file, frames, action, apart by tabs.",
 )
+@click.option("--all", "each", is_flag=True, help="Print every problem on a line of its own, alike ones too.")
 def check(
     dataset: str,
     data_root: Path,
@@ -86,8 +87,9 @@ def check(
     settings: tuple[str, ...],
     sheet: Path | None,
     fix_list: bool,
+    each: bool,
 ) -> None:
-    """Print everything that is wrong with the subjects of DATASET, one line a problem with file and frame.
+    """Print everything that is wrong with the subjects of DATASET, one line a cause with its files and frames.
 
     Files and numbers are checked; then the head mesh is projected into the first, middle and last frame and must lie
     on the head, and images must move as the tracking does. A mesh beside the head comes with the likeliest cause:
@@ -111,8 +113,8 @@ def check(
     for examination in _examine(reader, subjects, _options(name, settings)):
         found.append(examination)
         if not fix_list:
-            _tell(examination)
-    totals = Counter(problem.severity for examination in found for problem in examination.problems)
+            _tell(examination, each)
+    totals: Counter[str] = Counter(problem.severity for examination in found for problem in examination.problems)
     for line in fix_lines(found) if fix_list else []:
         click.echo(line)
     click.echo(f"{len(subjects)} subject(s) of {name}: {_counts(totals)}", err=fix_list)
@@ -141,12 +143,14 @@ def _examine(reader: DatasetReader, subjects: Mapping[str, Path], options: Mappi
         yield from pool.map(one, subjects)
 
 
-def _tell(examination: Examination) -> None:
+def _tell(examination: Examination, each: bool) -> None:
     from headbench.datasets.doctor import summary_lines
+    from headbench.harness.problems import grouped
 
-    for problem in examination.problems:
-        click.echo(problem.line())
-    counts = Counter(problem.severity for problem in examination.problems)
+    found = examination.problems
+    for line in [problem.line() for problem in found] if each else [group.line() for group in grouped(found)]:
+        click.echo(line)
+    counts: Counter[str] = Counter(problem.severity for problem in examination.problems)
     lines = ["cannot be read"] if examination.subject is None else summary_lines(examination.subject)
     click.echo(f"{examination.name}: {lines[0]}; {_counts(counts)}")
     for line in lines[1:]:

@@ -8,26 +8,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import rich_click as click
 from click.exceptions import Exit
 
 from headbench.harness.errors import BenchError
+from headbench.harness.problems import Problem, Severity, Where, grouped
 
-__all__ = ["Finding", "doctor", "examine"]
+__all__ = ["doctor", "examine"]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the examination."""
-
-    what: str
-    state: str
-    """good, missing (something optional is not there) or bad (something cannot work)."""
-    text: str
-    help: str = ""
+_MARKS = {"note": ("ok", "green"), "warning": ("--", "yellow"), "error": ("!!", "red")}
+_SEVERITY: dict[str, Severity] = {"good": "note", "missing": "warning", "bad": "error"}
 
 
 @click.command()
@@ -37,20 +30,22 @@ def doctor() -> None:
     Exit code 2 if something that is needed cannot work.
     """
     findings = examine()
-    marks = {"good": ("ok", "green"), "missing": ("--", "yellow"), "bad": ("!!", "red")}
     for finding in findings:
-        mark, colour = marks[finding.state]
-        click.echo(f"{click.style(mark, fg=colour)} {finding.what}: {finding.text}")
+        mark, colour = _MARKS[finding.severity]
+        click.echo(f"{click.style(mark, fg=colour)} {finding.where}: {finding.message}")
         if finding.help:
             click.echo(f"     do: {finding.help}")
-    if any(finding.state == "bad" for finding in findings):
+    if any(finding.severity == "error" for finding in findings):
         raise Exit(2)
 
 
-def examine() -> list[Finding]:
-    """All findings; a part that fails to be examined is a finding itself."""
-    findings: list[Finding] = []
-    parts: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
+def examine() -> list[Problem]:
+    """All findings, in the order of the parts; a part that fails to be examined is a finding itself.
+
+    A note is something that works, a warning something optional that is not there, an error something that cannot work.
+    """
+    findings: list[Problem] = []
+    parts: tuple[tuple[str, Callable[[], list[Problem]]], ...] = (
         ("python", _python),
         ("torch", _torch),
         ("CUDA toolkit", _toolkit),
@@ -63,25 +58,30 @@ def examine() -> list[Finding]:
             findings += part()
         except Exception as error:
             # Whatever is broken here is what the user wants to hear about.
-            findings.append(Finding(name, "bad", f"{type(error).__name__}: {error}"))
+            findings.append(_finding(name, "bad", f"{type(error).__name__}: {error}"))
     return findings
 
 
-def _python() -> list[Finding]:
+def _finding(what: str, state: str, text: str, help: str = "") -> Problem:
+    """One line; `state` is good, missing (something optional is not there) or bad (something cannot work)."""
+    return Problem(_SEVERITY[state], Where(what), text, help)
+
+
+def _python() -> list[Problem]:
     version = ".".join(map(str, sys.version_info[:3]))
     mine = importlib.metadata.version("headbench")
-    return [Finding("headbench", "good", f"{mine} on Python {version}, {os.cpu_count()} CPU cores")]
+    return [_finding("headbench", "good", f"{mine} on Python {version}, {os.cpu_count()} CPU cores")]
 
 
-def _torch() -> list[Finding]:
+def _torch() -> list[Problem]:
     import torch
 
-    findings = [Finding("torch", "good", f"{torch.__version__}, {torch.get_num_threads()} threads")]
+    findings = [_finding("torch", "good", f"{torch.__version__}, {torch.get_num_threads()} threads")]
     if not torch.cuda.is_available():
         has_gpu = shutil.which("nvidia-smi") is not None
         text = "torch finds no usable NVIDIA GPU; everything runs on the CPU"
         help = "install a torch build with CUDA, or update the driver" if has_gpu else ""
-        return [*findings, Finding("CUDA", "bad" if has_gpu else "missing", text, help)]
+        return [*findings, _finding("CUDA", "bad" if has_gpu else "missing", text, help)]
     built = torch.cuda.get_arch_list()
     for index in range(torch.cuda.device_count()):
         name = torch.cuda.get_device_name(index)
@@ -91,57 +91,58 @@ def _torch() -> list[Finding]:
         # Code for an older minor version of the same generation runs; so does PTX of any older generation.
         fits = any(a == f"sm_{major}{m}" for a in built for m in range(minor + 1)) or any("compute" in a for a in built)
         help = "" if fits else f"install a torch built for sm_{major}{minor}; this one has {', '.join(built)}"
-        findings.append(Finding(f"GPU {index}", "good" if fits else "bad", text, help))
+        findings.append(_finding(f"GPU {index}", "good" if fits else "bad", text, help))
     return findings
 
 
-def _toolkit() -> list[Finding]:
+def _toolkit() -> list[Problem]:
     home = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
     nvcc = shutil.which("nvcc") or (str(home / "bin" / "nvcc") if (home / "bin" / "nvcc").is_file() else None)
     if nvcc is None:
         text = "no nvcc; gsplat cannot build its kernels, the CPU rasterizers do not need it"
         return [
-            Finding("CUDA toolkit", "missing", text, "on a machine with a GPU: install the CUDA toolkit, set CUDA_HOME")
+            _finding("CUDA toolkit", "missing", text, "where there is a GPU: install the CUDA toolkit, set CUDA_HOME")
         ]
     done = subprocess.run([nvcc, "--version"], capture_output=True, text=True, timeout=20, check=False)
     release = [line.strip() for line in done.stdout.splitlines() if "release" in line]
-    return [Finding("CUDA toolkit", "good", f"{nvcc}: {release[0] if release else 'no version printed'}")]
+    return [_finding("CUDA toolkit", "good", f"{nvcc}: {release[0] if release else 'no version printed'}")]
 
 
-def _rasterizers() -> list[Finding]:
+def _rasterizers() -> list[Problem]:
     from headbench.harness.splat import backend_report
 
     findings = []
     for name, usable, reason in backend_report():
-        findings.append(Finding(f"rasterizer {name}", "good" if usable else "missing", reason))
-    if not any(finding.state == "good" for finding in findings):
-        findings.append(Finding("rasterizers", "bad", "none works", "reinstall headbench"))
+        findings.append(_finding(f"rasterizer {name}", "good" if usable else "missing", reason))
+    if not any(finding.severity == "note" for finding in findings):
+        findings.append(_finding("rasterizers", "bad", "none works", "reinstall headbench"))
     return findings
 
 
-def _assets() -> list[Finding]:
+def _assets() -> list[Problem]:
     from headbench.harness.assets import KINDS, home, records, verify
 
-    findings = [Finding("assets", "good", f"in {home()}")]
+    findings = [_finding("assets", "good", f"in {home()}")]
     there = records()
     for kind in KINDS:
         if kind.name not in there:
-            findings.append(Finding(kind.name, "missing", f"{kind.what}; for {kind.used_by}", kind.command))
+            findings.append(_finding(kind.name, "missing", f"{kind.what}; for {kind.used_by}", kind.command))
             continue
         try:
             faults = verify(kind.name)
         except BenchError as error:
             faults = [str(error.args[0])]
         state = "bad" if faults else "good"
-        findings.append(Finding(kind.name, state, "; ".join(faults) or "registered", kind.command if faults else ""))
+        findings.append(_finding(kind.name, state, "; ".join(faults) or "registered", kind.command if faults else ""))
     return findings
 
 
-def _plugins() -> list[Finding]:
+def _plugins() -> list[Problem]:
     from headbench.harness.plugins import registry
 
     found = registry()
     text = f"{len(found.methods())} methods, {len(found.datasets())} datasets"
     problems = found.check()
-    findings = [Finding("plugins", "good", text)] if not problems else []
-    return findings + [Finding("plugins", "bad", problem.line(), "bench plugins --check") for problem in problems]
+    findings = [_finding("plugins", "good", text)] if not problems else []
+    told = [group.text("plugin") for group in grouped(problems)]
+    return findings + [_finding("plugins", "bad", text, "bench plugins --check") for text in told]

@@ -16,6 +16,7 @@ def plugins(check: bool) -> None:
     Exit code 2 if there is a problem.
     """
     from headbench.harness.plugins import registry
+    from headbench.harness.problems import grouped
 
     found = registry()
     for plugin in found.plugins():
@@ -24,8 +25,8 @@ def plugins(check: bool) -> None:
             if names:
                 click.echo(f"  {kind}: {', '.join(names)}")
     problems = found.check() if check else found.problems()
-    for problem in problems:
-        click.echo(f"problem: {problem.line()}", err=True)
+    for group in grouped(problems):
+        click.echo(group.line("plugin"), err=True)
     if problems:
         raise Exit(2)
     if check:

@@ -12,7 +12,7 @@ from click.exceptions import Exit
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
-    from headbench.reports.submission import Finding
+    from headbench.harness.problems import Problem
 
 __all__ = ["submit"]
 
@@ -105,7 +105,7 @@ def _make(
 @click.option("--dataset", help="Whose benchmark it is for; needed where several take submissions.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Compares with tracking and images of the people.")
 def check(zip_path: Path, dataset: str | None, data_root: Path | None) -> None:
-    """Say what is wrong with ZIP, wherever it comes from, one line a finding.
+    """Say what is wrong with ZIP, wherever it comes from, one line a cause.
 
     With --data-root also frame counts, frame order and colours are compared. A submission.json beside it tells the
     tracking and what encoding cost.
@@ -186,9 +186,11 @@ def _only_dataset() -> str:
     return found[0]
 
 
-def _conclude(zip_path: Path, findings: list[Finding]) -> None:
-    for finding in findings:
-        click.echo(finding.line())
+def _conclude(zip_path: Path, findings: list[Problem]) -> None:
+    from headbench.harness.problems import grouped
+
+    for group in grouped(findings):
+        click.echo(group.line("video"))
     counts = {
         severity: sum(each.severity == severity for each in findings) for severity in ("error", "warning", "note")
     }

@@ -11,11 +11,12 @@ A plugin is a module named by an entry point of the group ``headbench``. It impl
 With ``HEADBENCH_PLUGINS=0`` in the environment only the built-in plugins are loaded.
 """
 
-from headbench.harness.plugins.datasets import DatasetReader, HiddenView, Problem, SubmissionTask, VideoSlot
+from headbench.harness.plugins.datasets import DatasetReader, HiddenView, SubmissionTask, VideoSlot
 from headbench.harness.plugins.hookspecs import hookimpl
-from headbench.harness.plugins.loading import PluginProblem, Source
+from headbench.harness.plugins.loading import Source
 from headbench.harness.plugins.registry import PluginInfo, Registry, registry
 from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
+from headbench.harness.problems import Problem, Where
 
 __all__ = [
     "DatasetReader",
@@ -23,12 +24,12 @@ __all__ = [
     "HiddenView",
     "MethodSpec",
     "PluginInfo",
-    "PluginProblem",
     "Problem",
     "Registry",
     "Source",
     "SubmissionTask",
     "VideoSlot",
+    "Where",
     "hookimpl",
     "registry",
 ]

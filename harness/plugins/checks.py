@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, cast
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
 from headbench.harness.names import name_fault, quoted
 from headbench.harness.plugins.datasets import DatasetReader
-from headbench.harness.plugins.loading import PluginProblem, guarded, load_target
+from headbench.harness.plugins.loading import guarded, load_target
 from headbench.harness.plugins.specs import CHECKED, DatasetSpec, MethodSpec
+from headbench.harness.problems import Problem
 from headbench.harness.reading import parse_yaml, read_text
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def preset_values(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, 
             return cast(object, parse_yaml(read_text(file), file))
 
     values = guarded(plugin or spec.name, f"method {spec.name}: reading preset {preset} from {where}", read)
-    if isinstance(values, PluginProblem):
-        raise PluginError(values.line(), help=_HELP)
+    if isinstance(values, Problem):
+        raise PluginError(values.text(), help=_HELP)
     if not isinstance(values, dict):
         raise PluginError(
             f"{plugin or spec.name}: method {spec.name}: preset {preset} in {where} must be a mapping, "
@@ -107,8 +108,8 @@ def portrait_class(spec: MethodSpec, plugin: str) -> type[Portrait]:
         PluginError: it cannot be imported, is no Portrait, or leaves a part of the interface out.
     """
     loaded = guarded(plugin, f"method {spec.name}: loading {spec.target}", lambda: load_target(spec.target))
-    if isinstance(loaded, PluginProblem):
-        raise PluginError(loaded.line(), help=_HELP)
+    if isinstance(loaded, Problem):
+        raise PluginError(loaded.text(), help=_HELP)
     from headbench.harness.avatar import MethodConfig, Portrait
 
     def fault(text: str) -> PluginError:
@@ -127,8 +128,8 @@ def portrait_class(spec: MethodSpec, plugin: str) -> type[Portrait]:
     for preset in spec.presets:
         values = preset_values(spec, preset, plugin)
         valid = guarded(plugin, f"method {spec.name}: preset {preset}", lambda v=values: config_type.model_validate(v))  # type: ignore[misc]
-        if isinstance(valid, PluginProblem):
-            raise PluginError(valid.line(), help=_HELP)
+        if isinstance(valid, Problem):
+            raise PluginError(valid.text(), help=_HELP)
     return loaded
 
 
@@ -139,8 +140,8 @@ def dataset_reader(spec: DatasetSpec, plugin: str) -> DatasetReader:
         PluginError: it cannot be imported or made, or leaves a part of the interface out.
     """
     loaded = guarded(plugin, f"dataset {spec.name}: loading {spec.target}", lambda: load_target(spec.target))
-    if isinstance(loaded, PluginProblem):
-        raise PluginError(loaded.line(), help=_HELP)
+    if isinstance(loaded, Problem):
+        raise PluginError(loaded.text(), help=_HELP)
     if not isinstance(loaded, type) or not issubclass(loaded, DatasetReader):
         raise PluginError(
             f"{plugin}: dataset {spec.name}: {spec.target} must be a class derived from "
@@ -151,6 +152,6 @@ def dataset_reader(spec: DatasetSpec, plugin: str) -> DatasetReader:
     if left:
         raise PluginError(f"{plugin}: dataset {spec.name}: {spec.target} lacks {', '.join(left)}", help=_HELP)
     made = guarded(plugin, f"dataset {spec.name}: making {spec.target} with no arguments", loaded)
-    if isinstance(made, PluginProblem):
-        raise PluginError(made.line(), help=_HELP)
+    if isinstance(made, Problem):
+        raise PluginError(made.text(), help=_HELP)
     return made

@@ -8,28 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headbench.harness.problems import Problem
+
 if TYPE_CHECKING:
     from headbench.harness.types import Camera, HeadParams, Subject
 
-__all__ = ["DatasetReader", "HiddenView", "Problem", "SubmissionTask", "VideoSlot"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with a dataset on disk."""
-
-    path: Path
-    message: str
-    """What was expected and what was found."""
-    frame: str = ""
-    help: str = ""
-    severity: str = "error"
-    """error: cannot be read; warning: can be read, numbers may suffer."""
-
-    def line(self) -> str:
-        """The problem on one line."""
-        where = f"{self.path}" + (f" [frame {self.frame}]" if self.frame else "")
-        return f"{self.severity}: {where}: {self.message}" + (f" ({self.help})" if self.help else "")
+__all__ = ["DatasetReader", "HiddenView", "SubmissionTask", "VideoSlot"]
 
 
 @dataclass(frozen=True)

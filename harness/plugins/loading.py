@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TypeVar
 
-__all__ = ["BUILTIN", "ENTRY_POINTS", "SWITCH", "PluginProblem", "Source", "find_sources", "guarded", "load_target"]
+from headbench.harness.problems import Problem, Where
+
+__all__ = ["BUILTIN", "ENTRY_POINTS", "SWITCH", "Source", "find_sources", "guarded", "load_target"]
 
 ENTRY_POINTS = "headbench"
 """Entry-point group of plugins."""
@@ -19,19 +21,6 @@ BUILTIN = ("headbench.methods.plugin", "headbench.datasets.plugin")
 """Modules of our own that register through the same path as strangers."""
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class PluginProblem:
-    """One thing wrong with a plugin."""
-
-    plugin: str
-    message: str
-    help: str = ""
-
-    def line(self) -> str:
-        """The problem on one line, the plugin first."""
-        return f"{self.plugin}: {self.message}" + (f" ({self.help})" if self.help else "")
 
 
 @dataclass(frozen=True)
@@ -45,7 +34,7 @@ class Source:
     """Distribution and version, for people."""
 
 
-def guarded(plugin: str, doing: str, action: Callable[[], _T]) -> _T | PluginProblem:
+def guarded(plugin: str, doing: str, action: Callable[[], _T]) -> _T | Problem:
     """The result of `action`, or what went wrong; only the user's own interrupt passes through.
 
     Plugins are strangers' code: an import may raise SystemExit as well as anything else.
@@ -56,22 +45,23 @@ def guarded(plugin: str, doing: str, action: Callable[[], _T]) -> _T | PluginPro
         raise
     except BaseException as error:
         text = " ".join(str(error).split())
-        return PluginProblem(plugin, f"{doing} failed with {type(error).__name__}" + (f": {text}" if text else ""))
+        message = f"{doing} failed with {type(error).__name__}" + (f": {text}" if text else "")
+        return Problem("error", Where(plugin), message)
 
 
-def find_sources() -> tuple[list[Source], list[PluginProblem]]:
+def find_sources() -> tuple[list[Source], list[Problem]]:
     """Built-in plugins first, then entry points in the order of their names; nothing is imported yet."""
     sources = [Source(name, _importer(name)) for name in BUILTIN]
-    problems: list[PluginProblem] = []
+    problems: list[Problem] = []
     if os.environ.get(SWITCH, "1") == "0":
         return sources, problems
     found: dict[tuple[str, str], Source] = {}
     for distribution in metadata.distributions():
         name = guarded("an installed distribution", "reading its name", lambda d=distribution: d.name)  # type: ignore[misc]
-        if isinstance(name, PluginProblem) or not name:
+        if isinstance(name, Problem) or not name:
             continue
         points = guarded(name, "reading its entry points", lambda d=distribution: list(_points(d)))  # type: ignore[misc]
-        if isinstance(points, PluginProblem):
+        if isinstance(points, Problem):
             problems.append(points)
             continue
         for point in points:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import pluggy
@@ -13,8 +13,9 @@ from headbench.harness.errors import PluginError, did_you_mean
 from headbench.harness.plugins import hookspecs
 from headbench.harness.plugins.checks import dataset_reader, portrait_class, spec_faults
 from headbench.harness.plugins.datasets import DatasetReader
-from headbench.harness.plugins.loading import PluginProblem, Source, find_sources, guarded
+from headbench.harness.plugins.loading import Source, find_sources, guarded
 from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
+from headbench.harness.problems import Problem, Where
 
 if TYPE_CHECKING:
     from headbench.harness.avatar import Portrait
@@ -45,7 +46,7 @@ class Registry:
     """
 
     def __init__(self, sources: Sequence[Source] | None = None) -> None:
-        self._problems: list[PluginProblem] = []
+        self._problems: list[Problem] = []
         if sources is None:
             sources, self._problems = find_sources()
         self._manager = pluggy.PluginManager("headbench")
@@ -64,7 +65,7 @@ class Registry:
         """The plugins that could be loaded, in the order of registration."""
         return list(self._plugins.values())
 
-    def problems(self) -> list[PluginProblem]:
+    def problems(self) -> list[Problem]:
         """What went wrong while plugins were loaded and registered; no class of theirs has been touched."""
         return list(self._problems)
 
@@ -113,7 +114,7 @@ class Registry:
         """
         return dataset_reader(*self._find("dataset", name, self._datasets))
 
-    def check(self) -> list[PluginProblem]:
+    def check(self) -> list[Problem]:
         """All problems, those included that only loading every class and preset can show."""
         problems = self.problems()
         loads: list[tuple[str, Callable[[], object]]] = [
@@ -124,24 +125,24 @@ class Registry:
             try:
                 load()
             except PluginError as error:
-                problems.append(PluginProblem(plugin, str(error.args[0]).removeprefix(f"{plugin}: ")))
+                problems.append(_problem(plugin, str(error.args[0]).removeprefix(f"{plugin}: ")))
         return problems
 
     def _add(self, source: Source) -> None:
         plugin = guarded(source.name, "loading it", source.load)
-        if not isinstance(plugin, PluginProblem):
+        if not isinstance(plugin, Problem):
             loaded, name = plugin, source.name
             if name in self._plugins:
                 name = f"{source.name} ({source.origin})"
             registered = guarded(name, "registering its hooks", lambda: self._manager.register(loaded, name))
-            if not isinstance(registered, PluginProblem):
+            if not isinstance(registered, Problem):
                 self._plugins[name] = PluginInfo(name, source.origin)
                 return
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
             plugin = registered
         where = "" if source.origin == "built in" else f"installed with {source.origin}"
-        self._problems.append(PluginProblem(plugin.plugin, plugin.message, where))
+        self._problems.append(replace(plugin, help=where))
 
     def _find_misspelt(self) -> None:
         known = [name for name in vars(hookspecs) if name.startswith("register_")]
@@ -150,7 +151,7 @@ class Registry:
                 continue
             for hook in caller.get_hookimpls():
                 if not hook.optionalhook:
-                    self._problems.append(PluginProblem(hook.plugin_name, did_you_mean("hook", name, known)))
+                    self._problems.append(_problem(hook.plugin_name, did_you_mean("hook", name, known)))
 
     def _call(
         self, plugin: str, hook: str, kind: type[_Spec], table: dict[str, tuple[_Spec, str]], names: list[str]
@@ -161,7 +162,7 @@ class Registry:
                 other = table[spec.name.lower()]
                 faults = [f"name {spec.name!r} is taken by {other[0].name} of plugin {other[1]}; the first one stays"]
             what = f"{kind.__name__} {getattr(spec, 'name', '')!r}: " if isinstance(spec, kind) else ""
-            self._problems.extend(PluginProblem(plugin, what + fault) for fault in faults)
+            self._problems.extend(_problem(plugin, what + fault) for fault in faults)
             if not faults:
                 table[spec.name.lower()] = (spec, plugin)
                 names.append(spec.name)
@@ -170,7 +171,7 @@ class Registry:
         others = [p for p in self._manager.get_plugins() if p is not mine]
         caller = self._manager.subset_hook_caller(hook, others)
         outcome = guarded(plugin, f"{hook}()", lambda: caller(register=register))
-        if isinstance(outcome, PluginProblem):
+        if isinstance(outcome, Problem):
             self._problems.append(outcome)
 
     def _find(self, kind: str, name: str, table: dict[str, tuple[_Spec, str]]) -> tuple[_Spec, str]:
@@ -180,6 +181,10 @@ class Registry:
         raise PluginError(
             did_you_mean(kind, name, [spec.name for spec, _ in table.values()]) + trouble, help=f"bench list {kind}s"
         )
+
+
+def _problem(plugin: str, message: str) -> Problem:
+    return Problem("error", Where(plugin), message)
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from headbench.harness.errors import BenchError, DataError, PluginError, did_you_mean
 from headbench.harness.files import read_json, write_json
-from headbench.harness.plugins import DatasetReader, DatasetSpec, MethodSpec, PluginProblem, Registry
+from headbench.harness.plugins import DatasetReader, DatasetSpec, MethodSpec, Problem, Registry
 from headbench.harness.plugins.checks import check_preset, preset_values
 from headbench.harness.plugins.loading import guarded
 from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell, read_cells
@@ -283,7 +283,7 @@ def _read(spec: DatasetSpec, reader: DatasetReader, folder: Path, options: Mappi
             return f"{error.args[0]} ({error.help})" if error.help else str(error.args[0])
 
     found = guarded(spec.name, f"dataset {spec.name}: reading {folder}", read)
-    return found.message if isinstance(found, PluginProblem) else found
+    return found.message if isinstance(found, Problem) else found
 
 
 def _data_options(spec: DatasetSpec, reader: DatasetReader, settings: Sequence[Setting]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from headbench.reports.submission.archive import Limits, write_zip
 from headbench.reports.submission.cells import Choice, choose, participants
 from headbench.reports.submission.checks import Reference
 from headbench.reports.submission.doctor import check_zip, reference_of, views_of
-from headbench.reports.submission.findings import Finding, errors
+from headbench.reports.submission.findings import errors
 from headbench.reports.submission.ledger import Entry, ledger_path, read_ledger, record_upload, uploads
 from headbench.reports.submission.make import Made, Order, make_submission, task_of
 from headbench.reports.submission.record import find_record, record_path
@@ -15,7 +15,6 @@ from headbench.reports.submission.record import find_record, record_path
 __all__ = [
     "Choice",
     "Entry",
-    "Finding",
     "Limits",
     "Made",
     "Order",

@@ -13,11 +13,11 @@ from typing import Any
 
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import sha256_of
-from headbench.harness.plugins import DatasetReader, HiddenView, SubmissionTask, VideoSlot
+from headbench.harness.plugins import DatasetReader, HiddenView, Problem, SubmissionTask, VideoSlot
 from headbench.reports.submission.archive import Limits, member_bytes, unsafe_members
 from headbench.reports.submission.checks import Reference, check_record, check_video
 from headbench.reports.submission.colours import colours_of_frames, warmth
-from headbench.reports.submission.findings import Finding
+from headbench.reports.submission.findings import finding
 from headbench.reports.submission.look import SMALL, Look, look_at
 
 __all__ = ["check_zip", "reference_of", "views_of"]
@@ -34,7 +34,7 @@ Tell = Callable[[int, int], None]
 class _Seen:
     """A video that was opened, or why it could not be."""
 
-    findings: list[Finding]
+    findings: list[Problem]
     frames: int | None = None
     digest: str = ""
 
@@ -90,7 +90,7 @@ def check_zip(
     record: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     tell: Tell | None = None,
-) -> list[Finding]:
+) -> list[Problem]:
     """All that is wrong with a zip, and what could not be checked.
 
     Args:
@@ -108,7 +108,7 @@ def check_zip(
     try:
         with zipfile.ZipFile(path) as archive:
             unsafe = unsafe_members(archive, limits)
-            found += [Finding("archive", text, name) for name, text in unsafe.items()]
+            found += [finding("archive", text, name) for name, text in unsafe.items()]
             if "" in unsafe:
                 return found
             names = {info.filename for info in archive.infolist() if not info.is_dir()}
@@ -117,7 +117,7 @@ def check_zip(
             videos = (record or {}).get("videos")
             seen = _look_at_all(archive, slots, task, known, limits, videos, tell)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        return [*found, Finding("archive", f"expected a zip, found: {error}")]
+        return [*found, finding("archive", f"expected a zip, found: {error}")]
     for each in seen.values():
         found += each.findings
     found += _alike(seen)
@@ -126,32 +126,32 @@ def check_zip(
     return found
 
 
-def _whole(path: Path, task: SubmissionTask, reference: Reference, record: Mapping[str, Any] | None) -> list[Finding]:
+def _whole(path: Path, task: SubmissionTask, reference: Reference, record: Mapping[str, Any] | None) -> list[Problem]:
     """Findings about the submission as a whole, before it is opened."""
     found = []
     if not reference.views:
         text = "frame counts against the tracking, frame order and colours: no data was given (--data-root)"
-        found.append(Finding("unchecked", text, severity="note"))
+        found.append(finding("unchecked", text, severity="note"))
     elif not reference.warmth:
         text = "red and blue: no person's images were found"
-        found.append(Finding("unchecked", text, severity="note"))
+        found.append(finding("unchecked", text, severity="note"))
     if record is None:
         text = "version of the tracking and loss of encoding: no submission.json belongs to this zip"
-        return [*found, Finding("unchecked", text, severity="note")]
+        return [*found, finding("unchecked", text, severity="note")]
     digest = record.get("zip", {}).get("sha256")
     if digest != sha256_of(path):
-        found.append(Finding("record", f"expected the zip of SHA-256 {digest}, found one that was changed since"))
+        found.append(finding("record", f"expected the zip of SHA-256 {digest}, found one that was changed since"))
     if record.get("tracking") != task.tracking:
-        found.append(Finding("tracking", f"expected {task.tracking}, found {record.get('tracking')} in the record"))
+        found.append(finding("tracking", f"expected {task.tracking}, found {record.get('tracking')} in the record"))
     return found
 
 
-def _membership(names: set[str], unsafe: set[str], task: SubmissionTask) -> list[Finding]:
+def _membership(names: set[str], unsafe: set[str], task: SubmissionTask) -> list[Problem]:
     wanted = [slot.member for slot in task.videos]
     missing = [name for name in wanted if name not in names]
-    found = [Finding("missing", f"expected {len(wanted)} videos, found none here", name) for name in missing]
+    found = [finding("missing", f"expected {len(wanted)} videos, found none here", name) for name in missing]
     more = sorted(names - set(wanted) - unsafe)
-    return found + [Finding("unexpected", "expected the videos of the task alone, found this", name) for name in more]
+    return found + [finding("unexpected", "expected the videos of the task alone, found this", name) for name in more]
 
 
 def _look_at_all(
@@ -169,7 +169,7 @@ def _look_at_all(
             view = reference.views.get(slot.member)
             look: Look = look_at(content, _LONGEST if view is None else 2 * len(view.frame_ids) + 100)
         except BenchError as error:
-            return _Seen([Finding("broken", str(error.args[0]), slot.member)])
+            return _Seen([finding("broken", str(error.args[0]), slot.member)])
         digest = hashlib.sha256(content).hexdigest()
         found = check_video(slot, look, task, reference)
         if records is not None:
@@ -187,18 +187,18 @@ def _look_at_all(
     return seen
 
 
-def _alike(seen: Mapping[str, _Seen]) -> list[Finding]:
+def _alike(seen: Mapping[str, _Seen]) -> list[Problem]:
     """Two places cannot show the same video."""
     first: dict[str, str] = {}
     found = []
     for member, each in seen.items():
         if each.digest and first.setdefault(each.digest, member) != member:
             text = f"expected a video of its own, found the same bytes as {first[each.digest]}"
-            found.append(Finding("duplicate", text, member))
+            found.append(finding("duplicate", text, member))
     return found
 
 
-def _uneven(slots: list[VideoSlot], seen: Mapping[str, _Seen]) -> list[Finding]:
+def _uneven(slots: list[VideoSlot], seen: Mapping[str, _Seen]) -> list[Problem]:
     """All cameras of a sequence saw the same moments; without the tracking, that much can be told."""
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for slot in slots:
@@ -206,7 +206,7 @@ def _uneven(slots: list[VideoSlot], seen: Mapping[str, _Seen]) -> list[Finding]:
         if frames is not None:
             counts.setdefault((slot.subject, slot.sequence), {})[slot.camera_id] = frames
     return [
-        Finding("frames", f"expected as many frames from every camera of {person}/{sequence}, found {_listed(each)}")
+        finding("frames", f"expected as many frames from every camera of {person}/{sequence}, found {_listed(each)}")
         for (person, sequence), each in counts.items()
         if len(set(each.values())) > 1
     ]

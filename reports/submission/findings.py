@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-__all__ = ["Finding", "errors"]
+from headbench.harness.problems import Problem, Severity, Where
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing about a submission."""
-
-    kind: str
-    """archive, missing, unexpected, duplicate, broken, format, frames, size, black, constant, background, colours,
-    order, encoding, tracking, record or unchecked."""
-    message: str
-    """What was expected and what was found."""
-    member: str = ""
-    """The video; empty for the submission as a whole."""
-    severity: str = "error"
-    """error: do not upload; warning: look at it; note: a measurement, or what could not be checked."""
-
-    def line(self) -> str:
-        """The finding on one line."""
-        return f"{self.severity}: {self.member + ': ' if self.member else ''}{self.kind}: {self.message}"
+__all__ = ["errors", "finding"]
 
 
-def errors(findings: list[Finding]) -> list[Finding]:
+def finding(kind: str, message: str, member: str = "", severity: Severity = "error") -> Problem:
+    """One thing about a submission.
+
+    Args:
+        kind: archive, missing, unexpected, duplicate, broken, format, frames, size, black, constant, background,
+            colours, order, encoding, tracking, record or unchecked; the line begins with it.
+        message: what was expected and what was found.
+        member: the video; empty for the submission as a whole.
+        severity: error: do not upload; warning: look at it; note: a measurement, or what could not be checked.
+    """
+    return Problem(severity, Where(member), f"{kind}: {message}", kind=kind)
+
+
+def errors(findings: Sequence[Problem]) -> list[Problem]:
     """Those that forbid an upload."""
-    return [finding for finding in findings if finding.severity == "error"]
+    return [each for each in findings if each.severity == "error"]

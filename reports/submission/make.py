@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import write_json
-from headbench.harness.plugins import DatasetReader, HiddenView, Registry, SubmissionTask, VideoSlot
+from headbench.harness.plugins import DatasetReader, HiddenView, Problem, Registry, SubmissionTask, VideoSlot
 from headbench.harness.run.lock import held
 from headbench.reports.submission.archive import write_zip
 from headbench.reports.submission.cells import Choice, Entrant, choose, participants
 from headbench.reports.submission.doctor import check_zip, reference_of, views_of
-from headbench.reports.submission.findings import Finding, errors
+from headbench.reports.submission.findings import errors
 from headbench.reports.submission.frames import draw_view
 from headbench.reports.submission.ledger import MADE, Entry, add_entry, now
 from headbench.reports.submission.record import build_record, record_path
@@ -53,7 +53,7 @@ class Made:
 
     zip: Path
     record: Path
-    findings: list[Finding]
+    findings: list[Problem]
 
 
 def task_of(registry: Registry, dataset: str) -> tuple[str, DatasetReader, SubmissionTask]:

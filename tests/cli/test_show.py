@@ -79,12 +79,12 @@ def test_sizes_are_for_people(count: float, text: str) -> None:
 
 def test_the_doctor_examines_every_part_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path))
-    findings = {finding.what: finding for finding in examine()}
+    findings = {finding.where.place: finding for finding in examine()}
     for what in ("headbench", "torch", "rasterizer numba", "rasterizer torch", "assets", "plugins"):
-        assert findings[what].state == "good", findings[what]
-    assert findings["lpips/alexnet"].state == "missing"
+        assert findings[what].severity == "note", findings[what]
+    assert findings["lpips/alexnet"].severity == "warning"
     assert findings["lpips/alexnet"].help == "bench assets fetch lpips --yes"
-    assert findings["rasterizer gsplat"].text
+    assert findings["rasterizer gsplat"].message
 
 
 def test_the_doctor_survives_a_broken_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,8 +92,8 @@ def test_the_doctor_survives_a_broken_part(tmp_path: Path, monkeypatch: pytest.M
     record = tmp_path / "assets" / "lpips" / "alexnet.json"
     record.parent.mkdir(parents=True)
     record.write_text("not a record")
-    bad = [finding for finding in examine() if finding.state == "bad"]
-    assert len(bad) == 1 and "alexnet" in bad[0].text
+    bad = [finding for finding in examine() if finding.severity == "error"]
+    assert len(bad) == 1 and "alexnet" in bad[0].message
 
 
 @pytest.mark.parametrize(("chosen", "expected"), [(None, "passive"), ("active", "active")])

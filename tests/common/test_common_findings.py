@@ -40,12 +40,13 @@ def test_runs_of_ids_that_are_not_numbers(ids, text) -> None:
 
 def test_problems_are_ordered_by_number_whatever_the_ids_look_like() -> None:
     findings = Findings()
-    for frame in ("EXP-10_1", "10", "EXP-2_1", "9", ""):
-        findings.error(Path("x"), frame, frame)
+    for word, frame in (("a", "EXP-10_1"), ("b", "10"), ("c", "EXP-2_1"), ("d", "9"), ("e", "")):
+        findings.error(Path("x"), word, frame)
     findings.remark(Path("x"), "told last")
-    assert [p.message for p in findings.ordered()] == ["", "9", "10", "EXP-2_1", "EXP-10_1", "told last"]
+    assert [p.frame for p in findings.ordered()] == ["", "9", "10", "EXP-2_1", "EXP-10_1", ""]
+    assert findings.ordered()[-1].message == "told last"
     error = findings.first_error("toy", Path("D"))
-    assert str(error) == "x:  ... and 4 more problem(s)\n  help: bench data check toy --data-root D"
+    assert str(error) == "x: e ... and 4 more problem(s)\n  help: bench data check toy --data-root D"
 
 
 def test_subjects_are_found_below_three_kinds_of_roots(tmp_path) -> None:

@@ -52,10 +52,10 @@ def test_the_fix_list_is_one_action_a_line_with_fields_apart_by_tabs(patient, tm
     result = _check(tmp_path / "D", "--fix-list")
     assert result.exit_code == 2
     rows = [line.split("\t") for line in result.stdout.splitlines()]
-    assert all(len(row) == 5 for row in rows) and [row[0] for row in rows] == ["error"] * 3 + ["warning"]
+    assert all(len(row) == 5 for row in rows) and [row[0] for row in rows] == ["error"] * 2 + ["warning"]
     assert {row[1] for row in rows} == {"synth00"}
     by_file = {Path(row[2]).name: row for row in rows}
-    assert by_file["00003.txt"][3:] == ["00003", "no rotation is 1 0 0 0 1 0, not zeros"]
+    assert by_file["jaw"][3:] == ["00003,00007", "no rotation is 1 0 0 0 1 0, not zeros"]
     assert by_file["00011.png"][3:] == ["00011", "the split's JSON names it"]
     assert "delete them" in by_file["images"][4]
     assert "1 subject(s) of insta: 3 errors, 1 warning" in result.stderr

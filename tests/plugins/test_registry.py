@@ -66,7 +66,11 @@ def test_a_plugin_that_fails_to_load_is_a_problem_that_names_it_and_others_stay(
     made = Registry([Source("broken", load, "broken-dist 1.0"), source("good", plugin(spec()))])
     assert list(made.methods()) == ["Toy"]
     (problem,) = made.problems()
-    assert problem.plugin == "broken" and type(error).__name__ in problem.message and "broken-dist 1.0" in problem.help
+    assert (
+        problem.where.place == "broken"
+        and type(error).__name__ in problem.message
+        and "broken-dist 1.0" in problem.help
+    )
 
 
 def test_the_users_interrupt_is_not_swallowed() -> None:
@@ -87,14 +91,14 @@ def test_a_hook_that_raises_is_a_problem_and_what_it_registered_before_stays() -
     module.register_methods = hookimpl(register_methods)  # type: ignore[attr-defined]
     made = Registry([source("halfway", module), source("good", plugin(spec("Good")))])
     assert set(made.methods()) == {"First", "Good"}
-    assert [p.plugin for p in made.problems()] == ["halfway"]
+    assert [p.where.place for p in made.problems()] == ["halfway"]
     assert "second is missing" in made.problems()[0].message
 
 
 def test_a_misspelt_hook_is_a_problem_with_a_suggestion() -> None:
     made = Registry([source("typo", plugin(spec(), hook="register_method"))])
     (problem,) = made.problems()
-    assert problem.plugin == "typo"
+    assert problem.where.place == "typo"
     assert "Unknown hook 'register_method'" in problem.message and "'register_methods'" in problem.message
 
 
@@ -103,14 +107,14 @@ def test_a_hook_with_an_argument_that_does_not_exist_is_a_problem() -> None:
     module.register_methods = hookimpl(lambda registrar: None)  # type: ignore[attr-defined]
     made = Registry([source("args", module), source("good", plugin(spec()))])
     assert list(made.methods()) == ["Toy"]
-    assert [p.plugin for p in made.problems()] == ["args"] and "registrar" in made.problems()[0].message
+    assert [p.where.place for p in made.problems()] == ["args"] and "registrar" in made.problems()[0].message
 
 
 def test_a_name_taken_by_another_plugin_is_refused_and_both_are_named() -> None:
     made = Registry([source("one", plugin(spec("Toy"))), source("two", plugin(spec("TOY")))])
     assert list(made.methods()) == ["Toy"]
     (problem,) = made.problems()
-    assert problem.plugin == "two" and "'TOY' is taken by Toy of plugin one" in problem.message
+    assert problem.where.place == "two" and "'TOY' is taken by Toy of plugin one" in problem.message
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def test_a_name_taken_by_another_plugin_is_refused_and_both_are_named() -> None:
 def test_a_wrong_spec_is_refused_with_the_fault(wrong: object, words: str) -> None:
     made = Registry([source("wrong", plugin(wrong))])
     assert made.methods() == {}
-    assert made.problems()[0].plugin == "wrong" and words in made.problems()[0].message
+    assert made.problems()[0].where.place == "wrong" and words in made.problems()[0].message
 
 
 TOY_CODE = """
@@ -211,7 +215,7 @@ def test_a_method_that_lacks_a_part_is_an_error_naming_plugin_and_method(broken:
         made.load_method("Toy")
     assert words in str(caught.value)
     (problem,) = made.check()
-    assert problem.plugin == "mine" and words in problem.message
+    assert problem.where.place == "mine" and words in problem.message
 
 
 @pytest.mark.usefixtures("toy_code")
@@ -247,7 +251,7 @@ def test_entry_points_of_other_distributions_are_found_and_guarded_and_can_be_sw
     distribution(tmp_path, "zoo", "[headbench]\nzoo = zoo_plugin\nexits = exits\nnonsense = not a module!\n")
     code = (
         "from headbench.harness.plugins import registry; import sys; r = registry()\n"
-        "print('Zebra' in r.methods(), sorted(p.plugin for p in r.problems() if 'zoo 1.2' in p.help),"
+        "print('Zebra' in r.methods(), sorted(p.where.place for p in r.problems() if 'zoo 1.2' in p.help),"
         " 'torch' in sys.modules)"
     )
     assert listing(tmp_path, code).strip() == "True ['exits', 'nonsense'] False"

@@ -6,7 +6,7 @@ import json
 import torch
 
 from headbench.harness.errors import DataError
-from headbench.harness.plugins import DatasetReader, Problem
+from headbench.harness.plugins import DatasetReader, Problem, Where
 from headbench.harness.types import Camera, Frame, HeadParams, Pixels, Subject
 
 
@@ -39,7 +39,7 @@ class Discs(DatasetReader):
         )
 
     def check(self, folder, options):
-        return [] if (folder / "subject.json").is_file() else [Problem(folder, "no subject.json")]
+        return [] if (folder / "subject.json").is_file() else [Problem("error", Where(folder), "no subject.json")]
 
 
 def _frame(index, size, head, radius):

@@ -1,0 +1,188 @@
+"""What is wrong with a dataset, a plugin, a submission or this machine; and how it is told: one cause, one line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["Group", "Problem", "Severity", "Where", "by_number", "grouped", "ranges"]
+
+Severity = Literal["error", "warning", "note"]
+"""error: it cannot be used; warning: it can, numbers may suffer; note: a measurement, or what was not looked at."""
+_RANKS = ("error", "warning", "note")
+_FILE = re.compile(r"[\w./\\-]+\.(?:png|jpe?g|txt|npz|npy|frame|json|mp4)\b", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?|\b(?:nan|inf)\b)", re.IGNORECASE)
+_RUNS = 6
+"""Runs of ids that are spelt out."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """What a problem is of."""
+
+    place: Path | str
+    """A file or folder; or, as text, the name of a plugin, a member of a zip or a part of the machine; empty where the
+    whole is meant."""
+    frame: str = ""
+    """Id of the frame, or name of the sequence, where the problem is of one."""
+
+    def __str__(self) -> str:
+        return f"{self.place}" + (f" [frame {self.frame}]" if self.frame else "")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong."""
+
+    severity: Severity
+    where: Where
+    message: str
+    """What was expected and what was found."""
+    help: str = ""
+    """What the user can do."""
+    kind: str = ""
+    """A short stable slug of the cause, such as image-size. Problems of one kind in one folder are told as one; without
+    a kind, those whose messages differ in numbers and names alone."""
+
+    @property
+    def path(self) -> Path:
+        """The file or folder; a name as a path of its own."""
+        return Path(self.where.place)
+
+    @property
+    def frame(self) -> str:
+        """The frame's id, or nothing."""
+        return self.where.frame
+
+    def text(self) -> str:
+        """The problem on one line, without its severity."""
+        place = str(self.where)
+        return (f"{place}: " if place else "") + self.message + (f" ({self.help})" if self.help else "")
+
+    def line(self) -> str:
+        """The problem on one line."""
+        return f"{self.severity}: {self.text()}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Problems of one cause, in the order in which they were found; at least one."""
+
+    problems: tuple[Problem, ...]
+
+    @property
+    def first(self) -> Problem:
+        """The example that stands for all."""
+        return self.problems[0]
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """The ids of all frames, each once, by number."""
+        return tuple(sorted({problem.frame for problem in self.problems if problem.frame}, key=by_number))
+
+    @property
+    def place(self) -> Path | str:
+        """The file or name that all problems are of; otherwise the folder that holds all their files, or no name."""
+        places = {problem.where.place for problem in self.problems}
+        if len(places) == 1:
+            return self.first.where.place
+        if any(isinstance(place, str) for place in places):
+            return ""
+        return Path(os.path.commonpath([Path(place).parent for place in places]))
+
+    def text(self, each: str = "file") -> str:
+        """All problems on one line, without their severity; see `line`."""
+        if len(self.problems) == 1:
+            return self.first.text()
+        return self._text(each)
+
+    def line(self, each: str = "file") -> str:
+        """All problems on one line: what the first one says, how often, in which frames, and its file as example.
+
+        Args:
+            each: what a place is, where there are no frames to count: file, video, plugin.
+        """
+        return f"{self.first.severity}: {self.text(each)}"
+
+    def _text(self, each: str) -> str:
+        first, place = self.first, self.place
+        count = len({problem.where.place for problem in self.problems})
+        if self.frames:
+            often = f"in {len(self.frames)} frame{'s' if len(self.frames) > 1 else ''} ({ranges(self.frames)})"
+        else:
+            often = f"{len(self.problems)} times" if count == 1 else f"in {count} {each}s"
+        message = first.message + ("" if re.search(r"[\w)\]'\"%`]$", first.message) else ";")
+        example = f", such as {_example(first.where.place, place)}" if count > 1 else ""
+        help = f" ({first.help})" if first.help else ""
+        return (f"{place}: " if str(place) else "") + f"{message} {often}{example}{help}"
+
+
+def grouped(problems: Iterable[Problem]) -> list[Group]:
+    """Problems by cause: errors, warnings, notes; in each those of whole files first, then by the first frame."""
+    groups: dict[tuple[str, ...], list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault(_cause(problem), []).append(problem)
+    made = [Group(tuple(sorted(found, key=lambda problem: by_number(problem.frame)))) for found in groups.values()]
+    return sorted(
+        made, key=lambda g: (_RANKS.index(g.first.severity), bool(g.frames), by_number(g.frames[0] if g.frames else ""))
+    )
+
+
+def by_number(name: str) -> list[tuple[int, str]]:
+    """Sorting key of an id, numbers in it by value: ``9`` before ``10``, ``EXP-2`` before ``EXP-10``."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
+
+
+def ranges(ids: Sequence[str]) -> str:
+    """Frame ids as text, runs shortened: ``00001-00003, 00007``; at most six runs are spelt out.
+
+    Ids need not be numbers: ``FREE_00001`` and ``FREE_00002`` are a run, as any two that differ in one number by 1.
+    """
+    runs: list[list[str]] = []
+    place = None
+    for name in ids:
+        step = _step(runs[-1][-1], name) if runs else None
+        if step is not None and place in (None, step):
+            runs[-1], place = [runs[-1][0], name], step
+        else:
+            runs.append([name])
+            place = None
+    texts = ["-".join(run) for run in runs]
+    return ", ".join(texts[:_RUNS]) + (f" and {len(texts) - _RUNS} more runs" if len(texts) > _RUNS else "")
+
+
+def _cause(problem: Problem) -> tuple[str, ...]:
+    """What problems of one cause have in common."""
+    place, frame = problem.where.place, problem.frame
+    folder = "/".join("*" if part == frame else part for part in place.parent.parts) if isinstance(place, Path) else ""
+    if problem.kind:
+        return problem.severity, folder, problem.kind
+    message = problem.message
+    names = (str(place), Path(place).name, Path(place).stem, frame)
+    for name in sorted({name for name in names if len(name) > 1}, key=len, reverse=True):
+        message = message.replace(name, "*")
+    return problem.severity, folder, "", _NUMBER.sub("#", _FILE.sub("*", message))
+
+
+def _example(path: Path | str, folder: Path | str) -> str:
+    """A file as the folder's own name and what is below it."""
+    if isinstance(path, str) or isinstance(folder, str):
+        return str(path)
+    below = path.relative_to(folder)
+    return str(Path(folder.name) / below if folder.name else below)
+
+
+def _step(before: str, after: str) -> int | None:
+    """Which number of an id grew by one where all the rest is the same."""
+    old, new = by_number(before), by_number(after)
+    if len(old) != len(new):
+        return None
+    changed = [k for k, (a, b) in enumerate(zip(old, new, strict=True)) if a != b]
+    if len(changed) != 1 or changed[0] % 2 == 0:
+        return None
+    return changed[0] if new[changed[0]][0] == old[changed[0]][0] + 1 else None
