@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from headbench.harness.errors import DataError
@@ -23,6 +22,8 @@ from headbench.harness.image import (
     to_float,
     to_uint8,
 )
+from headbench.harness.pictures import read_picture
+from headbench.harness.reading import Unreadable
 from headbench.metrics.lpips import LpipsColumn, lpips_columns
 from headbench.metrics.protocol import Protocol
 from headbench.metrics.psnr import psnr
@@ -166,11 +167,11 @@ def _load(frame: str, path: Path, truth: Truth, protocol: Protocol) -> _Loaded:
 def _read_render(frame: str, path: Path) -> Tensor:
     """(3, H, W) uint8."""
     try:
-        with Image.open(path) as file:
-            if file.mode != "RGB":
-                raise DataError(f"Frame {frame}: expected an 8-bit RGB image, {path} has mode {file.mode}.")
-            return torch.from_numpy(np.array(file)).permute(2, 0, 1).contiguous()
-    except FileNotFoundError as error:
-        raise DataError(f"Frame {frame}: there is no render {path}.", help="bench run: render it again") from error
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise DataError(f"Frame {frame}: render {path} cannot be read: {error}.") from error
+        image = read_picture(path)
+    except Unreadable as error:
+        if error.missing:
+            raise DataError(f"Frame {frame}: there is no render {path}.", help="bench run: render it again") from error
+        raise DataError(f"Frame {frame}: render {path} cannot be read: {error.found}.", error.help) from error
+    if image.mode != "RGB":
+        raise DataError(f"Frame {frame}: expected an 8-bit RGB image, {path} has mode {image.mode}.")
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

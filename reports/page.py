@@ -12,8 +12,8 @@ from pathlib import Path
 
 from jinja2 import Environment
 from markupsafe import Markup
-from PIL import Image
 
+from headbench.harness.pictures import read_picture
 from headbench.reports.grid import Entry, headings, lines
 from headbench.reports.table import Table
 
@@ -75,8 +75,7 @@ def _groups(figures: Sequence[Figure]) -> list[dict[str, object]]:
 
 def _thumbnail(path: Path) -> str:
     """The image at most THUMBNAIL_WIDTH wide, as base64 of a PNG."""
-    with Image.open(path) as image:
-        small = image.convert("RGB")
+    small = read_picture(path).convert("RGB")
     if small.width > THUMBNAIL_WIDTH:
         small = small.resize((THUMBNAIL_WIDTH, round(small.height * THUMBNAIL_WIDTH / small.width)))
     buffer = io.BytesIO()

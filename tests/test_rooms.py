@@ -23,6 +23,7 @@ TYPES = {
     "harness.avatar",
     "harness.console",
     "harness.names",
+    "harness.pictures",
     "harness.problems",
     "harness.reading",
     "harness.rotations",

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image, UnidentifiedImageError
-
 from headbench.datasets.common.findings import Findings
+from headbench.harness.files import sha256_of
+from headbench.harness.pictures import picture_header
+from headbench.harness.reading import Unreadable
 
 __all__ = ["SUFFIXES", "Header", "any_suffix", "check_header", "read_header", "read_headers"]
 
 _Key = TypeVar("_Key")
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _READERS = 8
-_ORIENTATION = 0x0112
-"""EXIF's tag."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,8 @@ class Header:
     """Nothing, ``missing``, or what was found instead of an image."""
     orientation: int = 1
     """EXIF's, of a JPEG: 1 is upright as stored."""
+    help: str = ""
+    """What helps against the fault."""
 
 
 def read_header(path: Path | None) -> Header:
@@ -44,17 +43,10 @@ def read_header(path: Path | None) -> Header:
     if path is None:
         return Header(fault="missing")
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return Header(fault="missing")
-    except OSError as error:
-        return Header(fault=f"found a file that cannot be read: {error.strerror or error}")
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            turned = image.getexif().get(_ORIENTATION, 1) if image.format == "JPEG" else 1
-            return Header(hashlib.sha256(content).hexdigest(), image.mode, image.size, orientation=int(turned))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return Header(fault=f"found {len(content)} bytes that are no image")
+        found = picture_header(path)
+        return Header(sha256_of(path), found.mode, found.size, orientation=found.orientation)
+    except Unreadable as error:
+        return Header(fault="missing" if error.missing else error.found, help=error.help)
 
 
 def read_headers(paths: Mapping[_Key, Path | None]) -> dict[_Key, Header]:
@@ -96,7 +88,7 @@ def check_header(
         else:
             findings.error(path, "expected an image, found no such file", frame, named)
     elif header.fault:
-        findings.error(path, f"expected an image, {header.fault}", frame, "write the image again")
+        findings.error(path, f"expected an image, {header.fault}", frame, header.help)
     elif header.mode not in modes:
         findings.error(path, f"expected 8-bit {' or '.join(modes)}, found mode {header.mode}", frame, mode_help)
     elif header.orientation != 1:

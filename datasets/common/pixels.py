@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from headbench.harness.errors import DataError
+from headbench.harness.pictures import read_picture
+from headbench.harness.reading import Unreadable
 from headbench.harness.types import Pixels
 
 __all__ = ["LazyMasks", "PixelReader", "read_alpha", "read_planes"]
@@ -81,16 +82,13 @@ def read_planes(path: Path, frame: str) -> Tensor:
         DataError: the file cannot be decoded, or has another depth.
     """
     try:
-        with Image.open(path) as image:
-            plain = image.convert("L") if image.mode == "1" else image.convert("RGB") if image.mode == "P" else image
-            values = np.array(plain)
-            mode = plain.mode
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path} [frame {frame}]: expected an image, found one that cannot be decoded: {error}."
-        ) from error
-    if mode not in _PLANES:
-        raise DataError(f"{path} [frame {frame}]: expected 8-bit grey, RGB or RGBA, found mode {mode}.")
+        image = read_picture(path)
+    except Unreadable as error:
+        raise DataError(f"{path} [frame {frame}]: expected an image, {error.found}.", error.help) from error
+    plain = image.convert("L") if image.mode == "1" else image.convert("RGB") if image.mode == "P" else image
+    if plain.mode not in _PLANES:
+        raise DataError(f"{path} [frame {frame}]: expected 8-bit grey, RGB or RGBA, found mode {plain.mode}.")
+    values = np.array(plain)
     if values.ndim == 2:
         values = values[:, :, None]
     return torch.from_numpy(values).permute(2, 0, 1)

@@ -31,6 +31,7 @@ from headbench.datasets.synthetic.scene import TAG
 from headbench.datasets.synthetic.views import DISTANCE, FLIP, intrinsics, world_to_camera
 from headbench.harness.errors import BenchError
 from headbench.harness.image.video import write_video
+from headbench.harness.pictures import read_picture
 
 __all__ = ["NersembleWriter"]
 
@@ -174,8 +175,7 @@ def _padded(values: Floats, count: int) -> Floats:
 
 def _pictures(folder: Path, rows: range) -> Iterator[NDArray[np.uint8]]:
     for row in rows:
-        with Image.open(folder / PENDING / f"{row:05d}.png") as image:
-            yield np.array(image)
+        yield np.array(read_picture(folder / PENDING / f"{row:05d}.png"))
 
 
 def _on_white(folder: Path, rows: range) -> Iterator[NDArray[np.uint8]]:

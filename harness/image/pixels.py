@@ -12,13 +12,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from headbench.harness.pictures import read_picture
+
 __all__ = ["composite", "read_rgb", "resize", "resize_rgba", "resize_uint8", "to_float", "to_uint8"]
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image file as (H, W, 3) sRGB."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    """An image file as (H, W, 3) sRGB.
+
+    Raises:
+        Unreadable: as `read_picture`.
+    """
+    return np.asarray(read_picture(path).convert("RGB"))
 
 
 def to_float(image: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from headbench.harness.avatar import Portrait
 from headbench.harness.head import HeadModel, SubjectHead, project
 from headbench.harness.image import composite, resize_rgba, to_float
+from headbench.harness.pictures import read_picture
 from headbench.harness.splat import Rasterizer
 from headbench.harness.types import Camera, HeadParams, Identity, Pixels, TrainView
 
@@ -93,8 +95,9 @@ class NearestFrame(Portrait):
 
     def _image(self, row: int) -> tuple[Tensor, Tensor]:
         start, end = self.offsets[row : row + 2].tolist()
-        with Image.open(io.BytesIO(self.png[start:end].cpu().numpy().tobytes())) as image:
-            pixels = torch.from_numpy(np.array(image.convert("RGBA"))).permute(2, 0, 1).contiguous()
+        content = self.png[start:end].cpu().numpy().tobytes()
+        image = read_picture(Path(f"training image {row} of the checkpoint"), content)
+        pixels = torch.from_numpy(np.array(image.convert("RGBA"))).permute(2, 0, 1).contiguous()
         return pixels[:3], pixels[3:]
 
 
