@@ -311,6 +311,9 @@ class Batch:
     """name -> (B, 1, H, W) in [0, 1]."""
     tag: str = "train"
     """train, or the sampler's own such as pseudo."""
+    weight: Tensor | None = None
+    """(B, 1, H, W) in [0, 1]: how much a pixel of the image counts. Losses see a target that moves to the render itself
+    as the weight falls to 0. None counts all."""
 
 
 @dataclass(frozen=True)

@@ -71,12 +71,12 @@ def measure_budget(
         rates.append(steps / (time.perf_counter() - started))
     found = _parts(trainer, step, steps)
     store.close()
-    key = avatar.capture_key(trainer.course.seen(step))
+    key = avatar.capture_key(trainer.sampler.at(step).clock)
     return Budget(
         parts=found,
         rate=statistics.median(rates),
         rounds=rounds,
-        images=len(store) / trainer.course.clock(1).steps_per_epoch,
+        images=len(store) / trainer.sampler.at(1).counted.steps_per_epoch,
         gaussians=avatar.count(),
         peak_memory_bytes=peak_memory(parts.device),
         device=device_label(parts.device),
@@ -91,7 +91,7 @@ def _run(trainer: Trainer, first: int, steps: int) -> int:
 
 
 def _parts(trainer: Trainer, first: int, steps: int) -> dict[str, float]:
-    cuda = trainer.sampler.store.device.type == "cuda"
+    cuda = trainer.finetune.rows.device.type == "cuda"
 
     def now() -> Any:
         if not cuda:
@@ -110,7 +110,7 @@ def _parts(trainer: Trainer, first: int, steps: int) -> dict[str, float]:
         trainer.watch = lambda part, marks=marks: marks.append((part, now()))  # type: ignore[misc]
         trainer.step(step)
     trainer.watch = lambda part: None
-    wait_for(trainer.sampler.store.device)
+    wait_for(trainer.finetune.rows.device)
     found: dict[str, list[float]] = defaultdict(list)
     for marks in laps:
         sums: dict[str, float] = defaultdict(float)

@@ -38,6 +38,7 @@ class FrameParameters(nn.Module):
             if name not in _FIELDS:
                 raise BenchError(did_you_mean("per-frame parameter", name, _FIELDS))
         self.config = config
+        self.frames = tuple(frames)
         timesteps = sorted({f.timestep for f in frames})
         row_of = {t: k for k, t in enumerate(timesteps)}
         rows = torch.tensor([row_of[f.timestep] for f in frames])

@@ -36,6 +36,7 @@ class FrameStore:
         frames: in any order; rows are their positions.
         size: (width, height) of the training images; None keeps the first frame's.
         masks: names of masks every frame must have.
+        weight: one of `masks` that becomes `Batch.weight`, such as a made-up view's confidence; None weighs all alike.
 
     Raises:
         DataError: an image cannot be read or its size differs from its camera's (when first touched).
@@ -48,6 +49,7 @@ class FrameStore:
         size: tuple[int, int] | None = None,
         masks: Sequence[str] = (),
         order: Sequence[int] | None = None,
+        weight: str | None = None,
     ) -> None:
         if not frames:
             raise DataError("A subject without training frames cannot be trained.")
@@ -56,6 +58,7 @@ class FrameStore:
         self.frames = tuple(frames)
         self.device = device
         self.mask_names = tuple(masks)
+        self._weight = None if weight is None else 4 + self.mask_names.index(weight)
         self.params = HeadParams.join([f.params for f in frames]).to(device)
         cameras = [f.camera.resized(self.width, self.height) for f in frames]
         self.cameras = Camera.join(cameras).to(device)
@@ -106,9 +109,9 @@ class FrameStore:
         """Frame ids of rows."""
         return tuple(self.frames[row].id for row in rows)
 
-    def resident_batch(self, index: Tensor, background: Tensor) -> Batch:
+    def resident_batch(self, index: Tensor, background: Tensor, tag: str = "train") -> Batch:
         """`batch` of touched rows of a resident store, without ids: device work alone, so it can be recorded."""
-        return self._compose(self._pixels.index_select(0, index), index, background, "train")
+        return self._compose(self._pixels.index_select(0, index), index, background, tag)
 
     def _compose(self, packed: Tensor, index: Tensor, background: Tensor, tag: str) -> Batch:
         pixels = packed.to(torch.float32).mul_(1 / 255)
@@ -122,6 +125,7 @@ class FrameStore:
             frame_ids=(),
             masks={name: pixels[:, 4 + k : 5 + k] for k, name in enumerate(self.mask_names)},
             tag=tag,
+            weight=None if self._weight is None else pixels[:, self._weight : self._weight + 1],
         )
 
     def _decode(self, row: int) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,55 +13,15 @@ from torch import Tensor
 from headbench.harness.avatar import Avatar
 from headbench.harness.splat import Rasterizer
 from headbench.harness.train.capture import RecordedStep, leaves, sum_of
-from headbench.harness.train.course import Course
 from headbench.harness.train.finetune import FrameParameters
-from headbench.harness.train.frames import BACKGROUNDS, FrameStore, epoch_order
+from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.optimizer import AvatarOptimizer
+from headbench.harness.train.sampler import Sampler
 from headbench.harness.train.tape import Tape
 from headbench.harness.types import Batch, Clock, Drive, Edit, Event, Splat
 
-__all__ = ["Sampler", "Trainer"]
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Which frames a step sees."""
-
-    rows: list[int]
-    """Positions in the store."""
-    index: Tensor
-    """(B,) the same on the device."""
-    background: Tensor
-    """(B, 3)"""
-
-
-class Sampler:
-    """Shuffled passes over the training frames; the order of a step depends on seed and step alone."""
-
-    def __init__(self, store: FrameStore, course: Course, background: str, seed: int) -> None:
-        self.store = store
-        self.course = course
-        self.seed = seed
-        self._epoch = -1
-        self._rows: list[int] = []
-        self._index: Tensor = torch.empty(0, dtype=torch.int64)
-        fixed = BACKGROUNDS.get(background)
-        self._background = None if fixed is None else torch.tensor([fixed], device=store.device)
-
-    def next(self, step: int) -> Draw:
-        """The frames of a 1-based step, touched."""
-        epoch, drawn = self.course.clock(step).epoch, self.course.images(step)
-        if epoch != self._epoch:
-            order = epoch_order(len(self.store), self.seed, epoch)
-            self._epoch, self._rows, self._index = epoch, order.tolist(), order.to(self.store.device)
-        rows, index = self._rows[drawn], self._index[drawn]
-        if self._background is None:
-            background = torch.rand((len(rows), 3), device=self.store.device)
-        else:
-            background = self._background.expand(len(rows), 3)
-        self.store.touch(rows)
-        return Draw(rows, index, background)
+__all__ = ["Trainer"]
 
 
 class Trainer:
@@ -88,55 +49,58 @@ class Trainer:
         self.finetune = finetune
         self.sampler = sampler
         self.rasterizer = rasterizer
-        self.course = sampler.course
-        self.total = self.course.total
+        self.total = sampler.total
         self.update_last = update_last
         self.watch = watch
         self.recording = record
-        self._clock = self.course.seen(1)
+        self._clock = sampler.at(1).clock
         self._key: Hashable = None
         self._recordings: dict[Hashable, RecordedStep] = {}
         self._current: RecordedStep | None = None
         self._tape: Tape | None = None
+        self._tuned = False
 
     def step(self, step: int, log: TrainLog | None = None) -> None:
         """One optimisation step with its events."""
-        clock = self.course.seen(step)
-        if self.course.begins_epoch(step):
+        moment = self.sampler.at(step)
+        clock = moment.clock
+        if moment.begins_epoch:
             self._event(Event.EPOCH_START, None, clock)
         terms, splat = self.gradients(step)
-        edit = self._event(Event.AFTER_BACKWARD, splat, clock)
+        edit = self._event(Event.AFTER_BACKWARD, splat, clock) if moment.maintains else None
         self.watch("edits")
         if self.update_last or step < self.total:
             self._update(clock, replay=edit is None)
         self.watch("optimizer")
-        self._event(Event.AFTER_STEP, splat, clock)
-        if self.course.ends_epoch(step):
+        if moment.maintains:
+            self._event(Event.AFTER_STEP, splat, clock)
+        if moment.ends_epoch:
             self._event(Event.EPOCH_END, None, clock)
         self.watch("edits")
         if log is not None:
-            log.add(terms, self.course.clock(step), self.avatar.count())
+            log.add(terms, moment.counted, self.avatar.count())
 
     def gradients(self, step: int) -> tuple[dict[str, Tensor], Splat]:
         """The loss terms of a step and what was drawn; the gradient of their sum then lies at all parameters."""
-        clock = self._clock = self.course.seen(step)
+        clock = self._clock = self.sampler.at(step).clock
         key = self.avatar.capture_key(clock) if self.recording else None
-        tuning = self.finetune.active(clock)
-        draw = self.sampler.next(step)
-        store = self.sampler.store
+        draw = self.sampler.draw(step)
+        store = draw.store
+        # Frames of another store than the tables' have no parameters to refine.
+        tuning = self._tuned = store.frames is self.finetune.frames and self.finetune.active(clock)
         self.optimizer.zero_grad()
         if tuning:
             self.finetune.zero_grad_tables()
         if key is not None and store.resident and not tuning:
             inputs = {"index": draw.index, "background": draw.background}
-            return self._recorded(key, inputs, self._begin_resident)
-        batch = store.batch(draw.index, draw.rows, draw.background)
+            return self._recorded(key, inputs, partial(self._begin_resident, store, draw.tag), (id(store), draw.tag))
+        batch = store.batch(draw.index, draw.rows, draw.background, draw.tag)
         if tuning:
             batch = self.finetune.into(batch, draw.index)
         self.watch("data")
         if key is None:
             return self._plainly(batch)
-        found = self._recorded(key, replace(batch, frame_ids=()), self._begin_batch)
+        found = self._recorded(key, replace(batch, frame_ids=()), self._begin_batch, (draw.tag,))
         if tuning and self._current is not None:
             tuned = [t for t in leaves(batch) if t.requires_grad]
             pairs = [(t, g) for t, g in zip(tuned, self._current.input_gradients(), strict=True) if g is not None]
@@ -158,16 +122,16 @@ class Trainer:
         return terms, splat
 
     def _recorded(
-        self, key: Hashable, inputs: Any, begin: Callable[[Any], tuple[Batch, Drive]]
+        self, key: Hashable, inputs: Any, begin: Callable[[Any], tuple[Batch, Drive]], source: tuple[Hashable, ...]
     ) -> tuple[dict[str, Tensor], Splat]:
-        """A replayed step; one recording a layout of inputs, such as the short batch that ends an epoch."""
+        """A replayed step; one recording per source of frames and layout of inputs, such as an epoch's short batch."""
         if key != self._key:
             self._recordings.clear()
             self._key = key
-        layout = (begin.__name__, tuple((t.shape, t.dtype, t.requires_grad) for t in leaves(inputs)))
+        layout = (source, tuple((t.shape, t.dtype, t.requires_grad) for t in leaves(inputs)))
         found = self._recordings.get(layout)
         if found is None:
-            self._tape = self._tape or Tape(self.sampler.store.device)
+            self._tape = self._tape or Tape(self.finetune.rows.device)
             absolute = self.avatar.absolute_gradient
             found = RecordedStep(self.avatar, self.rasterizer, begin, self._weigh, inputs, absolute, self._tape)
             self._recordings[layout] = found
@@ -175,14 +139,14 @@ class Trainer:
         splat = found.run(inputs, self.watch)
         return found.terms, splat
 
-    def _begin_resident(self, inputs: dict[str, Tensor]) -> tuple[Batch, Drive]:
-        return self._begin_batch(self.sampler.store.resident_batch(inputs["index"], inputs["background"]))
+    def _begin_resident(self, store: FrameStore, tag: str, inputs: dict[str, Tensor]) -> tuple[Batch, Drive]:
+        return self._begin_batch(store.resident_batch(inputs["index"], inputs["background"], tag))
 
     def _begin_batch(self, batch: Batch) -> tuple[Batch, Drive]:
         return batch, self.avatar.drive(batch.params)
 
     def _weigh(self, drive: Drive, batch: Batch, splat: Splat) -> dict[str, Tensor]:
-        return self.avatar.losses(drive, splat, batch, self._clock)
+        return self.avatar.losses(drive, splat, _weighted(batch, splat), self._clock)
 
     def _update(self, clock: Clock, replay: bool) -> None:
         """The optimisers' steps; the avatar's is recorded with the gradients it reads."""
@@ -191,7 +155,7 @@ class Trainer:
         else:
             self.optimizer.set_rates(clock)
             self._current.update(self.optimizer.replayed_step)
-        if self.finetune.active(clock):
+        if self._tuned:
             self.finetune.step()
 
     def _event(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
@@ -205,3 +169,14 @@ class Trainer:
         """Record afresh: tensors that recordings read have been replaced by others."""
         self._recordings.clear()
         self._current = None
+
+
+def _weighted(batch: Batch, splat: Splat) -> Batch:
+    """The batch as losses see it: where its weight is below 1, the target moves to the render itself, without gradient.
+
+    A pixel of weight 0 then costs nothing in any loss that compares render and target, whatever the method.
+    """
+    if batch.weight is None:
+        return batch
+    image = torch.lerp(splat.image.detach(), batch.image, batch.weight)
+    return replace(batch, image=image, alpha=torch.lerp(splat.alpha.detach(), batch.alpha, batch.weight))

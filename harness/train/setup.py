@@ -15,8 +15,9 @@ from headbench.harness.splat import Rasterizer, make_rasterizer
 from headbench.harness.train.course import Course
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import FrameStore, epoch_order
-from headbench.harness.train.loop import Sampler, Trainer
+from headbench.harness.train.loop import Trainer
 from headbench.harness.train.optimizer import AvatarOptimizer
+from headbench.harness.train.sampler import EpochSampler
 from headbench.harness.types import Identity, Subject, TrainView
 
 __all__ = [
@@ -117,7 +118,7 @@ def make_trainer(parts: Parts, avatar: Avatar, store: FrameStore, options: Train
         avatar,
         AvatarOptimizer(avatar, method, config.images_a_step()[0][1], config.batch_rates),
         FrameParameters(store.frames, store.params, store.cameras, config.finetune),
-        Sampler(store, course, config.background, options.seed),
+        EpochSampler(store, course, config.background, options.seed),
         parts.rasterizer,
         config.update_last,
         record=options.record and parts.device.type == "cuda",

@@ -159,6 +159,7 @@ class _Run:
         state |= {f"statistics/{n}": table[n] for n in table.statistic_names()}
         state |= {f"finetune/{k}": v for k, v in trainer.finetune.state_dict().items()}
         state |= {f"finetune_adam/{k}": v for k, v in trainer.finetune.optimizer_state().items()}
+        state |= {f"sampler/{k}": v for k, v in trainer.sampler.state().items()}
         state["rng/cpu"] = torch.get_rng_state()
         if self.parts.device.type == "cuda":
             state["rng/cuda"] = torch.cuda.get_rng_state(self.parts.device)
@@ -178,6 +179,7 @@ class _Run:
         trainer.optimizer.load(_under(saved, "adam/"))
         trainer.finetune.load_state_dict(_under(saved, "finetune/"))
         trainer.finetune.load_optimizer_state(_under(saved, "finetune_adam/"))
+        trainer.sampler.load(_under(saved, "sampler/"))
         torch.set_rng_state(saved["rng/cpu"])
         if self.parts.device.type == "cuda" and "rng/cuda" in saved:
             torch.cuda.set_rng_state(saved["rng/cuda"], self.parts.device)

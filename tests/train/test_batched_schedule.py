@@ -136,7 +136,7 @@ def test_monogaussianavatar_takes_fewer_frames_a_step_from_epoch_to_epoch(made_s
     shown = []
     for step in range(1, trainer.total + 1):
         trainer.step(step)
-        shown.append(len(trainer.sampler.next(step).rows))
+        shown.append(len(trainer.sampler.draw(step).rows))
     assert shown == [4, 1, 1, 1, 1, 1, 1]
 
 

@@ -64,7 +64,7 @@ def test_a_recording_is_made_again_after_rows_changed_and_only_then(trainer_of: 
 
 def test_a_short_last_batch_has_a_recording_of_its_own(trainer_of: Callable[..., Trainer]) -> None:
     trainer = trainer_of("GaussianAvatars", batch=2)
-    frames, per_epoch = len(trainer.sampler.store), trainer.course.clock(1).steps_per_epoch
+    frames, per_epoch = len(trainer.sampler.store), trainer.sampler.at(1).counted.steps_per_epoch
     assert frames % 2 == 1
     for step in range(1, 3 * per_epoch + 1):
         trainer.step(step)

@@ -1,0 +1,187 @@
+"""What each training step sees: which frames, what the clock says, and whether the avatar may densify and prune."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from headbench.harness.train.course import Course
+from headbench.harness.train.frames import BACKGROUNDS, FrameStore, epoch_order
+from headbench.harness.types import Clock
+
+__all__ = ["AlternatingSampler", "Draw", "EpochSampler", "Moment", "Sampler"]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a step is, before anything is drawn; a pure function of the step."""
+
+    clock: Clock
+    """As the method's schedules see it."""
+    counted: Clock
+    """In steps, for the log."""
+    begins_epoch: bool = False
+    """Whether EPOCH_START comes before this step."""
+    ends_epoch: bool = False
+    """Whether EPOCH_END comes after this step."""
+    maintains: bool = True
+    """Whether AFTER_BACKWARD and AFTER_STEP come: whether the avatar may densify, prune and reset."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which frames a step sees."""
+
+    store: FrameStore
+    rows: list[int]
+    """Positions in the store."""
+    index: Tensor
+    """(B,) int64, the same on the device."""
+    background: Tensor
+    """(B, 3) in [0, 1], on the device."""
+    tag: str = "train"
+    """`Batch.tag`."""
+
+
+class Sampler(Protocol):
+    """Says for each step what it sees. Steps count from 1 and are asked for in order, each once."""
+
+    total: int
+    """Steps of the whole training."""
+
+    def at(self, step: int) -> Moment:
+        """Where a step is. Asking changes nothing."""
+        ...
+
+    def draw(self, step: int) -> Draw:
+        """The frames of a step, decoded and on their way to the device. May draw random numbers."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps so that a resumed training draws the same; empty where the step alone decides."""
+        ...
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        ...
+
+
+class EpochSampler:
+    """Shuffled passes over the frames of one store; the order of a step depends on seed and step alone.
+
+    Args:
+        store: the frames.
+        course: how many steps, epochs and images per step.
+        background: a key of BACKGROUNDS, or ``random`` for a colour per image.
+        seed: of the run.
+        tag: `Batch.tag` of what is drawn.
+    """
+
+    def __init__(self, store: FrameStore, course: Course, background: str, seed: int, tag: str = "train") -> None:
+        self.store = store
+        self.course = course
+        self.seed = seed
+        self.tag = tag
+        self.total = course.total
+        self._epoch = -1
+        self._rows: list[int] = []
+        self._index: Tensor = torch.empty(0, dtype=torch.int64)
+        fixed = BACKGROUNDS.get(background)
+        self._background = None if fixed is None else torch.tensor([fixed], device=store.device)
+
+    def at(self, step: int) -> Moment:
+        course = self.course
+        return Moment(course.seen(step), course.clock(step), course.begins_epoch(step), course.ends_epoch(step))
+
+    def draw(self, step: int) -> Draw:
+        epoch, drawn = self.course.clock(step).epoch, self.course.images(step)
+        if epoch != self._epoch:
+            order = epoch_order(len(self.store), self.seed, epoch)
+            self._epoch, self._rows, self._index = epoch, order.tolist(), order.to(self.store.device)
+        rows, index = self._rows[drawn], self._index[drawn]
+        if self._background is None:
+            background = torch.rand((len(rows), 3), device=self.store.device)
+        else:
+            background = self._background.expand(len(rows), 3)
+        self.store.touch(rows)
+        return Draw(self.store, rows, index, background, self.tag)
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        return None
+
+
+class AlternatingSampler:
+    """Each step of `regular` is preceded by one that sees a random frame of another store.
+
+    The clock of both is the regular step's, so schedules go on as if the other steps were not there; which of the two
+    maintain is the caller's choice. The other frames are drawn with a generator of their own, whose state is saved.
+
+    Args:
+        regular: its steps keep their order.
+        other: frames of the other kind, such as views that a prior made up.
+        candidates: rows of `other` to draw from, each as likely as any other.
+        background: of the other frames; a key of BACKGROUNDS or ``random``.
+        tag: `Batch.tag` of the other steps.
+        maintain: on which steps the avatar may densify and prune: ``regular``, ``other`` or ``both``.
+    """
+
+    def __init__(
+        self,
+        regular: EpochSampler,
+        other: FrameStore,
+        candidates: Sequence[int],
+        background: str,
+        tag: str = "pseudo",
+        maintain: str = "regular",
+    ) -> None:
+        if not candidates:
+            raise ValueError("an alternating sampler needs at least one other frame")
+        self.regular = regular
+        self.other = other
+        self.tag = tag
+        self.total = 2 * regular.total
+        self._maintain = maintain
+        self._candidates = torch.tensor(list(candidates))
+        self._generator = torch.Generator().manual_seed(regular.seed * 1_000_003 + 17)
+        fixed = BACKGROUNDS.get(background)
+        self._background = None if fixed is None else torch.tensor([fixed], device=other.device)
+
+    def at(self, step: int) -> Moment:
+        regular = self._is_regular(step)
+        found = self.regular.at((step + 1) // 2)
+        clock = found.clock
+        return Moment(
+            clock,
+            Clock(step, clock.epoch, 2 * found.counted.steps_per_epoch, self.total),
+            begins_epoch=found.begins_epoch and not regular,
+            ends_epoch=found.ends_epoch and regular,
+            maintains=self._maintain in ("both", "regular" if regular else "other"),
+        )
+
+    def draw(self, step: int) -> Draw:
+        if self._is_regular(step):
+            return self.regular.draw(step // 2)
+        place = torch.randint(len(self._candidates), (1,), generator=self._generator)
+        rows = self._candidates[place]
+        if self._background is None:
+            background = torch.rand((1, 3), generator=self._generator).to(self.other.device)
+        else:
+            background = self._background
+        self.other.touch(rows.tolist())
+        return Draw(self.other, rows.tolist(), rows.to(self.other.device), background, self.tag)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"other": self._generator.get_state()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self._generator.set_state(state["other"])
+
+    def _is_regular(self, step: int) -> bool:
+        return step % 2 == 0
