@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from headbench.metrics.columns import COLUMNS, Column
 from headbench.metrics.protocol import Protocol, load_protocol, protocol_names
-from headbench.metrics.scores import FrameScore, Scores, read_scores, write_scores
+from headbench.metrics.scores import FrameScore, Scores, write_scores
+from headbench.metrics.stored import read_scores
 
 if TYPE_CHECKING:
     from headbench.metrics.score import score_frames, score_pairs, weights_used

@@ -30,7 +30,7 @@ Tracked = Literal["expression", "root", "neck", "jaw", "eye_left", "eye_right", 
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PsnrRule(_Frozen):
@@ -107,8 +107,8 @@ class Protocol(_Frozen):
     hash, so old scores keep theirs.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    version: int = Field(ge=1)
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)
+    version: int = Field(ge=1, le=999_999)
     summary: str = ""
     resolution: Literal["native"] | int
     """Side in pixels that truth and render are resampled to (Pillow's bicubic), or the stored size."""
@@ -128,7 +128,7 @@ class Protocol(_Frozen):
     test_time_tracking: TrackingRule | None
     """None forbids it: nothing sees a test image before scoring."""
     split: Literal["dataset"]
-    stage: str
+    stage: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=50)
     """The stage whose checkpoint is rendered."""
 
     @field_validator("lpips")

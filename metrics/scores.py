@@ -1,4 +1,4 @@
-"""Scores of one subject on disk: a header line, then one line a frame. Needs no torch."""
+"""Scores of one subject, and how they are written: a header line, then one line a frame. Needs no torch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from headbench.harness.errors import DataError
 from headbench.harness.files import atomic_path
-from headbench.harness.reading import Unreadable, parse_json_lines, read_text
 from headbench.metrics.columns import COLUMNS
 from headbench.metrics.protocol import Protocol, TrackingRule
 
-__all__ = ["FrameScore", "Scores", "read_scores", "write_scores"]
+__all__ = ["FrameScore", "Scores", "write_scores"]
 
 
 @dataclass(frozen=True)
@@ -115,43 +113,3 @@ def write_scores(
 
 def _number(value: float | None) -> float | str | None:
     return "inf" if value is not None and math.isinf(value) else value
-
-
-def read_scores(path: Path) -> Scores:
-    """Scores as `write_scores` left them.
-
-    Raises:
-        DataError: the file is missing, incomplete or not of this layout.
-    """
-    try:
-        header, *rows = parse_json_lines(read_text(path), path)
-    except Unreadable as error:
-        what = "Cannot read scores {}" if error.missing else "{} is not a file of scores"
-        raise DataError(f"{what.format(path)}: {error.found}.", help="bench score RUN") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not a file of scores: found an empty file.", help="bench score RUN") from error
-    try:
-        if len(rows) != header["frames"]:
-            raise ValueError(f"expected {header['frames']} frames, found {len(rows)}")
-        frames = tuple(
-            FrameScore(id=row.pop("id"), reasons=header["reasons"], **{k: _value(v) for k, v in row.items()})
-            for row in rows
-        )
-        tracking = header.get("test_time_tracking")
-        return Scores(
-            protocol=f"{header['protocol']}@{header['version']}",
-            hash=header["hash"],
-            frames=frames,
-            weights=header["weights"],
-            versions=header["versions"],
-            device=header["device"],
-            reasons=header["reasons"],
-            render_key=header["render_key"],
-            tracking=None if tracking is None else TrackingRule.model_validate(tracking),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} is not a file of scores: {error}.", help="bench score RUN") from error
-
-
-def _value(stored: Any) -> float | None:
-    return None if stored is None else float(stored)

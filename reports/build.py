@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from headbench.harness.errors import BenchError, did_you_mean
+from headbench.harness.names import is_label
 from headbench.harness.run import State, Trained, mixed
 from headbench.metrics import COLUMNS, Scores
 from headbench.reports.columns import COST_COLUMNS, Column, metric_column
 from headbench.reports.rank import mark_best
 from headbench.reports.read import Result, Run, read_run
+from headbench.reports.scored import rescore
 from headbench.reports.table import Row, Table, Value
 from headbench.reports.values import mean_over_subjects, one_subject
 
@@ -43,13 +45,14 @@ def protocols_of(run: Path) -> tuple[str, ...]:
 
 def _protocols(run: Run) -> tuple[str, ...]:
     scored = sorted({name for result in run.results for name in result.scores})
+    faulty = sorted({name for result in run.results for name in result.faults if is_label(name)} - {*scored})
     asked = []
     for name in run.protocols:
         # A run may ask for `headbench` and mean its newest version; scores always name the version.
-        versions = [other for other in scored if other == name or other.partition("@")[0] == name]
+        versions = [other for other in (*scored, *faulty) if other == name or other.partition("@")[0] == name]
         asked += versions or [name]
     # What is scored comes first: a run asks for a protocol by a file's path too, and scores carry its name.
-    return tuple(dict.fromkeys([*(name for name in asked if name in scored), *scored, *asked]))
+    return tuple(dict.fromkeys([*(name for name in asked if name in scored), *scored, *asked, *faulty]))
 
 
 def _choose(run: Run, wanted: str | None) -> str:
@@ -64,8 +67,10 @@ def _choose(run: Run, wanted: str | None) -> str:
             f"{run.path}: protocol {wanted!r} has several versions here: {', '.join(matches)}.",
             help=f"name one with its version, such as --protocol {matches[-1]}",
         )
+    named = is_label(wanted) or is_label(f"{wanted}@1")
     raise BenchError(
-        f"{run.path}: {did_you_mean('protocol', wanted, known)}", help=f"bench score {run.path} --protocol {wanted}"
+        f"{run.path}: {did_you_mean('protocol', wanted, known)}",
+        help=rescore(run.path, wanted) if named else "bench list protocols",
     )
 
 
@@ -137,7 +142,7 @@ class _Builder:
             raise BenchError(
                 f"{self.run.path}: scores by {self.protocol} come from protocols that differ, and a table does not "
                 f"mix them: {found}.",
-                help=f"bench score {self.run.path} --protocol {self.protocol}",
+                help=self._remedy(),
             )
         return next(iter(first), "")
 
@@ -184,9 +189,12 @@ class _Builder:
         for result in (r for r in self.run.results if r.place == place and r not in self.scored):
             state, reason = str(result.state), result.reason
             if result.state is State.DONE:
-                state, reason = "not scored", f"bench score {self.run.path} --protocol {self.protocol}"
+                state, reason = "not scored", result.faults.get(self.protocol) or self._remedy()
             rows.append(self._row("state", result.entry, place, [result], (), result.notes, state, reason))
         return rows
+
+    def _remedy(self) -> str:
+        return rescore(self.run.path, self.protocol)
 
     def _mean_rows(self, dataset: str) -> list[Row]:
         """Means over subjects; only those over all subjects that anybody was scored on are ranked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Any
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
-from headbench.harness.reading import parse_yaml, read_text
+from headbench.harness.names import is_label, quoted
+from headbench.harness.reading import Unreadable, parse_yaml, read_text
 from headbench.harness.run import Cell, CellRecord, State, Trained, cell_folder, read_cells, trained_on
-from headbench.metrics import Scores, read_scores
+from headbench.metrics import Scores
+from headbench.reports.scored import read_cell_scores
 
 __all__ = ["Result", "Run", "read_run"]
+
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Result:
     baseline: bool = False
     scores: Mapping[str, Scores] = field(default_factory=dict)
     """name@version -> scores"""
+    faults: Mapping[str, str] = field(default_factory=dict)
+    """name@version -> why scores that are there are not taken, and what to do."""
     train_seconds: float | None = None
     fps: float | None = None
     gaussians: float | None = None
@@ -63,32 +70,49 @@ class Run:
 def read_run(run: Path) -> Run:
     """Everything that a table needs of a run, in the order of its plan.
 
+    What is damaged in one cell is told of that cell, and the others are read.
+
     Raises:
-        BenchError: `run` is no run folder, or a file in it cannot be read.
+        BenchError: `run` is no run folder, or its plan cannot be read.
     """
-    results = tuple(_result(run, record) for record in read_cells(run))
-    notes = read_json(run / "plan.json").get("notes", ())
-    return Run(run.resolve(), results, _asked(run), tuple(notes))
+    notes: list[str] = []
+    results = tuple(_result(run, record, notes) for record in read_cells(run))
+    asked = _asked(run / "run.yaml", notes)
+    notes += _texts(read_json(run / "plan.json").get("notes"))
+    return Run(run.resolve(), results, asked, tuple(notes))
 
 
-def _asked(run: Path) -> tuple[str, ...]:
-    path = run / "run.yaml"
+def _asked(path: Path, notes: list[str]) -> tuple[str, ...]:
+    """Protocols that run.yaml names, as ``name@version`` or as a name alone."""
     if not path.is_file():
         return ()
-    values = parse_yaml(read_text(path), path)
-    asked = values.get("protocol", ()) if isinstance(values, dict) else ()
-    return tuple([asked] if isinstance(asked, str) else asked)
+    try:
+        values = parse_yaml(read_text(path), path)
+    except BenchError as error:
+        notes.append(f"what the run asked for is not known: {error.args[0]}")
+        return ()
+    asked = values.get("protocol") if isinstance(values, dict) else None
+    names = []
+    for entry in asked if isinstance(asked, list) else [asked] if asked else []:
+        # A file's path stands for the protocol that it is called after.
+        name = Path(entry).name.removesuffix(".yaml") if isinstance(entry, str) and entry.endswith(".yaml") else entry
+        if isinstance(name, str) and (is_label(name) or is_label(f"{name}@1")):
+            names.append(name)
+        elif name == entry:
+            notes.append(f"{path.name} asks for protocol {quoted(entry)}, which is not of the form name@version")
+    return tuple(name for name in names if name != "none")
 
 
-def _result(run: Path, record: CellRecord) -> Result:
+def _result(run: Path, record: CellRecord, notes: list[str]) -> Result:
     folder = cell_folder(run, record.cell)
-    summary = _optional(folder / "stages" / "train" / "summary.json")
-    speed = _optional(folder / "speed.json")
-    scores = {}
-    for path in sorted((folder / "scores").glob("*.jsonl")):
-        found = _scores(path)
-        scores[found.protocol] = found
-    gaussians = summary.get("gaussians")
+    damage: list[str] = []
+    summary = _derived(folder / "stages" / "train" / "summary.json", damage)
+    speed = _derived(folder / "speed.json", damage)
+    untracked = _untracked(folder / "stages" / "track", damage)
+    scores, faults = read_cell_scores(folder, run)
+    again = f"`bench run {shlex.quote(str(run / 'run.yaml'))}` goes on"
+    notes += [f"{record.cell.path}: {text}; {again}" for text in damage]
+    notes += [f"{record.cell.path}: scores/{name}: {why}" for name, why in faults.items() if not is_label(name)]
     return Result(
         folder=folder,
         cell=record.cell,
@@ -96,36 +120,48 @@ def _result(run: Path, record: CellRecord) -> Result:
         reason=record.reason,
         baseline=record.baseline,
         scores=scores,
+        faults=faults,
         # A baseline has nothing to train and no Gaussians; a dash says so better than a zero.
-        train_seconds=summary.get("seconds") or None,
-        fps=_fps(speed),
-        gaussians=gaussians or None,
+        train_seconds=_number(summary.get("seconds")) or None,
+        fps=_number(speed.get("fps")),
+        gaussians=_number(summary.get("gaussians")) or None,
         device=str(summary.get("device", "")),
-        notes=tuple(dict.fromkeys([*record.notes, *summary.get("notes", ())])),
-        trained=trained_on(folder) if scores else None,
-        untracked=_untracked(folder / "stages" / "track"),
+        notes=tuple(dict.fromkeys([*record.notes, *_texts(summary.get("notes"))])),
+        trained=_trained(folder, notes) if scores else None,
+        untracked=untracked,
     )
 
 
-def _untracked(stages: Path) -> dict[str, str]:
-    found = {path.parent.name: read_json(path) for path in sorted(stages.glob("*/summary.json"))}
-    return {key: str(summary["reason"]) for key, summary in found.items() if not summary["tracked"]}
+def _trained(folder: Path, notes: list[str]) -> Trained | None:
+    try:
+        return trained_on(folder)
+    except (BenchError, KeyError, TypeError, ValueError, AttributeError) as error:
+        why = error.args[0] if isinstance(error, BenchError) else f"{folder / 'provenance.json'} is not of its layout."
+        notes.append(f"on which data was trained is not known: {why}")
+        return None
 
 
-def _optional(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+def _untracked(stages: Path, damage: list[str]) -> dict[str, str]:
+    found = {path.parent.name: _derived(path, damage) for path in sorted(stages.glob("*/summary.json"))}
+    return {key: str(summary.get("reason")) for key, summary in found.items() if summary.get("tracked") is False}
 
 
-def _fps(speed: Mapping[str, Any]) -> float | None:
-    value = speed.get("fps")
-    return float(value) if isinstance(value, int | float) else None
+def _derived(path: Path, damage: list[str]) -> dict[str, Any]:
+    """What a file holds that is made from others; nothing where it is missing or, which is told, damaged."""
+    try:
+        return read_json(path)
+    except Unreadable as error:
+        if not error.missing:
+            damage.append(f"{path.name} cannot be read ({error.found})")
+        return {}
 
 
-def _scores(path: Path) -> Scores:
-    scores = read_scores(path)
-    ids = {frame.id for frame in scores.frames}
-    if len(ids) < len(scores.frames):
-        raise BenchError(
-            f"{path}: {len(scores.frames)} lines name {len(ids)} different frames.", help="bench score RUN"
-        )
-    return scores
+def _number(value: object) -> float | None:
+    """A finite number of a file, None where there is anything else."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
+    return float(value) if good and isinstance(value, int | float) else None
+
+
+def _texts(values: object) -> list[str]:
+    """The texts of a list in a file."""
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []

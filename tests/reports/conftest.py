@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -102,7 +103,14 @@ class RunFolder:
             lines.append({"id": frame, **values})
         (folder / "scores").mkdir(exist_ok=True)
         text = "".join(json.dumps(line) + "\n" for line in lines)
-        (folder / "scores" / f"{protocol}.jsonl").write_text(text, encoding="utf-8")
+        path = folder / "scores" / f"{protocol}.jsonl"
+        path.write_text(text, encoding="utf-8")
+        self.mark(path)
+
+    def mark(self, path: Path) -> None:
+        """Write the marker of a file of scores, as its score stage does last."""
+        marker = {"scores": hashlib.sha256(path.read_bytes()).hexdigest()}
+        path.with_suffix(".json").write_text(json.dumps(marker), encoding="utf-8")
 
     def _write_plan(self) -> None:
         plan = {"format": 1, "cells": self.plan, "notes": []}

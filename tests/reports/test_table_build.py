@@ -306,20 +306,6 @@ def test_a_folder_without_a_plan_is_no_run(tmp_path: Any) -> None:
         build_table(tmp_path)
 
 
-def test_a_damaged_scores_file_is_named(run: Any) -> None:
-    path = next(run.path.glob("cells/**/headbench@1.jsonl"))
-    path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
-    with pytest.raises(BenchError, match=r"headbench@1\.jsonl is not a file of scores"):
-        build_table(run.path)
-
-
-def test_a_frame_that_is_scored_twice_is_refused(new_run: Callable[..., Any]) -> None:
-    folder = new_run()
-    folder.scores(folder.cell("A"), ["0", "0"], {"psnr": [30.0, 30.0]})
-    with pytest.raises(BenchError, match=r"2 lines name 1 different frames"):
-        build_table(folder.path)
-
-
 def test_a_run_with_nothing_done_has_rows_of_states(new_run: Callable[..., Any]) -> None:
     folder = new_run()
     folder.cell("A", state="queued")

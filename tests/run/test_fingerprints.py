@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import read_json
+from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.plugins import Registry, Source
 from headbench.harness.run import State, cell_folder
 from headbench.harness.run.cell import CellRecord
@@ -69,7 +69,9 @@ def begin(plan: Plan, psnr: float = 30.0) -> Path:
     header |= {"weights": {}, "versions": {}, "device": "cpu", "frames": 1, "reasons": {}}
     (folder / "scores").mkdir()
     lines = [header, {"id": "00006", "psnr": psnr, "ssim": 0.9, "lpips_alex": 0.1, "lpips_vgg": 0.1}]
-    (folder / "scores" / "headbench@1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    scores = folder / "scores" / "headbench@1.jsonl"
+    scores.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_json(scores.with_suffix(".json"), {"scores": sha256_of(scores)})
     return folder
 
 

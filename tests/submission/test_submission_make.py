@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from headbench.harness.errors import BenchError, DataError
-from headbench.harness.files import read_json, sha256_of
+from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.plugins import VideoSlot
 from headbench.reports.submission import Choice, Order, make_submission, read_ledger, task_of, write_zip
 from headbench.reports.submission.videos import complete, make_video, marker
@@ -118,7 +118,9 @@ def test_local_scores_go_into_the_record(trained, toys, tmp_path: Path) -> None:
     shutil.copytree(trained, run, ignore=shutil.ignore_patterns("submissions"))
     for number, cell in enumerate(sorted((run / "cells").glob("*/*/*/seed0"))):
         frames = [FrameScore("a", 20.0 + number, 0.8), FrameScore("b", 22.0 + number, 0.9)]
-        write_scores(cell / "scores" / "headbench@1.jsonl", frames, load_protocol("headbench@1"))
+        scores = cell / "scores" / "headbench@1.jsonl"
+        write_scores(scores, frames, load_protocol("headbench@1"))
+        write_json(scores.with_suffix(".json"), {"scores": sha256_of(scores)})
     record = read_json(make_submission(Order(run, "stage", device="cpu"), toys, quiet).record)
     assert [cell["scores"]["headbench@1"]["psnr"] for cell in record["cells"].values()] == [21.0, 22.0]
     assert record["proxy"]["protocols"]["headbench@1"]["psnr"] == 21.5

@@ -1,0 +1,76 @@
+"""Scores of a cell: only those that are as their score stage left them, under the name of their protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from pathlib import Path
+
+from headbench.harness.errors import BenchError
+from headbench.harness.files import read_json
+from headbench.harness.names import is_label, one_line
+from headbench.harness.reading import Unreadable, read_bytes
+from headbench.metrics import Scores, protocol_names, read_scores
+
+__all__ = ["read_cell_scores", "rescore"]
+
+
+def read_cell_scores(folder: Path, run: Path) -> tuple[dict[str, Scores], dict[str, str]]:
+    """The scores of a cell's folder, by protocol, and why others that lie there are not taken.
+
+    A file is taken where it has the SHA-256 that its marker (``scores/<protocol>.json``) was written with, holds what
+    a file of scores holds, and is called as its protocol.
+
+    Returns:
+        name@version -> scores; and name@version, or the name of a file that is called otherwise, -> a sentence with
+        what to do.
+    """
+    scores: dict[str, Scores] = {}
+    faults: dict[str, str] = {}
+    for path in sorted((folder / "scores").glob("*.jsonl")):
+        label = path.name.removesuffix(".jsonl")
+        if not is_label(label):
+            faults[one_line(path.name)] = "no file of scores is called so (name@version.jsonl); remove it"
+            continue
+        altered = _altered(path)
+        if altered:
+            faults[label] = f"{altered}; {rescore(run, label)}"
+            continue
+        try:
+            found = read_scores(path)
+        except BenchError as error:
+            said = str(error.args[0]).removeprefix(f"{path} ").rstrip(".")
+            faults[label] = f"scores/{path.name} {said}; {rescore(run, label, force=True)}"
+            continue
+        if found.protocol != label:
+            faults[label] = f"scores/{path.name} holds scores by {found.protocol}; {rescore(run, label, force=True)}"
+            continue
+        scores[label] = found
+    return scores, faults
+
+
+def rescore(run: Path, protocol: str, force: bool = False) -> str:
+    """The command that scores a run by a protocol.
+
+    Args:
+        protocol: name@version, or the name alone of a built-in one.
+        force: also where a marker says that nothing is to be done.
+    """
+    known = [name for name in protocol_names() if protocol in (name, name.partition("@")[0])]
+    name = known[-1] if known else f"FOLDER/{protocol}.yaml"
+    return f"bench score {shlex.quote(str(run))} --protocol {shlex.quote(name)}{' --force' if force else ''}"
+
+
+def _altered(path: Path) -> str:
+    """Why a file of scores is not what its score stage wrote, or nothing where it is."""
+    marker, shown = path.with_suffix(".json"), f"scores/{path.name}"
+    try:
+        digest = hashlib.sha256(read_bytes(path)).hexdigest()
+    except Unreadable as error:
+        return f"{shown}: {error.found}"
+    try:
+        written = read_json(marker).get("scores")
+    except Unreadable as error:
+        what = "is not there" if error.missing else f"cannot be read: {error.found}"
+        return f"{shown} cannot be checked, as its marker {marker.name} {what}"
+    return "" if written == digest else f"{shown} was changed after it was written"
