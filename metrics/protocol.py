@@ -119,8 +119,8 @@ class Protocol(_Frozen):
     """What the error is divided by: all pixels of the image."""
     quantise: Literal["uint8_round", "none"]
     """uint8_round: the composited truth is rounded to 8 bit as renders are; none: it stays float."""
-    clamp: bool
-    """Values outside [0, 1] are clamped before scoring; stored 8-bit renders are so anyway."""
+    clamp: Literal[True]
+    """Renders are clamped to [0, 1] before scoring, as storing them in 8 bit does; nothing reads this field."""
     psnr: PsnrRule
     ssim: SsimRule
     lpips: tuple[LpipsRule, ...]

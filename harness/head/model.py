@@ -102,19 +102,20 @@ class HeadModel(MeshBuffers):
         """(S, E): numbers of shape and expression coefficients."""
         return self.shape_dirs.shape[2], self.expression_dirs.shape[2]
 
-    def bind(self, identity: Identity, expression_size: int | None = None) -> SubjectHead:
+    def bind(self, identity: Identity, expression_size: int | None = None, eyelids: bool = True) -> SubjectHead:
         """This head with the subject's identity folded in.
 
         Args:
             identity: of this head's tag; a static offset of fewer vertices leaves the last ones (teeth) where they are.
             expression_size: keep only the first expression directions; None keeps all.
+            eyelids: whether tracked eyelids move the mesh; FLAME layers without lid blendshapes ignore them.
 
         Raises:
             DataError: another head's identity, or coefficients beyond the model's that are not zero.
         """
         from headbench.harness.head.subject import SubjectHead
 
-        return SubjectHead(self, identity, expression_size)
+        return SubjectHead(self, identity, expression_size, eyelids)
 
     def forward(self, params: HeadParams, identity: Identity, corrections: Corrections | None = None) -> Tensor:
         """Posed vertices (B, V, 3) metres, differentiable in all arguments; `bind` first when there are many frames.

@@ -80,7 +80,9 @@ class SubjectHead(MeshBuffers):
     unit: Tensor
     """(3, 3)"""
 
-    def __init__(self, head: HeadModel, identity: Identity, expression_size: int | None = None) -> None:
+    def __init__(
+        self, head: HeadModel, identity: Identity, expression_size: int | None = None, eyelids: bool = True
+    ) -> None:
         super().__init__()
         self.tag, self.topology, self.notes = head.tag, head.topology, head.notes
         self.parents, self.expression_names = head.parents, head.expression_names
@@ -89,7 +91,7 @@ class SubjectHead(MeshBuffers):
             if name not in ("template", "shape_dirs", "expression_dirs"):
                 self._buffer(name, buffer)
         for name in ("uvs", "uv_faces", "eyelid_dirs"):
-            if getattr(head, name) is None:
+            if getattr(head, name) is None or (name == "eyelid_dirs" and not eyelids):
                 self._buffer(name, None)
         like = head.template
         shape = identity.shape.to(like)

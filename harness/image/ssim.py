@@ -82,7 +82,7 @@ class _SsimMap(torch.autograd.Function):
             parts.append(cross * mean_a + own * mean_b)
         planes = torch.stack(parts)
         # The window is symmetric, so the transposed convolution is the same one with the padding complemented.
-        spread = _blur(planes.view(1, -1, *planes.shape[-2:]), weights, weights.numel() - 1 - ctx.pad)
+        spread = _blur(planes.reshape(1, -1, *planes.shape[-2:]), weights, weights.numel() - 1 - ctx.pad)
         spread = spread.view(len(parts), *a.shape)
         grad_a = spread[2] + 2 * a * spread[0] + b * spread[1] if want_a else None
         grad_b = spread[-1] + 2 * b * spread[0] + a * spread[1] if want_b else None
@@ -92,6 +92,7 @@ class _SsimMap(torch.autograd.Function):
 def ssim_map(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding: Padding = "zero") -> Tensor:
     """a, b (B, C, H, W) with data range 1 -> (B, C, H', W') similarity of each window, differentiable once.
 
+    Tensors may lie in any memory format (channels last, views of larger ones); the map is contiguous.
     H' = H and W' = W with zero padding, H - window + 1 and W - window + 1 with valid windows only.
 
     Raises:
@@ -105,12 +106,14 @@ def ssim_map(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding
         raise ValueError(f"no whole {window} x {window} window fits an image of shape {tuple(a.shape)}")
     dtype = torch.promote_types(a.dtype, torch.float32)
     weights = gaussian_window(window, sigma, dtype, a.device)
+    # Windows run over planes, which must lie one after the other; a tensor that has them so is not copied.
+    a, b = a.to(dtype).contiguous(), b.to(dtype).contiguous()
     pad = (window - 1) // 2 if padding == "zero" else 0
     fused = kernels("ssim_kernels") if a.is_cuda and dtype is torch.float32 and not b.requires_grad else None
     if fused is not None:
-        found: Tensor = fused.fused_ssim_map(a.to(dtype), b.to(dtype), weights, pad, C1, C2)
+        found: Tensor = fused.fused_ssim_map(a, b, weights, pad, C1, C2)
         return found
-    result: Tensor = _SsimMap.apply(a.to(dtype), b.to(dtype), weights, pad)
+    result: Tensor = _SsimMap.apply(a, b, weights, pad)
     return result
 
 

@@ -35,7 +35,7 @@ class Weights(Section):
     laplacian: float = 1e5
     """On square metres; the paper prints 100, the released code has 1e5."""
     flame: float = 0.0
-    """Mean squared vertex distance from the uncorrected mesh; the paper prints 100, the released code has 0."""
+    """Mean square over vertices and axes of what the corrections add; the paper prints 100, the released code has 0."""
 
 
 class FateAvatarConfig(MethodConfig):
@@ -45,6 +45,8 @@ class FateAvatarConfig(MethodConfig):
     num_points: int = Field(default=65536, ge=16)
     """The UV raster has int(sqrt(num_points)) rows; with `fill` the start has its square, unless `cover_faces` needs
     more."""
+    eyelids: bool = False
+    """Whether tracked eyelids move the mesh; the original's FLAME layer has no lids and ignores them."""
     fill: bool = True
     """Pad empty UV pixels' places with random points (strict sampling)."""
     barycentrics: Literal["rand_over_sum", "area_uniform"] = "rand_over_sum"

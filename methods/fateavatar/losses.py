@@ -42,10 +42,10 @@ class FateLosses:
             terms["vgg"] = weights.vgg * self.vgg(splat.image, batch.image)
         if weights.scale > 0:
             terms["scale"] = weights.scale * scale_ratio(log_scales, config.scale_threshold)
-        if weights.laplacian > 0 or weights.flame > 0:
+        if weights.laplacian > 0:
             correction = drive.vertices - drive.plain.detach()
-            if weights.laplacian > 0:
-                terms["laplacian"] = weights.laplacian * squared_length(self.laplacian(correction))
-            if weights.flame > 0:
-                terms["flame"] = weights.flame * squared_length(correction)
+            terms["laplacian"] = weights.laplacian * squared_length(self.laplacian(correction))
+        if weights.flame > 0:
+            # The original has the mean over axes here and their sum above, and detaches the plain mesh above only.
+            terms["flame"] = weights.flame * (drive.vertices - drive.plain).square().mean()
         return terms

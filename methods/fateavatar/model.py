@@ -76,7 +76,7 @@ class FateAvatar(Avatar):
             BenchError: the head model has no UV atlas.
             MissingAsset: the VGG loss is on and its weights are not registered.
         """
-        subject = head.bind(identity, identity.mean_expression.shape[1])
+        subject = head.bind(identity, identity.mean_expression.shape[1], config.eyelids)
         device = head.template.device
         if train is None:
             face_index, bary = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -78,7 +77,7 @@ class FlashAvatar(Avatar):
             BenchError: the head model has no UV atlas, or no neck boundary that could be left out.
             MissingAsset: LPIPS is on and its weights are not registered.
         """
-        subject = head.bind(identity, identity.mean_expression.shape[1])
+        subject = head.bind(identity, identity.mean_expression.shape[1], config.eyelids)
         like = head.template
         if train is None:
             face_index = torch.zeros(1, dtype=torch.int64, device=like.device)
@@ -116,8 +115,6 @@ class FlashAvatar(Avatar):
 
     def drive(self, params: HeadParams) -> Drive:
         config, table = self.config, self.table
-        if not config.eyelids:
-            params = replace(params, eyelids=None)
         vertices = self.head.vertices(params)
         surface = points_on_faces(vertices, self.head.faces, table["face_index"], table["bary"])
         found = self.network(self.encoded, codes(params, self.head.expression_size, config))

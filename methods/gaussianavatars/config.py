@@ -38,6 +38,8 @@ class GaussianAvatarsConfig(MethodConfig):
     head_topology: Literal["teeth", "open", "mouth_closed"] = "teeth"
     use_static_offset: bool = True
     """Add the tracker's static vertex offset, where there is one."""
+    eyelids: bool = False
+    """Whether tracked eyelids move the mesh; the original's FLAME layer has no lids and ignores them."""
     sh_degree: int = Field(default=3, ge=0, le=3)
     sh_every: int = Field(default=1000, ge=0)
     """Steps until the active degree rises by one; 0 starts at the full degree."""

@@ -94,7 +94,7 @@ class GaussianAvatars(Avatar):
         extent = 0.0 if config.extent == "cameras" else config.extent
         if train is not None and config.extent == "cameras":
             extent = camera_extent(train.frames)
-        avatar = cls(head.bind(identity), table, config, extent)
+        avatar = cls(head.bind(identity, eyelids=config.eyelids), table, config, extent)
         if train is not None:
             avatar.seed.fill_(train.seed)
         return avatar

@@ -40,6 +40,8 @@ class SplattingAvatarConfig(MethodConfig):
     head_topology: Literal["open", "mouth_closed", "teeth"] = "open"
     use_static_offset: bool = True
     """Add the tracker's static vertex offset, where there is one."""
+    eyelids: bool = False
+    """Whether tracked eyelids move the mesh; the original's FLAME layer has no lids and ignores them."""
     units: float = Field(default=4.0, gt=0)
     """Lengths of the method's world to a metre: displacements, scales and every threshold are in it."""
     canonical: Literal["first_frame", "mean_expression"] = "first_frame"

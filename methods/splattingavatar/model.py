@@ -93,7 +93,7 @@ class SplattingAvatar(Avatar):
         """
         if not config.use_static_offset:
             identity = replace(identity, static_offset=None)
-        subject = head.bind(identity)
+        subject = head.bind(identity, eyelids=config.eyelids)
         device, dtype = head.template.device, head.template.dtype
         first = config.canonical == "first_frame"
         rest = subject.vertices(identity.first if first else canonical_params(identity, config.canonical_jaw))

@@ -65,6 +65,28 @@ def test_one_value_for_each_pair(pictures):
     ssim(a.requires_grad_(), b, window=5).sum().backward()
 
 
+@pytest.mark.parametrize("padding", ["zero", "valid"])
+@pytest.mark.parametrize("layout", ["both channels last", "one channels last", "rows swapped", "a window of another"])
+def test_values_and_gradients_do_not_depend_on_the_memory_format(pictures, layout, padding):
+    def laid(image, first):
+        if layout == "rows swapped":
+            return image.mT.contiguous().mT
+        if layout == "a window of another":
+            return F.pad(image, (2, 3, 1, 2), value=0.5)[..., 1:-2, 2:-3]
+        last = layout == "both channels last" or first
+        return image.contiguous(memory_format=torch.channels_last) if last else image
+
+    weight = torch.rand(ssim_map(*pictures, padding=padding).shape)
+    found = []
+    for arrange in (lambda image, first: image.clone(), laid):
+        a, b = (arrange(p, i == 0).detach().requires_grad_() for i, p in enumerate(pictures))
+        value = ssim_map(a, b, padding=padding)
+        value.backward(weight.contiguous(memory_format=torch.channels_last) if arrange is laid else weight)
+        found.append((value.detach(), a.grad, b.grad))
+    for plain, other in zip(*found, strict=True):
+        assert torch.equal(plain, other)
+
+
 def test_half_precision_images_are_computed_in_float32(pictures):
     a, b = (p.bfloat16() for p in pictures)
     assert ssim(a, b).dtype == torch.float32
