@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from headbench.harness.names import one_line
+
 __all__ = ["ERROR_LIMIT", "Pair", "draw_grid", "error_map", "evenly_spread", "side_by_side"]
 
 ERROR_LIMIT = 0.2
@@ -62,7 +64,7 @@ def draw_grid(pairs: Sequence[Pair], title: str) -> Image.Image:
     size = (left + 3 * (width + _GAP) + _BAR, 2 * _LABEL + len(pairs) * (height + _GAP))
     sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
-    pen.text((_GAP, 2), title, fill="black", font=_font())
+    pen.text((_GAP, 2), one_line(title), fill="black", font=_font())
     for column, name in enumerate(("ground truth", "render", "mean |error| over RGB")):
         pen.text((left + column * (width + _GAP), _LABEL + 2), name, fill="black", font=_font())
     for row, pair in enumerate(pairs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headbench.harness.names import one_line
 from headbench.reports.grid import Entry, headings, lines
 from headbench.reports.table import Table
 
@@ -29,7 +30,10 @@ _ESCAPES = {
     "∞": r"$\infty$",
     "–": "--",
     "²": r"\textsuperscript{2}",
-    "\n": " ",
+    # At the start of a row TeX would take it for the star of the line end before.
+    "*": "{*}",
+    # Active in some languages of babel.
+    '"': "{''}",
 }
 
 _PREAMBLE = r"""% Needs \usepackage{booktabs}. Define \benchbest and \benchsecond before this file to mark otherwise.
@@ -44,10 +48,8 @@ def to_latex(table: Table) -> str:
     leading, _ = headings(table)
     values = [column.latex or escape(column.heading()) for column in table.columns]
     width = len(leading) + len(values)
-    out = [
-        f"% {table.run}, {table.protocol}, protocol SHA-256 {table.protocol_hash or 'none'}{table.remark()}",
-        _PREAMBLE.rstrip(),
-    ]
+    about = f"{table.run}, {table.protocol}, protocol SHA-256 {table.protocol_hash or 'none'}{table.remark()}"
+    out = [f"% {one_line(about)}", _PREAMBLE.rstrip()]
     places = "".join("l" if column.kind == "text" else "r" for column in table.columns)
     out.append(rf"\begin{{tabular}}{{{'l' * len(leading)}{places}}}")
     out += [r"\toprule", _bar([*map(escape, leading), *values]), r"\midrule"]
@@ -69,8 +71,8 @@ def to_latex(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain text as LaTeX shows it literally."""
-    return "".join(_ESCAPES.get(character, character) for character in text)
+    """Plain text as LaTeX shows it literally, on one line."""
+    return "".join(_ESCAPES.get(character, character) for character in one_line(text))
 
 
 def _cell(entry: Entry) -> str:

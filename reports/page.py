@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment
 from markupsafe import Markup
 
+from headbench.harness.names import one_line
 from headbench.harness.pictures import read_picture
 from headbench.reports.grid import Entry, headings, lines
 from headbench.reports.table import Table
@@ -39,18 +42,23 @@ class Figure:
 def to_html(tables: Sequence[Table], figures: Sequence[Figure] = (), remarks: Sequence[str] = ()) -> str:
     """The page; links to figures are relative to the folder that holds their `figures` folder."""
     package = files("headbench.reports")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
     template = environment.from_string((package / "page.html.jinja").read_text(encoding="utf-8"))
     sections = [_section(number, table) for number, table in enumerate(tables, 1)]
     return template.render(
         run=tables[0].run if tables else "empty run",
         created=f"Written {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
-        css=(package / "page.css").read_text(encoding="utf-8"),
+        css=Markup((package / "page.css").read_text(encoding="utf-8")),
         sections=sections,
         figures=_groups(figures),
         remarks=remarks,
         marks=_marks,
     )
+
+
+def _shown(value: object) -> object:
+    """Every text of the page that is no markup of ours, on one line and without hidden characters."""
+    return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _section(number: int, table: Table) -> dict[str, object]:
@@ -66,8 +74,8 @@ def _marks(entry: Entry, section: str) -> Markup:
 def _groups(figures: Sequence[Figure]) -> list[dict[str, object]]:
     groups: dict[str, list[dict[str, object]]] = {}
     for figure in figures:
-        links = [("PNG", f"figures/{figure.grid.name}")]
-        links += [("mp4", f"figures/{figure.video.name}")] if figure.video else []
+        links = [("PNG", f"figures/{quote(os.fsencode(figure.grid.name))}")]
+        links += [("mp4", f"figures/{quote(os.fsencode(figure.video.name))}")] if figure.video else []
         entry: dict[str, object] = {"caption": figure.caption, "thumbnail": _thumbnail(figure.grid), "links": links}
         groups.setdefault(figure.group, []).append(entry)
     return [{"title": title, "figures": members} for title, members in groups.items()]

@@ -8,11 +8,14 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from headbench.harness.console import STATE_STYLES
+from headbench.harness.names import one_line
 from headbench.reports.grid import Entry, headings, lines
 from headbench.reports.table import Table
 
 __all__ = ["terminal"]
 
+LONGEST_WORD = 40
+"""Characters of a name that stay on one line."""
 _RANKS = {0: "", 1: "bold", 2: "underline"}
 
 
@@ -21,10 +24,16 @@ def terminal(table: Table) -> RenderableType:
     leading, values = headings(table)
     notes = list(table.notes)
     rows = lines(table, notes)
-    grid = Grid(box=box.SIMPLE_HEAD, title=table.title(), title_justify="left", title_style="bold", pad_edge=False)
+    grid = Grid(
+        box=box.SIMPLE_HEAD,
+        title=Text(one_line(table.title())),
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+    )
     for place, name in enumerate(leading):
-        words = [word for row in rows for word in row.leading[place].text.split()]
-        grid.add_column(name, min_width=max(map(len, [name, *words])))
+        words = [word for row in rows for word in one_line(row.leading[place].text).split()]
+        grid.add_column(name, min_width=min(max(map(len, [name, *words])), LONGEST_WORD), overflow="fold")
     for name, column in zip(values, table.columns, strict=True):
         grid.add_column(name, justify="left" if column.kind == "text" else "right")
     outcomes: list[Text] = []
@@ -35,15 +44,16 @@ def terminal(table: Table) -> RenderableType:
         if row.outcome:
             style = STATE_STYLES.get(row.row.state, "yellow")
             seed = f", seed {row.row.seeds[0]}" if table.several_seeds() else ""
-            outcomes.append(Text(f"{row.row.subject}, {row.row.entry()}{seed}: {row.outcome}", style=style))
+            text = f"{row.row.subject}, {row.row.entry()}{seed}: {row.outcome}"
+            outcomes.append(Text(one_line(text), style=style))
             cells += [Text(row.row.state, style=style), *[Text()] * (len(values) - 1)]
         else:
             cells += [_text(entry) for entry in row.values]
         grid.add_row(*cells)
-    footnotes = [Text(f"[{number}] {note}", style="dim") for number, note in enumerate(notes, 1)]
+    footnotes = [Text(f"[{number}] {one_line(note)}", style="dim") for number, note in enumerate(notes, 1)]
     return Group(grid, *outcomes, *footnotes)
 
 
 def _text(entry: Entry) -> Text:
-    shown = Text(entry.text, style=_RANKS[entry.rank])
+    shown = Text(one_line(entry.text), style=_RANKS[entry.rank])
     return shown.append(f" [{','.join(map(str, entry.notes))}]", style="dim") if entry.notes else shown

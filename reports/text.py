@@ -6,15 +6,19 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from headbench.harness.names import HIDDEN, one_line
 from headbench.reports.grid import Entry, headings, lines
 from headbench.reports.table import Row, Table
 
 __all__ = ["to_csv", "to_json", "to_markdown"]
 
 _ORIGIN = ("run", "protocol", "protocol_hash", "test_time_tracking")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+_MARKDOWN = re.compile(r"[\\|*_`<>\[\]~$]|&(?=#?\w{1,31};)")
 _IDENTITY = (*_ORIGIN, "kind", "dataset", "subject", "method", "preset", "variant", "seeds")
 
 
@@ -41,6 +45,9 @@ def to_markdown(table: Table) -> str:
 def to_csv(table: Table) -> str:
     """One line a row, raw numbers (training time in seconds), an empty field where there is none.
 
+    A text that a spreadsheet would take for a formula (it starts with ``=``, ``+``, ``-`` or ``@``) has an apostrophe
+    before it.
+
     `test_time_tracking` is yes where the protocol had test frames optimised on the test images, else no. A metric has a
     second column ``<key>_std`` over seeds; `notes` holds footnotes and the reasons for empty fields.
     """
@@ -62,7 +69,8 @@ def to_csv(table: Table) -> str:
                 record |= {column.key: _number(value.mean), f"{column.key}_std": _number(value.std)}
             else:
                 record[column.key] = value.text
-        writer.writerow(record)
+        texts = {key: _unlike_formula(record[key]) for key in record if key.removesuffix("_std") not in numeric}
+        writer.writerow(record | texts)
     return out.getvalue()
 
 
@@ -80,7 +88,9 @@ def to_json(table: Table) -> str:
         "rows": [_record(table, row) for row in table.rows],
         "notes": list(table.notes),
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # What JSON allows in a text and a terminal obeys is written as JSON's own escapes: the values stay what they are.
+    return HIDDEN.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
 
 
 def _record(table: Table, row: Row) -> dict[str, Any]:
@@ -134,10 +144,13 @@ def _markdown(entry: Entry) -> str:
     return text + (f"<sup>{','.join(map(str, entry.notes))}</sup>" if entry.notes else "")
 
 
+def _unlike_formula(text: str) -> str:
+    shown = one_line(text)
+    return f"'{shown}" if shown.lstrip(" ").startswith(_FORMULA) else shown
+
+
 def _escape(text: str) -> str:
-    for character in ("\\", "|", "*", "_", "`", "<", ">"):
-        text = text.replace(character, f"\\{character}")
-    return text.replace("\n", " ")
+    return _MARKDOWN.sub(r"\\\g<0>", one_line(text))
 
 
 def _bar(cells: Sequence[str]) -> str:
