@@ -27,6 +27,7 @@ TYPES = {
     "harness.problems",
     "harness.reading",
     "harness.rotations",
+    "harness.way",
 }
 """Single files beside the rooms: what crosses borders and needs no room."""
 RULES: dict[str, set[str]] = {
