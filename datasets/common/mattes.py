@@ -1,13 +1,39 @@
-"""What a matte's edge tells about how it was made."""
+"""The rules of pixels: what makes one matte unusable, and what many frames tell about how they were made."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-__all__ = ["matte_faults"]
+__all__ = ["Fringe", "MatteFault", "edge_faults", "is_inverted", "is_premultiplied", "level_fault", "matte_fault"]
 
+_Bytes = NDArray[np.uint8]
+_LABELS = 20
+"""Highest level of a mask that holds 0 and 1, or a face parser's class numbers (19 of them), and no opacity."""
+_SPECKS = 1e-3
+"""Share of pixels that must bear such levels: a codec leaves single ones on a picture of nothing."""
+_CORNER, _CENTRE = 16, 4
+"""One part in so many of the sides: blocks in the upper corners, and the one in the middle."""
+_CLEAR, _SOLID = 32, 224
+"""Mean levels below which a block is transparent, above which it is opaque."""
+_SOFT = (16, 239)
+"""Levels of half-transparent pixels that tell how colour goes with alpha; nearer to the ends rounding hides it."""
+_TOLERANCE = 4
+"""Levels by which a colour that was multiplied by alpha exceeds it all the same: rounding, and the codec of a JPEG."""
+_EXCEED = 0.03
+"""Share of soft pixels that may be brighter than their alpha. Where colour was not multiplied, only a subject as dark
+as the lowest alphas stays below."""
+_BLACK = 8.0
+"""Mean level of soft pixels below which colour is black either way."""
+_INTERCEPT = 0.3
+"""Brightness that soft pixels keep where their alpha goes to 0, as a share of their mean: 0 where colour was multiplied
+by alpha, about 1 where not, however dark the subject is."""
+_ENOUGH_SOFT = 100
+"""Soft pixels in all frames together from which on that is asked."""
 _EXACT = 0.5
 """Share of pixels that a matte has at exactly 0 or 255; video compression leaves almost none there."""
 _HALO = 64.0
@@ -18,8 +44,98 @@ _ENOUGH = 40
 """Pixels that a mean is taken of at least."""
 
 
-def matte_faults(colour: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> list[str]:
-    """Sentences about a matte, none where nothing is odd.
+@dataclass(frozen=True)
+class MatteFault:
+    """Why a matte cannot be what it is taken for."""
+
+    message: str
+    help: str
+    kind: str
+
+
+def level_fault(alpha: _Bytes) -> MatteFault | None:
+    """Whether a matte or mask (H, W) of 0 to 255 was written as 0 and 1, or holds class numbers; None where not.
+
+    A mask that is 0 everywhere is none of these: there may be nothing to see.
+    """
+    high = int(alpha.max(initial=0))
+    if not 0 < high <= _LABELS or float((alpha > 0).mean()) < _SPECKS:
+        return None
+    what = "written as 0 and 1?" if high == 1 else "numbers of classes, or a matte divided by 255?"
+    help = "multiply it by 255" if high == 1 else "write 255 where the subject is and 0 elsewhere"
+    return MatteFault(f"expected a matte from 0 to 255, found 0 to {high}: {what}", help, "matte-levels")
+
+
+def matte_fault(alpha: _Bytes) -> MatteFault | None:
+    """What makes an alpha (H, W) unusable: its levels, or that it is opaque where the head is not; None if nothing.
+
+    Takes a few tens of microseconds, so that it can be asked of every frame that is decoded.
+    """
+    fault = level_fault(alpha)
+    if fault is None and is_inverted(alpha):
+        fault = MatteFault(
+            "expected an opaque head on a transparent background, found the upper corners opaque and the middle of the "
+            "image transparent: inverted?",
+            "invert it, 255 - alpha",
+            "matte-inverted",
+        )
+    return fault
+
+
+def is_inverted(alpha: _Bytes) -> bool:
+    """Whether both upper corners are opaque and the middle of the image is transparent: a head is in the middle, and
+    shoulders reach the lower corners alone."""
+    height, width = alpha.shape
+    high, wide = max(1, height // _CORNER), max(1, width // _CORNER)
+    if min(float(alpha[:high, :wide].mean()), float(alpha[:high, -wide:].mean())) < _SOLID:
+        return False
+    up, left = height // 2 - height // (2 * _CENTRE), width // 2 - width // (2 * _CENTRE)
+    middle = alpha[up : up + max(1, height // _CENTRE), left : left + max(1, width // _CENTRE)]
+    return float(middle.mean()) < _CLEAR
+
+
+@dataclass(frozen=True)
+class Fringe:
+    """What the half-transparent pixels of one frame tell, as sums that can be added over frames."""
+
+    count: int
+    """Half-transparent pixels."""
+    exceed: int
+    """Those of them that are brighter than their alpha."""
+    moments: tuple[float, float, float, float]
+    """Sums over them of alpha, alpha squared, brightness, and alpha times brightness."""
+    lit: bool
+    """Whether transparent pixels hold colours: then nothing was multiplied by alpha."""
+
+    @classmethod
+    def of(cls, colour: _Bytes, alpha: _Bytes) -> Fringe:
+        """Of colour (3, H, W) and alpha (H, W)."""
+        soft = (alpha >= _SOFT[0]) & (alpha <= _SOFT[1])
+        a = alpha[soft].astype(np.float64)
+        brightest = colour[:, soft].max(axis=0).astype(np.float64) if a.size else a
+        clear = alpha == 0
+        lit = float((colour[:, clear].max(axis=0) > _TOLERANCE).mean()) > _EXCEED if clear.any() else False
+        moments = float(a.sum()), float(a @ a), float(brightest.sum()), float(a @ brightest)
+        return cls(a.size, int((brightest > a + _TOLERANCE).sum()), moments, lit)
+
+
+def is_premultiplied(fringes: Sequence[Fringe]) -> bool:
+    """Whether colours were multiplied by alpha, or composited on black: nothing is brighter than its alpha, and
+    brightness goes to 0 with alpha. A dark subject stays as dark as it is, and a black background alone is no sign.
+    """
+    count = sum(fringe.count for fringe in fringes)
+    if count < _ENOUGH_SOFT or any(fringe.lit for fringe in fringes):
+        return False
+    a, aa, b, ab = np.sum([fringe.moments for fringe in fringes], axis=0) / count
+    if sum(fringe.exceed for fringe in fringes) > _EXCEED * count or b < _BLACK:
+        return False
+    spread = aa - a * a
+    slope = (ab - a * b) / spread if spread > 1 else 0.0
+    return bool(b - slope * a < _INTERCEPT * b)
+
+
+def edge_faults(colour: _Bytes, alpha: _Bytes) -> list[str]:
+    """Sentences about a matte's edge, none where nothing is odd.
 
     Args:
         colour: (3, H, W), un-premultiplied.

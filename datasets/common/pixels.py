@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headbench.datasets.common.mattes import MatteFault, level_fault, matte_fault
 from headbench.harness.errors import DataError
 from headbench.harness.pictures import read_picture
 from headbench.harness.reading import Unreadable
@@ -56,12 +57,14 @@ class PixelReader:
         """Colour as stored and alpha.
 
         Raises:
-            DataError: a file cannot be decoded, or is not of the channels that it should have.
+            DataError: a file cannot be decoded, is not of the channels that it should have, or its alpha cannot be one
+                (`matte_fault`), so that nobody trains on it.
         """
         planes = read_planes(self.colour, self.frame)
         if len(planes) < (4 if self.alpha is None else 3):
             raise DataError(f"{self.colour} [frame {self.frame}]: expected RGBA, found {len(planes)} channel(s).")
-        alpha = planes[3:4] if self.alpha is None else read_alpha(self.alpha, self.frame)
+        alpha = planes[3:4] if self.alpha is None else _alpha_of(read_planes(self.alpha, self.frame))
+        _refuse(matte_fault(alpha[0].numpy()), self.alpha or self.colour, self.frame)
         return Pixels(planes[:3].contiguous(), alpha.contiguous(), LazyMasks(self.masks))
 
 
@@ -69,10 +72,20 @@ def read_alpha(path: Path, frame: str) -> Tensor:
     """(1, H, W) uint8 from the alpha channel, or from the first channel of a file that has none.
 
     Raises:
-        DataError: the file cannot be decoded.
+        DataError: the file cannot be decoded, or holds 0 and 1 or class numbers.
     """
-    planes = read_planes(path, frame)
+    alpha = _alpha_of(read_planes(path, frame))
+    _refuse(level_fault(alpha[0].numpy()), path, frame)
+    return alpha
+
+
+def _alpha_of(planes: Tensor) -> Tensor:
     return planes[3:4] if planes.shape[0] == 4 else planes[:1]
+
+
+def _refuse(fault: MatteFault | None, path: Path, frame: str) -> None:
+    if fault is not None:
+        raise DataError(f"{path} [frame {frame}]: {fault.message}", help=fault.help)
 
 
 def read_planes(path: Path, frame: str) -> Tensor:

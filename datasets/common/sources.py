@@ -1,4 +1,4 @@
-"""The image files of a frame, and whether all of them can be decoded."""
+"""The image files of a frame, and whether their pixels are what they are taken for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.mattes import Fringe, is_premultiplied, level_fault, matte_fault
 from headbench.datasets.common.pixels import read_planes
 from headbench.harness.errors import DataError
 
-__all__ = ["Source", "check_decoded"]
+__all__ = ["Source", "check_decoded", "check_masks", "check_sample"]
 
 _DECODERS = 8
+_SAMPLE = 9
+"""Frames whose pixels are looked at before a run; `bench data check` looks at all, and training at each it decodes."""
+_DIVIDE = "divide colours by alpha, or write what the matting gave before it was composited"
+_PREMULTIPLIED = (
+    "expected colours that do not depend on alpha, found none brighter than its alpha and all fading with it: "
+    "multiplied by alpha, or composited on black?"
+)
 
 
 @dataclass(frozen=True)
@@ -30,37 +38,103 @@ class Source:
     has_alpha: bool = True
 
 
-def check_decoded(sources: Mapping[str, Source], findings: Findings) -> None:
-    """Decode every image, which no reading of headers replaces: an error where that fails; a warning where an alpha is
-    the same everywhere, so that the matting did not work.
+@dataclass(frozen=True)
+class _Look:
+    """What was found in one frame."""
+
+    faults: tuple[tuple[Path, str, str], ...] = ()
+    """File, message, help."""
+    level: int | None = None
+    """The only level of an alpha that has one."""
+    fringe: Fringe | None = None
+
+
+def check_sample(sources: Mapping[str, Source], findings: Findings, premultiplied: str = _DIVIDE) -> None:
+    """`check_decoded` of a few frames spread over all: what a run can afford before it trains."""
+    check_decoded({name: sources[name] for name in _sample(list(sources))}, findings, premultiplied)
+
+
+def check_decoded(sources: Mapping[str, Source], findings: Findings, premultiplied: str = _DIVIDE) -> None:
+    """Decode images, which no reading of headers replaces.
+
+    An error where that fails, or where a matte cannot be one: levels of 0 and 1, numbers of classes, inverted, nothing
+    in any. A warning where an alpha is the same everywhere, and where colours were multiplied by alpha; both are noted.
 
     Args:
         sources: frame id -> its files.
+        premultiplied: what helps against the latter; nothing where the reader takes black out of the colours.
     """
     with ThreadPoolExecutor(_DECODERS) as pool:
-        for name, faults in zip(sources, pool.map(_faults, sources, sources.values()), strict=True):
-            for path, level in faults:
-                if level is None:
-                    message = "expected an image, found one that cannot be decoded"
-                    findings.error(path, message, name, "write it again")
-                else:
-                    message = f"expected an alpha that sets head and background apart, found {level} everywhere"
-                    findings.warning(path, message, name, "run the matting again")
+        looks = dict(zip(sources, pool.map(_look, sources, sources.values()), strict=True))
+    for name, look in looks.items():
+        for path, message, help in look.faults:
+            findings.error(path, message, name, help)
+        if look.level is not None:
+            path = sources[name].alpha or sources[name].colour
+            message = f"expected an alpha that sets head and background apart, found {look.level} everywhere"
+            findings.warning(path, message, name, "run the matting again")
+    if any(look.faults for look in looks.values()):
+        return
+    first = next(iter(sources), "")
+    if first and all(looks[name].level == 0 for name in _sample(list(sources))):
+        path = sources[first].alpha or sources[first].colour
+        message = "expected an opaque head, found 0 everywhere in the alpha of the frames that stand for all"
+        findings.error(path.parent, message, help="run the matting again")
+        return
+    flat = sum(look.level is not None for look in looks.values())
+    if flat:
+        findings.note(f"alpha is the same everywhere in {flat} of {len(looks)} images that were looked at")
+    fringes = [look.fringe for look in looks.values() if look.fringe is not None]
+    if premultiplied and is_premultiplied(fringes):
+        findings.warning(sources[first].colour.parent, _PREMULTIPLIED, help=premultiplied)
+        findings.note("colours look multiplied by alpha: renders get dark rims")
 
 
-def _faults(name: str, source: Source) -> list[tuple[Path, int | None]]:
-    """A file and its only level of alpha, None where it cannot be decoded."""
-    found: list[tuple[Path, int | None]] = []
+def check_masks(paths: Mapping[str, Path], findings: Findings) -> None:
+    """An error for each mask that cannot be decoded or holds 0 and 1 instead of 0 and 255.
+
+    Args:
+        paths: frame id -> file.
+    """
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        for name, found in zip(paths, pool.map(_mask_fault, paths.values(), paths), strict=True):
+            if found is not None:
+                findings.error(paths[name], found[0], name, found[1])
+
+
+def _sample(names: list[str]) -> list[str]:
+    count = min(_SAMPLE, len(names))
+    return [names[row] for row in sorted({round(k * (len(names) - 1) / max(1, count - 1)) for k in range(count)})]
+
+
+def _look(name: str, source: Source) -> _Look:
+    faults: list[tuple[Path, str, str]] = []
+    planes = []
     for path in (source.colour, source.alpha):
         if path is None:
             continue
         try:
-            planes = read_planes(path, name)
+            planes.append(read_planes(path, name).numpy())
         except DataError:
-            found.append((path, None))
-            continue
-        if source.has_alpha and path == (source.alpha or source.colour):
-            alpha = planes[3] if len(planes) == 4 else planes[0]
-            low, high = int(alpha.min()), int(alpha.max())
-            found += [(path, high)] if low == high else []
-    return found
+            faults.append((path, "expected an image, found one that cannot be decoded", "write it again"))
+    if faults or not source.has_alpha:
+        return _Look(tuple(faults))
+    matte = planes[-1]
+    alpha = matte[3] if len(matte) == 4 else matte[0]
+    fault = matte_fault(alpha)
+    if fault is not None:
+        return _Look(((source.alpha or source.colour, fault.message, fault.help),))
+    low, high = int(alpha.min()), int(alpha.max())
+    if low == high:
+        return _Look(level=high)
+    colour = planes[0][:3]
+    return _Look(fringe=Fringe.of(colour, alpha) if colour.shape[1:] == alpha.shape else None)
+
+
+def _mask_fault(path: Path, name: str) -> tuple[str, str] | None:
+    try:
+        planes = read_planes(path, name).numpy()
+    except DataError:
+        return "expected an image, found one that cannot be decoded", "write it again"
+    fault = level_fault(planes[3] if len(planes) == 4 else planes[0])
+    return None if fault is None else (fault.message, fault.help)

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from headbench.datasets.common.documents import read_object
 from headbench.datasets.common.findings import Findings, by_number, ranges
-from headbench.datasets.common.mattes import matte_faults
+from headbench.datasets.common.mattes import edge_faults
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.pixels import read_alpha, read_planes
 from headbench.datasets.common.probes import probes
-from headbench.datasets.common.sources import Source, check_decoded
-from headbench.datasets.imavatar.images import stray_images
+from headbench.datasets.common.sources import Source, check_decoded, check_masks
+from headbench.datasets.imavatar.images import parsed_mouth, stray_images
 from headbench.datasets.imavatar.loading import Loaded
 from headbench.harness.assets import kind, record
 from headbench.harness.errors import DataError, MissingAsset
@@ -39,6 +39,9 @@ def check_pixels(loaded: Loaded, findings: Findings) -> None:
         _check_irises(clip.tracking.video.path / "iris.json", findings)
         _check_mattes(clip.images, findings)
         check_decoded(clip.images, findings)
+        if clip.parsed:
+            masks = {entry.id: parsed_mouth(clip.tracking.video, entry) for entry in clip.tracking.entries}
+            check_masks(masks, findings)
 
 
 def _check_mattes(images: Mapping[str, Source], findings: Findings) -> None:
@@ -53,7 +56,7 @@ def _check_mattes(images: Mapping[str, Source], findings: Findings) -> None:
         except DataError:  # told by the pass over all images
             continue
         if len(colour) == 3 and colour.shape[1:] == alpha.shape and alpha.min() != alpha.max():
-            for sentence in matte_faults(colour, alpha):
+            for sentence in edge_faults(colour, alpha):
                 findings.warning(path, sentence, name, "run the matting again on the images themselves")
 
 

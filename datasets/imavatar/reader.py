@@ -15,6 +15,7 @@ from headbench.datasets.common.masks import projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.params import head_params, tensor
 from headbench.datasets.common.pixels import PixelReader, read_alpha
+from headbench.datasets.common.sources import check_sample
 from headbench.datasets.imavatar.cameras import intrinsic_matrix, world_to_camera
 from headbench.datasets.imavatar.checks import check_keypoints, check_pixels
 from headbench.datasets.imavatar.images import HardMatte, parsed_mouth
@@ -54,6 +55,8 @@ class ImavatarReader(DatasetReader):
         chosen = ImavatarOptions.parse(options, self.dataset)
         findings = Findings()
         loaded = survey(folder, chosen, findings)
+        for clip in loaded.clips if loaded is not None and not findings.errors() else ():
+            check_sample(clip.images, findings)
         if loaded is None or findings.errors():
             findings.problems = [self._named(problem) for problem in findings.problems]
             raise findings.first_error(self.dataset, folder)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.probes import probes
-from headbench.datasets.common.sources import check_decoded
+from headbench.datasets.common.sources import check_decoded, check_masks
 from headbench.datasets.insta.frame_files import read_frame_file
 from headbench.datasets.insta.images import stray_images
 from headbench.datasets.insta.landmarks import check_landmarks
@@ -28,6 +28,8 @@ def deep_checks(found: Survey, findings: Findings) -> None:
     stray_images(found.folder, found.entries, findings)
     check_landmarks(found.folder, findings)
     check_decoded(found.images, findings)
+    if found.parsed:
+        check_masks({entry.id: found.folder.parsed(entry.id) for entry in found.entries}, findings)
     _check_tracker_cameras(found, findings)
     _check_motion(found, findings)
 

@@ -9,6 +9,7 @@ from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.params import head_params, tensor
 from headbench.datasets.common.pixels import PixelReader
+from headbench.datasets.common.sources import check_sample
 from headbench.datasets.insta.cameras import cameras
 from headbench.datasets.insta.checks import deep_checks
 from headbench.datasets.insta.coefficients import Coefficients
@@ -43,7 +44,9 @@ class InstaReader(DatasetReader):
         chosen = InstaOptions.parse(options)
         findings = Findings()
         loaded = survey(folder, findings).loaded(findings)
-        if loaded is None:
+        if loaded is not None:
+            check_sample(loaded.images, findings)
+        if loaded is None or findings.errors():
             raise findings.first_error(DATASET, folder)
         return self._subject(loaded, chosen, findings)
 

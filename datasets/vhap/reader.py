@@ -14,7 +14,7 @@ from headbench.datasets.common.masks import MOUTH_NOTE, projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.params import head_params, tensor
 from headbench.datasets.common.pixels import PixelReader
-from headbench.datasets.common.sources import Source, check_decoded
+from headbench.datasets.common.sources import Source, check_decoded, check_sample
 from headbench.datasets.vhap.images import BakedPixels, OpaquePixels
 from headbench.datasets.vhap.layout import DATASET, find_subjects
 from headbench.datasets.vhap.loading import Loaded, survey
@@ -40,13 +40,15 @@ class VhapReader(DatasetReader):
         findings = Findings()
         loaded = survey(folder, chosen, findings)
         if loaded is not None:
-            check_decoded(loaded.images, findings)
+            check_decoded(loaded.images, findings, _against_black(chosen))
         return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
         chosen = VhapOptions.parse(options)
         findings = Findings()
         loaded = survey(folder, chosen, findings)
+        if loaded is not None and not findings.errors():
+            check_sample(loaded.images, findings, _against_black(chosen))
         if loaded is None or findings.errors():
             raise findings.first_error(DATASET, folder)
         return _subject(folder, loaded, chosen, findings)
@@ -81,6 +83,11 @@ def _subject(folder: Path, loaded: Loaded, options: VhapOptions, findings: Findi
         fingerprint=loaded.fingerprint(),
         notes=tuple(findings.notes),
     )
+
+
+def _against_black(options: VhapOptions) -> str:
+    """What helps against colours that fade with alpha; nothing where black is taken out of them."""
+    return "" if options.baked == "black" else "--set vhap.baked=black where it was black, or divide colours by alpha"
 
 
 def _pixels(reader: PixelReader, source: Source, baked: str) -> Callable[[], Pixels]:
