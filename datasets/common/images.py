@@ -18,6 +18,15 @@ __all__ = ["SUFFIXES", "Header", "any_suffix", "check_header", "read_header", "r
 _Key = TypeVar("_Key")
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _READERS = 8
+_WITHOUT_PALETTE = "write 8 bits a channel, no palette: magick mogrify -type TrueColor, for masks -type Grayscale"
+_ODD_MODES = {
+    "P": (": a palette of at most 256 colours", _WITHOUT_PALETTE),
+    "PA": (": a palette of at most 256 colours", _WITHOUT_PALETTE),
+    "I;16": (": 16 bits a channel", "write 8 bits a channel: magick mogrify -depth 8 *.png"),
+    "I;16B": (": 16 bits a channel", "write 8 bits a channel: magick mogrify -depth 8 *.png"),
+    "I": (": 16 or 32 bits a channel", "write 8 bits a channel: magick mogrify -depth 8 *.png"),
+}
+"""Mode that no layout has -> what it is, and what helps. Black and white alone (``1``) is a mask like any other."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,10 @@ def check_header(
             findings.error(path, "expected an image, found no such file", frame, named)
     elif header.fault:
         findings.error(path, f"expected an image, {header.fault}", frame, header.help)
-    elif header.mode not in modes:
-        findings.error(path, f"expected 8-bit {' or '.join(modes)}, found mode {header.mode}", frame, mode_help)
+    elif header.mode not in modes and not (header.mode == "1" and "L" in modes):
+        found, help = _ODD_MODES.get(header.mode, ("", ""))
+        message = f"expected 8-bit {' or '.join(modes)}, found mode {header.mode}{found}"
+        findings.error(path, message, frame, help or mode_help, f"image-mode-{header.mode}")
     elif header.orientation != 1:
         findings.error(
             path,

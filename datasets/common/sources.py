@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headbench.datasets.common.findings import Findings
-from headbench.datasets.common.mattes import Fringe, is_premultiplied, level_fault, matte_fault
+from headbench.datasets.common.mattes import Fringe, MatteFault, is_premultiplied, level_fault, matte_fault
 from headbench.datasets.common.pixels import read_planes
 from headbench.harness.errors import DataError
 
@@ -17,6 +17,7 @@ __all__ = ["Source", "check_decoded", "check_masks", "check_sample"]
 _DECODERS = 8
 _SAMPLE = 9
 """Frames whose pixels are looked at before a run; `bench data check` looks at all, and training at each it decodes."""
+_UNREADABLE = MatteFault("expected an image, found one that cannot be decoded", "write it again", "image-damaged")
 _DIVIDE = "divide colours by alpha, or write what the matting gave before it was composited"
 _PREMULTIPLIED = (
     "expected colours that do not depend on alpha, found none brighter than its alpha and all fading with it: "
@@ -42,8 +43,7 @@ class Source:
 class _Look:
     """What was found in one frame."""
 
-    faults: tuple[tuple[Path, str, str], ...] = ()
-    """File, message, help."""
+    faults: tuple[tuple[Path, MatteFault], ...] = ()
     level: int | None = None
     """The only level of an alpha that has one."""
     fringe: Fringe | None = None
@@ -67,26 +67,26 @@ def check_decoded(sources: Mapping[str, Source], findings: Findings, premultipli
     with ThreadPoolExecutor(_DECODERS) as pool:
         looks = dict(zip(sources, pool.map(_look, sources, sources.values()), strict=True))
     for name, look in looks.items():
-        for path, message, help in look.faults:
-            findings.error(path, message, name, help)
+        for path, fault in look.faults:
+            findings.error(path, fault.message, name, fault.help, fault.kind)
         if look.level is not None:
             path = sources[name].alpha or sources[name].colour
             message = f"expected an alpha that sets head and background apart, found {look.level} everywhere"
-            findings.warning(path, message, name, "run the matting again")
+            findings.warning(path, message, name, "run the matting again", "matte-flat")
     if any(look.faults for look in looks.values()):
         return
     first = next(iter(sources), "")
     if first and all(looks[name].level == 0 for name in _sample(list(sources))):
         path = sources[first].alpha or sources[first].colour
         message = "expected an opaque head, found 0 everywhere in the alpha of the frames that stand for all"
-        findings.error(path.parent, message, help="run the matting again")
+        findings.error(path.parent, message, help="run the matting again", kind="matte-empty")
         return
     flat = sum(look.level is not None for look in looks.values())
     if flat:
         findings.note(f"alpha is the same everywhere in {flat} of {len(looks)} images that were looked at")
     fringes = [look.fringe for look in looks.values() if look.fringe is not None]
     if premultiplied and is_premultiplied(fringes):
-        findings.warning(sources[first].colour.parent, _PREMULTIPLIED, help=premultiplied)
+        findings.warning(sources[first].colour.parent, _PREMULTIPLIED, help=premultiplied, kind="premultiplied")
         findings.note("colours look multiplied by alpha: renders get dark rims")
 
 
@@ -99,7 +99,7 @@ def check_masks(paths: Mapping[str, Path], findings: Findings) -> None:
     with ThreadPoolExecutor(_DECODERS) as pool:
         for name, found in zip(paths, pool.map(_mask_fault, paths.values(), paths), strict=True):
             if found is not None:
-                findings.error(paths[name], found[0], name, found[1])
+                findings.error(paths[name], found.message, name, found.help, found.kind)
 
 
 def _sample(names: list[str]) -> list[str]:
@@ -108,7 +108,7 @@ def _sample(names: list[str]) -> list[str]:
 
 
 def _look(name: str, source: Source) -> _Look:
-    faults: list[tuple[Path, str, str]] = []
+    faults: list[tuple[Path, MatteFault]] = []
     planes = []
     for path in (source.colour, source.alpha):
         if path is None:
@@ -116,14 +116,14 @@ def _look(name: str, source: Source) -> _Look:
         try:
             planes.append(read_planes(path, name).numpy())
         except DataError:
-            faults.append((path, "expected an image, found one that cannot be decoded", "write it again"))
+            faults.append((path, _UNREADABLE))
     if faults or not source.has_alpha:
         return _Look(tuple(faults))
     matte = planes[-1]
     alpha = matte[3] if len(matte) == 4 else matte[0]
     fault = matte_fault(alpha)
     if fault is not None:
-        return _Look(((source.alpha or source.colour, fault.message, fault.help),))
+        return _Look(((source.alpha or source.colour, fault),))
     low, high = int(alpha.min()), int(alpha.max())
     if low == high:
         return _Look(level=high)
@@ -131,10 +131,9 @@ def _look(name: str, source: Source) -> _Look:
     return _Look(fringe=Fringe.of(colour, alpha) if colour.shape[1:] == alpha.shape else None)
 
 
-def _mask_fault(path: Path, name: str) -> tuple[str, str] | None:
+def _mask_fault(path: Path, name: str) -> MatteFault | None:
     try:
         planes = read_planes(path, name).numpy()
     except DataError:
-        return "expected an image, found one that cannot be decoded", "write it again"
-    fault = level_fault(planes[3] if len(planes) == 4 else planes[0])
-    return None if fault is None else (fault.message, fault.help)
+        return _UNREADABLE
+    return level_fault(planes[3] if len(planes) == 4 else planes[0])

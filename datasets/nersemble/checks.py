@@ -1,7 +1,8 @@
-"""Checks that only `bench data check` pays for: they decode videos and read test sequences."""
+"""Checks that decode videos: all of them, and test sequences, for `bench data check`; first pictures for a run."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.mattes import MatteFault, matte_fault
 from headbench.datasets.common.roots import names_in
 from headbench.datasets.nersemble.benchmark import (
     PARTICIPANTS,
@@ -26,13 +28,11 @@ from headbench.datasets.nersemble.placement import check_before_camera
 from headbench.datasets.nersemble.tracking import read_tracking
 from headbench.harness.errors import DataError
 
-__all__ = ["deep_checks"]
+__all__ = ["check_first_pictures", "deep_checks"]
 
 _DECODERS = 8
 _WHITE = 240
 """Mean grey level of the background from which on it counts as white."""
-_DARK = 4
-"""A matte of 1 everywhere is this bright at most once it has been through the codec."""
 _COLOURED = 24
 """Mean difference of a grey video's channels that the codec cannot make."""
 
@@ -48,6 +48,14 @@ def deep_checks(found: Loaded, findings: Findings) -> None:
     with ThreadPoolExecutor(_DECODERS) as pool:
         for name, videos in zip(found.sequences, pool.map(_decoded(found), found.sequences), strict=True):
             _check_decoded(found, name, videos, findings)
+
+
+def check_first_pictures(found: Loaded, findings: Findings) -> None:
+    """What the first picture of each sequence tells of its matte and background: what a run can afford."""
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        for name, videos in zip(found.sequences, pool.map(_decoded(found, 1), found.sequences), strict=True):
+            if not any(videos.faults) and all(videos.counts):
+                _check_pictures(found, name, videos, findings)
 
 
 def _strange_sequences(found: Loaded, findings: Findings) -> None:
@@ -97,6 +105,8 @@ class _Decoded:
 
     counts: tuple[int, int]
     faults: tuple[str, str]
+    matte: MatteFault | None
+    """What is wrong with the mattes, where it is wrong with every one."""
     low: int
     """Smallest and largest value of the mattes."""
     high: int
@@ -106,15 +116,16 @@ class _Decoded:
     """Mean grey level of the images where the matte is 0; 255 where it nowhere is."""
 
 
-def _decoded(found: Loaded) -> Callable[[str], _Decoded]:
-    """What decodes the videos of a sequence; a picture of each is in memory at a time."""
+def _decoded(found: Loaded, most: float = math.inf) -> Callable[[str], _Decoded]:
+    """What decodes the videos of a sequence, at most so many pictures; one of each is in memory at a time."""
 
     def measure(name: str) -> _Decoded:
         folder = found.folder
         sources = [decode(path) for path in (folder.images(name, TRAIN_SERIAL), folder.alpha(name, TRAIN_SERIAL))]
         counts, faults, ended = [0, 0], ["", ""], [False, False]
         low, high, colour, greys = 255, 0, 0.0, []
-        while not all(ended):
+        mattes: list[MatteFault | None] = []
+        while not all(ended) and max(counts) < most:
             pair: list[NDArray[np.uint8]] = []
             for k, source in enumerate(sources):
                 if ended[k]:
@@ -129,11 +140,13 @@ def _decoded(found: Loaded) -> Callable[[str], _Decoded]:
             if len(pair) == 2:
                 image, matte = pair[0], pair[1][..., 0]
                 low, high = min(low, int(matte.min())), max(high, int(matte.max()))
+                mattes.append(matte_fault(matte))
                 colour = max(colour, float(np.ptp(pair[1].astype(np.int16), axis=2).mean()))
                 if image.shape == pair[1].shape and (matte == 0).any():
                     greys.append(float(image[matte == 0].mean()))
         background = float(np.mean(greys)) if greys else 255.0
-        return _Decoded((counts[0], counts[1]), (faults[0], faults[1]), low, high, colour, background)
+        fault = mattes[0] if mattes and None not in mattes else None
+        return _Decoded((counts[0], counts[1]), (faults[0], faults[1]), fault, low, high, colour, background)
 
     return measure
 
@@ -153,18 +166,21 @@ def _check_decoded(found: Loaded, name: str, videos: _Decoded, findings: Finding
                 name,
                 "download the video again",
             )
-    if any(videos.faults) or not all(videos.counts):
-        return
+    if not any(videos.faults) and all(videos.counts):
+        _check_pictures(found, name, videos, findings)
+
+
+def _check_pictures(found: Loaded, name: str, videos: _Decoded, findings: Findings) -> None:
+    paths = found.folder.images(name, TRAIN_SERIAL), found.folder.alpha(name, TRAIN_SERIAL)
     if videos.colour > _COLOURED:
         message = f"expected a grey matte, found colours (channels differ by {videos.colour:.0f} on average)"
         findings.error(paths[1], message, name, "images and alpha_maps swapped?")
     elif videos.low == videos.high:
         message = f"expected a matte that sets head and background apart, found {videos.low} everywhere"
-        findings.warning(paths[1], message, name)
-    elif videos.high <= 1:
-        findings.error(
-            paths[1], f"expected a matte from 0 to 255, found 0 to {videos.high}", name, "written as 0 to 1?"
-        )
+        findings.warning(paths[1], message, name, kind="matte-flat")
+        findings.note("alpha is the same everywhere in some sequences")
+    elif videos.matte is not None:
+        findings.error(paths[1], videos.matte.message, name, videos.matte.help, videos.matte.kind)
     elif videos.background < _WHITE:
         findings.warning(
             paths[0],
@@ -172,3 +188,4 @@ def _check_decoded(found: Loaded, name: str, videos: _Decoded, findings: Finding
             name,
             "the delivered images are on white; colours at soft edges will be wrong",
         )
+        findings.note("images are not on white: colours at soft edges are wrong")

@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from headbench.datasets.common.mattes import matte_fault
 from headbench.datasets.common.pixels import LazyMasks
 from headbench.datasets.nersemble.clips import Clip
+from headbench.harness.errors import DataError
 from headbench.harness.types import Pixels
 
 __all__ = ["VideoPixels", "clean_matte", "off_white"]
@@ -36,9 +38,12 @@ class VideoPixels:
         """Colour and alpha.
 
         Raises:
-            DataError: a video cannot be decoded.
+            DataError: a video cannot be decoded, or the matte cannot be one (`matte_fault`).
         """
         image, matte = self.clip.picture(self.row)
+        fault = matte_fault(matte)
+        if fault is not None:
+            raise DataError(f"{self.clip.alpha}: {fault.message} in image {self.row}", help=fault.help)
         if self.alpha == "clean":
             matte = clean_matte(matte)
         colour = off_white(image, matte) if self.white == "once" else image

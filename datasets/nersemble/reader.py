@@ -10,7 +10,7 @@ from headbench.datasets.common.masks import MOUTH_NOTE, projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.params import tensor
 from headbench.datasets.nersemble.benchmark import TRAIN_SERIAL
-from headbench.datasets.nersemble.checks import deep_checks
+from headbench.datasets.nersemble.checks import check_first_pictures, deep_checks
 from headbench.datasets.nersemble.clips import Clip, Shelf
 from headbench.datasets.nersemble.hidden import benchmark_test, submission_task
 from headbench.datasets.nersemble.layout import DATASET, find_subjects
@@ -42,6 +42,8 @@ class NersembleReader(DatasetReader):
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
         findings = Findings()
         found = survey(folder, NersembleOptions.parse(options), findings)
+        if not findings.errors():
+            check_first_pictures(found, findings)
         if findings.errors():
             raise findings.first_error(DATASET, folder)
         return _subject(found, findings)

@@ -422,8 +422,7 @@ CASES = [
         "matte from 0 to 1",
         lambda a: _painted(a, lambda matte: matte // 255, "alpha_maps"),
         "alpha_maps/cam_222200037.mp4",
-        ("expected a matte from 0 to 255, found 0 to", "written as 0 to 1?"),
-        deep=True,
+        ("expected a matte from 0 to 255, found 0 to", "written as 0 and 1?"),
     ),
     _case(
         "constant matte",
