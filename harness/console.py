@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import functools
+import io
 import shutil
 import sys
 from typing import TYPE_CHECKING
 
+from headbench.harness.names import one_line, printable
+
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.status import Status
 
-__all__ = ["STATE_STYLES", "console", "duration", "is_terminal", "size"]
+__all__ = [
+    "STATE_STYLES",
+    "console",
+    "duration",
+    "forgive_encoding",
+    "is_terminal",
+    "live",
+    "plain",
+    "say",
+    "size",
+]
 
 STATE_STYLES = {
     "done": "green",
@@ -32,6 +46,39 @@ def console() -> Console:
 
     width = None if is_terminal() else max(160, shutil.get_terminal_size((160, 24)).columns)
     return Console(width=width, highlight=False, soft_wrap=not is_terminal())
+
+
+def forgive_encoding() -> None:
+    """From now on a character that standard output's encoding lacks becomes a question mark, not an exception.
+
+    Standard error does so by itself.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print lines that may hold texts of files: no control character reaches the terminal but line ends and tabs.
+
+    Args:
+        err: on standard error.
+    """
+    import click
+
+    click.echo(printable(text), err=err)
+
+
+def live(text: str = "") -> Status:
+    """A line with a spinner on a terminal, not yet started; see `plain` for its texts."""
+    spinner = "dots" if console().encoding.startswith("utf") else "line"
+    return console().status(plain(text), spinner=spinner)
+
+
+def plain(text: str) -> str:
+    """One line of text for rich, which leaves its square brackets alone."""
+    from rich.markup import escape
+
+    return escape(one_line(text))
 
 
 def is_terminal() -> bool:

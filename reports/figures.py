@@ -6,21 +6,28 @@ Importing this module imports torch, because dataset readers do.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from headbench.harness.console import forgive_encoding
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.image import composite, read_rgb, to_float, to_uint8
 from headbench.harness.image.video import write_video
+from headbench.harness.names import quoted, shortened
 from headbench.harness.plugins import Registry, registry
+from headbench.harness.reading import Unreadable, read_bytes
 from headbench.harness.run import Cell, Job, State
+from headbench.harness.run.listing import listed
 from headbench.harness.run.stages import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import Frame, Subject
@@ -35,6 +42,10 @@ SUFFIXES = ("png", "mp4", "json")
 """A cell's grid, its video, and what both were drawn from."""
 GRID_FRAMES = 4
 """Rows of a grid."""
+NAMED = 5
+"""Frames that a remark spells out."""
+LONGEST_NAME = 160
+"""Bytes of a picture's name without its suffix."""
 VIDEO_RATE = 25
 """Frames a second."""
 FORMAT = 1
@@ -57,15 +68,17 @@ def draw_figures(
     folder.mkdir(parents=True, exist_ok=True)
     subjects = _Subjects(known or registry())
     figures, remarks = [], []
-    for result in _first_seeds(record):
+    for result, name in _named(_first_seeds(record)):
         try:
-            figures.append(_draw(result, folder, old, subjects))
+            figure, remark = _draw(result, name, folder, old, subjects)
+            figures.append(figure)
+            remarks += remark
         except Exception as error:
             # A reader is a plugin's code and may raise anything; tables of hours of training must not be lost to it.
             kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
             remarks.append(f"No pictures of {result.cell.path}: {kind}{error}")
             for suffix in SUFFIXES:
-                (folder / f"{_name(result)}.{suffix}").unlink(missing_ok=True)
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
     return figures, remarks
 
 
@@ -91,10 +104,21 @@ class _Subjects:
         return self._read[key]
 
 
-def _draw(result: Result, folder: Path, old: Path | None, subjects: _Subjects) -> Figure:
+def _named(results: list[Result]) -> list[tuple[Result, str]]:
+    """Cells with what their pictures are called: each has a name of its own, short enough for a file."""
+    taken: dict[str, Result] = {}
+    for result in results:
+        name = shortened(result.cell.path.replace("/", "_"), LONGEST_NAME)
+        if name in taken:
+            name = f"{name}-{hashlib.sha256(result.cell.path.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+        taken[name] = result
+    return [(result, name) for name, result in taken.items()]
+
+
+def _draw(result: Result, name: str, folder: Path, old: Path | None, subjects: _Subjects) -> tuple[Figure, list[str]]:
+    """A cell's figure, and what was left out of it."""
     renders = _renders(result)
     job = _job(result.folder)
-    name = _name(result)
     grid, video = folder / f"{name}.png", folder / f"{name}.mp4"
     caption = Row("subject", *result.entry, *result.place).entry()
     if "tracked" in read_json(renders / "render.json") and renders.name not in result.untracked:
@@ -103,30 +127,64 @@ def _draw(result: Result, folder: Path, old: Path | None, subjects: _Subjects) -
     listing = sha256_of(renders / "sha256.txt")
     origin = {"format": FORMAT, "renders": listing, "data": dict(job.fingerprint), "folder": renders.name}
     if old is not None and _reuse(old, folder, name, origin):
-        return figure
+        return figure, []
     subject = subjects(job)
-    background = BACKGROUNDS[read_json(renders / "render.json")["background"]]
-    shown = [frame for frame in subject.test if (renders / f"{frame.id}.png").is_file()]
-    if not shown:
+    background = _background(renders)
+    hashes = listed(renders)
+    rendered = [frame for frame in subject.test if f"{frame.id}.png" in hashes]
+    if not rendered:
         raise BenchError(f"{renders} holds none of the {len(subject.test)} test frames of {job.data}.")
+    shown = [frame for frame in rendered if _whole(renders / f"{frame.id}.png", hashes)]
+    lost = [frame.id for frame in rendered if frame not in shown]
+    if not shown:
+        raise BenchError(f"all {len(lost)} renders in {renders} were changed or removed since they were rendered.")
     pair = partial(_pair, renders=renders, background=background)
     picked = [pair(shown[index]) for index in evenly_spread(len(shown), GRID_FRAMES)]
     draw_grid(picked, f"{caption} on {figure.group}").save(grid, "PNG")
     write_video(video, (side_by_side(pair(frame)) for frame in shown), VIDEO_RATE)
+    if lost:
+        # Without a note of what they were drawn from, the pictures are drawn again next time.
+        return figure, [_without(result, renders, lost)]
     write_json(folder / f"{name}.json", origin)
-    return figure
+    return figure, []
 
 
-def _name(result: Result) -> str:
-    """What a cell's pictures are called."""
-    return result.cell.path.replace("/", "_")
+def _whole(path: Path, hashes: Mapping[str, str]) -> bool:
+    """Whether a picture is as it was rendered."""
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest() == hashes[path.name]
+    except Unreadable:
+        return False
+
+
+def _without(result: Result, renders: Path, lost: list[str]) -> str:
+    named = ", ".join(lost[:NAMED]) + (f" and {len(lost) - NAMED} more" if len(lost) > NAMED else "")
+    run = result.folder.parents[4]
+    return (
+        f"Pictures of {result.cell.path} are without frame{'s' * (len(lost) > 1)} {named}: changed or removed in "
+        f"{renders.name} since rendered; `bench run {shlex.quote(str(run / 'run.yaml'))}` renders them again"
+    )
+
+
+def _background(renders: Path) -> tuple[float, float, float]:
+    name = read_json(renders / "render.json").get("background")
+    if not isinstance(name, str) or name not in BACKGROUNDS:
+        raise BenchError(f"{renders / 'render.json'}: background {quoted(name)}, expected {', '.join(BACKGROUNDS)}.")
+    return BACKGROUNDS[name]
 
 
 def _job(folder: Path) -> Job:
     """The job of a cell, also one of another version that lacks fields which pictures do not need."""
-    values = read_json(folder / "job.json")
+    path = folder / "job.json"
+    values = read_json(path)
     known: dict[str, Any] = {field.name: values.get(field.name) for field in dataclasses.fields(Job)}
-    return Job(**{**known, "cell": Cell(**values["cell"])})
+    try:
+        job = Job(**{**known, "cell": Cell(**values["cell"])})
+    except (KeyError, TypeError) as error:
+        raise BenchError(f"{path} names no cell.") from error
+    if not isinstance(job.data, str) or not isinstance(job.data_options, dict) or not isinstance(job.fingerprint, dict):
+        raise BenchError(f"{path} does not say where its data lie, or with which options they are read.")
+    return job
 
 
 def _renders(result: Result) -> Path:
@@ -135,12 +193,17 @@ def _renders(result: Result) -> Path:
     if not complete:
         raise BenchError(f"{result.folder / 'renders'} has no complete renders.", help="bench run (it goes on)")
     about = {folder: read_json(folder / "render.json") for folder in complete}
-    return min(complete, key=lambda folder: ("tracked" in about[folder], about[folder]["background"] != "white"))
+    return min(complete, key=lambda folder: ("tracked" in about[folder], about[folder].get("background") != "white"))
 
 
 def _reuse(old: Path, folder: Path, name: str, origin: dict[str, object]) -> bool:
     names = [f"{name}.{suffix}" for suffix in SUFFIXES]
-    if not all((old / part).is_file() for part in names) or read_json(old / names[-1]) != origin:
+    if not all((old / part).is_file() for part in names):
+        return False
+    try:
+        if read_json(old / names[-1]) != origin:
+            return False
+    except Unreadable:
         return False
     for part in names:
         shutil.copy2(old / part, folder / part)
@@ -165,6 +228,7 @@ def _truth(frame: Frame, background: tuple[float, float, float]) -> Pixels:
 
 def main() -> None:
     """``figures.py RUN FOLDER OLD ANSWER``: draw, and write what was drawn to the JSON file ANSWER."""
+    forgive_encoding()
     run, folder, old, answer = map(Path, sys.argv[1:])
     figures, remarks = draw_figures(run, folder, old)
     write_json(answer, {"figures": [vars(figure) | _paths(figure) for figure in figures], "remarks": remarks})

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from headbench.harness.errors import BenchError
 from headbench.harness.files import atomic_folder, atomic_path
+from headbench.harness.names import is_label, quoted, safe_name
 from headbench.reports.apart import draw_apart
 from headbench.reports.build import build_table, protocols_of
 from headbench.reports.latex import to_latex
@@ -50,21 +52,22 @@ def write_report(run: Path, figures: bool = True, protocol: str | None = None, o
         the folder.
 
     Raises:
-        BenchError: no run there, or its scores cannot be tabulated.
+        BenchError: no run there, its scores cannot be tabulated, or the folder holds something other than a report.
     """
     from headbench.reports.page import Figure, to_html
 
+    target = run / "report" if out is None else out.resolve()
+    _check_place(target, own=out is None)
     names = protocols_of(run) if protocol is None else (protocol,)
     tables = [build_table(run, name) for name in names] or [build_table(run)]
     # A protocol that was asked for and scored nothing would be a page of rows without numbers beside the others.
     tables = [table for table in tables if table.protocol_hash] or tables[:1]
-    target = run / "report" if out is None else out
     drawn: list[Figure] = []
     remarks: list[str] = []
     with atomic_folder(target) as folder:
         for table in tables:
             for name, write in _WRITERS.items():
-                path = folder / f"{table.protocol.replace(' ', '-')}.{_SUFFIXES[name]}"
+                path = folder / _file(table, _SUFFIXES[name])
                 path.write_text(write(table), encoding="utf-8")
         if figures:
             drawn, remarks = draw_apart(run, folder / "figures", target / "figures")
@@ -74,8 +77,39 @@ def write_report(run: Path, figures: bool = True, protocol: str | None = None, o
 
 def write_table(table: Table, name: str, out: Path) -> Path:
     """One format as one file in the folder `out`."""
-    suffix = _SUFFIXES.get(name, name)
-    path = out / f"{table.protocol.replace(' ', '-')}.{suffix}"
+    path = out / _file(table, _SUFFIXES.get(name, name))
     with atomic_path(path) as part:
         part.write_text(format_table(table, name), encoding="utf-8")
     return path
+
+
+def _stem(table: Table) -> str:
+    return safe_name(table.protocol.replace(" ", "-"), "protocol", table.run)
+
+
+def _file(table: Table, suffix: str) -> str:
+    return f"{_stem(table)}.{suffix}"
+
+
+def _check_place(target: Path, own: bool) -> None:
+    """The folder is replaced as a whole.
+
+    Args:
+        own: it is the run's own; any other may hold nothing but an older report.
+
+    Raises:
+        BenchError: it is a link, or holds something else.
+    """
+    if target.is_symlink():
+        raise BenchError(
+            f"{target} is a link to {target.readlink()}; a report is written into a folder of its own.",
+            help="remove the link, or name a folder with --out",
+        )
+    for path in sorted(target.iterdir()) if target.is_dir() and not own else []:
+        written = path.suffix[1:] in (*_SUFFIXES.values(), "html") and path.stem in ("index", "not-scored")
+        written |= is_label(path.stem) or path.name == "figures"
+        if not written:
+            raise BenchError(
+                f"{target} would be replaced as a whole, and holds {quoted(path.name)}, which is no report's.",
+                help="name a new folder with --out",
+            )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+
+from headbench.harness.plugins import DatasetSpec, Registry, Source, hookimpl
 
 HASH = "ab" * 32
 METRICS = ("psnr", "ssim", "lpips_alex", "lpips_vgg")
@@ -137,4 +141,84 @@ def run(new_run: Callable[..., RunFolder]) -> RunFolder:
         folder.result(
             "nearest-frame", subject, psnr=[20.0 + offset] * 2, seconds=0.0, gaussians=0, fps=900.0, baseline=True
         )
+    return folder
+
+
+TOY_READER = '''
+"""A dataset of RGBA images in one folder."""
+import numpy as np
+import torch
+from PIL import Image
+from headbench.harness.plugins import DatasetReader
+from headbench.harness.types import Camera, Frame, HeadParams, Pixels, Subject
+
+
+def frame(path):
+    zeros = torch.zeros(1, 3)
+    params = HeadParams("openhead", torch.zeros(1, 4), zeros, zeros, zeros, zeros, zeros, zeros)
+    camera = Camera(torch.eye(4)[None], torch.eye(3)[None], 32, 32)
+
+    def pixels():
+        image = torch.from_numpy(np.array(Image.open(path).convert("RGBA"))).permute(2, 0, 1)
+        return Pixels(image[:3], image[3:])
+
+    return Frame(path.stem, camera, params, pixels)
+
+
+class Faces(DatasetReader):
+    def subjects(self, root):
+        return {path.name: path for path in root.iterdir()}
+
+    def read(self, folder, options):
+        if not folder.is_dir():
+            from headbench.harness.errors import DataError
+            raise DataError(f"{folder} is no folder")
+        frames = tuple(frame(path) for path in sorted(folder.glob("*.png")))
+        return Subject(folder.name, "faces", "openhead", torch.zeros(1, 4), frames[:1], frames[1:])
+
+    def check(self, folder, options):
+        return []
+'''
+
+
+def paint(path: Path, colour: tuple[int, ...], mode: str) -> None:
+    Image.new(mode, (32, 32), colour).save(path)
+
+
+@pytest.fixture
+def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """A registry with a dataset of pictures, read by a plugin's own module."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "toy_faces_reader.py").write_text(TOY_READER, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    plugin = types.ModuleType("toy")
+    plugin.register_datasets = hookimpl(  # type: ignore[attr-defined]
+        lambda register: register(DatasetSpec("faces", "toy_faces_reader:Faces"))
+    )
+    return Registry([Source("toy", lambda: plugin)])
+
+
+@pytest.fixture
+def pictured(new_run: Callable[..., Any], tmp_path: Path) -> Any:
+    """A run of one method on a subject of one training and five test pictures, half transparent."""
+    data = tmp_path / "data" / "anna"
+    data.mkdir(parents=True)
+    for number in range(6):
+        paint(data / f"{number:05d}.png", (40 * number, 0, 0, 128), "RGBA")
+    folder = new_run()
+    ids = [f"{number:05d}" for number in range(1, 6)]
+    cell = folder.result("A", psnr=[30.0] * 5, ids=ids, dataset="faces")
+    renders = cell / "renders" / "train-white"
+    renders.mkdir(parents=True)
+    for number, frame in enumerate(ids, 1):
+        paint(renders / f"{frame}.png", (40 * number, 127, 127), "RGB")
+    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in sorted(renders.glob("*.png"))]
+    (renders / "sha256.txt").write_text("".join(lines), encoding="utf-8")
+    (renders / "render.json").write_text(json.dumps({"background": "white"}), encoding="utf-8")
+    key = {"method": "A", "preset": "demo", "variant": "", "dataset": "faces", "subject": "anna", "seed": 0}
+    job: dict[str, Any] = {"cell": key, "config": {}, "config_hash": "", "data": str(data), "data_options": {}}
+    job |= {"limit": None, "protocols": ["headbench@1"], "device": "cpu", "rasterizer": "auto"}
+    job |= {"deterministic": False, "tensorboard": False, "fingerprint": {}, "argv": []}
+    (cell / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    folder.data, folder.renders = data, renders
     return folder
