@@ -37,6 +37,7 @@ RULES: dict[str, set[str]] = {
     "harness/image": {"harness.image", "harness.assets"},
     "harness/assets": {"harness.assets"},
     "harness/train": {"harness.train", "harness.head", "harness.splat", "harness.image", "harness.plugins"},
+    "harness/session": {"harness.session", "harness.train", "harness.head", "harness.splat", "harness.image"},
     "harness/run": {"harness"},
     "harness/cli": {"harness", "metrics", "reports", "datasets"},
     "methods": {"harness", "methods"},

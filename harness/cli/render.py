@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,9 @@ from headbench.harness.errors import BenchError
 
 if TYPE_CHECKING:
     from headbench.harness.train import LoadedPortrait
-    from headbench.harness.types import Camera, HeadParams, Subject
+    from headbench.harness.types import Subject
 
-__all__ = ["find_checkpoint", "render"]
-
-View = tuple[str, "HeadParams", "Camera"]
-"""File stem, parameters and camera of one image."""
+__all__ = ["render"]
 
 
 @click.command()
@@ -52,68 +48,30 @@ def render(
     Without --driver the first training frame is seen from all around. With --driver the head does what another subject
     does in its test sequence, seen by that subject's cameras; both must use the same head model.
     """
-    from headbench.harness.device import resolve_device
     from headbench.harness.image import read_rgb
     from headbench.harness.image.video import write_video
-    from headbench.harness.run.render import show_view
-    from headbench.harness.splat import make_rasterizer
-    from headbench.harness.train import load_portrait, shown
+    from headbench.harness.session import driven_views, open_checkpoint, orbit_views
 
-    folder = find_checkpoint(checkpoint)
-    where = resolve_device(device)
-    loaded = load_portrait(folder, str(where))
-    if driver is None:
-        name, views = "orbit", list(_orbit(loaded, frames, degrees))
-    else:
-        subject = _driver(driver, dataset or loaded.about["dataset"], loaded)
-        name, views = f"driven-by-{subject.name}", list(_driven(subject, limit))
-    target = out if out is not None else folder.parent / name
-    maker = make_rasterizer(rasterizer, where)
-    portrait = shown(loaded.portrait, where)
-    paths = []
-    with click.progressbar(views, label=name, hidden=not _is_terminal()) as bar:
-        for stem, params, camera in bar:
-            paths.append(target / f"{stem}.png")
-            show_view(portrait, maker, params, camera, background, where, paths[-1])
+    with open_checkpoint(checkpoint, device, rasterizer) as session:
+        loaded = session.loaded
+        if driver is None:
+            name, views = "orbit", list(orbit_views(loaded, frames, degrees))
+        else:
+            subject = _driver(driver, dataset or loaded.about["dataset"], loaded)
+            name, views = f"driven-by-{subject.name}", list(driven_views(subject.test[:limit]))
+        target = out if out is not None else session.path.parent / name
+        with click.progressbar(length=len(views), label=name, hidden=not _is_terminal()) as bar:
+            session.write(views, target, background, lambda done, total: bar.update(1))
+    paths = [target / f"{view.name}.png" for view in views]
     video = target / f"{name}.mp4"
     write_video(video, map(read_rgb, paths), fps)
     click.echo(f"{len(paths)} images and {video}")
-
-
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint that `path` means: itself, or the newest of a stage's or a cell's folder.
-
-    Raises:
-        BenchError: there is none.
-    """
-    from headbench.harness.train import latest_checkpoint
-
-    if (path / "state.json").is_file():
-        return path
-    for stage in (path, path / "stages" / "train"):
-        newest = latest_checkpoint(stage)
-        if newest is not None:
-            return newest
-    raise BenchError(f"{path} is no checkpoint and holds none.", help="bench status RUN")
 
 
 def _is_terminal() -> bool:
     from headbench.harness.console import is_terminal
 
     return is_terminal()
-
-
-def _orbit(loaded: LoadedPortrait, count: int, degrees: float) -> Iterator[View]:
-    """The first training frame from cameras on a circle about the head, level with the camera of that frame."""
-    from headbench.harness.head import load_head
-    from headbench.harness.run.orbit import orbit
-
-    identity = loaded.identity
-    device = identity.shape.device
-    head = load_head(identity.head, loaded.config.topology(), device=device)
-    centre = head.bind(identity).vertices(identity.first).mean(dim=1)[0]
-    for number, camera in enumerate(orbit(identity.camera, centre, count, degrees)):
-        yield f"{number:05d}", identity.first, camera
 
 
 def _driver(folder: Path, dataset: str, loaded: LoadedPortrait) -> Subject:
@@ -138,8 +96,3 @@ def _driver(folder: Path, dataset: str, loaded: LoadedPortrait) -> Subject:
     if not subject.test:
         raise BenchError(f"{folder} has no test frames to drive with.")
     return subject
-
-
-def _driven(subject: Subject, limit: int | None) -> Iterator[View]:
-    for frame in subject.test[:limit]:
-        yield frame.id, frame.params, frame.camera

@@ -51,8 +51,9 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
         BenchError: what a person can mend; anything else is a fault of a plugin or of ours.
     """
     from headbench.harness.device import be_deterministic, resolve_device
+    from headbench.harness.session.recorded import recorded
     from headbench.harness.splat import make_rasterizer
-    from headbench.harness.train import TrainOptions, load_portrait, shown, train_stage
+    from headbench.harness.train import TrainOptions, load_portrait, train_stage
 
     progress({"stage": "read"})
     portrait_type = registry.load_method(job.cell.method)
@@ -105,7 +106,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
                 track_frames(
                     loaded, config, subject.test, trained, place, key, weights, job.rasterizer, device, progress
                 )
-        portrait = shown(loaded, device)
+        portrait = recorded(loaded, device)
         rasterizer = make_rasterizer(job.rasterizer, device, depth=False)
         for key in missing:
             target = folder / "renders" / key.name

@@ -2,7 +2,6 @@
 
 from headbench.harness.train.checkpoint import LoadedPortrait, latest_checkpoint, load_portrait
 from headbench.harness.train.setup import TrainOptions, identity_of
-from headbench.harness.train.shown import shown
 from headbench.harness.train.stage import TrainSummary, train_stage
 from headbench.harness.train.table import GaussianTable
 
@@ -14,6 +13,5 @@ __all__ = [
     "identity_of",
     "latest_checkpoint",
     "load_portrait",
-    "shown",
     "train_stage",
 ]

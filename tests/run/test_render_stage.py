@@ -12,9 +12,9 @@ from PIL import Image
 
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
 from headbench.harness.errors import BenchError
-from headbench.harness.run.orbit import orbit
 from headbench.harness.run.render import RenderKey, render_frames, rendered
 from headbench.harness.run.speed import measure_speed
+from headbench.harness.session.orbit import orbit
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.train import TrainSummary
 from headbench.harness.types import Camera, Drive, Frame, Gaussians, Subject

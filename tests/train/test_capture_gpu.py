@@ -8,8 +8,8 @@ import torch
 
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
+from headbench.harness.session.recorded import recorded
 from headbench.harness.splat import make_rasterizer
-from headbench.harness.train import shown
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.setup import TrainOptions, frame_store, make_trainer, prepare
 from headbench.harness.types import Edit, Subject
@@ -39,7 +39,7 @@ def test_showing_by_replay_gives_the_picture_of_showing_plainly(
     trainer = trainer_of(method)
     avatar, store = trainer.avatar.eval(), trainer.sampler.store
     draw, white = make_rasterizer("gsplat", "cuda", depth=False), torch.ones(1, 3, device="cuda")
-    quick = shown(avatar, torch.device("cuda"))
+    quick = recorded(avatar, torch.device("cuda"))
     assert quick is not avatar
     for row in (0, 1, 2):
         batch = store.batch(torch.tensor([row], device="cuda"), [row], white)

@@ -1,8 +1,10 @@
-"""Showing a trained avatar: what comes before drawing is recorded once and replayed for each picture."""
+"""Inference with CUDA graphs: posing and projection are captured once per layout and replayed for each picture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -15,19 +17,30 @@ from headbench.harness.train.capture import leaves
 from headbench.harness.train.tape import Tape
 from headbench.harness.types import Camera, Clock, HeadParams, Identity, TrainView, map_tensors
 
-__all__ = ["shown"]
+__all__ = ["recorded"]
 
 _ANY = Clock(step=1, epoch=1, steps_per_epoch=1, total=1)
+_LAYOUTS = 4
+"""Recordings that are kept, such as those of a viewer's full and quarter size; the one used longest ago goes."""
 
 
-def shown(portrait: Portrait, device: torch.device) -> Portrait:
+def recorded(portrait: Portrait, device: torch.device) -> Portrait:
     """`portrait`, or on a GPU, where it permits recording, one that shows the same and is quicker.
 
-    It must not be trained or loaded into while it is shown.
+    It must not be trained or loaded into while it is shown, nor used by two threads at once (`Session` sees to that).
     """
     if device.type != "cuda" or not isinstance(portrait, Avatar) or type(portrait).render is not Avatar.render:
         return portrait
     return portrait if portrait.capture_key(_ANY) is None else _Recorded(portrait, Tape(device))
+
+
+@dataclass
+class _Recording:
+    """One layout of inputs: slots that a replay reads, and what it prepared for drawing."""
+
+    slots: list[Tensor]
+    replay: Callable[[], None]
+    prepared: Any
 
 
 class _Recorded(Portrait):
@@ -37,38 +50,38 @@ class _Recorded(Portrait):
         super().__init__()
         self.avatar = avatar
         self._tape = tape
-        self._layout: Hashable = None
-        self._slots: list[Tensor] = []
-        self._replay: Callable[[], None] = lambda: None
-        self._prepared: Any = None
+        self._recordings: OrderedDict[Hashable, _Recording] = OrderedDict()
 
     @classmethod
     def create(cls, head: HeadModel, identity: Identity, train: TrainView | None, config: Any) -> Self:
-        raise TypeError("made by shown() alone")
+        raise TypeError("made by recorded() alone")
 
     def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:
         with torch.no_grad():
-            inputs: Mapping[str, Any] = {"params": params, "camera": camera}
+            inputs = {"params": params, "camera": camera}
             values = leaves(inputs)
             size = (camera.width, camera.height)
             layout = (params.head, size, rasterizer, tuple((t.shape, t.dtype) for t in values))
-            if layout != self._layout:
-                self._record(inputs, rasterizer)
-                self._layout = layout
-            torch._foreach_copy_(self._slots, values)
-            self._replay()
-            return rasterizer.draw(self._prepared, background).image
+            found = self._recordings.get(layout) or self._record(layout, inputs, rasterizer)
+            self._recordings.move_to_end(layout)
+            torch._foreach_copy_(found.slots, values)
+            found.replay()
+            return rasterizer.draw(found.prepared, background).image
 
     def count(self) -> int:
         return self.avatar.count()
 
-    def _record(self, inputs: Mapping[str, Any], rasterizer: Rasterizer) -> None:
+    def _record(self, layout: Hashable, inputs: dict[str, Any], rasterizer: Rasterizer) -> _Recording:
+        while len(self._recordings) >= _LAYOUTS:
+            self._recordings.popitem(last=False)
         still = map_tensors(inputs, lambda t: t.detach().clone())
-        self._slots = leaves(still)
+        made = _Recording(leaves(still), lambda: None, None)
 
         def work() -> None:
             with torch.no_grad():
-                self._prepared = rasterizer.prepare(self.avatar.gaussians(still["params"]), still["camera"])
+                made.prepared = rasterizer.prepare(self.avatar.gaussians(still["params"]), still["camera"])
 
         self._tape.warm_up(work)
-        self._replay = self._tape.record(work)
+        made.replay = self._tape.record(work)
+        self._recordings[layout] = made
+        return made

@@ -1,0 +1,26 @@
+"""Which checkpoint a path means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headbench.harness.errors import BenchError
+
+__all__ = ["find_checkpoint"]
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint that `path` means: itself, or the newest of a stage's or a cell's folder.
+
+    Raises:
+        BenchError: there is none.
+    """
+    from headbench.harness.train import latest_checkpoint
+
+    if (path / "state.json").is_file():
+        return path
+    for stage in (path, path / "stages" / "train"):
+        newest = latest_checkpoint(stage)
+        if newest is not None:
+            return newest
+    raise BenchError(f"{path} is no checkpoint and holds none.", help="bench status RUN")

@@ -1,0 +1,238 @@
+"""A trained avatar that is rendered from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from headbench.harness.avatar import Avatar
+from headbench.harness.device import resolve_device
+from headbench.harness.errors import BenchError
+from headbench.harness.files import atomic_path
+from headbench.harness.image import to_uint8
+from headbench.harness.session.find import find_checkpoint
+from headbench.harness.session.recorded import recorded
+from headbench.harness.session.renderer import View
+from headbench.harness.splat import make_rasterizer
+from headbench.harness.train import LoadedPortrait, load_portrait
+from headbench.harness.train.frames import BACKGROUNDS
+from headbench.harness.types import Camera, Gaussians, HeadParams, map_tensors
+
+__all__ = ["Session", "open_checkpoint"]
+
+CHUNK = 8
+"""Pictures whose values are looked at together, so that the device is waited for once in so many."""
+
+
+def open_checkpoint(path: Path, device: str = "auto", rasterizer: str = "auto") -> Session:
+    """Open a trained avatar for rendering; its dataset is not needed.
+
+    Args:
+        path: a checkpoint, or a stage's or a cell's folder, whose newest checkpoint is taken.
+        device: auto, cpu, cuda or cuda:K.
+        rasterizer: auto, or the name of a back end.
+
+    Raises:
+        BenchError: no checkpoint is there, it cannot be read, or the device or back end cannot be used.
+        MissingAsset: the head model's files are not registered.
+
+    Example:
+        >>> session = open_checkpoint(Path("runs/demo/cells/…/seed0"))  # doctest: +SKIP
+        >>> image = session.render(params, camera, "white")  # (1, 3, H, W) uint8  # doctest: +SKIP
+    """
+    where = resolve_device(device)
+    checkpoint = find_checkpoint(path)
+    return Session(load_portrait(checkpoint, str(where)), where, rasterizer, checkpoint)
+
+
+class Session:
+    """Renders one avatar. All methods may be called from several threads; they take turns.
+
+    Args:
+        loaded: the trained portrait, on `device`.
+        device: where it renders.
+        rasterizer: auto, or the name of a back end.
+        path: the checkpoint's folder, where it came from one.
+    """
+
+    def __init__(
+        self, loaded: LoadedPortrait, device: torch.device, rasterizer: str = "auto", path: Path = Path()
+    ) -> None:
+        self.loaded = loaded
+        self.path = path
+        self.device = device
+        self.rasterizer = make_rasterizer(rasterizer, device, depth=False)
+        self.portrait = recorded(loaded.portrait, device)
+        """What shows the pictures, for measurements; of one thread at a time."""
+        self._turn = threading.RLock()
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._open = True
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the avatar and its recordings; rendering afterwards is an error. Closing twice is none."""
+        with self._turn:
+            self._open = False
+            self.portrait = self.loaded.portrait
+
+    def about(self) -> Mapping[str, str]:
+        """Back end and type of device, which tell pictures of the same weights apart."""
+        return {"rasterizer": self.rasterizer.name, "device": self.device.type}
+
+    def render(
+        self,
+        params: HeadParams,
+        camera: Camera,
+        background: str | Sequence[float] | Tensor = "white",
+        kind: Literal["uint8", "float32"] = "uint8",
+        alpha: bool = False,
+    ) -> Tensor:
+        """Pictures of the avatar as `params` pose it and `camera` sees it.
+
+        Args:
+            params: B poses, of the checkpoint's head model.
+            camera: B cameras; they have the size of the pictures.
+            background: white, black, green, or a colour (3,) or (B, 3) in [0, 1].
+            kind: uint8 clamps to [0, 1] and rounds to 8 bit as scored pictures are; float32 is not clamped.
+            alpha: add the coverage as a fourth channel. Colours stay as composited on `background`.
+
+        Returns:
+            (B, 3, H, W), or (B, 4, H, W) with alpha, on the session's device, in memory of its own.
+
+        Raises:
+            BenchError: the session is closed, the parameters are of another head model, or the picture has another
+                shape than the camera says or values that are not finite.
+        """
+        image, finite = self._draw(params, camera, background, alpha)
+        if not bool(finite):
+            raise BenchError("the render has values that are not finite (NaN or infinite).")
+        return to_uint8(image) if kind == "uint8" else image
+
+    def gaussians(self, params: HeadParams) -> Gaussians:
+        """The Gaussians of a pose, in the world.
+
+        Args:
+            params: B poses, of the checkpoint's head model.
+
+        Raises:
+            BenchError: the avatar shows pictures and has no Gaussians, the session is closed, or the parameters are of
+                another head model.
+        """
+        portrait = self.loaded.portrait
+        if not isinstance(portrait, Avatar):
+            raise BenchError(f"{self.loaded.about['method']} shows pictures and has no Gaussians.")
+        with self._working(params), torch.no_grad():
+            found = portrait.gaussians(params.to(self.device))
+        given: Gaussians = map_tensors(found, self._handed)
+        return given
+
+    def stream(self, views: Sequence[View], background: str | Sequence[float] = "white") -> Iterator[Tensor]:
+        """8-bit pictures (3, H, W) of views in order, on the host; the device is waited for once in `CHUNK` pictures.
+
+        Raises:
+            BenchError: as `render`; the message names the view.
+        """
+        for start in range(0, len(views), CHUNK):
+            some = views[start : start + CHUNK]
+            drawn = [self._named(view, background) for view in some]
+            finite = torch.stack([finite for _, finite in drawn]).tolist()
+            for view, good in zip(some, finite, strict=True):
+                if not good:
+                    raise BenchError(f"frame {view.name}: the render has values that are not finite (NaN or infinite).")
+            yield from [to_uint8(image[0]).cpu() for image, _ in drawn]
+
+    def write(
+        self, views: Sequence[View], folder: Path, background: str, wrote: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Write ``<name>.png`` of each view; see `Renderer`."""
+        for number, (view, image) in enumerate(zip(views, self.stream(views, background), strict=True), start=1):
+            save_png(image, folder / f"{view.name}.png")
+            if wrote is not None:
+                wrote(number, len(views))
+
+    def _named(self, view: View, background: str | Sequence[float]) -> tuple[Tensor, Tensor]:
+        try:
+            return self._draw(view.params, view.camera, background, False)
+        except BenchError as error:
+            raise BenchError(f"frame {view.name}: {error.args[0]}", error.help) from error
+
+    def _draw(
+        self, params: HeadParams, camera: Camera, background: str | Sequence[float] | Tensor, alpha: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The picture, and whether all of it is finite; both on the device, which is not waited for."""
+        count = len(camera.w2c)
+        with self._working(params), torch.no_grad():
+            params, camera = params.to(self.device), camera.to(self.device)
+            colour = self._colour(background, count)
+            image = self.portrait.render(params, camera, colour, self.rasterizer)
+            expected = (count, 3, camera.height, camera.width)
+            if tuple(image.shape) != expected:
+                raise BenchError(f"render() gave shape {tuple(image.shape)}, expected {expected}.")
+            if alpha:
+                image = torch.cat([image, self._coverage(params, camera)], dim=1)
+            elif image.is_cuda:
+                image = image.clone()
+            finite = torch.isfinite(image).all()
+        return self._handed(image), self._handed(finite)
+
+    def _handed(self, tensor: Tensor) -> Tensor:
+        """A tensor of the session's stream that the caller's stream goes on with."""
+        if self._stream is not None:
+            tensor.record_stream(torch.cuda.current_stream(self.device))
+        return tensor
+
+    def _coverage(self, params: HeadParams, camera: Camera) -> Tensor:
+        """(B, 1, H, W): what black and white behind the head differ by, which holds for whatever composites."""
+        black = self.portrait.render(params, camera, self._colour("black", len(camera.w2c)), self.rasterizer).clone()
+        white = self.portrait.render(params, camera, self._colour("white", len(camera.w2c)), self.rasterizer)
+        return 1 - (white - black).mean(dim=1, keepdim=True)
+
+    def _colour(self, background: str | Sequence[float] | Tensor, count: int) -> Tensor:
+        if isinstance(background, str):
+            if background not in BACKGROUNDS:
+                raise BenchError(f"background {background!r}: expected {', '.join(BACKGROUNDS)} or three numbers.")
+            background = BACKGROUNDS[background]
+        colour = torch.as_tensor(background, dtype=torch.float32, device=self.device)
+        if colour.shape not in ((3,), (count, 3)):
+            raise BenchError(f"background: expected 3 numbers, or {count} x 3, found shape {tuple(colour.shape)}.")
+        return colour.expand(count, 3)
+
+    @contextmanager
+    def _working(self, params: HeadParams) -> Iterator[None]:
+        """One thread at a time, on one stream, whatever stream the caller works on."""
+        if params.head != self.loaded.identity.head:
+            raise BenchError(
+                f"the parameters are of head model {params.head}, the checkpoint is of {self.loaded.identity.head}: "
+                "coefficients of one do not drive the other."
+            )
+        with self._turn:
+            if not self._open:
+                raise BenchError("the session is closed.", help="open the checkpoint again")
+            if self._stream is None:
+                yield
+                return
+            outside = torch.cuda.current_stream(self.device)
+            self._stream.wait_stream(outside)
+            with torch.cuda.stream(self._stream):
+                yield
+            outside.wait_stream(self._stream)
+
+
+def save_png(image: Tensor, path: Path) -> None:
+    """Write an 8-bit image (3, H, W) on the host as PNG, atomically."""
+    from PIL import Image
+
+    with atomic_path(path) as temporary:
+        pixels = image.permute(1, 2, 0).contiguous().numpy()
+        Image.fromarray(pixels).save(temporary, format="PNG", compress_level=4)
