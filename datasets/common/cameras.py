@@ -63,6 +63,12 @@ def rigid_fault(pose: Floats) -> PoseFault | None:
     rotation = pose[:3, :3]
     off = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
     if off >= _TOLERANCE:
+        scale = float(np.sqrt(np.trace(rotation @ rotation.T) / 3))
+        if scale > 0 and np.abs(rotation @ rotation.T / scale**2 - np.eye(3)).max() < _TOLERANCE:
+            return PoseFault(
+                f"expected a rotation, found one times {scale:.4g}: was the whole matrix scaled?",
+                f"divide the first three columns by {scale:.4g}; a change of unit scales the translation alone",
+            )
         return PoseFault(f"expected a rotation, |R R^T - I| below {_TOLERANCE:g}, found {off:.3g}")
     determinant = float(np.linalg.det(rotation))
     if determinant <= 0:

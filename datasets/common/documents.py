@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import zipfile
 import zlib
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from headbench.datasets.common.findings import Findings
 from headbench.harness.reading import Unreadable, parse_json, read_text
 
-__all__ = ["finite_number", "read_npz", "read_object", "shortened"]
+__all__ = ["finite_number", "found_instead", "read_npz", "read_numbers", "read_object", "shortened"]
 
+_DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+(?:[eE][-+]?[0-9]+)?")
 _PARSING = threading.Lock()
 """numpy reads the header of an array with `ast.parse`, which Python before 3.11.8 and 3.12.2 sometimes fails when
 threads do it at once (SystemError, python/cpython#106905)."""
@@ -72,6 +74,43 @@ def read_npz(
     return None
 
 
+def read_numbers(path: Path, expected: str, findings: Findings, frame: str = "") -> NDArray[np.float64] | None:
+    """The numbers of a text file, apart by white space; None where it holds anything else, which has been reported.
+
+    Args:
+        expected: what the file should hold, for the message: ``one number a line``.
+
+    Raises:
+        Unreadable: there is no such file.
+    """
+    try:
+        words = read_text(path).split()
+    except Unreadable as error:
+        if error.missing:
+            raise
+        findings.error(path, f"expected {expected}, {error.found}", frame, error.help)
+        return None
+    try:
+        return np.array([float(word) for word in words], dtype=np.float64)
+    except ValueError:
+        word = next(word for word in words if not _is_number(word))
+        found, help = _word(word)
+        findings.error(path, f"expected {expected}, found {found}", frame, help)
+        return None
+
+
+def found_instead(value: Any) -> tuple[str, str]:
+    """What a value of JSON is that should be numbers, in words, and what helps against it."""
+    text = _first_text(value)
+    if text is not None:
+        return _word(text)
+    if value is None:
+        return "none", ""
+    if isinstance(value, list):
+        return ("rows of different lengths" if _is_plain(value) else "what are no numbers"), ""
+    return ("an object" if isinstance(value, dict) else f"{shortened(value)}"), ""
+
+
 def finite_number(value: Any) -> float | None:
     """A number of JSON as float, None for anything else: truth values, texts, NaN and Infinity."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -81,6 +120,40 @@ def finite_number(value: Any) -> float | None:
     except OverflowError:
         return None
     return number if np.isfinite(number) else None
+
+
+def _word(word: str) -> tuple[str, str]:
+    """A text in place of a number, in words, and what helps."""
+    if _DECIMAL_COMMA.fullmatch(word.strip()):
+        help = "write numbers with points: the program that wrote them ran under a language with commas (LC_ALL=C)"
+        return f"{shortened(word)}: a decimal comma", help
+    if "," in word and all(_is_number(part) for part in word.split(",") if part.strip()):
+        return f"numbers apart by commas, {shortened(word)}", "write one number a line"
+    return shortened(word), ""
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _first_text(value: Any, depth: int = 4) -> str | None:
+    """The first text in nested lists that is no number."""
+    if isinstance(value, str):
+        return None if _is_number(value) else value
+    if isinstance(value, list) and depth:
+        return next((text for item in value if (text := _first_text(item, depth - 1)) is not None), None)
+    return None
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether nested lists hold numbers alone."""
+    if isinstance(value, list):
+        return all(_is_plain(item) for item in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def shortened(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,10 +65,14 @@ def read_headers(paths: Mapping[_Key, Path | None]) -> dict[_Key, Header]:
         return dict(zip(paths, pool.map(read_header, paths.values()), strict=True))
 
 
-def any_suffix(place: Path, stem: str) -> Path | None:
-    """The image of this stem in a folder, PNG before JPEG; None where there is none."""
-    found = (place / f"{stem}{suffix}" for suffix in SUFFIXES)
-    return next((path for path in found if path.is_file()), None)
+def any_suffix(place: Path, stem: str, suffixes: Sequence[str] = SUFFIXES) -> Path | None:
+    """The image of this stem in a folder, PNG before JPEG, small letters before capitals; None where there is none.
+
+    Args:
+        suffixes: some of `SUFFIXES`.
+    """
+    found = (place / f"{stem}{suffix}" for given in suffixes for suffix in (given, given.upper()))
+    return next((path for path in found if os.path.isfile(path)), None)
 
 
 def check_header(
@@ -95,7 +100,7 @@ def check_header(
             message = f"expected this {path.suffix[1:]} file, found {other.name}"
             findings.error(path, message, frame, "a JPEG has no alpha: convert to RGBA PNG, or name it in the JSON")
         else:
-            findings.error(path, "expected an image, found no such file", frame, named)
+            findings.error(path, "expected an image, found no such file", frame, named, kind="image-missing")
     elif header.fault:
         findings.error(path, f"expected an image, {header.fault}", frame, header.help)
     elif header.mode not in modes and not (header.mode == "1" and "L" in modes):
@@ -116,6 +121,7 @@ def check_header(
             f"expected {size[0]} x {size[1]} pixels {sized}, found {header.size[0]} x {header.size[1]}",
             frame,
             "resize images and intrinsics together",
+            kind="image-size",
         )
     else:
         return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headbench.datasets.common.documents import finite_number, shortened
+from headbench.datasets.common.documents import finite_number, found_instead
 from headbench.datasets.common.findings import Findings
 
 __all__ = ["Intrinsics", "check_angles", "read_intrinsics"]
@@ -53,8 +53,9 @@ def read_intrinsics(
     for key in ("w", "h", "fl_x", "fl_y", "cx", "cy"):
         value = finite_number(content.get(key))
         if value is None:
-            found = shortened(content[key]) if key in content else "no such key"
-            findings.error(path, f"expected a finite number `{key}` (pixels), found {found}", frame, help)
+            found, remedy = found_instead(content[key]) if key in content else ("no such key", "")
+            message = f"expected a finite number `{key}` (pixels), found {found}"
+            findings.error(path, message, frame, remedy or help)
         elif key not in ("cx", "cy") and not 0 < value < _LARGEST:
             findings.error(path, f"expected `{key}` above 0 and below {_LARGEST}, found {value:g}", frame)
         elif key in ("w", "h") and value != int(value):

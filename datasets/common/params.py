@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from headbench.datasets.common.documents import found_instead
 from headbench.datasets.common.findings import Findings
 from headbench.harness.types import HeadParams, Similarity
 
@@ -51,7 +52,8 @@ def numbers(
             return None
         array = np.asarray(raw, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        findings.error(path, f"`{name}`: expected {expected} numbers, found {_kind(value)}", frame, help)
+        found, remedy = found_instead(value)
+        findings.error(path, f"`{name}`: expected {expected} numbers, found {found}", frame, remedy or help)
         return None
     while array.ndim > len(shape) and array.shape[0] == 1:
         array = array[0]
@@ -73,12 +75,6 @@ def numbers(
         findings.error(path, f"`{name}`: expected numbers below {limit:g}, found {np.abs(array).max():g}", frame, help)
         return None
     return array
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "none"
-    return f"{type(value).__name__} {value!r}"[:60] if isinstance(value, str) else "something else"
 
 
 def head_params(

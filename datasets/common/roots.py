@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,5 +55,8 @@ def listing(path: Path) -> str:
 
 
 def names_in(place: Path) -> frozenset[str]:
-    """Names in a folder, empty where there is no such folder; one listing instead of many stats."""
-    return frozenset(entry.name for entry in place.iterdir()) if place.is_dir() else frozenset()
+    """Names in a folder, empty where there is no such folder or it may not be listed; one listing instead of many stats."""
+    try:
+        return frozenset(os.listdir(place))
+    except (OSError, ValueError):
+        return frozenset()

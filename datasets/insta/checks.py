@@ -25,7 +25,8 @@ def deep_checks(found: Survey, findings: Findings) -> None:
     """Add what the pass over names and headers could not see."""
     if not found.entries:
         return
-    stray_images(found.folder, found.entries, findings)
+    if found.listed:
+        stray_images(found.folder, found.entries, findings)
     check_landmarks(found.folder, findings)
     check_decoded(found.images, findings)
     if found.parsed:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.datasets.common.documents import shortened
+from headbench.datasets.common.documents import read_numbers, shortened
 from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.insta.frame_files import Tracked, read_frame_file
 from headbench.datasets.insta.layout import KINDS, Folder
@@ -24,6 +24,7 @@ _Floats = NDArray[np.float64]
 _DUMP = (
     "dump exp, shape, eyes, jaw and eyelids in INSTA's scripts/transforms.py, or copy the tracker's checkpoint/ here"
 )
+_EXPECTED = "one number a line"
 _SIXES = {"jaw": ("jaw",), "eyes": ("left eye", "right eye")}
 
 
@@ -74,8 +75,8 @@ class _Source:
         """The checked numbers of a kind, or None, which has been reported or counted as missing."""
         path = self._folder.path / entry.coefficients(kind)
         try:
-            numbers = _parse(path, entry.id, self._findings)
-        except FileNotFoundError:
+            numbers = read_numbers(path, _EXPECTED, self._findings, entry.id)
+        except Unreadable:  # there is none
             tracked = self.tracked(entry.id)
             found = tracked.coefficients.get(kind) if tracked is not None else None
             if entry.id in self._damaged:
@@ -169,7 +170,7 @@ def _check(path: Path, kind: str, frame: str, numbers: _Floats, findings: Findin
 
 def _check_one_identity(folder: Folder, last: Entry, shape: _Floats, findings: Findings) -> None:
     path = folder.path / last.coefficients("shape")
-    other = _parse(path, last.id, findings) if path.is_file() else None
+    other = read_numbers(path, _EXPECTED, findings, last.id) if path.is_file() else None
     if other is not None and (other.size != shape.size or not np.allclose(other, shape, atol=1e-5)):
         findings.warning(
             path,

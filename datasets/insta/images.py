@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.images import SUFFIXES, Header, any_suffix, check_header, read_headers
 from headbench.datasets.common.intrinsics import Intrinsics
+from headbench.datasets.common.numbering import renumbered
+from headbench.datasets.common.paths import broken_links
 from headbench.datasets.common.sources import Source
 from headbench.datasets.insta.layout import Folder
 from headbench.datasets.insta.transforms import Entry
@@ -18,42 +20,55 @@ _MATTE = "RobustVideoMatting's alpha/ or INSTA's matted/ beside the images gives
 
 
 def find_images(
-    folder: Folder, entries: Sequence[Entry], intrinsics: Intrinsics, findings: Findings
+    folder: Folder, entries: Sequence[Entry], intrinsics: Intrinsics | None, findings: Findings
 ) -> dict[str, Source]:
     """Frame id -> files. Frames whose files are missing or do not fit are reported and left out.
 
     The JSON names the images. Where the folder that it names is not there at all, ``matted/`` serves, and then
     ``imgs/`` with ``alpha/``; both are noted. Images without alpha take it from ``alpha/`` or ``matted/``.
+
+    Args:
+        intrinsics: None where the size that images should have is not known.
     """
     place = _replacement(folder, entries, findings)
+    if place is None:
+        return {}
     wanted = {entry.id: _colour(folder, entry, place) for entry in entries}
     headers = read_headers(wanted)
-    mattes = {name: _matte(folder, name) for name, header in headers.items() if header.mode == "RGB"}
+    bare = [name for name, header in headers.items() if header.mode == "RGB"]
+    if bare and broken_links(folder.path, ("alpha", "matted"), findings):
+        return {}
+    shifted = _renumbered(folder, entries, findings) if bare else False
+    mattes = {} if shifted else {name: _matte(folder, name) for name in bare}
     matte_headers = read_headers(mattes)
+    size = None if intrinsics is None else (intrinsics.width, intrinsics.height)
     sources: dict[str, Source] = {}
     taken: dict[str, list[str]] = {}
     for entry in entries:
         name, path, header = entry.id, wanted[entry.id], headers[entry.id]
-        if not _usable(path, name, header, ("RGBA", "RGB"), intrinsics, findings):
+        if not _usable(path, name, header, ("RGBA", "RGB"), size, findings):
             continue
         if header.mode == "RGBA":
             sources[name] = Source(path, None, header.size, header.digest)
-            continue
-        matte, matte_header = mattes[name], matte_headers[name]
-        if matte is None:
-            findings.error(
-                path, "expected RGBA, found RGB and neither alpha/ nor matted/ with this frame", name, _MATTE
-            )
-        elif _usable(matte, name, matte_header, ("L", "RGB", "RGBA"), intrinsics, findings):
-            sources[name] = Source(path, matte, header.size, header.digest + matte_header.digest)
-            taken.setdefault(matte.parent.name, []).append(name)
+        elif not shifted and mattes[name] is None:
+            message = "expected RGBA, found RGB and neither alpha/ nor matted/ with this frame"
+            findings.error(path, message, name, _MATTE, kind="no-alpha")
+        elif not shifted:
+            matte, matte_header = mattes[name], matte_headers[name]
+            if matte is not None and _usable(matte, name, matte_header, ("L", "RGB", "RGBA"), header.size, findings):
+                sources[name] = Source(path, matte, header.size, header.digest + matte_header.digest)
+                taken.setdefault(matte.parent.name, []).append(name)
     for where, names in taken.items():
         findings.note(f"alpha of {len(names)} of {len(entries)} images read from {where}/ (images are RGB)")
     return sources
 
 
 def stray_images(folder: Folder, entries: Sequence[Entry], findings: Findings) -> None:
-    """Warn of numbered images beside the named ones; a loader that lists the folder would train on them."""
+    """Warn of numbered images beside the named ones; a loader that lists the folder would train on them.
+
+    Args:
+        entries: of both splits, whose JSON files are without fault: otherwise good images would be called stray.
+    """
     named = {entry.image for entry in entries}
     for place in sorted({str(PurePosixPath(image).parent) for image in named}):
         strays = sorted(
@@ -67,21 +82,47 @@ def stray_images(folder: Folder, entries: Sequence[Entry], findings: Findings) -
                 folder.path / place,
                 f"expected the {len(named)} images that the JSON files name, found {len(strays)} more ({ranges(ids)}); "
                 "they are not read",
-                help="the tracker's camera initialisation leaves such copies; delete them",
+                help="the tracker's camera initialisation leaves such copies; nothing to do here, but a loader that "
+                "lists the folder would train on them: move them away for it",
+                kind="stray-images",
             )
 
 
-def _replacement(folder: Folder, entries: Sequence[Entry], findings: Findings) -> str:
-    """The folder to take instead of the one that the JSON names, or nothing."""
-    place = PurePosixPath(entries[0].image).parent
+def _renumbered(folder: Folder, entries: Sequence[Entry], findings: Findings) -> bool:
+    """Whether mattes were numbered on across a gap of the images, so that each would be of another frame."""
+    for place in ("alpha", "matted"):
+        stems = [Path(name).stem for name in folder.present(place) if Path(name).suffix.lower() in SUFFIXES]
+        first = renumbered([entry.id for entry in entries], stems)
+        if first:
+            findings.error(
+                folder.path / place,
+                f"expected masks numbered as the images are, found {len(stems)} numbered without the gap that the "
+                f"images have before {first}: each from there on is of another frame",
+                first,
+                "make the masks again from the images, or give them the images' names in the same order",
+                kind="masks-renumbered",
+            )
+            return True
+        if stems:
+            return False
+    return False
+
+
+def _replacement(folder: Folder, entries: Sequence[Entry], findings: Findings) -> str | None:
+    """The folder to take instead of the one that the JSON names, or nothing; None where one is a link to nowhere."""
+    place = str(PurePosixPath(entries[0].image).parent)
     if (folder.path / place).is_dir():
         return ""
+    if broken_links(folder.path, (place, "matted"), findings):
+        return None
     if (folder.path / "matted").is_dir():
         findings.note(f"no {place}/: images read from matted/ (soft alpha, clothing removed)")
         return "matted"
     if (folder.path / "imgs").is_dir() and (folder.path / "alpha").is_dir():
         findings.note(f"no {place}/: images read from imgs/ with alpha/ (clothing not removed)")
         return "imgs"
+    if broken_links(folder.path, ("imgs", "alpha"), findings):
+        return None
     return ""
 
 
@@ -96,7 +137,12 @@ def _matte(folder: Folder, name: str) -> Path | None:
 
 
 def _usable(
-    path: Path, name: str, header: Header, modes: tuple[str, ...], intrinsics: Intrinsics, findings: Findings
+    path: Path,
+    name: str,
+    header: Header,
+    modes: tuple[str, ...],
+    size: tuple[int, int] | None,
+    findings: Findings,
 ) -> bool:
     return check_header(
         path,
@@ -104,7 +150,7 @@ def _usable(
         header,
         findings,
         modes=modes,
-        size=(intrinsics.width, intrinsics.height),
+        size=size,
         named="the split's JSON names it",
         sized="as the JSON's w and h say",
         mode_help=_MATTE,

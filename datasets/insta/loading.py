@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.head_tag import head_tag
+from headbench.datasets.common.intrinsics import Intrinsics
+from headbench.datasets.common.paths import broken_links
 from headbench.datasets.common.sources import Source
 from headbench.datasets.insta.coefficients import Coefficients, read_coefficients
 from headbench.datasets.insta.images import find_images
-from headbench.datasets.insta.layout import REAL_HEAD, Folder
+from headbench.datasets.insta.layout import KINDS, REAL_HEAD, Folder
 from headbench.datasets.insta.masks import parsed_frames
 from headbench.datasets.insta.splits import check_splits
 from headbench.datasets.insta.transforms import Entry, Transforms, read_transforms
@@ -24,6 +26,8 @@ __all__ = ["VARIANTS", "Loaded", "Survey", "survey"]
 VARIANTS = ("insta/original", "insta/fate", "insta/tracker")
 """A stock export, which leaves all but expressions to `.frame` files; a patched one with text files of everything; and
 one whose numbers are all in `.frame` files."""
+_NEEDED = ("flame", *(f"flame/{kind}" for kind in KINDS), "checkpoint", "parsing")
+"""What is taken from elsewhere, or done without, where it is not there; so it must not be a link to nowhere."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Loaded:
 
     folder: Folder
     head: str
+    intrinsics: Intrinsics
     train: Transforms
     test: Transforms
     coefficients: Coefficients
@@ -66,7 +71,7 @@ class Loaded:
             [entry.id for entry in self.test.entries],
             {name: source.digest for name, source in self.images.items()},
             tracking,
-            [self.head, numbers.shape, np.array(astuple(self.train.intrinsics))],
+            [self.head, numbers.shape, np.array(astuple(self.intrinsics))],
         )
 
 
@@ -82,6 +87,8 @@ class Survey:
     images: dict[str, Source]
     parsed: bool
     """Whether a face parser's mouth masks are there for all frames."""
+    listed: bool
+    """Whether the JSON files are without fault, so that what they do not name is in no split."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -92,21 +99,26 @@ class Survey:
         """The subject, where there is no error in `findings` and no part is missing."""
         if findings.errors() or not self.head or not self.train or not self.test or not self.coefficients:
             return None
-        return Loaded(self.folder, self.head, self.train, self.test, self.coefficients, self.images, self.parsed)
+        if self.train.intrinsics is None:
+            return None
+        parts = self.train.intrinsics, self.train, self.test, self.coefficients, self.images, self.parsed
+        return Loaded(self.folder, self.head, *parts)
 
 
 def survey(path: Path, findings: Findings) -> Survey:
     """Read all that can be read of the subject in `path`; what is wrong goes to `findings`. Decodes no image."""
     folder = Folder(path)
     head = head_tag(folder.path, REAL_HEAD, findings)
+    before = len(findings.errors())
     train = read_transforms(folder.split("train"), findings)
     test = read_transforms(folder.split("test"), findings)
     if train is not None and test is not None:
         check_splits(folder, train, test, head == REAL_HEAD, findings)
-    found = Survey(folder, head, train, test, None, {}, False)
-    if not found.entries:
+    listed = len(findings.errors()) == before
+    found = Survey(folder, head, train, test, None, {}, False, listed)
+    if not found.entries or broken_links(folder.path, _NEEDED, findings):
         return found
-    intrinsics = (train or test).intrinsics  # type: ignore[union-attr]
+    intrinsics = next((split.intrinsics for split in (train, test) if split is not None and split.intrinsics), None)
     coefficients = read_coefficients(folder, found.entries, findings)
     images = find_images(folder, found.entries, intrinsics, findings)
     parsed = parsed_frames(folder, [entry.id for entry in found.entries], findings)

@@ -52,7 +52,7 @@ class InstaReader(DatasetReader):
 
     def _subject(self, loaded: Loaded, options: InstaOptions, findings: Findings) -> Subject:
         entries, numbers = loaded.entries, loaded.coefficients
-        views = cameras(loaded.train.intrinsics, [entry.c2w for entry in entries], options.fov)
+        views = cameras(loaded.intrinsics, [entry.c2w for entry in entries], options.fov)
         params = _params(loaded.head, numbers, options)
         mesh = ProjectedMesh(loaded.head, tensor(numbers.shape[None]))
         frames = []

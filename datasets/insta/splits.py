@@ -7,6 +7,7 @@ from dataclasses import astuple
 
 from headbench.datasets.common.cameras import FAR, NEAR
 from headbench.datasets.common.findings import Findings, ranges
+from headbench.datasets.common.intrinsics import Intrinsics
 from headbench.datasets.common.splits import check_disjoint
 from headbench.datasets.insta.layout import Folder
 from headbench.datasets.insta.poses import distance
@@ -25,38 +26,41 @@ def check_splits(folder: Folder, train: Transforms, test: Transforms, real: bool
         real: tracked data, of which a test set of `USUAL_TEST` frames is expected.
     """
     _check_counts(train, test, real, findings)
-    check_disjoint(test.path, [entry.id for entry in train.entries], [entry.id for entry in test.entries], findings)
+    check_disjoint(test.path, sorted(train.listed), sorted(test.listed), findings)
     _check_order(train, test, findings)
     _check_gaps(folder, train, test, findings)
-    if train.intrinsics != test.intrinsics:
+    if train.intrinsics is not None and test.intrinsics is not None and train.intrinsics != test.intrinsics:
         findings.error(
             test.path,
-            f"expected the size and intrinsics of {train.path.name} {_short(train)}, found {_short(test)}",
+            f"expected the size and intrinsics of {train.path.name} {_short(train.intrinsics)}, found "
+            f"{_short(test.intrinsics)}",
             help="the tracker fits one camera; both files come from one run of INSTA's scripts/transforms.py",
         )
     _check_distances(train, test, findings)
 
 
-def _short(split: Transforms) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in astuple(split.intrinsics)) + ")"
+def _short(intrinsics: Intrinsics) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in astuple(intrinsics)) + ")"
 
 
 def _check_counts(train: Transforms, test: Transforms, real: bool, findings: Findings) -> None:
-    if not train.entries:
+    if not train.listed and train.whole:
         findings.error(
             train.path,
-            f"expected training frames, found none ({len(test.entries)} test frames)",
+            f"expected training frames, found none ({len(test.listed)} test frames)",
             help=f"INSTA's split takes the last {USUAL_TEST} frames for testing: give generate.sh a smaller number, "
             "above 0",
         )
-    if not test.entries:
+    if not test.whole:
+        return
+    if not test.listed:
         findings.error(
             test.path,
-            f"expected test frames, found none ({len(train.entries)} training frames)",
+            f"expected test frames, found none ({len(train.listed)} training frames)",
             help="give INSTA's generate.sh a number of test frames",
         )
-    elif real and len(test.entries) != USUAL_TEST:
-        sentence = f"{len(test.entries)} test frames instead of INSTA's usual {USUAL_TEST}"
+    elif real and len(test.listed) != USUAL_TEST:
+        sentence = f"{len(test.listed)} test frames instead of INSTA's usual {USUAL_TEST}"
         findings.warning(test.path, f"{sentence}: numbers do not compare with published ones")
         findings.note(sentence)
 
@@ -72,16 +76,20 @@ def _check_order(train: Transforms, test: Transforms, findings: Findings) -> Non
 
 
 def _check_gaps(folder: Folder, train: Transforms, test: Transforms, findings: Findings) -> None:
-    ids = sorted((entry.id for entry in (*train.entries, *test.entries)), key=int)
-    for before, after in itertools.pairwise(ids):
-        hole = int(after) - int(before) - 1
-        if hole > 0:
-            findings.warning(
-                folder.path,
-                f"expected consecutive frames, found {hole} missing between {before} and {after}",
-                after,
-                "frames were deleted or tracking was interrupted; INSTA's scripts index frames by number",
-            )
+    if not (train.whole and test.whole):
+        return  # which frames there are is not known
+    ids = sorted(train.listed | test.listed, key=int)
+    holes = [(a, b, int(b) - int(a) - 1) for a, b in itertools.pairwise(ids) if int(b) - int(a) > 1]
+    if holes:
+        before, after, _ = holes[0]
+        gaps = f"in {len(holes)} gaps, the first " if len(holes) > 1 else ""
+        findings.warning(
+            folder.path,
+            f"expected consecutive frames, found {sum(hole for *_, hole in holes)} missing {gaps}between {before} and "
+            f"{after}",
+            after,
+            "frames were left out or tracking was interrupted; INSTA's scripts index frames by number",
+        )
 
 
 def _check_distances(train: Transforms, test: Transforms, findings: Findings) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.datasets.common.documents import read_object
+from headbench.datasets.common.documents import found_instead, read_object, shortened
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.intrinsics import Intrinsics, check_angles, read_intrinsics
+from headbench.datasets.common.paths import Paths, image_stem
 from headbench.datasets.insta.poses import pose_fault
 
 __all__ = ["Entry", "Transforms", "read_transforms"]
@@ -46,15 +47,21 @@ class Transforms:
     """One split; entries in the order of their numbers."""
 
     path: Path
-    intrinsics: Intrinsics
+    intrinsics: Intrinsics | None
+    """None where they cannot be used, so that nothing is known of the images' size."""
     entries: tuple[Entry, ...]
+    """The frames that can be used."""
+    listed: frozenset[str]
+    """Ids of all frames in the JSON, those that cannot be used as well."""
+    whole: bool
+    """Whether every frame's id could be read, so that a frame that is not listed is in no split."""
 
 
 def read_transforms(path: Path, findings: Findings) -> Transforms | None:
     """The JSON at `path`; whatever is wrong with it goes to `findings`, and frames that cannot be used are left out.
 
     Returns:
-        None where nothing of it can be used.
+        None where it has no frames that could be used.
     """
     content = read_object(path, "the split's JSON", findings, f"{_MAKE}; an interrupted run leaves a part of it")
     if content is None:
@@ -71,10 +78,12 @@ def read_transforms(path: Path, findings: Findings) -> Transforms | None:
                 f"expected the principal point inside the {intrinsics.width} x {intrinsics.height} image, "
                 f"found ({intrinsics.cx:g}, {intrinsics.cy:g})",
             )
-    entries = _entries(path, content["frames"], findings)
-    if intrinsics is None:
-        return None
-    return Transforms(path, intrinsics, tuple(sorted(entries, key=lambda entry: int(entry.id))))
+    reader = _Reader(path, findings)
+    for position, frame in enumerate(content["frames"]):
+        reader.add(position, frame)
+    reader.paths.tell(path, findings)
+    entries = sorted(reader.entries.values(), key=lambda entry: int(entry.id))
+    return Transforms(path, intrinsics, tuple(entries), frozenset(reader.listed), reader.whole)
 
 
 def _numbered(stem: str) -> bool:
@@ -82,71 +91,86 @@ def _numbered(stem: str) -> bool:
     return stem.isascii() and stem.isdigit() and len(stem) <= _DIGITS
 
 
-def _entries(path: Path, frames: list[Any], findings: Findings) -> list[Entry]:
-    entries: dict[str, Entry] = {}
-    for position, frame in enumerate(frames):
-        entry = _entry(path, position, frame, findings)
-        if entry is None:
-            continue
-        if entry.id in entries:
-            findings.error(path, f"expected each frame once, found {entry.id} again at position {position}", entry.id)
-            continue
-        entries[entry.id] = entry
-    return list(entries.values())
+class _Reader:
+    """Reads the frames of one JSON one by one."""
 
+    def __init__(self, path: Path, findings: Findings) -> None:
+        self._path = path
+        self._findings = findings
+        self.paths = Paths(path.parent)
+        self.entries: dict[str, Entry] = {}
+        self.listed: set[str] = set()
+        self.whole = True
 
-def _entry(path: Path, position: int, frame: Any, findings: Findings) -> Entry | None:
-    if not isinstance(frame, dict):
-        findings.error(
-            path,
-            f"expected an object at position {position} of `frames`, found {frame!r}",
-            help="a gap in the tracked frames leaves such holes; track again or remove the entry",
-        )
-        return None
-    image = frame.get("file_path")
-    if not isinstance(image, str) or not image:
-        findings.error(path, f"expected a text `file_path` at position {position} of `frames`, found {image!r}")
-        return None
-    relative = PurePosixPath(image)
-    if relative.is_absolute() or ".." in relative.parts:
-        findings.error(path, f"expected a file_path inside the subject's folder, found {image!r}")
-        return None
-    if not _numbered(relative.stem):
-        findings.error(path, f"expected a numbered image such as images/00012.png, found {image!r}")
-        return None
-    name = relative.stem
-    _check_stems(path, name, frame, findings)
-    matrix = frame.get("transform_matrix")
-    try:
-        c2w = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        c2w = np.zeros(())
-    fault = pose_fault(c2w)
-    if fault is not None:
-        findings.error(path, f"transform_matrix: {fault.message}", name, fault.help)
-        return None
-    return Entry(name, str(relative), c2w, _expression_path(name, frame))
-
-
-def _expression_path(name: str, frame: dict[str, Any]) -> str:
-    path = frame.get("exp_path")
-    if isinstance(path, str):
-        parts = PurePosixPath(path)
-        if parts.parent.name == "exp" and not parts.is_absolute() and ".." not in parts.parts:
-            return path
-    return f"flame/exp/{name}.txt"
-
-
-def _check_stems(path: Path, name: str, frame: dict[str, Any], findings: Findings) -> None:
-    for key in _PATHS:
-        other = frame.get(key)
-        stem = PurePosixPath(other).stem if isinstance(other, str) else name
-        if _numbered(stem) and int(stem) != int(name):
-            findings.error(
-                path,
-                f"expected {key} of frame {name}, found {other!r}: images and tracking shifted by "
-                f"{int(stem) - int(name):+d}",
-                name,
-                help="metrical-tracker counts from 0, ffmpeg's images from 1; write the JSON again",
-            )
+    def add(self, position: int, frame: Any) -> None:
+        """One more frame, the one at `position` of the list."""
+        image = self._image(position, frame)
+        if image is None:
+            self.whole = False
             return
+        name = image_stem(image)
+        if name in self.listed:
+            message = f"expected each frame once, found {name} again at position {position}"
+            self._findings.error(self._path, message, name)
+            return
+        self.listed.add(name)
+        self._check_stems(name, frame)
+        c2w = self._pose(name, frame.get("transform_matrix"))
+        if c2w is not None:
+            self.entries[name] = Entry(name, str(self.paths.image(image)), c2w, self._expression(name, frame))
+
+    def _image(self, position: int, frame: Any) -> PurePosixPath | None:
+        """The path of a frame's image as it is written; None where it cannot be one, which has been reported."""
+        if not isinstance(frame, dict):
+            self._findings.error(
+                self._path,
+                f"expected an object at position {position} of `frames`, found {shortened(frame)}",
+                help="a gap in the tracked frames leaves such holes; track again or remove the entry",
+            )
+            return None
+        value = frame.get("file_path")
+        if not isinstance(value, str) or not value:
+            message = f"expected a text `file_path` at position {position} of `frames`, found {shortened(value)}"
+            self._findings.error(self._path, message)
+            return None
+        image = self.paths.read(value)
+        if image is None:
+            message = f"expected a file_path inside the subject's folder, found {shortened(value)}"
+            self._findings.error(self._path, message, help=self.paths.help(value), kind="path-elsewhere")
+        elif not _numbered(image_stem(image)):
+            message = f"expected a numbered image such as images/00012.png, found {shortened(value)}"
+            self._findings.error(self._path, message, kind="unnumbered-image")
+            return None
+        return image
+
+    def _pose(self, name: str, value: Any) -> NDArray[np.float64] | None:
+        """(4, 4) camera to world; None where it is none, which has been reported."""
+        try:
+            c2w = np.array(value, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            found, help = found_instead(value)
+            self._findings.error(self._path, f"transform_matrix: expected 4 x 4 numbers, found {found}", name, help)
+            return None
+        fault = pose_fault(c2w)
+        if fault is not None:
+            self._findings.error(self._path, f"transform_matrix: {fault.message}", name, fault.help)
+            return None
+        return c2w
+
+    def _expression(self, name: str, frame: dict[str, Any]) -> str:
+        path = self.paths.read(frame.get("exp_path"))
+        return str(path) if path is not None and path.parent.name == "exp" else f"flame/exp/{name}.txt"
+
+    def _check_stems(self, name: str, frame: dict[str, Any]) -> None:
+        for key in _PATHS:
+            other = frame.get(key)
+            stem = PurePosixPath(other.replace("\\", "/")).stem if isinstance(other, str) else name
+            if _numbered(stem) and int(stem) != int(name):
+                self._findings.error(
+                    self._path,
+                    f"expected {key} of frame {name}, found {shortened(other)}: images and tracking shifted by "
+                    f"{int(stem) - int(name):+d}",
+                    name,
+                    help="metrical-tracker counts from 0, ffmpeg's images from 1; write the JSON again",
+                )
+                return

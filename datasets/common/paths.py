@@ -1,0 +1,127 @@
+"""Paths that a JSON names: read whatever system and loader wrote them, and never out of the subject's folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.images import SUFFIXES, any_suffix
+from headbench.harness.names import is_inside, quoted
+from headbench.harness.reading import fault_of
+
+__all__ = ["Paths", "broken_links", "image_stem"]
+
+_LONGEST = 255
+"""Bytes of a name that file systems take."""
+_DRIVE = re.compile(r"[A-Za-z]:/|//")
+_ODD = {
+    "backslash": "paths with backslashes, as Windows writes them; read as paths",
+    "absolute": "absolute paths into this folder; read, but they end when it is moved",
+    "suffix": "names of images without suffix, or with one in other letters; the image of that name is taken",
+}
+
+
+@dataclass
+class Paths:
+    """Reads the paths of one document, and remembers how they were written.
+
+    Args:
+        folder: what they are relative to: the subject's.
+        beside: whether they may lie in a folder beside it, ``../OTHER/images/0.png``.
+    """
+
+    folder: Path
+    beside: bool = False
+    odd: dict[str, list[str]] = field(default_factory=dict)
+    """How paths were written where it was not as usual, a key of the notes -> the paths."""
+
+    def read(self, value: object) -> PurePosixPath | None:
+        """The path relative to the folder, with forward slashes; None where it is no text or leads elsewhere."""
+        if not isinstance(value, str) or not value:
+            return None
+        path = value.replace("\\", "/")
+        if _is_absolute(path):
+            path = self._own(path)
+        inside = path[3:] if self.beside and path.startswith("../") and path.count("/") > 2 else path
+        if not path or not is_inside(inside) or any(len(os.fsencode(_plain(n))) > _LONGEST for n in path.split("/")):
+            return None
+        if _is_absolute(value.replace("\\", "/")):
+            self._remember("absolute", value)
+        elif "\\" in value:
+            self._remember("backslash", value)
+        return PurePosixPath(path)
+
+    def image(self, path: PurePosixPath) -> PurePosixPath:
+        """The image file that is there for a path whose suffix was left out or is in other letters; else the path."""
+        if os.path.isfile(self.folder / path):
+            return path
+        place, stem = self.folder / path.parent, image_stem(path)
+        suffixes = SUFFIXES if stem == path.name else [s for s in SUFFIXES if _family(s) == _family(path.suffix)]
+        found = any_suffix(place, stem, suffixes)
+        if found is None:
+            return path if stem != path.name else path.with_name(f"{stem}{SUFFIXES[0]}")
+        self._remember("suffix", f"{path} for {found.name}")
+        return path.with_name(found.name)
+
+    def help(self, value: object) -> str:
+        """What helps where `read` gave None: for an absolute path that ends in a file of this folder."""
+        path = value.replace("\\", "/") if isinstance(value, str) else ""
+        if not _is_absolute(path):
+            return ""
+        parts = path.split("/")
+        for start in range(1, len(parts)):
+            rest = "/".join(parts[start:])
+            if rest and is_inside(rest) and os.path.isfile(self.folder / rest):
+                return f"the file is here as {rest}: replace {quoted('/'.join(parts[:start]) + '/')} by nothing"
+        return "write paths relative to the subject's folder"
+
+    def tell(self, document: Path, findings: Findings) -> None:
+        """A remark for each unusual way of writing paths."""
+        for how, values in self.odd.items():
+            findings.remark(document, f"found {_ODD[how]} ({values[0]} is the first of {len(values)})", kind=how)
+
+    def _own(self, path: str) -> str:
+        """An absolute path as relative to the folder, where it leads into it; otherwise nothing."""
+        for folder in (self.folder, Path(os.path.abspath(self.folder)), self.folder.resolve()):
+            for base, up in ((folder, ""), (folder.parent, "../")) if self.beside else ((folder, ""),):
+                start = f"{base.as_posix().rstrip('/')}/"
+                if len(start) > 1 and path.startswith(start):
+                    return up + path[len(start) :]
+        return ""
+
+    def _remember(self, how: str, value: str) -> None:
+        self.odd.setdefault(how, []).append(quoted(value))
+
+
+def image_stem(path: PurePosixPath) -> str:
+    """The name of an image without suffix, whether the path has one or not."""
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name
+
+
+def broken_links(folder: Path, names: Sequence[str], findings: Findings) -> bool:
+    """Whether some of a folder's entries are links to nowhere, each of which is an error.
+
+    What such a link should hold must not be taken from elsewhere.
+    """
+    broken = [folder / name for name in names if (folder / name).is_symlink() and not (folder / name).exists()]
+    for path in broken:
+        fault = fault_of(path, FileNotFoundError())
+        findings.error(path, f"expected a folder or file, {fault.found}", help=fault.help, kind="broken-link")
+    return bool(broken)
+
+
+def _is_absolute(path: str) -> bool:
+    return path.startswith("/") or _DRIVE.match(path) is not None
+
+
+def _family(suffix: str) -> str:
+    return suffix.lower().replace("jpeg", "jpg")
+
+
+def _plain(name: str) -> str:
+    """A name with what cannot be in a file name taken out, so that it can be measured."""
+    return name.encode("utf-8", "replace").decode("utf-8")
