@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.roots import is_file
 from headbench.harness.files import sha256_of
 from headbench.harness.pictures import picture_header
 from headbench.harness.reading import Unreadable
@@ -72,7 +72,7 @@ def any_suffix(place: Path, stem: str, suffixes: Sequence[str] = SUFFIXES) -> Pa
         suffixes: some of `SUFFIXES`.
     """
     found = (place / f"{stem}{suffix}" for given in suffixes for suffix in (given, given.upper()))
-    return next((path for path in found if os.path.isfile(path)), None)
+    return next((path for path in found if is_file(path)), None)
 
 
 def check_header(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 __all__ = ["renumbered"]
@@ -20,5 +21,5 @@ def renumbered(images: Sequence[str], masks: Sequence[str]) -> str:
     numbers = sorted(wanted)
     if len(numbers) != len(found) or not numbers or found[-1] - found[0] != len(found) - 1:
         return ""
-    after = next((b for a, b in zip(numbers, numbers[1:], strict=False) if b != a + 1), None)
+    after = next((b for a, b in itertools.pairwise(numbers) if b != a + 1), None)
     return "" if after is None or numbers == found else wanted[after]

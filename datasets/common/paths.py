@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.images import SUFFIXES, any_suffix
+from headbench.datasets.common.roots import is_file
 from headbench.harness.names import is_inside, quoted
 from headbench.harness.reading import fault_of
 
@@ -57,7 +58,7 @@ class Paths:
 
     def image(self, path: PurePosixPath) -> PurePosixPath:
         """The image file that is there for a path whose suffix was left out or is in other letters; else the path."""
-        if os.path.isfile(self.folder / path):
+        if is_file(self.folder / path):
             return path
         place, stem = self.folder / path.parent, image_stem(path)
         suffixes = SUFFIXES if stem == path.name else [s for s in SUFFIXES if _family(s) == _family(path.suffix)]
@@ -75,7 +76,7 @@ class Paths:
         parts = path.split("/")
         for start in range(1, len(parts)):
             rest = "/".join(parts[start:])
-            if rest and is_inside(rest) and os.path.isfile(self.folder / rest):
+            if rest and is_inside(rest) and is_file(self.folder / rest):
                 return f"the file is here as {rest}: replace {quoted('/'.join(parts[:start]) + '/')} by nothing"
         return "write paths relative to the subject's folder"
 
@@ -86,7 +87,7 @@ class Paths:
 
     def _own(self, path: str) -> str:
         """An absolute path as relative to the folder, where it leads into it; otherwise nothing."""
-        for folder in (self.folder, Path(os.path.abspath(self.folder)), self.folder.resolve()):
+        for folder in (self.folder, self.folder.absolute(), self.folder.resolve()):
             for base, up in ((folder, ""), (folder.parent, "../")) if self.beside else ((folder, ""),):
                 start = f"{base.as_posix().rstrip('/')}/"
                 if len(start) > 1 and path.startswith(start):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from headbench.datasets.common.sniff import looks_like
 from headbench.harness.errors import DataError
 
-__all__ = ["find_subjects", "listing", "names_in"]
+__all__ = ["find_subjects", "is_file", "listing", "names_in"]
 
 
 def find_subjects(root: Path, dataset: str, is_subject: Callable[[Path], bool], marks: str) -> dict[str, Path]:
@@ -55,8 +54,16 @@ def listing(path: Path) -> str:
 
 
 def names_in(place: Path) -> frozenset[str]:
-    """Names in a folder, empty where there is no such folder or it may not be listed; one listing instead of many stats."""
+    """Names in a folder, empty where there is none that may be listed; one listing instead of many stats."""
     try:
-        return frozenset(os.listdir(place))
+        return frozenset(path.name for path in place.iterdir())
     except (OSError, ValueError):
         return frozenset()
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file, or a link to one, that can be seen; never raises."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

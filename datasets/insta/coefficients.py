@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.datasets.common.documents import read_numbers, shortened
+from headbench.datasets.common.documents import read_numbers
 from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.insta.frame_files import Tracked, read_frame_file
 from headbench.datasets.insta.layout import KINDS, Folder
 from headbench.datasets.insta.rotations import degenerate
 from headbench.datasets.insta.transforms import Entry
 from headbench.harness.errors import DataError
-from headbench.harness.reading import Unreadable, read_text
+from headbench.harness.reading import Unreadable
 
 __all__ = ["Coefficients", "read_coefficients"]
 
@@ -112,30 +112,6 @@ def read_coefficients(folder: Folder, entries: Sequence[Entry], findings: Findin
     stacked = {kind: np.stack([row for row in values if row is not None]) for kind, values in rows.items()}
     sources = {kind: "frame" if ids else "text" for kind, ids in source.taken.items()}
     return Coefficients(**stacked, eyelids=eyelids, shape=shape, sources=sources)
-
-
-def _parse(path: Path, frame: str, findings: Findings) -> _Floats | None:
-    try:
-        words = read_text(path, 2**20).split()
-    except Unreadable as error:
-        if error.missing:
-            raise FileNotFoundError(path) from error
-        findings.error(path, f"expected one number a line, {error.found}", frame, error.help)
-        return None
-    numbers = list(map(_number, words))
-    if None in numbers:
-        wrong = words[numbers.index(None)]
-        hint = "write numbers with a decimal point" if _number(wrong.replace(",", ".")) is not None else ""
-        findings.error(path, f"expected one number a line, found {shortened(wrong)}", frame, hint)
-        return None
-    return np.array(numbers, dtype=np.float64)
-
-
-def _number(word: str) -> float | None:
-    try:
-        return float(word)
-    except ValueError:
-        return None
 
 
 def _check(path: Path, kind: str, frame: str, numbers: _Floats, findings: Findings) -> bool:

@@ -55,7 +55,9 @@ def find_images(
             findings.error(path, message, name, _MATTE, kind="no-alpha")
         elif not shifted:
             matte, matte_header = mattes[name], matte_headers[name]
-            if matte is not None and _usable(matte, name, matte_header, ("L", "RGB", "RGBA"), header.size, findings):
+            if matte is not None and _usable(
+                matte, name, matte_header, ("L", "RGB", "RGBA"), size or header.size, findings
+            ):
                 sources[name] = Source(path, matte, header.size, header.digest + matte_header.digest)
                 taken.setdefault(matte.parent.name, []).append(name)
     for where, names in taken.items():

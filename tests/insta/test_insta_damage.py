@@ -121,7 +121,7 @@ CASES = [
         "ragged matrix",
         lambda a: a.edit("train", lambda c: c["frames"][1]["transform_matrix"][0].pop()),
         "transforms_train.json",
-        ("transform_matrix: expected 4 x 4 numbers, found none", "[frame 00001]"),
+        ("transform_matrix: expected 4 x 4 numbers, found rows of different lengths", "[frame 00001]"),
         "00001",
     ),
     Case(
