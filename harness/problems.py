@@ -115,10 +115,11 @@ class Group:
             often = f"in {len(self.frames)} frame{'s' if len(self.frames) > 1 else ''} ({ranges(self.frames)})"
         else:
             often = f"{len(self.problems)} times" if count == 1 else f"in {count} {each}s"
-        message = first.message + ("" if re.search(r"[\w)\]'\"%`]$", first.message) else ";")
+        asks = first.message.endswith(("?", "."))
+        often = f"{often[0].upper()}{often[1:]}" if asks else often
         example = f", such as {_example(first.where.place, place)}" if count > 1 else ""
         help = f" ({first.help})" if first.help else ""
-        return (f"{place}: " if str(place) else "") + f"{message} {often}{example}{help}"
+        return (f"{place}: " if str(place) else "") + f"{first.message} {often}{example}{help}"
 
 
 def grouped(problems: Iterable[Problem]) -> list[Group]:

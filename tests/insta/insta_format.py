@@ -149,6 +149,11 @@ class Author:
         """A second copy of a file."""
         shutil.copy(self.folder / path, self.folder / other)
 
+    def matte(self, frame: int) -> None:
+        """Store the alpha of a frame in ``alpha/``."""
+        (self.folder / "alpha").mkdir(exist_ok=True)
+        Image.fromarray(self.image(frame)[..., 3]).save(self.folder / f"alpha/{frame:05d}.png")
+
     def resave(self, frame: int, change: Callable[[np.ndarray], np.ndarray], suffix: str = "png") -> None:
         """Store changed pixels of a frame, perhaps as another kind of file."""
         self.remove(f"images/{frame:05d}.png")
@@ -159,10 +164,10 @@ class Author:
         self.frame_files()
         self.remove("flame/eyes", "flame/jaw", "flame/shape", "flame/eyelids", f"checkpoint/{frame:05d}.frame")
 
-    def landmarks(self, folder: str, values: np.ndarray) -> None:
-        """The tracker's landmarks of frame 3."""
-        (self.folder / folder).mkdir()
-        np.save(self.folder / folder / "00003.npy", values)
+    def landmarks(self, folder: str, values: np.ndarray, frame: int = 3) -> None:
+        """The tracker's landmarks of a frame."""
+        (self.folder / folder).mkdir(exist_ok=True)
+        np.save(self.folder / folder / f"{frame:05d}.npy", values)
 
     def image(self, frame: int) -> np.ndarray:
         """The pixels as they were written, (H, W, 4)."""

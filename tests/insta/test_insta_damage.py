@@ -504,5 +504,5 @@ def test_all_problems_are_told_at_once(author) -> None:
     lines = [p.line() for p in InstaReader().check(author.folder, {}) if p.severity == "error"]
     assert len(lines) == 4
     assert [line.split("[frame ")[1][:5] for line in lines] == ["00001", "00002", "00003", "00007"]
-    with pytest.raises(DataError, match=r"frame 00001.*and 3 more problem\(s\)"):
+    with pytest.raises(DataError, match=r"in 2 frames \(00001, 00007\).*and 2 more problem\(s\)"):
         InstaReader().read(author.folder, {})

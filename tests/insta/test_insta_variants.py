@@ -130,7 +130,7 @@ def test_alpha_of_another_size_is_told(author) -> None:
     (author.folder / "alpha").mkdir()
     for frame in range(9):
         Image.fromarray(author.image(frame)[..., 3][:16]).save(author.folder / f"alpha/{frame:05d}.png")
-    with pytest.raises(DataError, match=r"alpha/00000.png \[frame 00000\]: expected 32 x 32 pixels.*found 32 x 16"):
+    with pytest.raises(DataError, match=r"/alpha: expected 32 x 32 pixels.*found 32 x 16 in 9 frames"):
         InstaReader().read(author.folder, {})
 
 
