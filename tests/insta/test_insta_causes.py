@@ -116,7 +116,7 @@ CAUSES = {
     "decimal commas in text files": (_commas, "error", "found '0,12573022': a decimal comma in 9 frames"),
     "decimal commas in JSON": (_quoted_commas, "error", "expected 4 x 4 numbers, found '0,123': a decimal comma"),
     "absolute paths of another machine": (_elsewhere, "error", "replace '/home/other/someone/' by nothing"),
-    "palette images with masks beside": (_palettes, "error", "found a palette image of at most 256 colours"),
+    "palette images with masks beside": (_palettes, "error", "found mode P: a palette of at most 256 colours"),
     "a link to nowhere in place of images/": (_broken_link, "error", "found a link to"),
     "masks renumbered across a gap": (
         _renumbered,
