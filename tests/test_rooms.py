@@ -22,11 +22,13 @@ TYPES = {
     "harness.device",
     "harness.avatar",
     "harness.console",
+    "harness.mp4",
     "harness.names",
     "harness.pictures",
     "harness.problems",
     "harness.reading",
     "harness.rotations",
+    "harness.videos",
     "harness.way",
 }
 """Single files beside the rooms: what crosses borders and needs no room."""

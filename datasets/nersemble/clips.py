@@ -7,14 +7,13 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
-from av.container import InputContainer
-from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from headbench.harness.errors import DataError
+from headbench.harness.reading import Unreadable
+from headbench.harness.videos import open_video
 
 __all__ = ["SHELF_BYTES", "Clip", "Shelf", "decode", "to_rgb"]
 
@@ -31,21 +30,11 @@ def decode(path: Path) -> Iterator[VideoFrame]:
     Raises:
         DataError: the file cannot be opened or decoded.
     """
-    container: InputContainer | None = None
-    count = 0
     try:
-        container = av.open(str(path))
-        if not container.streams.video:
-            raise DataError(f"{path}: expected a video, found a file without a video stream.")
-        for frame in container.decode(container.streams.video[0]):
-            yield frame
-            count += 1
-    except (FFmpegError, OSError, ValueError) as error:
-        message = f"{path}: expected a video, found one that cannot be decoded after {count} images: {error}."
-        raise DataError(message, help="download the video again") from error
-    finally:
-        if container is not None:
-            container.close()
+        with open_video(path) as video:
+            yield from video.frames()
+    except Unreadable as error:
+        raise DataError(f"{path}: expected a video, {error.found}.", error.help) from error
 
 
 def to_rgb(frame: VideoFrame) -> Bytes:

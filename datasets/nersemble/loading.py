@@ -166,7 +166,7 @@ def _check_videos(
         if probe.fault == "missing":
             findings.error(path, f"expected the video of {kind}, found no such file", sequence, _AGAIN)
         elif probe.fault:
-            findings.error(path, f"expected the video of {kind}, found {probe.fault}", sequence, _AGAIN)
+            findings.error(path, f"expected the video of {kind}, found {probe.fault}", sequence, probe.help or _AGAIN)
         elif probe.size != (size, size):
             found = f"{probe.size[0]} x {probe.size[1]}"
             message = f"expected {size} x {size} pixels, found {found}"

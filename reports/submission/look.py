@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from headbench.harness.errors import BenchError
+from headbench.harness.reading import Unreadable
+from headbench.harness.videos import open_video
 
 __all__ = ["SMALL", "Look", "look_at"]
 
@@ -57,33 +58,24 @@ def look_at(content: bytes, longest: int) -> Look:
     small: list[Pixels] = []
     fault = ""
     try:
-        container = av.open(io.BytesIO(content), "r")
-    except (av.FFmpegError, ValueError) as error:
-        raise BenchError(f"expected an mp4, found nothing that can be opened ({error})") from error
-    with container:
-        if not container.streams.video:
-            raise BenchError("expected a video, found a file without a video stream")
-        stream = container.streams.video[0]
         # Videos are looked at beside each other; more threads for one would only fight for the same cores.
-        stream.codec_context.thread_count = 1
-        try:
-            for frame in container.decode(stream):
-                if len(sizes) >= longest:
-                    fault = f"more than {longest} images"
-                    break
-                sizes.append((frame.width, frame.height))
-                small.append(
-                    np.asarray(frame.reformat(SMALL, SMALL, "rgb24", interpolation="AREA").to_ndarray(), np.uint8)
-                )
-        except (av.FFmpegError, ValueError) as error:
-            fault = f"decoding failed after {len(sizes)} images ({error})"
-        settings = _SETTINGS.search(content)
-        return Look(
-            codec=stream.codec_context.name,
-            pixel_format=stream.codec_context.pix_fmt or "unknown",
-            rate=stream.average_rate,
-            crf=float(settings.group(1)) if settings else None,
-            sizes=tuple(sizes),
-            small=np.stack(small) if small else np.empty((0, SMALL, SMALL, 3), np.uint8),
-            fault=fault,
-        )
+        with open_video(Path("the video"), content, threads=1) as video:
+            try:
+                for frame in video.frames(longest):
+                    sizes.append((frame.width, frame.height))
+                    tiny = frame.reformat(SMALL, SMALL, "rgb24", interpolation="AREA")
+                    small.append(np.asarray(tiny.to_ndarray(), np.uint8))
+            except Unreadable as error:
+                fault = error.found.removeprefix("found ")
+            settings = _SETTINGS.search(content)
+            return Look(
+                codec=video.codec,
+                pixel_format=video.pixel_format,
+                rate=video.rate,
+                crf=float(settings.group(1)) if settings else None,
+                sizes=tuple(sizes),
+                small=np.stack(small) if small else np.empty((0, SMALL, SMALL, 3), np.uint8),
+                fault=fault,
+            )
+    except Unreadable as error:
+        raise BenchError(f"expected an mp4, {error.found}", error.help) from error

@@ -10,7 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.image.video import write_video
 from headbench.harness.plugins import SubmissionTask
+from headbench.harness.videos import open_video
 
 __all__ = ["complete", "make_video", "marker"]
 
@@ -108,8 +108,8 @@ def _taken(waiting: queue.Queue[Pixels | None]) -> Iterator[Pixels]:
 def _loss(path: Path, images: list[Pixels]) -> dict[str, Any]:
     """PSNR in dB of what the file shows against what was drawn."""
     values = []
-    with av.open(str(path)) as container:
-        for number, frame in enumerate(container.decode(video=0)):
+    with open_video(path) as video:
+        for number, frame in enumerate(video.frames()):
             if number >= len(images):
                 raise BenchError(f"{path} shows more than the {len(images)} images that were encoded.")
             error = frame.to_ndarray(format="rgb24").astype(np.float32) - images[number]

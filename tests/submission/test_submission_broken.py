@@ -58,15 +58,29 @@ def test_another_size(clinic) -> None:
 
 
 def test_a_size_that_changes_in_the_middle_of_a_stream(clinic) -> None:
-    large = clinic.images(ONE).repeat(2, axis=1).repeat(2, axis=2)
-    streams = [elementary(clinic.images(ONE)[:16]), elementary(large[16:])]
-    clinic.members[ONE] = b"".join(streams)
+    small = clinic.images(ONE)
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction("24.3"))
+        stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
+        other = av.CodecContext.create("libx264", "w")
+        other.height, other.width, other.pix_fmt, other.time_base = 128, 128, "yuv420p", Fraction(1, 24)
+        packets = encoded(stream, small[:16]) + encoded(other, small[16:].repeat(2, axis=1).repeat(2, axis=2))
+        for time, packet in enumerate(packets):
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, time, time, Fraction(10, 243)
+            container.mux(packet)
+    clinic.members[ONE] = buffer.getvalue()
     (line,) = [line for line in clinic.errors() if ": size: " in line]
     assert line == f"error: {ONE}: size: expected 64 x 64 pixels, found 128 x 128 in frame 16 and 15 more"
 
 
+def encoded(encoder, images: np.ndarray) -> list:
+    frames = [av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24") for image in images]
+    return [packet for frame in (*frames, None) for packet in encoder.encode(frame)]
+
+
 def elementary(images: np.ndarray) -> bytes:
-    """A bare H.264 stream; two of them one after the other are one whose size changes."""
+    """A bare H.264 stream."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="h264") as container:
         stream = container.add_stream("libx264", rate=24)
@@ -183,7 +197,15 @@ def test_a_video_that_was_cut_short_or_is_none(clinic) -> None:
     clinic.members["011/FREE/cam_200.mp4"] = b"<html>not found</html>"
     lines = clinic.errors()
     assert len(lines) == 2
-    assert all(": broken: expected an mp4, found nothing that can be opened" in line for line in lines), lines
+    assert ": broken: expected an mp4, found 700 bytes of an mp4 that was cut before its end" in lines[0]
+    assert ": broken: expected an mp4, found 22 bytes that are no video" in lines[1]
+
+
+def test_a_bare_stream_is_no_mp4(clinic) -> None:
+    clinic.members[ONE] = elementary(clinic.images(ONE))
+    assert any(
+        "broken: expected an mp4, found" in line and "bytes that are no video" in line for line in clinic.errors()
+    )
 
 
 def test_damaged_pixels_are_not_taken_for_an_end(clinic) -> None:

@@ -1,0 +1,163 @@
+"""Opening videos that strangers may have made: mp4 files of bounded size, by a demuxer that may open nothing else.
+
+FFmpeg guesses formats, and what it takes for an SDP text or a playlist makes it open sockets and other files. Every
+reader of the project opens videos through this module, which names the container, gives FFmpeg bytes instead of a name,
+and allows it no protocol at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import IO
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from headbench.harness.mp4 import check_boxes
+from headbench.harness.reading import Unreadable, fault_of, open_regular
+
+__all__ = ["FRAMES", "Video", "open_video"]
+
+FRAMES = 200_000
+"""Images that a video may have: more than an hour of 50 a second."""
+FRAME_PIXELS = 4096 * 4096
+"""Pixels that an image of a video may have. A decoder may hold 16 of them."""
+VIDEO_PIXELS = 40_000_000_000
+"""Pixels of all images that are decoded of one video: 150,000 of 512 x 512, or 4,800 of 4K."""
+CODECS = ("h264", "hevc", "av1", "libdav1d", "vp9", "mpeg4")
+"""Decoders that are started, as FFmpeg names them."""
+_OPTIONS = {
+    "protocol_whitelist": "none",
+    "codec_whitelist": ",".join(CODECS),
+    "enable_drefs": "0",
+    "max_streams": "16",
+    "max_pixels": str(FRAME_PIXELS),
+    "threads": "1",
+}
+"""For the demuxer, and for the decoders that it asks about a stream."""
+_BUFFER = 1 << 18
+"""Bytes that are read at once."""
+
+
+class Video:
+    """An open mp4 file with a video stream of bounded size."""
+
+    def __init__(self, path: Path, container: InputContainer, stream: VideoStream) -> None:
+        self.stream = stream
+        self._path = path
+        self._container = container
+
+    @property
+    def codec(self) -> str:
+        """As FFmpeg names it."""
+        return self.stream.codec_context.name
+
+    @property
+    def pixel_format(self) -> str:
+        """As FFmpeg names it; known once an image was decoded."""
+        return self.stream.codec_context.pix_fmt or "unknown"
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Images a second."""
+        return self.stream.average_rate
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, as the header says."""
+        return self.stream.codec_context.width, self.stream.codec_context.height
+
+    def packets(self) -> int:
+        """Coded images that are really in the file; the header of a file that was cut may promise more.
+
+        Raises:
+            Unreadable: they cannot be told apart.
+        """
+        try:
+            return sum(packet.size > 0 for packet in self._container.demux(self.stream))
+        except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
+            raise Unreadable(self._path, "found an mp4 whose images cannot be told apart", _AGAIN) from error
+
+    def frames(self, limit: int = FRAMES) -> Iterator[VideoFrame]:
+        """Its images in order, decoded.
+
+        Args:
+            limit: images after which decoding stops with an error.
+
+        Raises:
+            Unreadable: it is damaged, or larger than `limit` or the module's limits; images before that were given.
+        """
+        count, left = 0, VIDEO_PIXELS
+        frames = self._container.decode(self.stream)
+        while True:
+            try:
+                frame = next(frames, None)
+            except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
+                found = f"found one that cannot be decoded after {count} images"
+                raise Unreadable(self._path, found, _AGAIN) from error
+            if frame is None:
+                return
+            left -= frame.width * frame.height
+            if count == limit or left < 0:
+                what = f"{limit:,} images" if count == limit else f"{VIDEO_PIXELS // 10**9},000 million pixels"
+                raise Unreadable(self._path, f"found more than {what}")
+            yield frame
+            count += 1
+
+
+@contextlib.contextmanager
+def open_video(path: Path, content: bytes | None = None, threads: int = 0) -> Iterator[Video]:
+    """An mp4 file, open for reading; nothing is decoded yet.
+
+    Args:
+        path: the file; only a name where `content` is given.
+        content: its bytes, where they are at hand.
+        threads: of the decoder; 0 for one a core.
+
+    Raises:
+        Unreadable: it is missing, no regular file, no mp4, cut, without a video stream, in another codec than `CODECS`,
+            or larger than the module's limits.
+    """
+    try:
+        file: IO[bytes] = open_regular(path) if content is None else io.BytesIO(content)
+    except OSError as error:
+        raise fault_of(path, error) from error
+    with file:
+        try:
+            check_boxes(path, file)
+        except OSError as error:
+            raise fault_of(path, error) from error
+        try:
+            container = av.open(
+                file, "r", format="mp4", options=_OPTIONS, metadata_errors="replace", buffer_size=_BUFFER
+            )
+        except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
+            raise Unreadable(path, "found an mp4 that cannot be opened", _AGAIN) from error
+        with container:
+            yield Video(path, container, _stream(path, container, threads))
+
+
+_AGAIN = "copy or download it again"
+
+
+def _stream(path: Path, container: InputContainer, threads: int) -> VideoStream:
+    if not container.streams.video:
+        raise Unreadable(path, "found a file without a video stream")
+    stream = container.streams.video[0]
+    decoder = stream.codec_context
+    if decoder is None or decoder.codec.name not in CODECS:
+        what = "an unknown codec" if decoder is None else f"the codec {decoder.codec.name}"
+        help = f"encode it again as H.264; read are {', '.join(CODECS)}"
+        raise Unreadable(path, f"found a video in {what}", help)
+    if decoder.width * decoder.height > FRAME_PIXELS:
+        found = f"found images of {decoder.width} x {decoder.height} pixels, and at most {FRAME_PIXELS:,} are read"
+        raise Unreadable(path, found)
+    decoder.options = {"max_pixels": str(FRAME_PIXELS)}
+    decoder.thread_count = threads
+    return stream
