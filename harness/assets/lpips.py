@@ -19,6 +19,7 @@ from headbench.harness.assets.pickles import restricted_load, torch_load
 from headbench.harness.assets.store import asset, record, register, verify
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import sha256_of
+from headbench.harness.tensors import read_arrays
 
 __all__ = [
     "CONSENT",
@@ -236,12 +237,9 @@ def from_torchvision(files: Sequence[Path], heads: Sequence[Path] = ()) -> list[
 
 
 def _recognise(network: str, path: Path) -> Recognised | None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     try:
-        arrays = _check(network, load_file(path), path)
-    except (SafetensorError, DataError, OSError):
+        arrays = _check(network, read_arrays(path), path)
+    except DataError:
         return None
     return Recognised(f"lpips/{network}", _shapes(arrays))
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from headbench.harness.assets import NETWORKS, asset, record
 from headbench.harness.errors import BenchError, DataError, did_you_mean
 from headbench.harness.files import sha256_of
+from headbench.harness.tensors import read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,15 +46,13 @@ def load_network(name: str) -> dict[str, Tensor]:
         MissingAsset: its file is not registered.
         DataError: its file is not the one that was registered.
     """
-    from safetensors.torch import load_file
-
     path = asset(_asset_of(name))
     expected, found = network_sha256(name), sha256_of(path)
     if found != expected:
         raise DataError(
             f"{path} is damaged: expected SHA-256 {expected}, found {found}.", "bench assets fetch lpips --yes"
         )
-    weights = load_file(path)
+    weights = read_tensors(path)
     if not name.startswith("lpips-"):
         weights = {key: value for key, value in weights.items() if key.startswith("features.")}
     return weights

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from headbench.harness.files import atomic_path, read_json, sha256_of, write_json
 from headbench.harness.run.listing import damaged, keep_whole, write_listing
+from headbench.harness.tensors import read_metadata, read_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -115,13 +116,11 @@ def track_frames(
 
 def tracked_frames(folder: Path, frames: Sequence[Frame]) -> list[Frame]:
     """The frames with the parameters of a complete stage, or as they are where it could not track."""
-    from safetensors.torch import load_file
-
     from headbench.harness.train.track import replaced
 
     if not read_json(folder / "summary.json")["tracked"]:
         return list(frames)
-    return [replaced(frame, load_file(folder / f"{frame.id}.safetensors")) for frame in frames]
+    return [replaced(frame, read_tensors(folder / f"{frame.id}.safetensors")) for frame in frames]
 
 
 def _wanted(checkpoint: str, key: RenderKey, frames: Sequence[Frame]) -> dict[str, Any]:
@@ -155,12 +154,9 @@ def _write(path: Path, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str
 
 def _sums(folder: Path, frames: Sequence[Frame], steps: int) -> dict[str, Any]:
     """What was done and what it gained, over all frames and resumptions."""
-    from safetensors import safe_open
-
     totals = dict.fromkeys(("loss_before", "loss_after", "seconds"), 0.0)
     for frame in frames:
-        with safe_open(folder / f"{frame.id}.safetensors", framework="pt") as file:  # type: ignore[no-untyped-call]
-            numbers = file.metadata()
+        numbers = read_metadata(folder / f"{frame.id}.safetensors")
         totals = {name: value + float(numbers[name]) for name, value in totals.items()}
     count, seconds = len(frames), totals["seconds"]
     return {

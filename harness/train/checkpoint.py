@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from headbench.harness.avatar import MethodConfig, Portrait
 from headbench.harness.errors import BenchError
 from headbench.harness.files import atomic_folder, read_json, write_json
+from headbench.harness.tensors import read_tensors
 from headbench.harness.types import Camera, HeadParams, Identity
 
 __all__ = ["FORMAT", "LoadedPortrait", "latest_checkpoint", "load_portrait", "read_state", "save_checkpoint"]
@@ -93,7 +94,7 @@ def load_portrait(checkpoint: Path, device: torch.device | str = "cpu") -> Loade
     about = state["about"]
     portrait_type = registry().load_method(about["method"])
     config = portrait_type.config_type.model_validate(state["config"])
-    tensors = load_file(checkpoint / "model.safetensors", device=str(device))
+    tensors = read_tensors(checkpoint / "model.safetensors", device)
     identity = _unpack_identity(tensors, state["identity"])
     head = load_head(identity.head, config.topology(), device=device)
     portrait = portrait_type.create(head, identity, None, config)

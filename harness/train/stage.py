@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
 from headbench.harness.device import device_label
 from headbench.harness.files import read_json, write_json
+from headbench.harness.tensors import read_tensors
 from headbench.harness.train.cadence import Cadence
 from headbench.harness.train.checkpoint import latest_checkpoint, read_state, restore_portrait, save_checkpoint
 from headbench.harness.train.frames import FrameStore
@@ -168,10 +168,10 @@ class _Run:
     def _restore_model(self, checkpoint: Path) -> None:
         state = read_state(checkpoint)
         self.done, self.seconds = int(state["step"]), float(state["seconds"])
-        restore_portrait(self.parts.portrait, load_file(checkpoint / "model.safetensors"), checkpoint)
+        restore_portrait(self.parts.portrait, read_tensors(checkpoint / "model.safetensors"), checkpoint)
 
     def _restore_training(self, checkpoint: Path, trainer: Trainer) -> None:
-        saved = load_file(checkpoint / "optimizer.safetensors")
+        saved = read_tensors(checkpoint / "optimizer.safetensors")
         table = trainer.avatar.table
         with torch.no_grad():
             for name in table.statistic_names():
