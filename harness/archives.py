@@ -41,9 +41,10 @@ class _Bounded:
         self.seek, self.tell, self.seekable = handle.seek, handle.tell, handle.seekable
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= DIRECTORY_BYTES:
+        content = self._handle.read(size if 0 <= size <= DIRECTORY_BYTES else DIRECTORY_BYTES + 1)
+        if len(content) > DIRECTORY_BYTES:
             raise zipfile.BadZipFile
-        return self._handle.read(size)
+        return content
 
     def close(self) -> None:
         self._handle.close()
@@ -129,6 +130,9 @@ def open_archive(path: Path) -> Iterator[Archive]:
     """
     with open_regular(path) as handle:
         try:
+            # zipfile would take any file with an archive at its end.
+            if handle.read(2) != b"PK":
+                raise zipfile.BadZipFile
             archive = zipfile.ZipFile(_Bounded(handle))
         except (*_DAMAGE, MemoryError, OverflowError, OSError) as error:
             raise Unreadable(path, NO_ARCHIVE) from error

@@ -16,6 +16,9 @@ KERNELS = {"harness/splat/kernels.py"}
 """One file of rasterizer kernels may be longer."""
 
 TYPES = {
+    "harness.archives",
+    "harness.arrays",
+    "harness.tensors",
     "harness.types",
     "harness.errors",
     "harness.files",

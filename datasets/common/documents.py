@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import re
-import threading
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
+from headbench.harness import arrays
 from headbench.harness.reading import Unreadable, parse_json, read_text
 
 __all__ = ["finite_number", "found_instead", "read_npz", "read_numbers", "read_object", "shortened"]
 
 _DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+(?:[eE][-+]?[0-9]+)?")
-_PARSING = threading.Lock()
-"""numpy reads the header of an array with `ast.parse`, which Python before 3.11.8 and 3.12.2 sometimes fails when
-threads do it at once (SystemError, python/cpython#106905)."""
 
 
 def read_object(path: Path, what: str, findings: Findings, help: str = "") -> dict[str, Any] | None:
@@ -48,30 +42,10 @@ def read_npz(
 ) -> dict[str, NDArray[Any]] | None:
     """All arrays in an npz file, None where it cannot be read, which has been reported. Loads no pickles."""
     try:
-        stored = io.BytesIO(path.read_bytes())
-        with _PARSING:
-            content = np.load(stored, allow_pickle=False)
-            if isinstance(content, np.lib.npyio.NpzFile):
-                with content:
-                    return {name: content[name] for name in content.files}
-        findings.error(path, f"expected {what}, found a single array instead of an npz archive", frame, help)
-    except FileNotFoundError:
-        findings.error(path, f"expected {what}, found no such file", frame, help)
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        zipfile.BadZipFile,
-        zlib.error,
-        MemoryError,
-        RuntimeError,
-    ) as error:
-        # MemoryError: a header that promises petabytes. RuntimeError: a member that is said to be encrypted, or
-        # packed in a way that is not implemented.
-        detail = str(error) or "more numbers than fit into memory"
-        findings.error(path, f"expected {what}, found a file that cannot be read: {detail}", frame, help)
-    return None
+        return arrays.read_npz(path)
+    except Unreadable as error:
+        findings.error(path, f"expected {what}, {error.found}", frame, error.help or help)
+        return None
 
 
 def read_numbers(path: Path, expected: str, findings: Findings, frame: str = "") -> NDArray[np.float64] | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
-
-import numpy as np
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.insta.layout import Folder
+from headbench.harness.arrays import read_npy
+from headbench.harness.reading import Unreadable
 
 __all__ = ["check_landmarks"]
 
@@ -27,9 +26,9 @@ def check_landmarks(folder: Folder, findings: Findings) -> None:
 
 def _check(path: Path, expected: int, findings: Findings) -> None:
     try:
-        points = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        findings.warning(path, f"expected {expected} landmarks, found a file that cannot be read: {error}", path.stem)
+        points = read_npy(path)
+    except Unreadable as error:
+        findings.warning(path, f"expected {expected} landmarks, {error.found}", path.stem)
         return
     if points.ndim != 2 or len(points) != expected:
         findings.warning(

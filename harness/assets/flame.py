@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.harness.arrays import read_npy, read_npz
 from headbench.harness.assets.kinds import Recognised
 from headbench.harness.assets.obj import TemplateMesh, read_obj
 from headbench.harness.assets.pickles import restricted_load
@@ -150,11 +150,10 @@ def read_template(path: Path, faces: int) -> TemplateMesh:
 
 
 def _texture_space(path: Path) -> tuple[_Floats, NDArray[np.int64]]:
-    try:
-        with np.load(path, allow_pickle=False) as store:
-            uvs, uv_faces = np.asarray(store["vt"], np.float64), np.asarray(store["ft"]).astype(np.int64)
-    except (KeyError, OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} has no texture coordinates `vt` and `ft`: {error}.") from error
+    store = read_npz(path, ("vt", "ft"))
+    if set(store) != {"vt", "ft"} or any(array.dtype.kind not in "fiu" for array in store.values()):
+        raise DataError(f"{path} has no texture coordinates `vt` and `ft`.")
+    uvs, uv_faces = store["vt"].astype(np.float64), store["ft"].astype(np.int64)
     if uvs.ndim != 2 or uvs.shape[1] != 2 or uv_faces.ndim != 2 or uv_faces.shape[1] != 3:
         raise DataError(f"{path}: expected vt (U, 2) and ft (F, 3), found {uvs.shape} and {uv_faces.shape}.")
     if len(uv_faces) and not 0 <= uv_faces.min() <= uv_faces.max() < len(uvs):
@@ -163,13 +162,9 @@ def _texture_space(path: Path) -> tuple[_Floats, NDArray[np.int64]]:
 
 
 def _lid(path: Path) -> _Floats:
-    try:
-        value = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} is no numpy array: {error}.") from error
-    if not isinstance(value, np.ndarray) or value.shape != (VERTICES, 3) or value.dtype.kind != "f":
-        shape = getattr(value, "shape", "an archive")
-        raise DataError(f"{path}: expected an eyelid of shape ({VERTICES}, 3), found {shape}.")
+    value = read_npy(path)
+    if value.shape != (VERTICES, 3) or value.dtype.kind != "f":
+        raise DataError(f"{path}: expected an eyelid of shape ({VERTICES}, 3), found {value.shape}.")
     return value.astype(np.float64)
 
 
@@ -193,14 +188,14 @@ def read_eyelids(path: Path) -> _Floats:
     Raises:
         DataError: anything else.
     """
-    try:
-        with np.load(path, allow_pickle=False) as store:
-            lids = np.stack([np.asarray(store[side], np.float64) for side in ("left", "right")])
-    except (KeyError, OSError, ValueError, AttributeError, TypeError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} is no archive of eyelids `left` and `right`: {error}.") from error
-    if lids.shape != (2, VERTICES, 3):
-        raise DataError(f"{path}: expected two eyelids of shape ({VERTICES}, 3), found {lids.shape[1:]}.")
-    return lids
+    store = read_npz(path, ("left", "right"))
+    found = {side: array.shape for side, array in store.items() if array.dtype.kind == "f"}
+    if set(found) != {"left", "right"}:
+        raise DataError(f"{path} is no archive of eyelids `left` and `right`.")
+    wrong = [shape for shape in found.values() if shape != (VERTICES, 3)]
+    if wrong:
+        raise DataError(f"{path}: expected two eyelids of shape ({VERTICES}, 3), found {wrong[0]}.")
+    return np.stack([store["left"], store["right"]]).astype(np.float64)
 
 
 def _starts(path: Path, *signatures: bytes) -> bool:

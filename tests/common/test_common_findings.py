@@ -120,13 +120,15 @@ def _say_encrypted(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(("damage", "said"), [(_promise_petabytes, ""), (_say_encrypted, "encrypted")])
+@pytest.mark.parametrize(
+    ("damage", "said"), [(_promise_petabytes, "larger than any array"), (_say_encrypted, "encrypted")]
+)
 def test_an_npz_that_cannot_be_unpacked_is_a_finding(tmp_path, damage, said) -> None:
     damage(tmp_path / "x.npz")
     findings = Findings()
     assert read_npz(tmp_path / "x.npz", "numbers", findings, "7", "again") is None
     (line,) = [problem.line() for problem in findings.errors()]
-    assert "expected numbers, found a file that cannot be read: " in line and "[frame 7]" in line and said in line
+    assert "expected numbers, found " in line and "[frame 7]" in line and said in line
 
 
 def test_complex_numbers_do_not_lose_their_imaginary_parts() -> None:
