@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -12,9 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from headbench.harness.errors import BenchError
 from headbench.harness.reading import Unreadable, open_regular, parse_json, read_text
 
-__all__ = ["atomic_folder", "atomic_path", "read_json", "sha256_of", "write_json"]
+__all__ = ["Unwritable", "atomic_folder", "atomic_path", "read_json", "sha256_of", "writable", "write_json"]
+
+LONGEST = 200
+"""Bytes of a name that a temporary name beside it repeats; file systems allow 255 for all of it."""
+
+
+class Unwritable(BenchError):
+    """A place where nothing can be written."""
 
 
 @contextlib.contextmanager
@@ -24,35 +33,100 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     Args:
         durable: wait until the disk has it, so that it survives a power cut, not only a kill.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary = _beside(path, "part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if durable:
             with temporary.open("rb") as handle:
                 os.fsync(handle.fileno())
         temporary.replace(path)
+    except OSError as error:
+        _locate(error, path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A folder beside `path` to fill; renamed to `path` (an older one is removed) when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    temporary.mkdir()
+    temporary = _beside(path, "part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
         yield temporary
         if path.exists():
-            old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
+            old = _beside(path, "old")
             path.rename(old)
             temporary.rename(path)
             shutil.rmtree(old)
         else:
             temporary.rename(path)
+    except OSError as error:
+        _locate(error, path)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def writable(path: Path, folder: bool = False) -> None:
+    """Find out before any work whether `path` can be written, by making and removing a file in the folder that would
+    hold it; folders that are missing on the way are not made.
+
+    Args:
+        path: what is going to be written.
+        folder: it is a folder, which may exist; otherwise a file, which is replaced where it exists.
+
+    Raises:
+        Unwritable: it cannot be written; the message says what is in the way.
+    """
+    there = os.path.lexists(path)
+    if folder and there and not path.is_dir():
+        raise Unwritable(f"{path}: expected a folder to write into, found a file.", "name another place")
+    if not folder and path.is_dir():
+        raise Unwritable(f"{path}: expected a file to write, found a folder.", "name a file in it")
+    holder = path.absolute() if folder else path.absolute().parent
+    while not os.path.lexists(holder):
+        holder = holder.parent
+    if not holder.is_dir():
+        raise Unwritable(f"{path} cannot be written: {holder} is no folder.", "name another place")
+    probe = holder / f".{uuid.uuid4().hex[:8]}.part"
+    try:
+        with probe.open("xb") as handle:
+            handle.write(b"x")
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+        raise Unwritable(
+            f"{path} cannot be written: {_IN_THE_WAY.get(error.errno or 0, _REFUSED)}.", _ELSEWHERE
+        ) from error
+
+
+_IN_THE_WAY = {
+    errno.ENOSPC: "no space is left on its disk",
+    errno.EDQUOT: "the quota of its disk is used up",
+    errno.EROFS: "its file system is read-only",
+    errno.EACCES: "this user may not write there",
+    errno.EPERM: "this user may not write there",
+    errno.EIO: "the disk answers with an error",
+}
+_REFUSED = "nothing can be made there"
+_ELSEWHERE = "name another place, or make this one writable"
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """A hidden name beside `path`, short enough for a name that is as long as names can be."""
+    name = path.name.encode(errors="surrogateescape")[:LONGEST].decode(errors="ignore")
+    return path.with_name(f".{name}.{uuid.uuid4().hex[:8]}.{ending}")
+
+
+def _locate(error: OSError, path: Path) -> None:
+    """Tell the error which file was to be written, where the system does not say: a full disk names none."""
+    if error.filename is None:
+        error.filename = str(path)
 
 
 def write_json(path: Path, value: Any, durable: bool = True) -> None:

@@ -189,12 +189,14 @@ class _Builder:
         for result in (r for r in self.run.results if r.place == place and r not in self.scored):
             state, reason = str(result.state), result.reason
             if result.state is State.DONE:
-                state, reason = "not scored", result.faults.get(self.protocol) or self._remedy()
+                # A run with protocol none renders and is not scored.
+                state = "not scored" if self.protocol else "rendered"
+                reason = result.faults.get(self.protocol) or self._remedy()
             rows.append(self._row("state", result.entry, place, [result], (), result.notes, state, reason))
         return rows
 
     def _remedy(self) -> str:
-        return rescore(self.run.path, self.protocol)
+        return rescore(self.run.path, self.protocol or "headbench@1")
 
     def _mean_rows(self, dataset: str) -> list[Row]:
         """Means over subjects; only those over all subjects that anybody was scored on are ranked."""

@@ -13,6 +13,7 @@ from headbench.harness.files import read_json
 from headbench.harness.names import is_label, quoted
 from headbench.harness.reading import Unreadable, parse_yaml, read_text
 from headbench.harness.run import Cell, CellRecord, State, Trained, cell_folder, read_cells, trained_on
+from headbench.harness.run.names import NONE
 from headbench.metrics import Scores
 from headbench.reports.scored import read_cell_scores
 
@@ -100,7 +101,7 @@ def _asked(path: Path, notes: list[str]) -> tuple[str, ...]:
             names.append(name)
         elif name == entry:
             notes.append(f"{path.name} asks for protocol {quoted(entry)}, which is not of the form name@version")
-    return tuple(name for name in names if name != "none")
+    return tuple(name for name in names if name != NONE)
 
 
 def _result(run: Path, record: CellRecord, notes: list[str]) -> Result:

@@ -25,6 +25,7 @@ TYPES = {
     "harness.device",
     "harness.avatar",
     "harness.console",
+    "harness.home",
     "harness.mp4",
     "harness.names",
     "harness.pictures",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from headbench.harness.assets.kinds import KINDS, kind
 from headbench.harness.errors import BenchError, DataError, MissingAsset
 from headbench.harness.files import atomic_path, read_json, sha256_of, write_json
+from headbench.harness.home import home
 
 __all__ = ["Record", "asset", "home", "record", "records", "register", "verify"]
 
@@ -33,19 +33,6 @@ class Record:
     """UTC, ISO 8601."""
     shapes: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
-
-
-def home() -> Path:
-    """The folder of all user files: HEADBENCH_HOME, else headbench in the user's data folder. It may not exist."""
-    chosen = os.environ.get("HEADBENCH_HOME")
-    if chosen:
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_DATA_HOME")
-    if base:
-        return Path(base) / "headbench"
-    if os.name == "nt" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"]) / "headbench"
-    return Path.home() / ".local" / "share" / "headbench"
 
 
 def _record_path(name: str) -> Path:

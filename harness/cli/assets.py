@@ -21,6 +21,7 @@ from headbench.harness.assets import (
     register,
     verify,
 )
+from headbench.harness.cli.options import Place
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import sha256_of
 
@@ -151,7 +152,7 @@ def _recognise(files: list[Path], sources: dict[Path, str], kinds: tuple[AssetKi
 
 @assets.command()
 @click.argument("tag")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=Place())
 def add(tag: str, files: tuple[Path, ...]) -> None:
     """Register FILES, or all in folders, for TAG (flame2020, flame2023, flame2023_open, lpips).
 
@@ -183,13 +184,13 @@ def add(tag: str, files: tuple[Path, ...]) -> None:
     "--from-torchvision",
     "backbones",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=Place(exists=True, dir_okay=False),
     help="Your own alexnet-owt-*.pth or vgg16-*.pth instead of a download.",
 )
 @click.option(
     "--heads",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=Place(exists=True, dir_okay=False),
     help="weights/v0.1/alex.pth or vgg.pth of the package lpips, where that is not installed.",
 )
 def fetch(what: str, yes: bool, backbones: tuple[Path, ...], heads: tuple[Path, ...]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click.exceptions import Exit
 
+from headbench.harness.cli.options import Place
 from headbench.harness.errors import BenchError, DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def data() -> None:
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed makes other people."
 )
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out", type=Place(file_okay=False))
 def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Path) -> None:
     """Write made-up subjects on the open head below OUT/<layout>, a data root for `bench run`.
 
@@ -62,7 +63,7 @@ def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Pa
 @click.option(
     "--data-root",
     required=True,
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="Holds DATASET/SUBJECT; or one of these folders.",
 )
 @click.option("--subject", "wanted", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
@@ -71,7 +72,7 @@ def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Pa
 )
 @click.option(
     "--sheet",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False),
     help="Draw first, middle and last frame of each subject with the head mesh on them into this PNG.",
 )
 @click.option(

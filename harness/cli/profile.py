@@ -9,6 +9,8 @@ from typing import Any
 
 import rich_click as click
 
+from headbench.harness.cli.options import Place
+
 __all__ = ["profile"]
 
 _ORDER = ("data", "drive", "raster", "losses", "backward", "optimizer", "edits", "total")
@@ -17,7 +19,7 @@ _ORDER = ("data", "drive", "raster", "losses", "backward", "optimizer", "edits",
 @click.command()
 @click.option("--methods", default="all", show_default=True, help="Names with commas between, or all trained ones.")
 @click.option("--dataset", default="insta", show_default=True, help="Dataset of the subject.")
-@click.option("--data-root", type=click.Path(path_type=Path), required=True, help="Holds <dataset>/<subject>.")
+@click.option("--data-root", type=Place(), required=True, help="Holds <dataset>/<subject>.")
 @click.option("--subject", help="Subject; the first one without it.")
 @click.option("--preset", help="Preset; a method without it uses its default.")
 @click.option("--set", "settings", multiple=True, metavar="METHOD.OPTION=VALUE", help="Change a method's option.")
@@ -25,7 +27,7 @@ _ORDER = ("data", "drive", "raster", "losses", "backward", "optimizer", "edits",
 @click.option("--warmup", default=50, show_default=True, type=click.IntRange(min=1), help="Steps before counting.")
 @click.option("--steps", default=200, show_default=True, type=click.IntRange(min=2), help="Counted steps a round.")
 @click.option("--record/--no-record", default=True, show_default=True, help="Replay steps as CUDA graphs on a GPU.")
-@click.option("--json", "target", type=click.Path(path_type=Path), help="Write the figures to this file, too.")
+@click.option("--json", "target", type=Place(), help="Write the figures to this file, too.")
 def profile(
     methods: str,
     dataset: str,

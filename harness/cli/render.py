@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from headbench.harness.cli.options import Place
 from headbench.harness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -17,11 +18,9 @@ __all__ = ["render"]
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for PNGs and the mp4; beside the stage without it."
-)
-@click.option("--driver", type=click.Path(exists=True, path_type=Path), help="Subject whose test sequence drives.")
+@click.argument("checkpoint", type=Place(exists=True))
+@click.option("--out", type=Place(), help="Folder for PNGs and the mp4; beside the stage without it.")
+@click.option("--driver", type=Place(exists=True), help="Subject whose test sequence drives.")
 @click.option("--dataset", help="Layout of the driver; the checkpoint's own without it.")
 @click.option("--frames", default=120, show_default=True, type=click.IntRange(min=1), help="Images of an orbit.")
 @click.option("--degrees", default=360.0, show_default=True, help="Angle of the orbit; 360 goes around.")

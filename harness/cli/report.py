@@ -6,11 +6,13 @@ from pathlib import Path
 
 import rich_click as click
 
+from headbench.harness.cli.options import Place
+
 __all__ = ["report"]
 
 
 @click.command()
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=Place(exists=True, file_okay=False))
 @click.option("--protocol", help="NAME@VERSION; without it the first that the run asked for is shown, all are written.")
 @click.option(
     "--format",
@@ -19,9 +21,7 @@ __all__ = ["report"]
     help="Print this format and write no report; with --out, write it as one file in that folder.",
 )
 @click.option("--figures/--no-figures", default=True, help="Draw image grids and videos; this reads the dataset.")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report; default RUN/report."
-)
+@click.option("--out", type=Place(file_okay=False), help="Folder of the report; default RUN/report.")
 def report(run: Path, protocol: str | None, format_: str | None, figures: bool, out: Path | None) -> None:
     """Show the table of RUN and write its report: markdown, LaTeX, CSV, JSON and an HTML page with images.
 

@@ -2,55 +2,42 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from click.exceptions import Exit
 
+from headbench.harness.cli.options import NotEmpty, Place, Seconds
+
 if TYPE_CHECKING:
     from headbench.harness.run.plan import Plan
 
 __all__ = ["run"]
 
-
-class Seconds(click.ParamType):
-    """90, 90s, 30m or 2h."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds of a text such as 30m."""
-        if isinstance(value, int | float):
-            return float(value)
-        units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-        factor = units.get(value[-1:], 0.0)
-        try:
-            return float(value[:-1]) * factor if factor else float(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time; write 90, 90s, 30m or 2h", param, ctx)
+_DATASETS = (
+    "insta, insta[bala,obama], insta[b*], or all. A backslash makes , [ ] * ? part of a subject's name, in quotes: "
+    "'insta[a\\,b]'."
+)
 
 
 @click.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=Place())
 @click.option("--methods", help="Names with commas between, or all registered ones (baselines included).")
-@click.option("--datasets", help="insta, insta[bala,obama], insta[b*], or all.")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Holds <dataset>/<subject>.")
+@click.option("--datasets", help=_DATASETS)
+@click.option("--data-root", type=Place(), help="Holds <dataset>/<subject>.")
 @click.option("--preset", help="One or more; a method without it uses its default, and the table says so.")
 @click.option("--seeds", help="One or more, such as 0,1,2.")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME.OPTION=VALUE", help="Change a method or dataset option."
 )
-@click.option("--label", help="Name of the variant that --set makes; without it, a hash.")
+@click.option("--label", type=NotEmpty(), help="Name of the variant that --set makes; without it, a hash.")
 @click.option("--protocol", multiple=True, help="Protocol to score by, such as headbench@1; none only renders.")
 @click.option("--device", help="auto, cpu, cuda or cuda:K.")
 @click.option("--rasterizer", help="auto, gsplat, numba or torch.")
 @click.option("--limit", type=int, help="At most so many training and test frames a subject; the table says so.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; runs/<label or preset> without it.")
+@click.option("--out", type=Place(), help="Folder of the run; runs/<label or preset> without it.")
 @click.option("--timeout", type=Seconds(), help="Time a cell may take: 90s, 30m, 2h.")
 @click.option("--fail-fast", is_flag=True, help="Stop after the first failed cell.")
 @click.option("--fail-on-error", type=int, metavar="N", help="Stop after N failed cells.")
@@ -71,20 +58,25 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
     Exit codes: 0 all good, 1 usage, 2 some cells failed or were skipped, 130 interrupted.
     """
     from headbench.harness.cli.scoring import scorers
+    from headbench.harness.files import writable
     from headbench.harness.plugins import registry
     from headbench.harness.run.plan import make_plan, write_plan
     from headbench.harness.run.request import read_request, write_request
 
     given = {key: value for key, value in options.items() if value not in (None, (), [])}
     given = {("set" if k == "settings" else k): list(v) if isinstance(v, tuple) else v for k, v in given.items()}
-    if given.get("protocol") == ["none"]:
-        given["protocol"] = []
     if fail_fast:
+        if "fail_on_error" in given:
+            raise click.UsageError("--fail-fast stops after 1 failed cell, --fail-on-error after N: name one of them.")
         given["fail_on_error"] = 1
     request = read_request(file, given)
-    asked = scorers(request.protocol)
+    asked = scorers(request.protocols())
     protocols = {scorer.name: scorer.hash for scorer in asked}
     folder = request.folder()
+    if not dry_run:
+        # A place that cannot be written is found before data are read, not after.
+        writable(folder, folder=True)
+    from headbench.harness.cli.signals import orderly_signals
     from headbench.harness.run.execute import execute
     from headbench.harness.run.lock import held
 
@@ -95,7 +87,7 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
         rules = {scorer.key.name: scorer.key.tracking for scorer in asked}
         _dry_run(plan, request.device, sum(rule.steps for rule in rules.values() if rule is not None))
         return
-    with _signals(), held(folder / ".lock", "bench run"):
+    with orderly_signals(), held(folder / ".lock", "bench run"):
         write_request(request, folder)
         write_plan(plan)
         from headbench.harness.cli.progress import watcher
@@ -130,22 +122,7 @@ def _report(folder: Path) -> None:
     from headbench.harness.console import console
     from headbench.reports import build_table, terminal, write_report
 
-    table = build_table(folder)
-    console().print(terminal(table))
+    # First what stays: a terminal that goes away takes no file with it.
     written = write_report(folder)
+    console().print(terminal(build_table(folder)))
     click.echo(f"report: {written}")
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """End orderly on SIGTERM and SIGHUP too, as on Ctrl-C."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

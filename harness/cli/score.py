@@ -10,13 +10,14 @@ from typing import Any
 import rich_click as click
 from click.exceptions import Exit
 
+from headbench.harness.cli.options import Place
 from headbench.harness.errors import BenchError
 
 __all__ = ["score"]
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=Place())
 @click.option("--protocol", multiple=True, help="One or more, such as headbench@1; what the run asked for without it.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
 @click.option(
@@ -32,11 +33,15 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
     from headbench.harness.plugins import registry
     from headbench.harness.run import Job, State, cell_folder, read_cells
     from headbench.harness.run.lock import held
-    from headbench.harness.run.request import read_request, split_names
+    from headbench.harness.run.names import NONE, split_names
+    from headbench.harness.run.request import read_request
     from headbench.harness.run.stages import read_subject, score_stage
 
     records = read_cells(run)
-    names = split_names(protocol) or read_request(run / "run.yaml", {}).protocol
+    names = split_names(protocol) or read_request(run / "run.yaml", {}).protocols()
+    if not names or NONE in names:
+        asked = "protocol none was asked for" if names else f"{run} was made with protocol none"
+        raise BenchError(f"{asked}, which scores nothing.", help=f"bench score {run} --protocol headbench@1")
     judges = scorers(names, {"alex", *lpips} if lpips else None)
     failed = 0
     shown: set[str] = set()

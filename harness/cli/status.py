@@ -8,6 +8,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from headbench.harness.cli.options import Place
 from headbench.harness.console import STATE_STYLES, console, duration, is_terminal
 
 __all__ = ["status"]
@@ -16,7 +17,7 @@ WATCH_EVERY = 2.0
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=Place())
 @click.option("--watch", is_flag=True, help="Show it again every two seconds until no cell runs or waits.")
 def status(run: Path, watch: bool) -> None:
     """Show the state, time, progress and reason of every cell of RUN."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from click.exceptions import Exit
 
+from headbench.harness.cli.options import Place
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
@@ -53,15 +54,13 @@ def submit() -> None:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=Place())
 @click.option("--method", help="Where RUN trained several.")
 @click.option("--preset", help="Where RUN trained several.")
 @click.option("--variant", help="Label or hash of what --set changed; empty text for cells without.")
 @click.option("--seed", type=int, help="Where RUN trained several.")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Where the data lies now; as trained without it.")
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="The zip; below RUN/submissions without it."
-)
+@click.option("--data-root", type=Place(), help="Where the data lies now; as trained without it.")
+@click.option("--out", type=Place(dir_okay=False), help="The zip; below RUN/submissions without it.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
 @click.option("--rasterizer", default="auto", show_default=True)
 def make() -> None:
@@ -101,9 +100,9 @@ def _make(
 
 
 @submit.command()
-@click.argument("zip_path", metavar="ZIP", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("zip_path", metavar="ZIP", type=Place(dir_okay=False))
 @click.option("--dataset", help="Whose benchmark it is for; needed where several take submissions.")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Compares with tracking and images of the people.")
+@click.option("--data-root", type=Place(), help="Compares with tracking and images of the people.")
 def check(zip_path: Path, dataset: str | None, data_root: Path | None) -> None:
     """Say what is wrong with ZIP, wherever it comes from, one line a cause.
 
@@ -130,7 +129,7 @@ def check(zip_path: Path, dataset: str | None, data_root: Path | None) -> None:
 
 
 @submit.command()
-@click.argument("zip_path", metavar="ZIP", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("zip_path", metavar="ZIP", type=Place(exists=True, dir_okay=False))
 @click.option("--note", default="", help="Such as the name on the leaderboard.")
 def uploaded(zip_path: Path, note: str) -> None:
     """Write down that you uploaded ZIP, which counts against the quota. Uploading is yours to do."""

@@ -46,7 +46,8 @@ def parse_setting(text: str) -> Setting:
     try:
         value = parse_yaml(right, Path("--set"))
     except Unreadable as error:
-        raise BenchError(f"--set {text!r}: expected a YAML value, {error.found}.") from error
+        help = f"quotes make it a text: --set '{left}=\"{right}\"'"
+        raise BenchError(f"--set {text!r}: expected a YAML value, {error.found}.", help=help) from error
     return Setting(owner, path, value, text)
 
 

@@ -7,7 +7,6 @@ import datetime
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,9 @@ from headbench.harness.plugins.loading import guarded
 from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell, read_cells
 from headbench.harness.run.config import Setting, apply_settings, config_hash, parse_setting, settings_hash
 from headbench.harness.run.data import Manifest, Trained, mixed, trained_on, whole
+from headbench.harness.run.names import asked_subjects, escaped, matches
 from headbench.harness.run.needs import unmet
-from headbench.harness.run.request import RunRequest
+from headbench.harness.run.request import RunRequest, whole_path
 
 if TYPE_CHECKING:
     from headbench.harness.avatar import MethodConfig, Portrait
@@ -167,8 +167,7 @@ def _datasets(
         raise BenchError(f"data root {request.data_root} is no folder.", help="bench data synth --help")
     chosen: dict[str, tuple[DatasetSpec, DatasetReader, dict[str, Path]]] = {}
     for text in request.datasets:
-        name, _, rest = text.partition("[")
-        wanted = [part.strip() for part in rest.rstrip("]").split(",") if part.strip()]
+        name, wanted = asked_subjects(text)
         everything = name.lower() == "all"
         for spec in registry.datasets().values() if everything else [registry.dataset(name)]:
             try:
@@ -203,10 +202,10 @@ def _subjects(dataset: str, found: Mapping[str, Path], wanted: Sequence[str], ro
         return dict(found)
     chosen: dict[str, Path] = {}
     for pattern in wanted:
-        matches = {name: folder for name, folder in found.items() if fnmatchcase(name, pattern)}
-        if not matches:
-            raise BenchError(f"{root}: {did_you_mean(f'subject of {dataset}', pattern, found)}")
-        chosen |= matches
+        meant = {name: folder for name, folder in found.items() if matches(pattern, name)}
+        if not meant:
+            raise BenchError(f"{root}: {did_you_mean(f'subject of {dataset}', pattern, map(escaped, found))}")
+        chosen |= meant
     return chosen
 
 
@@ -341,7 +340,7 @@ def _plan_cell(
         data=str(place.folder.resolve()),
         data_options={setting.path: setting.value for setting in data_settings},
         limit=request.limit,
-        protocols=tuple(str(Path(p).resolve()) if p.endswith(".yaml") else p for p in request.protocol),
+        protocols=tuple(map(whole_path, request.protocols())),
         device=request.device,
         rasterizer=request.rasterizer,
         checkpoint_every=request.checkpoint_every,

@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
+import math
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from headbench.harness.errors import BenchError
 from headbench.harness.reading import parse_yaml, read_text
 from headbench.harness.run.config import validate
+from headbench.harness.run.names import NONE, asked_subjects, split_datasets, split_names
 
-__all__ = ["RunRequest", "read_request", "split_names", "write_request"]
+__all__ = ["RunRequest", "read_request", "seconds", "whole_path", "write_request"]
 
 
-def split_names(value: Any) -> Any:
-    """``a,b[c,d]`` as ["a", "b[c,d]"]; lists stay, their members are split too."""
+LONGEST_LABEL = 64
+_LABEL = re.compile(rf"[A-Za-z0-9_+][A-Za-z0-9_.+]{{0,{LONGEST_LABEL - 1}}}")
+_MORE = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(value: Any) -> Any:
+    """Seconds of 90, 90s, 30m or 2h; what is neither a number nor a text stays.
+
+    Raises:
+        ValueError: it is no time, or none that can pass.
+    """
     if isinstance(value, str):
-        parts, depth = [""], 0
-        for letter in value:
-            depth += {"[": 1, "]": -1}.get(letter, 0)
-            if letter == "," and depth == 0:
-                parts.append("")
-            else:
-                parts[-1] += letter
-        return [part.strip() for part in parts if part.strip()]
-    if isinstance(value, list | tuple):
-        return [name for part in value for name in (split_names(part) if isinstance(part, str) else [part])]
-    return [value]
+        factor = _MORE.get(value[-1:], 0.0)
+        try:
+            value = float(value[:-1]) * factor if factor else float(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is no time; write 90, 90s, 30m or 2h") from None
+    if isinstance(value, int | float) and not 0 < value < math.inf:
+        raise ValueError(f"expected a time of more than 0 s, found {value:g} s")
+    return value
 
 
-Names = Annotated[list[str], BeforeValidator(split_names)]
+def _named(names: list[Any]) -> list[Any]:
+    if not names:
+        raise ValueError("expected at least one name")
+    return names
+
+
+def _once(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+Names = Annotated[list[str], BeforeValidator(split_names), AfterValidator(_named), AfterValidator(_once)]
+"""A name that is asked for twice counts once."""
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class RunRequest(BaseModel):
@@ -40,26 +61,31 @@ class RunRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    methods: Names = Field(default=["all"], min_length=1)
+    methods: Names = ["all"]
     """Names, or all registered ones (baselines included)."""
-    datasets: Names = Field(default=["all"], min_length=1)
-    """NAME or NAME[subject,subject]; * and ? match in subjects."""
+    datasets: Annotated[list[str], BeforeValidator(split_datasets), AfterValidator(_named), AfterValidator(_once)] = [
+        "all"
+    ]
+    """NAME or NAME[subject,subject]; in subjects * and ? match, and a backslash before , [ ] * ? makes it part of a
+    name."""
     data_root: Path
     """Holds <dataset>/<subject>; or a dataset's own folder, or one subject's."""
-    preset: Names = Field(default=["official"], min_length=1)
-    seeds: Annotated[list[int], BeforeValidator(split_names)] = Field(default=[0], min_length=1)
+    preset: Names = ["official"]
+    seeds: Annotated[list[Seed], BeforeValidator(split_names), AfterValidator(_named)] = [0]
+    """Each once."""
     settings: list[str] = Field(default=[], alias="set")
     """METHOD.OPTION=VALUE or DATASET.OPTION=VALUE."""
-    label: str = Field(default="", pattern=r"^[A-Za-z0-9_.+]*$")
+    label: str = ""
     """Names the variant; without it a hash of what was set does."""
-    protocol: Names = Field(default=["headbench@1"], min_length=1)
+    protocol: Names = ["headbench@1"]
+    """NAME@VERSION or the path of a protocol's file; none alone renders and scores nothing."""
     device: str = "auto"
     rasterizer: str = "auto"
     limit: int | None = Field(default=None, ge=1)
     """At most so many training frames and so many test frames a subject, for a quick look."""
     out: Path | None = None
-    timeout: float | None = Field(default=None, gt=0)
-    """Seconds a cell may take."""
+    timeout: Annotated[float | None, BeforeValidator(seconds)] = None
+    """Seconds a cell may take; or 90s, 30m, 2h."""
     fail_on_error: int | None = Field(default=None, ge=1)
     """Stop after so many failed cells."""
     checkpoint_every: int | None = Field(default=None, ge=1)
@@ -67,6 +93,39 @@ class RunRequest(BaseModel):
     take over 2 % of the time."""
     deterministic: bool = False
     tensorboard: bool = False
+
+    @field_validator("datasets")
+    @classmethod
+    def _known_form(cls, names: list[str]) -> list[str]:
+        for name in names:
+            asked_subjects(name)
+        return names
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+            raise ValueError(f"seed {twice} is named twice; a mean over seeds needs different ones")
+        return seeds
+
+    @field_validator("label")
+    @classmethod
+    def _safe_in_a_path(cls, label: str) -> str:
+        if label and not _LABEL.fullmatch(label):
+            raise ValueError(f"expected at most {LONGEST_LABEL} letters, digits, _, + and dots, no dot first")
+        return label
+
+    @field_validator("protocol")
+    @classmethod
+    def _none_stands_alone(cls, names: list[str]) -> list[str]:
+        if NONE in names and len(names) > 1:
+            raise ValueError("none scores nothing, so it goes with no other protocol")
+        return names
+
+    def protocols(self) -> list[str]:
+        """What to score by: nothing where the request says none."""
+        return [] if self.protocol == [NONE] else list(self.protocol)
 
     def folder(self) -> Path:
         """Where the run lies: `out`, or runs/<label or preset>, so that the same command finds it again."""
@@ -87,8 +146,9 @@ def read_request(source: Path | None, given: dict[str, Any]) -> RunRequest:
     if source is not None:
         text, where = _text(source)
         values = parse_yaml(text, Path(where))
-        if not isinstance(values, dict):
-            raise BenchError(f"{where} must hold a mapping, found {type(values).__name__}.", help="bench run --help")
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+            found = "keys that are no text" if isinstance(values, dict) else type(values).__name__
+            raise BenchError(f"{where} must hold a mapping of options, found {found}.", help="bench run --help")
     else:
         where = "bench run"
     values |= given
@@ -105,13 +165,20 @@ def write_request(request: RunRequest, run: Path) -> None:
     from headbench.harness.files import atomic_path
 
     values = request.model_dump(mode="json", by_alias=True, exclude_none=True)
-    values["out"], values["data_root"] = str(run), str(request.data_root)
+    # Whole paths, so that the file means the same from any folder.
+    values["out"], values["data_root"] = str(run.resolve()), str(request.data_root.resolve())
+    values["protocol"] = [whole_path(name).replace(",", "\\,") for name in request.protocol]
     with atomic_path(run / "run.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
+def whole_path(protocol: str) -> str:
+    """A protocol as it means the same from any folder: the whole path of a file, or the name."""
+    return str(Path(protocol).resolve()) if protocol.endswith(".yaml") else protocol
+
+
 def _text(source: Path) -> tuple[str, str]:
-    if source.is_file():
+    if source.exists() or source.is_symlink():
         return read_text(source), str(source)
     stem = source.name.removesuffix(".yaml")
     folder = resources.files("headbench.configs").joinpath("runs")
