@@ -30,6 +30,12 @@ def resolve_device(name: str = "auto") -> torch.device:
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise BenchError("Device cuda was asked for, but torch finds no usable NVIDIA GPU.", help="bench doctor")
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            has = ", ".join(f"cuda:{index}" for index in range(count))
+            raise BenchError(
+                f"Device {name} was asked for; this machine has {has}.", help=f"--device {has.split(', ')[0]}"
+            )
         return torch.device("cuda", device.index or 0)
     if device.type != "cpu":
         raise BenchError(f"Device {name!r} is not supported; expected auto, cpu, cuda or cuda:K.")

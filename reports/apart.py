@@ -23,7 +23,13 @@ def draw_apart(run: Path, folder: Path, old: Path) -> tuple[list[Figure], list[s
         answer = Path(place) / "drawn.json"
         script = Path(__file__).with_name("figures.py")
         # By path and with -P: nothing puts the rooms' own folder on the child's path.
-        command = [sys.executable, "-P", str(script), str(run), str(folder), str(old), str(answer)]
+        command = [
+            sys.executable,
+            "-P",
+            str(script),
+            *(str(path.resolve()) for path in (run, folder, old)),
+            str(answer),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode or not answer.is_file():
             said = done.stderr.strip().splitlines()

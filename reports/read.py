@@ -13,7 +13,7 @@ from headbench.harness.files import read_json
 from headbench.harness.names import is_label, quoted
 from headbench.harness.reading import Unreadable, parse_yaml, read_text
 from headbench.harness.run import Cell, CellRecord, State, Trained, cell_folder, read_cells, trained_on
-from headbench.harness.run.names import NONE
+from headbench.harness.run.asked import NONE
 from headbench.metrics import Scores
 from headbench.reports.scored import read_cell_scores
 

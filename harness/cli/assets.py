@@ -23,7 +23,7 @@ from headbench.harness.assets import (
 )
 from headbench.harness.cli.options import Place
 from headbench.harness.errors import BenchError, DataError
-from headbench.harness.files import sha256_of
+from headbench.harness.files import sha256_of, writable
 
 __all__ = ["assets"]
 
@@ -160,6 +160,7 @@ def add(tag: str, files: tuple[Path, ...]) -> None:
     before all files are read.
     """
     kinds = families(tag)
+    writable(home(), folder=True)
     candidates = _files(files)
     with tempfile.TemporaryDirectory() as scratch:
         sources: dict[Path, str] = {}
@@ -197,6 +198,7 @@ def fetch(what: str, yes: bool, backbones: tuple[Path, ...], heads: tuple[Path, 
     """Get network weights: LPIPS with AlexNet and VGG16."""
     from headbench.harness.assets import lpips
 
+    writable(home(), folder=True)
     if backbones:
         for path in lpips.from_torchvision(backbones, heads):
             click.echo(f"registered {path}")

@@ -42,7 +42,7 @@ def data() -> None:
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed makes other people."
 )
-@click.argument("out", type=Place(file_okay=False))
+@click.argument("out", type=Place())
 def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Path) -> None:
     """Write made-up subjects on the open head below OUT/<layout>, a data root for `bench run`.
 
@@ -51,7 +51,9 @@ def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Pa
     and that is an error.
     """
     from headbench.datasets.synthetic import write_synthetic
+    from headbench.harness.files import writable
 
+    writable(out, folder=True)
     write_synthetic(out, layout, subjects, frames, size, seed, click.echo)
     click.echo(
         f"wrote {subjects} subject(s); train on them: bench run --methods all --datasets {layout} --data-root {out}"
@@ -72,7 +74,7 @@ def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Pa
 )
 @click.option(
     "--sheet",
-    type=Place(dir_okay=False),
+    type=Place(),
     help="Draw first, middle and last frame of each subject with the head mesh on them into this PNG.",
 )
 @click.option(
@@ -102,11 +104,13 @@ def check(
     Exit codes: 0 no errors, 1 usage, 2 errors.
     """
     from headbench.datasets.doctor import draw_sheet, fix_lines
-    from headbench.harness.files import atomic_path
+    from headbench.harness.files import atomic_path, writable
     from headbench.harness.plugins import registry
 
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise BenchError(f"--sheet {sheet}: expected a name that ends in .png.")
+    if sheet is not None:
+        writable(sheet)
     name = registry().dataset(dataset).name
     reader = registry().load_dataset(dataset)
     subjects = _choose(reader.subjects(data_root), wanted)
@@ -140,8 +144,13 @@ def _examine(reader: DatasetReader, subjects: Mapping[str, Path], options: Mappi
         counter.ended(name)
         return made
 
-    with progress.Counter(len(subjects), "subjects") as counter, ThreadPoolExecutor(_AT_ONCE) as pool:
-        yield from pool.map(one, subjects)
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    with progress.Counter(len(subjects), "subjects") as counter:
+        try:
+            yield from pool.map(one, subjects)
+        finally:
+            # An interrupt does not wait for subjects that are being read.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _tell(examination: Examination, each: bool) -> None:

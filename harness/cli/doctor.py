@@ -56,6 +56,8 @@ def examine() -> list[Problem]:
     for name, part in parts:
         try:
             findings += part()
+        except BenchError as error:
+            findings.append(_finding(name, "bad", str(error.args[0]), error.help))
         except Exception as error:
             # Whatever is broken here is what the user wants to hear about.
             findings.append(_finding(name, "bad", f"{type(error).__name__}: {error}"))
@@ -121,7 +123,9 @@ def _rasterizers() -> list[Problem]:
 
 def _assets() -> list[Problem]:
     from headbench.harness.assets import KINDS, home, records, verify
+    from headbench.harness.files import writable
 
+    writable(home(), folder=True)
     findings = [_finding("assets", "good", f"in {home()}")]
     there = records()
     for kind in KINDS:

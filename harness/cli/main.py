@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 
 import rich_click as click
 
-from headbench.harness.errors import BenchError, did_you_mean
+from headbench.harness.errors import did_you_mean
 
-__all__ = ["COMMANDS", "cli", "main"]
+__all__ = ["COMMANDS", "INTERRUPTED", "cli", "main"]
 
+INTERRUPTED = 130
+"""Exit code of an interrupted command."""
 COMMANDS = {
     "run": ("headbench.harness.cli.run:run", "Train, render and score methods on subjects; go on where it stopped."),
     "list": ("headbench.harness.cli.list:list_", "Show methods, datasets, protocols or assets."),
@@ -62,29 +65,58 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run `bench`; errors that a person can mend are printed without a traceback and exit with 1."""
+    """Run `bench`. No exception ends in a traceback: each is one sentence and exit code 1, an interrupt is 130."""
     # torch and numba each keep a pool of OpenMP threads, and the threads of one that waits for work burn the cores
     # that the other needs. libgomp reads this once, when it is loaded: here nothing heavy is, and cells inherit it.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        code = cli(prog_name="bench", standalone_mode=False)
-    except BenchError as error:
-        click.echo(f"error: {error}", err=True)
-        code = 1
-    except click.ClickException as error:
-        error.show()
-        code = 1
+        code = _call()
     except (KeyboardInterrupt, click.Abort):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         click.echo("interrupted", err=True)
-        code = 130
-    except SystemExit:
-        # rich-click ends so where a verb is missing, after it has printed the help.
-        code = 1
+        _flush()
+        # Not sys.exit: threads that are at work must not keep it waiting.
+        os._exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (head, less) is gone: nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+    _flush()
+    sys.exit(code)
+
+
+def _call() -> int:
+    """Exit code of the command line; errors have been printed."""
+    try:
+        code = cli(prog_name="bench", standalone_mode=False)
+        # What is still in the buffer may meet a full disk, and that is an error like any other.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort, BrokenPipeError):
+        raise
+    except click.ClickException as error:
+        error.show()
+        return 1
+    except SystemExit as error:
+        # rich-click ends so where a verb is missing, after it has printed the help; strangers' code says why.
+        if isinstance(error.code, str):
+            click.echo(f"error: {error.code}", err=True)
+        return 1
+    except BaseException as error:
+        from headbench.harness.cli.faults import explained
+
+        click.echo(f"error: {explained(error)}", err=True)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _flush() -> None:
+    """Let go of what cannot be printed: it has been said, and Python would say it again in words of its own."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

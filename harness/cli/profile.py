@@ -46,14 +46,17 @@ def profile(
     Data are on the device and decoded before the clock starts; checkpoints, previews and logs are left out.
     """
     from headbench.harness.avatar import Avatar
-    from headbench.harness.errors import DataError, did_you_mean
-    from headbench.harness.files import write_json
+    from headbench.harness.errors import BenchError, DataError, did_you_mean
+    from headbench.harness.files import writable, write_json
     from headbench.harness.plugins import registry
     from headbench.harness.plugins.checks import check_preset, preset_values
+    from headbench.harness.run.asked import split_names
     from headbench.harness.run.config import apply_settings, parse_setting
     from headbench.harness.train import TrainOptions
     from headbench.harness.train.budget import measure_budget
 
+    if target is not None:
+        writable(target)
     known = registry()
     if preset is not None:
         check_preset(preset, known.methods().values())
@@ -62,7 +65,9 @@ def profile(
     if subject is not None and subject not in folders:
         raise DataError(did_you_mean("subject", subject, folders))
     person = reader.read(folders[subject or next(iter(folders))], {})
-    wanted = list(known.methods()) if methods == "all" else methods.split(",")
+    wanted = list(known.methods()) if methods.lower() == "all" else split_names(methods)
+    if not wanted:
+        raise BenchError("--methods names nothing.", help="bench list methods")
     rows = []
     for name in wanted:
         spec = known.method(name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from headbench.harness.cli.options import Place
+from headbench.harness.cli.options import FiniteRange, Place
 from headbench.harness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ __all__ = ["render"]
 @click.option("--driver", type=Place(exists=True), help="Subject whose test sequence drives.")
 @click.option("--dataset", help="Layout of the driver; the checkpoint's own without it.")
 @click.option("--frames", default=120, show_default=True, type=click.IntRange(min=1), help="Images of an orbit.")
-@click.option("--degrees", default=360.0, show_default=True, help="Angle of the orbit; 360 goes around.")
+@click.option(
+    "--degrees", default=360.0, show_default=True, type=FiniteRange(), help="Angle of the orbit; 360 goes around."
+)
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many frames of the driver.")
 @click.option("--fps", default=25, show_default=True, type=click.IntRange(min=1))
 @click.option("--background", default="white", show_default=True, type=click.Choice(["white", "black", "green"]))
@@ -47,10 +49,12 @@ def render(
     Without --driver the first training frame is seen from all around. With --driver the head does what another subject
     does in its test sequence, seen by that subject's cameras; both must use the same head model.
     """
+    from headbench.harness.files import writable
     from headbench.harness.image import read_rgb
     from headbench.harness.image.video import write_video
     from headbench.harness.session import driven_views, open_checkpoint, orbit_views
 
+    writable(checkpoint if out is None else out, folder=True)
     with open_checkpoint(checkpoint, device, rasterizer) as session:
         loaded = session.loaded
         if driver is None:

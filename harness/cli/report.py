@@ -21,7 +21,7 @@ __all__ = ["report"]
     help="Print this format and write no report; with --out, write it as one file in that folder.",
 )
 @click.option("--figures/--no-figures", default=True, help="Draw image grids and videos; this reads the dataset.")
-@click.option("--out", type=Place(file_okay=False), help="Folder of the report; default RUN/report.")
+@click.option("--out", type=Place(), help="Folder of the report; default RUN/report.")
 def report(run: Path, protocol: str | None, format_: str | None, figures: bool, out: Path | None) -> None:
     """Show the table of RUN and write its report: markdown, LaTeX, CSV, JSON and an HTML page with images.
 
@@ -30,9 +30,12 @@ def report(run: Path, protocol: str | None, format_: str | None, figures: bool, 
     bench report runs/x --format latex       LaTeX on standard output, nothing written
     """
     from headbench.harness.console import console
+    from headbench.harness.files import writable
     from headbench.reports import build_table, format_table, terminal, write_report
     from headbench.reports.report import write_table
 
+    if format_ is None or out is not None:
+        writable(run / "report" if out is None else out, folder=True)
     table = build_table(run, protocol)
     if format_ in (None, "terminal"):
         console().print(terminal(table))

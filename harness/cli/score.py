@@ -30,10 +30,11 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
     Exit codes: 0 all finished cells scored, 1 usage, 2 some could not be scored.
     """
     from headbench.harness.cli.scoring import scorers
+    from headbench.harness.files import writable
     from headbench.harness.plugins import registry
     from headbench.harness.run import Job, State, cell_folder, read_cells
+    from headbench.harness.run.asked import NONE, split_names
     from headbench.harness.run.lock import held
-    from headbench.harness.run.names import NONE, split_names
     from headbench.harness.run.request import read_request
     from headbench.harness.run.stages import read_subject, score_stage
 
@@ -42,6 +43,7 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
     if not names or NONE in names:
         asked = "protocol none was asked for" if names else f"{run} was made with protocol none"
         raise BenchError(f"{asked}, which scores nothing.", help=f"bench score {run} --protocol headbench@1")
+    writable(run, folder=True)
     judges = scorers(names, {"alex", *lpips} if lpips else None)
     failed = 0
     shown: set[str] = set()

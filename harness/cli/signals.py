@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["INTERRUPTED", "deaf", "orderly_signals"]
+from headbench.harness.cli.main import INTERRUPTED
 
-INTERRUPTED = 130
-"""Exit code of an interrupted command."""
+__all__ = ["orderly_signals"]
+
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,9 +41,3 @@ def orderly_signals() -> Iterator[None]:
         if not heard:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def deaf() -> None:
-    """Ignore these signals from now on: nothing is left to do but to say how it ended."""
-    for number in ENDING:
-        signal.signal(number, signal.SIG_IGN)

@@ -60,7 +60,7 @@ def submit() -> None:
 @click.option("--variant", help="Label or hash of what --set changed; empty text for cells without.")
 @click.option("--seed", type=int, help="Where RUN trained several.")
 @click.option("--data-root", type=Place(), help="Where the data lies now; as trained without it.")
-@click.option("--out", type=Place(dir_okay=False), help="The zip; below RUN/submissions without it.")
+@click.option("--out", type=Place(), help="The zip; below RUN/submissions without it.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
 @click.option("--rasterizer", default="auto", show_default=True)
 def make() -> None:
@@ -84,9 +84,16 @@ def _make(
     device: str,
     rasterizer: str,
 ) -> None:
+    from headbench.harness.files import writable
+    from headbench.harness.home import home
     from headbench.harness.plugins import registry
     from headbench.reports.submission import Choice, Order, make_submission, read_ledger, task_of, uploads
 
+    # The ledger of submissions lies among the user's files; videos that are kept lie in the run.
+    writable(home(), folder=True)
+    writable(run, folder=True)
+    if out is not None:
+        writable(out)
     choice = Choice(method, preset, variant, seed)
     order = Order(run, dataset, choice, data_root, out, device, rasterizer)
     made = make_submission(order, registry(), click.echo)
@@ -133,10 +140,12 @@ def check(zip_path: Path, dataset: str | None, data_root: Path | None) -> None:
 @click.option("--note", default="", help="Such as the name on the leaderboard.")
 def uploaded(zip_path: Path, note: str) -> None:
     """Write down that you uploaded ZIP, which counts against the quota. Uploading is yours to do."""
-    from headbench.harness.files import sha256_of
+    from headbench.harness.files import sha256_of, writable
+    from headbench.harness.home import home
     from headbench.harness.plugins import registry
     from headbench.reports.submission import read_ledger, record_upload, task_of, uploads
 
+    writable(home(), folder=True)
     digest = sha256_of(zip_path)
     made = [entry for entry in read_ledger() if entry.sha256 == digest]
     quota = task_of(registry(), made[-1].dataset)[2].quota if made else None

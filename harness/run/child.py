@@ -74,7 +74,7 @@ def run_worker(
         out.flush()
         begin = out.tell()
         child = subprocess.Popen(
-            [sys.executable, "-P", str(worker), str(folder)],
+            [sys.executable, "-P", str(worker), str(folder.resolve())],
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,

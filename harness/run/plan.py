@@ -15,10 +15,10 @@ from headbench.harness.files import read_json, write_json
 from headbench.harness.plugins import DatasetReader, DatasetSpec, MethodSpec, Problem, Registry
 from headbench.harness.plugins.checks import check_preset, preset_values
 from headbench.harness.plugins.loading import guarded
+from headbench.harness.run.asked import asked_subjects, escaped, matches
 from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell, read_cells
 from headbench.harness.run.config import Setting, apply_settings, config_hash, parse_setting, settings_hash
 from headbench.harness.run.data import Manifest, Trained, mixed, trained_on, whole
-from headbench.harness.run.names import asked_subjects, escaped, matches
 from headbench.harness.run.needs import unmet
 from headbench.harness.run.request import RunRequest, whole_path
 

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from headbench.harness.avatar import FineTuneConfig, MethodConfig, Portrait, TrainConfig
 from headbench.harness.errors import BenchError
+from headbench.harness.run.asked import asked_subjects, escaped, matches, split_datasets, split_names
 from headbench.harness.run.config import apply_settings, config_hash, parse_setting, settings_hash
-from headbench.harness.run.names import asked_subjects, escaped, matches, split_datasets, split_names
 from headbench.harness.run.request import RunRequest, read_request, write_request
 
 

@@ -1,0 +1,157 @@
+"""What is said of an exception that nobody foresaw: one sentence with place and remedy, or a report of our fault."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+
+from headbench.harness.errors import BenchError
+
+__all__ = ["DEBUG", "explained"]
+
+DEBUG = "HEADBENCH_DEBUG"
+"""Environment variable; 1 shows the whole report of a fault on standard error."""
+
+_FOUND = {
+    errno.ENOENT: ("found no such file or folder", "name one that is there"),
+    errno.EACCES: ("this user may not read or write it", "change its permissions, or name another place"),
+    errno.EPERM: ("this user may not do that with it", "change its permissions, or name another place"),
+    errno.ENOTDIR: ("a part of this path is a file, not a folder", "name another place"),
+    errno.EISDIR: ("expected a file, found a folder", "name a file in it"),
+    errno.EEXIST: ("it exists already", "remove it or name another place"),
+    errno.ENOTEMPTY: ("the folder is not empty", "remove what is in it, or name another place"),
+    errno.ENAMETOOLONG: ("a name in this path is too long", "use names of at most 255 bytes"),
+    errno.ELOOP: ("links in this path lead in a circle", "mend the links"),
+    errno.ENOSPC: ("no space is left on its disk", "make space; the same command goes on"),
+    errno.EDQUOT: ("the quota of its disk is used up", "make space; the same command goes on"),
+    errno.EROFS: ("its file system is read-only", "name another place"),
+    errno.EIO: ("the disk answers with an error", "look at the system's log; copy the data to another disk"),
+    errno.EMFILE: ("too many files are open", "ulimit -n 4096, then the same command"),
+    errno.ENFILE: ("too many files are open", "close other programs"),
+    errno.ENXIO: ("expected a file, found a named pipe or a device", "name a regular file"),
+    errno.ETXTBSY: ("another program uses it", "end that program"),
+    errno.ESTALE: ("the network drive has lost it", "mount the drive again"),
+    errno.ENOMEM: ("no memory is left", "end other programs"),
+}
+
+
+def explained(error: BaseException) -> BenchError:
+    """The error as one sentence; what cannot be a user's mistake is reported in a file, and the sentence says where."""
+    if isinstance(error, BenchError):
+        return error
+    if isinstance(error, OSError) and error.errno is not None:
+        return _of_system(error)
+    place = _place(error)
+    on = f"{place}: " if place else ""
+    if isinstance(error, MemoryError):
+        return BenchError(
+            f"{on}there is not enough memory to go on.", "end other programs, or take less at once, such as --limit 50"
+        )
+    if isinstance(error, UnicodeEncodeError):
+        found = ascii(error.object[error.start : error.end])
+        return BenchError(
+            f"{on}found text that cannot be written as {error.encoding}: {found} in {ascii(error.object)[:120]}.",
+            "rename files whose names are no UTF-8; PYTHONIOENCODING=utf-8 helps on a console",
+        )
+    if isinstance(error, UnicodeDecodeError) and place:
+        return BenchError(f"{on}found bytes that are not {error.encoding} text.", "save the file as UTF-8")
+    if isinstance(error, RecursionError) and place:
+        return BenchError(
+            f"{on}found something that nests too deep to be read.", "look at that file; no tool makes such"
+        )
+    return _reported(error)
+
+
+def _of_system(error: OSError) -> BenchError:
+    """What the operating system says of a file, in our words."""
+    unknown = f"the system refuses it ({errno.errorcode.get(error.errno or 0, error.errno)})"
+    found, help = _FOUND.get(error.errno or 0, (unknown, "name another place"))
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    place = " -> ".join(names) or _place(error) or "standard output"
+    return BenchError(f"{place}: {found}.", help)
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    """From where it was raised outwards."""
+    found = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    yield from reversed(found)
+
+
+def _place(error: BaseException) -> str:
+    """The file or folder that our innermost function with a path was at; empty where none had."""
+    for frame in _frames(error):
+        name = str(frame.f_globals.get("__name__", ""))
+        if name.startswith(("click.", "rich.")):
+            return "standard output"
+        if not name.startswith("headbench.") or name.startswith("headbench.harness.cli.main"):
+            continue
+        for word in ("path", "file", "source", "folder", "target", "root"):
+            value = frame.f_locals.get(word)
+            if isinstance(value, Path):
+                return str(value)
+    return ""
+
+
+def _reported(error: BaseException) -> BenchError:
+    """A fault of ours, or of a plugin that was at work, with a report of all that is known."""
+    text = "".join(traceback.format_exception(error))
+    if os.environ.get(DEBUG, "0") not in ("", "0"):
+        sys.stderr.write(text)
+    whose = _whose(error)
+    where = _write_report(f"{_about()}\n{text}")
+    told = f"The full report is in {where}." if where else f"{DEBUG}=1 shows the full report."
+    return BenchError(
+        f"{type(error).__name__}, which nobody foresaw: this is a fault of {whose}, not of your command. {told}",
+        f"send the report to the authors of {whose}; {DEBUG}=1 shows it here",
+    )
+
+
+def _whose(error: BaseException) -> str:
+    """headbench, or the plugin whose code was innermost."""
+    plugins = {point.module.partition(".")[0]: point.name for point in _points()}
+    for frame in _frames(error):
+        top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if top == "headbench":
+            break
+        if top in plugins:
+            return f"the plugin {plugins[top]}"
+    return "headbench"
+
+
+def _points() -> list[metadata.EntryPoint]:
+    from headbench.harness.plugins.loading import ENTRY_POINTS
+
+    try:
+        # A point that is no module name has no module.
+        return [point for point in metadata.entry_points(group=ENTRY_POINTS) if point.pattern.match(point.value)]
+    except Exception:  # whatever a damaged distribution raises, the error at hand is to be told
+        return []
+
+
+def _about() -> str:
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"headbench {metadata.version('headbench')}, Python {python}, {sys.platform}\n{' '.join(sys.argv)!a}\n"
+
+
+def _write_report(text: str) -> Path | None:
+    """The report's file below the user's files, else in the folder for temporary files; None where it cannot be."""
+    from headbench.harness.home import home
+
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    for folder in (lambda: home() / "crashes", lambda: Path(tempfile.gettempdir())):
+        try:
+            path = folder() / f"headbench-crash-{stamp}-{os.getpid()}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        except (OSError, BenchError):
+            continue
+        return path
+    return None
