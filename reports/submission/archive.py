@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import stat
+import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, cast
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import atomic_path
+from headbench.harness.reading import Unreadable, fault_of, open_regular
 
-__all__ = ["Limits", "member_bytes", "unsafe_members", "write_zip"]
+__all__ = ["Limits", "member_bytes", "open_zip", "outer_folder", "unsafe_members", "write_zip"]
 
+_PIECE = 1 << 20
+_HEADER = 30
+"""Bytes before the name of a member."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """One date for all members, so that the same videos give the same zip."""
 
@@ -24,10 +32,12 @@ class Limits:
     """What a zip may hold before anything in it is decompressed. A submission of 12,420 images is about 200 MB."""
 
     members: int = 2000
-    member_bytes: int = 1 << 29
+    member_bytes: int = 1 << 28
     total_bytes: int = 1 << 33
     ratio: float = 50.0
     """Decompressed size over compressed size; videos do not shrink."""
+    entry_bytes: int = 1 << 10
+    """Of the directory at the end, for each member."""
 
 
 def write_zip(path: Path, videos: Mapping[str, Path]) -> None:
@@ -41,6 +51,55 @@ def write_zip(path: Path, videos: Mapping[str, Path]) -> None:
                     target.write(block)
 
 
+@contextlib.contextmanager
+def open_zip(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
+    """A zip, open for reading; nothing in it is decompressed yet.
+
+    Raises:
+        Unreadable: it is missing, no regular file, no zip, or its directory is too large to be read.
+    """
+    with open_regular(path) as file:
+        # The directory is read at once, before it can be asked how many members there are.
+        bounded = _Bounded(file, path, max(_PIECE, limits.members * limits.entry_bytes))
+        try:
+            archive = zipfile.ZipFile(cast("IO[bytes]", bounded))
+        except OSError as error:
+            raise fault_of(path, error) from error
+        except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, EOFError, IndexError) as error:
+            raise Unreadable(path, "found no zip, or one that is cut or damaged", "write or copy it again") from error
+        with archive:
+            yield archive
+
+
+class _Bounded:
+    """A file that refuses to read more than so many bytes at once, which only a monstrous directory asks for."""
+
+    def __init__(self, file: IO[bytes], path: Path, limit: int) -> None:
+        self._file, self._path, self._limit = file, path, limit
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, count: int = -1) -> bytes:
+        if count > self._limit:
+            raise Unreadable(self._path, f"found one whose directory has {count:,} bytes: a zip bomb?")
+        return self._file.read(count)
+
+
+def outer_folder(names: Collection[str], wanted: Collection[str]) -> str:
+    """The folder, with a slash at its end, below which all videos lie that should lie at the top; nothing if they do,
+    or if none is there at all."""
+    known = set(wanted)
+    if known & set(names):
+        return ""
+    depth = {len(PurePosixPath(name).parts) for name in known}
+    found = Counter(
+        name.removesuffix(inner)
+        for name in names
+        for count in depth
+        if (inner := "/".join(PurePosixPath(name).parts[-count:])) in known and name.endswith(f"/{inner}")
+    )
+    return next(iter(found)) if len(found) == 1 else ""
+
+
 def unsafe_members(archive: zipfile.ZipFile, limits: Limits) -> dict[str, str]:
     """Member -> why it must not be opened; the empty name stands for the archive as a whole."""
     infos = archive.infolist()
@@ -51,9 +110,11 @@ def unsafe_members(archive: zipfile.ZipFile, limits: Limits) -> dict[str, str]:
     if total > limits.total_bytes:
         return {"": f"expected at most {limits.total_bytes:,} bytes when decompressed, found {total:,}: a zip bomb?"}
     for info in infos:
-        reason = _name_fault(info) or _size_fault(info, limits)
+        reason = _name_fault(info) or _packing_fault(info) or _size_fault(info, limits)
         if reason:
             wrong[info.filename] = reason
+    for first, second in _overlapping(archive):
+        wrong[first] = f"expected members one after the other, found {second} in the same bytes: a zip bomb?"
     for name, count in Counter(info.filename for info in infos).items():
         if count > 1:
             wrong[name] = f"expected one member of this name, found {count}: which one is read depends on the reader"
@@ -66,14 +127,21 @@ def member_bytes(archive: zipfile.ZipFile, member: str, limits: Limits) -> bytes
     Raises:
         BenchError: it is encrypted, damaged, or larger than it says.
     """
+    content = bytearray()
     try:
         with archive.open(member) as handle:
-            content = handle.read(limits.member_bytes + 1)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError) as error:
-        raise BenchError(f"expected a member that can be read, found: {error}") from error
-    if len(content) > limits.member_bytes:
-        raise BenchError(f"expected at most {limits.member_bytes:,} bytes, found more: a zip bomb?")
-    return content
+            # In pieces, so that a member which says that it is small takes no more memory than that.
+            while block := handle.read(_PIECE):
+                content += block
+                if len(content) > limits.member_bytes:
+                    raise BenchError(f"expected at most {limits.member_bytes:,} bytes, found more: a zip bomb?")
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as error:
+        wrong = isinstance(error, zipfile.BadZipFile) and "CRC" in str(error)
+        what = "bytes that do not agree with its checksum (CRC-32) and size" if wrong else "a damaged one"
+        raise BenchError(f"expected a member that can be read, found {what}", help="zip the video again") from error
+    if len(content) != archive.getinfo(member).file_size:
+        raise BenchError("expected a member of the size that it says, found a shorter one", help="zip the video again")
+    return bytes(content)
 
 
 def _name_fault(info: zipfile.ZipInfo) -> str:
@@ -91,6 +159,23 @@ def _name_fault(info: zipfile.ZipInfo) -> str:
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return f"expected a plain file, found a {'link' if kind == stat.S_IFLNK else 'special file'}"
     return "expected a member that can be read, found an encrypted one" if info.flag_bits & 1 else ""
+
+
+def _packing_fault(info: zipfile.ZipInfo) -> str:
+    # The other ways of packing are decompressed in pieces of any size.
+    if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return ""
+    return f"expected a member that is stored or deflated, found packing {info.compress_type}"
+
+
+def _overlapping(archive: zipfile.ZipFile) -> Iterator[tuple[str, str]]:
+    """Pairs of members that share bytes, or one and the archive's directory."""
+    places = sorted((info.header_offset, info.orig_filename, info) for info in archive.infolist())
+    ends = [(offset, info.filename) for offset, _, info in places] + [(archive.start_dir, "the directory")]
+    for (offset, _, info), (following, name) in zip(places, itertools.islice(ends, 1, None), strict=True):
+        # The header before a member may be longer than this, never shorter.
+        if offset + _HEADER + len(info.orig_filename.encode("utf-8", "replace")) + info.compress_size > following:
+            yield info.filename, name
 
 
 def _size_fault(info: zipfile.ZipInfo, limits: Limits) -> str:

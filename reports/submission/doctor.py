@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,8 @@ from typing import Any
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import sha256_of
 from headbench.harness.plugins import DatasetReader, HiddenView, Problem, SubmissionTask, VideoSlot
-from headbench.reports.submission.archive import Limits, member_bytes, unsafe_members
+from headbench.harness.reading import Unreadable
+from headbench.reports.submission.archive import Limits, member_bytes, open_zip, outer_folder, unsafe_members
 from headbench.reports.submission.checks import Reference, check_record, check_video
 from headbench.reports.submission.colours import colours_of_frames, warmth
 from headbench.reports.submission.findings import finding
@@ -22,7 +24,7 @@ from headbench.reports.submission.look import SMALL, Look, look_at
 
 __all__ = ["check_zip", "reference_of", "views_of"]
 
-_LONGEST = 20_000
+_LONGEST = 10_000
 """Images that a video of no known length may have."""
 _WORKERS = 8
 
@@ -106,18 +108,21 @@ def check_zip(
         raise BenchError(f"{path} is no file.", help="bench submit --help")
     found = _whole(path, task, known, record)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path, limits) as archive:
             unsafe = unsafe_members(archive, limits)
             found += [finding("archive", text, name) for name, text in unsafe.items()]
             if "" in unsafe:
                 return found
             names = {info.filename for info in archive.infolist() if not info.is_dir()}
-            found += _membership(names, set(unsafe), task)
-            slots = [slot for slot in task.videos if slot.member in names - set(unsafe)]
+            outer = outer_folder(names, [slot.member for slot in task.videos])
+            found += _misplaced(outer)
+            inside = [{name.removeprefix(outer) for name in group} for group in (names, unsafe)]
+            found += _membership(inside[0], inside[1], task)
+            slots = [slot for slot in task.videos if outer + slot.member in names - set(unsafe)]
             videos = (record or {}).get("videos")
-            seen = _look_at_all(archive, slots, task, known, limits, videos, tell)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        return [*found, finding("archive", f"expected a zip, found: {error}")]
+            seen = _look_at_all(archive, outer, slots, task, known, limits, videos, tell)
+    except Unreadable as error:
+        return [*found, finding("archive", f"expected a zip, {error.found}", help=error.help)]
     for each in seen.values():
         found += each.findings
     found += _alike(seen)
@@ -146,6 +151,13 @@ def _whole(path: Path, task: SubmissionTask, reference: Reference, record: Mappi
     return found
 
 
+def _misplaced(outer: str) -> list[Problem]:
+    if not outer:
+        return []
+    text = f"expected the people's folders at the top of the zip, found all below {outer}"
+    return [finding("folder", text, help=f"zip the content of the folder: cd {shlex.quote(outer)} && zip -r NEW.zip .")]
+
+
 def _membership(names: set[str], unsafe: set[str], task: SubmissionTask) -> list[Problem]:
     wanted = [slot.member for slot in task.videos]
     missing = [name for name in wanted if name not in names]
@@ -156,6 +168,7 @@ def _membership(names: set[str], unsafe: set[str], task: SubmissionTask) -> list
 
 def _look_at_all(
     archive: zipfile.ZipFile,
+    outer: str,
     slots: list[VideoSlot],
     task: SubmissionTask,
     reference: Reference,
@@ -165,11 +178,11 @@ def _look_at_all(
 ) -> dict[str, _Seen]:
     def work(slot: VideoSlot) -> _Seen:
         try:
-            content = member_bytes(archive, slot.member, limits)
+            content = member_bytes(archive, outer + slot.member, limits)
             view = reference.views.get(slot.member)
             look: Look = look_at(content, _LONGEST if view is None else 2 * len(view.frame_ids) + 100)
         except BenchError as error:
-            return _Seen([finding("broken", str(error.args[0]), slot.member)])
+            return _Seen([finding("broken", str(error.args[0]), slot.member, help=error.help)])
         digest = hashlib.sha256(content).hexdigest()
         found = check_video(slot, look, task, reference)
         if records is not None:

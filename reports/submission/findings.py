@@ -9,17 +9,18 @@ from headbench.harness.problems import Problem, Severity, Where
 __all__ = ["errors", "finding"]
 
 
-def finding(kind: str, message: str, member: str = "", severity: Severity = "error") -> Problem:
+def finding(kind: str, message: str, member: str = "", severity: Severity = "error", help: str = "") -> Problem:
     """One thing about a submission.
 
     Args:
-        kind: archive, missing, unexpected, duplicate, broken, format, frames, size, black, constant, background,
-            colours, order, encoding, tracking, record or unchecked; the line begins with it.
+        kind: archive, folder, missing, unexpected, duplicate, broken, format, frames, size, black, constant,
+            background, colours, order, encoding, tracking, record or unchecked; the line begins with it.
         message: what was expected and what was found.
         member: the video; empty for the submission as a whole.
         severity: error: do not upload; warning: look at it; note: a measurement, or what could not be checked.
+        help: what to do.
     """
-    return Problem(severity, Where(member), f"{kind}: {message}", kind=kind)
+    return Problem(severity, Where(member), f"{kind}: {message}", help, kind)
 
 
 def errors(findings: Sequence[Problem]) -> list[Problem]:

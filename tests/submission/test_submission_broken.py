@@ -6,6 +6,8 @@ import dataclasses
 import io
 import json
 import stat
+import struct
+import tracemalloc
 import zipfile
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +18,9 @@ import pytest
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of
+from headbench.harness.reading import Unreadable
 from headbench.reports.submission import Limits, check_zip
+from headbench.reports.submission.archive import member_bytes, open_zip, unsafe_members
 from headbench.reports.submission.motion import compare_order
 
 ONE = "007/EMO+joy/cam_100.mp4"
@@ -286,9 +290,83 @@ def test_a_member_whose_bytes_changed(clinic) -> None:
 def test_what_is_no_zip(clinic, tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 and nothing more")
     (line,) = clinic.errors(tmp_path / "x.zip")
-    assert line.startswith("error: archive: expected a zip, found: ")
+    assert (
+        line == "error: archive: expected a zip, found no zip, or one that is cut or damaged (write or copy it again)"
+    )
     with pytest.raises(BenchError, match=r"nowhere\.zip is no file"):
         clinic.errors(tmp_path / "nowhere.zip")
+
+
+@pytest.mark.tried("damaged inputs", "a zip of a folder instead of its content", "one line with the command that helps")
+@pytest.mark.parametrize("outer", ["submission/", "my files/run 1/"])
+def test_a_folder_that_was_zipped_instead_of_its_content(clinic, outer: str) -> None:
+    for name in list(clinic.members):
+        clinic.members[outer + name] = clinic.members.pop(name)
+    (line,) = clinic.errors()
+    assert line.startswith(
+        f"error: folder: expected the people's folders at the top of the zip, found all below {outer}"
+    )
+    assert "zip -r" in line
+    del clinic.members[outer + ONE]
+    clinic.members[f"{outer}notes.txt"] = b"x"
+    lines = clinic.errors()
+    assert lines[1:] == [
+        f"error: {ONE}: missing: expected 8 videos, found none here",
+        "error: notes.txt: unexpected: expected the videos of the task alone, found this",
+    ]
+
+
+@pytest.mark.tried("hostile files", "a zip whose members overlap, lie about their sizes or are packed as bombs")
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_that_are_packed_in_rare_ways_are_not_unpacked(clinic, packing: int) -> None:
+    path = clinic.folder / "packed.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in clinic.members.items():
+            archive.writestr(name, content, packing if name == ONE else zipfile.ZIP_STORED)
+    (line,) = clinic.errors(path)
+    assert line == f"error: {ONE}: archive: expected a member that is stored or deflated, found packing {packing}"
+
+
+@pytest.mark.tried("hostile files", "a zip whose members overlap, lie about their sizes or are packed as bombs")
+def test_members_in_the_same_bytes(clinic) -> None:
+    path = clinic.zip()
+    content = bytearray(path.read_bytes())
+    names = sorted(clinic.members, key=lambda name: content.rindex(name.encode()))
+    first, second = (content.rindex(name.encode()) - 46 for name in names[:2])
+    content[second + 42 : second + 46] = content[first + 42 : first + 46]
+    path.write_bytes(content)
+    assert any(": archive: expected members one after the other" in line for line in clinic.errors(path))
+
+
+@pytest.mark.tried("hostile files", "a zip whose members overlap, lie about their sizes or are packed as bombs")
+def test_a_member_that_says_it_is_small_takes_no_more_memory(tmp_path: Path) -> None:
+    """100 MB in 100 KB, said to be 100 bytes."""
+    path = tmp_path / "liar.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.mp4", bytes(100_000_000))
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"a.mp4") - 46
+    content[entry + 24 : entry + 28] = (100).to_bytes(4, "little")
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with open_zip(path, Limits()) as archive:
+            assert unsafe_members(archive, Limits()) == {}
+            with pytest.raises(BenchError, match="expected a member that can be read, found bytes that do not agree"):
+                member_bytes(archive, "a.mp4", Limits())
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.tried("hostile files", "a zip with a directory of a million members")
+def test_a_monstrous_directory_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "many.zip"
+    entry = b"PK\1\2" + bytes(42)
+    end = b"PK\5\6" + bytes(4) + struct.pack("<HHIIH", 65535, 65535, 100_000 * len(entry), 0, 0)
+    path.write_bytes(entry * 100_000 + end)
+    with pytest.raises(Unreadable, match="whose directory has 4,600,000 bytes: a zip bomb"), open_zip(path, Limits()):
+        pass
 
 
 def changed_record(made, clinic) -> tuple[Path, dict]:
