@@ -13,6 +13,7 @@ _IMAVATAR_CITATIONS = {
     "imavatar": "Zheng et al.: I M Avatar: Implicit Morphable Head Avatars from Videos, CVPR 2022",
     "pointavatar": "Zheng et al.: PointAvatar: Deformable Point-based Head Avatars from Videos, CVPR 2023",
     "4dface": "Gafni et al.: Dynamic Neural Radiance Fields for Monocular 4D Facial Avatar Reconstruction, CVPR 2021",
+    "emotalk3d": "He et al.: EmoTalk3D: High-Fidelity Free-View Synthesis of Emotional 3D Talking Head, ECCV 2024",
 }
 
 
@@ -47,6 +48,7 @@ def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
         ("imavatar", "ImavatarReader", "IMAvatar's people", "https://github.com/zhengyuf/IMavatar"),
         ("pointavatar", "PointAvatarReader", "PointAvatar's people", "https://github.com/zhengyuf/PointAvatar"),
         ("4dface", "NerFaceReader", "NerFace's people", "https://github.com/gafniguy/4D-Facial-Avatars"),
+        ("emotalk3d", "EmoTalk3dReader", "EmoTalk3D's people", "https://nju-3dv.github.io/projects/EmoTalk3D/"),
     ):
         register(
             DatasetSpec(
@@ -57,7 +59,7 @@ def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
                 citation=_IMAVATAR_CITATIONS[name],
                 homepage=homepage,
                 provides=frozenset({"mouth"}),
-                layouts=(f"{name}/original", f"{name}/fate"),
+                layouts=(f"{name}/original", f"{name}/fate", f"{name}/rgba"),
             )
         )
     register(

@@ -43,7 +43,7 @@ def find_subjects(root: Path, dataset: str, is_subject: Callable[[Path], bool], 
         f"No subject of {dataset} at {root}: looked for {marks} in {root}, in its folders, and in the folders of "
         f"{root / dataset}; found {listing(root)}."
     )
-    raise DataError(f"{message} {looks_like(root)}".rstrip(), help=help)
+    raise DataError(f"{message} {looks_like(root, dataset)}".rstrip(), help=help)
 
 
 def listing(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Which files hold the pixels of a frame: `matted/` alone, or `image/` with `mask/`; and parsed mouths."""
+"""Which files hold the pixels of a frame: `matted/`, `image/` with `mask/`, or RGBA in `image/`; and parsed mouths."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ __all__ = [
 
 _READERS = 8
 _RECIPE = "matted/ holds RGBA with background and clothing removed; or --set DATASET.matte=mask"
+_OWN_ALPHA = "without mask/ the images' own alpha is read, as of SplattingAvatar's data: make mask/, or all RGBA"
 
 
 @dataclass(frozen=True)
@@ -46,37 +47,43 @@ class HardMatte:
         return replace(pixels, alpha=(pixels.alpha > 127).to(pixels.alpha.dtype) * 255)
 
 
-def source_of(video: Video, matte: str) -> str:
-    """matted or mask: where the alpha of a video comes from.
+def source_of(video: Video, entries: Sequence[Entry], matte: str) -> str:
+    """matted, mask or image: where the alpha of a video comes from.
 
     Args:
+        entries: its frames; the first image that is there tells whether images have an alpha of their own.
         matte: the option; auto takes what is there.
     """
     if matte != "auto":
         return matte
-    return "matted" if (video.path / "matted").is_dir() else "mask"
+    for place in ("matted", "mask"):
+        if (video.path / place).is_dir():
+            return place
+    images = (video.path / image_folder(video) / f"{entry.image}.png" for entry in entries)
+    first = next((path for path in images if path.is_file()), None)
+    return "image" if first is not None and read_header(first).mode == "RGBA" else "mask"
 
 
-def image_folder(video: Video, findings: Findings) -> str:
-    """``image``, or ``images`` where only that is there, which is noted."""
-    if not (video.path / "image").is_dir() and (video.path / "images").is_dir():
-        findings.note("images read from images/ instead of image/")
-        return "images"
-    return "image"
+def image_folder(video: Video) -> str:
+    """``image``, or ``images`` where only that is there."""
+    return "images" if not (video.path / "image").is_dir() and (video.path / "images").is_dir() else "image"
 
 
 def find_images(video: Video, entries: Sequence[Entry], matte: str, findings: Findings) -> dict[str, Source]:
     """Frame id -> files. Frames whose files are missing or do not fit are reported and left out.
 
     Args:
-        matte: matted or mask, of `source_of`.
+        matte: matted, mask or image, of `source_of`.
     """
-    if matte == "matted":
-        wanted = [[video.path / "matted" / f"{entry.image}.png"] for entry in entries]
+    colour = "matted" if matte == "matted" else image_folder(video)
+    if colour == "images":
+        findings.note("images read from images/ instead of image/")
+    recipe = _RECIPE if matte == "matted" else _OWN_ALPHA
+    if matte != "mask":
+        wanted = [[video.path / colour / f"{entry.image}.png"] for entry in entries]
         modes: list[tuple[str, ...]] = [("RGBA",)]
-        named = f"{video.tracking.name} names it; {_RECIPE}"
+        named = f"{video.tracking.name} names it; {recipe}"
     else:
-        colour = image_folder(video, findings)
         wanted = [[video.path / place / f"{entry.image}.png" for place in (colour, "mask")] for entry in entries]
         modes = [("RGB", "RGBA"), ("L", "RGB", "RGBA")]
         named = f"{video.tracking.name} names it"
@@ -85,7 +92,7 @@ def find_images(video: Video, entries: Sequence[Entry], matte: str, findings: Fi
     size = next((h.size for row in headers for h in row if not h.fault), None)
     found: dict[str, Source] = {}
     for entry, paths, row in zip(entries, wanted, headers, strict=True):
-        source = _source(entry, paths, row, modes, size, named, findings)
+        source = _source(entry, paths, row, modes, size, named, recipe, findings)
         if source is not None:
             found[entry.id] = source
     return found
@@ -98,6 +105,7 @@ def _source(
     modes: list[tuple[str, ...]],
     size: tuple[int, int] | None,
     named: str,
+    recipe: str,
     findings: Findings,
 ) -> Source | None:
     fits = [
@@ -110,7 +118,7 @@ def _source(
             size=size,
             named=named,
             sized="as the video's first image has",
-            mode_help=_RECIPE if len(paths) == 1 else "8 bits a channel, no palette",
+            mode_help=recipe if len(paths) == 1 else "8 bits a channel, no palette",
         )
         for path, header, kinds in zip(paths, headers, modes, strict=True)
     ]

@@ -47,15 +47,26 @@ def find_subjects(root: Path, dataset: str) -> dict[str, Path]:
     Raises:
         DataError: nothing of this layout is there.
     """
-    return find(root, dataset, lambda path: bool(videos(path)), _MARKS)
+
+    def is_subject(path: Path) -> bool:
+        found = videos(path)
+        # The dataset's own folder holds subjects, which may be single videos, unless it holds a subject's parts.
+        return bool(found) and (path.resolve().name != dataset or any(video.part for video in found))
+
+    return find(root, dataset, is_subject, _MARKS)
 
 
 def videos(subject: Path) -> list[Video]:
-    """The videos of a subject, whose folder may lie in another of the same name, as the authors' archives have it."""
+    """The videos of a subject, whose folder may lie in another of the same name, as the authors' archives have it.
+
+    SplattingAvatar's data have one video, whose folder is the subject's.
+    """
     inner = subject / subject.resolve().name
     found = [child for child in _folders(inner) if _is_video(child)]
     if not found:
         found = [child for child in _folders(subject) if _is_video(child)]
+    if not found and (subject / TRACKING).is_file() and not _part(subject.resolve().name):
+        found = [subject.resolve()]
     return [_video(path) for path in found]
 
 
@@ -113,7 +124,10 @@ def _is_video(path: Path) -> bool:
 
 
 def _video(path: Path) -> Video:
-    for part in ("train", "test"):
-        if path.name == part or path.name.endswith(f"_{part}"):
-            return Video(path, part, part)
-    return Video(path, re.sub(r"[^A-Za-z0-9_.-]", "_", path.name), "")
+    part = _part(path.name)
+    return Video(path, part or re.sub(r"[^A-Za-z0-9_.-]", "_", path.name), part)
+
+
+def _part(name: str) -> str:
+    """train or test where a video's folder is called so, or ends so."""
+    return next((part for part in ("train", "test") if name == part or name.endswith(f"_{part}")), "")

@@ -37,7 +37,7 @@ class Clip:
     lens: Lens
     images: dict[str, Source]
     matte: str
-    """matted or mask."""
+    """matted, mask or image."""
     parsed: bool
     """Whether a face parser's mouth masks are there for all frames."""
 
@@ -63,8 +63,10 @@ class Loaded:
         return [(clip, entry) for clip in self.clips for entry in clip.tracking.entries]
 
     def variant(self, dataset: str) -> str:
-        """``imavatar/fate`` where clothing is removed, ``imavatar/original`` where it is kept."""
-        return f"{dataset}/{'fate' if all(clip.matte == 'matted' for clip in self.clips) else 'original'}"
+        """``imavatar/fate`` where clothing is removed, ``imavatar/rgba`` where images have an alpha of their own,
+        otherwise ``imavatar/original``: clothing kept."""
+        mattes = {clip.matte for clip in self.clips}
+        return f"{dataset}/{'fate' if mattes == {'matted'} else 'rgba' if mattes == {'image'} else 'original'}"
 
     def fingerprint(self) -> dict[str, str]:
         """Of tracking (all numbers as stored), split (the ids) and images (the files' bytes)."""
@@ -105,12 +107,14 @@ def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> Loade
         findings.note("mouth masks projected from the head mesh (parsing/ has not all of them)")
     if any(clip.matte == "mask" for clip in clips):
         findings.note("clothing kept: alpha read from mask/")
+    if any(clip.matte == "image" for clip in clips):
+        findings.note("alpha of the images themselves: RGBA in image/, as in SplattingAvatar's data")
     return Loaded(head, made_up, tuple(clips), train, test)
 
 
 def _clip(tracking: Tracking, options: ImavatarOptions, findings: Findings) -> Clip | None:
     video, entries = tracking.video, tracking.entries
-    matte = source_of(video, options.matte)
+    matte = source_of(video, entries, options.matte)
     images = find_images(video, entries, matte, findings)
     _check_rotation(tracking, options, findings)
     _check_holes(tracking, findings)

@@ -12,7 +12,7 @@ __all__ = ["CHOICES", "HELP", "ImavatarOptions"]
 CHOICES = {
     "camera": ("exact", "fateavatar"),
     "positive_fx": ("refuse", "absolute"),
-    "matte": ("auto", "matted", "mask"),
+    "matte": ("auto", "matted", "mask", "image"),
     "mask": ("soft", "hard"),
 }
 HELP = {
@@ -21,8 +21,9 @@ HELP = {
     "principal point.",
     "positive_fx": "refuse: a first intrinsic above 0 is an error, the layout's is negative; absolute: read it as if "
     "it were negative, as SplattingAvatar does.",
-    "matte": "auto: matted/ where it is there, otherwise image/ with mask/; matted: without clothing, as FateAvatar; "
-    "mask: image/ with mask/, clothing kept, as IMAvatar and PointAvatar.",
+    "matte": "auto: matted/ where it is there, otherwise mask/, otherwise RGBA in image/; matted: without clothing, as "
+    "FateAvatar; mask: image/ with mask/, clothing kept, as IMAvatar and PointAvatar; image: the alpha of RGBA in "
+    "image/, as SplattingAvatar.",
     "mask": "soft: alpha as stored; hard: above one half or nothing, as IMAvatar and PointAvatar's hard_mask.",
     "test": "names of the videos for testing, separated by commas, or how many last frames of the only video; without "
     "it the folders' names say it.",

@@ -26,7 +26,7 @@ from headbench.datasets.imavatar.tracking import Entry
 from headbench.harness.plugins import DatasetReader, Problem
 from headbench.harness.types import Camera, Frame, HeadParams, Subject
 
-__all__ = ["ImavatarReader", "NerFaceReader", "PointAvatarReader"]
+__all__ = ["EmoTalk3dReader", "ImavatarReader", "NerFaceReader", "PointAvatarReader"]
 
 
 class ImavatarReader(DatasetReader):
@@ -106,6 +106,12 @@ class NerFaceReader(ImavatarReader):
     """NerFace's people, tracked again by IMAvatar's pipeline: FateAvatar's 4dface."""
 
     dataset = "4dface"
+
+
+class EmoTalk3dReader(ImavatarReader):
+    """Frontal videos of EmoTalk3D's people, tracked by IMAvatar's pipeline as FateAvatar's authors did."""
+
+    dataset = "emotalk3d"
 
 
 def _camera(clip: Clip, entry: Entry, options: ImavatarOptions) -> Camera:

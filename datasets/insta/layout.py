@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headbench.datasets.common import roots
+from headbench.datasets.common.sniff import outdone
 
 __all__ = ["DATASET", "KINDS", "REAL_HEAD", "SPLITS", "Folder", "find_subjects"]
 
@@ -55,7 +56,9 @@ def find_subjects(root: Path) -> dict[str, Path]:
 
 
 def _is_subject(path: Path) -> bool:
-    """Also a damaged one, so that its problems are told rather than the folder overlooked."""
+    """Also a damaged one, so that its problems are told rather than the folder overlooked; but no other layout's."""
+    if outdone(path, DATASET):
+        return False
     if any((path / name).is_file() for name in (*SPLITS.values(), "transforms.json")):
         return True
     return (path / "checkpoint").is_dir() or (path / "flame").is_dir()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.roots import find_subjects as find
+from headbench.datasets.common.sniff import outdone, points
 from headbench.harness.names import is_inside
-from headbench.harness.reading import read_text
+from headbench.harness.reading import Unreadable, read_text
 
 __all__ = ["CANONICAL", "DATASET", "PARTS", "find_subjects", "member"]
 
@@ -14,6 +16,9 @@ DATASET = "vhap"
 PARTS = {name: f"transforms_{name}.json" for name in ("train", "val", "test")}
 CANONICAL = "canonical_flame_param.npz"
 """By whose presence GaussianAvatars knows the layout."""
+_FEATURES = 2
+_BESIDE = re.compile(r'_path"\s*:\s*"\.\.(?:/|\\\\)([^/"\\]+)')
+"""A path into a folder beside the subject's; as text, since a file that is damaged elsewhere has parts as well."""
 
 
 def find_subjects(root: Path) -> dict[str, Path]:
@@ -22,10 +27,13 @@ def find_subjects(root: Path) -> dict[str, Path]:
     Raises:
         DataError: nothing of this layout is there.
     """
-    found = find(root, DATASET, _is_subject, f"{PARTS['train']} and {CANONICAL}")
-    combined = [path for path in found.values() if _sequences(path)]
-    used = {name for path in combined for name in _sequences(path)}
-    return {name: path for name, path in found.items() if name not in used}
+    found = find(root, DATASET, _is_subject, PARTS["train"])
+    if len(found) == 1:
+        return found
+    parts = {name: _parts(path) for name, path in found.items()}
+    used = {part for named in parts.values() for part in named}
+    # Folders that name each other are both combined: neither goes.
+    return {name: path for name, path in found.items() if name not in used or parts[name]}
 
 
 def member(folder: Path, path: str) -> Path | None:
@@ -38,15 +46,16 @@ def member(folder: Path, path: str) -> Path | None:
 
 def _is_subject(path: Path) -> bool:
     """Also a damaged one, so that its problems are told rather than the folder overlooked."""
-    if (path / CANONICAL).is_file() or (path / "flame_param").is_dir():
-        return True
-    return (path / PARTS["train"]).is_file() and (path / "fg_masks").is_dir()
+    return points(path, DATASET) >= _FEATURES and not outdone(path, DATASET)
 
 
-def _sequences(path: Path) -> list[str]:
-    names: list[str] = []
-    for part in ("trainval", "test"):
-        listed = path / f"sequences_{part}.txt"
-        if listed.is_file():
-            names += read_text(listed).split()
-    return names
+def _parts(path: Path) -> set[str]:
+    """Folders beside this one that its JSON files and lists of sequences name; none where it is no combined one."""
+    named: set[str] = set()
+    for name in ("sequences_trainval.txt", "sequences_test.txt", *PARTS.values()):
+        try:
+            text = read_text(path / name)
+        except Unreadable:  # told when the subject is read
+            continue
+        named |= set(_BESIDE.findall(text) if name.endswith(".json") else text.split())
+    return named - {path.resolve().name}

@@ -14,7 +14,7 @@ CHOICES = {
     "evaluate": ("test", "val"),
     "baked": ("white", "black", "none"),
     "alpha": ("mask", "opaque"),
-    "head": ("flame2023", "flame2020"),
+    "head": ("flame2023", "flame2020", "flame2023_open"),
 }
 HELP = {
     "principal_point": "vhap: cx and cy of the files, cy from the bottom edge, as VHAP's OpenGL convention has it; "

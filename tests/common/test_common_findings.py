@@ -16,6 +16,7 @@ from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.images import check_header, read_header
 from headbench.datasets.common.params import head_params, numbers
 from headbench.datasets.common.roots import find_subjects
+from headbench.datasets.common.sniff import looks_like
 from headbench.datasets.imavatar.reader import ImavatarReader
 from headbench.datasets.insta.reader import InstaReader
 from headbench.datasets.nersemble.reader import NersembleReader
@@ -142,11 +143,50 @@ def test_complex_numbers_do_not_lose_their_imaginary_parts() -> None:
 )
 def test_every_reader_names_the_layout_that_a_folder_looks_like(tmp_path, reader) -> None:
     (tmp_path / "someone" / "videos").mkdir(parents=True)
-    (tmp_path / "someone" / "videos" / "transforms_val.json").touch()
-    with pytest.raises(
-        DataError, match=r"transforms_val\.json looks like NeRF files without FLAME.*\n  help: --data-root"
-    ):
+    folder = tmp_path / "someone" / "videos"
+    for part in ("train", "val"):
+        (folder / f"transforms_{part}.json").write_text('{"frames": [{"expression": [0.1]}]}')
+    said = r"videos, which has transforms_train\.json, looks like NerFace's own files.*\n  help: --data-root"
+    with pytest.raises(DataError, match=said):
         reader.subjects(tmp_path)
+    with pytest.raises(DataError, match="No subject of"):
+        reader.subjects(folder)
+
+
+def test_one_file_makes_no_layout(tmp_path) -> None:
+    for name in ("canonical_flame_param.npz", "flame_params.json", "transforms_val.json", "fg_masks", "checkpoint"):
+        folder = tmp_path / name / "someone"
+        folder.mkdir(parents=True)
+        (folder / name).touch()
+        assert looks_like(tmp_path / name) == ""
+        with pytest.raises(DataError, match="No subject of vhap"):
+            VhapReader().subjects(tmp_path / name)
+
+
+def test_a_hint_never_proposes_what_was_asked_for(tmp_path) -> None:
+    folder = tmp_path / "deep" / "er" / "someone_train"
+    (folder / "image").mkdir(parents=True)
+    (folder / "flame_params.json").write_text('{"frames": [{"world_mat": []}]}')
+    said = looks_like(tmp_path, "vhap")
+    assert "someone_train, which has flame_params.json and image, looks like IMAvatar's tracking" in said
+    for asked in ("imavatar", "pointavatar", "4dface", "emotalk3d"):
+        assert asked in said and looks_like(tmp_path, asked) == ""
+
+
+def test_a_folder_that_is_plainly_of_another_layout_is_left_alone(tmp_path) -> None:
+    folder = tmp_path / "someone"
+    for name in ("flame_param", "fg_masks", "images"):
+        (folder / name).mkdir(parents=True)
+    (folder / "transforms_train.json").write_text('{"frames": [{"flame_param_path": "flame_param/00000.npz"}]}')
+    assert VhapReader().subjects(tmp_path) == {"someone": folder}
+    with pytest.raises(DataError, match="looks like a VHAP export: the dataset is vhap"):
+        InstaReader().subjects(tmp_path)
+    # An INSTA export that lost its coefficients stays one, so that they are said to be missing.
+    other = tmp_path / "other" / "images"
+    other.mkdir(parents=True)
+    for part in ("train", "val", "test"):
+        (other.parent / f"transforms_{part}.json").write_text('{"frames": []}')
+    assert InstaReader().subjects(other.parent) == {"other": other.parent}
 
 
 def test_numbers_are_checked_for_shape_finiteness_and_size() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from headbench.datasets.imavatar.reader import ImavatarReader
 from headbench.harness.cli.data import data
@@ -131,7 +132,7 @@ def test_holes_in_the_file_shift_nothing(author) -> None:
     assert int(subject.train[0].pixels().colour[2, 5, 5]) == 30
 
 
-@pytest.mark.parametrize("dataset", ["imavatar", "pointavatar", "4dface"])
+@pytest.mark.parametrize("dataset", ["imavatar", "pointavatar", "4dface", "emotalk3d"])
 def test_each_dataset_has_its_own_name(dataset, write) -> None:
     author = write("person", {"train": range(1, 4), "test": range(1, 3)}, dataset=dataset)
     reader = registry().load_dataset(dataset)
@@ -145,6 +146,64 @@ def test_each_dataset_has_its_own_name(dataset, write) -> None:
     with pytest.raises(DataError, match=rf"train-00002.*--set {dataset}\.matte=mask") as caught:
         reader.read(author.folder, {})
     assert f"bench data check {dataset}" in str(caught.value)
+
+
+def own_alpha(author) -> None:
+    """As SplattingAvatar's data: RGBA in image/, neither matted/ nor mask/."""
+    for part, numbers in ((author.train, range(1, 12)), (author.test, range(1, 4))):
+        shutil.rmtree(part / "mask")
+        shutil.rmtree(part / "image")
+        (part / "matted").rename(part / "image")
+        assert all((part / f"image/{number}.png").is_file() for number in numbers)
+
+
+@pytest.mark.tried("damaged inputs", "RGBA images without a mask folder", "read, with a note", "nothing")
+def test_images_with_an_alpha_of_their_own_need_no_mask(author) -> None:
+    matted = ImavatarReader().read(author.folder, {"matte": "matted"})
+    expected = [frame.pixels() for frame in matted.train + matted.test]
+    own_alpha(author)
+    subject = ImavatarReader().read(author.folder, {})
+    assert subject.variant == "imavatar/rgba"
+    assert any("alpha of the images themselves" in note for note in subject.notes)
+    assert not any("clothing kept" in note for note in subject.notes)
+    for frame, pixels in zip(subject.train + subject.test, expected, strict=True):
+        found = frame.pixels()
+        assert torch.equal(found.colour, pixels.colour) and torch.equal(found.alpha, pixels.alpha)
+    assert not [p for p in ImavatarReader().check(author.folder, {}) if p.severity == "error"]
+    asked = ImavatarReader().read(author.folder, {"matte": "image"})
+    assert asked.fingerprint == subject.fingerprint
+    # One image without alpha among them is an error of that frame, not a switch to another rule.
+    rgba = np.asarray(Image.open(author.train / "image/3.png"))
+    Image.fromarray(rgba[..., :3]).save(author.train / "image/3.png")
+    with pytest.raises(DataError, match=r"3\.png.*expected 8-bit RGBA, found mode RGB"):
+        ImavatarReader().read(author.folder, {})
+
+
+def test_a_subject_s_folder_may_be_its_only_video(write) -> None:
+    author = write("me", {"video": range(1, 8)})
+    for child in list((author.folder / "video").iterdir()):
+        child.rename(author.folder / child.name)
+    (author.folder / "video").rmdir()
+    author.folder.rename(author.folder.parent.with_name("moved"))
+    author.folder.parent.rmdir()
+    folder = author.folder.parent.with_name("moved").rename(author.folder.parent)
+    for place in (folder, folder.parent):
+        assert list(ImavatarReader().subjects(place).values()) == [folder]
+    subject = ImavatarReader().read(folder, {"test": 3})
+    assert [f.id for f in subject.test] == ["me-00005", "me-00006", "me-00007"] and len(subject.train) == 4
+    with pytest.raises(DataError, match=r"(?s)expected videos for training and for testing.*test=NAME"):
+        ImavatarReader().read(folder, {})
+
+
+def test_masks_win_over_an_alpha_of_the_images(author) -> None:
+    masked = ImavatarReader().read(author.folder, {"matte": "mask"}).train[0].pixels()
+    shutil.rmtree(author.train / "matted")
+    shutil.rmtree(author.test / "matted")
+    for path in author.folder.glob("*/image/*.png"):
+        Image.open(path).convert("RGBA").save(path)
+    subject = ImavatarReader().read(author.folder, {})
+    assert subject.variant == "imavatar/original"
+    assert torch.equal(subject.train[0].pixels().alpha, masked.alpha)
 
 
 def test_roots_subjects_and_the_command(author) -> None:
@@ -190,9 +249,11 @@ def test_words_in_the_path_mean_nothing(tmp_path, author) -> None:
 def test_a_folder_of_another_layout_is_named(tmp_path) -> None:
     (tmp_path / "D" / "someone").mkdir(parents=True)
     (tmp_path / "D" / "someone" / "canonical_flame_param.npz").touch()
-    with pytest.raises(DataError, match=r"canonical_flame_param\.npz looks like a VHAP export: the dataset is vhap"):
+    (tmp_path / "D" / "someone" / "flame_param").mkdir()
+    with pytest.raises(DataError, match=r"someone, which has .* looks like a VHAP export: the dataset is vhap"):
         ImavatarReader().subjects(tmp_path / "D")
     (tmp_path / "E" / "nerface").mkdir(parents=True)
-    (tmp_path / "E" / "nerface" / "transforms_val.json").touch()
-    with pytest.raises(DataError, match="without FLAME, such as NerFace's own: track the video first"):
+    for part in ("train", "val"):
+        (tmp_path / "E" / "nerface" / f"transforms_{part}.json").write_text('{"frames": []}')
+    with pytest.raises(DataError, match="NeRF files without FLAME: track the video first"):
         registry().load_dataset("4dface").subjects(tmp_path / "E")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from headbench.datasets.insta.reader import InstaReader
 from headbench.datasets.vhap.reader import VhapReader
 from headbench.harness.cli.data import data
 from headbench.harness.errors import DataError
@@ -141,15 +142,53 @@ def test_combined_sequences_are_read_where_they_lie(author, by_hand, write) -> N
     assert any(note.startswith("shape differs") for note in reader.read(folder, {}).notes)
 
 
+@pytest.mark.parametrize("lists", [True, False])
+def test_a_combined_folder_without_its_canonical_head_is_the_subject_still(author, by_hand, write, lists) -> None:
+    write("someone_2", cameras=(0,))
+    folder = author.folder.with_name("UNION_someone")
+    folder.mkdir()
+    union = type(author)(folder)
+    union.json("train", [by_hand["frame"](t, 0, "../someone/") for t in range(6)])
+    union.json("val", [])
+    later = [{**by_hand["frame"](t, 0, "../someone_2/"), "timestep_index": 6 + t} for t in range(6)]
+    union.json("test", later)
+    if lists:
+        (folder / "sequences_trainval.txt").write_text("someone\n")
+        (folder / "sequences_test.txt").write_text("someone_2\n")
+    reader = VhapReader()
+    for place in (author.folder.parents[1], author.folder.parent, folder):
+        assert reader.subjects(place) == {"UNION_someone": folder}
+    assert [f.id for f in reader.read(folder, {}).test] == [f"{t:05d}_00" for t in range(6, 12)]
+    (warning,) = [p for p in reader.check(folder, {}) if "canonical_flame_param" in p.line()]
+    assert warning.severity == "warning" and "GaussianAvatars' own code would not know this layout" in warning.line()
+    # A part that is named directly is a subject, and other layouts' readers leave the combined folder alone.
+    assert reader.subjects(author.folder) == {"someone": author.folder}
+    with pytest.raises(DataError, match=r"UNION_someone, which has .* looks like a VHAP export"):
+        InstaReader().subjects(folder)
+
+
+def test_folders_that_name_each_other_both_stay(author, by_hand, write) -> None:
+    write("someone_2")
+    for name, other in (("someone", "someone_2"), ("someone_2", "someone")):
+        (author.folder.with_name(name) / "sequences_trainval.txt").write_text(f"{name} {other}\n")
+    assert set(VhapReader().subjects(author.folder.parents[1])) == {"someone", "someone_2"}
+
+
+def test_the_tracked_flame_may_be_any_that_can_be_registered(author) -> None:
+    for head in ("flame2023", "flame2020", "flame2023_open"):
+        subject = VhapReader().read(author.folder, {"head": head})
+        assert subject.head == subject.train[0].params.head == head
+
+
 def test_roots_and_the_command(author) -> None:
     root = author.folder.parents[1]
     for place in (root, root / "vhap", author.folder):
         assert VhapReader().subjects(place) == {"someone": author.folder}
     with pytest.raises(DataError, match="No subject of vhap"):
         VhapReader().subjects(author.folder / "images")
-    (author.folder / "images" / "x_train").mkdir()
+    (author.folder / "images" / "x_train" / "image").mkdir(parents=True)
     (author.folder / "images" / "x_train" / "flame_params.json").touch()
-    with pytest.raises(DataError, match=r"flame_params\.json looks like IMAvatar's tracking"):
+    with pytest.raises(DataError, match=r"x_train, which has .* looks like IMAvatar's tracking"):
         VhapReader().subjects(author.folder / "images")
     result = CliRunner().invoke(data, ["check", "vhap", "--data-root", str(root)])
     assert result.exit_code == 0, result.output
