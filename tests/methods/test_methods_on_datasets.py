@@ -9,6 +9,7 @@ import torch
 
 from headbench.datasets.plugin import register_datasets
 from headbench.datasets.synthetic import write_synthetic
+from headbench.harness.cli.list import by_status
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
@@ -92,8 +93,9 @@ def test_a_method_trains_where_it_says_so(
     assert float((image < 0.9).float().mean()) > 0.05, "something is drawn on white"
 
 
-def test_every_built_in_method_claims_every_built_in_dataset() -> None:
+def test_every_built_in_method_claims_every_built_in_dataset_but_the_untried_one() -> None:
     found: list[DatasetSpec] = []
     register_datasets(found.append)
     for spec in specs():
-        assert spec.checked == {dataset.name: "made-up data" for dataset in found}
+        assert spec.checked == {dataset.name: "made-up data" for dataset in found if dataset.name != "emotalk3d"}
+        assert by_status(spec, found)["not tried"] == ["emotalk3d"]
