@@ -13,6 +13,7 @@ from headbench.harness.names import one_line, printable
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
+    from rich.text import Text
 
 __all__ = [
     "STATE_STYLES",
@@ -20,6 +21,7 @@ __all__ = [
     "duration",
     "forgive_encoding",
     "is_terminal",
+    "literal",
     "live",
     "plain",
     "say",
@@ -57,15 +59,17 @@ def forgive_encoding() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def say(text: str, err: bool = False) -> None:
+def say(text: str, err: bool = False, nl: bool = True, mark: str = "") -> None:
     """Print lines that may hold texts of files: no control character reaches the terminal but line ends and tabs.
 
     Args:
         err: on standard error.
+        nl: end with a line end.
+        mark: what stands before it and may be coloured; nothing of a file.
     """
     import click
 
-    click.echo(printable(text), err=err)
+    click.echo(mark + printable(text), err=err, nl=nl)
 
 
 def live(text: str = "") -> Status:
@@ -74,8 +78,15 @@ def live(text: str = "") -> Status:
     return console().status(plain(text), spinner=spinner)
 
 
+def literal(text: str, style: str = "") -> Text:
+    """One line of text for a table of rich, with nothing in it that a terminal obeys."""
+    from rich.text import Text
+
+    return Text(one_line(text), style=style)
+
+
 def plain(text: str) -> str:
-    """One line of text for rich, which leaves its square brackets alone."""
+    """One line of text where rich reads markup, which leaves its square brackets alone."""
     from rich.markup import escape
 
     return escape(one_line(text))

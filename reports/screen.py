@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from headbench.harness.console import STATE_STYLES
+from headbench.harness.console import STATE_STYLES, literal
 from headbench.harness.names import one_line
 from headbench.reports.grid import Entry, headings, lines
 from headbench.reports.table import Table
@@ -26,7 +26,7 @@ def terminal(table: Table) -> RenderableType:
     rows = lines(table, notes)
     grid = Grid(
         box=box.SIMPLE_HEAD,
-        title=Text(one_line(table.title())),
+        title=literal(table.title()),
         title_justify="left",
         title_style="bold",
         pad_edge=False,
@@ -45,15 +45,15 @@ def terminal(table: Table) -> RenderableType:
             style = STATE_STYLES.get(row.row.state, "yellow")
             seed = f", seed {row.row.seeds[0]}" if table.several_seeds() else ""
             text = f"{row.row.subject}, {row.row.entry()}{seed}: {row.outcome}"
-            outcomes.append(Text(one_line(text), style=style))
+            outcomes.append(literal(text, style))
             cells += [Text(row.row.state, style=style), *[Text()] * (len(values) - 1)]
         else:
             cells += [_text(entry) for entry in row.values]
         grid.add_row(*cells)
-    footnotes = [Text(f"[{number}] {one_line(note)}", style="dim") for number, note in enumerate(notes, 1)]
+    footnotes = [literal(f"[{number}] {note}", "dim") for number, note in enumerate(notes, 1)]
     return Group(grid, *outcomes, *footnotes)
 
 
 def _text(entry: Entry) -> Text:
-    shown = Text(one_line(entry.text), style=_RANKS[entry.rank])
+    shown = literal(entry.text, _RANKS[entry.rank])
     return shown.append(f" [{','.join(map(str, entry.notes))}]", style="dim") if entry.notes else shown

@@ -188,6 +188,18 @@ def test_every_function_says_what_it_returns() -> None:
     assert wrong == []
 
 
+def test_what_is_printed_goes_through_the_console() -> None:
+    """`say` and `literal` of harness/console.py: texts of files must not reach a terminal as escape sequences."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(node.func)}"
+        for path in files()
+        if path != ROOT / "harness" / "console.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"click.echo", "click.secho", "print"}
+    ]
+    assert wrong == []
+
+
 def test_nothing_is_loaded_that_may_run_code() -> None:
     dangerous = ("pickle.load(", "yaml.load(", "weights_only=False", "exec(", "eval(code")
     wrong = [

@@ -22,6 +22,7 @@ from headbench.harness.assets import (
     verify,
 )
 from headbench.harness.cli.options import Place
+from headbench.harness.console import say
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import sha256_of, writable
 
@@ -70,11 +71,11 @@ def _built(each: Built) -> list[str]:
 @assets.command("list")
 def list_() -> None:
     """Show every asset: state, shapes, SHA-256, and where to get it."""
-    click.echo(f"assets below {home() / 'assets'} (HEADBENCH_HOME moves it)\n")
+    say(f"assets below {home() / 'assets'} (HEADBENCH_HOME moves it)\n")
     for kind in KINDS:
-        click.echo(describe(kind, record(kind.name)) + "\n")
+        say(describe(kind, record(kind.name)) + "\n")
     for each in BUILT:
-        click.echo("\n".join([f"{each.name}  [no file]", *_built(each)]) + "\n")
+        say("\n".join([f"{each.name}  [no file]", *_built(each)]) + "\n")
 
 
 @assets.command()
@@ -91,13 +92,13 @@ def check() -> None:
             found, problems = None, [str(error)]
         damaged += bool(problems)
         state = "DAMAGED" if problems else "ok" if found else "missing"
-        click.echo(f"{state:8} {kind.name}" + ("" if found or problems else f": {kind.command}"))
+        say(f"{state:8} {kind.name}" + ("" if found or problems else f": {kind.command}"))
         for problem in problems:
-            click.echo(f"         {problem}")
+            say(f"         {problem}")
         for line in _details(kind, found):
-            click.echo(f"     {line}")
+            say(f"     {line}")
     for each in BUILT:
-        click.echo("\n".join([f"built    {each.name}", *(f"     {line}" for line in _built(each))]))
+        say("\n".join([f"built    {each.name}", *(f"     {line}" for line in _built(each))]))
     if damaged:
         raise click.exceptions.Exit(2)
 
@@ -139,14 +140,14 @@ def _recognise(files: list[Path], sources: dict[Path, str], kinds: tuple[AssetKi
                 continue
             if seen.name and seen.name != kind.name:
                 other = f"bench assets add {seen.name.partition('/')[0]} {file}"
-                click.echo(f"left out {source}: it is {seen.name}, not {kind.name} (help: {other})")
+                say(f"left out {source}: it is {seen.name}, not {kind.name} (help: {other})")
             elif kind.name not in found:
                 found[kind.name] = _Find(file, source, seen)
             elif sha256_of(found[kind.name].file) != sha256_of(file):
                 raise DataError(f"{source} and {found[kind.name].source} both are {kind.name}; name one of them.")
             break
         else:
-            click.echo(f"left out {source}: its content is none of {', '.join(k.name for k in kinds)}")
+            say(f"left out {source}: its content is none of {', '.join(k.name for k in kinds)}")
     return found
 
 
@@ -175,7 +176,7 @@ def add(tag: str, files: tuple[Path, ...]) -> None:
             raise DataError(f"None of the files was recognised for {tag}.", help="bench assets list")
         for name, each in found.items():
             register(name, each.file, each.source, shapes=each.seen.shapes, note=each.seen.note)
-            click.echo(f"registered {name}: {each.source}" + (f" ({each.seen.note})" if each.seen.note else ""))
+            say(f"registered {name}: {each.source}" + (f" ({each.seen.note})" if each.seen.note else ""))
 
 
 @assets.command()
@@ -201,10 +202,10 @@ def fetch(what: str, yes: bool, backbones: tuple[Path, ...], heads: tuple[Path, 
     writable(home(), folder=True)
     if backbones:
         for path in lpips.from_torchvision(backbones, heads):
-            click.echo(f"registered {path}")
+            say(f"registered {path}")
         return
     if heads:
         raise click.UsageError("--heads goes with --from-torchvision.")
     if not yes:
         raise BenchError(f"{lpips.CONSENT}\nNothing was done.", help=f"bench assets fetch {what} --yes")
-    lpips.fetch(report=click.echo)
+    lpips.fetch(report=say)

@@ -11,6 +11,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from headbench.harness.cli.options import Place
+from headbench.harness.console import say
 from headbench.harness.errors import BenchError, DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -54,10 +55,8 @@ def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Pa
     from headbench.harness.files import writable
 
     writable(out, folder=True)
-    write_synthetic(out, layout, subjects, frames, size, seed, click.echo)
-    click.echo(
-        f"wrote {subjects} subject(s); train on them: bench run --methods all --datasets {layout} --data-root {out}"
-    )
+    write_synthetic(out, layout, subjects, frames, size, seed, say)
+    say(f"wrote {subjects} subject(s); train on them: bench run --methods all --datasets {layout} --data-root {out}")
 
 
 @data.command()
@@ -121,13 +120,13 @@ def check(
             _tell(examination, each)
     totals: Counter[str] = Counter(problem.severity for examination in found for problem in examination.problems)
     for line in fix_lines(found) if fix_list else []:
-        click.echo(line)
-    click.echo(f"{len(subjects)} subject(s) of {name}: {_counts(totals)}", err=fix_list)
+        say(line)
+    say(f"{len(subjects)} subject(s) of {name}: {_counts(totals)}", err=fix_list)
     if sheet is not None:
         drawn = draw_sheet(found)
         with atomic_path(sheet) as temporary:
             drawn.save(temporary, "PNG")
-        click.echo(f"wrote {sheet}", err=fix_list)
+        say(f"wrote {sheet}", err=fix_list)
     if totals["error"]:
         raise Exit(2)
 
@@ -159,12 +158,12 @@ def _tell(examination: Examination, each: bool) -> None:
 
     found = examination.problems
     for line in [problem.line() for problem in found] if each else [group.line() for group in grouped(found)]:
-        click.echo(line)
+        say(line)
     counts: Counter[str] = Counter(problem.severity for problem in examination.problems)
     lines = ["cannot be read"] if examination.subject is None else summary_lines(examination.subject)
-    click.echo(f"{examination.name}: {lines[0]}; {_counts(counts)}")
+    say(f"{examination.name}: {lines[0]}; {_counts(counts)}")
     for line in lines[1:]:
-        click.echo(f"  {line}")
+        say(f"  {line}")
 
 
 def _options(dataset: str, settings: tuple[str, ...]) -> dict[str, Any]:

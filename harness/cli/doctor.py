@@ -13,6 +13,7 @@ from pathlib import Path
 import rich_click as click
 from click.exceptions import Exit
 
+from headbench.harness.console import say
 from headbench.harness.errors import BenchError
 from headbench.harness.problems import Problem, Severity, Where, grouped
 
@@ -32,9 +33,9 @@ def doctor() -> None:
     findings = examine()
     for finding in findings:
         mark, colour = _MARKS[finding.severity]
-        click.echo(f"{click.style(mark, fg=colour)} {finding.where}: {finding.message}")
+        say(f" {finding.where}: {finding.message}", mark=click.style(mark, fg=colour))
         if finding.help:
-            click.echo(f"     do: {finding.help}")
+            say(f"     do: {finding.help}")
     if any(finding.severity == "error" for finding in findings):
         raise Exit(2)
 

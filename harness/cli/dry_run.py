@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import rich_click as click
-
-from headbench.harness.console import console, duration, size
+from headbench.harness.console import console, duration, literal, say, size
 from headbench.harness.run.estimate import estimate, recorded, typical
 from headbench.harness.run.plan import Plan
 
@@ -19,7 +17,6 @@ def show_plan(plan: Plan, device: str, tracked: int) -> None:
         tracked: steps of test-time tracking that the plan's protocols ask for, for each test frame.
     """
     from rich.table import Table
-    from rich.text import Text
 
     from headbench.harness.device import resolve_device
     from headbench.harness.plugins import registry
@@ -39,14 +36,14 @@ def show_plan(plan: Plan, device: str, tracked: int) -> None:
         times = ["?" if seconds is None else duration(seconds) for seconds in spent]
         disk = "?" if each.bytes is None else size(each.bytes)
         state = f"{each.state}: {planned.record.reason}" if planned.record.reason else each.state
-        table.add_row(Text(planned.cell.path), Text(state), f"{planned.steps:,}", frames, pixels, *times, disk)
+        table.add_row(literal(planned.cell.path), literal(state), f"{planned.steps:,}", frames, pixels, *times, disk)
     console().print(table)
     left = [each for each in cells if each.state == "queued"]
     hours = sum(each.seconds or 0.0 for each in left) / 3600
     also = f" + {sum(each.tracking or 0.0 for each in left) / 3600:.2f} h tracking" if tracked else ""
     disks = [each.bytes for each in left if each.bytes is not None]
     unknown = sorted({each.planned.cell.method for each in left if each.seconds is None or each.bytes is None})
-    click.echo(f"{len(cells)} cells, {len(left)} to do: {hours:.2f} h training{also}, {size(sum(disks))} disk")
+    say(f"{len(cells)} cells, {len(left)} to do: {hours:.2f} h training{also}, {size(sum(disks))} disk")
     used = {each.planned.cell.method.lower() for each in left} & set(known)
     for name in sorted(used):
         record = known[name]
@@ -59,6 +56,6 @@ def show_plan(plan: Plan, device: str, tracked: int) -> None:
             how = "guessed as in training" if record.tracking is None else f"{record.tracking:.1f} it/s"
             rate = f"tracking {how}, training {rate}"
         disk = "" if record.bytes is None else f", {size(record.bytes)} a cell"
-        click.echo(f"basis: {name}: {where}: {rate}{record.device}{disk}")
+        say(f"basis: {name}: {where}: {rate}{record.device}{disk}")
     if unknown:
-        click.echo(f"not in the sums: {', '.join(unknown)}: no finished cell beside {plan.run} to go by")
+        say(f"not in the sums: {', '.join(unknown)}: no finished cell beside {plan.run} to go by")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from headbench.harness.console import console, size
+from headbench.harness.console import console, literal, say, size
 
 if TYPE_CHECKING:
     from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
@@ -29,13 +29,13 @@ def methods() -> None:
     known = registry().datasets().values()
     for spec in registry().methods().values():
         presets = sorted(spec.presets, key=lambda name: (name != spec.default_preset, name))
-        click.echo(f"{spec.name} ({'baseline' if spec.baseline else 'method'}): {spec.summary or 'no summary'}")
-        click.echo(f"    presets: {', '.join(presets)}")
-        click.echo(f"    citation: {spec.citation or 'none given'}")
-        click.echo(f"    licence of the original: {spec.licence or 'none given'}")
+        say(f"{spec.name} ({'baseline' if spec.baseline else 'method'}): {spec.summary or 'no summary'}")
+        say(f"    presets: {', '.join(presets)}")
+        say(f"    citation: {spec.citation or 'none given'}")
+        say(f"    licence of the original: {spec.licence or 'none given'}")
         for state, names in by_status(spec, known).items():
-            click.echo(f"    {state}: {', '.join(names)}")
-        click.echo()
+            say(f"    {state}: {', '.join(names)}")
+        say("")
     _problems()
 
 
@@ -97,13 +97,12 @@ def assets() -> None:
 
 def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(literal(cell) for cell in row))
     console().print(table)
 
 
@@ -112,4 +111,4 @@ def _problems() -> None:
 
     count = len(registry().problems())
     if count:
-        click.echo(f"{count} plugin problem{'s' * (count > 1)}: bench plugins", err=True)
+        say(f"{count} plugin problem{'s' * (count > 1)}: bench plugins", err=True)

@@ -9,7 +9,9 @@ import sys
 
 import rich_click as click
 
+from headbench.harness.console import forgive_encoding, say
 from headbench.harness.errors import did_you_mean
+from headbench.harness.names import printable
 
 __all__ = ["COMMANDS", "INTERRUPTED", "cli", "main"]
 
@@ -69,12 +71,13 @@ def main() -> None:
     # torch and numba each keep a pool of OpenMP threads, and the threads of one that waits for work burn the cores
     # that the other needs. libgomp reads this once, when it is loaded: here nothing heavy is, and cells inherit it.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    forgive_encoding()
     try:
         code = _call()
     except (KeyboardInterrupt, click.Abort):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        click.echo("interrupted", err=True)
+        say("interrupted", err=True)
         _flush()
         # Not sys.exit: threads that are at work must not keep it waiting.
         os._exit(INTERRUPTED)
@@ -95,17 +98,19 @@ def _call() -> int:
     except (KeyboardInterrupt, click.Abort, BrokenPipeError):
         raise
     except click.ClickException as error:
+        # A name of a file may stand in it, by a glob of the shell.
+        error.message = printable(error.message)  # type: ignore[misc]
         error.show()
         return 1
     except SystemExit as error:
         # rich-click ends so where a verb is missing, after it has printed the help; strangers' code says why.
         if isinstance(error.code, str):
-            click.echo(f"error: {error.code}", err=True)
+            say(f"error: {error.code}", err=True)
         return 1
     except BaseException as error:
         from headbench.harness.cli.faults import explained
 
-        click.echo(f"error: {explained(error)}", err=True)
+        say(f"error: {explained(error)}", err=True)
         return 1
     return code if isinstance(code, int) else 0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import rich_click as click
 from click.exceptions import Exit
 
+from headbench.harness.console import say
+
 __all__ = ["plugins"]
 
 
@@ -20,15 +22,15 @@ def plugins(check: bool) -> None:
 
     found = registry()
     for plugin in found.plugins():
-        click.echo(f"{plugin.name} ({plugin.origin})")
+        say(f"{plugin.name} ({plugin.origin})")
         for kind, names in (("methods", plugin.methods), ("datasets", plugin.datasets)):
             if names:
-                click.echo(f"  {kind}: {', '.join(names)}")
+                say(f"  {kind}: {', '.join(names)}")
     problems = found.check() if check else found.problems()
     for group in grouped(problems):
-        click.echo(group.line("plugin"), err=True)
+        say(group.line("plugin"), err=True)
     if problems:
         raise Exit(2)
     if check:
         count = len(found.methods()) + len(found.datasets())
-        click.echo(f"{count} methods and datasets loaded with all their presets; no problem found")
+        say(f"{count} methods and datasets loaded with all their presets; no problem found")

@@ -10,6 +10,7 @@ from typing import Any
 import rich_click as click
 
 from headbench.harness.cli.options import Place
+from headbench.harness.console import say
 
 __all__ = ["profile"]
 
@@ -81,7 +82,7 @@ def profile(
             spec.name, kind, config, person, TrainOptions(device=device, record=record), warmup, steps
         )
         rows.append({"method": spec.name, "preset": chosen, **dataclasses.asdict(found)})
-        click.echo(_line(rows[-1]))
+        say(_line(rows[-1]))
     if target is not None:
         write_json(target, json.loads(json.dumps(rows)))
 

@@ -7,9 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import rich_click as click
-
-from headbench.harness.console import STATE_STYLES, console, duration, is_terminal
+from headbench.harness.console import STATE_STYLES, console, duration, is_terminal, live, plain, say
+from headbench.harness.names import one_line
 from headbench.harness.run import Cell, CellRecord, State
 
 __all__ = ["Counter", "PlainWatcher", "TerminalWatcher", "describe", "watcher"]
@@ -50,7 +49,7 @@ class PlainWatcher:
     def started(self, cell: Cell, number: int, total: int) -> None:
         """Say that a cell starts."""
         self._stage = ""
-        click.echo(f"[{number}/{total}] {cell.path}: start")
+        say(f"[{number}/{total}] {cell.path}: start")
 
     def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
         """Say where it is, at a change of stage and every few seconds."""
@@ -58,35 +57,35 @@ class PlainWatcher:
         if stage == self._stage and moment - self._last < PLAIN_EVERY:
             return
         self._stage, self._last = stage, moment
-        click.echo(f"    {describe(now)}")
+        say(f"    {one_line(describe(now))}")
 
     def ended(self, record: CellRecord, number: int, total: int) -> None:
         """Say how it ended."""
-        click.echo(ended_line(record, number, total))
+        say(one_line(ended_line(record, number, total)))
 
 
 class TerminalWatcher:
     """One live line for the cell that runs, one line for each that ended."""
 
     def __init__(self) -> None:
-        self._status = console().status("", spinner="dots")
+        self._status = live()
         self._head = ""
 
     def started(self, cell: Cell, number: int, total: int) -> None:
         """Start the live line."""
         self._head = f"[{number}/{total}] {cell.path}"
-        self._status.update(_plain(self._head))
+        self._status.update(plain(self._head))
         self._status.start()
 
     def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
         """Renew the live line."""
-        self._status.update(_plain(f"{self._head}: {describe(now)}"))
+        self._status.update(plain(f"{self._head}: {describe(now)}"))
 
     def ended(self, record: CellRecord, number: int, total: int) -> None:
         """Replace the live line by a lasting one."""
         self._status.stop()
         style = STATE_STYLES[State(record.state).value]
-        console().print(f"[{style}]●[/] {_plain(ended_line(record, number, total))}")
+        console().print(f"[{style}]●[/] {plain(ended_line(record, number, total))}")
 
 
 class Counter:
@@ -102,7 +101,7 @@ class Counter:
         self._done = 0
         self._doing: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._status = console().status("", spinner="dots") if is_terminal() else None
+        self._status = live() if is_terminal() else None
 
     def __enter__(self) -> Counter:
         if self._status is not None:
@@ -129,16 +128,9 @@ class Counter:
     def _show(self) -> None:
         if self._status is not None:
             now = ", ".join(f"{name}: {step}" for name, step in self._doing.items())
-            self._status.update(_plain(f"{self._done}/{self._total} {self._what}; {now}".rstrip("; ")))
+            self._status.update(plain(f"{self._done}/{self._total} {self._what}; {now}".rstrip("; ")))
 
 
 def watcher() -> PlainWatcher | TerminalWatcher:
     """The watcher that fits standard output."""
     return TerminalWatcher() if is_terminal() else PlainWatcher()
-
-
-def _plain(text: str) -> str:
-    """Text whose square brackets rich shall leave alone."""
-    from rich.markup import escape
-
-    return escape(text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from headbench.harness.cli.options import FiniteRange, Place
+from headbench.harness.console import say
 from headbench.harness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def render(
     paths = [target / f"{view.name}.png" for view in views]
     video = target / f"{name}.mp4"
     write_video(video, map(read_rgb, paths), fps)
-    click.echo(f"{len(paths)} images and {video}")
+    say(f"{len(paths)} images and {video}")
 
 
 def _is_terminal() -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import rich_click as click
 
 from headbench.harness.cli.options import Place
+from headbench.harness.console import say
 
 __all__ = ["report"]
 
@@ -37,11 +38,13 @@ def report(run: Path, protocol: str | None, format_: str | None, figures: bool, 
     if format_ is None or out is not None:
         writable(run / "report" if out is None else out, folder=True)
     table = build_table(run, protocol)
+    # First what stays, then what is shown: a terminal that goes away takes no file with it.
+    written = write_report(run, figures, protocol, out) if format_ is None else None
     if format_ in (None, "terminal"):
         console().print(terminal(table))
     elif out is None:
-        click.echo(format_table(table, format_), nl=False)
+        say(format_table(table, format_), nl=False)
     else:
-        click.echo(str(write_table(table, format_, out)))
-    if format_ is None:
-        click.echo(f"report: {write_report(run, figures, protocol, out) / 'index.html'}")
+        say(str(write_table(table, format_, out)))
+    if written is not None:
+        say(f"report: {written / 'index.html'}")

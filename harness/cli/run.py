@@ -10,6 +10,8 @@ import rich_click as click
 from click.exceptions import Exit
 
 from headbench.harness.cli.options import NotEmpty, Place, Seconds
+from headbench.harness.console import say
+from headbench.harness.names import one_line
 
 if TYPE_CHECKING:
     from headbench.harness.run.plan import Plan
@@ -99,17 +101,17 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
     from headbench.harness.run import State
     from headbench.harness.run.execute import summarise
 
-    click.echo(f"{folder}: " + ", ".join(f"{count} {state}" for state, count in summarise(records).items()))
+    say(f"{folder}: " + ", ".join(f"{count} {state}" for state, count in summarise(records).items()))
     if any(record.state is not State.DONE for record in records):
         raise Exit(2)
 
 
 def _say_plan(plan: Plan, problems: int) -> None:
     if problems:
-        click.echo(f"{problems} plugin problem{'s' * (problems > 1)}: bench plugins", err=True)
+        say(f"{problems} plugin problem{'s' * (problems > 1)}: bench plugins", err=True)
     notes = [*plan.notes, *dict.fromkeys(note for planned in plan.cells for note in planned.record.notes)]
     for note in notes:
-        click.echo(f"note: {note}")
+        say(f"note: {one_line(note)}")
 
 
 def _dry_run(plan: Plan, device: str, tracked: int) -> None:
@@ -125,4 +127,4 @@ def _report(folder: Path) -> None:
     # First what stays: a terminal that goes away takes no file with it.
     written = write_report(folder)
     console().print(terminal(build_table(folder)))
-    click.echo(f"report: {written}")
+    say(f"report: {written}")

@@ -11,6 +11,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from headbench.harness.cli.options import Place
+from headbench.harness.console import say
 from headbench.harness.errors import BenchError
 
 __all__ = ["score"]
@@ -51,7 +52,7 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
         for record in records:
             folder = cell_folder(run, record.cell)
             if record.state is not State.DONE:
-                click.echo(f"{record.cell.path}: {record.state}, not scored")
+                say(f"{record.cell.path}: {record.state}, not scored")
                 continue
             try:
                 subject = read_subject(Job.read(folder), registry())
@@ -59,13 +60,13 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
                     if force:
                         (folder / "scores" / f"{judge.name}.json").unlink(missing_ok=True)
                     done = score_stage(folder, subject, judge, device, _quiet)
-                    click.echo(f"{record.cell.path}: {judge.name} {'scored' if done else 'is up to date'}")
+                    say(f"{record.cell.path}: {judge.name} {'scored' if done else 'is up to date'}")
                     shown.add(judge.name)
                 scored = {**record.protocols, **{judge.name: judge.hash for judge in judges}}
                 dataclasses.replace(record, protocols=scored).write(folder)
             except BenchError as error:
                 failed += 1
-                click.echo(f"{record.cell.path}: {error}", err=True)
+                say(f"{record.cell.path}: {error}", err=True)
         # Where no cell could be scored by a protocol there is no table, and the reasons have been said.
         _show(run, [judge.name for judge in judges if judge.name in shown or not failed])
     if failed:

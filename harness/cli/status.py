@@ -9,7 +9,7 @@ from pathlib import Path
 import rich_click as click
 
 from headbench.harness.cli.options import Place
-from headbench.harness.console import STATE_STYLES, console, duration, is_terminal
+from headbench.harness.console import STATE_STYLES, console, duration, is_terminal, literal, say
 
 __all__ = ["status"]
 
@@ -33,7 +33,6 @@ def status(run: Path, watch: bool) -> None:
 def _show(run: Path) -> bool:
     """Print the cells; whether a run works on them now."""
     from rich.table import Table
-    from rich.text import Text
 
     from headbench.harness.cli.progress import describe
     from headbench.harness.files import read_json
@@ -56,14 +55,14 @@ def _show(run: Path) -> bool:
             if not live:
                 label, what = "interrupted", f"its run was killed; the same command goes on ({what})"
         table.add_row(
-            Text(record.cell.path),
-            Text(label, style=STATE_STYLES[label]),
+            literal(record.cell.path),
+            literal(label, style=STATE_STYLES[label]),
             _took(record.started, record.finished),
-            Text(what),
+            literal(what),
         )
     console().print(table)
     counts = ", ".join(f"{count} {state}" for state, count in summarise(records).items())
-    click.echo(f"{run}: {len(records)} cells: {counts}" + ("" if live else "; no run works on it now"))
+    say(f"{run}: {len(records)} cells: {counts}" + ("" if live else "; no run works on it now"))
     return live
 
 

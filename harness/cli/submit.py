@@ -10,6 +10,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from headbench.harness.cli.options import Place
+from headbench.harness.console import say
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
@@ -96,13 +97,11 @@ def _make(
         writable(out)
     choice = Choice(method, preset, variant, seed)
     order = Order(run, dataset, choice, data_root, out, device, rasterizer)
-    made = make_submission(order, registry(), click.echo)
-    click.echo(f"record: {made.record}")
+    made = make_submission(order, registry(), say)
+    say(f"record: {made.record}")
     _, _, task = task_of(registry(), dataset)
     spent = len(uploads(read_ledger(), task.name))
-    click.echo(
-        f"quota of {task.name}: {task.quota}, {spent} uploaded so far; after an upload: bench submit uploaded ZIP"
-    )
+    say(f"quota of {task.name}: {task.quota}, {spent} uploaded so far; after an upload: bench submit uploaded ZIP")
     _conclude(made.zip, made.findings)
 
 
@@ -151,7 +150,7 @@ def uploaded(zip_path: Path, note: str) -> None:
     quota = task_of(registry(), made[-1].dataset)[2].quota if made else None
     entry = record_upload(digest, zip_path, quota, note)
     spent = len(uploads(read_ledger(), entry.task))
-    click.echo(f"{entry.task}: {spent} of {quota} submissions uploaded")
+    say(f"{entry.task}: {spent} of {quota} submissions uploaded")
 
 
 @submit.command()
@@ -161,18 +160,18 @@ def ledger() -> None:
     from headbench.reports.submission import ledger_path, read_ledger, task_of, uploads
 
     entries = read_ledger()
-    click.echo(f"{len(entries)} entries in {ledger_path()} (HEADBENCH_HOME moves it)")
+    say(f"{len(entries)} entries in {ledger_path()} (HEADBENCH_HOME moves it)")
     for entry in entries:
         errors = f"; {entry.errors} error(s) by the doctor" if entry.errors else ""
         note = f"; {entry.note}" if entry.note else ""
-        click.echo(
+        say(
             f"{entry.time}  {entry.event:8}  {entry.task}  {entry.method}  {entry.sha256[:12]}  "
             f"{entry.zip}{errors}{note}"
         )
     for task_name, dataset in {entry.task: entry.dataset for entry in entries}.items():
         quota = task_of(registry(), dataset)[2].quota
         spent = len(uploads(entries, task_name))
-        click.echo(f"{task_name}: {spent} of {quota} submissions uploaded, {max(quota - spent, 0)} left")
+        say(f"{task_name}: {spent} of {quota} submissions uploaded, {max(quota - spent, 0)} left")
 
 
 def _only_dataset() -> str:
@@ -198,11 +197,11 @@ def _conclude(zip_path: Path, findings: list[Problem]) -> None:
     from headbench.harness.problems import grouped
 
     for group in grouped(findings):
-        click.echo(group.line("video"))
+        say(group.line("video"))
     counts = {
         severity: sum(each.severity == severity for each in findings) for severity in ("error", "warning", "note")
     }
     listed = ", ".join(f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in counts.items())
-    click.echo(f"{zip_path}: {listed}" + ("; do not upload it" if counts["error"] else "; ready"))
+    say(f"{zip_path}: {listed}" + ("; do not upload it" if counts["error"] else "; ready"))
     if counts["error"]:
         raise Exit(2)

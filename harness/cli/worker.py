@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from headbench.harness.console import forgive_encoding
 from headbench.harness.errors import BenchError
 from headbench.harness.files import write_json
 from headbench.harness.run import Job
@@ -53,6 +54,7 @@ class _Reporter:
 
 def main() -> None:
     """Do the cell of the folder in argv; the outcome is a file and the exit code (0 done, 1 not)."""
+    forgive_encoding()
     folder = Path(sys.argv[1])
     _go_with_parent()
     report = _Reporter(folder)
