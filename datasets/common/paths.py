@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -56,11 +56,17 @@ class Paths:
             self._remember("backslash", value)
         return PurePosixPath(path)
 
+    def at(self, path: PurePosixPath) -> Path:
+        """Where a path that `read` gave lies."""
+        if path.parts[:1] == ("..",):
+            return self.folder.resolve().parent / PurePosixPath(*path.parts[1:])
+        return self.folder / path
+
     def image(self, path: PurePosixPath) -> PurePosixPath:
         """The image file that is there for a path whose suffix was left out or is in other letters; else the path."""
-        if is_file(self.folder / path):
+        if is_file(self.at(path)):
             return path
-        place, stem = self.folder / path.parent, image_stem(path)
+        place, stem = self.at(path).parent, image_stem(path)
         suffixes = SUFFIXES if stem == path.name else [s for s in SUFFIXES if _family(s) == _family(path.suffix)]
         found = any_suffix(place, stem, suffixes)
         if found is None:
@@ -103,12 +109,12 @@ def image_stem(path: PurePosixPath) -> str:
     return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
-def broken_links(folder: Path, names: Sequence[str], findings: Findings) -> bool:
-    """Whether some of a folder's entries are links to nowhere, each of which is an error.
+def broken_links(paths: Iterable[Path], findings: Findings) -> bool:
+    """Whether some of these folders or files are links to nowhere, each of which is an error.
 
     What such a link should hold must not be taken from elsewhere.
     """
-    broken = [folder / name for name in names if (folder / name).is_symlink() and not (folder / name).exists()]
+    broken = [path for path in dict.fromkeys(paths) if path.is_symlink() and not path.exists()]
     for path in broken:
         fault = fault_of(path, FileNotFoundError())
         findings.error(path, f"expected a folder or file, {fault.found}", help=fault.help, kind="broken-link")

@@ -35,7 +35,8 @@ _ON_MESH = 0.8
 def check_pixels(loaded: Loaded, findings: Findings) -> None:
     """All images, and what is beside them."""
     for clip in loaded.clips:
-        stray_images(clip.tracking.video, clip.tracking.entries, findings)
+        if clip.tracking.whole:
+            stray_images(clip.tracking.video, clip.tracking.listed, findings)
         _check_irises(clip.tracking.video.path / "iris.json", findings)
         _check_mattes(clip.images, findings)
         check_decoded(clip.images, findings)
@@ -93,7 +94,8 @@ def check_keypoints(loaded: Loaded, frames: Sequence[Frame], mesh: ProjectedMesh
         frame = frames[row]
         clip, entry = entries[frame.id]
         if entry.keypoints is None:
-            findings.warning(clip.tracking.path, "expected `flame_keypoints` to compare with, found none", frame.id)
+            message = "landmarks not compared: no `flame_keypoints` in the file, or zeros alone"
+            findings.remark(clip.tracking.path, message, frame.id)
             return
         try:
             message = _compare(entry.keypoints, frame, mesh, places)

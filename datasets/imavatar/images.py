@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.findings import Findings, by_number, ranges
 from headbench.datasets.common.images import Header, check_header, read_header
@@ -149,14 +149,18 @@ def parsed_mouth(video: Video, entry: Entry) -> Path:
     return video.path / "parsing" / f"{entry.image}_mouth.png"
 
 
-def stray_images(video: Video, entries: Sequence[Entry], findings: Findings) -> None:
-    """Warn of images that were not tracked, and of folders of images and masks that hold different numbers."""
+def stray_images(video: Video, listed: Iterable[PurePosixPath], findings: Findings) -> None:
+    """Warn of images that were not tracked, and of folders of images and masks that hold different numbers.
+
+    Args:
+        listed: images of all frames of the tracking, whether they can be used or not.
+    """
     counts: dict[str, set[str]] = {}
     for place in ("image", "images", "mask", "matted"):
         names = {Path(name).stem for name in names_in(video.path / place) if name.endswith(".png")}
         if names:
             counts[place] = {name for name in names if name.isascii() and name.isdecimal()}
-    tracked = {str(entry.image) for entry in entries}
+    tracked = {str(image) for image in listed}
     for place in ("image", "images", "matted"):
         left = sorted(counts.get(place, set()) - tracked, key=by_number)
         if left:

@@ -142,9 +142,9 @@ def _check_rotation(tracking: Tracking, options: ImavatarOptions, findings: Find
 
 
 def _check_holes(tracking: Tracking, findings: Findings) -> None:
-    numbers = sorted(int(entry.image.name) for entry in tracking.entries)
+    numbers = sorted(int(image.name) for image in tracking.listed)
     lost = numbers[-1] - numbers[0] + 1 - len(set(numbers))
-    if lost > 0 and all(len(entry.image.parts) == 1 for entry in tracking.entries):
+    if lost > 0 and tracking.whole and all(len(image.parts) == 1 for image in tracking.listed):
         findings.warning(
             tracking.path,
             f"expected images {numbers[0]} to {numbers[-1]}, found {lost} of them missing: no face was found in them",

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from headbench.datasets.common.documents import read_object, shortened
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.params import numbers
+from headbench.datasets.common.paths import Paths, image_stem
 from headbench.datasets.imavatar.cameras import Lens, raw_fault
 from headbench.datasets.imavatar.layout import Video
-from headbench.harness.names import is_inside
 
 __all__ = ["EXPRESSIONS", "SHAPES", "Entry", "Tracking", "lens_of", "read_tracking"]
 
@@ -55,6 +55,11 @@ class Tracking:
     shape: Floats
     """(100,)"""
     entries: tuple[Entry, ...]
+    """The frames that can be used."""
+    listed: frozenset[PurePosixPath]
+    """Images of all frames in the file, as `Entry.image`, those that cannot be used as well."""
+    whole: bool
+    """Whether every frame's image could be read, so that an image that is not listed was not tracked."""
 
     @property
     def path(self) -> Path:
@@ -82,10 +87,14 @@ def read_tracking(video: Video, findings: Findings) -> Tracking | None:
         return None
     shape = numbers(path, "shape_params", content["shape_params"], (SHAPES,), findings, help=_DECA)
     intrinsics = numbers(path, "intrinsics", content["intrinsics"], (4,), findings, help=_MAKE)
-    entries = _entries(video, content["frames"], findings)
-    if shape is None or intrinsics is None or not entries:
+    reader = _Reader(video, findings)
+    for position, frame in enumerate(content["frames"]):
+        reader.add(position, frame)
+    reader.paths.tell(path, findings)
+    if shape is None or intrinsics is None or not reader.entries:
         return None
-    return Tracking(video, intrinsics, shape, tuple(sorted(entries, key=lambda e: (e.image.parent, int(e.image.name)))))
+    entries = sorted(reader.entries.values(), key=lambda entry: (entry.image.parent, int(entry.image.name)))
+    return Tracking(video, intrinsics, shape, tuple(entries), frozenset(reader.listed), reader.whole)
 
 
 def lens_of(tracking: Tracking, size: tuple[int, int], positive_fx: str, findings: Findings) -> Lens | None:
@@ -126,63 +135,77 @@ def lens_of(tracking: Tracking, size: tuple[int, int], positive_fx: str, finding
     return lens
 
 
-def _entries(video: Video, frames: list[Any], findings: Findings) -> list[Entry]:
-    entries: dict[str, Entry] = {}
-    for position, frame in enumerate(frames):
-        entry = _entry(video, position, frame, findings)
-        if entry is None:
-            continue
-        if entry.id in entries:
-            findings.error(
-                video.tracking,
-                f"expected each image once, found {frame['file_path']!r} again at position {position}: videos merged "
-                "whose images have the same names?",
-                entry.id,
+class _Reader:
+    """Reads the frames of one file one by one."""
+
+    def __init__(self, video: Video, findings: Findings) -> None:
+        self._video = video
+        self._findings = findings
+        self.paths = Paths(video.path)
+        self.entries: dict[str, Entry] = {}
+        self.listed: set[PurePosixPath] = set()
+        self.whole = True
+
+    def add(self, position: int, frame: Any) -> None:
+        """One more frame, the one at `position` of the list."""
+        place = self._image(position, frame)
+        if place is None:
+            self.whole = False
+            return
+        name = _safe("-".join([self._video.name, *place.parent.parts, f"{int(place.name):05d}"]))
+        if place in self.listed:
+            self._findings.error(
+                self._video.tracking,
+                f"expected each image once, found {shortened(frame['file_path'])} again at position {position}: videos "
+                "merged whose images have the same names?",
+                name,
                 "give each video a folder of its own, SUBJECT/SUBJECT/VIDEO; they are merged when they are read",
+                kind="image-twice",
             )
-            continue
-        entries[entry.id] = entry
-    return list(entries.values())
+            return
+        self.listed.add(place)
+        entry = self._entry(name, place, frame)
+        if entry is not None:
+            self.entries[name] = entry
 
+    def _image(self, position: int, frame: Any) -> PurePosixPath | None:
+        """The path below the folder of images, without suffix; None where there is none, which has been reported."""
+        path = self._video.tracking
+        if not isinstance(frame, dict):
+            message = f"expected an object at position {position} of `frames`, found {shortened(frame)}"
+            self._findings.error(path, message)
+            return None
+        value = frame.get("file_path")
+        named = self.paths.read(value)
+        stem = "" if named is None else image_stem(named)
+        if named is None or len(named.parts) < 2 or not (stem.isascii() and stem.isdecimal()) or len(stem) > 9:
+            self._findings.error(
+                path,
+                f"expected a file_path such as './image/12' at position {position} of `frames`, found "
+                f"{shortened(value)}",
+                help=self.paths.help(value)
+                or "images are numbered from 1, without zeros in front and without a suffix",
+                kind="unnumbered-image",
+            )
+            return None
+        return PurePosixPath(*named.parts[1:-1], stem)
 
-def _entry(video: Video, position: int, frame: Any, findings: Findings) -> Entry | None:
-    path = video.tracking
-    if not isinstance(frame, dict):
-        findings.error(path, f"expected an object at position {position} of `frames`, found {shortened(frame)}")
-        return None
-    image = frame.get("file_path")
-    place = _image(image)
-    if place is None:
-        findings.error(
-            path,
-            f"expected a file_path such as './image/12' at position {position} of `frames`, found {shortened(image)}",
-            help="images are numbered from 1, without zeros in front and without a suffix",
-        )
-        return None
-    name = _safe("-".join([video.name, *place.parent.parts, f"{int(place.name):05d}"]))
-    world_mat = numbers(path, "world_mat", frame.get("world_mat"), (3, 4), findings, name, _MAKE)
-    expression = numbers(path, "expression", frame.get("expression"), (EXPRESSIONS,), findings, name, _DECA)
-    pose = numbers(path, "pose", frame.get("pose"), (15,), findings, name, "axis-angle: root, neck, jaw, both eyes")
-    keypoints = None
-    if frame.get("flame_keypoints") is not None:
-        keypoints = numbers(path, "flame_keypoints", frame["flame_keypoints"], (None, 2), findings, name, _MAKE)
-    if world_mat is None or expression is None or pose is None:
-        return None
-    fault = raw_fault(world_mat)
-    if fault is not None:
-        findings.error(path, f"world_mat: {fault.message}", name, fault.help)
-        return None
-    return Entry(name, place, world_mat, expression, pose, keypoints)
-
-
-def _image(value: Any) -> PurePosixPath | None:
-    """The path below the folder of images, without suffix."""
-    if not isinstance(value, str) or not is_inside(value):
-        return None
-    path = PurePosixPath(value.removesuffix(".png"))
-    if len(path.parts) < 2 or not (path.name.isascii() and path.name.isdecimal()) or len(path.name) > 9:
-        return None
-    return PurePosixPath(*path.parts[1:-1], path.name)
+    def _entry(self, name: str, place: PurePosixPath, frame: dict[str, Any]) -> Entry | None:
+        path, findings = self._video.tracking, self._findings
+        world_mat = numbers(path, "world_mat", frame.get("world_mat"), (3, 4), findings, name, _MAKE)
+        expression = numbers(path, "expression", frame.get("expression"), (EXPRESSIONS,), findings, name, _DECA)
+        pose = numbers(path, "pose", frame.get("pose"), (15,), findings, name, "axis-angle: root, neck, jaw, both eyes")
+        keypoints = None
+        if frame.get("flame_keypoints") is not None:
+            keypoints = numbers(path, "flame_keypoints", frame["flame_keypoints"], (None, 2), findings, name, _MAKE)
+        if world_mat is None or expression is None or pose is None:
+            return None
+        fault = raw_fault(world_mat)
+        if fault is not None:
+            findings.error(path, f"world_mat: {fault.message}", name, fault.help)
+            return None
+        # Zeros stand for a face that was not detected.
+        return Entry(name, place, world_mat, expression, pose, keypoints if np.any(keypoints) else None)
 
 
 def _safe(name: str) -> str:

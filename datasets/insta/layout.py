@@ -41,6 +41,10 @@ class Folder:
         """Mask of the mouth from a face parser."""
         return self.path / "parsing" / f"{frame}_mouth.png"
 
+    def places(self, *names: str) -> list[Path]:
+        """Files and folders in this one."""
+        return [self.path / name for name in names]
+
     def present(self, folder: str) -> frozenset[str]:
         """Names of the files in ``folder``, empty where there is no such folder; one listing instead of many stats."""
         return roots.names_in(self.path / folder)

@@ -116,7 +116,7 @@ def survey(path: Path, findings: Findings) -> Survey:
         check_splits(folder, train, test, head == REAL_HEAD, findings)
     listed = len(findings.errors()) == before
     found = Survey(folder, head, train, test, None, {}, False, listed)
-    if not found.entries or broken_links(folder.path, _NEEDED, findings):
+    if not found.entries or broken_links(folder.places(*_NEEDED), findings):
         return found
     intrinsics = next((split.intrinsics for split in (train, test) if split is not None and split.intrinsics), None)
     coefficients = read_coefficients(folder, found.entries, findings)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.datasets.common.cameras import cameras, rigid_fault
-from headbench.datasets.common.documents import read_object
+from headbench.datasets.common.documents import found_instead, read_object
 from headbench.datasets.common.findings import Findings
 from headbench.harness.types import Camera
 
@@ -32,15 +32,17 @@ class Calibration:
     """(4, 4)"""
     K: Mapping[str, _Floats]
     """(3, 3), the principal point off the centre."""
-    size: int
-    """Side of the images in pixels."""
+    size: int | None
+    """Side of the images in pixels; None where it is not known."""
 
     def camera(self, serial: str) -> Camera:
         """B = 1."""
+        if self.size is None:
+            raise ValueError("cameras of images whose size is not known")
         return cameras(self.w2c[serial][None], self.K[serial], self.size, self.size)[0]
 
 
-def read_calibration(path: Path, serials: Sequence[str], size: int, findings: Findings) -> Calibration | None:
+def read_calibration(path: Path, serials: Sequence[str], size: int | None, findings: Findings) -> Calibration | None:
     """The file's cameras; what is wrong with those of `serials` goes to `findings`, and they are left out.
 
     Returns:
@@ -83,19 +85,22 @@ def _entry(path: Path, key: str, table: dict[str, Any], serial: str, findings: F
         message = f"`{key}`: expected camera {serial}, found no such serial number (there are: {known})"
         findings.error(path, message, help=_AGAIN)
         return None
+    help = _AGAIN
     try:
         matrix = np.asarray(table[serial], dtype=np.float64)
+        found = " x ".join(map(str, matrix.shape)) or "none"
     except (TypeError, ValueError, OverflowError):
         matrix = np.zeros(0)
+        found, remedy = found_instead(table[serial])
+        help = remedy or _AGAIN
     side = 4 if key == "world_2_cam" else 3
     if matrix.shape != (side, side):
-        found = " x ".join(map(str, matrix.shape)) if matrix.size else "something else"
-        findings.error(path, f"{key} of camera {serial}: expected {side} x {side} numbers, found {found}", help=_AGAIN)
+        findings.error(path, f"{key} of camera {serial}: expected {side} x {side} numbers, found {found}", help=help)
         return None
     return matrix
 
 
-def _intrinsics_fault(K: _Floats, size: int) -> tuple[str, str]:
+def _intrinsics_fault(K: _Floats, size: int | None) -> tuple[str, str]:
     """What is wrong with a matrix of intrinsics, and what helps; empty where nothing is."""
     if not np.isfinite(K).all():
         return "expected finite numbers, found NaN or Infinity", _AGAIN
@@ -104,7 +109,7 @@ def _intrinsics_fault(K: _Floats, size: int) -> tuple[str, str]:
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     if fx <= 0 or fy <= 0:
         return f"expected focal lengths above 0, found {fx:g} and {fy:g}", ""
-    if not (0 < cx < size and 0 < cy < size):
+    if size is not None and not (0 < cx < size and 0 < cy < size):
         return (
             f"expected the principal point inside the {size} x {size} image, found ({cx:g}, {cy:g})",
             "the intrinsics of another crop? Those of the raw NeRSemble release are for 2200 x 3208 pixels",

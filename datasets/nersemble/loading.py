@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.fingerprints import fingerprint
+from headbench.datasets.common.paths import broken_links
 from headbench.datasets.nersemble.benchmark import PROXY, SERIALS, TRACKINGS, TRAIN_SEQUENCES, TRAIN_SERIAL
 from headbench.datasets.nersemble.calibration import Calibration, read_calibration
 from headbench.datasets.nersemble.layout import Folder
@@ -31,7 +32,8 @@ class Loaded:
 
     folder: Folder
     head: str | None
-    size: int
+    size: int | None
+    """Side of the images in pixels; None where it is not known."""
     calibration: Calibration | None
     sequences: Mapping[str, Tracking]
     """Training sequences by name, in the benchmark's order."""
@@ -76,9 +78,12 @@ def survey(path: Path, options: NersembleOptions, findings: Findings) -> Loaded:
     """Read all that training needs of the person in `path`; what is wrong goes to `findings`. Decodes no image."""
     folder = Folder(path)
     head, size = head_and_size(path, findings)
-    calibration = read_calibration(folder.calibration, SERIALS, size, findings)
+    linked = folder.calibration.parent.is_symlink() and not folder.calibration.parent.exists()
+    calibration = None if linked else read_calibration(folder.calibration, SERIALS, size, findings)
     present = [name for name in TRAIN_SEQUENCES if (folder.sequences / name).is_dir()]
-    _check_present(folder, present, options, findings)
+    places = [folder.calibration.parent, folder.sequences, *(folder.sequences / name for name in TRAIN_SEQUENCES)]
+    if not broken_links(places, findings):
+        _check_present(folder, present, options, findings)
     found: dict[str, Tracking] = {}
     for name in present:
         tracking = _tracking(folder, name, options.tracking, findings)
@@ -156,7 +161,7 @@ def _check_videos(
     sequence: str,
     tracking: Tracking | None,
     probes: Mapping[Path, Probe],
-    size: int,
+    size: int | None,
     findings: Findings,
 ) -> None:
     paths = {"images": folder.images(sequence, TRAIN_SERIAL), "alpha maps": folder.alpha(sequence, TRAIN_SERIAL)}
@@ -167,7 +172,7 @@ def _check_videos(
             findings.error(path, f"expected the video of {kind}, found no such file", sequence, _AGAIN)
         elif probe.fault:
             findings.error(path, f"expected the video of {kind}, found {probe.fault}", sequence, probe.help or _AGAIN)
-        elif probe.size != (size, size):
+        elif size is not None and probe.size != (size, size):
             found = f"{probe.size[0]} x {probe.size[1]}"
             message = f"expected {size} x {size} pixels, found {found}"
             findings.error(path, message, sequence, "the intrinsics are those of the delivered size")

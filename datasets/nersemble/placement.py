@@ -66,8 +66,10 @@ def _check_camera(calibration: Calibration, trackings: Mapping[str, Tracking], s
             )
 
 
-def _inside(points: _Floats, K: _Floats, size: int) -> NDArray[np.bool_]:
-    """(T,) whether points (T, 3) before a camera fall into its image."""
+def _inside(points: _Floats, K: _Floats, size: int | None) -> NDArray[np.bool_]:
+    """(T,) whether points (T, 3) before a camera fall into its image; where its size is not known, they do."""
+    if size is None:
+        return np.ones(len(points), dtype=bool)
     pixels = (points @ K.T)[:, :2] / points[:, 2:]
     return np.asarray(((pixels > 0) & (pixels < size)).all(axis=1))
 
@@ -81,7 +83,7 @@ def _seen(pose: _Floats, points: _Floats) -> _Floats:
     return np.asarray(points @ pose[:3, :3].T + pose[:3, 3])
 
 
-def _other_reading(pose: _Floats, K: _Floats, size: int, tracking: Tracking) -> str:
+def _other_reading(pose: _Floats, K: _Floats, size: int | None, tracking: Tracking) -> str:
     """Which other convention puts the head before the camera, upright and into its image, in words; empty where none
     does."""
     inverse = np.linalg.inv(pose)

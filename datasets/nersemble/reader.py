@@ -56,7 +56,7 @@ class NersembleReader(DatasetReader):
 
 
 def _subject(found: Loaded, findings: Findings) -> Subject:
-    if found.calibration is None or found.head is None or not found.sequences:
+    if found.calibration is None or found.head is None or found.size is None or not found.sequences:
         raise findings.first_error(DATASET, found.folder.path)
     camera = found.calibration.camera(TRAIN_SERIAL)
     shape = tensor(next(iter(found.sequences.values())).shape[None])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from headbench.datasets.common.roots import find_subjects as find
 from headbench.datasets.common.sniff import outdone, points
-from headbench.harness.names import is_inside
 from headbench.harness.reading import Unreadable, read_text
 
-__all__ = ["CANONICAL", "DATASET", "PARTS", "find_subjects", "member"]
+__all__ = ["CANONICAL", "DATASET", "PARTS", "find_subjects"]
 
 DATASET = "vhap"
 PARTS = {name: f"transforms_{name}.json" for name in ("train", "val", "test")}
@@ -34,14 +33,6 @@ def find_subjects(root: Path) -> dict[str, Path]:
     used = {part for named in parts.values() for part in named}
     # Folders that name each other are both combined: neither goes.
     return {name: path for name, path in found.items() if name not in used or parts[name]}
-
-
-def member(folder: Path, path: str) -> Path | None:
-    """A file that a JSON names: inside the subject's folder, or inside one beside it (``../SEQUENCE/images/...``)."""
-    relative = PurePosixPath(path)
-    if relative.parts[:1] == ("..",) and len(relative.parts) > 2 and is_inside(str(PurePosixPath(*relative.parts[1:]))):
-        return folder.resolve().parent / PurePosixPath(*relative.parts[1:])
-    return folder / relative if is_inside(path) else None
 
 
 def _is_subject(path: Path) -> bool:

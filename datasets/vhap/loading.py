@@ -10,6 +10,7 @@ import numpy as np
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.head_tag import head_tag
+from headbench.datasets.common.paths import broken_links
 from headbench.datasets.common.sources import Source
 from headbench.datasets.vhap.images import find_images
 from headbench.datasets.vhap.layout import CANONICAL, DATASET, PARTS
@@ -61,11 +62,12 @@ def survey(folder: Path, options: VhapOptions, findings: Findings) -> Loaded | N
     """
     head = head_tag(folder, options.head, findings)
     _check_canonical(folder, findings)
+    before = len(findings.errors())
     parts = {}
     for part, name in PARTS.items():
         needed = part in ("train", options.evaluate)
         parts[part] = read_transforms(folder, folder / name, findings) if needed or (folder / name).is_file() else []
-    check_parts(folder, parts, options.evaluate, findings)
+    check_parts(folder, parts, options.evaluate, len(findings.errors()) == before, findings)
     chosen = {
         part: tuple(entry for entry in parts[part] if options.wanted(entry.camera))
         for part in ("train", options.evaluate)
@@ -73,6 +75,9 @@ def survey(folder: Path, options: VhapOptions, findings: Findings) -> Loaded | N
     train, test = chosen["train"], chosen[options.evaluate]
     _check_cameras(folder, parts["train"] + parts[options.evaluate], train, test, options, findings)
     if not train + test or head is None:
+        return None
+    files = [file for entry in train + test for file in (entry.image, entry.mask, entry.params) if file is not None]
+    if broken_links([file.parent for file in files], findings):
         return None
     moments: dict[int, Path] = {}
     for entry in train + test:

@@ -19,15 +19,21 @@ __all__ = ["check_heads", "check_parts"]
 Floats = NDArray[np.float64]
 
 
-def check_parts(folder: Path, parts: Mapping[str, Sequence[Entry]], evaluate: str, findings: Findings) -> None:
-    """Compare the parts (train, val, test), read in full."""
+def check_parts(
+    folder: Path, parts: Mapping[str, Sequence[Entry]], evaluate: str, whole: bool, findings: Findings
+) -> None:
+    """Compare the parts (train, val, test), read in full.
+
+    Args:
+        whole: whether the JSON files are without fault, so that what they do not name is not there.
+    """
     for part, entries in parts.items():
         check_unique(folder / PARTS[part], [entry.id for entry in entries], findings)
     ids = {part: [entry.id for entry in entries] for part, entries in parts.items()}
     for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
         check_disjoint(folder / PARTS[second], ids[first], ids[second], findings)
     for part in ("train", evaluate):
-        if not parts[part] and (folder / PARTS[part]).is_file() and not findings.errors():
+        if not parts[part] and (folder / PARTS[part]).is_file() and whole:
             others = (
                 ", ".join(f"{len(entries)} in {name}" for name, entries in parts.items() if entries) or "none at all"
             )
@@ -39,7 +45,7 @@ def check_parts(folder: Path, parts: Mapping[str, Sequence[Entry]], evaluate: st
                 else "export or combine again, so that there are frames to train and to test on",
             )
     moments = sorted({entry.timestep for entries in parts.values() for entry in entries})
-    if moments and moments != list(range(len(moments))) and not findings.errors():
+    if moments and moments != list(range(len(moments))) and whole:
         gap = next(k for k, moment in enumerate(moments) if moment != k)
         findings.error(
             folder / PARTS["train"],

@@ -14,7 +14,7 @@ from headbench.datasets.common.documents import finite_number, read_object, shor
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.intrinsics import Intrinsics, check_angles, read_intrinsics
 from headbench.datasets.common.params import numbers
-from headbench.datasets.vhap.layout import member
+from headbench.datasets.common.paths import Paths
 
 __all__ = ["Entry", "Lens", "read_transforms"]
 
@@ -63,12 +63,14 @@ def read_transforms(folder: Path, path: Path, findings: Findings) -> list[Entry]
         findings.error(path, f"expected a list of frames in `frames`, found {shortened(frames)}", help=_MAKE)
         return []
     entries = []
+    paths = Paths(folder, beside=True)
     for position, frame in enumerate(frames):
         if isinstance(frame, dict):
-            entry = _entry(folder, path, position, {**_shared(content), **frame}, findings)
+            entry = _entry(paths, path, position, {**_shared(content), **frame}, findings)
             entries += [entry] if entry is not None else []
         else:
             findings.error(path, f"expected an object at position {position} of `frames`, found {shortened(frame)}")
+    paths.tell(path, findings)
     return entries
 
 
@@ -78,7 +80,7 @@ def _shared(content: dict[str, Any]) -> dict[str, Any]:
     return {key: content[key] for key in keys if key in content}
 
 
-def _entry(folder: Path, path: Path, position: int, frame: dict[str, Any], findings: Findings) -> Entry | None:
+def _entry(paths: Paths, path: Path, position: int, frame: dict[str, Any], findings: Findings) -> Entry | None:
     indices = [_index(frame.get(key)) for key in ("timestep_index", "camera_index")]
     for key, value in zip(("timestep_index", "camera_index"), indices, strict=True):
         if value is None:
@@ -92,19 +94,17 @@ def _entry(folder: Path, path: Path, position: int, frame: dict[str, Any], findi
     if timestep is None or camera is None:
         return None
     name = f"{timestep:05d}_{camera:02d}"
-    image = _file(folder, path, name, frame, "file_path", findings)
-    params = _file(folder, path, name, frame, "flame_param_path", findings)
-    mask = _file(folder, path, name, frame, "fg_mask_path", findings) if frame.get("fg_mask_path") is not None else None
+    image = _file(paths, path, name, frame, "file_path", findings)
+    params = _file(paths, path, name, frame, "flame_param_path", findings)
+    mask = _file(paths, path, name, frame, "fg_mask_path", findings) if frame.get("fg_mask_path") is not None else None
     lens = _lens(path, name, frame, findings)
     c2w = _pose(path, name, frame.get("transform_matrix"), findings)
     if image is None or params is None or lens is None or c2w is None:
         return None
-    if image.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        image = image.with_name(f"{image.name}.png")
     called = frame.get("camera_id")
     known = str(called) if isinstance(called, str | int) and str(called) else str(camera)
     beside = image.parent.parent
-    sequence = beside.name if beside.resolve() != folder.resolve() else ""
+    sequence = beside.name if beside.resolve() != paths.folder.resolve() else ""
     return Entry(name, timestep, known, c2w, lens, image, mask, params, sequence)
 
 
@@ -113,7 +113,7 @@ def _index(value: Any) -> int | None:
     return int(number) if number is not None and 0 <= number < 10**9 and number == int(number) else None
 
 
-def _file(folder: Path, path: Path, name: str, frame: dict[str, Any], key: str, findings: Findings) -> Path | None:
+def _file(paths: Paths, path: Path, name: str, frame: dict[str, Any], key: str, findings: Findings) -> Path | None:
     value = frame.get(key)
     if key == "flame_param_path" and value is None:
         mesh = "; found exp_path and mesh_path: exported as meshes" if "mesh_path" in frame else ""
@@ -124,12 +124,12 @@ def _file(folder: Path, path: Path, name: str, frame: dict[str, Any], key: str, 
             "export with VHAP's --flame_mode param after tracking",
         )
         return None
-    found = member(folder, value) if isinstance(value, str) and value else None
+    found = paths.read(value)
     if found is None:
-        findings.error(
-            path, f"`{key}`: expected a path in this folder or in one beside it, found {shortened(value)}", name, _MAKE
-        )
-    return found
+        message = f"`{key}`: expected a path in this folder or in one beside it, found {shortened(value)}"
+        findings.error(path, message, name, paths.help(value) or _MAKE, kind=f"path-elsewhere-{key}")
+        return None
+    return paths.at(found if key == "flame_param_path" else paths.image(found))
 
 
 def _lens(path: Path, name: str, frame: dict[str, Any], findings: Findings) -> Lens | None:

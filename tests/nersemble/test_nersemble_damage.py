@@ -501,7 +501,7 @@ CASES = [
         "intrinsics as words",
         _camera("intrinsics", {"fx": 1}),
         "camera_params.json",
-        ("intrinsics of camera 222200037: expected 3 x 3 numbers, found something else",),
+        ("intrinsics of camera 222200037: expected 3 x 3 numbers, found an object",),
         "",
     ),
     _case(
