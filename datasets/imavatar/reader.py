@@ -13,6 +13,7 @@ from headbench.datasets.common.cameras import cameras
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.masks import projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.motion import check_motion
 from headbench.datasets.common.params import head_params, tensor
 from headbench.datasets.common.pixels import PixelReader, read_alpha
 from headbench.datasets.common.sources import check_sample
@@ -48,7 +49,8 @@ class ImavatarReader(DatasetReader):
             check_pixels(loaded, findings)
         if loaded is not None and not findings.errors():
             subject = self._subject(folder, loaded, chosen, findings)
-            check_keypoints(loaded, subject.train + subject.test, ProjectedMesh.of(subject), findings)
+            if not findings.errors():
+                check_keypoints(loaded, subject.train + subject.test, ProjectedMesh.of(subject), findings)
         return [self._named(problem) for problem in findings.ordered()]
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
@@ -57,10 +59,11 @@ class ImavatarReader(DatasetReader):
         loaded = survey(folder, chosen, findings)
         for clip in loaded.clips if loaded is not None and not findings.errors() else ():
             check_sample(clip.images, findings)
-        if loaded is None or findings.errors():
+        subject = None if loaded is None or findings.errors() else self._subject(folder, loaded, chosen, findings)
+        if subject is None or findings.errors():
             findings.problems = [self._named(problem) for problem in findings.problems]
             raise findings.first_error(self.dataset, folder)
-        return self._subject(folder, loaded, chosen, findings)
+        return subject
 
     def _named(self, problem: Problem) -> Problem:
         """With the dataset's own name in the commands of its help."""
@@ -83,6 +86,8 @@ class ImavatarReader(DatasetReader):
             reader = PixelReader(entry.id, source.colour, source.alpha, {"mouth": mouth})
             pixels = HardMatte(reader) if options.mask == "hard" else reader
             frames[entry.id] = Frame(entry.id, camera, pose, pixels, clip.tracking.video.name, timestep=row)
+        files = {clip.tracking.video.name: clip.tracking.path for clip in loaded.clips}
+        check_motion([*frames.values()], shape, lambda frame, _: files[frame.sequence], findings)
         return Subject(
             name=folder.resolve().name,
             dataset=self.dataset,

@@ -20,6 +20,7 @@ from headbench.datasets.insta.layout import KINDS, REAL_HEAD, Folder
 from headbench.datasets.insta.masks import parsed_frames
 from headbench.datasets.insta.splits import check_splits
 from headbench.datasets.insta.transforms import Entry, Transforms, read_transforms
+from headbench.harness.types import Frame
 
 __all__ = ["VARIANTS", "Loaded", "Survey", "survey"]
 
@@ -28,6 +29,9 @@ VARIANTS = ("insta/original", "insta/fate", "insta/tracker")
 one whose numbers are all in `.frame` files."""
 _NEEDED = ("flame", *(f"flame/{kind}" for kind in KINDS), "checkpoint", "parsing")
 """What is taken from elsewhere, or done without, where it is not there; so it must not be a link to nowhere."""
+
+_FILES = {"expression": "exp", "jaw": "jaw", "eyelids": "eyelids", "shape": "shape"}
+"""Quantity -> its kind of file; others are in the JSON."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,14 @@ class Loaded:
             name = VARIANTS[1]
         place = self.images[self.entries[0].id].colour.parent.name
         return name if place not in ("matted", "imgs") else f"{name}-{place}"
+
+    def where(self, frame: Frame, what: str) -> Path:
+        """The file that a quantity of a frame was read from, for messages."""
+        if what not in _FILES:
+            return self.folder.split("train" if frame.id in {entry.id for entry in self.train.entries} else "test")
+        (entry,) = (entry for entry in self.entries if entry.id == frame.id)
+        path = self.folder.path / entry.coefficients(_FILES[what])
+        return path if path.is_file() else self.folder.tracked(frame.id)
 
     def fingerprint(self) -> dict[str, str]:
         """Of tracking (all numbers as stored), split (the ids) and images (the files' bytes)."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.motion import check_motion
 from headbench.datasets.common.params import head_params, tensor
 from headbench.datasets.common.pixels import PixelReader
 from headbench.datasets.common.sources import check_sample
@@ -34,10 +35,13 @@ class InstaReader(DatasetReader):
         return find_subjects(root)
 
     def check(self, folder: Path, options: Mapping[str, object]) -> list[Problem]:
-        InstaOptions.parse(options)
+        chosen = InstaOptions.parse(options)
         findings = Findings()
         found = survey(folder, findings)
         deep_checks(found, findings)
+        loaded = found.loaded(findings)
+        if loaded is not None:
+            self._subject(loaded, chosen, findings)
         return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
@@ -48,7 +52,10 @@ class InstaReader(DatasetReader):
             check_sample(loaded.images, findings)
         if loaded is None or findings.errors():
             raise findings.first_error(DATASET, folder)
-        return self._subject(loaded, chosen, findings)
+        subject = self._subject(loaded, chosen, findings)
+        if findings.errors():
+            raise findings.first_error(DATASET, folder)
+        return subject
 
     def _subject(self, loaded: Loaded, options: InstaOptions, findings: Findings) -> Subject:
         entries, numbers = loaded.entries, loaded.coefficients
@@ -62,12 +69,14 @@ class InstaReader(DatasetReader):
             source = loaded.images[entry.id]
             pixels = PixelReader(entry.id, source.colour, source.alpha, {"mouth": mouth})
             frames.append(Frame(entry.id, camera, pose, pixels, timestep=int(entry.id)))
+        shape = tensor(numbers.shape[None])
+        check_motion(frames, shape, loaded.where, findings)
         count = len(loaded.train.entries)
         return Subject(
             name=loaded.folder.name,
             dataset=DATASET,
             head=loaded.head,
-            shape=tensor(numbers.shape[None]),
+            shape=shape,
             train=tuple(frames[:count]),
             test=tuple(frames[count:]),
             variant=loaded.variant(),

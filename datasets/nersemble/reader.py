@@ -8,6 +8,7 @@ from pathlib import Path
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.masks import MOUTH_NOTE, projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.motion import check_motion
 from headbench.datasets.common.params import tensor
 from headbench.datasets.nersemble.benchmark import TRAIN_SERIAL
 from headbench.datasets.nersemble.checks import check_first_pictures, deep_checks
@@ -37,6 +38,8 @@ class NersembleReader(DatasetReader):
         findings = Findings()
         found = survey(folder, NersembleOptions.parse(options), findings)
         deep_checks(found, findings)
+        if not findings.errors():
+            _subject(found, findings)
         return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
@@ -44,9 +47,10 @@ class NersembleReader(DatasetReader):
         found = survey(folder, NersembleOptions.parse(options), findings)
         if not findings.errors():
             check_first_pictures(found, findings)
-        if findings.errors():
+        subject = None if findings.errors() else _subject(found, findings)
+        if subject is None or findings.errors():
             raise findings.first_error(DATASET, folder)
-        return _subject(found, findings)
+        return subject
 
     def submission(self) -> SubmissionTask:
         return submission_task()
@@ -76,6 +80,8 @@ def _subject(found: Loaded, findings: Findings) -> Subject:
             frames[name].append(Frame(frame, camera, pose, pixels, name, moment, TRAIN_SERIAL))
             moment += 1
     findings.note(MOUTH_NOTE)
+    every = [frame for part in frames.values() for frame in part]
+    check_motion(every, shape, lambda frame, _: found.sequences[frame.sequence].path, findings)
     train, test = (tuple(frame for name in part for frame in frames[name]) for part in found.split())
     return Subject(
         name=found.folder.name,

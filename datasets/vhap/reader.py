@@ -12,6 +12,7 @@ from headbench.datasets.common.cameras import cameras, pinhole
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.masks import MOUTH_NOTE, projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.motion import check_motion
 from headbench.datasets.common.params import head_params, tensor
 from headbench.datasets.common.pixels import PixelReader
 from headbench.datasets.common.sources import Source, check_decoded, check_sample
@@ -41,6 +42,8 @@ class VhapReader(DatasetReader):
         loaded = survey(folder, chosen, findings)
         if loaded is not None:
             check_decoded(loaded.images, findings, _against_black(chosen))
+        if loaded is not None and not findings.errors():
+            _subject(folder, loaded, chosen, findings)
         return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
@@ -49,9 +52,10 @@ class VhapReader(DatasetReader):
         loaded = survey(folder, chosen, findings)
         if loaded is not None and not findings.errors():
             check_sample(loaded.images, findings, _against_black(chosen))
-        if loaded is None or findings.errors():
+        subject = None if loaded is None or findings.errors() else _subject(folder, loaded, chosen, findings)
+        if subject is None or findings.errors():
             raise findings.first_error(DATASET, folder)
-        return _subject(folder, loaded, chosen, findings)
+        return subject
 
 
 def _subject(folder: Path, loaded: Loaded, options: VhapOptions, findings: Findings) -> Subject:
@@ -70,6 +74,8 @@ def _subject(folder: Path, loaded: Loaded, options: VhapOptions, findings: Findi
         pixels = _pixels(reader, source, options.baked)
         frames.append(Frame(entry.id, camera, pose, pixels, entry.sequence, entry.timestep, entry.camera))
     findings.note(MOUTH_NOTE)
+    files = {entry.id: entry.params for entry in loaded.entries}
+    check_motion(frames, shape, lambda frame, _: files[frame.id], findings)
     count = len(loaded.train)
     return Subject(
         name=folder.resolve().name,

@@ -36,13 +36,17 @@ class TrainLog:
         self._path = stage / "metrics.jsonl"
         self._progress = progress
         self._sums: dict[str, Tensor] = {}
+        self._trail: list[tuple[int, tuple[str, ...], tuple[Tensor, ...]]] = []
         self._count = 0
         self._since = time.perf_counter()
         self._writer = _tensorboard(stage) if tensorboard else None
         _drop_after(self._path, step)
 
-    def add(self, terms: Mapping[str, Tensor], clock: Clock, gaussians: int) -> None:
+    def add(self, terms: Mapping[str, Tensor], clock: Clock, gaussians: int, frames: tuple[str, ...] = ()) -> None:
         """Count one step in; every `every` steps write a line.
+
+        Args:
+            frames: ids of what the step drew.
 
         Raises:
             BenchError: a loss term is not finite.
@@ -50,6 +54,8 @@ class TrainLog:
         for name, value in terms.items():
             value = value.detach()  # copied: a recorded step overwrites it
             self._sums[name] = value.clone() if name not in self._sums else self._sums[name] + value
+        # The sums so far are tensors of their own at each step: kept, they tell later which step broke them.
+        self._trail.append((clock.step, frames, tuple(self._sums.values())))
         self._count += 1
         if clock.step % self.every == 0 or clock.step == clock.total:
             self._write(clock, gaussians)
@@ -61,8 +67,8 @@ class TrainLog:
         bad = [n for n, v in terms.items() if not math.isfinite(v)]
         if bad:
             raise BenchError(
-                f"Loss terms {bad} are not finite at step {clock.step}.",
-                help="look at the previews of the stage; lower the learning rate or check the tracking",
+                f"Loss terms {bad} are not finite {self._culprit()}.",
+                help="bench data check looks at the tracking of these frames; or lower the learning rate",
             )
         now = time.perf_counter()
         rate = self._count / max(now - self._since, 1e-9)
@@ -75,6 +81,20 @@ class TrainLog:
         if self._progress is not None:
             self._progress({**line, "total": clock.total, "rate": rate, "eta": (clock.total - clock.step) / rate})
         self._sums, self._count, self._since = {}, 0, now
+        self._trail = []
+
+    def _culprit(self) -> str:
+        """The first step whose sums are not finite, with its frames and those of the step before, which may have
+        broken the parameters with a finite loss."""
+        finite = torch.stack([torch.stack(sums).isfinite().all() for _, _, sums in self._trail]).tolist()
+        first = finite.index(False)
+        step, frames, _ = self._trail[first]
+        told = f"since step {step}"
+        if frames:
+            told += f", which drew frame {', '.join(frames)}"
+        if frames and first:
+            told += f" (the step before it: {', '.join(self._trail[first - 1][1])})"
+        return told
 
 
 def _drop_after(path: Path, step: int) -> None:

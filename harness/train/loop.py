@@ -59,6 +59,7 @@ class Trainer:
         self._current: RecordedStep | None = None
         self._tape: Tape | None = None
         self._tuned = False
+        self._drawn: tuple[str, ...] = ()
 
     def step(self, step: int, log: TrainLog | None = None) -> None:
         """One optimisation step with its events."""
@@ -78,7 +79,7 @@ class Trainer:
             self._event(Event.EPOCH_END, None, clock)
         self.watch("edits")
         if log is not None:
-            log.add(terms, moment.counted, self.avatar.count())
+            log.add(terms, moment.counted, self.avatar.count(), self._drawn)
 
     def gradients(self, step: int) -> tuple[dict[str, Tensor], Splat]:
         """The loss terms of a step and what was drawn; the gradient of their sum then lies at all parameters."""
@@ -86,6 +87,7 @@ class Trainer:
         key = self.avatar.capture_key(clock) if self.recording else None
         draw = self.sampler.draw(step)
         store = draw.store
+        self._drawn = store.ids(draw.rows)
         # Frames of another store than the tables' have no parameters to refine.
         tuning = self._tuned = store.frames is self.finetune.frames and self.finetune.active(clock)
         self.optimizer.zero_grad()

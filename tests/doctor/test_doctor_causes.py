@@ -83,7 +83,7 @@ def test_another_unit_is_named(patient, edit) -> None:
 def test_coefficients_of_another_head_are_named(patient) -> None:
     rng = np.random.default_rng(0)
     for path in (patient / "flame" / "exp").iterdir():
-        path.write_text("\n".join(map(str, np.concatenate([60 * rng.normal(size=52), np.zeros(48)]))))
+        path.write_text("\n".join(map(str, np.concatenate([np.clip(20 * rng.normal(size=52), -45, 45), np.zeros(48)]))))
     line = _only(patient, "error")
     assert "m large: coefficients of another head model?" in line and "read as openhead" in line
 

@@ -39,3 +39,18 @@ def test_a_term_that_is_not_finite_stops_training_and_is_named(tmp_path: Path) -
     log = TrainLog(tmp_path, 1, 0, None, False)
     with pytest.raises(BenchError, match=r"'vgg'.*step 3"):
         log.add({"l1": torch.tensor(1.0), "vgg": torch.tensor(float("nan"))}, Clock(3, 1, 5, 5), 1)
+
+
+@pytest.mark.tried(
+    "damaged inputs",
+    "a loss that is not finite",
+    survives="the step and the frames it drew, and those of the one before",
+)
+def test_the_frames_of_the_first_step_that_is_not_finite_are_named(tmp_path: Path) -> None:
+    log = TrainLog(tmp_path, 5, 0, None, False)
+    with pytest.raises(BenchError) as told:
+        for step in range(1, 11):
+            value = float("inf") if step == 8 else 0.1
+            log.add({"l1": torch.tensor(0.1), "vgg": torch.tensor(value)}, Clock(step, 1, 5, 50), 1, (f"{step:05d}",))
+    assert [e["step"] for e in lines(tmp_path)] == [5]
+    assert "['vgg'] are not finite since step 8, which drew frame 00008 (the step before it: 00007)" in str(told.value)
