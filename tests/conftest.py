@@ -89,6 +89,8 @@ def _home(request, tmp_path_factory, monkeypatch):
     else:
         home = tmp_path_factory.getbasetemp() / f"home-{next(_number)}"
     monkeypatch.setenv("HEADBENCH_HOME", str(home))
+    # Toys do no harm at import, and a trial of each in a process of its own would cost every test half a second.
+    monkeypatch.setenv("HEADBENCH_PLUGIN_SECONDS", "0")
 
 
 @pytest.fixture(scope="session")

@@ -11,15 +11,21 @@ __all__ = ["plugins"]
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Load every class and preset as well, and check them.")
+@click.option(
+    "--check", is_flag=True, help="Try every plugin again; load every class and preset as well, and check them."
+)
 def plugins(check: bool) -> None:
     """Show plugins with their methods and datasets, and every problem with the plugin's name.
 
     Exit code 2 if there is a problem.
     """
     from headbench.harness.plugins import registry
+    from headbench.harness.plugins.memory import forget
     from headbench.harness.problems import grouped
 
+    if check:
+        # What did harm when it was tried gets another chance.
+        forget()
     found = registry()
     for plugin in found.plugins():
         say(f"{plugin.name} ({plugin.origin})")

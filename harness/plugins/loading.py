@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TypeVar
 
+from headbench.harness.plugins.aside import aside
+from headbench.harness.plugins.memory import harms
+from headbench.harness.plugins.trial import Candidate
 from headbench.harness.problems import Problem, Where
 
 __all__ = ["BUILTIN", "ENTRY_POINTS", "SWITCH", "Source", "find_sources", "guarded", "load_target"]
@@ -37,10 +40,12 @@ class Source:
 def guarded(plugin: str, doing: str, action: Callable[[], _T]) -> _T | Problem:
     """The result of `action`, or what went wrong; only the user's own interrupt passes through.
 
-    Plugins are strangers' code: an import may raise SystemExit as well as anything else.
+    Plugins are strangers' code: an import may raise SystemExit as well as anything else. What they print goes to
+    standard error.
     """
     try:
-        return action()
+        with aside():
+            return action()
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -55,7 +60,7 @@ def find_sources() -> tuple[list[Source], list[Problem]]:
     problems: list[Problem] = []
     if os.environ.get(SWITCH, "1") == "0":
         return sources, problems
-    found: dict[tuple[str, str], Source] = {}
+    found: dict[tuple[str, str], Candidate] = {}
     for distribution in metadata.distributions():
         name = guarded("an installed distribution", "reading its name", lambda d=distribution: d.name)  # type: ignore[misc]
         if isinstance(name, Problem) or not name:
@@ -65,9 +70,16 @@ def find_sources() -> tuple[list[Source], list[Problem]]:
             problems.append(points)
             continue
         for point in points:
-            origin = f"{name} {distribution.version}"
-            found.setdefault((name, point.name), Source(point.name, point.load, origin))
-    return sources + [found[key] for key in sorted(found)], problems
+            found.setdefault((name, point.name), Candidate(name, distribution.version, point))
+    candidates = [found[key] for key in sorted(found)]
+    for candidate, harm in zip(candidates, harms(candidates), strict=True):
+        point, origin = candidate.point, f"{candidate.distribution} {candidate.version}"
+        if harm:
+            help = f"installed with {origin}; bench plugins --check tries it again"
+            problems.append(Problem("error", Where(point.name), f"left out: {harm}", help))
+        else:
+            sources.append(Source(point.name, point.load, origin))
+    return sources, problems
 
 
 def load_target(target: str) -> object:

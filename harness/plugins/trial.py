@@ -1,0 +1,138 @@
+"""The first import of a stranger's plugin, in a process of its own with a time limit.
+
+An exception at import is a line of `bench plugins`; a hang, an exit and a crash cannot be caught, and end or stop the
+process that they happen in. So they happen here first, in a child, and such a plugin is not imported anywhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from headbench.harness.names import one_line
+
+__all__ = ["SECONDS", "Candidate", "child", "try_import"]
+
+SECONDS = "HEADBENCH_PLUGIN_SECONDS"
+"""Environment variable: seconds that importing a plugin may take the first time; 0 imports without a trial."""
+_START = 120.0
+"""Seconds until the child has imported ours; a machine that takes longer says nothing about a plugin."""
+_SCRIPT = (
+    "import json, signal, sys; asked = json.loads(sys.argv[1]); signal.alarm(asked['alarm']); "
+    "sys.path[:] = asked['path']; from headbench.harness.plugins.trial import child; child(asked)"
+)
+"""The alarm ends a child whose parent was killed."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plugin that an entry point names."""
+
+    distribution: str
+    version: str
+    point: metadata.EntryPoint
+
+    @property
+    def key(self) -> str:
+        """What it is remembered by."""
+        return f"{self.distribution}:{self.point.name}"
+
+
+def child(asked: dict[str, Any]) -> None:
+    """In the child: import the plugin and call its hooks as any command will; an exception is no harm."""
+    from headbench.harness.plugins.loading import ENTRY_POINTS, Source
+    from headbench.harness.plugins.registry import Registry
+
+    Path(asked["begun"]).touch()
+    point = metadata.EntryPoint(asked["name"], asked["value"], ENTRY_POINTS)
+    Registry([Source(asked["name"], point.load)])
+    Path(asked["done"]).touch()
+
+
+def try_import(candidate: Candidate, limit: float) -> str | None:
+    """What the import does to a process that an exception is not; empty where nothing, None where that is not known.
+
+    Args:
+        limit: seconds that it may take.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        begun, done, said = (Path(place) / name for name in ("begun", "done", "said"))
+        point = candidate.point
+        asked = {
+            "path": sys.path,
+            "name": point.name,
+            "value": point.value,
+            "begun": str(begun),
+            "done": str(done),
+            "alarm": int(_START + limit) + 1,
+        }
+        try:
+            with said.open("wb") as out, _started(asked, out) as process:
+                ended = _wait(process, begun, limit)
+                code = process.poll()
+        except OSError:
+            return None
+        if not begun.exists():
+            return None
+        return _judge(ended, done.exists(), code, limit, said)
+
+
+@contextlib.contextmanager
+def _started(asked: dict[str, Any], out: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """The child, in a group of its own, of which nothing is left after the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", _SCRIPT, json.dumps(asked)],
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=out,
+        # A plugin that starts headbench while it is imported must not start trials of its own.
+        env=os.environ | {"HEADBENCH_PLUGINS": "0"},
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], begun: Path, limit: float) -> bool:
+    """Whether it ended within the limit, which counts from when the import begins."""
+    start = time.monotonic()
+    began = None
+    while True:
+        try:
+            process.wait(0.02)
+            return True
+        except subprocess.TimeoutExpired:
+            now = time.monotonic()
+        if began is None and begun.exists():
+            began = now
+        if now - start > _START if began is None else now - began > limit:
+            return False
+
+
+def _judge(ended: bool, done: bool, code: int | None, limit: float, said: Path) -> str:
+    if not ended:
+        what = "keeps the process from ending" if done else "did not end"
+        return f"importing it {what} within {limit:g} s ({SECONDS}=60 waits longer)"
+    if done and code == 0:
+        return ""
+    how = f"with exit code {code}"
+    if code is not None and code < 0:
+        how = f"by {signal.Signals(-code).name}" if -code in {s.value for s in signal.Signals} else f"by signal {-code}"
+    lines = said.read_bytes()[-4000:].decode("utf-8", "replace").split("\n")
+    last = next((one_line(line) for line in reversed(lines) if line.strip()), "")
+    return f"importing it ends the process {how}" + (f": {last[:200]}" if last else "")
