@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,7 @@ def check(
     from headbench.datasets.doctor import draw_sheet, fix_lines
     from headbench.harness.files import atomic_path, writable
     from headbench.harness.plugins import registry
+    from headbench.harness.plugins.aside import aside
 
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise BenchError(f"--sheet {sheet}: expected a name that ends in .png.")
@@ -112,12 +114,14 @@ def check(
         writable(sheet)
     name = registry().dataset(dataset).name
     reader = registry().load_dataset(dataset)
-    subjects = _choose(reader.subjects(data_root), wanted)
     found = []
-    for examination in _examine(reader, subjects, _options(name, settings)):
-        found.append(examination)
-        if not fix_list:
-            _tell(examination, each)
+    # A script reads the list: what a plugin's reader prints must not be in it.
+    with aside() if fix_list else nullcontext():
+        subjects = _choose(reader.subjects(data_root), wanted)
+        for examination in _examine(reader, subjects, _options(name, settings)):
+            found.append(examination)
+            if not fix_list:
+                _tell(examination, each)
     totals: Counter[str] = Counter(problem.severity for examination in found for problem in examination.problems)
     for line in fix_lines(found) if fix_list else []:
         say(line)

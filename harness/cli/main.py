@@ -106,7 +106,8 @@ def _call() -> int:
         # rich-click ends so where a verb is missing, after it has printed the help; strangers' code says why.
         if isinstance(error.code, str):
             say(f"error: {error.code}", err=True)
-        return 1
+        # rich ends so where the reader of a table is gone.
+        return 0 if isinstance(error.__context__, BrokenPipeError) else 1
     except BaseException as error:
         from headbench.harness.cli.faults import explained
 

@@ -1,0 +1,96 @@
+"""Signals that a shell lets a run ignore stay ignored, and an impatient user is heard."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headbench.harness.files import read_json
+from headbench.harness.run.cell import State, read_cells
+
+CODE = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from headbench.harness.cli.main import main; main()"
+)
+Hanging = tuple["subprocess.Popen[bytes]", int]
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+def gone(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.fixture
+def hanging(environment: dict[str, str], faces: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
+    """A run started as `nohup bench run … < /dev/null &` does, and the process of its cell, which waits for ever."""
+    arguments = (
+        "run", "--methods", "hangs", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
+        "--device", "cpu", "--out", "out", "--no-report",
+    )  # fmt: skip
+    with (tmp_path / "said.txt").open("wb") as said:
+        runner = subprocess.Popen(
+            [sys.executable, "-P", "-c", CODE, *map(str, arguments)],
+            env=os.environ | environment,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        )
+    cell = tmp_path / "out" / "cells" / "hangs-demo" / "discs" / "anna" / "seed0"
+    try:
+        until(lambda: runner.poll() is not None or (cell / "progress.json").is_file())
+        until(lambda: runner.poll() is not None or read_json(cell / "progress.json")["stage"] == "train")
+        assert runner.poll() is None, (tmp_path / "said.txt").read_text()
+        yield runner, int((cell / ".lock").read_text())
+    finally:
+        runner.kill()
+        runner.wait()
+
+
+@pytest.mark.tried(
+    "faults in runs", "SIGHUP at a run that nohup started, and a second Ctrl-C while it ends", "the run; exit code 130"
+)
+def test_nohup_is_respected_and_a_second_interrupt_changes_nothing(hanging: Hanging, tmp_path: Path) -> None:
+    runner, worker = hanging
+    for process in (runner.pid, worker):
+        os.kill(process, signal.SIGHUP)
+    time.sleep(0.3)
+    assert runner.poll() is None and not gone(worker)
+    # A process that stands still does not hear that it shall end, so the run waits before it kills it.
+    os.kill(worker, signal.SIGSTOP)
+    runner.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    runner.send_signal(signal.SIGINT)
+    assert runner.wait(20) == 130 and gone(worker)
+    said = (tmp_path / "said.txt").read_text()
+    assert said.endswith("interrupted\n") and "Traceback" not in said
+    assert [record.state for record in read_cells(tmp_path / "out")] == [State.INTERRUPTED]
+
+
+@pytest.mark.slow
+def test_a_third_interrupt_ends_at_once_and_the_child_goes_too(hanging: Hanging, tmp_path: Path) -> None:
+    runner, worker = hanging
+    os.kill(worker, signal.SIGSTOP)
+    for _ in range(3):
+        runner.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+    assert runner.wait(1) == 130
+    until(lambda: gone(worker), 10)
+    assert "Traceback" not in (tmp_path / "said.txt").read_text()
