@@ -8,11 +8,12 @@ and allows it no protocol at all.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import av
 from av.container import InputContainer
@@ -134,9 +135,7 @@ def open_video(path: Path, content: bytes | None = None, threads: int = 0) -> It
         except OSError as error:
             raise fault_of(path, error) from error
         try:
-            container = av.open(
-                file, "r", format="mp4", options=_OPTIONS, metadata_errors="replace", buffer_size=_BUFFER
-            )
+            container = av.open(file, "r", format="mp4", options=_OPTIONS, buffer_size=_BUFFER, **_texts())
         except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
             raise Unreadable(path, "found an mp4 that cannot be opened", _AGAIN) from error
         with container:
@@ -144,6 +143,12 @@ def open_video(path: Path, content: bytes | None = None, threads: int = 0) -> It
 
 
 _AGAIN = "copy or download it again"
+
+
+@functools.cache
+def _texts() -> dict[str, Any]:
+    """Titles that are not UTF-8 must not stop a video. PyAV before 19 has to be told; 19 has no such argument."""
+    return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 def _stream(path: Path, container: InputContainer, threads: int) -> VideoStream:

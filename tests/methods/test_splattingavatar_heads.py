@@ -70,6 +70,7 @@ def test_the_repairs_are_the_ones_the_readme_names(preset: Any) -> None:
     official, fixed = (preset("SplattingAvatar", which).model_dump() for which in ("official", "fixed"))
     assert {name: fixed[name] for name in official if official[name] != fixed[name]} == {
         "canonical": "mean_expression",
+        "eyelids": True,
         "embedding": "lifted",
         "displacement_freezes": False,
         "mesh_scaling": "product",

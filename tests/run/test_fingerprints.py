@@ -77,7 +77,9 @@ def begin(plan: Plan, psnr: float = 30.0) -> Path:
 
 def _repaint(author: Any, *frames: int) -> None:
     for frame in frames:
-        Image.fromarray(255 - author.image(frame)).save(author.folder / f"images/{frame:05d}.png")
+        image = author.image(frame).copy()
+        image[..., :3] = 255 - image[..., :3]
+        Image.fromarray(image).save(author.folder / f"images/{frame:05d}.png")
 
 
 def test_provenance_holds_digests_and_the_runs_folder_the_split_and_every_frame(plan, author) -> None:

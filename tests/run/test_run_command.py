@@ -99,7 +99,7 @@ def test_a_broken_plugin_is_reported_and_breaks_nothing(bench, faces: Path, tmp_
     (site / "broken_code.py").write_text("import a_module_that_is_not_there\n")
     listed = bench("plugins", site=site)
     assert listed.code == 2
-    assert "problem: crash: loading it failed with ModuleNotFoundError" in listed.err and "broken 2.0" in listed.err
+    assert "error: crash: loading it failed with ModuleNotFoundError" in listed.err and "broken 2.0" in listed.err
     assert "1 plugin problem: bench plugins" in bench("list", "methods").err
     done = bench("run", "--methods", "average", "--data-root", faces, *ANNA, "--dry-run")
     assert done.code == 0 and "1 cells, 1 to do" in done.out
