@@ -5,15 +5,28 @@ tests/conftest.py loads this module under its bare name, so that test modules ca
 
 from __future__ import annotations
 
+import io
+import pickle
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from headbench.harness.plugins import Problem
 
-__all__ = ["Case", "each", "error_cases", "expect_told", "warning_cases"]
+__all__ = ["FOREIGN", "Case", "each", "error_cases", "expect_told", "ruin", "warning_cases"]
+
+FOREIGN = re.compile(
+    r"allow_pickle|weights_only|torch\.load|Traceback|codec|<_io|object is not|NoneType|Errno|zipfile|BadZip|"
+    r"could not convert|invalid literal|inhomogeneous|Expecting|JSONDecode|unpickl|magic number|cannot identify|"
+    r"PytorchStreamReader|UnicodeDecode|Error opening|InvalidData|avcodec|moov atom",
+    re.IGNORECASE,
+)
+"""Words of Python, numpy, torch, PIL, zipfile and FFmpeg, which say nothing to the owner of data."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,26 @@ class Case:
     """Of the reader."""
     times: int = 1
     """How many frames the problem is told of; `frame` is one of them."""
+
+
+def ruin(paths: Sequence[Path], turn: int) -> None:
+    """Ruin each of some files in its own way; another `turn` gives each another way."""
+    stored = io.BytesIO()
+    np.savez(stored, a=np.array([{"a": 1}], dtype=object))
+    for number, path in enumerate(path for path in paths if path.is_file()):
+        content = path.read_bytes()
+        ways = (
+            b"",
+            content[: len(content) // 2],
+            b"hello\n",
+            b"PK\x03\x04" + content[:40],
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+            pickle.dumps({"a": object}),
+            b"\xff\xfe\x00",
+            stored.getvalue(),
+            b"\x93NUMPY\x01\x00" + bytes(60),
+        )
+        path.write_bytes(ways[(number + turn) % len(ways)])
 
 
 def each(cases: Sequence[Case]) -> pytest.MarkDecorator:

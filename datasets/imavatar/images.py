@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.findings import Findings, by_number, ranges
-from headbench.datasets.common.images import Header, check_header, read_header
+from headbench.datasets.common.images import Header, any_suffix, check_header, read_header
+from headbench.datasets.common.numbering import renumbered
+from headbench.datasets.common.paths import broken_links
 from headbench.datasets.common.pixels import PixelReader
 from headbench.datasets.common.roots import names_in
 from headbench.datasets.common.sources import Source
@@ -59,7 +62,7 @@ def source_of(video: Video, entries: Sequence[Entry], matte: str) -> str:
     for place in ("matted", "mask"):
         if (video.path / place).is_dir():
             return place
-    images = (video.path / image_folder(video) / f"{entry.image}.png" for entry in entries)
+    images = (_stored(video.path / image_folder(video), entry) for entry in entries)
     first = next((path for path in images if path.is_file()), None)
     return "image" if first is not None and read_header(first).mode == "RGBA" else "mask"
 
@@ -79,23 +82,51 @@ def find_images(video: Video, entries: Sequence[Entry], matte: str, findings: Fi
     if colour == "images":
         findings.note("images read from images/ instead of image/")
     recipe = _RECIPE if matte == "matted" else _OWN_ALPHA
+    places = (colour, "mask") if matte == "mask" else (colour,)
+    # Those that would have been taken first.
+    before = () if matte == "matted" else ("matted", "image", "mask")
+    if broken_links([video.path / place for place in (*before, *places)], findings):
+        return {}
+    if matte == "mask" and _renumbered(video, colour, entries, findings):
+        return {}
+    wanted = [[_stored(video.path / place, entry) for place in places] for entry in entries]
     if matte != "mask":
-        wanted = [[video.path / colour / f"{entry.image}.png"] for entry in entries]
         modes: list[tuple[str, ...]] = [("RGBA",)]
         named = f"{video.tracking.name} names it; {recipe}"
     else:
-        wanted = [[video.path / place / f"{entry.image}.png" for place in (colour, "mask")] for entry in entries]
         modes = [("RGB", "RGBA"), ("L", "RGB", "RGBA")]
         named = f"{video.tracking.name} names it"
     with ThreadPoolExecutor(_READERS) as pool:
         headers = list(pool.map(lambda paths: [read_header(path) for path in paths], wanted))
-    size = next((h.size for row in headers for h in row if not h.fault), None)
+    sizes = Counter(header.size for row in headers for header in row if not header.fault)
+    size = sizes.most_common(1)[0][0] if sizes else None
     found: dict[str, Source] = {}
     for entry, paths, row in zip(entries, wanted, headers, strict=True):
         source = _source(entry, paths, row, modes, size, named, recipe, findings)
         if source is not None:
             found[entry.id] = source
     return found
+
+
+def _stored(place: Path, entry: Entry) -> Path:
+    """The file of a frame in a folder, whether its suffix is in small letters or not."""
+    named = place / f"{entry.image}.png"
+    return any_suffix(named.parent, named.stem, (".png",)) or named
+
+
+def _renumbered(video: Video, colour: str, entries: Sequence[Entry], findings: Findings) -> bool:
+    """Whether masks were numbered on across a gap of the images, so that each would be of another frame."""
+    names = {place: [Path(name).stem for name in names_in(video.path / place)] for place in (colour, "mask")}
+    first = renumbered(names[colour], names["mask"]) or renumbered([str(e.image) for e in entries], names["mask"])
+    if first:
+        findings.error(
+            video.path / "mask",
+            f"expected masks numbered as the images are, found {len(names['mask'])} numbered without the gap that the "
+            f"images have before {first}: each from there on is of another frame",
+            help="make the masks again from the images, or give them the images' names in the same order",
+            kind="masks-renumbered",
+        )
+    return bool(first)
 
 
 def _source(
@@ -117,7 +148,7 @@ def _source(
             modes=kinds,
             size=size,
             named=named,
-            sized="as the video's first image has",
+            sized="as most images of the video have",
             mode_help=recipe if len(paths) == 1 else "8 bits a channel, no palette",
         )
         for path, header, kinds in zip(paths, headers, modes, strict=True)
@@ -157,7 +188,7 @@ def stray_images(video: Video, listed: Iterable[PurePosixPath], findings: Findin
     """
     counts: dict[str, set[str]] = {}
     for place in ("image", "images", "mask", "matted"):
-        names = {Path(name).stem for name in names_in(video.path / place) if name.endswith(".png")}
+        names = {Path(name).stem for name in names_in(video.path / place) if name.lower().endswith(".png")}
         if names:
             counts[place] = {name for name in names if name.isascii() and name.isdecimal()}
     tracked = {str(image) for image in listed}

@@ -68,7 +68,9 @@ class _Source:
             except DataError as error:
                 self._tracked[frame] = None
                 self._damaged.add(frame)
-                self._findings.error(path, str(error.args[0]).removeprefix(f"{path}: "), frame, "track the frame again")
+                self._findings.error(
+                    path, str(error.args[0]).removeprefix(f"{path}: "), frame, error.help or "track the frame again"
+                )
         return self._tracked[frame]
 
     def value(self, kind: str, entry: Entry) -> _Floats | None:

@@ -26,7 +26,7 @@ def head_and_size(folder: Path, findings: Findings) -> tuple[str | None, int | N
         return tag, SIZE
     # A file that cannot be read has been told.
     content = read_object(path, "the head's name", Findings())
-    if content is None:
+    if content is None or (tag is None and "size" not in content):
         return None, None
     size = content.get("size", SIZE)
     if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= 1 << 14:

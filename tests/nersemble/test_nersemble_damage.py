@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from damage_cases import Case, each, error_cases, expect_told
+from damage_cases import FOREIGN, Case, each, error_cases, expect_told, ruin
 from scipy.spatial.transform import Rotation
 
 from headbench.datasets.doctor import examine
@@ -685,3 +685,26 @@ def test_all_problems_are_told_at_once(author) -> None:
     assert [p.frame for p in errors] == ["", "EXP-1-head", "FREE"]
     with pytest.raises(DataError, match=r"expected camera 220700191.*and 1 more problem\(s\)"):
         NersembleReader().read(author.folder, {})
+
+
+@pytest.mark.tried("damaged inputs", "videos and npz files ruined in nine ways", "our own words, no library's")
+@pytest.mark.parametrize("turn", [0, 4])
+def test_no_library_speaks_for_itself(turn, short) -> None:
+    ruin([path for path in sorted(short.folder.rglob("*")) if path.suffix in (".mp4", ".npz")], turn)
+    lines = [problem.line() for problem in NersembleReader().check(short.folder, {"missing": "allow"})]
+    assert len(lines) > 5
+    assert [line for line in lines if FOREIGN.search(line)] == []
+
+
+@pytest.mark.parametrize("content", ["{", '{"tag": "openhead", "size": "large"}', '{"tag": 3}'])
+def test_a_size_that_is_not_known_makes_no_other_size_wrong(content, short) -> None:
+    (short.folder / "head_model.json").write_text(content)
+    errors = [p for p in NersembleReader().check(short.folder, {"missing": "allow"}) if p.severity == "error"]
+    assert [p.path.name for p in errors] == ["head_model.json"], "\n".join(p.line() for p in errors)
+
+
+def test_links_to_nowhere_are_told_and_not_taken_for_missing_downloads(short) -> None:
+    (short.folder / "calibration").rename(short.folder / "elsewhere")
+    (short.folder / "calibration").symlink_to(short.folder / "gone")
+    errors = [p for p in NersembleReader().check(short.folder, {"missing": "allow"}) if p.severity == "error"]
+    assert ["gone, which is not there" in p.line() and p.help == "mend the link" for p in errors] == [True]
