@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from headbench.harness.errors import DataError
+from headbench.harness.names import name_fault, quoted
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -191,6 +194,11 @@ class Frame:
     timestep: int = 0
     """Key of fine-tuned parameters; cameras that saw the same moment share one."""
     camera_id: str = "0"
+
+    def __post_init__(self) -> None:
+        fault = name_fault(self.id)
+        if fault:
+            raise DataError(f"frame {quoted(self.id)} cannot name a file, as renders do: {fault}.")
 
 
 @dataclass(frozen=True)

@@ -111,3 +111,14 @@ def test_a_long_name_is_shortened_and_stays_one_of_its_own() -> None:
     assert len(set(short)) == 3
     assert all(len(name.encode()) <= NAME_BYTES and name.startswith("äää") for name in short)
     assert shortened("anna") == "anna"
+
+
+@pytest.mark.tried(
+    "hostile files", "a frame whose name is a path", "nothing is read of that subject; the error names it"
+)
+@pytest.mark.parametrize("name", ["../../x", "a/b", "", ".x", "a\nb", "x" * 300])
+def test_a_frame_has_a_name_that_a_file_may_have(name: str) -> None:
+    from headbench.harness.types import Frame
+
+    with pytest.raises(DataError, match=r"^frame .* cannot name a file, as renders do: expected"):
+        Frame(name, None, None, None)  # type: ignore[arg-type]
