@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from headbench.harness.assets.kinds import BUILT, KINDS, NETWORKS, AssetKind, Built, Recognised, families, kind
+from headbench.harness.assets.kinds import (
+    BUILT,
+    KINDS,
+    NETWORKS,
+    AssetKind,
+    Built,
+    Recognised,
+    Refusal,
+    families,
+    kind,
+)
 from headbench.harness.assets.pickles import restricted_load, restricted_npy, torch_load
-from headbench.harness.assets.store import Record, asset, home, record, records, register, verify
+from headbench.harness.assets.store import Record, asset, files, home, record, records, register, verify
 
 __all__ = [
     "BUILT",
@@ -14,8 +24,10 @@ __all__ = [
     "Built",
     "Recognised",
     "Record",
+    "Refusal",
     "asset",
     "families",
+    "files",
     "home",
     "kind",
     "record",

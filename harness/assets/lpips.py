@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from headbench.harness.assets.kinds import Recognised
+from headbench.harness.assets.kinds import CONTAINER, ELSEWHERE, NEARLY, RELATED, Recognised, Refusal, refusal_of
 from headbench.harness.assets.pickles import restricted_load, torch_load
 from headbench.harness.assets.store import asset, record, register, verify
 from headbench.harness.errors import BenchError, DataError
@@ -236,19 +236,25 @@ def from_torchvision(files: Sequence[Path], heads: Sequence[Path] = ()) -> list[
     return registered
 
 
-def _recognise(network: str, path: Path) -> Recognised | None:
+def _recognise(network: str, path: Path) -> Recognised | Refusal:
+    if path.suffix.lower() in (".pth", ".pt"):
+        help = f"bench assets fetch lpips --from-torchvision {path}"
+        return Refusal(RELATED, "a file of torch.save, which has to be converted", help)
     try:
-        arrays = _check(network, read_arrays(path), path)
+        arrays = read_arrays(path)
     except DataError:
-        return None
-    return Recognised(f"lpips/{network}", _shapes(arrays))
+        return Refusal(ELSEWHERE, "no safetensors")
+    try:
+        return Recognised(f"lpips/{network}", _shapes(_check(network, arrays, path)))
+    except DataError as error:
+        return refusal_of(path, error, NEARLY if "features.0.weight" in arrays else CONTAINER)
 
 
-def recognise_alexnet(path: Path) -> Recognised | None:
+def recognise_alexnet(path: Path) -> Recognised | Refusal:
     """A converted AlexNet with LPIPS heads."""
     return _recognise("alexnet", path)
 
 
-def recognise_vgg16(path: Path) -> Recognised | None:
+def recognise_vgg16(path: Path) -> Recognised | Refusal:
     """A converted VGG16 with LPIPS heads."""
     return _recognise("vgg16", path)

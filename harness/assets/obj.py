@@ -9,10 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.harness.errors import DataError
+from headbench.harness.assets.kinds import CONTAINER, RELATED, Refusal, Unfit
 from headbench.harness.reading import read_bytes
 
 __all__ = ["TemplateMesh", "read_obj"]
+
+_BYTES, _ROWS = 32 * 2**20, 200_000
+"""The most that is read: a template of FLAME has 1 MiB, 5,023 vertices and 10,006 faces."""
+_MOST = 2**31
+"""Beyond this an index is none."""
 
 
 @dataclass(frozen=True)
@@ -36,36 +41,71 @@ def read_obj(path: Path) -> TemplateMesh:
         DataError: unreadable, a face with other than three corners, or an index beyond its list.
     """
     rows: dict[str, list[list[float]]] = {"v": [], "vt": []}
-    corners: list[list[list[int]]] = []
-    number = 0
-    try:
-        with io.TextIOWrapper(io.BytesIO(read_bytes(path)), encoding="latin-1") as file:
-            for number, line in enumerate(file, start=1):
-                key, *values = line.split("#", 1)[0].split() or [""]
-                if key in rows:
-                    rows[key].append([float(value) for value in values[: 3 if key == "v" else 2]])
-                elif key == "f":
-                    if len(values) != 3:
-                        raise DataError(f"{path}, line {number}: expected a triangle, found {len(values)} corners.")
-                    corners.append([[int(part or 0) for part in value.split("/")[:2]] for value in values])
-        vertices = np.array(rows["v"], np.float64).reshape(-1, 3)
-        uvs = np.array(rows["vt"], np.float64).reshape(-1, 2)
-        textured = bool(corners) and all(len(corner) == 2 and corner[1] for face in corners for corner in face)
-        faces = np.array([[corner[0] for corner in face] for face in corners], np.int64).reshape(-1, 3)
-    except ValueError as error:
-        raise DataError(f"{path} is not a readable .obj file near line {number}: {error}.") from error
-    uv_faces = np.array([[c[1] for c in face] for face in corners], np.int64) if textured else None
+    corners: list[list[tuple[int, int]]] = []
+    text = io.StringIO(read_bytes(path, _BYTES).decode("latin-1"), newline=None)
+    for number, line in enumerate(text, start=1):
+        key, *values = line.split("#", 1)[0].split() or [""]
+        try:
+            if key in rows:
+                rows[key].append(_coordinates(values, _SIZES[key]))
+            elif key == "f":
+                corners.append([_corner(value, len(rows["v"]), len(rows["vt"])) for value in _three(values)])
+            if max(len(rows["v"]), len(rows["vt"]), len(corners)) > _ROWS:
+                raise _Strange(f"expected a head's mesh, found more than {_ROWS:,} rows of a kind")
+        except _Strange as error:
+            raise Unfit(path, Refusal(CONTAINER, f"line {number}: {error}")) from error
+    vertices = np.array(rows["v"], np.float64).reshape(-1, 3)
+    uvs = np.array(rows["vt"], np.float64).reshape(-1, 2)
+    index = np.array(corners, np.int64).reshape(-1, 3, 2)
+    textured = bool(len(index)) and bool((index[..., 1] >= 0).all())
     return TemplateMesh(
         vertices,
-        _from_zero(path, faces, len(vertices), "vertices"),
-        uvs if uv_faces is not None else None,
-        None if uv_faces is None else _from_zero(path, uv_faces, len(uvs), "texture coordinates"),
+        _within(path, index[..., 0], len(vertices), "vertices"),
+        uvs if textured else None,
+        _within(path, index[..., 1], len(uvs), "texture coordinates") if textured else None,
     )
 
 
-def _from_zero(path: Path, index: NDArray[np.int64], count: int, what: str) -> NDArray[np.int64]:
-    """Indices from 1, or negative from the end, as indices from 0."""
-    made = np.where(index > 0, index - 1, index + count)
-    if index.size and not 0 <= made.min() <= made.max() < count:
-        raise DataError(f"{path}: a face names {what} beyond the {count} there are.")
-    return made
+_SIZES = {"v": 3, "vt": 2}
+
+
+class _Strange(Exception):
+    """A line that is none of an .obj of triangles."""
+
+
+def _coordinates(values: list[str], count: int) -> list[float]:
+    """The first so many of a line's numbers; a vertex may have a colour, a texture coordinate a third number."""
+    try:
+        numbers = [float(value) for value in values[:count]]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count:
+        raise _Strange(f"expected {count} numbers, found {' '.join(values)[:60]!a}")
+    return numbers
+
+
+def _three(values: list[str]) -> list[str]:
+    if len(values) != 3:
+        raise _Strange(f"expected a triangle, found {len(values)} corners")
+    return values
+
+
+def _corner(value: str, vertices: int, uvs: int) -> tuple[int, int]:
+    """Vertex and texture coordinate from 0, the latter -1 where there is none; negative ones count from the last."""
+    vertex, *more = value.split("/")[:2]
+    try:
+        first, second = int(vertex), int(more[0]) if more and more[0] else 0
+    except ValueError:
+        raise _Strange(f"expected a corner such as 12/34, found {value[:40]!a}") from None
+    if first == 0 or max(abs(first), abs(second)) > _MOST:
+        raise _Strange(f"expected a corner such as 12/34, found {value[:40]!a}")
+    # A corner that counts back beyond the first is as far out as one beyond the last.
+    from_end = (vertices + first if vertices + first >= 0 else _MOST), (uvs + second if uvs + second >= 0 else _MOST)
+    return first - 1 if first > 0 else from_end[0], second - 1 if second >= 0 else from_end[1]
+
+
+def _within(path: Path, index: NDArray[np.int64], count: int, what: str) -> NDArray[np.int64]:
+    """Indices from 0 that there are."""
+    if index.size and not 0 <= index.min() <= index.max() < count:
+        raise Unfit(path, Refusal(RELATED, f"a face names {what} beyond the {count} there are"))
+    return np.ascontiguousarray(index)

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from headbench.harness.assets.kinds import KINDS, kind
+from headbench.harness.assets.kinds import KINDS, Refusal, kind
 from headbench.harness.errors import BenchError, DataError, MissingAsset
 from headbench.harness.files import atomic_path, read_json, sha256_of, write_json
 from headbench.harness.home import home
 
-__all__ = ["Record", "asset", "home", "record", "records", "register", "verify"]
+__all__ = ["Record", "asset", "files", "home", "record", "records", "register", "verify"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,12 @@ def records() -> dict[str, Record]:
     """All registered assets by name."""
     found = {k.name: record(k.name) for k in KINDS}
     return {name: each for name, each in found.items() if each is not None}
+
+
+def files() -> dict[str, Path]:
+    """The files of all registered assets by name, as far as they are there."""
+    placed = {name: _record_path(name).parent / found.file for name, found in records().items()}
+    return {name: path for name, path in placed.items() if path.is_file()}
 
 
 def asset(name: str) -> Path:
@@ -146,8 +152,11 @@ def verify(name: str) -> list[str]:
     if digest != found.sha256:
         return [f"{path}: expected SHA-256 {found.sha256}, found {digest}"]
     seen = kind(name).recognise(path)
-    if seen is None:
-        return [f"{path}: its content is not recognised as {kind(name).what}"]
+    if isinstance(seen, Refusal):
+        return [f"{path}: its content is not recognised as {kind(name).what}: {seen.reason}"]
+    strange = kind(name).mismatch(path, files())
+    if strange:
+        return [f"{path}: {strange}"]
     if found.shapes and dict(seen.shapes) != dict(found.shapes):
         return [f"{path}: expected shapes {dict(found.shapes)}, found {dict(seen.shapes)}"]
     return []

@@ -21,6 +21,9 @@ from headbench.harness.assets import (
     register,
     verify,
 )
+from headbench.harness.assets import files as registered_files
+from headbench.harness.assets.kinds import ELSEWHERE
+from headbench.harness.assets.unopened import unopened
 from headbench.harness.cli.options import Place
 from headbench.harness.console import say
 from headbench.harness.errors import BenchError, DataError
@@ -134,21 +137,89 @@ def _recognise(files: list[Path], sources: dict[Path, str], kinds: tuple[AssetKi
     found: dict[str, _Find] = {}
     for file in files:
         source = sources.get(file, str(file.resolve()))
-        for kind in kinds:
-            seen = kind.recognise(file)
-            if seen is None:
-                continue
-            if seen.name and seen.name != kind.name:
-                other = f"bench assets add {seen.name.partition('/')[0]} {file}"
-                say(f"left out {source}: it is {seen.name}, not {kind.name} (help: {other})")
-            elif kind.name not in found:
-                found[kind.name] = _Find(file, source, seen)
-            elif sha256_of(found[kind.name].file) != sha256_of(file):
-                raise DataError(f"{source} and {found[kind.name].source} both are {kind.name}; name one of them.")
-            break
-        else:
-            say(f"left out {source}: its content is none of {', '.join(k.name for k in kinds)}")
+        seen = _seen(file, kinds)
+        if isinstance(seen, _Left):
+            _leave_out(source, seen.why, seen.help)
+        elif seen.found.name and seen.found.name != seen.kind.name:
+            other = f"bench assets add {seen.found.name.partition('/')[0]} {file}"
+            _leave_out(source, f"it is {seen.found.name}, not {seen.kind.name}", other)
+        elif seen.kind.name not in found:
+            found[seen.kind.name] = _Find(file, source, seen.found)
+        elif sha256_of(found[seen.kind.name].file) != sha256_of(file):
+            raise DataError(f"{source} and {found[seen.kind.name].source} both are {seen.kind.name}; name one of them.")
     return found
+
+
+@dataclass(frozen=True)
+class _Left:
+    """A file that is none of the kinds."""
+
+    why: str
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    kind: AssetKind
+    found: Recognised
+
+
+def _seen(file: Path, kinds: tuple[AssetKind, ...]) -> _Seen | _Left:
+    """What a file is; where it is nothing, what the kind that it comes nearest to says."""
+    closed = unopened(file)
+    if closed is not None:
+        return _Left(closed.reason, closed.help)
+    refusals = {}
+    for kind in kinds:
+        seen = kind.recognise(file)
+        if isinstance(seen, Recognised):
+            return _Seen(kind, seen)
+        refusals[kind.name] = seen
+    nearest = max(refusals, key=lambda name: refusals[name].near)
+    refusal = refusals[nearest]
+    if refusal.near == ELSEWHERE:
+        return _Left(f"its content is none of {', '.join(refusals)}")
+    return _Left(f"it comes nearest to {nearest}, but: {refusal.reason}", refusal.help)
+
+
+def _leave_out(source: str, why: str, help: str = "") -> None:
+    say(f"left out {source}: {why}" + (f" (help: {help})" if help else ""))
+
+
+def _that_fit(found: dict[str, _Find], kinds: tuple[AssetKind, ...]) -> dict[str, _Find]:
+    """Those that go with what else is found and registered; the others are named and left out."""
+    others = registered_files() | {name: each.file for name, each in found.items()}
+    fitting = {}
+    for kind in kinds:
+        if kind.name not in found:
+            continue
+        each = found[kind.name]
+        fault = kind.mismatch(each.file, others)
+        if fault:
+            _leave_out(each.source, f"it comes nearest to {kind.name}, but: {fault}")
+        else:
+            fitting[kind.name] = each
+    return fitting
+
+
+def _merged(candidates: list[Path], kinds: tuple[AssetKind, ...], scratch: Path) -> tuple[list[Path], dict[Path, str]]:
+    """The files with parts that belong together merged into one each, and where each merged one is from."""
+    sources: dict[Path, str] = {}
+    for kind in kinds:
+        parts = {p: p.name.lower() for p in candidates if p.name.lower() in kind.parts}
+        if not kind.parts or sorted(parts.values()) != sorted(kind.parts):
+            continue
+        both = " and ".join(str(p.resolve()) for p in sorted(parts))
+        try:
+            merged = kind.merge(sorted(parts), scratch / f"{kind.name.replace('/', '-')}.npz")
+        except DataError as error:
+            _leave_out(both, f"they are not {kind.name}: {error.args[0]}", error.help)
+            continue
+        finally:
+            candidates = [p for p in candidates if p not in parts]
+        candidates.append(merged)
+        sources[merged] = both
+    return candidates, sources
 
 
 @assets.command()
@@ -157,21 +228,15 @@ def _recognise(files: list[Path], sources: dict[Path, str], kinds: tuple[AssetKi
 def add(tag: str, files: tuple[Path, ...]) -> None:
     """Register FILES, or all in folders, for TAG (flame2020, flame2023, flame2023_open, lpips).
 
-    Each file is recognised by its content; files that are something else are left out and named. Nothing is registered
-    before all files are read.
+    Each file is recognised by its content; files that are something else are left out, with what keeps them from being
+    what they come nearest to. Nothing is registered before all files are read.
     """
     kinds = families(tag)
     writable(home(), folder=True)
     candidates = _files(files)
     with tempfile.TemporaryDirectory() as scratch:
-        sources: dict[Path, str] = {}
-        for kind in kinds:
-            parts = {p: p.name.lower() for p in candidates if p.name.lower() in kind.parts}
-            if kind.parts and sorted(parts.values()) == sorted(kind.parts):
-                merged = kind.merge(sorted(parts), Path(scratch) / f"{kind.name.replace('/', '-')}.npz")
-                candidates = [p for p in candidates if p not in parts] + [merged]
-                sources[merged] = " and ".join(str(p.resolve()) for p in sorted(parts))
-        found = _recognise(candidates, sources, kinds)
+        candidates, sources = _merged(candidates, kinds, Path(scratch))
+        found = _that_fit(_recognise(candidates, sources, kinds), kinds)
         if not found:
             raise DataError(f"None of the files was recognised for {tag}.", help="bench assets list")
         for name, each in found.items():

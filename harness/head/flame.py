@@ -10,16 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.harness.assets import asset, record
-from headbench.harness.assets.flame import (
-    FACES,
-    MOUTH_FACES,
-    VERTICES,
-    FlameFile,
-    read_eyelids,
-    read_masks,
-    read_model,
-    read_template,
-)
+from headbench.harness.assets.eyelids import read_eyelids
+from headbench.harness.assets.flame import FACES, VERTICES, FlameFile, read_masks, read_model
+from headbench.harness.assets.templates import MOUTH_FACES, read_template, template_fault
 from headbench.harness.errors import DataError
 from headbench.harness.head.arrays import JOINTS, HeadArrays
 from headbench.harness.head.teeth import add_teeth
@@ -135,6 +128,10 @@ def _closed(arrays: HeadArrays, path: Path) -> HeadArrays:
     mesh = read_template(path, FACES + MOUTH_FACES)
     if mesh.faces is None or mesh.uvs is None or mesh.uv_faces is None:
         raise DataError(f"{path} has no faces with texture coordinates.")
+    fault = template_fault(mesh)
+    if fault:
+        help = "bench assets add flame2020 FILE with head_template_mouth_close.obj of FateAvatar's repository"
+        raise DataError(f"{path} does not close the mouth of FLAME: {fault}.", help)
     if align_uv_faces(arrays.faces, mesh.faces, mesh.uv_faces) is None:
         raise DataError(f"{path} is a template of another mesh: it lacks faces of the registered {arrays.tag} model.")
     return replace(arrays, topology="mouth_closed", faces=mesh.faces, uvs=_single(mesh.uvs), uv_faces=mesh.uv_faces)

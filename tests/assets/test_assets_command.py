@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
-from headbench.harness.assets import asset, lpips, record
+from headbench.harness.assets import Refusal, asset, lpips, record
 from headbench.harness.cli.assets import assets
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import sha256_of
@@ -179,7 +179,9 @@ def test_add_merges_assets_that_are_published_in_parts(user_home, bench, tmp_pat
 def test_a_network_with_a_wrong_shape_is_not_recognised(converted, tmp_path):
     arrays = load_file(converted["alexnet"])
     assert lpips.recognise_alexnet(converted["alexnet"]).name == "lpips/alexnet"
-    assert lpips.recognise_vgg16(converted["alexnet"]) is None
+    assert isinstance(lpips.recognise_vgg16(converted["alexnet"]), Refusal)
     arrays["lin4.weight"] = arrays["lin4.weight"][:, :100].copy()
     save_file(arrays, tmp_path / "x.safetensors")
-    assert lpips.recognise_alexnet(tmp_path / "x.safetensors") is None
+    refusal = lpips.recognise_alexnet(tmp_path / "x.safetensors")
+    assert isinstance(refusal, Refusal)
+    assert "lin4.weight of shape (1, 256, 1, 1), found (1, 100, 1, 1)" in refusal.reason

@@ -1,11 +1,12 @@
 import pickle
+import re
 import shutil
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from headbench.harness.assets import flame, kind, verify
+from headbench.harness.assets import Recognised, Refusal, eyelids, flame, kind, templates, verify
 from headbench.harness.cli.assets import assets
 from headbench.harness.errors import DataError
 from headbench.harness.head import load_head
@@ -16,7 +17,7 @@ FAMILY = ("flame2020/model", "flame/masks", "flame/uv_template", "flame/mouth_cl
 def test_each_file_is_recognised_as_what_it_is_and_as_nothing_else(flame_files):
     for name, path in flame_files.items():
         seen = {other: kind(other).recognise(path) for other in FAMILY}
-        assert {other for other, found in seen.items() if found is not None} == {name}
+        assert {other for other, found in seen.items() if isinstance(found, Recognised)} == {name}
         assert seen[name].name == name and seen[name].shapes
 
 
@@ -32,8 +33,9 @@ def test_a_foreign_file_is_none_of_them(tmp_path):
     }.items():
         path = tmp_path / name
         path.write_bytes(content)
-        assert [other for other in FAMILY if kind(other).recognise(path)] == []
-    assert kind("flame/masks").recognise(tmp_path / "missing.pkl") is None
+        seen = [kind(other).recognise(path) for other in FAMILY]
+        assert all(isinstance(each, Refusal) and each.reason for each in seen)
+    assert isinstance(kind("flame/masks").recognise(tmp_path / "missing.pkl"), Refusal)
 
 
 def test_the_model_comes_back_as_it_was_pickled_with_chumpy_and_without(
@@ -74,7 +76,7 @@ def test_versions_are_told_apart_by_file_name_and_that_is_said(flame_files, tmp_
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("v_template", None, r"is no FLAME model: it has no 'v_template', only J, J_regressor"),
+        ("v_template", None, r"no FLAME model: it has no 'v_template', only J, J_regressor"),
         (
             "shapedirs",
             np.zeros((5023, 3, 150)),
@@ -100,7 +102,7 @@ def test_a_model_that_differs_is_refused_with_file_and_difference(made_flame, tm
     }
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(store))
-    assert flame.recognise_model(path) is not None
+    assert isinstance(flame.recognise_model(path), Recognised)
     if value is None:
         del store[key]
     else:
@@ -109,14 +111,23 @@ def test_a_model_that_differs_is_refused_with_file_and_difference(made_flame, tm
     with pytest.raises(DataError, match=message) as caught:
         flame.read_model(path)
     assert str(path) in str(caught.value)
-    assert flame.recognise_model(path) is None
+    refusal = flame.recognise_model(path)
+    assert isinstance(refusal, Refusal) and re.search(message, refusal.reason) and str(path) not in refusal.reason
 
 
-@pytest.mark.parametrize("file", ["male_model.pkl", "female_model.pkl", "flame2023_no_jaw.pkl"])
-def test_the_variants_beside_a_model_in_its_download_are_not_the_model(flame_files, tmp_path, file):
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("male_model.pkl", "the male variant"),
+        ("female_model.pkl", "the female variant"),
+        ("flame2023_no_jaw.pkl", "a no-jaw variant"),
+    ],
+)
+def test_the_variants_beside_a_model_in_its_download_are_not_the_model(flame_files, tmp_path, file, named):
     path = tmp_path / file
     path.symlink_to(flame_files["flame2020/model"])
-    assert flame.recognise_model(path) is None
+    refusal = flame.recognise_model(path)
+    assert isinstance(refusal, Refusal) and named in refusal.reason
 
 
 def test_masks_come_back_as_sets_of_vertices(flame_files, made_flame):
@@ -139,19 +150,20 @@ def test_masks_of_another_mesh_are_refused(tmp_path, made_flame):
 
 
 def test_templates_are_told_apart_by_their_faces(flame_files):
-    assert len(flame.read_template(flame_files["flame/uv_template"], 9976).uv_faces) == 9976
+    assert len(templates.read_template(flame_files["flame/uv_template"], 9976).uv_faces) == 9976
     with pytest.raises(DataError, match=r"expected 5023 vertices and 10006 faces .*found 5023 vertices and 9976"):
-        flame.read_template(flame_files["flame/uv_template"], 10006)
+        templates.read_template(flame_files["flame/uv_template"], 10006)
 
 
 def test_the_texture_space_archive_is_a_uv_template(tmp_path, made_flame):
     path = tmp_path / "FLAME_texture.npz"
     np.savez(path, vt=made_flame.uvs, ft=made_flame.faces, mean=np.zeros((2, 2, 3)))
-    assert flame.recognise_uv_template(path).name == "flame/uv_template"
-    assert flame.recognise_eyelids(path) is None and flame.recognise_mouth_closed_template(path) is None
+    assert templates.recognise_uv_template(path).name == "flame/uv_template"
+    others = eyelids.recognise_eyelids(path), templates.recognise_mouth_closed_template(path)
+    assert all(isinstance(other, Refusal) for other in others)
     np.savez(path, vt=made_flame.uvs[:100], ft=made_flame.faces)
     with pytest.raises(DataError, match=r"ft names texture coordinates beyond the 100 of vt"):
-        flame.read_template(path, 9976)
+        templates.read_template(path, 9976)
 
 
 @pytest.mark.parametrize(
@@ -159,27 +171,27 @@ def test_the_texture_space_archive_is_a_uv_template(tmp_path, made_flame):
     [
         ("v 0 0 0\nf 1 1 1 1\n", r"line 2: expected a triangle, found 4 corners"),
         ("v 0 0 0\nf 1 1 2\n", r"a face names vertices beyond the 1 there are"),
-        ("v 0 zero 0\n", r"not a readable .obj file near line 1"),
+        ("v 0 zero 0\n", r"line 1: expected 3 numbers, found '0 zero 0'"),
     ],
 )
 def test_a_damaged_obj_is_refused_with_its_line(tmp_path, text, message):
     path = tmp_path / "t.obj"
     path.write_text(text)
     with pytest.raises(DataError, match=message):
-        flame.read_template(path, 9976)
+        templates.read_template(path, 9976)
 
 
 def test_two_eyelid_files_become_the_one_that_is_registered(tmp_path, made_flame):
     left, right = tmp_path / "l_eyelid.npy", tmp_path / "r_eyelid.npy"
     np.save(left, made_flame.eyelids[0].astype(np.float32))
     np.save(right, made_flame.eyelids[1].astype(np.float32))
-    merged = flame.merge_eyelids([right, left], tmp_path / "eyelids.npz")
-    np.testing.assert_allclose(flame.read_eyelids(merged), made_flame.eyelids, rtol=1e-6)
+    merged = eyelids.merge_eyelids([right, left], tmp_path / "eyelids.npz")
+    np.testing.assert_allclose(eyelids.read_eyelids(merged), made_flame.eyelids, rtol=1e-6)
     with pytest.raises(DataError, match=r"Expected l_eyelid.npy and r_eyelid.npy, found l_eyelid.npy"):
-        flame.merge_eyelids([left], tmp_path / "x.npz")
+        eyelids.merge_eyelids([left], tmp_path / "x.npz")
     np.save(right, np.zeros((10, 3)))
     with pytest.raises(DataError, match=r"expected an eyelid of shape \(5023, 3\), found \(10, 3\)"):
-        flame.merge_eyelids([right, left], tmp_path / "x.npz")
+        eyelids.merge_eyelids([right, left], tmp_path / "x.npz")
 
 
 def test_a_folder_of_the_whole_family_is_registered_in_one_command(tmp_path, monkeypatch, made_flame, flame_files):

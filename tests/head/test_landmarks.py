@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from click.testing import CliRunner
 from scipy.spatial.transform import Rotation
 
-from headbench.harness.assets import asset, record, register
+from headbench.harness.assets import Recognised, Refusal, asset, record, register
 from headbench.harness.assets.landmarks import read_landmarks, recognise_landmarks
 from headbench.harness.cli.assets import assets
 from headbench.harness.errors import BenchError, DataError, MissingAsset
@@ -55,7 +56,9 @@ def test_an_embedding_without_a_contour_has_the_points_that_stay(flame_format, t
     path = flame_format.write_landmarks(tmp_path / "x.npy", tables)
     assert read_landmarks(path).contour_faces is None
     seen = recognise_landmarks(path)
-    assert seen is not None and seen.shapes["full_faces"] == "(68,) int64" and "without a contour" in seen.note
+    assert (
+        isinstance(seen, Recognised) and seen.shapes["full_faces"] == "(68,) int64" and "without a contour" in seen.note
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,8 @@ def test_a_damaged_embedding_is_told(flame_format, tmp_path, change, message) ->
     path = flame_format.write_landmarks(tmp_path / "x.npy", tables)
     with pytest.raises(DataError, match=message):
         read_landmarks(path)
-    assert recognise_landmarks(path) is None
+    refusal = recognise_landmarks(path)
+    assert isinstance(refusal, Refusal) and re.search(message, refusal.reason)
 
 
 def test_code_in_an_embedding_is_refused_and_not_run(tmp_path) -> None:

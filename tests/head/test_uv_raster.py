@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from headbench.harness.assets import record
-from headbench.harness.assets.flame import read_template
 from headbench.harness.assets.store import asset
+from headbench.harness.assets.templates import read_template
 from headbench.harness.head import uv_raster
 
 SQUARE = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])

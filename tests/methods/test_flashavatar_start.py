@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from headbench.harness.assets import asset, record
-from headbench.harness.assets.flame import read_eyelids, read_masks, read_template
+from headbench.harness.assets.eyelids import read_eyelids
+from headbench.harness.assets.flame import read_masks
+from headbench.harness.assets.templates import read_template
 from headbench.harness.errors import BenchError, MissingAsset
 from headbench.harness.head import HeadModel, SubjectHead, load_head, uv_raster
 from headbench.harness.head.topology import boundary_loops
