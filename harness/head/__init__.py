@@ -5,8 +5,9 @@ from __future__ import annotations
 from headbench.harness.head.arrays import JOINTS, TOPOLOGIES, HeadArrays
 from headbench.harness.head.frames import FaceFrames, face_frames, points_on_faces
 from headbench.harness.head.landmarks import FaceLandmarks, load_landmarks
+from headbench.harness.head.linear import Corrections
 from headbench.harness.head.load import TAGS, load_head
-from headbench.harness.head.model import Corrections, HeadModel
+from headbench.harness.head.model import HeadModel
 from headbench.harness.head.nearest import nearest_rows
 from headbench.harness.head.projection import project
 from headbench.harness.head.subject import SubjectHead

@@ -2,105 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from torch import Tensor
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from headbench.harness.head.arrays import HeadArrays
+from headbench.harness.head.linear import Corrections, LinearHead
+from headbench.harness.head.subject import SubjectHead
 from headbench.harness.types import HeadParams, Identity
 
-if TYPE_CHECKING:
-    from headbench.harness.head.subject import SubjectHead
-
-__all__ = ["Corrections", "HeadModel"]
+__all__ = ["HeadModel"]
 
 
-@dataclass(frozen=True)
-class Corrections:
-    """Learnable offsets of a model's own arrays, added before skinning; joints are regressed from the sum."""
-
-    template: Tensor | None = None
-    """(V, 3) metres."""
-    expression: Tensor | None = None
-    """(V, 3, E) with the width of the expressions it is used with, or wider."""
-    pose: Tensor | None = None
-    """(36, 3V), index (feature, 3 v + axis)."""
-
-
-class MeshBuffers(nn.Module):
-    """What a head carries besides its bases: one place for buffers that a device or type change must reach."""
-
-    tag: str
-    topology: str
-    notes: tuple[str, ...]
-    parents: tuple[int, ...]
-    faces: Tensor
-    """(F, 3) int64"""
-    uvs: Tensor | None
-    """(U, 2), v up."""
-    uv_faces: Tensor | None
-    """(F, 3) int64 into `uvs`."""
-    eyelid_dirs: Tensor | None
-    """(2, V, 3) left, right."""
-    pose_dirs: Tensor
-    """(P, 3V), index (feature, 3 v + axis)."""
-    joint_regressor: Tensor
-    """(J, V)"""
-    weights: Tensor
-    """(V, J)"""
-    expression_names: tuple[str, ...]
-
-    def _buffer(self, name: str, value: Tensor | None) -> None:
-        # Never in a state_dict: FLAME may not be copied into checkpoints.
-        self.register_buffer(name, value, persistent=False)
-
-    @property
-    def regions(self) -> dict[str, Tensor]:
-        """Region name -> (V,) bool."""
-        found = (name for name, _ in self.named_buffers(recurse=False) if name.startswith("region_"))
-        return {name.removeprefix("region_"): getattr(self, name) for name in found}
-
-
-class HeadModel(MeshBuffers):
+class HeadModel(LinearHead):
     """A linear head model with joints in the order root, neck, jaw, left eye, right eye. Metres, y up, face to +z.
 
     Vertices are v = template + shape dirs . shape + static offset + expression dirs . expression; joints are regressed
     from that v; pose correctives are added; linear blend skinning; eyelids; translation; the outer similarity.
-
-    Args:
-        arrays: what a file or a builder gave.
     """
-
-    template: Tensor
-    """(V, 3)"""
-    shape_dirs: Tensor
-    """(V, 3, S)"""
-    expression_dirs: Tensor
-    """(V, 3, E)"""
-
-    def __init__(self, arrays: HeadArrays) -> None:
-        super().__init__()
-        self.tag, self.topology, self.notes = arrays.tag, arrays.topology, arrays.notes
-        self.parents = tuple(arrays.parents)
-        self.expression_names = arrays.expression_names
-        for name in ("template", "shape_dirs", "expression_dirs", "pose_dirs", "joint_regressor", "weights", "uvs"):
-            value = getattr(arrays, name)
-            self._buffer(name, None if value is None else torch.tensor(np.asarray(value, dtype=np.float32)))
-        eyelids = arrays.eyelid_dirs
-        self._buffer("eyelid_dirs", None if eyelids is None else torch.tensor(np.asarray(eyelids, dtype=np.float32)))
-        for name in ("faces", "uv_faces"):
-            value = getattr(arrays, name)
-            self._buffer(name, None if value is None else torch.tensor(np.asarray(value, dtype=np.int64)))
-        for name, mask in arrays.regions.items():
-            self._buffer(f"region_{name}", torch.tensor(np.asarray(mask, dtype=np.bool_)))
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """(S, E): numbers of shape and expression coefficients."""
-        return self.shape_dirs.shape[2], self.expression_dirs.shape[2]
 
     def bind(self, identity: Identity, expression_size: int | None = None, eyelids: bool = True) -> SubjectHead:
         """This head with the subject's identity folded in.
@@ -113,8 +29,6 @@ class HeadModel(MeshBuffers):
         Raises:
             DataError: another head's identity, or coefficients beyond the model's that are not zero.
         """
-        from headbench.harness.head.subject import SubjectHead
-
         return SubjectHead(self, identity, expression_size, eyelids)
 
     def forward(self, params: HeadParams, identity: Identity, corrections: Corrections | None = None) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.errors import DataError
-from headbench.harness.head.model import Corrections, HeadModel, MeshBuffers
+from headbench.harness.head.linear import Corrections, LinearHead, MeshBuffers
 from headbench.harness.rotations import axis_angle_to_matrix
 from headbench.harness.types import HeadParams, Identity
 
@@ -81,7 +81,7 @@ class SubjectHead(MeshBuffers):
     """(3, 3)"""
 
     def __init__(
-        self, head: HeadModel, identity: Identity, expression_size: int | None = None, eyelids: bool = True
+        self, head: LinearHead, identity: Identity, expression_size: int | None = None, eyelids: bool = True
     ) -> None:
         super().__init__()
         self.tag, self.topology, self.notes = head.tag, head.topology, head.notes
