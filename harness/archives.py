@@ -7,7 +7,6 @@ members that lie one after another. A member is unpacked into as many bytes as w
 
 from __future__ import annotations
 
-import os
 import struct
 import zipfile
 import zlib
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from headbench.harness.reading import Unreadable, fault_of, open_regular
 
-__all__ = ["NO_ARCHIVE", "Archive", "open_archive"]
+__all__ = ["NO_ARCHIVE", "Archive", "open_archive", "open_zip"]
 
 NO_ARCHIVE = "found no zip archive or a damaged one"
 DIRECTORY_BYTES = 8 * 2**20
@@ -121,12 +120,11 @@ class Archive:
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[Archive]:
-    """A zip archive, open for reading.
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip archive, open for reading, of whose members nothing is known yet; see `open_archive`.
 
     Raises:
-        Unreadable: the file cannot be opened, is no zip archive, its directory is larger than `DIRECTORY_BYTES`, or a
-            member is not sound (see `Archive`).
+        Unreadable: the file cannot be opened, is no zip archive, or its directory is larger than `DIRECTORY_BYTES`.
     """
     with open_regular(path) as handle:
         try:
@@ -137,7 +135,18 @@ def open_archive(path: Path) -> Iterator[Archive]:
         except (*_DAMAGE, MemoryError, OverflowError, OSError) as error:
             raise Unreadable(path, NO_ARCHIVE) from error
         with archive:
-            yield Archive(path, archive, os.fstat(handle.fileno()).st_size)
+            yield archive
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Archive]:
+    """A zip archive of sound members, open for reading.
+
+    Raises:
+        Unreadable: as `open_zip`, or a member is not sound (see `Archive`).
+    """
+    with open_zip(path) as archive:
+        yield Archive(path, archive, path.stat().st_size)
 
 
 def _shown(name: str) -> str:

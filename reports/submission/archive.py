@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import stat
-import struct
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, cast
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import atomic_path
-from headbench.harness.reading import Unreadable, fault_of, open_regular
 
-__all__ = ["Limits", "member_bytes", "open_zip", "outer_folder", "unsafe_members", "write_zip"]
+__all__ = ["Limits", "member_bytes", "outer_folder", "unsafe_members", "write_zip"]
 
 _PIECE = 1 << 20
 _HEADER = 30
@@ -36,8 +32,6 @@ class Limits:
     total_bytes: int = 1 << 33
     ratio: float = 50.0
     """Decompressed size over compressed size; videos do not shrink."""
-    entry_bytes: int = 1 << 10
-    """Of the directory at the end, for each member."""
 
 
 def write_zip(path: Path, videos: Mapping[str, Path]) -> None:
@@ -49,39 +43,6 @@ def write_zip(path: Path, videos: Mapping[str, Path]) -> None:
             with file.open("rb") as source, archive.open(info, "w") as target:
                 while block := source.read(1 << 20):
                     target.write(block)
-
-
-@contextlib.contextmanager
-def open_zip(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
-    """A zip, open for reading; nothing in it is decompressed yet.
-
-    Raises:
-        Unreadable: it is missing, no regular file, no zip, or its directory is too large to be read.
-    """
-    with open_regular(path) as file:
-        # The directory is read at once, before it can be asked how many members there are.
-        bounded = _Bounded(file, path, max(_PIECE, limits.members * limits.entry_bytes))
-        try:
-            archive = zipfile.ZipFile(cast("IO[bytes]", bounded))
-        except OSError as error:
-            raise fault_of(path, error) from error
-        except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, EOFError, IndexError) as error:
-            raise Unreadable(path, "found no zip, or one that is cut or damaged", "write or copy it again") from error
-        with archive:
-            yield archive
-
-
-class _Bounded:
-    """A file that refuses to read more than so many bytes at once, which only a monstrous directory asks for."""
-
-    def __init__(self, file: IO[bytes], path: Path, limit: int) -> None:
-        self._file, self._path, self._limit = file, path, limit
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, count: int = -1) -> bytes:
-        if count > self._limit:
-            raise Unreadable(self._path, f"found one whose directory has {count:,} bytes: a zip bomb?")
-        return self._file.read(count)
 
 
 def outer_folder(names: Collection[str], wanted: Collection[str]) -> str:

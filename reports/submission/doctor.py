@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headbench.harness.archives import open_zip
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import sha256_of
 from headbench.harness.plugins import DatasetReader, HiddenView, Problem, SubmissionTask, VideoSlot
 from headbench.harness.reading import Unreadable
-from headbench.reports.submission.archive import Limits, member_bytes, open_zip, outer_folder, unsafe_members
+from headbench.reports.submission.archive import Limits, member_bytes, outer_folder, unsafe_members
 from headbench.reports.submission.checks import Reference, check_record, check_video
 from headbench.reports.submission.colours import colours_of_frames, warmth
 from headbench.reports.submission.findings import finding
@@ -108,7 +109,7 @@ def check_zip(
         raise BenchError(f"{path} is no file.", help="bench submit --help")
     found = _whole(path, task, known, record)
     try:
-        with open_zip(path, limits) as archive:
+        with open_zip(path) as archive:
             unsafe = unsafe_members(archive, limits)
             found += [finding("archive", text, name) for name, text in unsafe.items()]
             if "" in unsafe:
