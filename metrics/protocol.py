@@ -9,10 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.reading import Unreadable, parse_yaml, read_text
+from headbench.harness.validation import validate
 
 __all__ = [
     "LpipsRule",
@@ -190,22 +191,12 @@ def load_protocol(name: str) -> Protocol:
     else:
         raise BenchError(did_you_mean("protocol", name, protocol_names()), help="bench list protocols")
     try:
-        protocol = Protocol.model_validate(parse_yaml(read_text(path), path))
+        values = parse_yaml(read_text(path), path)
     except Unreadable as error:
         raise BenchError(f"Cannot read protocol {path}: {error.found}.", error.help) from error
-    except ValidationError as error:
-        raise BenchError(f"{path} is not a protocol:\n" + "\n".join(_explain(error))) from error
+    if not isinstance(values, dict):
+        raise BenchError(f"{path} is not a protocol: expected a mapping, found {type(values).__name__}.")
+    protocol: Protocol = validate(Protocol, values, f"{path} is not a protocol")
     if path.name.count("@") and path.name != f"{protocol.label}.yaml":
         raise BenchError(f"{path} holds protocol {protocol.label}; the file must be called {protocol.label}.yaml.")
     return protocol
-
-
-def _explain(error: ValidationError) -> list[str]:
-    lines = []
-    for each in error.errors():
-        where = ".".join(map(str, each["loc"]))
-        if each["type"] == "extra_forbidden" and len(each["loc"]) == 1:
-            lines.append(f"  {did_you_mean('field', where, Protocol.model_fields)}")
-        else:
-            lines.append(f"  {where}: {each['msg']}")
-    return lines

@@ -33,6 +33,7 @@ TYPES = {
     "harness.reading",
     "harness.rotations",
     "harness.videos",
+    "harness.validation",
     "harness.way",
 }
 """Single files beside the rooms: what crosses borders and needs no room."""

@@ -14,9 +14,10 @@ from headbench.harness.plugins.loading import guarded, load_target
 from headbench.harness.plugins.specs import CHECKED, DatasetSpec, MethodSpec
 from headbench.harness.problems import Problem
 from headbench.harness.reading import parse_yaml, read_text
+from headbench.harness.validation import validate
 
 if TYPE_CHECKING:
-    from headbench.harness.avatar import Portrait
+    from headbench.harness.avatar import MethodConfig, Portrait
 
 __all__ = ["check_preset", "dataset_reader", "portrait_class", "preset_values", "spec_faults"]
 
@@ -126,11 +127,28 @@ def portrait_class(spec: MethodSpec, plugin: str) -> type[Portrait]:
     if not isinstance(config_type, type) or not issubclass(config_type, MethodConfig):
         raise fault(f"{spec.target}.config_type must be a class derived from MethodConfig, got {config_type!r}")
     for preset in spec.presets:
-        values = preset_values(spec, preset, plugin)
-        valid = guarded(plugin, f"method {spec.name}: preset {preset}", lambda v=values: config_type.model_validate(v))  # type: ignore[misc]
-        if isinstance(valid, Problem):
-            raise PluginError(valid.text(), help=_HELP)
+        _check_values(spec, preset, plugin, config_type)
     return loaded
+
+
+def _check_values(spec: MethodSpec, preset: str, plugin: str, config_type: type[MethodConfig]) -> None:
+    """Validate a preset; a configuration's own checks are a stranger's code and may raise anything.
+
+    Raises:
+        PluginError: it does not fit; every fault is named with its path.
+    """
+    values, where = preset_values(spec, preset, plugin), f"method {spec.name}: preset {preset}"
+
+    def check() -> str:
+        try:
+            validate(config_type, values, f"{plugin}: {where}")
+        except BenchError as error:
+            return str(error.args[0])
+        return ""
+
+    found = guarded(plugin, where, check)
+    if found:
+        raise PluginError(found.text() if isinstance(found, Problem) else found, help=_HELP)
 
 
 def dataset_reader(spec: DatasetSpec, plugin: str) -> DatasetReader:

@@ -8,17 +8,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.reading import Unreadable, parse_yaml
+from headbench.harness.validation import validate
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
+    from pydantic import BaseModel
 
     from headbench.harness.avatar import MethodConfig, Portrait
 
-__all__ = ["Setting", "apply_settings", "config_hash", "parse_setting", "settings_hash", "validate"]
+__all__ = ["Setting", "apply_settings", "config_hash", "parse_setting", "settings_hash"]
 
 
 @dataclass(frozen=True)
@@ -69,20 +70,6 @@ def apply_settings(
         return config
     texts = ", ".join(setting.text for setting in settings)
     return validate(portrait_type.config_type, changed, f"--set {texts}")
-
-
-def validate(kind: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:
-    """`values` as a `kind`.
-
-    Raises:
-        BenchError: they do not fit; every fault is named with its path, unknown keys with a suggestion.
-    """
-    from pydantic import ValidationError
-
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        raise BenchError(f"{where}: " + "; ".join(_faults(error, kind))) from error
 
 
 def config_hash(values: Mapping[str, Any]) -> str:
@@ -139,50 +126,3 @@ def _resolve(known: Mapping[str, Any], setting: Setting) -> str:
         )
     names = set(known) | {path.rpartition(".")[2] for path in known}
     raise BenchError(f"--set {setting.text!r}: {did_you_mean(f'option of {setting.owner}', setting.path, names)}")
-
-
-def _faults(error: ValidationError, kind: type[BaseModel]) -> list[str]:
-    lines = []
-    for fault in _told(error):
-        path = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            section = kind
-            for part in fault["loc"][:-1]:
-                inner = section.model_fields.get(str(part))
-                section = section if inner is None else _section(inner.annotation) or section
-            lines.append(did_you_mean("key", path, [f.alias or name for name, f in section.model_fields.items()]))
-        else:
-            # A check of a whole section names what it found itself.
-            whole = fault["type"] == "missing" or isinstance(fault["input"], Mapping)
-            text = fault["msg"].removeprefix("Value error, ")
-            got = "" if whole else f", got {fault['input']!r}"
-            lines.append(f"{path or 'value'}: {text[0].lower()}{text[1:]}{got}")
-    return lines
-
-
-def _section(annotation: object) -> type[BaseModel] | None:
-    """The section that an option's type is or holds, as a tuple of sections does."""
-    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _section(part)) is not None), None)
-
-
-def _told(error: ValidationError) -> list[Any]:
-    """Its faults. Where an option takes values of several types, pydantic tells why each of them did not fit and names
-    the type behind the option; only what is wrong with a value of a right type is kept, if there is such a type."""
-    faults: list[Any] = error.errors(include_url=False)
-    places = [tuple(part for part in fault["loc"] if not _is_type(part)) for fault in faults]
-    alternatives = {place for fault, place in zip(faults, places, strict=True) if len(place) < len(fault["loc"])}
-    kept = []
-    for fault, place in zip(faults, places, strict=True):
-        rivals = [f for f, p in zip(faults, places, strict=True) if p[: len(place)] == place and f is not fault]
-        if place in alternatives and fault["type"].endswith("_type") and rivals:
-            continue
-        kept.append({**fault, "loc": place})
-    return kept
-
-
-def _is_type(part: object) -> bool:
-    return isinstance(part, str) and (
-        part.startswith(("constrained-", "tuple[", "literal[")) or part in ("int", "float", "str")
-    )

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from headbench.harness.errors import BenchError
 from headbench.harness.reading import parse_yaml, read_text
 from headbench.harness.run.asked import NONE, asked_subjects, split_datasets, split_names
-from headbench.harness.run.config import validate
+from headbench.harness.validation import validate
 
 __all__ = ["RunRequest", "read_request", "seconds", "whole_path", "write_request"]
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.run.cell import Job, run_of
-from headbench.harness.run.config import validate
 from headbench.harness.run.data import Manifest, differences
 from headbench.harness.run.listing import damaged
 from headbench.harness.run.plan import limited
 from headbench.harness.run.provenance import record_provenance
 from headbench.harness.run.render import Progress, RenderKey, render_frames, rendered
 from headbench.harness.run.track import track_frames, tracked_digest, tracked_frames, tracking_folder
+from headbench.harness.validation import validate
 
 if TYPE_CHECKING:
     from headbench.harness.plugins import Registry
