@@ -217,14 +217,14 @@ DOORS = {
     "av.open(": {"harness/videos.py", "harness/image/video.py"},
     "yaml.safe_load(": set(),
     "json.load(": set(),
-    "json.loads(": {"harness/reading.py", "harness/head/openhead/build.py"},
+    "json.loads(": {"harness/reading.py", "harness/plugins/trial.py", "harness/head/openhead/build.py"},
     "zipfile.ZipFile(": {"harness/archives.py", "reports/submission/archive.py"},
     "np.load(": {"harness/head/openhead/__init__.py"},
     ".read_text(": {
         *("harness/run/child.py", "harness/run/provenance.py", "reports/page.py"),
         "harness/head/openhead/build.py",
     },
-    ".read_bytes(": {"harness/head/openhead/build.py"},
+    ".read_bytes(": {"harness/plugins/trial.py", "harness/head/openhead/build.py"},
 }
 """What opens or reads files without asking what they are -> where it stands: behind the door that does ask, or on files
 that are ours or the system's."""
