@@ -39,6 +39,8 @@ class PluginError(BenchError):
 
 def did_you_mean(kind: str, name: str, known: Iterable[str]) -> str:
     """The message for an unknown `name` of a `kind`, with close matches and what there is."""
+    from headbench.harness.names import one_line
+
     choices = sorted(known)
     close = difflib.get_close_matches(name.lower(), [c.lower() for c in choices], n=3, cutoff=0.5)
     close = [c for c in choices if c.lower() in close]
@@ -47,4 +49,4 @@ def did_you_mean(kind: str, name: str, known: Iterable[str]) -> str:
         # Not repr, which doubles backslashes: a suggestion is there to be copied.
         quoted = (f"'{c}'" if c.isprintable() else repr(c) for c in close)
         text += f" Did you mean {' or '.join(quoted)}?"
-    return text + f" Available: {', '.join(choices) if choices else 'none'}."
+    return text + f" Available: {', '.join(map(one_line, choices)) or 'none'}."

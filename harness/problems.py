@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from headbench.harness.names import one_line
+
 __all__ = ["Group", "Problem", "Severity", "Where", "by_number", "grouped", "ranges"]
 
 Severity = Literal["error", "warning", "note"]
@@ -61,7 +63,7 @@ class Problem:
     def text(self) -> str:
         """The problem on one line, without its severity."""
         place = str(self.where)
-        return (f"{place}: " if place else "") + self.message + (f" ({self.help})" if self.help else "")
+        return one_line((f"{place}: " if place else "") + self.message + (f" ({self.help})" if self.help else ""))
 
     def line(self) -> str:
         """The problem on one line."""
@@ -119,7 +121,7 @@ class Group:
         often = f"{often[0].upper()}{often[1:]}" if asks else often
         example = f", such as {_example(first.where.place, place)}" if count > 1 else ""
         help = f" ({first.help})" if first.help else ""
-        return (f"{place}: " if str(place) else "") + f"{first.message} {often}{example}{help}"
+        return one_line((f"{place}: " if str(place) else "") + f"{first.message} {often}{example}{help}")
 
 
 def grouped(problems: Iterable[Problem]) -> list[Group]:

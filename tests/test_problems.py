@@ -79,3 +79,13 @@ def test_places_that_are_names_are_counted_as_what_they_are() -> None:
     (group,) = grouped(found)
     assert group.line("video") == "error: missing: found none in 2 videos, such as 007/FREE/cam_1.mp4"
     assert Problem("warning", Where(""), "no record").line() == "warning: no record"
+
+
+@pytest.mark.tried(
+    "hostile files", "file names with line ends and escapes", "one line a problem, with them written out"
+)
+def test_a_problem_is_one_line_whatever_its_files_are_called() -> None:
+    evil = "\x1b[2J\nerror: forged\u2028x\udcff.png"
+    alone, two = problem(f"found {evil}", evil, evil), [problem("found none", f"{evil}{k}", str(k)) for k in range(2)]
+    for line in (alone.line(), grouped([alone])[0].line(), grouped(two)[0].line()):
+        assert line.isprintable() and "\\x1b[2J error: forged x\\xff.png" in line

@@ -14,6 +14,7 @@ from click.exceptions import Exit
 from headbench.harness.cli.options import Place
 from headbench.harness.console import say
 from headbench.harness.errors import BenchError, DataError, did_you_mean
+from headbench.harness.names import one_line
 
 if TYPE_CHECKING:
     from headbench.datasets.doctor import Examination
@@ -165,9 +166,9 @@ def _tell(examination: Examination, each: bool) -> None:
         say(line)
     counts: Counter[str] = Counter(problem.severity for problem in examination.problems)
     lines = ["cannot be read"] if examination.subject is None else summary_lines(examination.subject)
-    say(f"{examination.name}: {lines[0]}; {_counts(counts)}")
+    say(one_line(f"{examination.name}: {lines[0]}; {_counts(counts)}"))
     for line in lines[1:]:
-        say(f"  {line}")
+        say(f"  {one_line(line)}")
 
 
 def _options(dataset: str, settings: tuple[str, ...]) -> dict[str, Any]:

@@ -111,7 +111,9 @@ def _call() -> int:
     except BaseException as error:
         from headbench.harness.cli.faults import explained
 
-        say(f"error: {explained(error)}", err=True)
+        # No later line of a message begins as an error of its own.
+        message = str(explained(error)).replace("\n", "\n  ").replace("\n    ", "\n  ")
+        say(f"error: {message}", err=True)
         return 1
     return code if isinstance(code, int) else 0
 

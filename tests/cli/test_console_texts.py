@@ -133,3 +133,21 @@ def test_the_live_line_shows_markup_as_text(monkeypatch: pytest.MonkeyPatch, enc
     shown = stream.buffer.getvalue()  # type: ignore[attr-defined]
     assert b"]0;title\\x07\\x1b[2J" in shown and b"[red]x[/red]" in shown
     assert b"\x1b]0" not in shown and b"\x1b[2J" not in shown
+
+
+@pytest.mark.tried(
+    "hostile files", "file and folder names with escapes in a dataset", "its check, with them written out"
+)
+def test_a_check_of_data_prints_no_file_name_as_it_is(tmp_path: Path) -> None:
+    made = bench("data", "synth", "--frames", "4", "--size", "16", str(tmp_path))
+    assert made.returncode == 0, made.stderr.decode()
+    subject = next((tmp_path / "insta").iterdir())
+    evil = subject.rename(subject.with_name("synth\x1b[2J\nerror: forged"))
+    (evil / "images" / "00001.png").rename(evil / "images" / "\x1b]0;x\x07\nerror: forged.png")
+    (evil / os.fsdecode(b"not-utf8-\xff.png")).write_bytes(b"")
+    for arguments in (("check", "insta", "--fix-list"), ("check", "insta", "--subject", "\x1b[2J")):
+        done = bench("data", *arguments, "--data-root", str(tmp_path), PYTHONIOENCODING="utf-8")
+        shown = (done.stdout + done.stderr).decode()
+        assert done.returncode in (1, 2) and "Traceback" not in shown
+        assert hidden(shown) - {"\t"} == set() and "\\x1b[2J" in shown
+        assert not [line for line in shown.splitlines() if line.startswith("error: forged")]
