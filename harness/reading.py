@@ -120,7 +120,8 @@ def read_bytes(path: Path, limit: int = DOCUMENT_BYTES) -> bytes:
     """
     try:
         with open_regular(path) as handle:
-            content = handle.read(limit + 1)
+            # As many as there are, since reading takes memory for as many as are asked for.
+            content = handle.read(min(os.fstat(handle.fileno()).st_size, limit) + 1)
     except (OSError, MemoryError) as error:
         raise fault_of(path, error) from error
     if len(content) > limit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from headbench.harness.assets import torch_load
 from headbench.harness.errors import DataError
+from headbench.harness.reading import Unreadable
 
 __all__ = ["Tracked", "read_frame_file"]
 
@@ -35,12 +35,13 @@ def read_frame_file(path: Path) -> Tracked:
         FileNotFoundError: there is no such file.
         DataError: it is damaged, names other types, or has no ``flame``.
     """
-    if not path.is_file():
-        raise FileNotFoundError(path)
     try:
-        content = torch_load(path)
-    except DataError as error:
-        raise DataError(f"{path}: expected tensors, arrays and plain containers, found {_reason(error)}.") from error
+        content = torch_load(path, arrays=True)
+    except Unreadable as error:
+        if error.missing:
+            raise FileNotFoundError(path) from error
+        found = f"{path}: expected tensors, arrays and plain containers, {error.found}."
+        raise DataError(found, error.help) from error
     flame = content.get("flame") if isinstance(content, dict) else None
     if not isinstance(flame, dict):
         raise DataError(f"{path}: expected a dictionary with `flame`, found {_keys(content)}.")
@@ -66,15 +67,6 @@ def _w2c(path: Path, camera: Any) -> _Floats | None:
     matrix[:3, :3] = rotation.reshape(3, 3)
     matrix[:3, 3] = translation
     return matrix
-
-
-def _reason(error: DataError) -> str:
-    """One line without torch's advice to load the file unsafely."""
-    text = str(error.__cause__ or error)
-    stranger = re.search(r"GLOBAL (\S+)", text)
-    if stranger:
-        return f"{stranger[1]}, which is not loaded from strangers' files"
-    return f"a damaged file ({text.strip().partition(chr(10))[0] or type(error.__cause__).__name__})"
 
 
 def _keys(content: Any) -> str:

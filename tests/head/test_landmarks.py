@@ -90,7 +90,7 @@ def test_code_in_an_embedding_is_refused_and_not_run(tmp_path) -> None:
 
     path = tmp_path / "landmark_embedding.npy"
     np.save(path, {"full_lmk_faces_idx": Evil()}, allow_pickle=True)
-    with pytest.raises(DataError, match=r"landmark_embedding\.npy names (posix|nt)\.mkdir"):
+    with pytest.raises(DataError, match=r"landmark_embedding\.npy: found a pickle that names (posix|nt)\.mkdir"):
         read_landmarks(path)
     inner = pickle.dumps(Evil())
 
@@ -99,7 +99,7 @@ def test_code_in_an_embedding_is_refused_and_not_run(tmp_path) -> None:
             return torch.storage._load_from_bytes, (inner,)
 
     np.save(path, {"full_lmk_faces_idx": Hidden()}, allow_pickle=True)
-    with pytest.raises(DataError, match="not a readable pickle"):
+    with pytest.raises(DataError, match=r"found a pickle that calls torch\.storage\._load_from_bytes outside"):
         read_landmarks(path)
     assert not (tmp_path / "ran").exists()
     for content in (b"", b"\x93NUMPY", path.read_bytes()[:90]):

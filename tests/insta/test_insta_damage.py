@@ -310,7 +310,10 @@ CASES = [
             (author.folder / "checkpoint/00008.frame").write_bytes(b"PK\x03\x04 cut"),
         ],
         "checkpoint/00008.frame",
-        ("expected tensors, arrays and plain containers, found a damaged file", "track the frame again"),
+        (
+            "expected tensors, arrays and plain containers, found no zip archive or a damaged one",
+            "track the frame again",
+        ),
         "00008",
     ),
     Case(

@@ -63,6 +63,36 @@ def test_numpy_1_frame_files_are_read(author) -> None:
     assert read_frame_file(path).coefficients["exp"].shape == (100,)
 
 
+def _parameter(values):
+    return torch.nn.Parameter(torch.from_numpy(values))
+
+
+TRACKED = {
+    "parameter": (_parameter, {}),
+    "gradient": (lambda values: torch.from_numpy(values).requires_grad_(), {}),
+    "bfloat16": (lambda values: torch.from_numpy(values).bfloat16(), {}),
+    "old parameter": (_parameter, {"_use_new_zipfile_serialization": False}),
+    "protocol 3": (_parameter, {"pickle_protocol": 3}),
+    "protocol 4": (lambda values: values, {"pickle_protocol": 4}),
+    "protocol 5": (lambda values: np.asfortranarray(values), {"pickle_protocol": 5}),
+}
+
+
+@pytest.mark.parametrize("how", TRACKED)
+@pytest.mark.tried("damaged inputs", "`.frame` files with gradients, parameters, bfloat16 and any pickle protocol")
+def test_frame_files_are_read_in_whichever_way_a_tracker_saved_them(tmp_path, how) -> None:
+    make, saving = TRACKED[how]
+    rng = np.random.default_rng(2)
+    numbers = {kind: rng.normal(size=(1, 6)).astype(np.float32) for kind in ("exp", "jaw", "eyes", "eyelids", "shape")}
+    turn, shift = np.eye(3, dtype=np.float32)[None], np.ones((1, 3), np.float32)
+    content = {"flame": {k: make(v) for k, v in numbers.items()}, "opencv": {"R": make(turn), "t": make(shift)}}
+    torch.save(content, tmp_path / "0.frame", **saving)
+    found = read_frame_file(tmp_path / "0.frame")
+    for kind, values in numbers.items():
+        np.testing.assert_allclose(found.coefficients[kind], values[0], rtol=2**-8 if how == "bfloat16" else 0)
+    np.testing.assert_array_equal(found.w2c, [[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 1]])
+
+
 class _Stranger:
     def __reduce__(self):
         return (print, ("code of a stranger ran",))
@@ -72,7 +102,10 @@ def test_frame_files_that_name_anything_else_are_refused(author, capsys) -> None
     author.frame_files()
     shutil.rmtree(author.folder / "flame/eyes")
     torch.save({"flame": {"eyes": _Stranger()}}, author.folder / "checkpoint/00003.frame")
-    with pytest.raises(DataError, match=r"00003\.frame \[frame 00003\]: expected tensors.*found print, which"):
+    with pytest.raises(
+        DataError,
+        match=r"00003\.frame \[frame 00003\]: expected tensors.*found a torch file that names __builtin__.print, which",
+    ):
         InstaReader().read(author.folder, {})
     assert "stranger" not in capsys.readouterr().out
 

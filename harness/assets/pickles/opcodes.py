@@ -1,0 +1,177 @@
+"""The bytes of a pickle as operations with their arguments; nothing is taken that is not there."""
+
+from __future__ import annotations
+
+import codecs
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from headbench.harness.assets.pickles.records import Old, Refused
+
+__all__ = ["Stream"]
+
+INTEGER_BYTES = 64
+_DIGITS = 200
+
+
+class Stream:
+    """A cursor over bytes.
+
+    Args:
+        content: the bytes, of which a pickle begins at `at`.
+    """
+
+    def __init__(self, content: bytes, at: int = 0) -> None:
+        self.content = content
+        self.at = at
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes.
+
+        Raises:
+            Refused: there are fewer.
+        """
+        end = self.at + count
+        if count < 0 or end > len(self.content):
+            raise Refused("that is damaged: it ends too soon")
+        taken = self.content[self.at : end]
+        self.at = end
+        return taken
+
+    def line(self) -> bytes:
+        """The bytes up to the next line end, which is left out."""
+        end = self.content.find(b"\n", self.at)
+        if end < 0:
+            raise Refused("that is damaged: it ends too soon")
+        taken = self.content[self.at : end]
+        self.at = end + 1
+        return taken
+
+    def operation(self) -> tuple[int, Any]:
+        """The next operation and its argument, None where it has none.
+
+        Raises:
+            Refused: the argument is cut or no such value.
+        """
+        code = self.take(1)[0]
+        read = _ARGUMENTS.get(code)
+        if read is None:
+            return code, None
+        try:
+            return code, read(self)
+        except (ValueError, OverflowError) as error:
+            raise Refused("that is damaged: a value in it cannot be read") from error
+
+
+def _number(form: str) -> Callable[[Stream], Any]:
+    packed = struct.Struct(form)
+
+    def read(stream: Stream) -> Any:
+        return packed.unpack(stream.take(packed.size))[0]
+
+    return read
+
+
+def _counted(form: str) -> Callable[[Stream], bytes]:
+    count = _number(form)
+
+    def read(stream: Stream) -> bytes:
+        return stream.take(count(stream))
+
+    return read
+
+
+def _text(form: str) -> Callable[[Stream], str]:
+    content = _counted(form)
+
+    def read(stream: Stream) -> str:
+        return content(stream).decode("utf-8", "surrogatepass")
+
+    return read
+
+
+def _old(form: str) -> Callable[[Stream], Old]:
+    content = _counted(form)
+
+    def read(stream: Stream) -> Old:
+        return Old(content(stream))
+
+    return read
+
+
+def _integer(form: str) -> Callable[[Stream], int]:
+    content = _counted(form)
+
+    def read(stream: Stream) -> int:
+        digits = content(stream)
+        if len(digits) > INTEGER_BYTES:
+            raise ValueError
+        return int.from_bytes(digits, "little", signed=True)
+
+    return read
+
+
+def _decimal(line: bytes) -> int:
+    if len(line) > _DIGITS:
+        raise ValueError
+    return int(line)
+
+
+def _int_line(stream: Stream) -> int | bool:
+    line = stream.line()
+    # How protocol 0 writes truth values.
+    return line == b"01" if line in (b"00", b"01") else _decimal(line)
+
+
+def _float_line(stream: Stream) -> float:
+    line = stream.line()
+    if len(line) > _DIGITS:
+        raise ValueError
+    return float(line)
+
+
+def _quoted_line(stream: Stream) -> Old:
+    line = stream.line().strip()
+    if len(line) < 2 or line[:1] not in (b'"', b"'") or line[:1] != line[-1:]:
+        raise ValueError
+    return Old(codecs.escape_decode(line[1:-1])[0])
+
+
+def _two_lines(stream: Stream) -> tuple[str, str]:
+    return stream.line().decode("utf-8"), stream.line().decode("utf-8")
+
+
+_ARGUMENTS: dict[int, Callable[[Stream], Any]] = {
+    ord("I"): _int_line,
+    ord("L"): lambda stream: _decimal(stream.line().removesuffix(b"L")),
+    ord("F"): _float_line,
+    ord("S"): _quoted_line,
+    ord("V"): lambda stream: stream.line().decode("raw-unicode-escape"),
+    ord("c"): _two_lines,
+    ord("i"): _two_lines,
+    ord("P"): lambda stream: stream.line().decode("utf-8"),
+    ord("g"): lambda stream: _decimal(stream.line()),
+    ord("p"): lambda stream: _decimal(stream.line()),
+    ord("K"): _number("<B"),
+    ord("M"): _number("<H"),
+    ord("J"): _number("<i"),
+    ord("G"): _number(">d"),
+    ord("h"): _number("<B"),
+    ord("q"): _number("<B"),
+    ord("j"): _number("<I"),
+    ord("r"): _number("<I"),
+    ord("U"): _old("<B"),
+    ord("T"): _old("<i"),
+    ord("X"): _text("<I"),
+    0x8C: _text("<B"),
+    0x8D: _text("<Q"),
+    ord("C"): _counted("<B"),
+    ord("B"): _counted("<I"),
+    0x8E: _counted("<Q"),
+    0x96: _counted("<Q"),
+    0x8A: _integer("<B"),
+    0x8B: _integer("<i"),
+    0x80: _number("<B"),
+    0x95: _number("<Q"),
+}
