@@ -1,36 +1,67 @@
-"""Readers' options: text from the command line, checked against what a reader knows."""
+"""Readers' options: what the command line and run files give, checked against what a reader knows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from headbench.harness.errors import DataError, did_you_mean
+from headbench.harness.validation import faults
 
-__all__ = ["parse_options"]
-
-_Options = TypeVar("_Options")
+__all__ = ["Listed", "ReaderOptions"]
 
 
-def parse_options(
-    kind: type[_Options], options: Mapping[str, object], choices: Mapping[str, Sequence[str]], dataset: str
-) -> _Options:
-    """`options` as a `kind`, a dataclass of text fields; several values of one option are joined by commas.
+def _joined(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
-    Args:
-        choices: option -> its values; an option that is not named takes any text.
-        dataset: the reader's name, for messages.
 
-    Raises:
-        DataError: an unknown option or value, with close matches.
-    """
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # a dataclass
-    found: dict[str, Any] = {}
-    for name, value in options.items():
-        if name not in known:
-            raise DataError(did_you_mean(f"option of the {dataset} reader", name, known))
-        if name in choices and value not in choices[name]:
-            raise DataError(did_you_mean(f"value of the {dataset} option {name}:", str(value), choices[name]))
-        found[name] = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return kind(**found)
+Listed = Annotated[str, BeforeValidator(_joined)]
+"""A text of names with commas between; a list or a number of YAML becomes one."""
+
+
+class ReaderOptions(BaseModel):
+    """Base of every reader's options: each field has a default and a description, which is its help."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def help(cls) -> dict[str, str]:
+        """Option -> what it does, for lists."""
+        return {name: field.description or "" for name, field in cls.model_fields.items()}
+
+    @classmethod
+    def parse(cls, options: Mapping[str, object], dataset: str) -> Self:
+        """Options from what a user gave.
+
+        Args:
+            options: option -> value.
+            dataset: the reader's name, for messages.
+
+        Raises:
+            DataError: an unknown option or value, with close matches.
+        """
+        unknown = next((name for name in options if name not in cls.model_fields), None)
+        if unknown is not None:
+            raise DataError(did_you_mean(f"option of the {dataset} reader", unknown, cls.model_fields))
+        try:
+            return cls.model_validate(dict(options))
+        except ValidationError as error:
+            raise DataError(cls._told(error, dataset)) from error
+
+    @classmethod
+    def _told(cls, error: ValidationError, dataset: str) -> str:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        choices = cls.choices().get(name)
+        if choices:
+            return did_you_mean(f"value of the {dataset} option {name}:", str(first["input"]), choices)
+        return f"options of the {dataset} reader: " + "; ".join(faults(error, cls))
+
+    @classmethod
+    def choices(cls) -> dict[str, tuple[str, ...]]:
+        """Option -> its values, for the options that have few."""
+        kinds = {name: field.annotation for name, field in cls.model_fields.items()}
+        found = {name: getattr(kind, "__args__", ()) for name, kind in kinds.items()}
+        return {name: args for name, args in found.items() if args and all(isinstance(a, str) for a in args)}

@@ -22,7 +22,7 @@ from headbench.datasets.imavatar.checks import check_keypoints, check_pixels
 from headbench.datasets.imavatar.images import HardMatte, parsed_mouth
 from headbench.datasets.imavatar.layout import find_subjects
 from headbench.datasets.imavatar.loading import Clip, Loaded, survey
-from headbench.datasets.imavatar.options import HELP, ImavatarOptions
+from headbench.datasets.imavatar.options import ImavatarOptions
 from headbench.datasets.imavatar.tracking import Entry
 from headbench.harness.plugins import DatasetReader, Problem
 from headbench.harness.types import Camera, Frame, HeadParams, Subject
@@ -36,7 +36,7 @@ class ImavatarReader(DatasetReader):
     dataset = "imavatar"
 
     def options(self) -> dict[str, str]:
-        return dict(HELP)
+        return ImavatarOptions.help()
 
     def subjects(self, root: Path) -> dict[str, Path]:
         return find_subjects(root, self.dataset)

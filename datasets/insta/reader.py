@@ -17,7 +17,7 @@ from headbench.datasets.insta.coefficients import Coefficients
 from headbench.datasets.insta.layout import DATASET, find_subjects
 from headbench.datasets.insta.loading import Loaded, survey
 from headbench.datasets.insta.masks import mouth_maker
-from headbench.datasets.insta.options import HELP, InstaOptions
+from headbench.datasets.insta.options import InstaOptions
 from headbench.datasets.insta.rotations import axis_angles
 from headbench.harness.plugins import DatasetReader, Problem
 from headbench.harness.types import Frame, HeadParams, Subject
@@ -29,13 +29,13 @@ class InstaReader(DatasetReader):
     """Subjects that metrical-tracker tracked and INSTA exported, and made-up ones in the same layout."""
 
     def options(self) -> dict[str, str]:
-        return dict(HELP)
+        return InstaOptions.help()
 
     def subjects(self, root: Path) -> dict[str, Path]:
         return find_subjects(root)
 
     def check(self, folder: Path, options: Mapping[str, object]) -> list[Problem]:
-        chosen = InstaOptions.parse(options)
+        chosen = InstaOptions.parse(options, "insta")
         findings = Findings()
         found = survey(folder, findings)
         deep_checks(found, findings)
@@ -45,7 +45,7 @@ class InstaReader(DatasetReader):
         return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
-        chosen = InstaOptions.parse(options)
+        chosen = InstaOptions.parse(options, "insta")
         findings = Findings()
         loaded = survey(folder, findings).loaded(findings)
         if loaded is not None:

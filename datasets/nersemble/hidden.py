@@ -67,7 +67,7 @@ def benchmark_test(folder: Path, options: Mapping[str, object] | None = None) ->
         DataError: a sequence's tracking or a camera is missing or wrong, or options ask for another tracking than the
             benchmark's.
     """
-    if NersembleOptions.parse(options or {}).tracking != "v2":
+    if NersembleOptions.parse(options or {}, "nersemble").tracking != "v2":
         raise DataError(
             f"{folder}: expected tracking=v2 for test sequences, found tracking=v1: submissions are on "
             f"{SUBMISSION_TRACKING} alone, and v1 has no test sequences.",

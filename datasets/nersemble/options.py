@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Literal
 
-from headbench.datasets.common.options import parse_options
-from headbench.datasets.nersemble.benchmark import PROXY, TRACKINGS
+from pydantic import Field
 
-__all__ = ["CHOICES", "HELP", "NersembleOptions"]
+from headbench.datasets.common.options import ReaderOptions
+from headbench.datasets.nersemble.benchmark import PROXY
 
-CHOICES = {
-    "tracking": tuple(TRACKINGS),
-    "split": ("proxy", "all"),
-    "white": ("once", "twice"),
-    "alpha": ("soft", "clean"),
-    "missing": ("refuse", "allow"),
-}
-
-HELP = {
-    "tracking": "v2: flame2023_tracking_v2, the only one for submissions; v1: the first tracking, whose mesh drifts "
-    "when the head turns. Never both.",
-    "split": f"proxy: the training sequences {', '.join(PROXY)} are held out to score locally; all: trains on them "
-    "too, for a submission, so that local scores are of frames that were trained on.",
-    "white": "once: colours are solved for so that on white they give the stored image, which is on white already; "
-    "twice: the stored image is taken as colour and mixed with white again at soft edges.",
-    "alpha": "soft: mattes as decoded; clean: below 8 becomes 0 and above 247 becomes 255, which undoes what the video "
-    "codec blurred.",
-    "missing": "refuse: all 18 training sequences must be there; allow: those that are there.",
-}
+__all__ = ["NersembleOptions"]
 
 
-@dataclass(frozen=True)
-class NersembleOptions:
+class NersembleOptions(ReaderOptions):
     """Checked options; the defaults are for local comparisons on the current tracking."""
 
-    tracking: str = "v2"
-    split: str = "proxy"
-    white: str = "once"
-    alpha: str = "soft"
-    missing: str = "refuse"
-
-    @classmethod
-    def parse(cls, options: Mapping[str, object]) -> NersembleOptions:
-        """Options from a mapping of text.
-
-        Raises:
-            DataError: an unknown option or value, with close matches.
-        """
-        return parse_options(cls, options, CHOICES, "nersemble")
+    tracking: Literal["v2", "v1"] = Field(
+        "v2",
+        description=(
+            "v2: flame2023_tracking_v2, the only one for submissions; v1: the first tracking, whose mesh drifts "
+            "when the head turns. Never both."
+        ),
+    )
+    split: Literal["proxy", "all"] = Field(
+        "proxy",
+        description=(
+            f"proxy: the training sequences {', '.join(PROXY)} are held out to score locally; all: trains on them "
+            "too, for a submission, so that local scores are of frames that were trained on."
+        ),
+    )
+    white: Literal["once", "twice"] = Field(
+        "once",
+        description=(
+            "once: colours are solved for so that on white they give the stored image, which is on white already; "
+            "twice: the stored image is taken as colour and mixed with white again at soft edges."
+        ),
+    )
+    alpha: Literal["soft", "clean"] = Field(
+        "soft",
+        description=(
+            "soft: mattes as decoded; clean: below 8 becomes 0 and above 247 becomes 255, which undoes what the "
+            "video codec blurred."
+        ),
+    )
+    missing: Literal["refuse", "allow"] = Field(
+        "refuse",
+        description="refuse: all 18 training sequences must be there; allow: those that are there.",
+    )

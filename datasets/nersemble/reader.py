@@ -16,7 +16,7 @@ from headbench.datasets.nersemble.clips import Clip, Shelf
 from headbench.datasets.nersemble.hidden import benchmark_test, submission_task
 from headbench.datasets.nersemble.layout import DATASET, find_subjects
 from headbench.datasets.nersemble.loading import Loaded, survey
-from headbench.datasets.nersemble.options import HELP, NersembleOptions
+from headbench.datasets.nersemble.options import NersembleOptions
 from headbench.datasets.nersemble.pixels import VideoPixels
 from headbench.datasets.nersemble.tracking import frame_ids
 from headbench.harness.plugins import DatasetReader, HiddenView, Problem, SubmissionTask
@@ -29,14 +29,14 @@ class NersembleReader(DatasetReader):
     """The benchmark's five people, and made-up ones in the same layout."""
 
     def options(self) -> dict[str, str]:
-        return dict(HELP)
+        return NersembleOptions.help()
 
     def subjects(self, root: Path) -> dict[str, Path]:
         return find_subjects(root)
 
     def check(self, folder: Path, options: Mapping[str, object]) -> list[Problem]:
         findings = Findings()
-        found = survey(folder, NersembleOptions.parse(options), findings)
+        found = survey(folder, NersembleOptions.parse(options, "nersemble"), findings)
         deep_checks(found, findings)
         if not findings.errors():
             _subject(found, findings)
@@ -44,7 +44,7 @@ class NersembleReader(DatasetReader):
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
         findings = Findings()
-        found = survey(folder, NersembleOptions.parse(options), findings)
+        found = survey(folder, NersembleOptions.parse(options, "nersemble"), findings)
         if not findings.errors():
             check_first_pictures(found, findings)
         subject = None if findings.errors() else _subject(found, findings)

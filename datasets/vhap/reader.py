@@ -19,7 +19,7 @@ from headbench.datasets.common.sources import Source, check_decoded, check_sampl
 from headbench.datasets.vhap.images import BakedPixels, OpaquePixels
 from headbench.datasets.vhap.layout import DATASET, find_subjects
 from headbench.datasets.vhap.loading import Loaded, survey
-from headbench.datasets.vhap.options import HELP, VhapOptions
+from headbench.datasets.vhap.options import VhapOptions
 from headbench.datasets.vhap.transforms import Entry, Lens
 from headbench.harness.plugins import DatasetReader, Problem
 from headbench.harness.types import Camera, Frame, HeadParams, Pixels, Subject
@@ -31,13 +31,13 @@ class VhapReader(DatasetReader):
     """Subjects that VHAP tracked and exported, one sequence or several combined, and made-up ones."""
 
     def options(self) -> dict[str, str]:
-        return dict(HELP)
+        return VhapOptions.help()
 
     def subjects(self, root: Path) -> dict[str, Path]:
         return find_subjects(root)
 
     def check(self, folder: Path, options: Mapping[str, object]) -> list[Problem]:
-        chosen = VhapOptions.parse(options)
+        chosen = VhapOptions.parse(options, "vhap")
         findings = Findings()
         loaded = survey(folder, chosen, findings)
         if loaded is not None:
@@ -47,7 +47,7 @@ class VhapReader(DatasetReader):
         return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
-        chosen = VhapOptions.parse(options)
+        chosen = VhapOptions.parse(options, "vhap")
         findings = Findings()
         loaded = survey(folder, chosen, findings)
         if loaded is not None and not findings.errors():

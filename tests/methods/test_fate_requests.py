@@ -50,7 +50,7 @@ def test_methods_train_as_long_as_there_without_eyelids(name: str, epochs: list[
 
 def test_insta_data_are_read_as_there_and_not_refined() -> None:
     configs, options, _ = asked("fate-insta")
-    assert InstaOptions.parse(options) == InstaOptions(eyes="fateavatar", fov="fateavatar")
+    assert InstaOptions.parse(options, "insta") == InstaOptions(eyes="fateavatar", fov="fateavatar")
     assert not any(config.train.finetune.rates for config in configs.values())
 
 

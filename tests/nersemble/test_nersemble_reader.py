@@ -275,10 +275,10 @@ def test_unknown_options_are_suggested(options, message, author) -> None:
 
 
 def test_every_option_is_explained() -> None:
-    from headbench.datasets.nersemble.options import CHOICES
+    from headbench.datasets.nersemble.options import NersembleOptions
 
-    assert set(NersembleReader().options()) == set(CHOICES)
-    for name, choices in CHOICES.items():
+    assert set(NersembleReader().options()) == set(NersembleOptions.choices())
+    for name, choices in NersembleOptions.choices().items():
         assert all(f"{choice}: " in NersembleReader().options()[name] for choice in choices)
 
 
