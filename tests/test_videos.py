@@ -278,3 +278,12 @@ def test_what_is_written_here_is_read_here(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", images, 24)
     with open_video(tmp_path / "a.mp4") as video:
         assert len(list(video.frames())) == 5
+
+
+def test_the_settings_of_the_encoder_are_looked_for_once() -> None:
+    hostile = b"x264 - core" * 500_000
+    started = time.perf_counter()
+    look = look_at(GOOD + struct.pack(">I4s", 8 + len(hostile), b"free") + hostile, 100)
+    assert look.crf == 23 and len(look) == FRAMES and time.perf_counter() - started < 5
+    first = struct.pack(">I4s", 8 + len(hostile), b"free") + hostile
+    assert look_at(first + GOOD, 100).crf is None and time.perf_counter() - started < 10

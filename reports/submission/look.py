@@ -18,7 +18,7 @@ __all__ = ["SMALL", "Look", "look_at"]
 
 SMALL = 64
 """Side of the small pictures: enough for background, colours and motion, and little work."""
-_SETTINGS = re.compile(rb"x264 - core.{0,2000}? crf=([0-9.]+)", re.S)
+_SETTINGS = re.compile(rb"x264 - core.{0,2000}? crf=([0-9]+\.?[0-9]*)", re.S)
 """x264 writes its settings into the stream's first bytes."""
 
 Pixels = NDArray[np.uint8]
@@ -67,7 +67,8 @@ def look_at(content: bytes, longest: int) -> Look:
                     small.append(np.asarray(tiny.to_ndarray(), np.uint8))
             except Unreadable as error:
                 fault = error.found.removeprefix("found ")
-            settings = _SETTINGS.search(content)
+            # At the first place alone: a hostile video may begin so a million times.
+            settings = _SETTINGS.match(content, max(0, content.find(b"x264 - core")))
             return Look(
                 codec=video.codec,
                 pixel_format=video.pixel_format,
