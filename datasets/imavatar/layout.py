@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.roots import find_subjects as find
+from headbench.datasets.common.sniff import outdone
 
 __all__ = ["IMAGE_FOLDERS", "REAL_HEAD", "TRACKING", "Video", "divide", "find_subjects", "videos"]
 
@@ -117,7 +118,9 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _is_video(path: Path) -> bool:
-    """Also a damaged one, so that its problems are told rather than the folder overlooked."""
+    """Also a damaged one, so that its problems are told rather than the folder overlooked; but no other layout's."""
+    if outdone(path, "imavatar"):
+        return False
     if (path / TRACKING).is_file() or path.name.endswith(("_train", "_test")):
         return True
     return any((path / name).is_dir() for name in ("image", "images")) and (path / "mask").is_dir()

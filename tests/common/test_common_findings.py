@@ -174,13 +174,14 @@ def test_a_hint_never_proposes_what_was_asked_for(tmp_path) -> None:
 
 
 def test_a_folder_that_is_plainly_of_another_layout_is_left_alone(tmp_path) -> None:
-    folder = tmp_path / "someone"
+    folder = tmp_path / "someone_train"
     for name in ("flame_param", "fg_masks", "images"):
         (folder / name).mkdir(parents=True)
     (folder / "transforms_train.json").write_text('{"frames": [{"flame_param_path": "flame_param/00000.npz"}]}')
-    assert VhapReader().subjects(tmp_path) == {"someone": folder}
-    with pytest.raises(DataError, match="looks like a VHAP export: the dataset is vhap"):
-        InstaReader().subjects(tmp_path)
+    assert VhapReader().subjects(tmp_path) == {"someone_train": folder}
+    for reader in (InstaReader(), ImavatarReader()):
+        with pytest.raises(DataError, match="looks like a VHAP export: the dataset is vhap"):
+            reader.subjects(tmp_path)
     # An INSTA export that lost its coefficients stays one, so that they are said to be missing.
     other = tmp_path / "other" / "images"
     other.mkdir(parents=True)
