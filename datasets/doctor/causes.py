@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
-from headbench.datasets.doctor.coarse import coarse_mask, coarse_silhouette, opaque
-from headbench.datasets.doctor.overlap import INSIDE, Overlap, overlap
+from headbench.datasets.doctor.coarse import opaque
+from headbench.datasets.doctor.overlap import INSIDE
+from headbench.datasets.doctor.suspicions import check_scale, torn
 from headbench.datasets.doctor.tracks import neighbour
+from headbench.datasets.doctor.trials import told_of, tried, zoomed
 from headbench.datasets.doctor.views import View, sequence_views
 from headbench.harness.errors import BenchError
 from headbench.harness.head import TAGS
@@ -59,12 +61,13 @@ def diagnose(subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folde
     """An error that names the likeliest cause, where the mesh is beside the head in some of `views`.
 
     Where it lies on the head and overlaps poorly, which long hair or shoulders explain, only a cause that puts it
-    right is an error, and one that would only make the mesh larger is not tried.
+    right is an error. One that would only make the mesh larger is not tried, for hair would look like it: there the
+    motion of the images tells, and gives a warning.
     """
     bad = [view for view in views if not view.fits]
     poor = [view for view in views if view.poor]
     shown = bad or poor
-    if not shown:
+    if not shown or torn(subject, mesh, shown, bool(bad), folder, findings):
         return
     extent = _extent(shown[0])
     odd = not _EXTENT[0] < extent < _EXTENT[1]
@@ -73,10 +76,9 @@ def diagnose(subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folde
         causes = itertools.chain(causes, _measured_causes(bad))
     cause = None if odd else _likeliest(causes, shown, 0.0 if bad else _CLEAR)
     if not bad and not odd and cause is None:
+        check_scale(subject, mesh, shown, folder, findings)
         return
-    first = shown[0]
-    others = f" (and in {', '.join(view.frame.id for view in shown[1:])})" if len(shown) > 1 else ""
-    found = first.overlap.told() + others
+    first, found = shown[0], told_of(shown)
     if odd:
         why = f"; the mesh is {extent:.2f} m large: coefficients of another head model?"
         help = f"read as {subject.head}; coefficients of other FLAME versions and trackers are not interchangeable"
@@ -112,28 +114,22 @@ def _extent(view: View) -> float:
 
 def _likeliest(causes: Iterable[Cause], shown: Sequence[View], least: float) -> Cause | None:
     """The first of the causes that fit best and bring the IoU to `least`."""
-    before = {view.frame.id: _coarse(view, view.points).iou for view in shown}
-    tried = []
+    before = {view.frame.id: tried(view, view.points).iou for view in shown}
+    fitting = []
     for cause in causes:
         places = {view.frame.id: cause.place(view) for view in shown}
-        fits = [_coarse(view, points, cause.faces) for view in shown if (points := places[view.frame.id]) is not None]
+        fits = [tried(view, points, cause.faces) for view in shown if (points := places[view.frame.id]) is not None]
         base = float(np.mean([before[name] for name, points in places.items() if points is not None]))
         # A head that leaves the image has few vertices on it even where all is well.
         on_head = sum(fit.inside >= INSIDE for fit in fits) * 2 >= len(fits)
         iou = float(np.mean([fit.iou for fit in fits]))
         if on_head and iou > max(base + _BETTER, least):
-            tried.append((iou, cause))
-    if not tried:
+            fitting.append((iou, cause))
+    if not fitting:
         return None
-    best = max(iou for iou, _ in tried)
-    iou, cause = next((iou, cause) for iou, cause in tried if iou > best - _EQUAL)
+    best = max(iou for iou, _ in fitting)
+    iou, cause = next((iou, cause) for iou, cause in fitting if iou > best - _EQUAL)
     return replace(cause, message=cause.message.replace("{iou}", f"{iou:.2f}"))
-
-
-def _coarse(view: View, points: _Floats, faces: NDArray[np.int64] | None = None) -> Overlap:
-    mask, camera = coarse_mask(view.pixels), view.frame.camera
-    silhouette = coarse_silhouette(points, view.faces if faces is None else faces, camera)
-    return overlap(points * (mask.shape[1] / camera.width), silhouette, mask)
 
 
 def _exact_causes(subject: Subject, mesh: ProjectedMesh, bad: Sequence[View]) -> Iterator[Cause]:
@@ -162,7 +158,7 @@ def _measured_causes(bad: Sequence[View]) -> Iterator[Cause]:
         f"a focal length about {factor:.2g} times as long fits (IoU {{iou}}): images resized or cropped without their "
         "intrinsics?",
         "scale focal length and principal point with the images",
-        lambda view: _zoomed(view, factor),
+        lambda view: zoomed(view, factor),
     )
     x, y = _best_offset(bad)
     yield Cause(
@@ -227,14 +223,9 @@ def _flipped(signs: tuple[float, float, float]) -> Callable[[View], _Floats]:
     return place
 
 
-def _zoomed(view: View, factor: float) -> _Floats:
-    centre = view.frame.camera.K[0, :2, 2].double().numpy()
-    return np.asarray(centre + factor * (view.points - centre))
-
-
 def _best_zoom(bad: Sequence[View]) -> float:
     factors = np.geomspace(0.25, 4.0, 33)
-    scores = [np.mean([_coarse(view, _zoomed(view, factor)).iou for view in bad]) for factor in factors]
+    scores = [np.mean([tried(view, zoomed(view, factor)).iou for view in bad]) for factor in factors]
     return float(factors[int(np.argmax(scores))])
 
 
@@ -250,7 +241,7 @@ def _best_offset(bad: Sequence[View]) -> tuple[float, float]:
         return 0.0, 0.0
 
     def score(move: _Floats) -> float:
-        return float(np.mean([_coarse(view, view.points + move).iou for view in bad]))
+        return float(np.mean([tried(view, view.points + move).iou for view in bad]))
 
     place = np.median(np.array(moves), axis=0)
     best = score(place)
