@@ -15,7 +15,7 @@ from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.doctor.coarse import opaque
 from headbench.datasets.doctor.overlap import INSIDE
-from headbench.datasets.doctor.suspicions import check_scale, torn
+from headbench.datasets.doctor.suspicions import check_scale, moves_alike, torn
 from headbench.datasets.doctor.tracks import neighbour
 from headbench.datasets.doctor.trials import told_of, tried, zoomed
 from headbench.datasets.doctor.views import View, sequence_views
@@ -62,12 +62,14 @@ def diagnose(subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folde
 
     Where it lies on the head and overlaps poorly, which long hair or shoulders explain, only a cause that puts it
     right is an error. One that would only make the mesh larger is not tried, for hair would look like it: there the
-    motion of the images tells, and gives a warning.
+    motion of the images tells, and gives a warning. It also tells where nothing is wrong but that hair is everywhere.
     """
     bad = [view for view in views if not view.fits]
     poor = [view for view in views if view.poor]
     shown = bad or poor
     if not shown or torn(subject, mesh, shown, bool(bad), folder, findings):
+        return
+    if bad and all(view.overlap.inside >= INSIDE for view in bad) and moves_alike(subject, mesh):
         return
     extent = _extent(shown[0])
     odd = not _EXTENT[0] < extent < _EXTENT[1]

@@ -58,6 +58,8 @@ class MotionScale:
     pairs: int
     sure: bool
     """Whether the factor is far from 1 and beyond doubt."""
+    right: bool
+    """Whether it is near 1 and beyond doubt: then hair and clothes explain what the mesh leaves uncovered."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,12 @@ def motion_scale(subject: Subject, mesh: ProjectedMesh) -> MotionScale | None:
     best, plain = int(mean.argmax()), int(np.abs(np.log(_FACTORS)).argmin())
     each = _FACTORS[np.argmax(curves, axis=1)]
     low, high = np.percentile(each, [25, 75])
-    clear = mean[best] >= max(_ALIKE, mean[plain] + _MORE) and len(curves) >= _AGREEING
+    clear = mean[best] >= _ALIKE and len(curves) >= _AGREEING
     factor = _refined(mean, best)
     apart = (low > _RANGE[1] and factor > _RANGE[1]) or (high < _RANGE[0] and factor < _RANGE[0])
-    return MotionScale(factor, len(curves), bool(clear and apart))
+    near = _RANGE[0] < low and high < _RANGE[1] and _RANGE[0] < factor < _RANGE[1]
+    sure = clear and apart and mean[best] >= mean[plain] + _MORE
+    return MotionScale(factor, len(curves), bool(sure), bool(clear and near))
 
 
 def _sight(mesh: ProjectedMesh, frame: Frame) -> _Sight:

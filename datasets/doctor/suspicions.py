@@ -15,7 +15,7 @@ from headbench.datasets.doctor.trials import told_of, tried, zoomed
 from headbench.datasets.doctor.views import View
 from headbench.harness.types import Subject
 
-__all__ = ["check_scale", "torn"]
+__all__ = ["check_scale", "moves_alike", "torn"]
 
 
 def torn(
@@ -29,6 +29,12 @@ def torn(
     help = f"shape coefficients multiplied, or of another model than {subject.head}? Take them as the tracker gave them"
     (findings.error if bad else findings.warning)(folder, message, shown[0].frame.id, help, "shape-torn")
     return True
+
+
+def moves_alike(subject: Subject, mesh: ProjectedMesh) -> bool:
+    """Whether images and mesh move alike beyond doubt, so that the mesh has the right size."""
+    scale = motion_scale(subject, mesh)
+    return scale is not None and scale.right
 
 
 def check_scale(subject: Subject, mesh: ProjectedMesh, shown: Sequence[View], folder: Path, findings: Findings) -> None:

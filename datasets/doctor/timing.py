@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +18,23 @@ from headbench.datasets.doctor.tracks import tracks
 from headbench.harness.errors import DataError
 from headbench.harness.types import Frame, Subject
 
-__all__ = ["check_timing"]
+__all__ = ["Fit", "check_timing", "shift_of"]
 
 _Floats = NDArray[np.float64]
 _Masks = NDArray[np.bool_]
 _WINDOW = 25
 """Consecutive frames in each of up to three windows."""
-_LAGS = (-2, -1, 1, 2)
+_MOST = 2
+"""Frames that a shift may be told of, either way; one more is looked at, to find a peak between frames."""
 _DECODERS = 8
 _LEAST = 0.7
-"""Correlation of the motions that a shift must reach, and by how much more than none at all."""
-_MORE = 0.03
+"""Correlation of the motions that a shift must reach."""
+_EXPLAINED = 0.3
+"""Share of what is missing to a correlation of 1 that the shift must explain. Hair that trails behind the head, or a
+tracker that smooths, moves the peak and explains little: 0.82 against 0.77 is 0.22, in a sequence that is right. In
+shifted ones it is 0.3 where hardly more than noise moves, and 0.6 to 0.9 where a head does."""
+_HALF = 0.5
+"""Frames beyond which a peak is nearer to another frame than to its own."""
 _SURE = 4.0
 """Standard errors by which a shift must raise the overlap, frame against frame."""
 _FEWEST = 12
@@ -45,7 +52,7 @@ class _Window:
 
 
 @dataclass(frozen=True)
-class _Fit:
+class Fit:
     """How images and the tracking of some frames later fit."""
 
     correlation: float
@@ -55,7 +62,8 @@ class _Fit:
 
 
 def check_timing(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: Findings) -> bool:
-    """A warning where images fit the tracking of one or two frames before or later better, in overlap and in motion.
+    """A warning where images fit the tracking of one or two frames before or later clearly better, in overlap and in
+    motion, with the peak beyond half a frame.
 
     Where the head hardly moves nothing can be said, and nothing is.
 
@@ -64,22 +72,44 @@ def check_timing(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: 
     """
     track = tracks(subject)[0]
     windows = [window for frames in _pick(track) if (window := _render(mesh, frames)) is not None]
-    if sum(len(window.seen) - 4 for window in windows) < _FEWEST:
+    if sum(len(window.seen) - 2 * (_MOST + 1) for window in windows) < _FEWEST:
         return False
-    still = _fit(windows, 0)
-    fits = {lag: _fit(windows, lag) for lag in _LAGS}
-    lag = max(fits, key=lambda each: fits[each].correlation)
-    best = fits[lag]
-    if best.correlation < max(_LEAST, still.correlation + _MORE) or best.gain < _SURE:
+    fits = {lag: _fit(windows, lag) for lag in range(-_MOST - 1, _MOST + 2)}
+    found = shift_of(fits)
+    if found is None:
         return False
+    lag, delay = found
     findings.warning(
         folder,
         f"expected images and tracking to move together, found that images move as the tracking {abs(lag)} frame(s) "
-        f"{'later' if lag > 0 else 'before'} (correlation {best.correlation:.2f}, as they are paired "
-        f"{still.correlation:.2f}): shifted by {lag:+d}?",
+        f"{'later' if lag > 0 else 'before'} (correlation {fits[lag].correlation:.2f}, as they are "
+        f"paired {fits[0].correlation:.2f}; highest at {delay:+.1f}): shifted by {lag:+d}?",
         help="trackers count from 0, ffmpeg's images from 1; pair images and tracking again",
+        kind="shifted",
     )
     return True
+
+
+def shift_of(fits: Mapping[int, Fit]) -> tuple[int, float] | None:
+    """By how many frames images and tracking are apart, whole and with the fraction; None where nothing is sure.
+
+    Args:
+        fits: for every shift up to `_MOST` + 1 frames either way.
+    """
+    still, near = fits[0], range(-_MOST, _MOST + 1)
+    lag = max(near, key=lambda each: fits[each].correlation)
+    best = fits[lag]
+    delay = lag + _between(*(fits[lag + step].correlation for step in (-1, 0, 1)))
+    explained = (best.correlation - still.correlation) / max(1 - still.correlation, 1e-9)
+    if abs(delay) <= _HALF or explained < _EXPLAINED or best.correlation < _LEAST or best.gain < _SURE:
+        return None
+    return lag, delay
+
+
+def _between(before: float, peak: float, after: float) -> float:
+    """Where a parabola through three values is highest, in frames from the middle one, which is the largest."""
+    bend = before - 2 * peak + after
+    return 0.5 * (before - after) / bend if bend < 0 else 0.0
 
 
 def _pick(track: list[Frame]) -> list[list[Frame]]:
@@ -89,7 +119,11 @@ def _pick(track: list[Frame]) -> list[list[Frame]]:
     starts = [0] if count == 1 else [round(k * (len(track) - length) / (count - 1)) for k in range(count)]
     windows = [track[start : start + length] for start in starts]
     steps = [b.timestep - a.timestep for a, b in itertools.pairwise(track)]
-    return [w for w in windows if len(w) > 5 and w[-1].timestep - w[0].timestep == min(steps) * (length - 1)]
+    return [
+        w
+        for w in windows
+        if len(w) > 2 * (_MOST + 1) + 1 and w[-1].timestep - w[0].timestep == min(steps) * (length - 1)
+    ]
 
 
 def _render(mesh: ProjectedMesh, frames: list[Frame]) -> _Window | None:
@@ -110,10 +144,10 @@ def _render(mesh: ProjectedMesh, frames: list[Frame]) -> _Window | None:
     return _Window(np.stack(decoded), np.stack(drawn))
 
 
-def _fit(windows: list[_Window], lag: int) -> _Fit:
+def _fit(windows: list[_Window], lag: int) -> Fit:
     products, gains = np.zeros(3), []
     for window in windows:
-        count, most = len(window.seen), max(_LAGS)
+        count, most = len(window.seen), _MOST + 1
         seen, mesh = _motion(window.seen), _motion(window.mesh)
         a, b = seen[most : count - 1 - most], mesh[most + lag : count - 1 - most + lag]
         products += np.nansum(a * b), np.nansum(a * a), np.nansum(b * b)
@@ -123,7 +157,7 @@ def _fit(windows: list[_Window], lag: int) -> _Fit:
     gain = np.concatenate(gains)
     error = max(float(gain.std()) / np.sqrt(len(gain)), 1e-9)
     scale = float(np.sqrt(products[1] * products[2]))
-    return _Fit(float(products[0]) / scale if scale > 0 else 0.0, float(gain.mean()) / error)
+    return Fit(float(products[0]) / scale if scale > 0 else 0.0, float(gain.mean()) / error)
 
 
 def _motion(masks: _Masks) -> _Floats:
