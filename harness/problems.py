@@ -117,11 +117,13 @@ class Group:
             often = f"in {len(self.frames)} frame{'s' if len(self.frames) > 1 else ''} ({ranges(self.frames)})"
         else:
             often = f"{len(self.problems)} times" if count == 1 else f"in {count} {each}s"
-        asks = first.message.endswith(("?", "."))
-        often = f"{often[0].upper()}{often[1:]}" if asks else often
+        if first.message.endswith(("?", ".")):
+            often = f" {often[0].upper()}{often[1:]}"
+        else:  # an explanation after what was found is no place
+            often = f"; {often}" if ": " in first.message.rpartition("found ")[2] else f" {often}"
         example = f", such as {_example(first.where.place, place)}" if count > 1 else ""
         help = f" ({first.help})" if first.help else ""
-        return one_line((f"{place}: " if str(place) else "") + f"{first.message} {often}{example}{help}")
+        return one_line((f"{place}: " if str(place) else "") + f"{first.message}{often}{example}{help}")
 
 
 def grouped(problems: Iterable[Problem]) -> list[Group]:

@@ -128,10 +128,17 @@ def survey(path: Path, findings: Findings) -> Survey:
         check_splits(folder, train, test, head == REAL_HEAD, findings)
     listed = len(findings.errors()) == before
     found = Survey(folder, head, train, test, None, {}, False, listed)
-    if not found.entries or broken_links(folder.places(*_NEEDED), findings):
+    # Files of frames without a pose are looked at, too, so that all faults are told at once.
+    splits = [split for split in (train, test) if split is not None]
+    entries = tuple(entry for split in splits for entry in sorted(split.entries + split.astray, key=_number))
+    if not entries or broken_links(folder.places(*_NEEDED), findings):
         return found
-    intrinsics = next((split.intrinsics for split in (train, test) if split is not None and split.intrinsics), None)
-    coefficients = read_coefficients(folder, found.entries, findings)
-    images = find_images(folder, found.entries, intrinsics, findings)
-    parsed = parsed_frames(folder, [entry.id for entry in found.entries], findings)
+    intrinsics = next((split.intrinsics for split in splits if split.intrinsics is not None), None)
+    coefficients = read_coefficients(folder, entries, findings)
+    images = find_images(folder, entries, intrinsics, findings)
+    parsed = parsed_frames(folder, [entry.id for entry in entries], findings)
     return replace(found, coefficients=coefficients, images=images, parsed=parsed)
+
+
+def _number(entry: Entry) -> int:
+    return int(entry.id)

@@ -51,6 +51,8 @@ class Transforms:
     """None where they cannot be used, so that nothing is known of the images' size."""
     entries: tuple[Entry, ...]
     """The frames that can be used."""
+    astray: tuple[Entry, ...]
+    """Frames whose pose cannot be used, with a pose of zeros: their files can be looked at all the same."""
     listed: frozenset[str]
     """Ids of all frames in the JSON, those that cannot be used as well."""
     whole: bool
@@ -82,8 +84,8 @@ def read_transforms(path: Path, findings: Findings) -> Transforms | None:
     for position, frame in enumerate(content["frames"]):
         reader.add(position, frame)
     reader.paths.tell(path, findings)
-    entries = sorted(reader.entries.values(), key=lambda entry: int(entry.id))
-    return Transforms(path, intrinsics, tuple(entries), frozenset(reader.listed), reader.whole)
+    good, astray = (tuple(sorted(part, key=lambda entry: int(entry.id))) for part in (reader.good, reader.astray))
+    return Transforms(path, intrinsics, good, astray, frozenset(reader.listed), reader.whole)
 
 
 def _numbered(stem: str) -> bool:
@@ -98,7 +100,8 @@ class _Reader:
         self._path = path
         self._findings = findings
         self.paths = Paths(path.parent)
-        self.entries: dict[str, Entry] = {}
+        self.good: list[Entry] = []
+        self.astray: list[Entry] = []
         self.listed: set[str] = set()
         self.whole = True
 
@@ -116,8 +119,9 @@ class _Reader:
         self.listed.add(name)
         self._check_stems(name, frame)
         c2w = self._pose(name, frame.get("transform_matrix"))
-        if c2w is not None:
-            self.entries[name] = Entry(name, str(self.paths.image(image)), c2w, self._expression(name, frame))
+        found = self.astray if c2w is None else self.good
+        pose = np.zeros((4, 4)) if c2w is None else c2w
+        found.append(Entry(name, str(self.paths.image(image)), pose, self._expression(name, frame)))
 
     def _image(self, position: int, frame: Any) -> PurePosixPath | None:
         """The path of a frame's image as it is written; None where it cannot be one, which has been reported."""

@@ -14,13 +14,14 @@ def finding(kind: str, message: str, member: str = "", severity: Severity = "err
 
     Args:
         kind: archive, folder, missing, unexpected, duplicate, broken, format, frames, size, black, constant,
-            background, colours, order, encoding, tracking, record or unchecked; the line begins with it.
+            background, colours, order, encoding, tracking, record or unchecked; the message begins with it.
+            `Problem.kind` is left empty: such a word stands for several causes, which their messages tell apart.
         message: what was expected and what was found.
         member: the video; empty for the submission as a whole.
         severity: error: do not upload; warning: look at it; note: a measurement, or what could not be checked.
         help: what to do.
     """
-    return Problem(severity, Where(member), f"{kind}: {message}", help, kind)
+    return Problem(severity, Where(member), f"{kind}: {message}", help)
 
 
 def errors(findings: Sequence[Problem]) -> list[Problem]:

@@ -113,7 +113,7 @@ CAUSES = {
     "a size missing from both lists": (_no_width, "error", "number `w` (pixels), found no such key in 2 files"),
     "a frame without a number": (_unnumbered, "error", "such as images/00012.png, found 'images/smile.png'"),
     "poses that were scaled by 4": (_scaled, "error", "found one times 4: was the whole matrix scaled? In 9 frames"),
-    "decimal commas in text files": (_commas, "error", "found '0,12573022': a decimal comma in 9 frames"),
+    "decimal commas in text files": (_commas, "error", "found '0,12573022': a decimal comma; in 9 frames"),
     "decimal commas in JSON": (_quoted_commas, "error", "expected 4 x 4 numbers, found '0,123': a decimal comma"),
     "absolute paths of another machine": (_elsewhere, "error", "replace '/home/other/someone/' by nothing"),
     "palette images with masks beside": (_palettes, "error", "found mode P: a palette of at most 256 colours"),

@@ -101,7 +101,7 @@ def test_the_organisers_reader_and_the_doctor_miss_the_same_video(submission_dat
             bad.writestr(name, good.read(name))
     bad_zip = full.with_name("bad.zip")
     issues = submission_data.MonoFlameAvatarSubmissionDataReader(str(bad_zip)).validate_submission()
-    missing = [finding.where.place for finding in check_zip(bad_zip, task) if finding.kind == "missing"]
+    missing = [finding.where.place for finding in check_zip(bad_zip, task) if finding.message.startswith("missing:")]
     assert issues == {"missing_files": missing} == {"missing_files": [task.videos[0].member]}
 
 
