@@ -40,7 +40,7 @@ class Step:
             if not fault and what == "stage" and (not _plain(name) or name.startswith(TAKEN)):
                 fault = "expected lower-case letters, digits, dashes and underscores, and no name of a folder of stages"
             if fault:
-                raise BenchError(f"{what} {quoted(name)} in {quoted(text)}: {fault}.", help="bench list stages")
+                raise BenchError(f"{what} {quoted(name)} in {quoted(text)}: {fault}.", help="name it as train, or train/bake:LABEL")
         return cls(stage, label)
 
 
@@ -65,7 +65,7 @@ class Way:
             BenchError: it is empty or a part is no plain name; nothing is said about whether such stages exist.
         """
         if not text.strip():
-            raise BenchError("expected a stage such as train or train/bake, found nothing.", help="bench list stages")
+            raise BenchError("expected a stage such as train or train/bake, found nothing.", help="name it as train, or train/bake:LABEL")
         return cls(tuple(Step.parse(part) for part in text.strip().split("/")))
 
     @property

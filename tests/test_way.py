@@ -35,7 +35,7 @@ def test_parents_come_first_and_once() -> None:
 def test_what_is_no_way_is_refused(text: str) -> None:
     with pytest.raises(BenchError, match=r"expected") as caught:
         Way.parse(text)
-    assert "help: bench list stages" in str(caught.value)
+    assert "help: name it as train, or train/bake:LABEL" in str(caught.value)
 
 
 def test_a_way_is_asked_for_once() -> None:

@@ -34,7 +34,7 @@ def draw_sheet(examinations: Sequence[Examination]) -> Image.Image:
     if not rows:
         raise DataError(
             "Nothing to draw: no subject can be read, or its head model is not registered.",
-            help="bench data check without --sheet says why",
+            help="the same without --sheet says why",
         )
     width = max(row.width for row in rows)
     sheet = Image.new("RGB", (width, sum(row.height + _GAP for row in rows)), "white")

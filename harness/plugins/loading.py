@@ -75,7 +75,7 @@ def find_sources() -> tuple[list[Source], list[Problem]]:
     for candidate, harm in zip(candidates, harms(candidates), strict=True):
         point, origin = candidate.point, f"{candidate.distribution} {candidate.version}"
         if harm:
-            help = f"installed with {origin}; bench plugins --check tries it again"
+            help = f"installed with {origin}; `bench plugins --check` tries it again"
             problems.append(Problem("error", Where(point.name), f"left out: {harm}", help))
         else:
             sources.append(Source(point.name, point.load, origin))

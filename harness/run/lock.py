@@ -34,7 +34,7 @@ def held(path: Path, what: str, wait: float = 1.0) -> Iterator[None]:
                 holder = handle.read().strip() or "unknown"
                 raise BenchError(
                     f"Another {what} (process {holder}) works in {path.parent}.",
-                    help=f"wait for it, or end process {holder}; `bench status` shows where it is",
+                    help=f"wait for it, or end it: kill {holder}",
                 )
             time.sleep(0.1)
         handle.seek(0)

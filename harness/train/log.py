@@ -68,7 +68,7 @@ class TrainLog:
         if bad:
             raise BenchError(
                 f"Loss terms {bad} are not finite {self._culprit()}.",
-                help="bench data check looks at the tracking of these frames; or lower the learning rate",
+                help="`bench data check` looks at the tracking of these frames; or lower the learning rate",
             )
         now = time.perf_counter()
         rate = self._count / max(now - self._since, 1e-9)

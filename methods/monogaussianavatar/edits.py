@@ -56,7 +56,7 @@ def maintenance(
             f"No point of {len(table)} reached opacity {config.prune_opacity} in epoch {clock.epoch}, after "
             f"{clock.step} images: the cloud is empty. At rate {config.rate:g} a short video needs more epochs before "
             "the first prune (edit_every); otherwise cameras or masks that do not fit are the usual cause.",
-            help="bench data check",
+            help="`bench data check DATASET --data-root D` looks at cameras and masks",
         )
     missing = points(config, clock.epoch) - len(survivors)
     append = None

