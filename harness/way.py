@@ -11,6 +11,8 @@ from headbench.harness.names import name_fault, quoted
 
 __all__ = ["TRAIN", "Step", "Way", "parse_ways", "with_parents"]
 
+_FORM = "name it as train, or train/bake:LABEL"
+
 TAKEN = ("previews", "scratch", "checkpoint", "checkpoints")
 """Names in a stage's folder that no stage may have."""
 
@@ -40,7 +42,7 @@ class Step:
             if not fault and what == "stage" and (not _plain(name) or name.startswith(TAKEN)):
                 fault = "expected lower-case letters, digits, dashes and underscores, and no name of a folder of stages"
             if fault:
-                raise BenchError(f"{what} {quoted(name)} in {quoted(text)}: {fault}.", help="name it as train, or train/bake:LABEL")
+                raise BenchError(f"{what} {quoted(name)} in {quoted(text)}: {fault}.", help=_FORM)
         return cls(stage, label)
 
 
@@ -65,7 +67,7 @@ class Way:
             BenchError: it is empty or a part is no plain name; nothing is said about whether such stages exist.
         """
         if not text.strip():
-            raise BenchError("expected a stage such as train or train/bake, found nothing.", help="name it as train, or train/bake:LABEL")
+            raise BenchError("expected a stage such as train or train/bake, found nothing.", help=_FORM)
         return cls(tuple(Step.parse(part) for part in text.strip().split("/")))
 
     @property

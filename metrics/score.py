@@ -170,7 +170,8 @@ def _read_render(frame: str, path: Path) -> Tensor:
         image = read_picture(path)
     except Unreadable as error:
         if error.missing:
-            raise DataError(f"Frame {frame}: there is no render {path}.", help="the same `bench run` command renders it again") from error
+            help = "the same `bench run` command renders it again"
+            raise DataError(f"Frame {frame}: there is no render {path}.", help=help) from error
         raise DataError(f"Frame {frame}: render {path} cannot be read: {error.found}.", error.help) from error
     if image.mode != "RGB":
         raise DataError(f"Frame {frame}: expected an 8-bit RGB image, {path} has mode {image.mode}.")

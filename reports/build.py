@@ -13,7 +13,7 @@ from headbench.metrics import COLUMNS, Scores
 from headbench.reports.columns import COST_COLUMNS, Column, metric_column
 from headbench.reports.rank import mark_best
 from headbench.reports.read import Result, Run, read_run
-from headbench.reports.scored import rescore
+from headbench.reports.scored import rerun, rescore
 from headbench.reports.table import Row, Table, Value
 from headbench.reports.values import mean_over_subjects, one_subject
 
@@ -160,7 +160,7 @@ class _Builder:
                     f"{self.run.path}: {other.folder} and "
                     f"{result.folder} were trained on different data of {'/'.join(result.place)}, and a table does "
                     f"not mix them: {'; '.join(found)}.",
-                    help=f"remove the folder whose data are old, perhaps {other.folder}, and bench run again",
+                    help=f"remove the folder whose data are old, perhaps {other.folder}; then {rerun(self.run.path)}",
                 )
 
     def _subject_rows(self, place: tuple[str, str]) -> list[Row]:

@@ -27,6 +27,7 @@ from headbench.harness.names import quoted, shortened
 from headbench.harness.plugins import Registry, registry
 from headbench.harness.reading import Unreadable, read_bytes
 from headbench.harness.run import Cell, Job, State
+from headbench.harness.run.cell import run_of
 from headbench.harness.run.listing import listed
 from headbench.harness.run.stages import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
@@ -34,6 +35,7 @@ from headbench.harness.types import Frame, Subject
 from headbench.reports.draw import Pair, Pixels, draw_grid, evenly_spread, side_by_side
 from headbench.reports.page import Figure
 from headbench.reports.read import Result, Run, read_run
+from headbench.reports.scored import rerun
 from headbench.reports.table import Row
 
 __all__ = ["draw_figures"]
@@ -191,7 +193,7 @@ def _renders(result: Result) -> Path:
     """The cell's complete renders; without test-time tracking and on white first, where a cell has several."""
     complete = sorted(path.parent for path in (result.folder / "renders").glob("*/sha256.txt"))
     if not complete:
-        raise BenchError(f"{result.folder / 'renders'} has no complete renders.", help="bench run (it goes on)")
+        raise BenchError(f"{result.folder / 'renders'} has no complete renders.", help=rerun(run_of(result.folder)))
     about = {folder: read_json(folder / "render.json") for folder in complete}
     return min(complete, key=lambda folder: ("tracked" in about[folder], about[folder].get("background") != "white"))
 

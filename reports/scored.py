@@ -12,7 +12,7 @@ from headbench.harness.names import is_label, one_line
 from headbench.harness.reading import Unreadable, read_bytes
 from headbench.metrics import Scores, protocol_names, read_scores
 
-__all__ = ["read_cell_scores", "rescore"]
+__all__ = ["read_cell_scores", "rerun", "rescore"]
 
 
 def read_cell_scores(folder: Path, run: Path) -> tuple[dict[str, Scores], dict[str, str]]:
@@ -59,6 +59,11 @@ def rescore(run: Path, protocol: str, force: bool = False) -> str:
     known = [name for name in protocol_names() if protocol in (name, name.partition("@")[0])]
     name = known[-1] if known else f"FOLDER/{protocol}.yaml"
     return f"bench score {shlex.quote(str(run))} --protocol {shlex.quote(name)}{' --force' if force else ''}"
+
+
+def rerun(run: Path) -> str:
+    """The command that does again what is missing or damaged in a run."""
+    return shlex.join(["bench", "run", str(run / "run.yaml")])
 
 
 def _altered(path: Path) -> str:

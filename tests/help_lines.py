@@ -28,7 +28,7 @@ POSITIONS = {
 PAIRS = {"_FOUND", "missing_for_gsplat"}
 """A mapping and a function that hold or return pairs of a finding and its help."""
 TYPED = re.compile(
-    r"\bbench [a-z{]|(?<![\w-])--[a-z]|\b(pip install|ffmpeg -|chmod |git lfs|ulimit |cd {)|\b[A-Z]{4,}_?[A-Z]*="
+    r"\bbench [a-z{]|(?<![\w-])--[a-z]|\b(pip install|ffmpeg -|chmod |kill |git lfs|ulimit |cd {)|\b[A-Z]{4,}_?[A-Z]*="
 )
 """What is there to be typed."""
 
@@ -93,7 +93,8 @@ class _Module:
         if isinstance(node, ast.BoolOp):
             return [text for value in node.values for text in self.texts(value, local, depth)]
         if isinstance(node, ast.JoinedStr):
-            return ["".join(str(v.value) if isinstance(v, ast.Constant) else "{}" for v in node.values)]
+            parts = [self._filled(value, local, depth) for value in node.values]
+            return ["".join(chosen) for chosen in itertools.product(*parts)]
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             left, right = (self.texts(side, local, depth) or ["{}"] for side in (node.left, node.right))
             return [a + b for a, b in itertools.product(left, right)]
@@ -103,6 +104,14 @@ class _Module:
         if depth and isinstance(node, ast.Call):
             return self._returned(node, local, depth)
         return []
+
+    def _filled(self, node: ast.expr, local: dict[str, list[ast.expr]], depth: int) -> list[str]:
+        """What a part of an f-string may be: itself, a command that a function of ours returns, or {}."""
+        if isinstance(node, ast.Constant):
+            return [str(node.value)]
+        value = node.value if isinstance(node, ast.FormattedValue) else node
+        found = self.texts(value, local, depth) if isinstance(value, ast.Call) else []
+        return [text for text in found if TYPED.search(text)] or ["{}"]
 
     def _returned(self, call: ast.Call, local: dict[str, list[ast.expr]], depth: int) -> list[str]:
         name = _called(call)

@@ -130,7 +130,7 @@ def _closed(arrays: HeadArrays, path: Path) -> HeadArrays:
         raise DataError(f"{path} has no faces with texture coordinates.")
     fault = template_fault(mesh)
     if fault:
-        help = "bench assets add flame2020 FILE with head_template_mouth_close.obj of FateAvatar's repository"
+        help = "`bench assets add flame2020 FILE` with head_template_mouth_close.obj of FateAvatar's repository"
         raise DataError(f"{path} does not close the mouth of FLAME: {fault}.", help)
     if align_uv_faces(arrays.faces, mesh.faces, mesh.uv_faces) is None:
         raise DataError(f"{path} is a template of another mesh: it lacks faces of the registered {arrays.tag} model.")

@@ -153,9 +153,7 @@ def read_request(source: Path | None, given: dict[str, Any]) -> RunRequest:
         where = "bench run"
     values |= given
     if "data_root" not in values:
-        raise BenchError(
-            f"{where}: data_root is missing: where the datasets lie.", help="bench run --data-root FOLDER"
-        )
+        raise BenchError(f"{where}: data_root is missing: where the datasets lie.", help="bench run --data-root FOLDER")
     request: RunRequest = validate(RunRequest, values, where)
     return request
 

@@ -10,7 +10,9 @@ from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.files import sha256_of
 from headbench.harness.plugins import SubmissionTask
 from headbench.harness.run import Job, State
+from headbench.harness.run.cell import run_of
 from headbench.reports.read import Result, read_run
+from headbench.reports.scored import rerun
 
 __all__ = ["Choice", "Entrant", "choose", "participants"]
 
@@ -74,7 +76,7 @@ def choose(run: Path, dataset: str, task: SubmissionTask, choice: Choice) -> dic
         listed = ", ".join(f"{name} ({states.get(name, 'not in this run')})" for name in missing)
         raise BenchError(
             f"{run}: {_text(labels[0])} has no finished cell of {listed}; {task.title} wants all {len(wanted)} people.",
-            help=f"bench run (it goes on), then bench status {run}",
+            help=f"bench status {run}",
         )
     return {name: _entrant(finished[name]) for name in wanted}
 
@@ -112,5 +114,6 @@ def _entrant(result: Result) -> Entrant:
 
     checkpoint = latest_checkpoint(result.folder / "stages" / "train")
     if checkpoint is None:
-        raise BenchError(f"{result.folder} is finished but has no checkpoint: it was removed.", help="bench run again")
+        gone = f"{result.folder} is finished but has no checkpoint: it was removed."
+        raise BenchError(gone, help=rerun(run_of(result.folder)))
     return Entrant(result, Job.read(result.folder), checkpoint, sha256_of(checkpoint / "model.safetensors"))

