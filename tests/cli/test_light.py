@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -53,19 +54,39 @@ def small_run(tmp_path: Path) -> Path:
     return run
 
 
-@pytest.mark.parametrize("verb", ["--help", "--version", *(f"{verb} --help" for verb in COMMANDS)])
-def test_every_help_is_there_and_needs_no_torch(verb: str) -> None:
-    done = bench(*verb.split(), code=WATCHED)
-    assert done.returncode == 0, done.stderr
-    assert "bench" in done.stdout
+# Many command lines in one process: what is printed by each, its exit code, and whether torch came with it.
+MANY = (
+    "import contextlib, io, json, sys\n"
+    "from headbench.harness.cli.main import main\n"
+    "found = []\n"
+    "for line in json.loads(sys.argv[1]):\n"
+    "    sys.argv, out = ['bench', *line], io.StringIO()\n"
+    "    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):\n"
+    "        main()\n"
+    "    found.append([out.getvalue(), 'torch' in sys.modules])\n"
+    "print(json.dumps(found))\n"
+)
 
 
-@pytest.mark.parametrize("what", ["methods", "datasets", "protocols", "assets"])
-def test_lists_need_no_torch(what: str, tmp_path: Path) -> None:
-    done = bench("list", what, code=WATCHED, HEADBENCH_HOME=str(tmp_path))
+def many(*lines: list[str], **environment: str) -> list[tuple[str, bool]]:
+    done = bench(json.dumps(lines), code=MANY, **environment)
     assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) == len(lines)
+    return [(out, torch) for out, torch in found]
+
+
+def test_every_help_is_there_and_needs_no_torch() -> None:
+    lines = [["--help"], ["--version"], *([verb, "--help"] for verb in COMMANDS)]
+    wrong = [line for line, (out, torch) in zip(lines, many(*lines), strict=True) if torch or "bench" not in out]
+    assert wrong == []
+
+
+def test_lists_need_no_torch(tmp_path: Path) -> None:
     expected = {"methods": "nearest-frame", "datasets": "insta", "protocols": "headbench@1", "assets": "lpips/vgg16"}
-    assert expected[what] in done.stdout
+    found = many(*(["list", what] for what in expected), HEADBENCH_HOME=str(tmp_path))
+    for (what, words), (out, torch) in zip(expected.items(), found, strict=True):
+        assert words in out and not torch, what
 
 
 def test_plugins_need_no_torch() -> None:
