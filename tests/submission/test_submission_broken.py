@@ -246,6 +246,15 @@ def test_a_link(clinic) -> None:
     assert clinic.errors(path) == ["error: 007/link.mp4: archive: expected a plain file, found a link"]
 
 
+def test_a_member_that_is_encrypted(clinic) -> None:
+    path = clinic.zip()
+    content = bytearray(path.read_bytes())
+    content[content.rindex(ONE.encode()) - 46 + 8] |= 1
+    path.write_bytes(content)
+    (line,) = clinic.errors(path)
+    assert line == f"error: {ONE}: archive: expected a member that can be read, found an encrypted one"
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_that_is_there_twice(clinic) -> None:
     path = clinic.zip()
