@@ -68,7 +68,7 @@ def write_synthetic(
             raise BenchError(f"{target} exists already.", help="remove it or name another folder")
     for k, target in enumerate(targets):
         started = time.monotonic()
-        with atomic_folder(target) as folder:
+        with _one_torch_thread(), atomic_folder(target) as folder:
             clip = _clip(target.name, seed * 1000 + k, frames, size)
             _write_subject(writer, folder, clip, seed * 1000 + k, workers or os.cpu_count() or 1, report)
         report(f"{target.name}: {frames} frames of {size} x {size} in {time.monotonic() - started:.0f} s")
@@ -119,6 +119,18 @@ def _one_thread_each() -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextlib.contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Torch's products differ in their last bits between one thread and several on some processors, and the files must
+    not depend on how many workers wrote them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _render(writer: Writer, folder: Path, clip: Clip, shot: Shot) -> NDArray[np.float32]:
