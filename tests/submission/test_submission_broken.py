@@ -19,6 +19,7 @@ import pytest
 from headbench.harness.archives import open_zip
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of
+from headbench.harness.names import one_line
 from headbench.harness.reading import Unreadable
 from headbench.reports.submission import Limits, check_zip
 from headbench.reports.submission.archive import member_bytes, unsafe_members
@@ -234,7 +235,7 @@ def test_damaged_pixels_are_not_taken_for_an_end(clinic) -> None:
 def test_names_that_lead_out_of_the_archive(clinic, name: str, reason: str) -> None:
     clinic.members[name] = b"x"
     (line,) = clinic.errors()
-    assert line.startswith(f"error: {name}: archive: ") and reason in line
+    assert line.startswith(f"error: {one_line(name)}: archive: ") and reason in line
 
 
 def test_a_link(clinic) -> None:
