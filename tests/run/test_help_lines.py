@@ -27,7 +27,7 @@ from help_lines import Help, collect
 from headbench.harness.cli.main import COMMANDS, cli
 from headbench.harness.errors import BenchError
 from headbench.harness.plugins import registry
-from headbench.harness.run.cell import read_cells
+from headbench.harness.run import read_cells
 
 TESTS = Path(__file__).parents[1]
 COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-report")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from headbench.harness.files import read_json
-from headbench.harness.run.cell import State, read_cells
+from headbench.harness.run import State, read_cells
 
 CODE = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "

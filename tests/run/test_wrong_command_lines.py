@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from headbench.harness.files import read_json
-from headbench.harness.run.cell import State, read_cells
+from headbench.harness.run import State, read_cells
 
 COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch")
 TRIED = "wrong command lines"
