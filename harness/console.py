@@ -37,6 +37,7 @@ STATE_STYLES = {
     "oom": "red",
     "interrupted": "yellow",
     "skipped": "yellow",
+    "unknown": "red",
 }
 """State of a cell -> rich style."""
 

@@ -1,4 +1,4 @@
-"""Files: writing so that no half-written one is ever read, JSON, digests."""
+"""Files: writing so that no half-written one is ever read, what a kill leaves behind, JSON, digests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -14,12 +15,26 @@ from pathlib import Path
 from typing import Any
 
 from headbench.harness.errors import BenchError
-from headbench.harness.reading import Unreadable, open_regular, parse_json, read_text
+from headbench.harness.reading import Unreadable, fault_of, open_regular, parse_json, read_text
 
-__all__ = ["Unwritable", "atomic_folder", "atomic_path", "read_json", "sha256_of", "writable", "write_json"]
+__all__ = [
+    "Unwritable",
+    "atomic_folder",
+    "atomic_path",
+    "digest_of",
+    "read_json",
+    "remove_leftovers",
+    "sha256_of",
+    "sync_folder",
+    "writable",
+    "write_json",
+    "write_synced",
+]
 
 LONGEST = 200
 """Bytes of a name that a temporary name beside it repeats; file systems allow 255 for all of it."""
+_LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>part|old)")
+"""What `atomic_path` and `atomic_folder` call what is not finished."""
 
 
 class Unwritable(BenchError):
@@ -147,11 +162,59 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file and wait until the disk has it; for folders that appear as a whole."""
+    with path.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the disk has the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Remove what killed processes left half-written in `folder` and below, and return it.
+
+    A folder that was being replaced when the kill came gets its old content back.
+    """
+    found = [path for path in folder.rglob(".*") if _LEFTOVER.fullmatch(path.name)]
+    for path in found:
+        match = _LEFTOVER.fullmatch(path.name)
+        if match is None or not os.path.lexists(path):  # gone with the folder that it was in
+            continue
+        target = path.with_name(match["name"])
+        if match["kind"] == "old" and not os.path.lexists(target):
+            path.rename(target)
+        elif path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return found
+
+
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex.
+    """SHA-256 of a regular file's bytes, in hex.
 
     Raises:
-        Unreadable: it is missing or no regular file.
+        Unreadable: it is missing, no regular file, or not permitted.
     """
-    with open_regular(path) as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    try:
+        with open_regular(path) as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise fault_of(path, error) from error
+
+
+def digest_of(path: Path) -> str | None:
+    """The same, None where the file is missing or cannot be read."""
+    try:
+        return sha256_of(path)
+    except Unreadable:
+        return None

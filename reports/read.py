@@ -12,6 +12,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
 from headbench.harness.names import is_label, quoted
 from headbench.harness.reading import Unreadable, parse_yaml, read_text
+from headbench.harness.records import read_sealed
 from headbench.harness.run import Cell, CellRecord, State, Trained, cell_folder, read_cells, trained_on
 from headbench.harness.run.asked import NONE
 from headbench.metrics import Scores
@@ -150,7 +151,7 @@ def _untracked(stages: Path, damage: list[str]) -> dict[str, str]:
 def _derived(path: Path, damage: list[str]) -> dict[str, Any]:
     """What a file holds that is made from others; nothing where it is missing or, which is told, damaged."""
     try:
-        return read_json(path)
+        return read_sealed(path)
     except Unreadable as error:
         if not error.missing:
             damage.append(f"{path.name} cannot be read ({error.found})")

@@ -31,9 +31,11 @@ TYPES = {
     "harness.pictures",
     "harness.problems",
     "harness.reading",
+    "harness.records",
     "harness.rotations",
     "harness.videos",
     "harness.validation",
+    "harness.trained",
     "harness.way",
 }
 """Single files beside the rooms: what crosses borders and needs no room."""

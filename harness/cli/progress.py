@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headbench.harness.console import STATE_STYLES, console, duration, is_terminal, live, plain, say
@@ -15,6 +15,8 @@ __all__ = ["Counter", "PlainWatcher", "TerminalWatcher", "describe", "watcher"]
 
 PLAIN_EVERY = 10.0
 """Seconds between two lines of one stage where no person watches."""
+LOST_SHOWN = 5
+"""Faults of one cell that are spelt out."""
 
 
 def describe(now: Mapping[str, Any]) -> str:
@@ -39,12 +41,24 @@ def ended_line(record: CellRecord, number: int, total: int) -> str:
     return f"{text}: {record.reason}" if record.reason else text
 
 
+def lost_lines(cell: Cell, faults: Sequence[str]) -> list[str]:
+    """What of a finished cell is done again, a line each; of many the first few."""
+    shown = list(faults[:LOST_SHOWN])
+    if len(faults) > LOST_SHOWN:
+        shown.append(f"{len(faults) - LOST_SHOWN} more")
+    return [f"{cell.path}: {one_line(fault)}; done again" for fault in shown]
+
+
 class PlainWatcher:
     """Whole lines, for logs and pipes."""
 
     def __init__(self) -> None:
         self._stage = ""
         self._last = 0.0
+
+    def lost(self, cell: Cell, faults: Sequence[str]) -> None:
+        """Say what is done again."""
+        say("\n".join(lost_lines(cell, faults)))
 
     def started(self, cell: Cell, number: int, total: int) -> None:
         """Say that a cell starts."""
@@ -70,6 +84,11 @@ class TerminalWatcher:
     def __init__(self) -> None:
         self._status = live()
         self._head = ""
+
+    def lost(self, cell: Cell, faults: Sequence[str]) -> None:
+        """Say what is done again."""
+        for line in lost_lines(cell, faults):
+            say(line)
 
     def started(self, cell: Cell, number: int, total: int) -> None:
         """Start the live line."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from click.exceptions import Exit
@@ -13,6 +13,10 @@ from click.exceptions import Exit
 from headbench.harness.cli.options import Place
 from headbench.harness.console import say
 from headbench.harness.errors import BenchError
+
+if TYPE_CHECKING:
+    from headbench.harness.run import CellRecord
+    from headbench.harness.run.stages import Scorer
 
 __all__ = ["score"]
 
@@ -32,45 +36,85 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
     """
     from headbench.harness.cli.scoring import scorers
     from headbench.harness.files import writable
-    from headbench.harness.plugins import registry
-    from headbench.harness.run import Job, State, cell_folder, read_cells
-    from headbench.harness.run.asked import NONE, split_names
+    from headbench.harness.run import read_cells
     from headbench.harness.run.lock import held
-    from headbench.harness.run.request import read_request
-    from headbench.harness.run.stages import read_subject, score_stage
 
     records = read_cells(run)
-    names = split_names(protocol) or read_request(run / "run.yaml", {}).protocols()
-    if not names or NONE in names:
-        asked = "protocol none was asked for" if names else f"{run} was made with protocol none"
-        raise BenchError(f"{asked}, which scores nothing.", help=f"bench score {run} --protocol headbench@1")
+    names = _asked(run, protocol, records)
     writable(run, folder=True)
     judges = scorers(names, {"alex", *lpips} if lpips else None)
     failed = 0
     shown: set[str] = set()
     with held(run / ".lock", "bench run"):
         for record in records:
-            folder = cell_folder(run, record.cell)
-            if record.state is not State.DONE:
-                say(f"{record.cell.path}: {record.state}, not scored")
-                continue
-            try:
-                subject = read_subject(Job.read(folder), registry())
-                for judge in judges:
-                    if force:
-                        (folder / "scores" / f"{judge.name}.json").unlink(missing_ok=True)
-                    done = score_stage(folder, subject, judge, device, _quiet)
-                    say(f"{record.cell.path}: {judge.name} {'scored' if done else 'is up to date'}")
-                    shown.add(judge.name)
-                scored = {**record.protocols, **{judge.name: judge.hash for judge in judges}}
-                dataclasses.replace(record, protocols=scored).write(folder)
-            except BenchError as error:
-                failed += 1
-                say(f"{record.cell.path}: {error}", err=True)
+            scored, faults = _score_cell(run, record, judges, device, force)
+            shown |= scored
+            failed += bool(faults)
+            for fault in faults:
+                say(f"{record.cell.path}: {fault}", err=True)
         # Where no cell could be scored by a protocol there is no table, and the reasons have been said.
         _show(run, [judge.name for judge in judges if judge.name in shown or not failed])
     if failed:
         raise Exit(2)
+
+
+def _asked(run: Path, protocol: tuple[str, ...], records: Sequence[CellRecord]) -> list[str]:
+    """What to score by: as the user says, as the run was asked, or as its cells were scored before."""
+    from headbench.harness.run.asked import NONE, split_names
+    from headbench.harness.run.request import read_request
+
+    names = list(split_names(protocol))
+    if not names:
+        try:
+            names = read_request(run / "run.yaml", {}).protocols()
+        except BenchError:
+            names = list(dict.fromkeys(name for record in records for name in record.protocols))
+            if not names:
+                raise
+    if not names or NONE in names:
+        asked = "protocol none was asked for" if names else f"{run} was made with protocol none"
+        raise BenchError(f"{asked}, which scores nothing.", help=f"bench score {run} --protocol headbench@1")
+    return names
+
+
+def _score_cell(
+    run: Path, record: CellRecord, judges: Sequence[Scorer], device: str, force: bool
+) -> tuple[set[str], list[str]]:
+    """Score one cell by each protocol that it can be scored by; their names, and why it could not be by others."""
+    from headbench.harness.plugins import registry
+    from headbench.harness.run import Job, State, cell_folder
+    from headbench.harness.run.stages import read_subject, score_stage
+
+    folder = cell_folder(run, record.cell)
+    if record.state is State.UNKNOWN:
+        return set(), [record.reason]
+    if record.state is not State.DONE:
+        say(f"{record.cell.path}: {record.state}, not scored")
+        return set(), []
+    scored: dict[str, str] = {}
+    faults = []
+    try:
+        subject = read_subject(Job.read(folder), registry())
+    except Exception as error:
+        return set(), [_words(error)]
+    for judge in judges:
+        try:
+            if force:
+                (folder / "scores" / f"{judge.name}.json").unlink(missing_ok=True)
+            done = score_stage(folder, subject, judge, device, _quiet)
+            say(f"{record.cell.path}: {judge.name} {'scored' if done else 'is up to date'}")
+            scored[judge.name] = judge.hash
+        except Exception as error:
+            faults.append(_words(error))
+    dataclasses.replace(record, protocols={**record.protocols, **scored}).write(folder)
+    return set(scored), faults
+
+
+def _words(error: Exception) -> str:
+    """What went wrong with one cell, which stops no other; a reader is a plugin's code and may raise anything."""
+    if not isinstance(error, BenchError):
+        return f"{type(error).__name__}: {error}"
+    return f"{error.args[0]} (help: {error.help})" if error.help else str(error.args[0])
 
 
 def _show(run: Path, protocols: list[str]) -> None:

@@ -34,16 +34,17 @@ def scorers(names: Iterable[str], nets: Collection[str] | None = None) -> list[S
         return []
     from headbench.metrics import load_protocol
 
-    return [_Scorer(load_protocol(name), nets) for name in dict.fromkeys(names)]
+    return [_Scorer(load_protocol(name), nets, name) for name in dict.fromkeys(names)]
 
 
 class _Scorer:
     """One protocol, applied to folders of renders."""
 
-    def __init__(self, protocol: Protocol, nets: Collection[str] | None) -> None:
+    def __init__(self, protocol: Protocol, nets: Collection[str] | None, asked: str) -> None:
         self.protocol = protocol
         self.nets = nets
         self.name = protocol.label
+        self.source = str(Path(asked).resolve()) if asked.endswith(".yaml") else self.name
         self.hash = protocol.hash
         self.key = RenderKey(protocol.render_key, protocol.stage, protocol.background, _tracking(protocol))
 

@@ -35,9 +35,8 @@ def _show(run: Path) -> bool:
     from rich.table import Table
 
     from headbench.harness.cli.progress import describe
-    from headbench.harness.files import read_json
     from headbench.harness.run import State, cell_folder, read_cells
-    from headbench.harness.run.child import PROGRESS
+    from headbench.harness.run.child import read_progress
     from headbench.harness.run.execute import summarise
     from headbench.harness.run.lock import is_held
 
@@ -50,8 +49,7 @@ def _show(run: Path) -> bool:
         what = record.reason
         label = record.state.value
         if record.state is State.RUNNING:
-            progress = cell_folder(run, record.cell) / PROGRESS
-            what = describe(read_json(progress)) if progress.is_file() else "starting"
+            what = describe(read_progress(cell_folder(run, record.cell))) or "starting"
             if not live:
                 label, what = "interrupted", f"its run was killed; the same command goes on ({what})"
         table.add_row(
@@ -71,4 +69,4 @@ def _took(started: str, finished: str) -> str:
         return ""
     begin = datetime.datetime.fromisoformat(started)
     end = datetime.datetime.fromisoformat(finished) if finished else datetime.datetime.now(datetime.UTC)
-    return duration((end - begin).total_seconds())
+    return duration(max((end - begin).total_seconds(), 0.0))

@@ -44,6 +44,9 @@ class _Reporter:
         self._last = 0.0
 
     def __call__(self, now: Mapping[str, Any]) -> None:
+        if "note" in now:
+            sys.stdout.write(f"note: {now['note']}\n")  # which is the cell's log
+            return
         moment = time.monotonic()
         stage = str(now.get("stage", self.stage))
         if stage == self.stage and moment - self._last < EVERY:
@@ -55,7 +58,7 @@ class _Reporter:
 def main() -> None:
     """Do the cell of the folder in argv; the outcome is a file and the exit code (0 done, 1 not)."""
     forgive_encoding()
-    folder = Path(sys.argv[1])
+    folder = Path(sys.argv[1]).absolute()
     _go_with_parent()
     report = _Reporter(folder)
     state, reason, signature = "done", "", ""

@@ -1,7 +1,9 @@
 """Runs: a plan of cells, each trained, rendered and scored in a process of its own, resumable at any moment."""
 
-from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell, read_cells
-from headbench.harness.run.data import Trained, mixed, trained_on
+from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell
+from headbench.harness.run.data import Trained, mixed
+from headbench.harness.run.folder import read_cells, read_plan, remedy
+from headbench.harness.run.provenance import trained_on
 
 __all__ = [
     "Cell",
@@ -13,5 +15,7 @@ __all__ = [
     "mixed",
     "read_cell",
     "read_cells",
+    "read_plan",
+    "remedy",
     "trained_on",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,8 +12,15 @@ from typing import Any, Self
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, write_json
+from headbench.harness.names import name_fault, quoted
+from headbench.harness.reading import Unreadable
+from headbench.harness.records import Moment, parsed
 
-__all__ = ["Cell", "CellRecord", "Job", "State", "cell_folder", "read_cell", "read_cells", "run_of"]
+__all__ = ["Cell", "CellRecord", "Job", "State", "cell_folder", "path_fault", "read_cell", "run_of"]
+
+LEVELS = 4
+"""Of a cell's folder below ``cells/``."""
+AGAIN = "the same `bench run` command again: it looks at the cell afresh and keeps what is whole"
 
 
 class State(StrEnum):
@@ -26,6 +34,8 @@ class State(StrEnum):
     OOM = "oom"
     INTERRUPTED = "interrupted"
     SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+    """Its own files cannot be read; the reason says what to do."""
 
     @property
     def bad(self) -> bool:
@@ -74,10 +84,9 @@ class CellRecord:
     signature: str = ""
     """What failures of one cause have in common."""
     attempts: int = 0
-    queued: str = ""
-    """UTC, ISO 8601; as are the following."""
-    started: str = ""
-    finished: str = ""
+    queued: Moment = ""
+    started: Moment = ""
+    finished: Moment = ""
 
     def write(self, folder: Path) -> None:
         """Write cell.json atomically."""
@@ -85,12 +94,17 @@ class CellRecord:
         write_json(folder / "cell.json", {**values.pop("cell"), **values})
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The record that `write` wrote; unknown keys of newer versions are left alone."""
-        cell = Cell(**{f.name: values[f.name] for f in dataclasses.fields(Cell)})
-        known = {f.name for f in dataclasses.fields(cls)} - {"cell", "state", "notes"}
-        rest = {k: v for k, v in values.items() if k in known}
-        return cls(cell, State(values["state"]), notes=tuple(values.get("notes", ())), **rest)
+    def read(cls, folder: Path) -> Self:
+        """The record that `write` wrote; unknown keys of newer versions are left alone.
+
+        Raises:
+            Unreadable: it is damaged, of a newer version, or of a cell that does not lie in `folder`.
+        """
+        path = folder / "cell.json"
+        values = _values(path)
+        cell = parsed(Cell, values, path, AGAIN)
+        _agree(cell, folder, path)
+        return parsed(cls, {**values, "cell": dataclasses.asdict(cell)}, path, AGAIN)
 
 
 @dataclass(frozen=True)
@@ -131,7 +145,7 @@ class Job:
             BenchError: there is none, or one that lacks what this version needs to know.
         """
         path = folder / "job.json"
-        values = read_json(path)
+        values = _values(path)
         # Nothing is assumed for a field that an older version did not write: it would be a guess about its run.
         missing = [f.name for f in dataclasses.fields(cls) if f.name not in values and f.default is dataclasses.MISSING]
         if missing:
@@ -139,11 +153,9 @@ class Job:
                 f"{path} lacks {', '.join(missing)}: an older version wrote it.",
                 help="run the same `bench run` command again, which writes it anew and keeps what is finished",
             )
-        known = {f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values}
-        known["cell"] = Cell(**known["cell"])
-        for name in ("protocols", "argv"):
-            known[name] = tuple(known.get(name, ()))
-        return cls(**known)
+        job = parsed(cls, values, path, AGAIN)
+        _agree(job.cell, folder, path)
+        return job
 
 
 def cell_folder(run: Path, cell: Cell) -> Path:
@@ -156,23 +168,38 @@ def run_of(folder: Path) -> Path:
     return folder.parents[4]
 
 
+def path_fault(path: str) -> str:
+    """Why a cell cannot lie at `path` below ``cells/``; empty where it can."""
+    parts = path.split("/")
+    if len(parts) != LEVELS:
+        return f"found {len(parts)} parts, expected {LEVELS}: method, dataset, subject, seed"
+    return next((fault for part in parts if (fault := name_fault(part))), "")
+
+
 def read_cell(folder: Path) -> CellRecord | None:
-    """The record of a cell's folder, None where there is none yet."""
-    path = folder / "cell.json"
-    return CellRecord.from_json(read_json(path)) if path.is_file() else None
-
-
-def read_cells(run: Path) -> list[CellRecord]:
-    """All cells of a run, in the order of its plan.
+    """The record of a cell's folder, None where there is none yet.
 
     Raises:
-        BenchError: `run` is no run folder.
+        Unreadable: as `CellRecord.read`.
     """
-    if not (run / "plan.json").is_file():
-        raise BenchError(f"{run} is no run folder: it has no plan.json.", help="bench run --help")
-    records = []
-    for entry in read_json(run / "plan.json")["cells"]:
-        record = read_cell(run / "cells" / entry["path"])
-        if record is not None:
-            records.append(record)
-    return records
+    return CellRecord.read(folder) if os.path.lexists(folder / "cell.json") else None
+
+
+def _values(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except Unreadable as error:
+        error.help = error.help or AGAIN
+        raise
+
+
+def _agree(cell: Cell, folder: Path, path: Path) -> None:
+    """A file speaks of the cell whose folder it lies in, and of no other place."""
+    fault = path_fault(cell.path)
+    if fault or folder.absolute().parts[-LEVELS:] != tuple(cell.path.split("/")):
+        found = quoted(cell.path)
+        raise Unreadable(
+            path,
+            f"found the cell {found}, which does not belong in this folder" + (f" ({fault})" if fault else ""),
+            AGAIN,
+        )

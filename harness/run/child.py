@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
+from headbench.harness.reading import Unreadable
+from headbench.harness.records import read_record
 from headbench.harness.run.cell import State
 
-__all__ = ["OUTCOME", "PROGRESS", "Ended", "log_path", "run_worker", "signature_of"]
+__all__ = ["OUTCOME", "PROGRESS", "Ended", "log_path", "read_progress", "run_worker", "signature_of"]
 
 PROGRESS = "progress.json"
 """In the cell's folder: the last thing that the worker said of itself."""
@@ -26,6 +27,8 @@ OUTCOME = "outcome.json"
 """In the cell's folder: what the worker wrote as its last act."""
 POLL = 0.1
 """Seconds between looks at the child."""
+_LARGEST = 1e15
+"""Of numbers that a person can make sense of."""
 GRACE = 2.0
 """Seconds a child has to end by itself after it was asked to."""
 
@@ -49,6 +52,19 @@ def signature_of(kind: str, message: str) -> str:
     text = re.sub(r"\S*/\S*", "PATH", message.splitlines()[0] if message else "")
     text = re.sub(r"'[^']*'", "NAME", text)
     return f"{kind}: {re.sub(r'[0-9]+([.][0-9]+)?', '#', text)[:200]}"
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """What a cell's process last said of itself: stage, step, total, rate, …; nothing that is not of its kind."""
+    try:
+        values = read_json(folder / PROGRESS)
+    except Unreadable:  # not written yet, or damaged
+        return {}
+    found: dict[str, Any] = {"stage": values["stage"]} if isinstance(values.get("stage"), str) else {}
+    for name, value in values.items():
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
+            found[name] = value
+    return found
 
 
 def run_worker(
@@ -105,13 +121,11 @@ def _watch(
             pass
         if timeout is not None and time.monotonic() - started > timeout:
             return True
-        try:
-            changed = path.stat().st_mtime
-            if changed != seen:
-                seen = changed
-                progress(read_json(path))
-        except (OSError, BenchError):  # not written yet
-            continue
+        changed = path.stat().st_mtime if path.exists() else seen
+        if changed != seen:
+            seen = changed
+            if now := read_progress(folder):
+                progress(now)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -134,10 +148,10 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> None:
 
 
 def _judge(code: int, folder: Path, log: Path, begin: int, killed_before: int) -> Ended:
-    outcome = folder / OUTCOME
-    if outcome.is_file():
-        said = read_json(outcome)
-        return Ended(State(said["state"]), said["reason"], said["signature"])
+    try:
+        return read_record(Ended, folder / OUTCOME)
+    except Unreadable:  # it had no time to write one, or not all of it
+        pass
     where = _last_stage(folder)
     if code < 0:
         name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else f"signal {-code}"
@@ -150,10 +164,8 @@ def _judge(code: int, folder: Path, log: Path, begin: int, killed_before: int) -
 
 
 def _last_stage(folder: Path) -> str:
-    try:
-        return f" in stage {read_json(folder / PROGRESS)['stage']}"
-    except (BenchError, KeyError):
-        return " before its first stage"
+    stage = read_progress(folder).get("stage")
+    return f" in stage {stage}" if stage else " before its first stage"
 
 
 def _last_line(log: Path, begin: int) -> str:

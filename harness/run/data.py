@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headbench.harness.errors import BenchError
-from headbench.harness.files import read_json, write_json
-from headbench.harness.run.cell import run_of
+from headbench.harness.files import write_json
+from headbench.harness.names import is_inside
+from headbench.harness.reading import Unreadable
+from headbench.harness.records import read_record
 
 if TYPE_CHECKING:
     from headbench.harness.types import Subject
 
-__all__ = ["Manifest", "Trained", "differences", "mixed", "trained_on", "whole"]
+__all__ = ["Manifest", "Trained", "differences", "mixed", "whole"]
 
 _SHOWN = 4
 """Frame ids that a message spells out."""
@@ -64,26 +65,18 @@ class Manifest:
 
     def write(self, run: Path) -> None:
         """Write it into a run's folder, where it is not there yet."""
-        path = run / self.file
-        if not path.is_file():
+        if Manifest.read(run, self.file) != self:
             # Not `asdict`, which copies thousands of entries one by one.
-            write_json(path, {"format": 1, **self.__dict__}, durable=False)
+            write_json(run / self.file, {"format": 1, **self.__dict__}, durable=False)
 
     @classmethod
     def read(cls, run: Path, file: str) -> Manifest | None:
         """The one that `write` wrote, None where it is gone or damaged: then frames cannot be told apart."""
+        if not file.startswith("data/") or not is_inside(file):
+            return None
         try:
-            values = read_json(run / file)
-            return cls(
-                str(values["dataset"]),
-                str(values["subject"]),
-                str(values["variant"]),
-                tuple(values["train"]),
-                tuple(values["test"]),
-                values["fingerprint"],
-                values["frames"],
-            )
-        except (BenchError, KeyError, TypeError, OSError):
+            return read_record(cls, run / file)
+        except Unreadable:
             return None
 
 
@@ -96,18 +89,6 @@ class Trained:
     data: Manifest
     options: Mapping[str, Any]
     """Of the reader."""
-
-
-def trained_on(folder: Path) -> Trained | None:
-    """Of the cell in `folder`; None where nothing was trained yet, or it is not known on what."""
-    path = folder / "provenance.json"
-    if not path.is_file() or not any((folder / "stages" / "train").glob("checkpoint-*")):
-        return None
-    data = read_json(path)["data"]
-    cell = folder.relative_to(run_of(folder)).parts
-    digests = whole(data["fingerprint"])
-    known = Manifest.read(run_of(folder), data.get("file", ""))
-    return Trained(folder, known or Manifest(cell[2], cell[3], "", (), (), digests), data["options"])
 
 
 def mixed(one: Trained, other: Trained) -> list[str]:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import read_json
 from headbench.harness.plugins.specs import MethodSpec
-from headbench.harness.run.cell import State, cell_folder, read_cells
+from headbench.harness.run.cell import State, cell_folder
 from headbench.harness.run.execute import is_finished
+from headbench.harness.run.folder import read_cells
 from headbench.harness.run.plan import Plan, PlannedCell
+from headbench.harness.run.speed import read_speed
+from headbench.harness.run.track import read_track_summary
 
 __all__ = ["CellEstimate", "Record", "estimate", "recorded", "typical"]
 
@@ -55,21 +57,21 @@ def recorded(near: Path) -> dict[str, Record]:
         run = plan.parent
         try:
             done = [record for record in read_cells(run) if record.state is State.DONE]
-        except (BenchError, KeyError, TypeError):  # a stranger's plan.json
+        except BenchError:  # a stranger's plan.json
             continue
         for record in done:
             folder = cell_folder(run, record.cell)
-            speed = folder / "speed.json"
-            train: Mapping[str, float | str] = read_json(speed).get("train", {}) if speed.is_file() else {}
-            if not train:
+            speed = read_speed(folder)
+            if speed is None:
                 continue
             name = record.cell.method.lower()
-            rates.setdefault(name, []).append(float(train["rate"]))
+            rates.setdefault(name, []).append(speed.train.rate)
             sizes.setdefault(name, []).append(float(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())))
-            devices.setdefault(name, set()).add(str(train["device"]))
+            devices.setdefault(name, set()).add(speed.train.device)
             for summary in folder.glob("stages/track/*/summary.json"):
-                if (found := read_json(summary))["tracked"]:
-                    tracking.setdefault(name, []).append(float(found["rate"]))
+                found = read_track_summary(summary.parent)
+                if found is not None and found.tracked:
+                    tracking.setdefault(name, []).append(found.rate)
     return {
         name: Record(
             statistics.median(values),
@@ -98,7 +100,7 @@ def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[
     """
     estimates = []
     for planned in plan.cells:
-        if is_finished(cell_folder(plan.run, planned.cell), planned) is not None:
+        if is_finished(plan.run, planned):
             estimates.append(CellEstimate(planned, State.DONE.value, 0.0, 0.0))
             continue
         if planned.record.state is not State.QUEUED:

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder, read_cell
+from headbench.harness.files import remove_leftovers
+from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder
 from headbench.harness.run.child import Ended, run_worker
+from headbench.harness.run.folder import cell_record
 from headbench.harness.run.plan import Plan, PlannedCell
+from headbench.harness.run.whole import lacking
 
 __all__ = ["Watcher", "execute", "is_finished"]
 
@@ -22,6 +25,10 @@ CIRCUIT = 2
 
 class Watcher(Protocol):
     """Hears what happens to cells, to show it."""
+
+    def lost(self, cell: Cell, faults: Sequence[str]) -> None:
+        """A cell that was finished is not whole any more; what is missing is done again."""
+        ...
 
     def started(self, cell: Cell, number: int, total: int) -> None:
         """A cell's process was started."""
@@ -52,13 +59,23 @@ class _Circuit:
             )
 
 
-def is_finished(folder: Path, planned: PlannedCell) -> CellRecord | None:
-    """The record of a cell that is done and scored by every protocol of the plan, else None."""
-    record = read_cell(folder)
+def is_finished(run: Path, planned: PlannedCell) -> bool:
+    """Whether a cell is done and scored by every protocol of the plan, and all of it is whole: every file is hashed."""
+    return _is_done(run, planned) and not _lost(run, planned)
+
+
+def _is_done(run: Path, planned: PlannedCell) -> bool:
+    """The same as far as the cell's record tells."""
+    record = cell_record(run, planned.cell)
     if record is None or record.state is not State.DONE or planned.job is None:
-        return None
-    wanted = planned.record.protocols
-    return record if all(record.protocols.get(name) == digest for name, digest in wanted.items()) else None
+        return False
+    return all(record.protocols.get(name) == digest for name, digest in planned.record.protocols.items())
+
+
+def _lost(run: Path, planned: PlannedCell) -> list[str]:
+    if planned.data is None:  # nobody knows which frames there must be
+        return []
+    return lacking(cell_folder(run, planned.cell), planned.record.protocols, planned.data.test)
 
 
 def execute(
@@ -69,7 +86,7 @@ def execute(
     fail_on_error: int | None = None,
     keep_failed: bool = False,
 ) -> list[CellRecord]:
-    """Run every cell that is not finished; the caller holds the run's lock.
+    """Run every cell that is not finished or not whole any more; the caller holds the run's lock.
 
     Args:
         worker: the script that does one cell, given the cell's folder.
@@ -83,13 +100,14 @@ def execute(
     Raises:
         KeyboardInterrupt: the user's; the running cell's process is gone and its cell is marked interrupted.
     """
-    _queue(plan, keep_failed)
+    _tidy(plan.run)
+    _queue(plan, watcher, keep_failed)
     circuit, failed = _Circuit(), 0
     records: list[CellRecord] = []
     total = len(plan.cells)
     for number, planned in enumerate(plan.cells, start=1):
         folder = cell_folder(plan.run, planned.cell)
-        record = read_cell(folder) or planned.record
+        record = cell_record(plan.run, planned.cell) or planned.record
         if record.state is State.QUEUED and planned.job is not None:
             reason = circuit.reasons.get(planned.cell.method, "")
             if fail_on_error is not None and failed >= fail_on_error:
@@ -107,15 +125,28 @@ def execute(
     return records
 
 
-def _queue(plan: Plan, keep_failed: bool) -> None:
+def _tidy(run: Path) -> None:
+    """Remove what killed processes left half-written; cells do it themselves, under their own locks."""
+    for folder in (run / "data", run / "report"):
+        remove_leftovers(folder)
+    for path in (path for path in run.glob(".*.part") if path.is_file()):
+        path.unlink()
+
+
+def _queue(plan: Plan, watcher: Watcher, keep_failed: bool) -> None:
     """Give every cell its record before the first starts, so that `bench status` sees them all."""
     for planned in plan.cells:
         folder = cell_folder(plan.run, planned.cell)
-        before = read_cell(folder)
-        if planned.job is not None and is_finished(folder, planned) is not None:
-            # Data may have moved since, and an older version may have written less: `bench score` reads it again.
-            planned.job.write(folder)
-            continue
+        before = cell_record(plan.run, planned.cell)
+        if planned.job is not None and _is_done(plan.run, planned):
+            lost = _lost(plan.run, planned)
+            if not lost:
+                # Data may have moved since, and an older version may have written less: `bench score` reads it again.
+                planned.job.write(folder)
+                continue
+            watcher.lost(planned.cell, lost)
+        elif before is not None and before.state is State.UNKNOWN and planned.job is not None:
+            watcher.lost(planned.cell, [before.reason.partition(";")[0]])
         if keep_failed and before is not None and before.state.bad:
             continue
         record = planned.record

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from headbench.harness.files import atomic_path, sha256_of
-from headbench.harness.reading import read_text
+from headbench.harness.files import atomic_path, digest_of, sha256_of
+from headbench.harness.names import name_fault
+from headbench.harness.reading import Unreadable, read_text
 
-__all__ = ["damaged", "keep_whole", "listed", "write_listing"]
+__all__ = ["LISTING", "complete", "damaged", "keep_whole", "listed", "write_listing"]
 
-NAME = "sha256.txt"
+LISTING = "sha256.txt"
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 def write_listing(folder: Path, names: Sequence[str]) -> None:
     """Hash these files and write the list, which marks the folder complete."""
     lines = [f"{sha256_of(folder / name)}  {name}\n" for name in names]
-    with atomic_path(folder / NAME) as temporary:
+    with atomic_path(folder / LISTING) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def listed(folder: Path) -> dict[str, str]:
-    """File name -> SHA-256 of a complete folder."""
-    lines = read_text(folder / NAME).splitlines()
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    """File name -> SHA-256 of a complete folder; nothing where there is no list, and without lines that are damaged."""
+    try:
+        lines = read_text(folder / LISTING).splitlines()
+    except Unreadable:
+        return {}
+    found = [match.groups() for line in lines if (match := _LINE.fullmatch(line))]
+    return {name: digest for digest, name in found if not name_fault(name)}
 
 
 def damaged(folder: Path) -> list[str]:
     """Files of a complete folder that are missing or no longer have the hash they were written with."""
-    return [n for n, d in listed(folder).items() if not (folder / n).is_file() or sha256_of(folder / n) != d]
+    return [name for name, digest in listed(folder).items() if digest_of(folder / name) != digest]
 
 
-def keep_whole(folder: Path, pattern: str) -> None:
-    """Take a folder up again: where it was complete once, its list goes, and of `pattern` what is not as listed."""
-    if (folder / NAME).is_file():
-        kept = listed(folder)
-        (folder / NAME).unlink()
-        for path in folder.glob(pattern):
-            if sha256_of(path) != kept.get(path.name):
-                path.unlink()
-    for leftover in folder.glob(".*.part"):
-        leftover.unlink()
+def complete(folder: Path, names: Collection[str]) -> bool:
+    """Whether a folder's list is of exactly these files, and each of them is as listed."""
+    return set(listed(folder)) == {*names} and not damaged(folder)
+
+
+def keep_whole(folder: Path, pattern: str, whole: Callable[[Path], bool] = lambda path: True) -> None:
+    """Take a folder up again: where it was complete once, its list goes, and of `pattern` what is not as listed.
+
+    Args:
+        whole: tells whether a file is whole where no list does: the folder was never complete, or its list is gone.
+    """
+    kept = listed(folder) if (folder / LISTING).exists() else None
+    (folder / LISTING).unlink(missing_ok=True)
+    for path in folder.glob(pattern):
+        if not (whole(path) if kept is None else digest_of(path) == kept.get(path.name)):
+            path.unlink()

@@ -27,7 +27,7 @@ def held(path: Path, what: str, wait: float = 1.0) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait
-    with path.open("a+", encoding="utf-8") as handle:
+    with path.open("a+", encoding="utf-8", errors="replace") as handle:
         while not _try_lock(handle.fileno()):
             if time.monotonic() >= deadline:
                 handle.seek(0)

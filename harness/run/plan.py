@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headbench.harness.errors import BenchError, DataError, PluginError, did_you_mean
-from headbench.harness.files import read_json, write_json
 from headbench.harness.plugins import DatasetReader, DatasetSpec, MethodSpec, Problem, Registry
 from headbench.harness.plugins.checks import check_preset, preset_values
 from headbench.harness.plugins.loading import guarded
+from headbench.harness.reading import Unreadable
 from headbench.harness.run.asked import asked_subjects, escaped, matches
-from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell, read_cells
+from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder
 from headbench.harness.run.config import Setting, apply_settings, config_hash, parse_setting, settings_hash
-from headbench.harness.run.data import Manifest, Trained, mixed, trained_on, whole
+from headbench.harness.run.data import Manifest, Trained, mixed, whole
+from headbench.harness.run.folder import planned_cells, write_plan_file
 from headbench.harness.run.needs import unmet
+from headbench.harness.run.provenance import changes, trained_on
 from headbench.harness.run.request import RunRequest, whole_path
 
 if TYPE_CHECKING:
@@ -111,21 +113,15 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
         variant = _variant(request, entry.settings + data_settings, bool(settings))
         cell = Cell(entry.spec.name, entry.preset, variant, place.spec.name, place.name, seed)
         cells.append(_plan_cell(cell, entry, place, data_settings, request, protocols, argv))
-    _refuse_changes(run, cells)
-    return Plan(run, tuple(cells), tuple(notes))
+    return Plan(run, tuple(_refuse_changes(run, cells)), tuple(notes))
 
 
 def write_plan(plan: Plan) -> None:
     """Write plan.json: the cells of this plan after those that earlier requests put into the same run; and the data
     that they are to be trained on."""
-    path = plan.run / "plan.json"
-    entries = {entry["path"]: entry for entry in (read_json(path)["cells"] if path.is_file() else [])}
-    for planned in plan.cells:
-        cell = planned.cell
-        entries[cell.path] = {**cell.about(), "seed": cell.seed, "path": cell.path}
-        if planned.data is not None:
-            planned.data.write(plan.run)
-    write_json(path, {"format": 1, "cells": list(entries.values()), "notes": list(plan.notes)})
+    for data in {planned.data.file: planned.data for planned in plan.cells if planned.data is not None}.values():
+        data.write(plan.run)
+    write_plan_file(plan.run, [planned.cell for planned in plan.cells], plan.notes)
 
 
 def limited(subject: Subject, limit: int | None) -> Subject:
@@ -366,25 +362,29 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _refuse_changes(run: Path, cells: Sequence[PlannedCell]) -> None:
-    """A cell that was begun keeps its data and configuration.
+def _refuse_changes(run: Path, cells: Sequence[PlannedCell]) -> list[PlannedCell]:
+    """The cells; one of which nobody knows any more what it was begun with cannot go on, and stops no other.
 
     Raises:
-        BenchError: it would change; the message names what.
+        BenchError: a cell that was begun would change its data or configuration; the message names what.
     """
-    from headbench.harness.run.provenance import changes
-
+    kept = []
     for planned in cells:
         folder = cell_folder(run, planned.cell)
-        if planned.job is None or read_cell(folder) is None:
+        try:
+            found = changes(folder, planned.job, planned.data) if planned.job is not None else []
+        except Unreadable as error:
+            reason = f"{str(error.args[0]).rstrip('.')}; {error.help}"
+            kept.append(PlannedCell(_ended(planned.record, State.FAILED, reason), None))
             continue
-        found = changes(folder, planned.job, planned.data)
         if found:
             raise BenchError(
                 f"{folder} was begun with something else: {'; '.join(found)}.",
                 help=f"choose another --out or --label, or remove {folder}",
             )
-    _refuse_mixed_data(run, cells)
+        kept.append(planned)
+    _refuse_mixed_data(run, kept)
+    return kept
 
 
 def _refuse_mixed_data(run: Path, cells: Sequence[PlannedCell]) -> None:
@@ -393,10 +393,8 @@ def _refuse_mixed_data(run: Path, cells: Sequence[PlannedCell]) -> None:
     Raises:
         BenchError: other data than those of a cell that was begun by an earlier request; the message names what.
     """
-    if not (run / "plan.json").is_file():
-        return
     own = {planned.cell.path for planned in cells}
-    begun = [cell_folder(run, record.cell) for record in read_cells(run) if record.cell.path not in own]
+    begun = [cell_folder(run, cell) for cell in planned_cells(run) if cell.path not in own]
     used = [trained for folder in begun if (trained := trained_on(folder)) is not None]
     for planned in cells:
         if planned.job is None or planned.data is None:

@@ -7,19 +7,84 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import headbench
 from headbench.harness.errors import BenchError
-from headbench.harness.files import read_json, write_json
+from headbench.harness.reading import Unreadable
+from headbench.harness.records import read_record, read_sealed, write_sealed
 from headbench.harness.run.cell import Job, run_of
-from headbench.harness.run.data import Manifest, differences, whole
+from headbench.harness.run.config import config_hash
+from headbench.harness.run.data import Manifest, Trained, differences, whole
 
-__all__ = ["changes", "collect", "record_provenance"]
+__all__ = ["Provenance", "changes", "collect", "read_provenance", "record_provenance", "trained_on"]
 
 PACKAGES = ("headbench", "torch", "numpy", "numba", "gsplat", "safetensors", "pillow", "scipy")
 """Distributions whose versions may change a number."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The data of a cell, in ``provenance.json``."""
+
+    folder: str
+    options: Mapping[str, Any]
+    """Of the reader."""
+    fingerprint: Mapping[str, str]
+    file: str = ""
+    """Below the run's folder: frames, split and digests frame by frame."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a cell was begun with: ``provenance.json``."""
+
+    versions: Mapping[str, Any]
+    code: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    argv: tuple[str, ...]
+    config_hash: str
+    config: Mapping[str, Any]
+    data: Origin
+    resumed_with: tuple[Mapping[str, Any], ...] = ()
+
+
+def read_provenance(folder: Path) -> Provenance | None:
+    """What the cell in `folder` was begun with, None where nothing was trained yet.
+
+    Raises:
+        Unreadable: it is missing although something was trained, or damaged.
+    """
+    path = folder / "provenance.json"
+    begun = _begun(folder)
+    if not begun and not path.is_file():
+        return None
+    try:
+        found = read_record(Provenance, path)
+        if config_hash(found.config) != found.config_hash:
+            raise Unreadable(path, "found a configuration that does not have the hash beside it")
+    except Unreadable as error:
+        if not begun:
+            return None
+        error.help = f"without it nobody knows what was trained: restore it, or remove {folder}, then bench run again"
+        raise
+    return found
+
+
+def trained_on(folder: Path) -> Trained | None:
+    """The data of the cell in `folder`; None where nothing was trained yet, or it is not known on what."""
+    try:
+        found = read_provenance(folder) if _begun(folder) else None
+    except Unreadable:
+        return None
+    if found is None:
+        return None
+    cell = folder.relative_to(run_of(folder)).parts
+    known = Manifest.read(run_of(folder), found.data.file)
+    data = known or Manifest(cell[2], cell[3], "", (), (), whole(found.data.fingerprint))
+    return Trained(folder, data, found.data.options)
 
 
 def changes(folder: Path, job: Job, data: Manifest | None = None) -> list[str]:
@@ -27,19 +92,20 @@ def changes(folder: Path, job: Job, data: Manifest | None = None) -> list[str]:
 
     Args:
         data: of the job, where the plan has not been written yet.
+
+    Raises:
+        Unreadable: nobody knows what it was begun with.
     """
-    path = folder / "provenance.json"
-    begun = any((folder / "stages" / "train").glob("checkpoint-*"))
-    if not path.is_file() or not begun:
+    saved = read_provenance(folder) if _begun(folder) else None
+    if saved is None:
         return []
-    saved = read_json(path)
     found = []
-    if saved["config_hash"] != job.config_hash:
-        found += _differences("config", saved["config"], job.config) or ["the configuration"]
+    if saved.config_hash != job.config_hash:
+        found += _differences("config", saved.config, job.config) or ["the configuration"]
     run = run_of(folder)
-    old, new = Manifest.read(run, saved["data"].get("file", "")), data or Manifest.read(run, job.data_file)
-    found += differences(whole(saved["data"]["fingerprint"]), job.fingerprint, old, new)
-    found += _differences("data option", saved["data"]["options"], job.data_options)
+    old, new = Manifest.read(run, saved.data.file), data or Manifest.read(run, job.data_file)
+    found += differences(whole(saved.data.fingerprint), job.fingerprint, old, new)
+    found += _differences("data option", saved.data.options, job.data_options)
     return found
 
 
@@ -47,7 +113,8 @@ def record_provenance(folder: Path, job: Job) -> None:
     """Write provenance.json of a cell that starts, or check it against that of a cell that goes on.
 
     Raises:
-        BenchError: the cell was begun with other data or another configuration; the message names what changed.
+        BenchError: the cell was begun with other data or another configuration; the message names what changed. Or
+            nobody knows with what.
     """
     found = changes(folder, job)
     if found:
@@ -57,13 +124,13 @@ def record_provenance(folder: Path, job: Job) -> None:
         )
     path = folder / "provenance.json"
     now = collect(job)
-    if path.is_file() and any((folder / "stages" / "train").glob("checkpoint-*")):
-        first = read_json(path)
+    if _begun(folder):
+        first = read_sealed(path)
         resumed = {k: now[k] for k in ("versions", "code", "machine", "argv")}
         if resumed != {k: first[k] for k in resumed}:
-            write_json(path, {**first, "resumed_with": [*first.get("resumed_with", []), resumed]})
+            write_sealed(path, {**first, "resumed_with": [*first.get("resumed_with", []), resumed]})
         return
-    write_json(path, now)
+    write_sealed(path, now)
 
 
 def collect(job: Job) -> dict[str, Any]:
@@ -87,6 +154,10 @@ def collect(job: Job) -> dict[str, Any]:
             "file": job.data_file,
         },
     }
+
+
+def _begun(folder: Path) -> bool:
+    return any((folder / "stages" / "train").glob("checkpoint-*"))
 
 
 def _differences(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

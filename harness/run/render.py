@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import atomic_path, read_json, write_json
-from headbench.harness.run.listing import damaged, keep_whole, listed, write_listing
+from headbench.harness.files import atomic_path
+from headbench.harness.reading import Unreadable
+from headbench.harness.records import read_record, write_sealed
+from headbench.harness.run.listing import LISTING, complete, keep_whole, write_listing
+from headbench.harness.run.png import png_is_whole
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from headbench.harness.train.track import Tracking
     from headbench.harness.types import Camera, Frame, HeadParams
 
-__all__ = ["Progress", "RenderKey", "render_frames", "rendered", "save_png", "show_view"]
+__all__ = ["Progress", "RenderKey", "RenderNote", "read_note", "render_frames", "rendered", "save_png", "show_view"]
 
 Progress = Callable[[Mapping[str, Any]], None]
 """Receives stage, step and total, and whatever else a stage can say."""
@@ -40,6 +43,29 @@ class RenderKey:
     """How test frames are optimised on their images before they are rendered; None, as nearly everywhere: not."""
 
 
+@dataclass(frozen=True)
+class RenderNote:
+    """What renders were drawn from: ``render.json``."""
+
+    checkpoint: str
+    """SHA-256 of the weights."""
+    stage: str
+    background: str
+    key: str
+    rasterizer: str
+    device: str
+    tracked: str | None = None
+    """What tells the tracked parameters from others, None where the frames are as their dataset gives them."""
+
+
+def read_note(folder: Path) -> RenderNote | None:
+    """``render.json`` of a folder of renders, None where it is missing or damaged: then nobody knows what they show."""
+    try:
+        return read_record(RenderNote, folder / "render.json")
+    except Unreadable:
+        return None
+
+
 def rendered(folder: Path, checkpoint: str, ids: Sequence[str], tracked: str | None = None) -> bool:
     """Whether `folder` holds the complete renders of exactly these frames from this checkpoint (its hash).
 
@@ -48,12 +74,10 @@ def rendered(folder: Path, checkpoint: str, ids: Sequence[str], tracked: str | N
     Args:
         tracked: what tells the tracked parameters from others, None where the frames are as their dataset gives them.
     """
-    if not (folder / "sha256.txt").is_file():
+    note = read_note(folder)
+    if note is None or note.checkpoint != checkpoint or note.tracked != tracked:
         return False
-    origin = read_json(folder / "render.json")
-    if origin["checkpoint"] != checkpoint or origin.get("tracked") != tracked:
-        return False
-    return set(listed(folder)) == {f"{frame}.png" for frame in ids} and not damaged(folder)
+    return complete(folder, [f"{frame}.png" for frame in ids])
 
 
 def render_frames(
@@ -79,16 +103,7 @@ def render_frames(
     Raises:
         BenchError: an image has values that are not finite; the message names the frame.
     """
-    origin = {
-        "checkpoint": checkpoint,
-        "stage": key.stage,
-        "background": key.background,
-        "key": key.name,
-        "rasterizer": rasterizer.name,
-        "device": device.type,
-    }
-    if tracked is not None:
-        origin["tracked"] = tracked
+    origin = RenderNote(checkpoint, key.stage, key.background, key.name, rasterizer.name, device.type, tracked)
     _start(folder, origin, frames)
     for number, frame in enumerate(frames, start=1):
         path = folder / f"{frame.id}.png"
@@ -137,18 +152,19 @@ def save_png(image: Tensor, path: Path) -> None:
         Image.fromarray(pixels).save(temporary, format="PNG", compress_level=4)
 
 
-def _start(folder: Path, origin: Mapping[str, Any], frames: Sequence[Frame]) -> None:
-    known = folder / "render.json"
-    if known.is_file() and read_json(known) != origin:
-        (folder / "sha256.txt").unlink(missing_ok=True)
+def _start(folder: Path, origin: RenderNote, frames: Sequence[Frame]) -> None:
+    """Keep renders of the same origin that are whole, and nothing else."""
+    if read_note(folder) != origin:
+        (folder / LISTING).unlink(missing_ok=True)
         for old in folder.glob("*.png"):
             old.unlink()
-    keep_whole(folder, "*.png")
+    keep_whole(folder, "*.png", png_is_whole)
     wanted = {f"{frame.id}.png" for frame in frames}
     for path in folder.glob("*.png"):
         if path.name not in wanted:
             path.unlink()
-    write_json(known, dict(origin))
+    values = {name: value for name, value in asdict(origin).items() if value is not None}
+    write_sealed(folder / "render.json", values)
 
 
 def _check(image: Tensor, camera: Camera) -> None:

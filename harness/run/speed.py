@@ -8,7 +8,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from headbench.harness.reading import Unreadable
+from headbench.harness.records import read_record
 
 if TYPE_CHECKING:
     import torch
@@ -16,10 +21,10 @@ if TYPE_CHECKING:
 
     from headbench.harness.avatar import Portrait
     from headbench.harness.splat import Rasterizer
-    from headbench.harness.train import TrainSummary
+    from headbench.harness.trained import TrainSummary
     from headbench.harness.types import Frame, Splat
 
-__all__ = ["measure_speed"]
+__all__ = ["Cost", "Speed", "measure_speed", "read_speed"]
 
 WARM_UP = 3
 """Frames shown before the clock starts."""
@@ -29,6 +34,35 @@ CPU_FRAMES = 50
 CPU_SECONDS = 3.0
 """A CPU shows CPU_FRAMES, or stops after this long, but not before it has shown MIN_FRAMES."""
 MIN_FRAMES = 8
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What training took."""
+
+    seconds: float
+    rate: float
+    """Steps a second."""
+    steps: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Speed:
+    """``speed.json``, as far as others read it."""
+
+    checkpoint: str
+    """SHA-256 of the weights."""
+    fps: float
+    train: Cost
+
+
+def read_speed(cell: Path) -> Speed | None:
+    """``speed.json`` of a cell's folder, None where it is missing or damaged: then it is measured again."""
+    try:
+        return read_record(Speed, cell / "speed.json")
+    except Unreadable:
+        return None
 
 
 def measure_speed(

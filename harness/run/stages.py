@@ -5,19 +5,25 @@ A stage whose complete output fits its inputs is not repeated.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import read_json, sha256_of, write_json
+from headbench.harness.files import remove_leftovers, sha256_of, write_json
+from headbench.harness.records import write_sealed
 from headbench.harness.run.cell import Job, run_of
 from headbench.harness.run.data import Manifest, differences
-from headbench.harness.run.listing import damaged
+from headbench.harness.run.folder import remedy
+from headbench.harness.run.listing import LISTING, damaged, listed
 from headbench.harness.run.plan import limited
 from headbench.harness.run.provenance import record_provenance
 from headbench.harness.run.render import Progress, RenderKey, render_frames, rendered
+from headbench.harness.run.speed import read_speed
 from headbench.harness.run.track import track_frames, tracked_digest, tracked_frames, tracking_folder
+from headbench.harness.run.whole import Marker, read_marker
 from headbench.harness.validation import validate
 
 if TYPE_CHECKING:
@@ -32,6 +38,8 @@ class Scorer(Protocol):
 
     name: str
     """name@version"""
+    source: str
+    """What a command line calls it: the same, or the path of its file."""
     hash: str
     key: RenderKey
 
@@ -55,6 +63,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     from headbench.harness.splat import make_rasterizer
     from headbench.harness.train import TrainOptions, load_portrait, train_stage
 
+    remove_leftovers(folder)
     progress({"stage": "read"})
     portrait_type = registry.load_method(job.cell.method)
     config = validate(portrait_type.config_type, job.config, str(folder / "job.json"))
@@ -93,8 +102,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
         return known and rendered(folder / "renders" / key.name, weights, ids, digest)
 
     missing = [key for key in keys.values() if not complete(key)]
-    speed = folder / "speed.json"
-    if missing or not _fresh(speed, weights):
+    if missing or not _fresh(folder, weights):
         device = resolve_device(job.device)
         loaded = load_portrait(checkpoint, str(device)).portrait
         # Training has set this already where it ran in this process, and not where it was finished before.
@@ -114,12 +122,12 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
             if key.tracking is not None:
                 frames, digest = tracked_frames(tracking_folder(folder, key), subject.test), tracked(key)
             render_frames(portrait, rasterizer, frames, target, key, weights, device, progress, digest)
-        if not _fresh(speed, weights):
+        if not _fresh(folder, weights):
             from headbench.harness.run.speed import measure_speed
 
             progress({"stage": "speed"})
             found = measure_speed(portrait, rasterizer, subject.test, device, summary)
-            write_json(speed, {"checkpoint": weights, **found})
+            write_sealed(folder / "speed.json", {"checkpoint": weights, **found})
     for scorer in scorers:
         score_stage(folder, subject, scorer, job.device, progress)
 
@@ -134,30 +142,37 @@ def score_stage(folder: Path, subject: Subject, scorer: Scorer, device: str, pro
         BenchError: the renders that the protocol scores are missing.
     """
     renders = folder / "renders" / scorer.key.name
-    if not (renders / "sha256.txt").is_file():
-        how = f", with --protocol {scorer.name} to track test frames first" if scorer.key.tracking is not None else ""
+    if not listed(renders):
         raise BenchError(
-            f"{renders} has no complete renders, which protocol {scorer.name} scores.",
-            help=f"bench run (it goes on{how})",
+            f"{renders} has no complete renders, which protocol {scorer.name} scores.", help=_command(folder, scorer)
         )
-    origin = {
-        "protocol": scorer.name,
-        "hash": scorer.hash,
-        "renders": sha256_of(renders / "sha256.txt"),
-        "inputs": scorer.inputs(device),
-    }
+    inputs = scorer.inputs(device)
     target = folder / "scores" / f"{scorer.name}.jsonl"
     marker = folder / "scores" / f"{scorer.name}.json"
-    if target.is_file() and marker.is_file() and read_json(marker) == {**origin, "scores": sha256_of(target)}:
+
+    def origin() -> Marker:
+        return Marker(scorer.name, scorer.hash, sha256_of(renders / LISTING), inputs, sha256_of(target))
+
+    if target.is_file() and read_marker(folder, scorer.name) == origin():
         return False
     broken = damaged(renders)
     if broken:
-        raise BenchError(f"{renders / broken[0]} was damaged or removed since it was rendered.", help="bench run again")
+        more = f" and {len(broken) - 1} others" if len(broken) > 1 else ""
+        raise BenchError(
+            f"{renders / broken[0]}{more} was damaged or removed since it was rendered.", help=_command(folder, scorer)
+        )
     progress({"stage": f"score {scorer.name}"})
     marker.unlink(missing_ok=True)
     scorer(subject, renders, target, device, progress)
-    write_json(marker, {**origin, "scores": sha256_of(target)})
+    write_json(marker, asdict(origin()))
     return True
+
+
+def _command(folder: Path, scorer: Scorer) -> str:
+    """What renders a cell again for a protocol."""
+    job = Job.read(folder)
+    asked = scorer.source in job.protocols or scorer.name in job.protocols
+    return remedy(run_of(folder), job.cell) + ("" if asked else f" --protocol {shlex.quote(scorer.source)}")
 
 
 def read_subject(job: Job, registry: Registry, run: Path | None = None) -> Subject:
@@ -179,5 +194,6 @@ def read_subject(job: Job, registry: Registry, run: Path | None = None) -> Subje
     return subject
 
 
-def _fresh(speed: Path, checkpoint: str) -> bool:
-    return speed.is_file() and read_json(speed).get("checkpoint") == checkpoint
+def _fresh(folder: Path, checkpoint: str) -> bool:
+    speed = read_speed(folder)
+    return speed is not None and speed.checkpoint == checkpoint

@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headbench.harness.files import atomic_path, read_json, sha256_of, write_json
-from headbench.harness.run.listing import damaged, keep_whole, write_listing
+from headbench.harness.files import atomic_path, digest_of, read_json, write_json
+from headbench.harness.reading import Unreadable
+from headbench.harness.records import read_record, write_sealed
+from headbench.harness.run.listing import LISTING, complete, keep_whole, write_listing
 from headbench.harness.tensors import read_metadata, read_tensors
 
 if TYPE_CHECKING:
@@ -23,10 +26,37 @@ if TYPE_CHECKING:
     from headbench.harness.run.render import Progress, RenderKey
     from headbench.harness.types import Frame
 
-__all__ = ["track_frames", "tracked_digest", "tracked_frames", "tracking_folder"]
+__all__ = [
+    "TrackSummary",
+    "read_track_summary",
+    "stored_digest",
+    "track_frames",
+    "tracked_digest",
+    "tracked_frames",
+    "tracking_folder",
+]
 
 FORMAT = 1
 """Counted up when the same avatar and frames would be tracked to other values."""
+
+
+@dataclass(frozen=True)
+class TrackSummary:
+    """``summary.json`` of a track stage, as far as others read it."""
+
+    tracked: bool
+    reason: str = ""
+    """Why not."""
+    rate: float = 0.0
+    """Steps a second."""
+
+
+def read_track_summary(folder: Path) -> TrackSummary | None:
+    """``summary.json`` of a track stage, None where it is missing or damaged: then the stage is not complete."""
+    try:
+        return read_record(TrackSummary, folder / "summary.json")
+    except Unreadable:
+        return None
 
 
 def tracking_folder(cell: Path, key: RenderKey) -> Path:
@@ -39,14 +69,18 @@ def tracked_digest(folder: Path, checkpoint: str, key: RenderKey, frames: Sequen
 
     Every file is hashed again, so a file that was damaged since counts as missing.
     """
-    if not (folder / "summary.json").is_file():
+    origin, found = _origin(folder), read_track_summary(folder)
+    if found is None or any(origin.get(name) != value for name, value in _wanted(checkpoint, key, frames).items()):
         return None
-    origin, found = read_json(folder / "track.json"), read_json(folder / "summary.json")
-    if any(origin[name] != value for name, value in _wanted(checkpoint, key, frames).items()):
+    if found.tracked and not complete(folder, [f"{frame.id}.safetensors" for frame in frames]):
         return None
-    if found["tracked"] and damaged(folder):
-        return None
-    return sha256_of(folder / ("sha256.txt" if found["tracked"] else "summary.json"))
+    return stored_digest(folder)
+
+
+def stored_digest(folder: Path) -> str | None:
+    """What renders of a complete track stage note of it, whatever it was tracked for."""
+    found = read_track_summary(folder)
+    return None if found is None else digest_of(folder / (LISTING if found.tracked else "summary.json"))
 
 
 def track_frames(
@@ -91,7 +125,7 @@ def track_frames(
     summary |= {"device": device_label(device), "rasterizer": drawing.name}
     if not isinstance(portrait, Avatar):
         reason = "it shows stored pictures or draws in its own way, and offers no gradient to optimise with"
-        write_json(folder / "summary.json", {**summary, "reason": reason})
+        write_sealed(folder / "summary.json", {**summary, "reason": reason})
         return
     side = config.train.resolution
     store = FrameStore(frames, device, (side, side) if side else None, sorted(config.masks()), _missing(folder, frames))
@@ -106,19 +140,20 @@ def track_frames(
                 _write(path, found.tensors, numbers)
             progress({"stage": "track", "step": row + 1, "total": len(frames)})
     except Untrackable as error:
-        write_json(folder / "summary.json", {**summary, "reason": str(error.args[0])})
+        write_sealed(folder / "summary.json", {**summary, "reason": str(error.args[0])})
         return
     finally:
         store.close()
     write_listing(folder, [f"{frame.id}.safetensors" for frame in frames])
-    write_json(folder / "summary.json", {**summary, "tracked": True, **_sums(folder, frames, rule.steps)})
+    write_sealed(folder / "summary.json", {**summary, "tracked": True, **_sums(folder, frames, rule.steps)})
 
 
 def tracked_frames(folder: Path, frames: Sequence[Frame]) -> list[Frame]:
     """The frames with the parameters of a complete stage, or as they are where it could not track."""
     from headbench.harness.train.track import replaced
 
-    if not read_json(folder / "summary.json")["tracked"]:
+    found = read_track_summary(folder)
+    if found is None or not found.tracked:
         return list(frames)
     return [replaced(frame, read_tensors(folder / f"{frame.id}.safetensors")) for frame in frames]
 
@@ -133,12 +168,20 @@ def _wanted(checkpoint: str, key: RenderKey, frames: Sequence[Frame]) -> dict[st
 
 def _start(folder: Path, origin: Mapping[str, Any]) -> None:
     """Keep what an interrupted stage of the same origin has finished, and nothing else."""
-    known = folder / "track.json"
-    if known.is_file() and read_json(known) != origin:
-        shutil.rmtree(folder)
+    if folder.exists():
+        unlisted = read_track_summary(folder) is not None and not (folder / LISTING).exists()
+        if _origin(folder) != origin or unlisted:
+            shutil.rmtree(folder)
     keep_whole(folder, "*.safetensors")
     (folder / "summary.json").unlink(missing_ok=True)
-    write_json(known, dict(origin))
+    write_json(folder / "track.json", dict(origin))
+
+
+def _origin(folder: Path) -> dict[str, Any]:
+    try:
+        return read_json(folder / "track.json")
+    except Unreadable:
+        return {}
 
 
 def _missing(folder: Path, frames: Sequence[Frame]) -> list[int]:

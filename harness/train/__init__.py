@@ -1,9 +1,10 @@
 """Training: one loop for every method, the Gaussian table and its edits, checkpoints."""
 
-from headbench.harness.train.checkpoint import LoadedPortrait, latest_checkpoint, load_portrait
+from headbench.harness.train.checkpoint import LoadedPortrait, load_portrait
 from headbench.harness.train.setup import TrainOptions, identity_of
-from headbench.harness.train.stage import TrainSummary, train_stage
+from headbench.harness.train.stage import train_stage
 from headbench.harness.train.table import GaussianTable
+from headbench.harness.trained import TrainSummary, latest_checkpoint
 
 __all__ = [
     "GaussianTable",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from torch import Tensor
 
 from headbench.harness.avatar import MethodConfig, Portrait
 from headbench.harness.errors import BenchError
-from headbench.harness.files import atomic_folder, read_json, write_json
+from headbench.harness.files import atomic_folder, sha256_of, sync_folder, write_synced
+from headbench.harness.reading import Unreadable
+from headbench.harness.records import write_sealed
 from headbench.harness.tensors import read_tensors
+from headbench.harness.trained import WEIGHTS, CheckpointState, checkpoints, read_state
 from headbench.harness.types import Camera, HeadParams, Identity
+from headbench.harness.validation import validate
 
-__all__ = ["FORMAT", "LoadedPortrait", "latest_checkpoint", "load_portrait", "read_state", "save_checkpoint"]
-
-FORMAT = 1
-"""Version of the checkpoint layout."""
+__all__ = ["LoadedPortrait", "load_portrait", "checkpoint_tensors", "restore_portrait", "save_checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -41,43 +43,51 @@ def save_checkpoint(
     portrait: Portrait,
     identity: Identity,
     optimizer: Mapping[str, Tensor],
-    state: Mapping[str, Any],
+    state: CheckpointState,
     keep: int = 2,
 ) -> Path:
-    """Write ``stage/checkpoint-<state['step']>`` atomically, then remove all but the newest `keep`."""
-    folder = stage / f"checkpoint-{state['step']}"
+    """Write ``stage/checkpoint-<state.step>`` atomically, then remove all but the newest `keep`.
+
+    The disk has the tensors before it gets the state file, and the whole folder before it gets its name.
+
+    Args:
+        state: without digests and the identity, which are filled in.
+    """
+    folder = stage / f"checkpoint-{state.step}"
     tensors, plain = _pack_identity(identity)
     model = {f"portrait/{k}": v for k, v in portrait.state_dict().items()}
+    digests = {}
     with atomic_folder(folder) as part:
-        # Not safetensors' save_file: its files are readable by their owner alone, whatever the umask says, and run
-        # folders are shared.
-        (part / "model.safetensors").write_bytes(save(_host({**model, **tensors})))
-        (part / "optimizer.safetensors").write_bytes(save(_host(optimizer)))
-        write_json(part / "state.json", {"format": FORMAT, **state, "identity": plain})
-    for old in _checkpoints(stage)[:-keep]:
+        for name, content in zip(WEIGHTS, ({**model, **tensors}, optimizer), strict=True):
+            # Not safetensors' save_file: its files are readable by their owner alone, whatever the umask says, and run
+            # folders are shared.
+            packed = save(_host(content))
+            digests[name] = hashlib.sha256(packed).hexdigest()
+            write_synced(part / name, packed)
+        write_sealed(part / "state.json", asdict(replace(state, identity=plain, sha256=digests)))
+        sync_folder(part)
+    sync_folder(stage)
+    for old in checkpoints(stage)[:-keep]:
         shutil.rmtree(old)
     return folder
 
 
-def latest_checkpoint(stage: Path) -> Path | None:
-    """The newest complete checkpoint of a stage, or None."""
-    found = _checkpoints(stage)
-    return found[-1] if found else None
-
-
-def read_state(checkpoint: Path) -> dict[str, Any]:
-    """state.json of a checkpoint.
+def checkpoint_tensors(
+    checkpoint: Path, name: str, state: CheckpointState, device: torch.device | str = "cpu"
+) -> dict[str, Tensor]:
+    """The tensors of one of a checkpoint's files; its bytes are hashed first.
 
     Raises:
-        BenchError: the folder is no checkpoint of this layout.
+        Unreadable: it is missing, or not as it was written.
     """
-    path = checkpoint / "state.json"
-    if not path.is_file():
-        raise BenchError(f"{checkpoint} is not a checkpoint: it has no state.json.", help="bench status RUN")
-    state = read_json(path)
-    if state.get("format") != FORMAT:
-        raise BenchError(f"{path}: checkpoint format {state.get('format')!r}, this version reads {FORMAT}.")
-    return state
+    path = checkpoint / name
+    if state.verified and sha256_of(path) != state.sha256[name]:
+        raise Unreadable(
+            path,
+            "found a file with another SHA-256 than when it was written",
+            "bench run again: it takes the checkpoint before and trains on from there",
+        )
+    return read_tensors(path, device)
 
 
 def load_portrait(checkpoint: Path, device: torch.device | str = "cpu") -> LoadedPortrait:
@@ -91,15 +101,15 @@ def load_portrait(checkpoint: Path, device: torch.device | str = "cpu") -> Loade
     from headbench.harness.plugins import registry
 
     state = read_state(checkpoint)
-    about = state["about"]
-    portrait_type = registry().load_method(about["method"])
-    config = portrait_type.config_type.model_validate(state["config"])
-    tensors = read_tensors(checkpoint / "model.safetensors", device)
-    identity = _unpack_identity(tensors, state["identity"])
+    about = state.about
+    portrait_type = registry().load_method(about.get("method", ""))
+    config = validate(portrait_type.config_type, state.config, str(checkpoint / "state.json"))
+    tensors = checkpoint_tensors(checkpoint, WEIGHTS[0], state, device)
+    identity = _unpack_identity(tensors, state.identity, checkpoint)
     head = load_head(identity.head, config.topology(), device=device)
     portrait = portrait_type.create(head, identity, None, config)
     restore_portrait(portrait, tensors, checkpoint)
-    return LoadedPortrait(portrait.eval(), identity, config, about, int(state["step"]))
+    return LoadedPortrait(portrait.eval(), identity, config, about, state.step)
 
 
 def restore_portrait(portrait: Portrait, tensors: Mapping[str, Tensor], checkpoint: Path) -> None:
@@ -110,11 +120,6 @@ def restore_portrait(portrait: Portrait, tensors: Mapping[str, Tensor], checkpoi
         portrait.load_state_dict(saved)
     except RuntimeError as error:
         raise BenchError(f"{checkpoint} does not fit the method as it is now: {error}") from error
-
-
-def _checkpoints(stage: Path) -> list[Path]:
-    found = [p for p in stage.glob("checkpoint-*") if (p / "state.json").is_file()]
-    return sorted(found, key=lambda p: int(p.name.split("-")[1]))
 
 
 def _host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -139,7 +144,7 @@ def _pack_identity(identity: Identity) -> tuple[dict[str, Tensor], dict[str, Any
     return tensors, plain
 
 
-def _unpack_identity(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> Identity:
+def _unpack_identity(tensors: Mapping[str, Tensor], plain: Mapping[str, Any], checkpoint: Path) -> Identity:
     from headbench.harness.types import Similarity
 
     values = {**{k: v for k, v in tensors.items() if k.startswith("identity/")}, **plain}
@@ -148,11 +153,12 @@ def _unpack_identity(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) ->
         depth = path.count("/") + 1
         return {k.split("/")[depth]: v for k, v in values.items() if k.startswith(path + "/") and k.count("/") == depth}
 
-    first = children("identity/first")
-    if any(k.startswith("identity/first/outer/") for k in values):
-        first["outer"] = Similarity(**children("identity/first/outer"))
-    return Identity(
-        **children("identity"),
-        first=HeadParams(**first),
-        camera=Camera(**children("identity/camera")),
-    )
+    try:
+        first = children("identity/first")
+        if any(k.startswith("identity/first/outer/") for k in values):
+            first["outer"] = Similarity(**children("identity/first/outer"))
+        return Identity(**children("identity"), first=HeadParams(**first), camera=Camera(**children("identity/camera")))
+    except TypeError as error:  # a field too many or too few
+        raise Unreadable(
+            checkpoint / "state.json", "found an identity of another version", "bench run again"
+        ) from error

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import atomic_path
-from headbench.harness.reading import Unreadable, parse_json, read_text
+from headbench.harness.reading import Unreadable, parse_json, read_bytes
+from headbench.harness.trained import Logged
 from headbench.harness.types import Clock
 
 __all__ = ["Progress", "TrainLog"]
@@ -29,15 +30,26 @@ class TrainLog:
     Args:
         stage: lines are appended to ``stage/metrics.jsonl``; those after `step` are dropped first, so that a resumed
             run has each step once.
+        logged, sums: as `state` gave them at that step, so that the next line is that of a run left alone.
     """
 
-    def __init__(self, stage: Path, every: int, step: int, progress: Progress | None, tensorboard: bool) -> None:
+    def __init__(
+        self,
+        stage: Path,
+        every: int,
+        step: int,
+        progress: Progress | None,
+        tensorboard: bool,
+        logged: Logged = Logged(),  # noqa: B008 - frozen
+        sums: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.every = every
         self._path = stage / "metrics.jsonl"
         self._progress = progress
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {name: (sums or {})[name] for name in logged.terms}
         self._trail: list[tuple[int, tuple[str, ...], tuple[Tensor, ...]]] = []
-        self._count = 0
+        self._count = logged.count
+        self._timed = 0
         self._since = time.perf_counter()
         self._writer = _tensorboard(stage) if tensorboard else None
         _drop_after(self._path, step)
@@ -57,8 +69,13 @@ class TrainLog:
         # The sums so far are tensors of their own at each step: kept, they tell later which step broke them.
         self._trail.append((clock.step, frames, tuple(self._sums.values())))
         self._count += 1
+        self._timed += 1
         if clock.step % self.every == 0 or clock.step == clock.total:
             self._write(clock, gaussians)
+
+    def state(self) -> tuple[Logged, dict[str, Tensor]]:
+        """What was counted since the last line, and the sums by term."""
+        return Logged(tuple(self._sums), self._count), dict(self._sums)
 
     def _write(self, clock: Clock, gaussians: int) -> None:
         names = list(self._sums)
@@ -71,7 +88,7 @@ class TrainLog:
                 help="`bench data check` looks at the tracking of these frames; or lower the learning rate",
             )
         now = time.perf_counter()
-        rate = self._count / max(now - self._since, 1e-9)
+        rate = self._timed / max(now - self._since, 1e-9)
         line = {"step": clock.step, "epoch": clock.epoch, "loss": sum(means), **terms, "gaussians": gaussians}
         with self._path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({**line, "rate": round(rate, 3)}) + "\n")
@@ -80,7 +97,7 @@ class TrainLog:
                 self._writer.add_scalar(name, value, clock.step)
         if self._progress is not None:
             self._progress({**line, "total": clock.total, "rate": rate, "eta": (clock.total - clock.step) / rate})
-        self._sums, self._count, self._since = {}, 0, now
+        self._sums, self._count, self._timed, self._since = {}, 0, 0, now
         self._trail = []
 
     def _culprit(self) -> str:
@@ -98,18 +115,26 @@ class TrainLog:
 
 
 def _drop_after(path: Path, step: int) -> None:
+    """Keep the whole lines up to a step; what a kill cut short, or something else damaged, goes."""
     if not path.exists():
         return
     kept = []
-    for line in read_text(path).splitlines():
+    for line in _lines(path):
         try:
             entry = parse_json(line, path)
-        except Unreadable:  # the line that a kill cut short
+        except Unreadable:
             continue
-        if entry["step"] <= step:
+        if isinstance(entry, dict) and isinstance(entry.get("step"), int) and entry["step"] <= step:
             kept.append(line + "\n")
     with atomic_path(path) as part:
         part.write_text("".join(kept), encoding="utf-8")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return read_bytes(path).decode("utf-8", "replace").splitlines()
+    except Unreadable:
+        return []
 
 
 def _tensorboard(stage: Path) -> Any:

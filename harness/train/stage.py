@@ -14,10 +14,12 @@ from torch import Tensor
 
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
 from headbench.harness.device import device_label
-from headbench.harness.files import read_json, write_json
-from headbench.harness.tensors import read_tensors
+from headbench.harness.errors import BenchError
+from headbench.harness.files import remove_leftovers
+from headbench.harness.reading import Unreadable
+from headbench.harness.records import write_sealed
 from headbench.harness.train.cadence import Cadence
-from headbench.harness.train.checkpoint import latest_checkpoint, read_state, restore_portrait, save_checkpoint
+from headbench.harness.train.checkpoint import checkpoint_tensors, restore_portrait, save_checkpoint
 from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.log import Progress, TrainLog
 from headbench.harness.train.loop import Trainer
@@ -31,27 +33,20 @@ from headbench.harness.train.setup import (
     prepare,
     wait_for,
 )
+from headbench.harness.trained import (
+    WEIGHTS,
+    CheckpointState,
+    Logged,
+    Machine,
+    TrainSummary,
+    checkpoint_fault,
+    read_state,
+    read_summary,
+    remove_damaged,
+)
 from headbench.harness.types import Subject
 
-__all__ = ["TrainSummary", "train_stage"]
-
-
-@dataclass(frozen=True)
-class TrainSummary:
-    """What a finished train stage says of itself; also ``summary.json``."""
-
-    steps: int
-    seconds: float
-    """Time spent in steps, over all resumptions; without decoding ahead, checkpoints and previews."""
-    rate: float
-    """Steps a second."""
-    gaussians: int
-    peak_memory_bytes: int
-    """Of the device: torch's maximum allocation on a GPU, 0 on a CPU."""
-    device: str
-    rasterizer: str
-    notes: tuple[str, ...] = ()
-    """What the head model or the reader had to fall back to."""
+__all__ = ["train_stage"]
 
 
 def train_stage(
@@ -63,7 +58,9 @@ def train_stage(
     options: TrainOptions,
     progress: Progress | None = None,
 ) -> TrainSummary:
-    """Train one portrait, going on from the newest checkpoint in `stage`; return at once if it is finished.
+    """Train one portrait, going on from the newest whole checkpoint in `stage`; return at once if it is finished.
+
+    A checkpoint whose files are not as they were written is removed, and the summary's notes say so.
 
     Args:
         stage: ``stages/train`` of a cell; checkpoints, metrics.jsonl, previews and summary.json appear in it.
@@ -74,32 +71,53 @@ def train_stage(
         MissingAsset: the subject's head model is not registered.
     """
     finished = stage / "summary.json"
-    if finished.is_file():
-        saved = read_json(finished)
-        return TrainSummary(**{**saved, "notes": tuple(saved["notes"])})
+    remove_leftovers(stage)
+    saved = read_summary(stage)
+    if saved is not None and not checkpoint_fault(stage / f"checkpoint-{saved.steps}"):
+        return saved
+    finished.unlink(missing_ok=True)
     stage.mkdir(parents=True, exist_ok=True)
+    resumed, lost = _take_up(stage, about, progress)
     parts = prepare(portrait_type, config, subject, options, str(stage / "scratch"))
-    run = _Run(stage, about, parts, options)
+    run = _Run(stage, about, parts, options, notes=lost)
     if isinstance(parts.portrait, Avatar):
         store = frame_store(parts, subject, options)
         try:
-            run.train(parts.portrait, store, progress)
+            run.train(parts.portrait, store, resumed, progress)
         finally:
             store.close()
+    elif resumed is not None:
+        run.restore_model(resumed)
     else:
         run.save(0, {})
+    machine = run.machine()
     summary = TrainSummary(
         steps=run.done,
         seconds=run.seconds,
         rate=run.done / run.seconds if run.seconds else 0.0,
         gaussians=parts.portrait.count(),
-        peak_memory_bytes=peak_memory(parts.device),
-        device=device_label(parts.device),
-        rasterizer=parts.rasterizer.name,
-        notes=(*parts.notes, *subject.notes),
+        peak_memory_bytes=machine.peak_memory_bytes,
+        device=machine.device,
+        rasterizer=machine.rasterizer,
+        notes=(*parts.notes, *subject.notes, *run.notes),
     )
-    write_json(finished, dataclasses.asdict(summary))
+    write_sealed(finished, dataclasses.asdict(summary))
     return summary
+
+
+def _take_up(stage: Path, about: Mapping[str, str], progress: Progress | None) -> tuple[Path | None, tuple[str, ...]]:
+    """The checkpoint to go on from, and what the table must say of those that were lost."""
+    found, lost = remove_damaged(stage)
+    if found is not None and dict(read_state(found).about) != dict(about):
+        raise BenchError(
+            f"{found} is of another cell: {', '.join(read_state(found).about.values())}.", help=f"remove {found}"
+        )
+    start = f"training went on from {found.name}" if found is not None else "training began again"
+    notes = tuple(f"{text}; {start}" for text in reversed(lost))
+    for note in notes:
+        if progress is not None:
+            progress({"note": note})
+    return found, notes
 
 
 @dataclass
@@ -112,18 +130,25 @@ class _Run:
     options: TrainOptions
     done: int = 0
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    """Of checkpoints that were lost."""
+    before: Machine | None = None
+    """Where the steps before the resumption were taken."""
+    fresh: bool = True
+    """Whether a step was taken in this process, or none ever."""
 
-    def train(self, avatar: Avatar, store: FrameStore, progress: Progress | None) -> None:
-        resumed = latest_checkpoint(self.stage)
-        if resumed is not None:
-            self._restore_model(resumed)
+    def train(self, avatar: Avatar, store: FrameStore, resumed: Path | None, progress: Progress | None) -> None:
+        state = self.restore_model(resumed) if resumed is not None else None
         trainer = make_trainer(self.parts, avatar, store, self.options, self.about["method"])
         total = trainer.total
-        if resumed is not None:
-            self._restore_training(resumed, trainer)
-        log = TrainLog(self.stage, self.options.log_every, self.done, progress, self.options.tensorboard)
+        sums: dict[str, Tensor] = {}
+        logged = Logged()
+        if resumed is not None and state is not None:
+            logged, sums = state.log, self._restore_training(resumed, state, trainer)
+        options = self.options
+        log = TrainLog(self.stage, options.log_every, self.done, progress, options.tensorboard, logged, sums)
         watched = [len(store) * k // 4 for k in range(min(4, len(store)))]
-        cadence = Cadence(total, self.options.preview_every, self.options.checkpoint_every)
+        cadence = Cadence(total, options.preview_every, options.checkpoint_every)
         started = time.perf_counter()
         for step in range(self.done + 1, total + 1):
             trainer.step(step, log)
@@ -131,58 +156,89 @@ class _Run:
             if shown or kept:
                 wait_for(self.parts.device)
                 self.seconds += time.perf_counter() - started
-                self.done = step
+                self.done, self.fresh = step, True
                 if shown:
                     picture = self.stage / "previews" / f"step-{step:07d}.png"
                     write_preview(picture, avatar, store, watched, self.parts.rasterizer)
                 if kept:
                     begun = time.perf_counter()
-                    self.save(step, self._training_state(trainer))
+                    self.save(step, self._training_state(trainer, log), log.state()[0])
                     cadence.wrote(time.perf_counter() - begun)
                 started = time.perf_counter()
         if total == 0 and resumed is None:
-            self.save(0, self._training_state(trainer))
+            self.save(0, self._training_state(trainer, log))
 
-    def save(self, step: int, optimizer: Mapping[str, Tensor]) -> None:
-        state = {
-            "step": step,
-            "about": dict(self.about),
-            "config": self.parts.config.model_dump(mode="json"),
-            "seconds": self.seconds,
-            "seed": self.options.seed,
-        }
-        save_checkpoint(self.stage, self.parts.portrait, self.parts.identity, optimizer, state)
+    def machine(self) -> Machine:
+        """Where the steps were taken: here, or where none was taken since the resumption, there."""
+        now = Machine(device_label(self.parts.device), self.parts.rasterizer.name, peak_memory(self.parts.device))
+        if self.before is None:
+            return now
+        if not self.fresh:
+            return self.before
+        return dataclasses.replace(now, peak_memory_bytes=max(now.peak_memory_bytes, self.before.peak_memory_bytes))
 
-    def _training_state(self, trainer: Trainer) -> dict[str, Tensor]:
+    def save(self, step: int, tensors: Mapping[str, Tensor], logged: Logged = Logged()) -> None:  # noqa: B008 - frozen
+        state = CheckpointState(
+            step=step,
+            about=dict(self.about),
+            config=self.parts.config.model_dump(mode="json"),
+            seconds=self.seconds,
+            seed=self.options.seed,
+            identity={},
+            log=logged,
+            notes=self.notes,
+            machine=self.machine(),
+        )
+        save_checkpoint(self.stage, self.parts.portrait, self.parts.identity, tensors, state)
+
+    def restore_model(self, checkpoint: Path) -> CheckpointState:
+        """Go on from a checkpoint: the portrait's part."""
+        state = read_state(checkpoint)
+        self.done, self.seconds, self.before = state.step, state.seconds, state.machine
+        self.notes = (*state.notes, *self.notes)
+        self.fresh = False
+        restore_portrait(self.parts.portrait, checkpoint_tensors(checkpoint, WEIGHTS[0], state), checkpoint)
+        return state
+
+    def _training_state(self, trainer: Trainer, log: TrainLog) -> dict[str, Tensor]:
         table = trainer.avatar.table
         state = {f"adam/{k}": v for k, v in trainer.optimizer.state().items()}
         state |= {f"statistics/{n}": table[n] for n in table.statistic_names()}
         state |= {f"finetune/{k}": v for k, v in trainer.finetune.state_dict().items()}
         state |= {f"finetune_adam/{k}": v for k, v in trainer.finetune.optimizer_state().items()}
         state |= {f"sampler/{k}": v for k, v in trainer.sampler.state().items()}
+        state |= {f"log/{k}": v for k, v in log.state()[1].items()}
         state["rng/cpu"] = torch.get_rng_state()
         if self.parts.device.type == "cuda":
             state["rng/cuda"] = torch.cuda.get_rng_state(self.parts.device)
         return state
 
-    def _restore_model(self, checkpoint: Path) -> None:
-        state = read_state(checkpoint)
-        self.done, self.seconds = int(state["step"]), float(state["seconds"])
-        restore_portrait(self.parts.portrait, read_tensors(checkpoint / "model.safetensors"), checkpoint)
+    def _restore_training(self, checkpoint: Path, state: CheckpointState, trainer: Trainer) -> dict[str, Tensor]:
+        """The same for what trains it; returns the log's sums.
 
-    def _restore_training(self, checkpoint: Path, trainer: Trainer) -> None:
-        saved = read_tensors(checkpoint / "optimizer.safetensors")
+        Raises:
+            Unreadable: the optimiser's file is of another method or version.
+        """
+        saved = checkpoint_tensors(checkpoint, WEIGHTS[1], state)
         table = trainer.avatar.table
-        with torch.no_grad():
-            for name in table.statistic_names():
-                table[name].copy_(saved[f"statistics/{name}"])
-        trainer.optimizer.load(_under(saved, "adam/"))
-        trainer.finetune.load_state_dict(_under(saved, "finetune/"))
-        trainer.finetune.load_optimizer_state(_under(saved, "finetune_adam/"))
-        trainer.sampler.load(_under(saved, "sampler/"))
-        torch.set_rng_state(saved["rng/cpu"])
-        if self.parts.device.type == "cuda" and "rng/cuda" in saved:
-            torch.cuda.set_rng_state(saved["rng/cuda"], self.parts.device)
+        try:
+            with torch.no_grad():
+                for name in table.statistic_names():
+                    table[name].copy_(saved[f"statistics/{name}"])
+            trainer.optimizer.load(_under(saved, "adam/"))
+            trainer.finetune.load_state_dict(_under(saved, "finetune/"))
+            trainer.finetune.load_optimizer_state(_under(saved, "finetune_adam/"))
+            trainer.sampler.load(_under(saved, "sampler/"))
+            torch.set_rng_state(saved["rng/cpu"])
+            if self.parts.device.type == "cuda" and "rng/cuda" in saved:
+                torch.cuda.set_rng_state(saved["rng/cuda"], self.parts.device)
+            return {name: saved[f"log/{name}"].to(self.parts.device) for name in state.log.terms}
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise Unreadable(
+                checkpoint / WEIGHTS[1],
+                "found an optimiser's state that does not fit the method as it is now",
+                f"remove {checkpoint}, then bench run again",
+            ) from error
 
 
 def _under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,9 @@ elif what in ("hangs", "stubborn"):
 class Listener:
     def __init__(self) -> None:
         self.seen: list[str] = []
+
+    def lost(self, cell: Cell, faults: Sequence[str]) -> None:
+        self.seen.append(f"lost {cell.method} {'; '.join(faults)}")
 
     def started(self, cell: Cell, number: int, total: int) -> None:
         self.seen.append(f"start {cell.method}")
@@ -230,25 +233,27 @@ def test_a_signature_forgets_numbers_paths_and_names() -> None:
 
 def test_cell_json_is_flat_and_round_trips(tmp_path: Path) -> None:
     record = CellRecord(Cell("A", "p", "v", "d", "s", 3), State.OOM, "why", ("note",), baseline=True)
-    record.write(tmp_path)
-    values = read_json(tmp_path / "cell.json")
+    folder = cell_folder(tmp_path, record.cell)
+    record.write(folder)
+    values = read_json(folder / "cell.json")
     assert (values["method"], values["seed"], values["state"], values["reason"]) == ("A", 3, "oom", "why")
-    assert read_cell(tmp_path) == record
+    assert read_cell(folder) == record
 
 
 def test_a_job_round_trips_and_one_of_an_older_version_is_told(tmp_path: Path) -> None:
     job = planned("good").job
     assert job is not None
-    job.write(tmp_path)
-    assert Job.read(tmp_path) == job
-    values = read_json(tmp_path / "job.json")
+    folder = cell_folder(tmp_path, job.cell)
+    job.write(folder)
+    assert Job.read(folder) == job
+    values = read_json(folder / "job.json")
     for name in ("tensorboard", "fingerprint", "argv"):
         del values[name]
-    (tmp_path / "job.json").write_text(json.dumps(values))
+    (folder / "job.json").write_text(json.dumps(values))
     with pytest.raises(
         BenchError, match=r"job\.json lacks tensorboard, fingerprint: an older version wrote it"
     ) as caught:
-        Job.read(tmp_path)
+        Job.read(folder)
     assert "run the same `bench run` command again" in caught.value.help
 
 

@@ -19,7 +19,7 @@ from headbench.datasets.insta.reader import InstaReader
 from headbench.harness.files import read_json
 from headbench.harness.plugins import registry as find_registry
 from headbench.harness.plugins.checks import preset_values
-from headbench.harness.run.cell import State, cell_folder, read_cells
+from headbench.harness.run import State, cell_folder, read_cells
 from headbench.harness.run.config import apply_settings, parse_setting
 from headbench.harness.train import TrainOptions
 from headbench.harness.train.setup import prepare

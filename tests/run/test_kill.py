@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from headbench.harness.files import read_json
-from headbench.harness.run.cell import State, cell_folder, read_cells
+from headbench.harness.run import State, cell_folder, read_cells
 
 # A suite in the background of a shell hands an ignored SIGINT to its children; a terminal does not.
 HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "

@@ -10,7 +10,7 @@ import pytest
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
 from headbench.harness.plugins import Registry
-from headbench.harness.run.cell import CellRecord, State, cell_folder, read_cells
+from headbench.harness.run import CellRecord, State, cell_folder, read_cells
 from headbench.harness.run.plan import Plan, make_plan, write_plan
 from headbench.harness.run.provenance import record_provenance
 from headbench.harness.run.request import RunRequest

@@ -131,6 +131,7 @@ def test_a_checkpoint_that_does_not_fit_the_method_says_so(
     checkpoint = train(tmp_path, made_subject(), "FateAvatar", 5)
     state = json.loads((checkpoint / "state.json").read_text())
     state["config"]["delta_vertex"] = False
+    del state["seal"]
     (checkpoint / "state.json").write_text(json.dumps(state))
     with pytest.raises(BenchError, match=r"checkpoint-5.*does not fit"):
         load_portrait(checkpoint)
@@ -160,7 +161,7 @@ def test_a_stage_writes_no_more_checkpoints_and_previews_than_it_has_time_for(
     written: list[int] = []
 
     def save(*arguments: Any) -> Path:
-        written.append(arguments[-1]["step"])
+        written.append(arguments[-1].step)
         return save_checkpoint(*arguments)
 
     monkeypatch.setattr(stage_module, "save_checkpoint", save)

@@ -1,0 +1,154 @@
+"""A run's folder as others find it: its plan, the records of its cells, and the command that mends them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from headbench.harness.errors import BenchError
+from headbench.harness.files import write_json
+from headbench.harness.names import quoted
+from headbench.harness.reading import Unreadable
+from headbench.harness.records import read_record
+from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, path_fault, read_cell
+from headbench.harness.run.provenance import read_provenance
+
+__all__ = ["PlanFile", "cell_record", "planned_cells", "read_cells", "read_plan", "remedy", "write_plan_file"]
+
+FORMAT = 1
+_REBUILT = "the same `bench run` command again, which makes it anew from the cells that are there"
+
+
+@dataclass(frozen=True)
+class PlanEntry:
+    """One cell of ``plan.json``."""
+
+    path: str
+    """Below ``cells/``."""
+    method: str = ""
+    preset: str = ""
+    variant: str = ""
+    dataset: str = ""
+    subject: str = ""
+    seed: int = 0
+
+    @property
+    def cell(self) -> Cell:
+        """What the entry says of its cell, or what its path does."""
+        if self.method:
+            return Cell(self.method, self.preset, self.variant, self.dataset, self.subject, self.seed)
+        first, dataset, subject, seed = self.path.split("/")
+        number = seed.removeprefix("seed")
+        return Cell(first, "", "", dataset, subject, int(number) if number.isdecimal() else 0)
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """``plan.json``: the cells of a run in their order."""
+
+    cells: tuple[PlanEntry, ...]
+    notes: tuple[str, ...] = ()
+    """Of the plan as a whole, such as a dataset that was not found."""
+    asked: tuple[str, ...] = ()
+    """Paths of the cells that the last request asked for; ``run.yaml`` holds that request."""
+    format: int = FORMAT
+
+
+def read_plan(run: Path) -> PlanFile:
+    """The plan of a run.
+
+    Raises:
+        BenchError: `run` is no run folder.
+        Unreadable: its plan is damaged, of a newer version, or speaks of places outside the run.
+    """
+    path = run / "plan.json"
+    try:
+        plan = read_record(PlanFile, path, _REBUILT)
+    except Unreadable as error:
+        if error.missing:
+            raise BenchError(f"{run} is no run folder: it has no plan.json.", help="bench run --help") from error
+        raise
+    if plan.format > FORMAT:
+        raise Unreadable(path, f"found format {plan.format}, this version reads {FORMAT}", "update headbench")
+    for entry in plan.cells:
+        fault = path_fault(entry.path)
+        if not fault and entry.cell.path != entry.path:
+            fault = f"the cell that it names belongs in {quoted(entry.cell.path)}"
+        if fault:
+            raise Unreadable(path, f"found a cell at {quoted(entry.path)}: {fault}", _REBUILT)
+    return plan
+
+
+def planned_cells(run: Path) -> list[Cell]:
+    """The cells of a run's plan; where it is damaged those whose folders are there, and where there is none, none."""
+    try:
+        return [entry.cell for entry in read_plan(run).cells]
+    except Unreadable:
+        return _found_cells(run)
+    except BenchError:
+        return []
+
+
+def write_plan_file(run: Path, cells: Iterable[Cell], notes: Iterable[str]) -> None:
+    """Write ``plan.json``: these cells after those that earlier requests put into the same run."""
+    asked = [cell.path for cell in cells]
+    known = {cell.path: cell for cell in (*planned_cells(run), *cells)}
+    entries = tuple(PlanEntry(cell.path, **cell.about(), seed=cell.seed) for cell in known.values())
+    write_json(run / "plan.json", asdict(PlanFile(entries, tuple(notes), tuple(asked))))
+
+
+def read_cells(run: Path) -> list[CellRecord]:
+    """All cells of a run, in the order of its plan; one whose files are damaged is `State.UNKNOWN` and says why.
+
+    Raises:
+        BenchError: `run` is no run folder, or its plan is damaged.
+    """
+    records = [cell_record(run, entry.cell) for entry in read_plan(run).cells]
+    return [record for record in records if record is not None]
+
+
+def cell_record(run: Path, cell: Cell) -> CellRecord | None:
+    """The record of one cell, None where it has no folder yet."""
+    folder = cell_folder(run, cell)
+
+    def unknown(found: str, help: str = "") -> CellRecord:
+        return CellRecord(cell, State.UNKNOWN, f"{found.rstrip('.')}; {help}{remedy(run, cell)}")
+
+    try:
+        record = read_cell(folder)
+    except Unreadable as error:
+        return unknown(str(error.args[0]))
+    try:
+        read_provenance(folder)
+    except Unreadable as error:
+        return unknown(str(error.args[0]), f"restore it or remove {folder}, then ")
+    if record is None:
+        return unknown(f"{folder / 'cell.json'} is missing") if any(folder.glob("*.json")) else None
+    # An older plan names only paths.
+    if cell.preset and record.cell != cell:
+        return unknown(f"{folder / 'cell.json'} names another cell than plan.json")
+    return record
+
+
+def remedy(run: Path, cell: Cell) -> str:
+    """The command that looks at a cell again, and does again what of it is missing or damaged."""
+    try:
+        if cell.path in read_plan(run).asked:
+            return shlex.join(["bench", "run", str(run / "run.yaml")])
+        argv = Job.read(cell_folder(run, cell)).argv
+    except BenchError:
+        argv = ()
+    # A request before the last one: run.yaml holds another, and the cell's job the command itself.
+    return shlex.join(["bench", *argv[1:]]) if len(argv) > 1 else "the same `bench run` command again"
+
+
+def _found_cells(run: Path) -> list[Cell]:
+    found = []
+    for path in sorted((run / "cells").glob("*/*/*/*/cell.json")):
+        try:
+            found.append(CellRecord.read(path.parent).cell)
+        except Unreadable:
+            continue
+    return found

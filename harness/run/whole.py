@@ -1,0 +1,123 @@
+"""Whether what a finished cell holds is whole: looked at by hash before `bench run` believes it. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headbench.harness.files import digest_of
+from headbench.harness.reading import Unreadable
+from headbench.harness.records import read_record
+from headbench.harness.run.listing import LISTING, damaged, listed
+from headbench.harness.run.render import RenderKey, read_note
+from headbench.harness.run.speed import read_speed
+from headbench.harness.run.track import read_track_summary, stored_digest
+from headbench.harness.trained import checkpoint_fault, read_summary, weights_of
+
+__all__ = ["Marker", "lacking", "read_marker", "render_faults", "scores_fault"]
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What scores were computed from: ``scores/<name@version>.json``."""
+
+    protocol: str
+    hash: str
+    """Of the protocol."""
+    renders: str
+    """SHA-256 of the renders' ``sha256.txt``."""
+    inputs: Mapping[str, Any]
+    """What else they depend on, such as networks."""
+    scores: str
+    """SHA-256 of the file of scores."""
+
+
+def read_marker(cell: Path, protocol: str) -> Marker | None:
+    """The marker of a cell's scores by a protocol, None where it is missing or damaged: then they are scored again."""
+    try:
+        return read_record(Marker, cell / "scores" / f"{protocol}.json")
+    except Unreadable:
+        return None
+
+
+def lacking(cell: Path, protocols: Mapping[str, str], ids: Collection[str]) -> list[str]:
+    """What of a cell that was finished is missing or damaged now, a sentence each; `bench run` does just that again.
+
+    Args:
+        cell: its folder.
+        protocols: name@version -> hash of the protocols that it must be scored by.
+        ids: of its test frames.
+    """
+    stage = cell / "stages" / "train"
+    summary = read_summary(stage)
+    if summary is None:
+        return ["stages/train/summary.json is missing or damaged"]
+    checkpoint = stage / f"checkpoint-{summary.steps}"
+    weights = weights_of(checkpoint)
+    if weights is None:
+        return [f"stages/train/{checkpoint.name} is damaged: {checkpoint_fault(checkpoint)}"]
+    faults = []
+    speed = read_speed(cell)
+    if speed is None or speed.checkpoint != weights:
+        faults.append("speed.json is missing or damaged")
+    used = set() if protocols else {RenderKey().name}
+    by_listing = {digest_of(path): path.parent.name for path in cell.glob(f"renders/*/{LISTING}")}
+    for name, digest in protocols.items():
+        fault = scores_fault(cell, name, digest)
+        marker = read_marker(cell, name)
+        if fault or marker is None:
+            faults.append(fault)
+        elif marker.renders not in by_listing:
+            faults.append(f"the renders that {name} scores are missing, or their {LISTING} has changed")
+        else:
+            used.add(by_listing[marker.renders])
+    for key in sorted(used):
+        faults += render_faults(cell, key, weights, ids)
+    return faults
+
+
+def scores_fault(cell: Path, protocol: str, digest: str | None = None) -> str:
+    """What is wrong with a cell's scores by a protocol (its hash: `digest`, None for any), or nothing."""
+    marker = read_marker(cell, protocol)
+    if marker is None or marker.protocol != protocol:
+        return f"scores/{protocol}.json is missing or damaged"
+    if digest is not None and marker.hash != digest:
+        return f"scores/{protocol}.jsonl was scored by a protocol of another hash"
+    if digest_of(cell / "scores" / f"{protocol}.jsonl") != marker.scores:
+        return f"scores/{protocol}.jsonl is missing, or has changed since it was scored"
+    return ""
+
+
+def render_faults(cell: Path, key: str, weights: str | None, ids: Collection[str] | None) -> list[str]:
+    """What is wrong with a cell's renders of one key, a sentence each.
+
+    Args:
+        weights: SHA-256 of those that they must show, None where that is not known.
+        ids: of the frames that there must be, None for those that the list names.
+    """
+    folder = cell / "renders" / key
+    place = f"renders/{key}"
+    note, names = read_note(folder), listed(folder)
+    if not names:
+        return [f"{place} has no complete renders"]
+    if note is None:
+        return [f"{place}/render.json is missing or damaged"]
+    if weights is not None and note.checkpoint != weights:
+        return [f"{place} shows other weights than those of the checkpoint"]
+    faults = [f"{place}/{name} is missing, or not as it was rendered" for name in damaged(folder)]
+    if ids is not None and set(names) != {f"{frame}.png" for frame in ids}:
+        faults.append(f"{place}/{LISTING} is not of the {len(ids)} test frames")
+    if note.tracked is not None:
+        faults += _track_faults(cell, key, note.tracked)
+    return faults
+
+
+def _track_faults(cell: Path, key: str, digest: str) -> list[str]:
+    folder, place = cell / "stages" / "track" / key, f"stages/track/{key}"
+    summary = read_track_summary(folder)
+    if summary is None or stored_digest(folder) != digest:
+        return [f"{place} is missing, or not what {key} was rendered with"]
+    broken = damaged(folder) if summary.tracked else []
+    return [f"{place}/{name} is missing, or not as it was tracked" for name in broken]

@@ -1,0 +1,217 @@
+"""What training leaves on disk: ``checkpoint-<step>`` folders with their state files, and ``summary.json``.
+
+Needs no torch: whether a cell is whole is asked in places that train nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headbench.harness.errors import BenchError
+from headbench.harness.files import digest_of, read_json
+from headbench.harness.reading import Unreadable
+from headbench.harness.records import read_record
+
+__all__ = [
+    "FORMAT",
+    "WEIGHTS",
+    "CheckpointState",
+    "Logged",
+    "Machine",
+    "TrainSummary",
+    "checkpoint_fault",
+    "checkpoints",
+    "latest_checkpoint",
+    "read_state",
+    "read_summary",
+    "remove_damaged",
+    "weights_of",
+]
+
+FORMAT = 2
+"""Version of the checkpoint layout; 1 had no hashes and is read, too."""
+WEIGHTS = ("model.safetensors", "optimizer.safetensors")
+SUMMARY = "summary.json"
+_AGAIN = "bench run again: it goes on from the newest checkpoint that is whole"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What the log had counted since its last line; the sums themselves lie beside the optimiser's tensors."""
+
+    terms: tuple[str, ...] = ()
+    """In the order of the line."""
+    count: int = 0
+    """Steps."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the steps were taken."""
+
+    device: str
+    rasterizer: str
+    peak_memory_bytes: int
+    """Of the device, over all resumptions: torch's maximum allocation on a GPU, 0 on a CPU."""
+
+
+@dataclass(frozen=True)
+class CheckpointState:
+    """``state.json`` of a checkpoint."""
+
+    step: int
+    about: Mapping[str, str]
+    """method, preset, variant, dataset, subject."""
+    config: Mapping[str, Any]
+    seconds: float
+    """Spent in steps, over all resumptions."""
+    seed: int
+    identity: Mapping[str, Any]
+    """What of the identity is no tensor."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """File name -> SHA-256 of its bytes as they were written; empty in format 1."""
+    log: Logged = Logged()
+    notes: tuple[str, ...] = ()
+    """What the table must say of the training so far, such as a checkpoint that was lost."""
+    machine: Machine | None = None
+    """None in format 1."""
+    format: int = FORMAT
+
+    @property
+    def verified(self) -> bool:
+        """Whether the checkpoint's files can be told from altered ones."""
+        return bool(self.sha256)
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """What a finished train stage says of itself; also ``summary.json``."""
+
+    steps: int
+    seconds: float
+    """Time spent in steps, over all resumptions; without decoding ahead, checkpoints and previews."""
+    rate: float
+    """Steps a second."""
+    gaussians: int
+    peak_memory_bytes: int
+    """Of the device: torch's maximum allocation on a GPU, 0 on a CPU."""
+    device: str
+    rasterizer: str
+    notes: tuple[str, ...] = ()
+    """What the head model or the reader had to fall back to, and checkpoints that were lost."""
+
+
+def read_summary(stage: Path) -> TrainSummary | None:
+    """``summary.json`` of a train stage, None where it is missing or damaged: then it is made again."""
+    try:
+        return read_record(TrainSummary, stage / SUMMARY)
+    except Unreadable:
+        return None
+
+
+def checkpoints(stage: Path) -> list[Path]:
+    """The folders of a stage that are called checkpoints, oldest first; whether they are whole is not asked."""
+    found = {path: re.fullmatch(r"checkpoint-(\d{1,12})", path.name) for path in stage.glob("checkpoint-*")}
+    return sorted((path for path, match in found.items() if match and path.is_dir()), key=_step)
+
+
+def latest_checkpoint(stage: Path) -> Path | None:
+    """The newest checkpoint of a stage that has a state file, or None; its weights are checked when they are read."""
+    return next((path for path in reversed(checkpoints(stage)) if (path / "state.json").is_file()), None)
+
+
+def read_state(checkpoint: Path) -> CheckpointState:
+    """state.json of a checkpoint.
+
+    Raises:
+        Unreadable: the folder is no checkpoint, or its state file is damaged.
+        BenchError: a newer version wrote it.
+    """
+    path = checkpoint / "state.json"
+    try:
+        version = read_json(path).get("format")
+        if isinstance(version, int) and version > FORMAT:
+            raise BenchError(
+                f"{path}: found checkpoint format {version}, this version reads up to {FORMAT}.",
+                help="update headbench: a newer version wrote this",
+            )
+        state = read_record(CheckpointState, path, _AGAIN)
+    except Unreadable as error:
+        if error.missing:
+            raise Unreadable(checkpoint, "found no checkpoint: it has no state.json", "bench status RUN") from error
+        error.help = error.help or _AGAIN
+        raise
+    if state.format not in (1, FORMAT):
+        raise Unreadable(path, f"found checkpoint format {state.format}, expected 1 or {FORMAT}", _AGAIN)
+    if state.format == FORMAT and (set(state.sha256) != {*WEIGHTS} or state.machine is None):
+        raise Unreadable(path, "found no SHA-256 of the checkpoint's files", _AGAIN)
+    return state
+
+
+def checkpoint_fault(checkpoint: Path) -> str:
+    """Why a checkpoint cannot be used, starting with the file's name; empty where it is whole.
+
+    Every file is hashed. Of format 1 it is only seen whether the files are complete.
+
+    Raises:
+        BenchError: a newer version wrote it, which is no damage.
+    """
+    try:
+        state = read_state(checkpoint)
+    except Unreadable as error:
+        return f"{error.path.name}: {error.found}"
+    if state.step != _step(checkpoint):
+        return f"state.json: found step {state.step}"
+    for name in WEIGHTS:
+        digest = digest_of(checkpoint / name)
+        if digest is None:
+            return f"{name} is missing or cannot be read"
+        if state.verified and digest != state.sha256[name]:
+            return f"{name} has another SHA-256 than when it was written"
+        if not state.verified and not _complete(checkpoint / name):
+            return f"{name} is cut or no safetensors file"
+    return ""
+
+
+def weights_of(checkpoint: Path) -> str | None:
+    """SHA-256 of the weights as a whole checkpoint has them, None where it cannot be used."""
+    try:
+        return None if checkpoint_fault(checkpoint) else digest_of(checkpoint / WEIGHTS[0])
+    except BenchError:
+        return None
+
+
+def remove_damaged(stage: Path) -> tuple[Path | None, list[str]]:
+    """The newest whole checkpoint, and a sentence for each newer one, which is removed since it is good for nothing.
+
+    Raises:
+        BenchError: a newer version wrote one.
+    """
+    lost: list[str] = []
+    for path in reversed(checkpoints(stage)):
+        fault = checkpoint_fault(path)
+        if not fault:
+            return path, lost
+        shutil.rmtree(path)
+        lost.append(f"{path.name} was damaged ({fault})")
+    return None, lost
+
+
+def _complete(path: Path) -> bool:
+    """Whether a safetensors file is as long as its header says."""
+    from headbench.harness.tensors import read_metadata
+
+    try:
+        read_metadata(path)
+        return True
+    except Unreadable:
+        return False
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.partition("-")[2])
