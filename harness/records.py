@@ -10,9 +10,9 @@ import datetime
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from headbench.harness.files import read_json, write_json
 from headbench.harness.reading import Unreadable
@@ -89,7 +89,7 @@ def parsed(kind: type[T], values: Mapping[str, Any], path: Path, help: str = "")
 
     try:
         # As JSON once more, since only there pydantic is strict and takes lists for tuples and texts for enumerations.
-        found: T = _adapter(kind).validate_json(json.dumps(values, allow_nan=False), strict=True)
+        found: T = _adapter(cast(Hashable, kind)).validate_json(json.dumps(values, allow_nan=False), strict=True)
         return found
     except ValidationError as error:
         raise Unreadable(path, _fault(error), help) from error

@@ -186,20 +186,27 @@ def weights_of(checkpoint: Path) -> str | None:
         return None
 
 
-def remove_damaged(stage: Path) -> tuple[Path | None, list[str]]:
+def remove_damaged(stage: Path, all_of_them: bool = False) -> tuple[Path | None, list[str]]:
     """The newest whole checkpoint, and a sentence for each newer one, which is removed since it is good for nothing.
+
+    Args:
+        all_of_them: look at older ones, too.
 
     Raises:
         BenchError: a newer version wrote one.
     """
+    newest: Path | None = None
     lost: list[str] = []
     for path in reversed(checkpoints(stage)):
         fault = checkpoint_fault(path)
-        if not fault:
-            return path, lost
-        shutil.rmtree(path)
-        lost.append(f"{path.name} was damaged ({fault})")
-    return None, lost
+        if fault:
+            shutil.rmtree(path)
+            lost.append(f"{path.name} was damaged ({fault})")
+            continue
+        newest = newest or path
+        if not all_of_them:
+            break
+    return newest, lost
 
 
 def _complete(path: Path) -> bool:

@@ -22,6 +22,7 @@ COMMANDS = {
     "list": ("headbench.harness.cli.list:list_", "Show methods, datasets, protocols or assets."),
     "status": ("headbench.harness.cli.status:status", "Show where the cells of a run are."),
     "score": ("headbench.harness.cli.score:score", "Score the stored renders of a run by protocols."),
+    "verify": ("headbench.harness.cli.verify:verify", "Hash all files of a run; compute a sample of scores again."),
     "report": ("headbench.harness.cli.report:report", "Write the table, figures and videos of a run."),
     "render": ("headbench.harness.cli.render:render", "Show a checkpoint from all around or driven by a subject."),
     "submit": ("headbench.harness.cli.submit:submit", "Make, check and count submissions to a dataset's benchmark."),

@@ -19,7 +19,7 @@ from headbench.harness.run.asked import asked_subjects, escaped, matches
 from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder
 from headbench.harness.run.config import Setting, apply_settings, config_hash, parse_setting, settings_hash
 from headbench.harness.run.data import Manifest, Trained, mixed, whole
-from headbench.harness.run.folder import planned_cells, write_plan_file
+from headbench.harness.run.folder import planned_cells, read_plan, write_plan_file
 from headbench.harness.run.needs import unmet
 from headbench.harness.run.provenance import changes, trained_on
 from headbench.harness.run.request import RunRequest, whole_path
@@ -102,7 +102,7 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
     methods = _methods(request, registry)
     for preset in request.preset:
         check_preset(preset, registry.methods().values())
-    notes: list[str] = []
+    notes: list[str] = _of_old_plan(run)
     datasets = _datasets(request, registry, notes)
     _check_owners(settings, methods, [spec for spec, _, _ in datasets], registry)
     entries = [e for spec in methods for e in _entries(spec, request, registry, _owned(settings, spec.name))]
@@ -122,6 +122,17 @@ def write_plan(plan: Plan) -> None:
     for data in {planned.data.file: planned.data for planned in plan.cells if planned.data is not None}.values():
         data.write(plan.run)
     write_plan_file(plan.run, [planned.cell for planned in plan.cells], plan.notes)
+
+
+def _of_old_plan(run: Path) -> list[str]:
+    """What to say of a plan that is there and cannot be read."""
+    try:
+        read_plan(run)
+    except Unreadable as error:
+        return [f"{str(error.args[0]).rstrip('.')}: it is made anew from the cells that are there"]
+    except BenchError:  # there is none yet
+        pass
+    return []
 
 
 def limited(subject: Subject, limit: int | None) -> Subject:

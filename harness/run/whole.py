@@ -14,7 +14,7 @@ from headbench.harness.run.listing import LISTING, damaged, listed
 from headbench.harness.run.render import RenderKey, read_note
 from headbench.harness.run.speed import read_speed
 from headbench.harness.run.track import read_track_summary, stored_digest
-from headbench.harness.trained import checkpoint_fault, read_summary, weights_of
+from headbench.harness.trained import checkpoint_fault, checkpoints, read_summary, weights_of
 
 __all__ = ["Marker", "lacking", "read_marker", "render_faults", "scores_fault"]
 
@@ -58,7 +58,8 @@ def lacking(cell: Path, protocols: Mapping[str, str], ids: Collection[str]) -> l
     weights = weights_of(checkpoint)
     if weights is None:
         return [f"stages/train/{checkpoint.name} is damaged: {checkpoint_fault(checkpoint)}"]
-    faults = []
+    others = {path.name: checkpoint_fault(path) for path in checkpoints(stage) if path != checkpoint}
+    faults = [f"stages/train/{name} is damaged: {fault}" for name, fault in others.items() if fault]
     speed = read_speed(cell)
     if speed is None or speed.checkpoint != weights:
         faults.append("speed.json is missing or damaged")
@@ -106,7 +107,10 @@ def render_faults(cell: Path, key: str, weights: str | None, ids: Collection[str
         return [f"{place}/render.json is missing or damaged"]
     if weights is not None and note.checkpoint != weights:
         return [f"{place} shows other weights than those of the checkpoint"]
-    faults = [f"{place}/{name} is missing, or not as it was rendered" for name in damaged(folder)]
+    faults = [
+        f"frame {name.removesuffix('.png')}: {place}/{name} is missing, or not as it was rendered"
+        for name in damaged(folder)
+    ]
     if ids is not None and set(names) != {f"{frame}.png" for frame in ids}:
         faults.append(f"{place}/{LISTING} is not of the {len(ids)} test frames")
     if note.tracked is not None:

@@ -74,6 +74,7 @@ def train_stage(
     remove_leftovers(stage)
     saved = read_summary(stage)
     if saved is not None and not checkpoint_fault(stage / f"checkpoint-{saved.steps}"):
+        remove_damaged(stage, all_of_them=True)
         return saved
     finished.unlink(missing_ok=True)
     stage.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,164 @@
+"""`bench verify`: is a run still as it was written, and are its scores those of its pictures?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+from click.exceptions import Exit
+
+from headbench.harness.cli.options import Place
+from headbench.harness.errors import BenchError
+from headbench.harness.names import one_line
+
+if TYPE_CHECKING:
+    from headbench.harness.run import CellRecord
+    from headbench.harness.run.stages import Scorer
+    from headbench.harness.run.verify import Verified
+    from headbench.harness.types import Frame, Subject
+
+__all__ = ["verify"]
+
+TOLERANCE = 1e-4
+"""Relative to scores above 1, else absolute: devices add in another order."""
+
+
+@click.command()
+@click.argument("run", type=Place())
+@click.option(
+    "--sample",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Frames a cell and protocol whose scores are computed again from the pictures; this reads the dataset.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
+def verify(run: Path, sample: int, device: str) -> None:
+    """Hash every file of RUN that was hashed when it was written, and compute a sample of scores again.
+
+    Nothing is changed; `bench run` does again what differs.
+
+    Exit codes: 0 all is as it was written, 1 usage, 2 something differs.
+    """
+    from headbench.harness.run import read_cells
+    from headbench.harness.run.verify import verify_cell
+
+    subjects: dict[str, Subject] = {}
+    files = frames = differences = 0
+    helps: dict[str, None] = {}
+    records = read_cells(run)
+    for record in records:
+        found = verify_cell(run, record)
+        if sample:
+            frames += _score_again(run, record, sample, device, found, subjects)
+        for what, help in found.differences.items():
+            click.echo(f"{record.cell.path}: {one_line(what)}")
+            helps.setdefault(help)
+        for what in found.unverified:
+            click.echo(f"{record.cell.path}: not verified: {one_line(what)}")
+        files += found.files
+        differences += len(found.differences)
+    result = f"{differences} difference{'s' * (differences > 1)}" if differences else "all is as it was written"
+    click.echo(f"{run}: {len(records)} cells, {files} files hashed, {frames} frames scored again: {result}")
+    if differences:
+        for help in helps:
+            click.echo(f"  help: {help}")
+        raise Exit(2)
+
+
+def _score_again(
+    run: Path, record: CellRecord, count: int, device: str, found: Verified, subjects: dict[str, Subject]
+) -> int:
+    """Compute the scores of some frames of a cell by each of its protocols; how many."""
+    from headbench.harness.run import Job, State, cell_folder
+
+    folder = cell_folder(run, record.cell)
+    if record.state is not State.DONE or not record.protocols:
+        return 0
+    try:
+        job = Job.read(folder)
+        subject = _subject(job, subjects)
+    except Exception as error:  # a reader is a plugin's code and may raise anything
+        words = error.args[0] if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+        found.unverified.append(f"scores against pictures, since the dataset cannot be read: {words}")
+        return 0
+    done = 0
+    for label in record.protocols:
+        try:
+            done += _compare(folder, subject, _scorer(label, job.protocols), count, device, found)
+        except BenchError as error:
+            found.unverified.append(f"scores by {label} against pictures: {error.args[0]}")
+    return done
+
+
+def _subject(job: Any, subjects: dict[str, Subject]) -> Subject:
+    """The job's subject; cells of one subject share it."""
+    from headbench.harness.plugins import registry
+    from headbench.harness.run.stages import read_subject
+
+    key = json.dumps([job.data, dict(job.data_options), job.limit, job.cell.dataset, dict(job.fingerprint)])
+    if key not in subjects:
+        subjects[key] = read_subject(job, registry())
+    return subjects[key]
+
+
+def _scorer(label: str, asked: Sequence[str]) -> Scorer:
+    """The scorer of a protocol, also of one that the job knows by its file."""
+    from headbench.harness.cli.scoring import scorers
+
+    files = [name for name in asked if name.endswith(".yaml") and Path(name).is_file()]
+    for scorer in scorers(files):
+        if scorer.name == label:
+            return scorer
+    return scorers([label])[0]
+
+
+def _compare(folder: Path, subject: Subject, scorer: Scorer, count: int, device: str, found: Verified) -> int:
+    """Score some frames whose pictures are whole, and compare with what the table shows."""
+    from headbench.harness.run.listing import damaged, listed
+    from headbench.harness.run.whole import read_marker
+    from headbench.metrics import read_scores
+
+    renders = folder / "renders" / scorer.key.name
+    marker, broken = read_marker(folder, scorer.name), {*damaged(renders)}
+    if marker is None or marker.hash != scorer.hash:
+        found.unverified.append(f"scores by {scorer.name} against pictures, since the protocol has another hash now")
+        return 0
+    whole = [f for f in subject.test if f"{f.id}.png" in listed(renders) and f"{f.id}.png" not in broken]
+    picked = _spread(whole, count)
+    if not picked:
+        return 0
+    with tempfile.TemporaryDirectory() as place:
+        target = Path(place) / "scores.jsonl"
+        scorer(dataclasses.replace(subject, test=tuple(picked)), renders, target, device, lambda now: None)
+        again = {frame.id: vars(frame) for frame in read_scores(target).frames}
+    stored = {frame.id: vars(frame) for frame in read_scores(folder / "scores" / f"{scorer.name}.jsonl").frames}
+    for name, values in again.items():
+        for what in _unlike(stored.get(name, {}), values):
+            help = f"bench score {folder.parents[4]} --protocol {scorer.source} --force"
+            found.differs(f"frame {name}: scores/{scorer.name}.jsonl: {what}", help)
+    return len(again)
+
+
+def _spread(frames: Sequence[Frame], count: int) -> list[Frame]:
+    """Up to `count` frames, evenly spread."""
+    if len(frames) <= count:
+        return list(frames)
+    return [frames[k * len(frames) // count] for k in range(count)]
+
+
+def _unlike(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Columns of a frame whose values differ by more than rounding; those that were computed only once do not."""
+    found = []
+    for column, value in now.items():
+        if not isinstance(value, float) or not isinstance(stored.get(column, 0.0), float):
+            continue
+        was = stored.get(column)
+        if was is None or not (was == value or abs(was - value) <= TOLERANCE * max(1.0, abs(value))):
+            found.append(f"{column} is {was}, its picture gives {value:.6g}")
+    return found

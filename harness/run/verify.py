@@ -1,0 +1,127 @@
+"""Looks at all that the cells of a run hold, by hash: what is not as it was written, and what makes it good again.
+
+Needs no torch; whether scores are those of the pictures is for `bench verify` to compute.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headbench.harness.errors import BenchError
+from headbench.harness.files import digest_of
+from headbench.harness.run.cell import CellRecord, Job, State, cell_folder, run_of
+from headbench.harness.run.data import Manifest
+from headbench.harness.run.folder import remedy
+from headbench.harness.run.listing import LISTING, listed
+from headbench.harness.run.speed import read_speed
+from headbench.harness.run.whole import read_marker, render_faults, scores_fault
+from headbench.harness.trained import WEIGHTS, checkpoint_fault, checkpoints, read_state, read_summary, weights_of
+
+__all__ = ["Verified", "verify_cell"]
+
+
+@dataclass
+class Verified:
+    """What was found in one cell."""
+
+    files: int = 0
+    """Whose hashes were compared."""
+    differences: dict[str, str] = field(default_factory=dict)
+    """What is not as it was written, in words -> the command that helps."""
+    unverified: list[str] = field(default_factory=list)
+    """What nobody can tell, in words."""
+
+    def differs(self, what: str, help: str) -> None:
+        """Note something that is not as it was written."""
+        self.differences.setdefault(what, help)
+
+
+def verify_cell(run: Path, record: CellRecord) -> Verified:
+    """Hash every file of a cell that has a hash somewhere.
+
+    A cell that is not done may lack files; those that are there must be whole.
+    """
+    found = Verified()
+    folder, again = cell_folder(run, record.cell), remedy(run, record.cell)
+    if record.state is State.UNKNOWN:
+        found.differs(record.reason.partition(";")[0], record.reason.rpartition("; ")[2])
+        return found
+    try:
+        job = Job.read(folder)
+    except BenchError as error:
+        found.differs(str(error.args[0]), again)
+        return found
+    ids = _data(run, job, found, again)
+    weights = _training(folder, record.state is State.DONE, found, again)
+    _scores(folder, record, job, found, again)
+    for place in sorted(path for path in folder.glob("renders/*") if path.is_dir()):
+        if listed(place) or record.state is State.DONE:
+            found.files += len(listed(place)) + len(listed(folder / "stages" / "track" / place.name))
+            command = _render_command(folder, place, job, again)
+            for fault in render_faults(folder, place.name, weights, ids):
+                found.differs(fault, command)
+    return found
+
+
+def _data(run: Path, job: Job, found: Verified, again: str) -> tuple[str, ...] | None:
+    """Ids of the test frames, None where the run's own file of them is damaged."""
+    manifest = Manifest.read(run, job.data_file)
+    found.files += 1
+    if manifest is None or manifest.file != job.data_file:
+        found.differs(f"{job.data_file or 'the list of frames'} is missing, or not as it was written", again)
+        return None
+    return manifest.test
+
+
+def _training(folder: Path, done: bool, found: Verified, again: str) -> str | None:
+    """The digest of the final weights, None where there are none that are whole."""
+    stage = folder / "stages" / "train"
+    for checkpoint in checkpoints(stage):
+        found.files += len(WEIGHTS)
+        fault = checkpoint_fault(checkpoint)
+        if fault:
+            found.differs(f"stages/train/{checkpoint.name}: {fault}", again)
+        elif not read_state(checkpoint).verified:
+            found.unverified.append(f"stages/train/{checkpoint.name}: an older version kept no hashes of it")
+    summary = read_summary(stage)
+    if summary is None:
+        if done:
+            found.differs("stages/train/summary.json is missing or damaged", again)
+        return None
+    final = stage / f"checkpoint-{summary.steps}"
+    if not final.is_dir():
+        found.differs(f"stages/train/{final.name} is missing", again)
+    weights = weights_of(final)
+    speed = read_speed(folder)
+    if done and (speed is None or (weights is not None and speed.checkpoint != weights)):
+        found.differs("speed.json is missing or damaged", again)
+    return weights
+
+
+def _scores(folder: Path, record: CellRecord, job: Job, found: Verified, again: str) -> None:
+    there = {path.name.removesuffix(".jsonl") for path in folder.glob("scores/*.jsonl")}
+    there |= set(record.protocols) if record.state is State.DONE else set()
+    for name in sorted(there):
+        found.files += 1
+        fault = scores_fault(folder, name)
+        if fault:
+            score = f"bench score {shlex.quote(str(run_of(folder)))} --protocol {shlex.quote(name)}"
+            found.differs(fault, again if _asked(job, name) else score)
+
+
+def _render_command(folder: Path, renders: Path, job: Job, again: str) -> str:
+    """What renders a folder again: the run, asked for a protocol that scores it, or nothing where none does."""
+    digest = digest_of(renders / LISTING)
+    names = [path.name.removesuffix(".json") for path in sorted(folder.glob("scores/*.json"))]
+    users = [name for name in names if (marker := read_marker(folder, name)) and marker.renders == digest]
+    if not users or any(_asked(job, name) for name in users):
+        return again
+    return f"{again} --protocol {shlex.quote(users[0])}"
+
+
+def _asked(job: Job, label: str) -> bool:
+    """Whether the cell's command asked for a protocol, by its name, its name and version, or its file."""
+    names = {label, label.partition("@")[0]}
+    return not names.isdisjoint({asked if not asked.endswith(".yaml") else Path(asked).stem for asked in job.protocols})
