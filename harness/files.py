@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,16 +180,23 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
-    """Remove what killed processes left half-written in `folder` and below, and return it.
+def remove_leftovers(folder: Path, deep: bool = True, age: float = 0.0) -> list[Path]:
+    """Remove what killed processes left half-written in `folder`, and return it.
 
     A folder that was being replaced when the kill came gets its old content back.
+
+    Args:
+        deep: also in the folders below.
+        age: seconds that it must have been left alone, where others may be writing.
     """
-    found = [path for path in folder.rglob(".*") if _LEFTOVER.fullmatch(path.name)]
-    for path in found:
+    listed = folder.rglob(".*") if deep else folder.glob(".*")
+    found = []
+    for path in [path for path in listed if _LEFTOVER.fullmatch(path.name)]:
         match = _LEFTOVER.fullmatch(path.name)
-        if match is None or not os.path.lexists(path):  # gone with the folder that it was in
+        # One may be gone with the folder that it was in.
+        if match is None or not os.path.lexists(path) or time.time() - path.lstat().st_mtime < age:
             continue
+        found.append(path)
         target = path.with_name(match["name"])
         if match["kind"] == "old" and not os.path.lexists(target):
             path.rename(target)

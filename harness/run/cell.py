@@ -14,7 +14,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, write_json
 from headbench.harness.names import name_fault, quoted
 from headbench.harness.reading import Unreadable
-from headbench.harness.records import Moment, parsed
+from headbench.harness.records import Moment, parsed, read_record, write_sealed
 
 __all__ = ["Cell", "CellRecord", "Job", "State", "cell_folder", "path_fault", "read_cell", "run_of"]
 
@@ -135,7 +135,7 @@ class Job:
 
     def write(self, folder: Path) -> None:
         """Write job.json atomically."""
-        write_json(folder / "job.json", dataclasses.asdict(self))
+        write_sealed(folder / "job.json", dataclasses.asdict(self))
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -153,7 +153,7 @@ class Job:
                 f"{path} lacks {', '.join(missing)}: an older version wrote it.",
                 help="run the same `bench run` command again, which writes it anew and keeps what is finished",
             )
-        job = parsed(cls, values, path, AGAIN)
+        job = read_record(cls, path, AGAIN)
         _agree(job.cell, folder, path)
         return job
 

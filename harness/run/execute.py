@@ -19,6 +19,8 @@ from headbench.harness.run.whole import lacking
 
 __all__ = ["Watcher", "execute", "is_finished"]
 
+REPORT_AGE = 3600.0
+"""Seconds after which nobody writes any more on what a report has begun."""
 CIRCUIT = 2
 """After so many failures of a method with one signature its other cells are skipped."""
 
@@ -127,10 +129,13 @@ def execute(
 
 def _tidy(run: Path) -> None:
     """Remove what killed processes left half-written; cells do it themselves, under their own locks."""
-    for folder in (run / "data", run / "report"):
-        remove_leftovers(folder)
-    for path in (path for path in run.glob(".*.part") if path.is_file()):
-        path.unlink()
+    remove_leftovers(run / "data")
+    for name in (".plan.json", ".run.yaml"):
+        for path in run.glob(f"{name}.*.part"):
+            path.unlink()
+    # `bench report` does not hold the run's lock, and may be at work.
+    remove_leftovers(run, deep=False, age=REPORT_AGE)
+    remove_leftovers(run / "report", age=REPORT_AGE)
 
 
 def _queue(plan: Plan, watcher: Watcher, keep_failed: bool) -> None:

@@ -48,6 +48,8 @@ def verify_cell(run: Path, record: CellRecord) -> Verified:
     if record.state is State.UNKNOWN:
         found.differs(record.reason.partition(";")[0], record.reason.rpartition("; ")[2])
         return found
+    if record.state is not State.DONE and not (folder / "job.json").exists():
+        return found  # it could not even be planned
     try:
         job = Job.read(folder)
     except BenchError as error:
@@ -67,10 +69,13 @@ def verify_cell(run: Path, record: CellRecord) -> Verified:
 
 def _data(run: Path, job: Job, found: Verified, again: str) -> tuple[str, ...] | None:
     """Ids of the test frames, None where the run's own file of them is damaged."""
+    if not job.data_file:
+        found.unverified.append("which frames it has: an older version kept no list of them")
+        return None
     manifest = Manifest.read(run, job.data_file)
     found.files += 1
     if manifest is None or manifest.file != job.data_file:
-        found.differs(f"{job.data_file or 'the list of frames'} is missing, or not as it was written", again)
+        found.differs(f"{job.data_file} is missing, or not as it was written", again)
         return None
     return manifest.test
 

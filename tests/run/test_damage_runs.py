@@ -143,7 +143,7 @@ def kept(values: dict[str, str]) -> dict[str, str]:
             marks=pytest.mark.tried(
                 "faults in runs",
                 f"each file of a finished cell {damage}",
-                "`bench run` sees it by hash and does just that part again; pictures, scores and weights end as they were",
+                "`bench run` sees it by hash and does that part again; pictures, scores and weights end as they were",
                 "with provenance.json the training of that one cell; logs and previews stay as they are",
             ),
         )

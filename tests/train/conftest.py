@@ -119,7 +119,7 @@ def make_subject(expressions: int = 6, frames: int = 5) -> Subject:
     return Subject("made", "none", "openhead", torch.zeros(1, 4), made[:-1], made[-1:])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made_subject() -> Callable[..., Subject]:
     """Makes a subject of coloured discs on the open head: ``made_subject(expressions, frames)``."""
     return make_subject
