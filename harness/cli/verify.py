@@ -13,6 +13,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from headbench.harness.cli.options import Place
+from headbench.harness.console import say
 from headbench.harness.errors import BenchError
 from headbench.harness.names import one_line
 
@@ -57,17 +58,17 @@ def verify(run: Path, sample: int, device: str) -> None:
         if sample:
             frames += _score_again(run, record, sample, device, found, subjects)
         for what, help in found.differences.items():
-            click.echo(f"{record.cell.path}: {one_line(what)}")
+            say(f"{record.cell.path}: {one_line(what)}")
             helps.setdefault(help)
         for what in found.unverified:
-            click.echo(f"{record.cell.path}: not verified: {one_line(what)}")
+            say(f"{record.cell.path}: not verified: {one_line(what)}")
         files += found.files
         differences += len(found.differences)
     result = f"{differences} difference{'s' * (differences > 1)}" if differences else "all is as it was written"
-    click.echo(f"{run}: {len(records)} cells, {files} files hashed, {frames} frames scored again: {result}")
+    say(f"{run}: {len(records)} cells, {files} files hashed, {frames} frames scored again: {result}")
     if differences:
         for help in helps:
-            click.echo(f"  help: {help}")
+            say(f"  help: {help}")
         raise Exit(2)
 
 
