@@ -10,7 +10,7 @@ import datetime
 import functools
 import hashlib
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
@@ -48,16 +48,20 @@ def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
     write_json(path, {**plain, _SEAL: _seal_of(plain)})
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, which is as it was sealed, or was written without a seal.
+def read_sealed(path: Path, fits: Callable[[dict[str, Any]], T]) -> T:
+    """What `fits` makes of the object in a JSON file, which is as it was sealed, or was written without a seal.
+
+    A value of the wrong kind is told before the seal is looked at, since that tells more.
 
     Raises:
-        Unreadable: it is missing, no JSON object, or has changed.
+        Unreadable: it is missing, no JSON object, or has changed; or as `fits`.
     """
     values = read_json(path)
-    if _SEAL in values and values.pop(_SEAL) != _seal_of(values):
+    seal = values.pop(_SEAL, None)
+    found = fits(values)
+    if seal is not None and seal != _seal_of(values):
         raise Unreadable(path, "found values that have changed since it was written")
-    return values
+    return found
 
 
 def read_record(kind: type[T], path: Path, help: str = "") -> T:
@@ -73,7 +77,7 @@ def read_record(kind: type[T], path: Path, help: str = "") -> T:
             another kind.
     """
     try:
-        return parsed(kind, read_sealed(path), path, help)
+        return read_sealed(path, lambda values: parsed(kind, values, path))
     except Unreadable as error:
         error.help = error.help or help
         raise

@@ -151,7 +151,7 @@ def _untracked(stages: Path, damage: list[str]) -> dict[str, str]:
 def _derived(path: Path, damage: list[str]) -> dict[str, Any]:
     """What a file holds that is made from others; nothing where it is missing or, which is told, damaged."""
     try:
-        return read_sealed(path)
+        return read_sealed(path, dict)
     except Unreadable as error:
         if not error.missing:
             damage.append(f"{path.name} cannot be read ({error.found})")

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import read_json, write_json
 from headbench.harness.names import name_fault, quoted
 from headbench.harness.reading import Unreadable
-from headbench.harness.records import Moment, parsed, read_record, write_sealed
+from headbench.harness.records import Moment, parsed, read_sealed, write_sealed
 
 __all__ = ["Cell", "CellRecord", "Job", "State", "cell_folder", "path_fault", "read_cell", "run_of"]
 
 LEVELS = 4
 """Of a cell's folder below ``cells/``."""
-AGAIN = "the same `bench run` command again: it looks at the cell afresh and keeps what is whole"
+AGAIN = "run the same `bench run` command again: it looks at the cell afresh and keeps what is whole"
 
 
 class State(StrEnum):
@@ -91,7 +90,7 @@ class CellRecord:
     def write(self, folder: Path) -> None:
         """Write cell.json atomically."""
         values = dataclasses.asdict(self)
-        write_json(folder / "cell.json", {**values.pop("cell"), **values})
+        write_sealed(folder / "cell.json", {**values.pop("cell"), **values})
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -101,10 +100,17 @@ class CellRecord:
             Unreadable: it is damaged, of a newer version, or of a cell that does not lie in `folder`.
         """
         path = folder / "cell.json"
-        values = _values(path)
-        cell = parsed(Cell, values, path, AGAIN)
-        _agree(cell, folder, path)
-        return parsed(cls, {**values, "cell": dataclasses.asdict(cell)}, path, AGAIN)
+
+        def fits(values: dict[str, Any]) -> Self:
+            cell = parsed(Cell, values, path)
+            _agree(cell, folder, path)
+            return parsed(cls, {**values, "cell": dataclasses.asdict(cell)}, path)
+
+        try:
+            return read_sealed(path, fits)
+        except Unreadable as error:
+            error.help = error.help or AGAIN
+            raise
 
 
 @dataclass(frozen=True)
@@ -145,17 +151,22 @@ class Job:
             BenchError: there is none, or one that lacks what this version needs to know.
         """
         path = folder / "job.json"
-        values = _values(path)
-        # Nothing is assumed for a field that an older version did not write: it would be a guess about its run.
-        missing = [f.name for f in dataclasses.fields(cls) if f.name not in values and f.default is dataclasses.MISSING]
-        if missing:
-            raise BenchError(
-                f"{path} lacks {', '.join(missing)}: an older version wrote it.",
-                help="run the same `bench run` command again, which writes it anew and keeps what is finished",
-            )
-        job = read_record(cls, path, AGAIN)
-        _agree(job.cell, folder, path)
-        return job
+
+        def fits(values: dict[str, Any]) -> Self:
+            # Nothing is assumed for a field that an older version did not write: it would be a guess about its run.
+            needed = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING]
+            missing = [name for name in needed if name not in values]
+            if missing:
+                raise BenchError(f"{path} lacks {', '.join(missing)}: an older version wrote it.", help=AGAIN)
+            job = parsed(cls, values, path)
+            _agree(job.cell, folder, path)
+            return job
+
+        try:
+            return read_sealed(path, fits)
+        except Unreadable as error:
+            error.help = error.help or AGAIN
+            raise
 
 
 def cell_folder(run: Path, cell: Cell) -> Path:
@@ -183,14 +194,6 @@ def read_cell(folder: Path) -> CellRecord | None:
         Unreadable: as `CellRecord.read`.
     """
     return CellRecord.read(folder) if os.path.lexists(folder / "cell.json") else None
-
-
-def _values(path: Path) -> dict[str, Any]:
-    try:
-        return read_json(path)
-    except Unreadable as error:
-        error.help = error.help or AGAIN
-        raise
 
 
 def _agree(cell: Cell, folder: Path, path: Path) -> None:

@@ -18,7 +18,7 @@ from headbench.harness.run.provenance import read_provenance
 __all__ = ["PlanFile", "cell_record", "planned_cells", "read_cells", "read_plan", "remedy", "write_plan_file"]
 
 FORMAT = 1
-_REBUILT = "the same `bench run` command again, which makes it anew from the cells that are there"
+_REBUILT = "run the same `bench run` command again, which makes it anew from the cells that are there"
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def remedy(run: Path, cell: Cell) -> str:
     except BenchError:
         argv = ()
     # A request before the last one: run.yaml holds another, and the cell's job the command itself.
-    return shlex.join(["bench", *argv[1:]]) if len(argv) > 1 else "the same `bench run` command again"
+    return shlex.join(["bench", *argv[1:]]) if len(argv) > 1 else "run the same `bench run` command again"
 
 
 def _found_cells(run: Path) -> list[Cell]:

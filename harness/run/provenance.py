@@ -125,7 +125,7 @@ def record_provenance(folder: Path, job: Job) -> None:
     path = folder / "provenance.json"
     now = collect(job)
     if _begun(folder):
-        first = read_sealed(path)
+        first = read_sealed(path, dict)
         resumed = {k: now[k] for k in ("versions", "code", "machine", "argv")}
         if resumed != {k: first[k] for k in resumed}:
             write_sealed(path, {**first, "resumed_with": [*first.get("resumed_with", []), resumed]})
