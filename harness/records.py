@@ -6,39 +6,49 @@ sentence that names the file, the field, what was expected and what was found.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import enum
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Mapping
+import types
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from headbench.harness.files import read_json, write_json
+from headbench.harness.names import quoted
 from headbench.harness.reading import Unreadable
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 __all__ = ["Moment", "parsed", "read_record", "read_sealed", "write_sealed"]
 
 T = TypeVar("T")
 _SEAL = "seal"
-_SHOWN = 60
-"""Characters of a wrong value that a message shows."""
+_LARGEST = 1e300
+_PLAIN = {str: "a text", int: "a whole number", bool: "true or false"}
 
 
-class _IsMoment:
-    """Makes pydantic look at a text as a moment."""
+class _Misfit(Exception):
+    """A value of another kind than its field.
 
-    @staticmethod
-    def __get_pydantic_core_schema__(source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
+    Args:
+        name: of the field, with dots. found: in words, as is `expected`.
+    """
 
-        return core_schema.no_info_after_validator_function(_moment, handler(source))
+    def __init__(self, name: str, found: str, expected: str) -> None:
+        super().__init__(name, found, expected)
+        self.name, self.found, self.expected = name, found, expected
 
 
-Moment = Annotated[str, _IsMoment]
+def _moment(text: str) -> bool:
+    try:
+        return not text or datetime.datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+Moment = Annotated[str, (_moment, "a moment such as 2025-01-31T12:00:00+00:00")]
 """UTC as ISO 8601 with its offset; empty where it has not come yet."""
 
 
@@ -89,16 +99,11 @@ def parsed(kind: type[T], values: Mapping[str, Any], path: Path, help: str = "")
     Raises:
         Unreadable: a field is missing or has a value of another kind; the message names `path` and the field.
     """
-    from pydantic import ValidationError
-
     try:
-        # As JSON once more, since only there pydantic is strict and takes lists for tuples and texts for enumerations.
-        found: T = _adapter(cast(Hashable, kind)).validate_json(json.dumps(values, allow_nan=False), strict=True)
-        return found
-    except ValidationError as error:
-        raise Unreadable(path, _fault(error), help) from error
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(path, "found a number that is not finite", help) from error
+        return cast(T, _record(kind, values, ""))
+    except _Misfit as misfit:
+        where = f" as {misfit.name}" if misfit.name else ""
+        raise Unreadable(path, f"found {misfit.found}{where}, expected {misfit.expected}", help) from misfit
 
 
 def _seal_of(values: Mapping[str, Any]) -> str:
@@ -108,30 +113,62 @@ def _seal_of(values: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
-
-
-def _moment(text: str) -> str:
-    try:
-        if text and datetime.datetime.fromisoformat(text).tzinfo is None:
-            raise ValueError(text)
-    except ValueError as error:
-        raise ValueError("a moment such as 2025-01-31T12:00:00+00:00") from error
-    return text
+def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
+    """Name and type of each field of a dataclass, and whether it must be there."""
+    hints = get_type_hints(kind, include_extras=True)
+    nothing = dataclasses.MISSING
+    return [(f.name, hints[f.name], f.default is f.default_factory is nothing) for f in dataclasses.fields(kind)]
 
 
-def _fault(error: Any) -> str:
-    """What is wrong with the first wrong field."""
-    first = error.errors(include_url=False)[0]
-    if first["type"] == "json_invalid":
-        return "found a text with half a character in it"
-    name = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("dataclass-", "function-")))
-    if first["type"] == "missing":
-        return f"found no {name}, which is expected there"
-    expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("a valid ")
-    value = json.dumps(first["input"], default=str)
-    shown = value if len(value) <= _SHOWN else value[:_SHOWN] + "…"
-    return f"found {shown} as {name}, expected {expected}" if name else f"found {shown}, expected {expected}"
+def _record(kind: Any, value: Any, name: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise _Misfit(name, quoted(value), "an object")
+    found = {}
+    for field, hint, needed in _fields(kind):
+        path = f"{name}.{field}" if name else field
+        if field in value:
+            found[field] = _fitting(hint, value[field], path)
+        elif needed:
+            raise _Misfit(path, "nothing", "a value")
+    return kind(**found)
+
+
+def _fitting(hint: Any, value: Any, name: str) -> Any:
+    """`value` as a field of type `hint` holds it."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin is Annotated:
+        check, expected = inner[1]
+        found = _fitting(inner[0], value, name)
+        if not check(found):
+            raise _Misfit(name, quoted(value), expected)
+        return found
+    if origin in (Union, types.UnionType):
+        (other,) = (each for each in inner if each is not type(None))
+        return None if value is None else _fitting(other, value, name)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise _Misfit(name, quoted(value), "a list")
+        return tuple(_fitting(inner[0], each, f"{name}.{number}") for number, each in enumerate(value))
+    if origin is not None:
+        if not isinstance(value, Mapping):
+            raise _Misfit(name, quoted(value), "an object")
+        return {key: _fitting(inner[1], each, f"{name}.{key}") for key, each in value.items()}
+    return _record(hint, value, name) if dataclasses.is_dataclass(hint) else _single(hint, value, name)
+
+
+def _single(hint: Any, value: Any, name: str) -> Any:
+    """A text, a number, true or false, or one of an enumeration's values."""
+    if issubclass(hint, enum.Enum):
+        known = [each.value for each in hint]
+        if value not in known:
+            raise _Misfit(name, quoted(value), f"one of {', '.join(known)}")
+        return hint(value)
+    if hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
+            return float(value)
+        raise _Misfit(name, quoted(value), "a finite number")
+    if type(value) is not hint:
+        raise _Misfit(name, quoted(value), _PLAIN[hint])
+    return value

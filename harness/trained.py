@@ -143,7 +143,9 @@ def read_state(checkpoint: Path) -> CheckpointState:
         state = read_record(CheckpointState, path, _AGAIN)
     except Unreadable as error:
         if error.missing:
-            raise Unreadable(checkpoint, "found no checkpoint: it has no state.json", "bench status RUN") from error
+            raise Unreadable(
+                checkpoint, "found a folder that is not a checkpoint: it has no state.json", "bench status RUN"
+            ) from error
         error.help = error.help or _AGAIN
         raise
     if state.format not in (1, FORMAT):

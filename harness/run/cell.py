@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from headbench.harness.errors import BenchError
-from headbench.harness.names import name_fault, quoted
+from headbench.harness.names import quoted
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import Moment, parsed, read_sealed, write_sealed
 
@@ -180,11 +180,16 @@ def run_of(folder: Path) -> Path:
 
 
 def path_fault(path: str) -> str:
-    """Why a cell cannot lie at `path` below ``cells/``; empty where it can."""
+    """Why a cell cannot lie at `path` below ``cells/``; empty where it can.
+
+    What such names look like is for those who show them; here it counts that they stay in their place.
+    """
     parts = path.split("/")
     if len(parts) != LEVELS:
         return f"found {len(parts)} parts, expected {LEVELS}: method, dataset, subject, seed"
-    return next((fault for part in parts if (fault := name_fault(part))), "")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        return "found a part that is no name"
+    return ""
 
 
 def read_cell(folder: Path) -> CellRecord | None:

@@ -72,8 +72,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "weights altered in one byte": (lambda c: flip(c / "model.safetensors"), "model.safetensors has another SHA-256"),
     "optimiser removed": (lambda c: (c / "optimizer.safetensors").unlink(), "optimizer.safetensors is missing"),
     "state empty": (lambda c: (c / "state.json").write_text(""), "state.json: found an empty file"),
-    "state {}": (lambda c: (c / "state.json").write_text("{}"), "state.json: found no step"),
-    "state removed": (lambda c: (c / "state.json").unlink(), "found no checkpoint"),
+    "state {}": (lambda c: (c / "state.json").write_text("{}"), "state.json: found nothing as step"),
+    "state removed": (lambda c: (c / "state.json").unlink(), "not a checkpoint: it has no state.json"),
     "state with another number": (
         lambda c: (c / "state.json").write_text((c / "state.json").read_text().replace('"seed": 0', '"seed": 1')),
         "found values that have changed",
