@@ -112,9 +112,7 @@ def _score_cell(
 
 def _words(error: Exception) -> str:
     """What went wrong with one cell, which stops no other; a reader is a plugin's code and may raise anything."""
-    if not isinstance(error, BenchError):
-        return f"{type(error).__name__}: {error}"
-    return f"{error.args[0]} (help: {error.help})" if error.help else str(error.args[0])
+    return str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
 
 
 def _show(run: Path, protocols: list[str]) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from headbench.harness.files import atomic_path, digest_of, sha256_of
+from headbench.harness.files import atomic_path, digest_of, remove_leftovers, sha256_of
 from headbench.harness.names import name_fault
 from headbench.harness.reading import Unreadable, read_text
 
@@ -49,6 +49,7 @@ def keep_whole(folder: Path, pattern: str, whole: Callable[[Path], bool] = lambd
     Args:
         whole: tells whether a file is whole where no list does: the folder was never complete, or its list is gone.
     """
+    remove_leftovers(folder, deep=False)
     kept = listed(folder) if (folder / LISTING).exists() else None
     (folder / LISTING).unlink(missing_ok=True)
     for path in folder.glob(pattern):

@@ -149,7 +149,7 @@ def test_an_interrupted_stage_goes_on_frame_by_frame_to_the_same_bits(tmp_path: 
         track(portrait, config, frames, parts, how, interrupt)
     done = {path: path.stat().st_mtime_ns for path in parts.glob("*.safetensors")}
     assert len(done) == 2 and tracked_digest(parts, "weights", how, frames) is None
-    (parts / ".00002.safetensors.x.part").write_bytes(b"half")
+    (parts / ".00002.safetensors.0123abcd.part").write_bytes(b"half")
     track(portrait, config, frames, parts, how)
     assert all(path.stat().st_mtime_ns == moment for path, moment in done.items())
     assert not list(parts.glob(".*"))
@@ -300,7 +300,7 @@ def test_both_kinds_of_renders_stand_in_one_run_and_every_table_says_which(
     trained = stamps(cell / "stages" / "train" / "checkpoint-12")
     assert not (cell / "stages" / "track").exists()
     refused = bench("score", "out", "--protocol", BUILT_IN)
-    assert refused.code == 2 and f"with --protocol {BUILT_IN} to track test frames first" in refused.err
+    assert refused.code == 2 and f"bench run out/run.yaml --protocol {BUILT_IN}" in refused.err
     done = bench("run", "--methods", "blobs,average", *arguments, "--protocol", f"fateavatar-8bit@1,{BUILT_IN}")
     assert done.code == 0, done
     name = load_protocol(BUILT_IN).render_key
