@@ -1,45 +1,81 @@
-"""What a metric is called, counted in, and whether more of it is better: data for every table. Needs no torch."""
+"""What a column of values is called, counted in, and whether more of it is better: data for every table. No torch."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["COLUMNS", "Column"]
+from headbench.harness.console import duration
+from headbench.harness.plugins.specs import Better, MetricSpec
+from headbench.metrics.keys import field_of, join_key, split_key
+from headbench.metrics.plugin import METRICS
+
+__all__ = ["COLUMNS", "Column", "column_of"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A metric as a table shows it."""
+    """One column of values: a metric, or what a result cost."""
 
     key: str
-    """Field of a FrameScore."""
+    """As in scores: psnr, lpips/alex; of a cost, its name: train_seconds."""
     label: str
-    unit: str
-    """"" where it has none."""
-    digits: int
+    """As in a heading."""
+    digits: int = 2
     """After the decimal point."""
-    higher_is_better: bool
-    latex: str
-    meaning: str
+    better: Better = ""
+    unit: str = ""
+    kind: str = "number"
+    """number, rate (no digits from 1,000 on), count, duration (seconds) or text."""
+    latex: str = ""
+    """The heading in LaTeX where it is not that of the other formats."""
+    meaning: str = ""
 
     @property
+    def field(self) -> str:
+        """As in CSV and JSON, safe in any file: psnr, lpips_alex."""
+        return field_of(self.key)
+
     def arrow(self) -> str:
-        """↑ where more is better, else ↓."""
-        return "↑" if self.higher_is_better else "↓"
+        """Which way is better, as one character, or nothing."""
+        return {"higher": "↑", "lower": "↓"}.get(self.better, "")
 
-    def text(self, value: float) -> str:
-        """The value with this metric's digits; inf as it is."""
-        return f"{value:.{self.digits}f}"
+    def heading(self) -> str:
+        """Label with its direction: ``PSNR ↑``."""
+        return f"{self.label} {self.arrow()}".rstrip()
+
+    def format(self, mean: float, std: float | None = None) -> str:
+        """The value as the table shows it; `std` over seeds follows a plus-minus sign."""
+        if self.kind == "duration":
+            return duration(mean)
+        if not math.isfinite(mean):
+            return "∞" if mean > 0 else str(mean)
+        whole = self.kind == "count" or (self.kind == "rate" and mean >= 1000)
+        text, spread = (
+            "" if value is None else f"{round(value):,}" if whole else f"{value:.{self.digits}f}"
+            for value in (mean, std)
+        )
+        # A count that is the same for all seeds has no spread worth a column's width.
+        return text if std is None or (self.kind == "count" and std == 0) else f"{text} ± {spread}"
 
 
-_ALL = (
-    Column("psnr", "PSNR", "dB", 2, True, r"PSNR$\uparrow$", "peak signal-to-noise ratio, mean over frames"),
-    Column("ssim", "SSIM", "", 4, True, r"SSIM$\uparrow$", "structural similarity, 1 for equal images"),
-    Column("lpips_alex", "LPIPS-alex", "", 4, False, r"LPIPS\textsubscript{A}$\downarrow$", "LPIPS v0.1, AlexNet"),
-    Column("lpips_vgg", "LPIPS-vgg", "", 4, False, r"LPIPS\textsubscript{V}$\downarrow$", "LPIPS v0.1, VGG16"),
-)
+def column_of(spec: MetricSpec, variant: str = "") -> Column:
+    """The column of a metric, or of one variant of it."""
+    known, label = spec.variants.get(variant), spec.label or spec.name
+    return Column(
+        join_key(spec.name, variant),
+        known.label if known else f"{label}-{variant}" if variant else label,
+        spec.digits,
+        spec.better,
+        spec.unit,
+        latex=known.latex if known else "" if variant else spec.latex,
+        meaning=known.meaning if known else spec.meaning,
+    )
+
+
+_ALL = [column_of(spec, split_key(key)[1]) for spec in METRICS for key in spec.asked_as()]
 
 COLUMNS: Mapping[str, Column] = MappingProxyType({column.key: column for column in _ALL})
-"""All metrics in the order of tables."""
+"""The built-in metrics' columns by key, in the order of tables. Others come from the registry."""

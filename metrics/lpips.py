@@ -1,14 +1,16 @@
-"""LPIPS columns of a protocol, or the reason why one is not there."""
+"""LPIPS of a frame, as a protocol asks for it, or the reason why it is not there."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headbench.harness.errors import MissingAsset
+from headbench.metrics.absent import Absent, AbsentKind
 from headbench.metrics.check import check_pair
-from headbench.metrics.protocol import LpipsRule, Protocol
+from headbench.metrics.metric import Metric
+from headbench.metrics.options import LpipsOptions
+from headbench.metrics.truth import Truth
 
 if TYPE_CHECKING:
     import torch
@@ -16,77 +18,68 @@ if TYPE_CHECKING:
 
     from headbench.harness.image import Lpips
 
-__all__ = ["WEIGHTS_MISSING", "LpipsColumn", "default_nets", "lpips_columns"]
+__all__ = ["NETS", "WEIGHTS_MISSING", "LearnedDistance", "default_nets"]
 
+NETS = ("alex", "vgg")
 WEIGHTS_MISSING = "n/a (weights missing: bench assets fetch lpips)"
-
-
-@dataclass(frozen=True)
-class LpipsColumn:
-    """A network that is ready, or why it is not."""
-
-    key: str
-    """Field of a FrameScore: lpips_alex, lpips_vgg."""
-    rule: LpipsRule
-    network: Lpips | None
-    reason: str = ""
-    weights: str = ""
-    """SHA-256 of the file that the network was loaded from."""
-
-    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        """a, b (B, 3, H, W) in [0, 1] -> (B,).
-
-        Raises:
-            ValueError: shapes differ or values leave [0, 1].
-            RuntimeError: there is no network; ask `network` first.
-        """
-        if self.network is None:
-            raise RuntimeError(self.reason)
-        check_pair(a, b)
-        result: Tensor = self.network(a, b, input_range=self.rule.input_range)
-        return result
 
 
 def default_nets(device: torch.device | str) -> frozenset[str]:
     """Networks that are computed unasked: both on CUDA, AlexNet alone on a CPU, where VGG16 takes seconds a frame."""
-    return frozenset({"alex", "vgg"}) if str(device).startswith("cuda") else frozenset({"alex"})
+    return frozenset(NETS) if str(device).startswith("cuda") else frozenset({"alex"})
 
 
-def lpips_columns(
-    protocol: Protocol, device: torch.device | str, nets: Collection[str] | None = None
-) -> list[LpipsColumn]:
-    """The protocol's LPIPS columns on `device`, each with its network or the reason why it is not computed.
+class LearnedDistance(Metric):
+    """LPIPS v0.1 with the network that the variant names."""
 
-    Args:
-        protocol: whose columns.
-        device: where the networks run.
-        nets: networks to compute (alex, vgg); None means `default_nets`.
+    options_type = LpipsOptions
+    _network: Lpips | None = None
+    _weights = ""
 
-    Raises:
-        ValueError: `nets` has an unknown name.
-    """
-    from headbench.harness.image import Lpips, load_network, network_sha256
+    @classmethod
+    def left_out(cls, variant: str, device: torch.device | str, asked: Collection[str] | None) -> Absent | None:
+        """VGG16 on a CPU unless it is asked for, and what is not among those that are asked for."""
+        if variant in (default_nets(device) if asked is None else asked):
+            return None
+        if asked is None:
+            return Absent(AbsentKind.SLOW_ON_CPU, f"n/a (not computed on CPU; --lpips {variant})")
+        return Absent(AbsentKind.NOT_ASKED, f"n/a (not asked for; --lpips {variant})")
 
-    unknown = set(nets or ()) - {"alex", "vgg"}
-    if unknown:
-        raise ValueError(f"unknown LPIPS networks {sorted(unknown)}; known are alex and vgg")
-    chosen = default_nets(device) if nets is None else nets
-    columns = []
-    for rule in protocol.lpips:
-        key = f"lpips_{rule.net}"
-        if rule.net not in chosen:
-            why = "not computed on CPU" if nets is None else "not asked for"
-            columns.append(LpipsColumn(key, rule, None, f"n/a ({why}; --lpips {rule.net})"))
-            continue
+    def missing(self) -> Absent | None:
+        """Weights that are not registered, or not those that the protocol names."""
+        from headbench.harness.image import network_sha256
+
         try:
-            sha256 = network_sha256(f"lpips-{rule.net}")
-            if rule.weights and rule.weights != sha256:
-                reason = f"n/a (registered weights {sha256[:12]}… are not the protocol's {rule.weights[:12]}…)"
-                columns.append(LpipsColumn(key, rule, None, reason))
-                continue
-            weights = load_network(f"lpips-{rule.net}")
+            found = network_sha256(f"lpips-{self.variant}")
         except MissingAsset:
-            columns.append(LpipsColumn(key, rule, None, WEIGHTS_MISSING))
-            continue
-        columns.append(LpipsColumn(key, rule, Lpips(rule.net, weights).to(device), weights=sha256))
-    return columns
+            return Absent(AbsentKind.NO_WEIGHTS, WEIGHTS_MISSING)
+        wanted = self.options.weights
+        if wanted and wanted != found:
+            text = f"n/a (registered weights {found[:12]}… are not the protocol's {wanted[:12]}…)"
+            return Absent(AbsentKind.OTHER_WEIGHTS, text)
+        self._weights = found
+        return None
+
+    def prepare(self) -> None:
+        """Load the network.
+
+        Raises:
+            DataError: its file is damaged.
+        """
+        from headbench.harness.image import Lpips, load_network
+
+        self._network = Lpips(self.variant, load_network(f"lpips-{self.variant}")).to(self.device)  # type: ignore[arg-type]
+
+    def weights(self) -> str:
+        return self._weights
+
+    def frame(self, render: Tensor, truth: Truth) -> Tensor:
+        """(B,); `prepare` comes first.
+
+        Raises:
+            ValueError: shapes differ or values leave [0, 1].
+        """
+        assert self._network is not None
+        check_pair(render, truth.image)
+        result: Tensor = self._network(render, truth.image, input_range=self.options.input_range)
+        return result

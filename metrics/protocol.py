@@ -7,15 +7,21 @@ import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headbench.harness.errors import BenchError, did_you_mean
+from headbench.harness.names import quoted
 from headbench.harness.reading import Unreadable, parse_yaml, read_text
 from headbench.harness.validation import validate
+from headbench.metrics.options import LpipsOptions, PsnrRule, SsimRule
+
+if TYPE_CHECKING:
+    from headbench.harness.plugins import Registry
 
 __all__ = [
+    "Asked",
     "LpipsRule",
     "Protocol",
     "PsnrRule",
@@ -34,31 +40,20 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class PsnrRule(_Frozen):
-    """How the error of a frame becomes decibels."""
+class Asked(NamedTuple):
+    """A metric that a protocol asks for."""
 
-    reduction: Literal["pooled", "channel_mean"]
-    """pooled: one mean squared error over pixels and channels; channel_mean: mean of the three channels' PSNR."""
-
-
-class SsimRule(_Frozen):
-    """Gaussian-window SSIM."""
-
-    window: int = Field(ge=3)
-    sigma: float = Field(gt=0)
-    padding: Literal["zero", "valid"]
-    channels: Literal["rgb"]
-    """rgb: mean over the three channels."""
+    key: str
+    """psnr, lpips/alex"""
+    options: Mapping[str, Any]
+    where: str
+    """The field that asks for it, for messages."""
 
 
-class LpipsRule(_Frozen):
+class LpipsRule(LpipsOptions):
     """One LPIPS column."""
 
     net: Literal["alex", "vgg"]
-    input_range: Literal["[0,1]", "[0,1]-unmapped"]
-    """What the network is fed with; the second is the named quirk of evaluators that forget to map to [-1, 1]."""
-    weights: str | None
-    """SHA-256 of the registered file; null accepts what is registered and records it in the scores."""
 
 
 class TrackingLoss(_Frozen):
@@ -122,22 +117,37 @@ class Protocol(_Frozen):
     """uint8_round: the composited truth is rounded to 8 bit as renders are; none: it stays float."""
     clamp: Literal[True]
     """Renders are clamped to [0, 1] before scoring, as storing them in 8 bit does; nothing reads this field."""
-    psnr: PsnrRule
-    ssim: SsimRule
-    lpips: tuple[LpipsRule, ...]
+    psnr: PsnrRule | None = None
+    ssim: SsimRule | None = None
+    lpips: tuple[LpipsRule, ...] | None = None
+    metrics: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    """Metrics of any plugin: name or name/variant -> options. psnr, ssim and lpips have fields of their own, too."""
     aggregate: Literal["frames_then_subjects"]
     test_time_tracking: TrackingRule | None
     """None forbids it: nothing sees a test image before scoring."""
     split: Literal["dataset"]
-    stage: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=50)
-    """The stage whose checkpoint is rendered."""
+    stage: Literal["train"]
+    """The instance of a stage that is asked for, whichever it is: what is shown belongs to the row, not to the
+    protocol."""
 
     @field_validator("lpips")
     @classmethod
-    def _one_column_a_net(cls, rules: tuple[LpipsRule, ...]) -> tuple[LpipsRule, ...]:
-        if len({rule.net for rule in rules}) != len(rules):
+    def _one_column_a_net(cls, rules: tuple[LpipsRule, ...] | None) -> tuple[LpipsRule, ...] | None:
+        if rules is not None and len({rule.net for rule in rules}) != len(rules):
             raise ValueError("a network may be named once; another input range is another protocol")
         return rules
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _without_options(cls, asked: object) -> object:
+        """``edges:`` with nothing behind it is YAML for null, and means no options."""
+        return {k: {} if v is None else v for k, v in asked.items()} if isinstance(asked, Mapping) else asked
+
+    def asked(self) -> tuple[Asked, ...]:
+        """The metrics in the order of tables: those that have fields, then those of `metrics`."""
+        found = [Asked(name, rule.model_dump(), name) for name in ("psnr", "ssim") if (rule := getattr(self, name))]
+        found += [Asked(f"lpips/{r.net}", r.model_dump(exclude={"net"}), "lpips") for r in self.lpips or ()]
+        return (*found, *(Asked(key, options, f"metrics.{key}") for key, options in self.metrics.items()))
 
     @property
     def label(self) -> str:
@@ -178,8 +188,11 @@ def protocol_names() -> list[str]:
     return sorted(path.name.removesuffix(".yaml") for path in _folder().glob("*@*.yaml"))
 
 
-def load_protocol(name: str) -> Protocol:
+def load_protocol(name: str, known: Registry | None = None) -> Protocol:
     """A built-in protocol such as ``headbench@1``, or one from a path that ends in ``.yaml``.
+
+    Args:
+        known: where metrics are looked up that have no field of their own; None asks the registry of this process.
 
     Raises:
         BenchError: there is no such protocol, or its file is not valid; the message names the field.
@@ -196,7 +209,27 @@ def load_protocol(name: str) -> Protocol:
         raise BenchError(f"Cannot read protocol {path}: {error.found}.", error.help) from error
     if not isinstance(values, dict):
         raise BenchError(f"{path} is not a protocol: expected a mapping, found {type(values).__name__}.")
+    _check_stage(values, path)
     protocol: Protocol = validate(Protocol, values, f"{path} is not a protocol")
     if path.name.count("@") and path.name != f"{protocol.label}.yaml":
         raise BenchError(f"{path} holds protocol {protocol.label}; the file must be called {protocol.label}.yaml.")
-    return protocol
+    if not protocol.asked():
+        raise BenchError(
+            f"{path} asks for no metric: expected psnr, ssim, lpips or metrics.", help="bench list metrics"
+        )
+    if not protocol.metrics:
+        return protocol
+    from headbench.metrics.choose import as_chosen
+
+    return as_chosen(protocol, known, path)
+
+
+def _check_stage(values: Mapping[str, Any], path: Path) -> None:
+    """Refuse a stage by name: it would be scored under the name of a row that shows another."""
+    stage = values.get("stage", "train")
+    if stage != "train":
+        raise BenchError(
+            f"{path}: stage is {quoted(stage)}, expected train, which means the instance of a stage that is asked for; "
+            f"a protocol names no other.",
+            help=f"write stage: train into {path.name}; what is shown is for the run to name",
+        )

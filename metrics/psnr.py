@@ -7,8 +7,11 @@ from typing import Literal
 from torch import Tensor, float64
 
 from headbench.metrics.check import check_pair
+from headbench.metrics.metric import Metric
+from headbench.metrics.options import PsnrRule
+from headbench.metrics.truth import Truth
 
-__all__ = ["psnr"]
+__all__ = ["Psnr", "psnr"]
 
 
 def psnr(a: Tensor, b: Tensor, reduction: Literal["pooled", "channel_mean"] = "pooled") -> Tensor:
@@ -31,3 +34,12 @@ def psnr(a: Tensor, b: Tensor, reduction: Literal["pooled", "channel_mean"] = "p
     if reduction == "channel_mean":
         return (-10 * squared.mean(dim=(2, 3), dtype=float64).log10()).mean(dim=1)
     raise ValueError(f"expected reduction pooled or channel_mean, got {reduction!r}")
+
+
+class Psnr(Metric):
+    """`psnr` as a protocol asks for it."""
+
+    options_type = PsnrRule
+
+    def frame(self, render: Tensor, truth: Truth) -> Tensor:
+        return psnr(render, truth.image, self.options.reduction)

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from headbench.harness.errors import DataError
-from headbench.harness.image import (
-    composite,
-    exact_float32,
-    network_sha256,
-    resize_rgba,
-    resize_uint8,
-    to_float,
-    to_uint8,
-)
+from headbench.harness.image import composite, exact_float32, resize_rgba, resize_uint8, to_float, to_uint8
 from headbench.harness.pictures import read_picture
 from headbench.harness.reading import Unreadable
-from headbench.metrics.lpips import LpipsColumn, lpips_columns
+from headbench.metrics.evaluate import Evaluation
+from headbench.metrics.lpips import NETS
 from headbench.metrics.protocol import Protocol
-from headbench.metrics.psnr import psnr
-from headbench.metrics.scores import FrameScore
-from headbench.metrics.ssim import ssim
+from headbench.metrics.ready import Ready, make_ready, projector_of
+from headbench.metrics.scores import FrameScore, Scores, package_versions
+from headbench.metrics.truth import GroundTruth, Masks, Truth
 
-__all__ = ["Truth", "score_frames", "score_pairs", "weights_used"]
+if TYPE_CHECKING:
+    from headbench.harness.plugins import Registry
 
-Truth = Callable[[str], tuple[Tensor, Tensor]]
-"""Frame id -> colour (3, H, W) uint8, un-premultiplied, and alpha (1, H, W) uint8."""
+__all__ = ["score_frames"]
 
 
 class _Loaded(NamedTuple):
@@ -42,61 +34,46 @@ class _Loaded(NamedTuple):
     """(3, H, W) uint8"""
     colour: Tensor
     alpha: Tensor
-
-
-def score_pairs(
-    renders: Tensor, truth: Tensor, protocol: Protocol, columns: Sequence[LpipsColumn]
-) -> dict[str, list[float]]:
-    """renders, truth (B, 3, H, W) in [0, 1] on one device -> column -> B values, for the columns that can be computed.
-
-    Raises:
-        ValueError: shapes differ or values leave [0, 1].
-    """
-    values = {"psnr": psnr(renders, truth, protocol.psnr.reduction), "ssim": ssim(renders, truth, protocol.ssim)}
-    for column in columns:
-        if column.network is not None:
-            values[column.key] = column(renders, truth)
-    return {key: value.tolist() for key, value in values.items()}
-
-
-def weights_used(frames: Sequence[FrameScore]) -> dict[str, str]:
-    """column -> SHA-256 of the registered network, for the LPIPS columns that `frames` have."""
-    nets = {f"lpips_{net}": f"lpips-{net}" for net in ("alex", "vgg")}
-    return {key: network_sha256(name) for key, name in nets.items() if frames and frames[0].value(key) is not None}
+    masks: Masks
 
 
 def score_frames(
     renders: Mapping[str, Path],
-    truth: Truth,
+    truth: GroundTruth,
     protocol: Protocol,
     device: torch.device | str = "cpu",
     nets: Collection[str] | None = None,
     batch: int = 8,
     report: Callable[[int, int], None] | None = None,
-) -> list[FrameScore]:
+    known: Registry | None = None,
+) -> Scores:
     """Score stored renders, in the order of `renders`.
 
     Args:
-        renders: frame id -> 8-bit RGB PNG, rendered on the protocol's background.
-        truth: gives a frame's pixels; called once a frame, from one other thread, so that reading overlaps computing.
+        renders: frame id -> 8-bit RGB PNG, rendered on the protocol's background. Frames of a sequence stand in the
+            order of time.
+        truth: gives a frame's pixels, from one other thread, so that reading overlaps computing.
         protocol: how to score.
         device: where to compute.
         nets: LPIPS networks to compute; None means both on CUDA and AlexNet alone on a CPU.
         batch: frames at a time; results do not depend on it beyond rounding.
         report: called with (frames done, frames in all) after each batch.
+        known: where metrics are registered; None asks the registry of this process.
 
     Raises:
         DataError: a render is missing, damaged or of another size than the truth, the truth is not what a reader
             should give, or a value is not a number; the message names the frame.
+        BenchError: a metric of the protocol is not there, or fails.
+        ValueError: `nets` has an unknown name, or `batch` is below 1.
     """
     if batch < 1:
         raise ValueError(f"expected a batch of at least 1, got {batch}")
-    columns = lpips_columns(protocol, device, nets)
-    reasons = {column.key: column.reason for column in columns if column.network is None}
-    offered = {f"lpips_{rule.net}" for rule in protocol.lpips}
-    for net in ("alex", "vgg"):
-        if f"lpips_{net}" not in offered:
-            reasons[f"lpips_{net}"] = f"n/a (not part of {protocol.label})"
+    unknown = set(nets or ()) - set(NETS)
+    if unknown:
+        raise ValueError(f"unknown LPIPS networks {sorted(unknown)}; known are {' and '.join(NETS)}")
+    asked = {} if nets is None else {"lpips": nets}
+    ready = make_ready(protocol, device, truth, next(iter(renders), None), asked, known)
+    evaluation, projector = Evaluation(ready, renders), projector_of(truth)
     background = torch.tensor(protocol.background_rgb, device=device)
     scores: list[FrameScore] = []
     with torch.inference_mode(), exact_float32():
@@ -108,19 +85,32 @@ def score_frames(
             target = composite(colours, alphas, background)
             if protocol.quantise == "uint8_round":
                 target = to_float(to_uint8(target))
-            values = score_pairs(images, target, protocol, columns)
-            for row, frame in enumerate(each.frame for each in group):
-                mine = {key: numbers[row] for key, numbers in values.items()}
-                wrong = [key for key, value in mine.items() if math.isnan(value)]
-                if wrong:
-                    raise DataError(f"Frame {frame}: {', '.join(wrong)} of {renders[frame]} is not a number.")
-                scores.append(FrameScore(id=frame, reasons=reasons, **mine))
+            ids = [each.frame for each in group]
+            sequences, masks = [truth.sequence(frame) for frame in ids], [each.masks for each in group]
+            scores += evaluation.take(images, Truth(target, alphas, ids, sequences, masks, projector))
             if report is not None:
                 report(len(scores), len(renders))
-    return scores
+        joined = evaluation.finish()
+    return Scores.of(
+        protocol,
+        scores,
+        [each.key for each in ready],
+        sequences=tuple(joined),
+        absent={each.key: each.absent for each in ready if each.absent is not None},
+        weights={each.key: digest for each in ready if each.metric and (digest := each.metric.weights())},
+        versions=package_versions() | _plugins(ready),
+    )
 
 
-def _batches(renders: Mapping[str, Path], truth: Truth, protocol: Protocol, batch: int) -> Iterator[list[_Loaded]]:
+def _plugins(ready: Sequence[Ready]) -> dict[str, str]:
+    """Distribution -> version, of metrics that are not ours."""
+    origins = [each.chosen.origin.rpartition(" ") for each in ready]
+    return {name: version for name, _, version in origins if name not in ("", "built")}
+
+
+def _batches(
+    renders: Mapping[str, Path], truth: GroundTruth, protocol: Protocol, batch: int
+) -> Iterator[list[_Loaded]]:
     """Loaded frames in order, at most `batch` of one size at a time; the next ones are read meanwhile."""
     ids = list(renders)
     chunks = [ids[start : start + batch] for start in range(0, len(ids), batch)]
@@ -141,9 +131,10 @@ def _batches(renders: Mapping[str, Path], truth: Truth, protocol: Protocol, batc
                     start = end
 
 
-def _load(frame: str, path: Path, truth: Truth, protocol: Protocol) -> _Loaded:
+def _load(frame: str, path: Path, truth: GroundTruth, protocol: Protocol) -> _Loaded:
     image = _read_render(frame, path)
-    colour, alpha = truth(frame)
+    pixels = truth.pixels(frame)
+    colour, alpha = pixels.colour, pixels.alpha
     height, width = image.shape[1:]
     for name, got, channels in (("colour", colour, 3), ("alpha", alpha, 1)):
         if got.dtype != torch.uint8 or got.ndim != 3 or got.shape[0] != channels:
@@ -156,12 +147,12 @@ def _load(frame: str, path: Path, truth: Truth, protocol: Protocol) -> _Loaded:
                 f"Frame {frame}: the truth's {name} is {got.shape[2]} x {got.shape[1]} pixels, "
                 f"the render {path} is {width} x {height}."
             )
-    colour, alpha = colour.cpu(), alpha.cpu()
+    colour, alpha, masks = colour.cpu(), alpha.cpu(), Masks(pixels.masks, height, width)
     if protocol.resolution != "native":
         side = protocol.resolution
         image = resize_uint8(image, side, side)
         colour, alpha = resize_rgba(colour, alpha, side, side)
-    return _Loaded(frame, image, colour, alpha)
+    return _Loaded(frame, image, colour, alpha, masks)
 
 
 def _read_render(frame: str, path: Path) -> Tensor:

@@ -11,29 +11,38 @@ from pathlib import Path
 from typing import Any
 
 from headbench.harness.files import atomic_path
-from headbench.metrics.columns import COLUMNS
+from headbench.metrics.absent import Absent, AbsentKind
 from headbench.metrics.protocol import Protocol, TrackingRule
 
-__all__ = ["FrameScore", "Scores", "write_scores"]
+__all__ = ["FORMAT", "LARGEST", "FrameScore", "Scores", "SequenceScore", "package_versions", "write_scores"]
+
+FORMAT = 2
+"""Layout of files of scores. Those without a number are of the layout before, with four fields a frame."""
+LARGEST = 1e12
+"""No finite value of a metric is as large."""
 
 
 @dataclass(frozen=True)
-class FrameScore:
-    """The metrics of one frame; None where one was not computed, with the reason."""
-
+class _Values:
     id: str
-    psnr: float | None
-    """Decibels; inf for an identical image."""
-    ssim: float | None
-    lpips_alex: float | None = None
-    lpips_vgg: float | None = None
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    """column -> what a table shows in place of a number."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Metric, or metric/variant -> value; inf where a metric has no limit, as PSNR of an identical image."""
+    absent: Mapping[str, Absent] = field(default_factory=dict)
+    """Metric -> why there is no value here, where others have one."""
 
-    def value(self, column: str) -> float | None:
-        """The metric called `column` (a key of COLUMNS)."""
-        found: float | None = getattr(self, COLUMNS[column].key)
-        return found
+    def value(self, key: str) -> float | None:
+        """The value of a metric, None where it has none here."""
+        return self.values.get(key)
+
+
+@dataclass(frozen=True)
+class FrameScore(_Values):
+    """The metrics of one frame."""
+
+
+@dataclass(frozen=True)
+class SequenceScore(_Values):
+    """The metrics of one sequence that are of all its frames together."""
 
 
 @dataclass(frozen=True)
@@ -44,27 +53,79 @@ class Scores:
     """name@version"""
     hash: str
     """Of the protocol; scores with different hashes do not belong in one table."""
+    metrics: tuple[str, ...]
+    """Keys of the protocol's metrics, in the order of tables."""
     frames: tuple[FrameScore, ...]
+    sequences: tuple[SequenceScore, ...] = ()
+    """Empty unless a metric is of sequences."""
+    absent: Mapping[str, Absent] = field(default_factory=dict)
+    """Metric -> why it has no values at all."""
     weights: Mapping[str, str] = field(default_factory=dict)
-    """column -> SHA-256 of its network."""
+    """Metric -> SHA-256 of its network."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """package -> version that computed the scores."""
+    """Package or plugin -> version that computed the scores."""
     device: str = ""
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    """column -> why it has no values."""
+    views: str = "test"
+    """Which frames were scored: the held-out ones."""
     render_key: str = ""
     """The folder of the renders."""
     tracking: TrackingRule | None = None
     """What the protocol had optimised on the test images before scoring."""
 
-    def mean(self, column: str) -> float | None:
-        """Mean over frames, None if the column was not computed. An identical frame makes the mean PSNR inf."""
-        values = [frame.value(column) for frame in self.frames]
-        known = [v for v in values if v is not None]
+    @classmethod
+    def of(cls, protocol: Protocol, frames: Sequence[FrameScore], metrics: Sequence[str] = (), **more: Any) -> Scores:
+        """Scores by `protocol`.
+
+        Args:
+            metrics: keys of its metrics as their plugins spell them; empty takes the protocol's own spelling.
+            more: other fields.
+        """
+        return cls(
+            protocol=protocol.label,
+            hash=protocol.hash,
+            metrics=tuple(metrics) or tuple(asked.key for asked in protocol.asked()),
+            frames=tuple(frames),
+            versions=more.pop("versions", {}),
+            render_key=protocol.render_key,
+            tracking=protocol.test_time_tracking,
+            **more,
+        )
+
+    def offers(self, key: str) -> bool:
+        """Whether the protocol has this metric, computed or not."""
+        return key in self.metrics
+
+    def is_of_sequences(self, key: str) -> bool:
+        """Whether a metric has one value a sequence, and none a frame."""
+        return any(key in row.values or key in row.absent for row in self.sequences)
+
+    def values(self, key: str) -> list[float | None]:
+        """A metric's value for each frame that can have one, or for each sequence where it is of sequences."""
+        rows: Sequence[_Values] = self.sequences if self.is_of_sequences(key) else self.frames
+        counted = [row for row in rows if key not in row.absent or row.absent[key].kind is not AbsentKind.NO_EARLIER]
+        return [row.value(key) for row in counted]
+
+    def mean(self, key: str) -> float | None:
+        """Mean over frames or sequences, None if one lacks a value that it could have; infinite if one value is."""
+        values = self.values(key)
+        known = [value for value in values if value is not None]
         return math.fsum(known) / len(known) if known and len(known) == len(values) else None
 
+    def why(self, key: str) -> Absent:
+        """Why a metric has no value, or not everywhere."""
+        if key in self.absent:
+            return self.absent[key]
+        here = (row.absent[key] for row in (*self.frames, *self.sequences) if key in row.absent)
+        reasons = sorted(here, key=lambda absent: absent.kind is AbsentKind.NO_EARLIER)
+        if reasons:
+            return reasons[0]
+        if not self.offers(key):
+            return Absent(AbsentKind.NOT_IN_PROTOCOL, f"n/a (not part of {self.protocol})")
+        return Absent(AbsentKind.OTHER, "n/a")
 
-def _versions() -> dict[str, str]:
+
+def package_versions() -> dict[str, str]:
+    """Package -> version, of those that numbers may depend on."""
     found = {}
     for package in ("headbench", "torch", "numpy", "pillow"):
         try:
@@ -74,42 +135,41 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def write_scores(
-    path: Path,
-    frames: Sequence[FrameScore],
-    protocol: Protocol,
-    weights: Mapping[str, str] | None = None,
-    device: str = "",
-) -> None:
+def write_scores(path: Path, scores: Scores) -> None:
     """Write scores as JSON lines, complete or not at all. Infinity is the text "inf", since JSON has no such number.
 
     Args:
         path: the file; its folder is made.
-        frames: in the order to keep.
-        protocol: what they were scored with.
-        weights: column -> SHA-256 of its network (`weights_used`).
-        device: where they were computed.
     """
-    reasons = {key: text for frame in frames[:1] for key, text in frame.reasons.items()}
+    name, _, number = scores.protocol.partition("@")
     header: dict[str, Any] = {
-        "protocol": protocol.name,
-        "version": protocol.version,
-        "hash": protocol.hash,
-        "render_key": protocol.render_key,
-        "weights": dict(weights or {}),
-        "versions": _versions(),
-        "device": device,
-        "reasons": reasons,
-        "frames": len(frames),
+        "format": FORMAT,
+        "protocol": name,
+        "version": int(number),
+        "hash": scores.hash,
+        "views": scores.views,
+        "render_key": scores.render_key,
+        "metrics": list(scores.metrics),
+        "weights": dict(scores.weights),
+        "versions": dict(scores.versions),
+        "device": scores.device,
+        "absent": _absent(scores.absent),
+        "frames": len(scores.frames),
+        "sequences": len(scores.sequences),
     }
-    if protocol.test_time_tracking is not None:
-        header["test_time_tracking"] = protocol.test_time_tracking.model_dump(mode="json")
+    if scores.tracking is not None:
+        header["test_time_tracking"] = scores.tracking.model_dump(mode="json")
     lines = [header]
-    for frame in frames:
-        lines.append({"id": frame.id} | {key: _number(frame.value(key)) for key in COLUMNS})
+    lines += [_row("id", row) for row in scores.frames]
+    lines += [_row("sequence", row) for row in scores.sequences]
     with atomic_path(path) as part:
         part.write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines), encoding="utf-8")
 
 
-def _number(value: float | None) -> float | str | None:
-    return "inf" if value is not None and math.isinf(value) else value
+def _row(what: str, row: _Values) -> dict[str, Any]:
+    values = {key: "inf" if math.isinf(value) else value for key, value in row.values.items()}
+    return {what: row.id, "scores": values} | ({"absent": _absent(row.absent)} if row.absent else {})
+
+
+def _absent(reasons: Mapping[str, Absent]) -> dict[str, dict[str, str]]:
+    return {key: {"kind": absent.kind.value, "text": absent.text} for key, absent in reasons.items()}

@@ -6,9 +6,11 @@ from torch import Tensor
 
 from headbench.harness import image
 from headbench.metrics.check import check_pair
-from headbench.metrics.protocol import SsimRule
+from headbench.metrics.metric import Metric
+from headbench.metrics.options import SsimRule
+from headbench.metrics.truth import Truth
 
-__all__ = ["ssim"]
+__all__ = ["Ssim", "ssim"]
 
 
 def ssim(a: Tensor, b: Tensor, rule: SsimRule) -> Tensor:
@@ -20,3 +22,12 @@ def ssim(a: Tensor, b: Tensor, rule: SsimRule) -> Tensor:
     check_pair(a, b)
     # In float32 the variance of a flat region drowns in E[x^2] - E[x]^2 and moves the mean by 5e-6.
     return image.ssim(a.double(), b.double(), rule.window, rule.sigma, rule.padding)
+
+
+class Ssim(Metric):
+    """`ssim` as a protocol asks for it."""
+
+    options_type = SsimRule
+
+    def frame(self, render: Tensor, truth: Truth) -> Tensor:
+        return ssim(render, truth.image, self.options)

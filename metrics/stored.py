@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from headbench.harness.errors import DataError
-from headbench.harness.names import hex_digest, protocol_label, quoted, safe_name
+from headbench.harness.names import HIDDEN, NAME_BYTES, hex_digest, protocol_label, quoted, safe_name
+from headbench.harness.plugins.metric_checks import is_taken
 from headbench.harness.reading import Unreadable, parse_json_lines, read_text
-from headbench.metrics.columns import COLUMNS
-from headbench.metrics.protocol import TrackingRule
-from headbench.metrics.scores import FrameScore, Scores
+from headbench.metrics.absent import Absent, AbsentKind
+from headbench.metrics.keys import field_of, metric_key
+from headbench.metrics.scores import FORMAT, FrameScore, Scores, SequenceScore
+from headbench.metrics.stored_before import scores_before
+from headbench.metrics.stored_values import check_fields, number, texts, tracking
 
 __all__ = ["read_scores"]
 
 _HELP = "bench score RUN"
 _HEADER = {
+    "format": int,
     "protocol": str,
     "version": int,
     "hash": str,
+    "views": str,
     "render_key": str,
+    "metrics": list,
     "weights": dict,
     "versions": dict,
     "device": str,
-    "reasons": dict,
+    "absent": dict,
     "frames": int,
+    "sequences": int,
 }
 """Field of the first line -> its type."""
 _LATER = {"test_time_tracking": dict}
 """Fields that not every file has."""
-_NEEDED = ("id", "psnr", "ssim")
-"""Fields of every other line."""
-_LARGEST = 1e12
-_UNLIMITED = {"psnr"}
-"""Columns that are infinite for identical images."""
+_VIEWS = "test"
 
 
 def read_scores(path: Path) -> Scores:
-    """Scores as `write_scores` left them.
+    """Scores as `write_scores` left them, or as the version before did.
 
     Raises:
         DataError: the file is missing, incomplete, not of this layout or of a newer one, or holds a value of a wrong
@@ -53,80 +53,96 @@ def read_scores(path: Path) -> Scores:
         what = "Cannot read scores {}" if error.missing else "{} is not a file of scores"
         raise DataError(f"{what.format(path)}: {error.found}.", help=_HELP) from error
     try:
-        return _scores(lines)
+        if not lines:
+            raise DataError("found an empty file.")
+        old = isinstance(lines[0], dict) and "format" not in lines[0]
+        return scores_before(lines) if old else _scores(lines)
     except DataError as error:
         raise DataError(f"{path} is not a file of scores: {error.args[0]}", help=_HELP) from error
 
 
 def _scores(lines: list[Any]) -> Scores:
-    if not lines:
-        raise DataError("found an empty file.")
     header, *rows = lines
-    _check_fields(header, _HEADER, _LATER, "line 1")
-    if len(rows) != header["frames"]:
-        raise DataError(f"expected {quoted(header['frames'])} frames, found {len(rows)}.")
-    reasons = _texts(header["reasons"], "reasons")
-    frames = tuple(_frame(row, number, reasons) for number, row in enumerate(rows, start=2))
-    ids = {frame.id for frame in frames}
-    if len(ids) < len(frames):
-        raise DataError(f"{len(frames)} lines name {len(ids)} different frames.")
+    layout = header.get("format") if isinstance(header, dict) else None
+    if isinstance(layout, int) and layout is not True and layout > FORMAT:
+        # What a newer version writes may change what the numbers mean.
+        raise DataError(f"line 1: format {quoted(layout)}, expected {FORMAT}: a newer version of headbench wrote it.")
+    check_fields(header, _HEADER, _LATER, "line 1")
+    if layout != FORMAT:
+        raise DataError(f"line 1: format {quoted(layout)}, expected {FORMAT}.")
+    if header["views"] != _VIEWS:
+        raise DataError(f"line 1: views {quoted(header['views'])}, expected {_VIEWS}.")
+    count, joined = header["frames"], header["sequences"]
+    if count < 0 or joined < 0 or len(rows) != count + joined:
+        raise DataError(f"expected {quoted(count)} frames and {quoted(joined)} sequences, found {len(rows)} lines.")
+    metrics = _metrics(header["metrics"])
+    frames = tuple(_frame(row, place, metrics) for place, row in enumerate(rows[:count], start=2))
+    sequences = tuple(_joined(row, place, metrics) for place, row in enumerate(rows[count:], start=2 + count))
+    for what, named in (("frames", frames), ("sequences", sequences)):
+        if len({row.id for row in named}) < len(named):
+            raise DataError(f"{len(named)} lines name {len({row.id for row in named})} different {what}.")
     for key, digest in header["weights"].items():
-        hex_digest(digest, f"weights of {quoted(key)}", "line 1")
+        hex_digest(digest, f"weights of {quoted(_known(key, metrics, 'line 1'))}", "line 1")
     return Scores(
         protocol=protocol_label(f"{header['protocol']}@{header['version']}", "line 1"),
         hash=hex_digest(header["hash"], "hash", "line 1"),
+        metrics=metrics,
         frames=frames,
+        sequences=sequences,
+        absent=_absent(header["absent"], metrics, "line 1"),
         weights=header["weights"],
-        versions=_texts(header["versions"], "versions"),
+        versions=texts(header["versions"], "versions"),
         device=header["device"],
-        reasons=reasons,
+        views=header["views"],
         render_key=safe_name(header["render_key"], "render_key", "line 1"),
-        tracking=_tracking(header.get("test_time_tracking")),
+        tracking=tracking(header.get("test_time_tracking")),
     )
 
 
-def _check_fields(values: Any, needed: Mapping[str, type], more: Mapping[str, type], where: str) -> None:
-    if not isinstance(values, dict):
-        raise DataError(f"{where}: expected an object, found {type(values).__name__}.")
-    missing = [name for name in needed if name not in values]
-    if missing:
-        raise DataError(f"{where} lacks {', '.join(missing)}.")
-    unknown = [quoted(name) for name in values if name not in needed and name not in more]
-    if unknown:
-        # What a newer version writes may change what the numbers mean.
-        raise DataError(f"{where} has {', '.join(unknown[:5])}, unknown here: a newer version of headbench wrote it.")
-    for name, kind in {**needed, **more}.items():
-        if name in values and (not isinstance(values[name], kind) or (kind is int and isinstance(values[name], bool))):
-            raise DataError(f"{where}: {name} {quoted(values[name])}, expected {kind.__name__}.")
+def _metrics(keys: list[Any]) -> tuple[str, ...]:
+    known = tuple(metric_key(key, "line 1: metrics") for key in keys)
+    taken = [key for key in known if is_taken(field_of(key))]
+    if taken:
+        raise DataError(f"line 1: metrics: {quoted(taken[0])} is a column that every table has.")
+    if len({field_of(key).lower() for key in known}) < len(known):
+        raise DataError("line 1: metrics name one column twice.")
+    return known
 
 
-def _texts(values: Mapping[str, Any], what: str) -> Mapping[str, str]:
+def _known(key: str, metrics: tuple[str, ...], where: str) -> str:
+    if key not in metrics:
+        raise DataError(f"{where} has {quoted(key)}, which is none of the metrics of line 1.")
+    return key
+
+
+def _frame(row: Any, place: int, metrics: tuple[str, ...]) -> FrameScore:
+    values, absent = _row(row, place, "id", metrics)
+    return FrameScore(safe_name(row["id"], "frame", f"line {place}"), values, absent)
+
+
+def _joined(row: Any, place: int, metrics: tuple[str, ...]) -> SequenceScore:
+    values, absent = _row(row, place, "sequence", metrics)
+    name = row["sequence"]
+    if not isinstance(name, str) or not name or HIDDEN.search(name) or len(name.encode()) > NAME_BYTES:
+        raise DataError(
+            f"line {place}: sequence {quoted(name)}, expected a visible name of at most {NAME_BYTES} bytes."
+        )
+    return SequenceScore(name, values, absent)
+
+
+def _row(row: Any, place: int, what: str, metrics: tuple[str, ...]) -> tuple[dict[str, float], dict[str, Absent]]:
+    """Values and reasons of a line."""
+    where = f"line {place}"
+    check_fields(row, {what: object, "scores": dict}, {"absent": dict}, where)
+    values = {_known(key, metrics, where): number(value, key, where) for key, value in row["scores"].items()}
+    return values, _absent(row.get("absent", {}), metrics, where)
+
+
+def _absent(values: Mapping[str, Any], metrics: tuple[str, ...], where: str) -> dict[str, Absent]:
+    found = {}
     for key, value in values.items():
-        if not isinstance(value, str):
-            raise DataError(f"line 1: {what} of {quoted(key)} is {quoted(value)}, expected a text.")
-    return values
-
-
-def _frame(row: Any, number: int, reasons: Mapping[str, str]) -> FrameScore:
-    where = f"line {number}"
-    _check_fields(row, dict.fromkeys(_NEEDED, object), dict.fromkeys(COLUMNS, object), where)
-    name = safe_name(row["id"], "frame", where)
-    return FrameScore(id=name, reasons=reasons, **{key: _value(row[key], key, where) for key in COLUMNS if key in row})
-
-
-def _value(stored: Any, key: str, where: str) -> float | None:
-    if stored is None:
-        return None
-    if stored == "inf" and key in _UNLIMITED:
-        return math.inf
-    if isinstance(stored, bool) or not isinstance(stored, int | float) or not -_LARGEST < stored < _LARGEST:
-        raise DataError(f"{where}: {key} is {quoted(stored)}, expected a finite number or null.")
-    return float(stored)
-
-
-def _tracking(values: Any) -> TrackingRule | None:
-    try:
-        return None if values is None else TrackingRule.model_validate(values)
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise DataError(f"line 1: test_time_tracking has no valid {quoted(where)}.") from error
+        check_fields(value, {"kind": str, "text": str}, {}, f"{where}: absent of {quoted(_known(key, metrics, where))}")
+        if value["kind"] not in set(AbsentKind):
+            raise DataError(f"{where}: absent of {quoted(key)} is of kind {quoted(value['kind'])}, unknown here.")
+        found[key] = Absent(AbsentKind(value["kind"]), value["text"])
+    return found

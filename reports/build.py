@@ -9,7 +9,7 @@ from pathlib import Path
 from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.names import is_label
 from headbench.harness.run import State, Trained, mixed
-from headbench.metrics import COLUMNS, Scores
+from headbench.metrics import Scores
 from headbench.reports.columns import COST_COLUMNS, Column, metric_column
 from headbench.reports.rank import mark_best
 from headbench.reports.read import Result, Run, read_run
@@ -86,7 +86,7 @@ class _Builder:
         self.scored = [r for r in run.results if r.state is State.DONE and protocol in r.scores]
         self.hash = self._one_hash()
         self._refuse_mixed_data()
-        metrics = [key for key in COLUMNS if any(_offers(self._scores(result), key) for result in self.scored)]
+        metrics = dict.fromkeys(key for result in self.scored for key in self._scores(result).metrics)
         self.columns: tuple[Column, ...] = (*(self._column(key) for key in metrics), *COST_COLUMNS)
         self.entries = tuple(dict.fromkeys(result.entry for result in run.results))
 
@@ -126,7 +126,9 @@ class _Builder:
         for result in self.scored:
             if key in self._scores(result).weights:
                 weights.setdefault(self._scores(result).weights[key], result)
-        column = metric_column(key)
+        column, known = metric_column(key)
+        if not known:
+            self._note(f"{key}: no plugin here brings this metric, so it is shown with four digits and not ranked")
         if len(weights) < 2:
             return column
         found = "; ".join(f"{digest[:12]} in {result.cell.path}" for digest, result in weights.items())
@@ -276,8 +278,3 @@ def _name(entry: Entry) -> str:
 
 def _ids(scores: Scores) -> frozenset[str]:
     return frozenset(frame.id for frame in scores.frames)
-
-
-def _offers(scores: Scores, key: str) -> bool:
-    """Whether the protocol has this metric; a column that it has and that could not be computed stays, with reasons."""
-    return scores.mean(key) is not None or not scores.reasons.get(key, "").startswith("n/a (not part of")

@@ -49,12 +49,12 @@ def to_csv(table: Table) -> str:
     before it.
 
     `test_time_tracking` is yes where the protocol had test frames optimised on the test images, else no. A metric has a
-    second column ``<key>_std`` over seeds; `notes` holds footnotes and the reasons for empty fields.
+    second column ``<field>_std`` over seeds; `notes` holds footnotes and the reasons for empty fields.
     """
-    numeric = [column.key for column in table.columns if column.kind != "text"]
+    numeric = [column.field for column in table.columns if column.kind != "text"]
     fields = [*_IDENTITY, "state", "reason"]
     for column in table.columns:
-        fields += [column.key, f"{column.key}_std"] if column.key in numeric else [column.key]
+        fields += [column.field, f"{column.field}_std"] if column.field in numeric else [column.field]
     out = io.StringIO()
     writer = csv.DictWriter(out, [*fields, "notes"], lineterminator="\n")
     writer.writeheader()
@@ -65,24 +65,27 @@ def to_csv(table: Table) -> str:
         record |= {"preset": row.preset, "variant": row.variant, "seeds": " ".join(map(str, row.seeds))}
         record |= {"state": row.state, "reason": row.reason, "notes": " | ".join(_remarks(table, row))}
         for column, value in zip(table.columns, row.values, strict=False):
-            if column.key in numeric:
-                record |= {column.key: _number(value.mean), f"{column.key}_std": _number(value.std)}
+            if column.field in numeric:
+                record |= {column.field: _number(value.mean), f"{column.field}_std": _number(value.std)}
             else:
-                record[column.key] = value.text
+                record[column.field] = value.text
         texts = {key: _unlike_formula(record[key]) for key in record if key.removesuffix("_std") not in numeric}
         writer.writerow(record | texts)
     return out.getvalue()
 
 
 def to_json(table: Table) -> str:
-    """Everything the table holds; a number that JSON lacks (an infinite PSNR) is null beside its text."""
+    """Everything the table holds; a number that JSON lacks (an infinite PSNR) is null beside its text.
+
+    `key` of a column is its name in `values` and in CSV (lpips_alex), `scores` that in files of scores (lpips/alex).
+    """
     document = {
         "run": table.run,
         "protocol": table.protocol,
         "protocol_hash": table.protocol_hash,
         "test_time_tracking": table.tracked,
         "columns": [
-            {"key": c.key, "label": c.label, "unit": c.unit, "better": c.better, "digits": c.digits}
+            {"key": c.field, "scores": c.key, "label": c.label, "unit": c.unit, "better": c.better, "digits": c.digits}
             for c in table.columns
         ],
         "rows": [_record(table, row) for row in table.rows],
@@ -95,7 +98,7 @@ def to_json(table: Table) -> str:
 
 def _record(table: Table, row: Row) -> dict[str, Any]:
     values = {
-        column.key: {
+        column.field: {
             "mean": _finite(value.mean),
             "std": _finite(value.std),
             "text": value.shown(column),
@@ -125,7 +128,7 @@ def _remarks(table: Table, row: Row) -> list[str]:
     remarks = [table.notes[number - 1] for number in numbers]
     for column, value in zip(table.columns, row.values, strict=False):
         if value.reason:
-            remarks.append(f"{column.key}: {value.reason}")
+            remarks.append(f"{column.field}: {value.reason}")
     return remarks
 
 

@@ -71,14 +71,15 @@ def _number(column: Column, result: Result, protocol: str) -> tuple[float | None
     if column.key in costs:
         return costs[column.key], "", ""
     scores = result.scores[protocol]
-    values = [frame.value(column.key) for frame in scores.frames]
+    values = scores.values(column.key)
     present = [value for value in values if value is not None]
-    reason = scores.reasons.get(column.key, "n/a")
+    reason = scores.why(column.key).text
     if not present:
         return None, "", reason
     remark = ""
     if len(present) < len(values):
-        remark = f"{column.label} of {result.cell.path}: mean over {len(present)} of {len(values)} frames ({reason})"
+        of = "sequences" if scores.is_of_sequences(column.key) else "frames"
+        remark = f"{column.label} of {result.cell.path}: mean over {len(present)} of {len(values)} {of} ({reason})"
     return fmean(present), remark, ""
 
 

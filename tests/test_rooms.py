@@ -51,7 +51,7 @@ RULES: dict[str, set[str]] = {
     "harness/cli": {"harness", "metrics", "reports", "datasets"},
     "methods": {"harness", "methods"},
     "datasets": {"harness", "datasets"},
-    "metrics": {"harness.image", "harness.assets", "metrics"},
+    "metrics": {"harness.image", "harness.assets", "harness.plugins", "metrics"},
     "reports": {"harness", "metrics", "reports"},
     "configs": set(),
 }

@@ -144,9 +144,10 @@ def _assets() -> list[Problem]:
 
 def _plugins() -> list[Problem]:
     from headbench.harness.plugins import registry
+    from headbench.harness.plugins.kinds import KINDS
 
     found = registry()
-    text = f"{len(found.methods())} methods, {len(found.datasets())} datasets"
+    text = ", ".join(f"{len(found.specs(kind))} {kind.plural}" for kind in KINDS)
     problems = found.check()
     findings = [_finding("plugins", "good", text)] if not problems else []
     told = [group.text("plugin") for group in grouped(problems)]

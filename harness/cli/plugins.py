@@ -15,11 +15,12 @@ __all__ = ["plugins"]
     "--check", is_flag=True, help="Try every plugin again; load every class and preset as well, and check them."
 )
 def plugins(check: bool) -> None:
-    """Show plugins with their methods and datasets, and every problem with the plugin's name.
+    """Show plugins with what they bring, and every problem with the plugin's name.
 
     Exit code 2 if there is a problem.
     """
     from headbench.harness.plugins import registry
+    from headbench.harness.plugins.kinds import KINDS
     from headbench.harness.plugins.memory import forget
     from headbench.harness.problems import grouped
 
@@ -29,7 +30,7 @@ def plugins(check: bool) -> None:
     found = registry()
     for plugin in found.plugins():
         say(f"{plugin.name} ({plugin.origin})")
-        for kind, names in (("methods", plugin.methods), ("datasets", plugin.datasets)):
+        for kind, names in plugin.brought.items():
             if names:
                 say(f"  {kind}: {', '.join(names)}")
     problems = found.check() if check else found.problems()
@@ -38,5 +39,5 @@ def plugins(check: bool) -> None:
     if problems:
         raise Exit(2)
     if check:
-        count = len(found.methods()) + len(found.datasets())
-        say(f"{count} methods and datasets loaded with all their presets; no problem found")
+        counts = [f"{len(found.specs(kind))} {kind.plural}" for kind in KINDS]
+        say(f"{', '.join(counts[:-1])} and {counts[-1]} loaded with all their presets; no problem found")

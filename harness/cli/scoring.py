@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headbench.harness.assets import NETWORKS
 from headbench.harness.run.render import Progress, RenderKey
 from headbench.harness.run.stages import Scorer
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from headbench.harness.train.track import Tracking
     from headbench.harness.types import Subject
     from headbench.metrics import Protocol
@@ -49,34 +47,37 @@ class _Scorer:
         self.key = RenderKey(protocol.render_key, protocol.stage, protocol.background, _tracking(protocol))
 
     def inputs(self, device: str) -> dict[str, Any]:
-        """Networks to compute and the SHA-256 of those that are registered."""
+        """Networks to compute, the SHA-256 of files that are registered, and the plugins that are not ours."""
         from headbench.harness.assets import record
         from headbench.harness.device import resolve_device
+        from headbench.harness.plugins import registry
+        from headbench.metrics.choose import find
+        from headbench.metrics.keys import split_key
+        from headbench.metrics.needs import assets_of, needs_of
 
-        found = {f"lpips-{rule.net}": record(NETWORKS[f"lpips-{rule.net}"]) for rule in self.protocol.lpips}
+        known, found = registry(), find(self.protocol)
+        needs = frozenset[str]().union(*(needs_of(spec, split_key(key)[1]) for key, spec in found))
+        files = {need: record(name) for need, name in assets_of(needs).items()}
+        origins = {key: known.origin(spec) for key, spec in found if known.origin(spec) != "built in"}
         return {
-            "weights": {name: None if entry is None else entry.sha256 for name, entry in found.items()},
+            "weights": {need: None if entry is None else entry.sha256 for need, entry in files.items()},
             "nets": None if self.nets is None else sorted(self.nets),
             "device": resolve_device(device).type,
-        }
+        } | ({"plugins": origins} if origins else {})
 
     def __call__(self, subject: Subject, renders: Path, target: Path, device: str, progress: Progress) -> None:
+        from headbench.harness.cli.truth import ground_truth
         from headbench.harness.device import device_label, resolve_device
-        from headbench.metrics import score_frames, weights_used, write_scores
-
-        frames = {frame.id: frame for frame in subject.test}
-
-        def truth(frame: str) -> tuple[Tensor, Tensor]:
-            pixels = frames[frame].pixels()
-            return pixels.colour, pixels.alpha
+        from headbench.metrics import score_frames, write_scores
 
         def report(done: int, total: int) -> None:
             progress({"stage": f"score {self.name}", "step": done, "total": total})
 
         where = resolve_device(device)
-        paths = {frame: renders / f"{frame}.png" for frame in frames}
+        paths = {frame.id: renders / f"{frame.id}.png" for frame in subject.test}
+        truth = ground_truth(subject, where)
         scores = score_frames(paths, truth, self.protocol, where, nets=self.nets, report=report)
-        write_scores(target, scores, self.protocol, weights_used(scores), device_label(where))
+        write_scores(target, dataclasses.replace(scores, device=device_label(where)))
 
 
 def _tracking(protocol: Protocol) -> Tracking | None:

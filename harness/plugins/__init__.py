@@ -15,7 +15,7 @@ from headbench.harness.plugins.datasets import DatasetReader, HiddenView, Submis
 from headbench.harness.plugins.hookspecs import hookimpl
 from headbench.harness.plugins.loading import Source
 from headbench.harness.plugins.registry import PluginInfo, Registry, registry
-from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
+from headbench.harness.plugins.specs import DatasetSpec, MethodSpec, MetricSpec, Variant
 from headbench.harness.problems import Problem, Where
 
 __all__ = [
@@ -23,11 +23,13 @@ __all__ = [
     "DatasetSpec",
     "HiddenView",
     "MethodSpec",
+    "MetricSpec",
     "PluginInfo",
     "Problem",
     "Registry",
     "Source",
     "SubmissionTask",
+    "Variant",
     "VideoSlot",
     "Where",
     "hookimpl",

@@ -1,11 +1,11 @@
-"""What must be true of a registered method or dataset: shallow at registration, deep when it is loaded."""
+"""What must be true of what plugins register: shallow at registration, deep when it is loaded."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
 from headbench.harness.names import name_fault, quoted
@@ -19,25 +19,73 @@ from headbench.harness.validation import validate
 if TYPE_CHECKING:
     from headbench.harness.avatar import MethodConfig, Portrait
 
-__all__ = ["check_preset", "dataset_reader", "portrait_class", "preset_values", "spec_faults"]
+__all__ = [
+    "HELP",
+    "NAME",
+    "check_preset",
+    "checked_class",
+    "dataset_reader",
+    "method_faults",
+    "portrait_class",
+    "preset_values",
+    "spec_faults",
+]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TARGET = re.compile(r"[\w.]+:\w+")
-_HELP = "bench plugins --check"
+HELP = "bench plugins --check"
 
 
-def spec_faults(spec: object, expected: type[MethodSpec] | type[DatasetSpec]) -> list[str]:
-    """What is wrong with what a plugin gave to `register`, without importing its target."""
+class Spec(Protocol):
+    """What every kind of spec has."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def target(self) -> str: ...
+
+
+def spec_faults(spec: object, expected: type[Spec]) -> list[str]:
+    """What is wrong with what a plugin gave to `register` that is asked of every kind, without importing its target."""
     if not isinstance(spec, expected):
         return [f"registered {type(spec).__name__} {spec!r}, expected a {expected.__name__}"]
     faults = []
-    if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
+    if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
         faults.append(f"name {spec.name!r} must be letters, digits, - and _, starting with a letter or digit")
     if not isinstance(spec.target, str) or not _TARGET.fullmatch(spec.target):
         faults.append(f"target {spec.target!r} must read package.module:Class")
-    if isinstance(spec, MethodSpec):
-        faults += _preset_faults(spec) + _checked_faults(spec)
     return faults
+
+
+def checked_class(kind: str, spec: Spec, plugin: str, interface: str) -> type[Any]:
+    """The class that a spec's target names.
+
+    Args:
+        kind: what it is, for messages: method.
+        interface: ``package.module:Class`` of what it must be derived from, loaded only now.
+
+    Raises:
+        PluginError: it cannot be imported, is not derived from the interface, or leaves a part of it out.
+    """
+    loaded = guarded(plugin, f"{kind} {spec.name}: loading {spec.target}", lambda: load_target(spec.target))
+    if isinstance(loaded, Problem):
+        raise PluginError(loaded.text(), help=HELP)
+    where, base = f"{plugin}: {kind} {spec.name}: {spec.target}", load_target(interface)
+    assert isinstance(base, type)
+    if not isinstance(loaded, type) or not issubclass(loaded, base):
+        expected = interface.replace(":", ".")
+        raise PluginError(f"{where} must be a class derived from {expected}, got {loaded!r}", help=HELP)
+    left = sorted(getattr(loaded, "__abstractmethods__", ()))
+    if left:
+        these = "it" if len(left) == 1 else "them"
+        raise PluginError(f"{where} lacks {', '.join(left)}: every {kind} must define {these}", help=HELP)
+    return loaded
+
+
+def method_faults(spec: MethodSpec) -> list[str]:
+    """What is wrong with a method's spec besides."""
+    return _preset_faults(spec) + _checked_faults(spec)
 
 
 def _preset_faults(spec: MethodSpec) -> list[str]:
@@ -92,12 +140,12 @@ def preset_values(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, 
 
     values = guarded(plugin or spec.name, f"method {spec.name}: reading preset {preset} from {where}", read)
     if isinstance(values, Problem):
-        raise PluginError(values.text(), help=_HELP)
+        raise PluginError(values.text(), help=HELP)
     if not isinstance(values, dict):
         raise PluginError(
             f"{plugin or spec.name}: method {spec.name}: preset {preset} in {where} must be a mapping, "
             f"got {type(values).__name__}",
-            help=_HELP,
+            help=HELP,
         )
     return values
 
@@ -108,24 +156,13 @@ def portrait_class(spec: MethodSpec, plugin: str) -> type[Portrait]:
     Raises:
         PluginError: it cannot be imported, is no Portrait, or leaves a part of the interface out.
     """
-    loaded = guarded(plugin, f"method {spec.name}: loading {spec.target}", lambda: load_target(spec.target))
-    if isinstance(loaded, Problem):
-        raise PluginError(loaded.text(), help=_HELP)
-    from headbench.harness.avatar import MethodConfig, Portrait
+    from headbench.harness.avatar import MethodConfig
 
-    def fault(text: str) -> PluginError:
-        return PluginError(f"{plugin}: method {spec.name}: {text}", help=_HELP)
-
-    if not isinstance(loaded, type) or not issubclass(loaded, Portrait):
-        raise fault(f"{spec.target} must be a class derived from headbench.harness.avatar.Portrait, got {loaded!r}")
-    left = sorted(loaded.__abstractmethods__)
-    if left:
-        raise fault(
-            f"{spec.target} lacks {', '.join(left)}: every method must define {'it' if len(left) == 1 else 'them'}"
-        )
+    loaded = checked_class("method", spec, plugin, "headbench.harness.avatar:Portrait")
     config_type = getattr(loaded, "config_type", None)
     if not isinstance(config_type, type) or not issubclass(config_type, MethodConfig):
-        raise fault(f"{spec.target}.config_type must be a class derived from MethodConfig, got {config_type!r}")
+        where = f"{plugin}: method {spec.name}: {spec.target}.config_type"
+        raise PluginError(f"{where} must be a class derived from MethodConfig, got {config_type!r}", help=HELP)
     for preset in spec.presets:
         _check_values(spec, preset, plugin, config_type)
     return loaded
@@ -148,7 +185,7 @@ def _check_values(spec: MethodSpec, preset: str, plugin: str, config_type: type[
 
     found = guarded(plugin, where, check)
     if found:
-        raise PluginError(found.text() if isinstance(found, Problem) else found, help=_HELP)
+        raise PluginError(found.text() if isinstance(found, Problem) else found, help=HELP)
 
 
 def dataset_reader(spec: DatasetSpec, plugin: str) -> DatasetReader:
@@ -157,19 +194,8 @@ def dataset_reader(spec: DatasetSpec, plugin: str) -> DatasetReader:
     Raises:
         PluginError: it cannot be imported or made, or leaves a part of the interface out.
     """
-    loaded = guarded(plugin, f"dataset {spec.name}: loading {spec.target}", lambda: load_target(spec.target))
-    if isinstance(loaded, Problem):
-        raise PluginError(loaded.text(), help=_HELP)
-    if not isinstance(loaded, type) or not issubclass(loaded, DatasetReader):
-        raise PluginError(
-            f"{plugin}: dataset {spec.name}: {spec.target} must be a class derived from "
-            f"headbench.harness.plugins.DatasetReader, got {loaded!r}",
-            help=_HELP,
-        )
-    left = sorted(loaded.__abstractmethods__)
-    if left:
-        raise PluginError(f"{plugin}: dataset {spec.name}: {spec.target} lacks {', '.join(left)}", help=_HELP)
+    loaded = checked_class("dataset", spec, plugin, "headbench.harness.plugins:DatasetReader")
     made = guarded(plugin, f"dataset {spec.name}: making {spec.target} with no arguments", loaded)
     if isinstance(made, Problem):
-        raise PluginError(made.text(), help=_HELP)
-    return made
+        raise PluginError(made.text(), help=HELP)
+    return cast(DatasetReader, made)

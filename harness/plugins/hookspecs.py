@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pluggy
 
-from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
+from headbench.harness.plugins.specs import DatasetSpec, MethodSpec, MetricSpec
 
 hookspec = pluggy.HookspecMarker("headbench")
 hookimpl = pluggy.HookimplMarker("headbench")
@@ -20,3 +20,8 @@ def register_methods(register: Callable[[MethodSpec], None]) -> None:
 @hookspec
 def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
     """Register datasets by calling ``register(DatasetSpec(...))`` for each."""
+
+
+@hookspec
+def register_metrics(register: Callable[[MetricSpec], None]) -> None:
+    """Register metrics by calling ``register(MetricSpec(...))`` for each."""

@@ -1,28 +1,30 @@
-"""The methods and datasets that are there, whoever brought them."""
+"""What plugins brought: methods, datasets, metrics, whoever registered them."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
 from headbench.harness.errors import PluginError, did_you_mean
 from headbench.harness.plugins import hookspecs
-from headbench.harness.plugins.checks import dataset_reader, portrait_class, spec_faults
+from headbench.harness.plugins.checks import Spec, spec_faults
 from headbench.harness.plugins.datasets import DatasetReader
+from headbench.harness.plugins.kinds import DATASETS, KINDS, METHODS, METRICS, Kind
 from headbench.harness.plugins.loading import Source, find_sources, guarded
-from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
+from headbench.harness.plugins.specs import DatasetSpec, MethodSpec, MetricSpec
 from headbench.harness.problems import Problem, Where
 
 if TYPE_CHECKING:
     from headbench.harness.avatar import Portrait
+    from headbench.metrics import Metric
 
 __all__ = ["PluginInfo", "Registry", "registry"]
 
-_Spec = TypeVar("_Spec", MethodSpec, DatasetSpec)
+_Spec = TypeVar("_Spec", bound=Spec)
 
 
 @dataclass
@@ -31,8 +33,9 @@ class PluginInfo:
 
     name: str
     origin: str
-    methods: list[str] = field(default_factory=list)
-    datasets: list[str] = field(default_factory=list)
+    """Distribution and version, or built in."""
+    brought: dict[str, list[str]] = field(default_factory=dict)
+    """Kind in the plural (methods) -> names, in the order of registration."""
 
 
 class Registry:
@@ -52,14 +55,14 @@ class Registry:
         self._manager = pluggy.PluginManager("headbench")
         self._manager.add_hookspecs(hookspecs)
         self._plugins: dict[str, PluginInfo] = {}
-        self._methods: dict[str, tuple[MethodSpec, str]] = {}
-        self._datasets: dict[str, tuple[DatasetSpec, str]] = {}
+        self._tables: dict[str, dict[str, tuple[Any, str]]] = {kind.name: {} for kind in KINDS}
+        """Kind -> lower-case name -> spec and plugin."""
         for source in sources:
             self._add(source)
         self._find_misspelt()
         for name in self._plugins:
-            self._call(name, "register_methods", MethodSpec, self._methods, self._plugins[name].methods)
-            self._call(name, "register_datasets", DatasetSpec, self._datasets, self._plugins[name].datasets)
+            for kind in KINDS:
+                self._call(name, kind)
 
     def plugins(self) -> list[PluginInfo]:
         """The plugins that could be loaded, in the order of registration."""
@@ -69,63 +72,84 @@ class Registry:
         """What went wrong while plugins were loaded and registered; no class of theirs has been touched."""
         return list(self._problems)
 
-    def methods(self) -> dict[str, MethodSpec]:
+    def specs(self, kind: Kind[_Spec]) -> dict[str, _Spec]:
         """Name as in tables -> spec, in the order of registration."""
-        return {spec.name: spec for spec, _ in self._methods.values()}
+        return {spec.name: spec for spec, _ in self._tables[kind.name].values()}
+
+    def find(self, kind: Kind[_Spec], name: str) -> _Spec:
+        """The one called `name`, without regard to case.
+
+        Raises:
+            PluginError: there is none; the message has close matches.
+        """
+        return self._find(kind, name)[0]
+
+    def load(self, kind: Kind[Any], name: str) -> Any:
+        """What the target of the one called `name` names, checked against the interface of its kind.
+
+        Raises:
+            PluginError: unknown, or broken in a way that the message names together with its plugin.
+        """
+        return kind.load(*self._find(kind, name))
+
+    def owner(self, spec: Spec) -> str:
+        """The plugin that registered `spec`."""
+        kind = next(kind for kind in KINDS if isinstance(spec, kind.spec))
+        owner: str = self._tables[kind.name][spec.name.lower()][1]
+        return owner
+
+    def origin(self, spec: Spec) -> str:
+        """Distribution and version of the plugin that registered `spec`, or ``built in``."""
+        return self._plugins[self.owner(spec)].origin
+
+    def methods(self) -> dict[str, MethodSpec]:
+        """Methods; as `specs`."""
+        return self.specs(METHODS)
 
     def datasets(self) -> dict[str, DatasetSpec]:
-        """Name -> spec, in the order of registration."""
-        return {spec.name: spec for spec, _ in self._datasets.values()}
+        """Datasets; as `specs`."""
+        return self.specs(DATASETS)
+
+    def metrics(self) -> dict[str, MetricSpec]:
+        """Metrics; as `specs`."""
+        return self.specs(METRICS)
 
     def method(self, name: str) -> MethodSpec:
-        """The method called `name`, without regard to case.
-
-        Raises:
-            PluginError: there is none; the message has close matches.
-        """
-        return self._find("method", name, self._methods)[0]
+        """A method; as `find`."""
+        return self.find(METHODS, name)
 
     def dataset(self, name: str) -> DatasetSpec:
-        """The dataset called `name`, without regard to case.
+        """A dataset; as `find`."""
+        return self.find(DATASETS, name)
 
-        Raises:
-            PluginError: there is none; the message has close matches.
-        """
-        return self._find("dataset", name, self._datasets)[0]
-
-    def owner(self, spec: MethodSpec | DatasetSpec) -> str:
-        """The plugin that registered `spec`."""
-        table = self._methods if isinstance(spec, MethodSpec) else self._datasets
-        return table[spec.name.lower()][1]
+    def metric(self, name: str) -> MetricSpec:
+        """A metric; as `find`."""
+        return self.find(METRICS, name)
 
     def load_method(self, name: str) -> type[Portrait]:
-        """The class of a method, checked: interface, configuration type, presets.
-
-        Raises:
-            PluginError: unknown, or broken in a way that the message names together with its plugin.
-        """
-        return portrait_class(*self._find("method", name, self._methods))
+        """The class of a method, checked: interface, configuration type, presets; as `load`."""
+        found: type[Portrait] = self.load(METHODS, name)
+        return found
 
     def load_dataset(self, name: str) -> DatasetReader:
-        """A reader of a dataset, checked.
+        """A reader of a dataset, checked; as `load`."""
+        found: DatasetReader = self.load(DATASETS, name)
+        return found
 
-        Raises:
-            PluginError: unknown, or broken in a way that the message names together with its plugin.
-        """
-        return dataset_reader(*self._find("dataset", name, self._datasets))
+    def load_metric(self, name: str) -> type[Metric]:
+        """The class of a metric, checked: interface, options, what its scope asks for; as `load`."""
+        found: type[Metric] = self.load(METRICS, name)
+        return found
 
     def check(self) -> list[Problem]:
         """All problems, those included that only loading every class and preset can show."""
         problems = self.problems()
-        loads: list[tuple[str, Callable[[], object]]] = [
-            (plugin, functools.partial(self.load_method, spec.name)) for spec, plugin in self._methods.values()
-        ]
-        loads += [(plugin, functools.partial(self.load_dataset, spec.name)) for spec, plugin in self._datasets.values()]
-        for plugin, load in loads:
-            try:
-                load()
-            except PluginError as error:
-                problems.append(_problem(plugin, str(error.args[0]).removeprefix(f"{plugin}: ")))
+        for kind in KINDS:
+            for spec, plugin in self._tables[kind.name].values():
+                try:
+                    self.load(kind, spec.name)
+                except PluginError as error:
+                    problems.append(_problem(plugin, str(error.args[0]).removeprefix(f"{plugin}: ")))
         return problems
 
     def _add(self, source: Source) -> None:
@@ -153,15 +177,17 @@ class Registry:
                 if not hook.optionalhook:
                     self._problems.append(_problem(hook.plugin_name, did_you_mean("hook", name, known)))
 
-    def _call(
-        self, plugin: str, hook: str, kind: type[_Spec], table: dict[str, tuple[_Spec, str]], names: list[str]
-    ) -> None:
-        def register(spec: _Spec) -> None:
-            faults = spec_faults(spec, kind)
+    def _call(self, plugin: str, kind: Kind[Any]) -> None:
+        table, names = self._tables[kind.name], self._plugins[plugin].brought.setdefault(kind.plural, [])
+
+        def register(spec: Any) -> None:
+            faults = spec_faults(spec, kind.spec)
+            right = isinstance(spec, kind.spec)
+            faults += kind.faults(spec) if right else []
             if not faults and spec.name.lower() in table:
                 other = table[spec.name.lower()]
                 faults = [f"name {spec.name!r} is taken by {other[0].name} of plugin {other[1]}; the first one stays"]
-            what = f"{kind.__name__} {getattr(spec, 'name', '')!r}: " if isinstance(spec, kind) else ""
+            what = f"{kind.spec.__name__} {getattr(spec, 'name', '')!r}: " if right else ""
             self._problems.extend(_problem(plugin, what + fault) for fault in faults)
             if not faults:
                 table[spec.name.lower()] = (spec, plugin)
@@ -169,18 +195,18 @@ class Registry:
 
         mine = self._manager.get_plugin(plugin)
         others = [p for p in self._manager.get_plugins() if p is not mine]
-        caller = self._manager.subset_hook_caller(hook, others)
-        outcome = guarded(plugin, f"{hook}()", lambda: caller(register=register))
+        caller = self._manager.subset_hook_caller(kind.hook, others)
+        outcome = guarded(plugin, f"{kind.hook}()", lambda: caller(register=register))
         if isinstance(outcome, Problem):
             self._problems.append(outcome)
 
-    def _find(self, kind: str, name: str, table: dict[str, tuple[_Spec, str]]) -> tuple[_Spec, str]:
+    def _find(self, kind: Kind[Any], name: str) -> tuple[Any, str]:
+        table = self._tables[kind.name]
         if name.lower() in table:
             return table[name.lower()]
         trouble = f"\n  {len(self._problems)} plugin problem(s): bench plugins" if self._problems else ""
-        raise PluginError(
-            did_you_mean(kind, name, [spec.name for spec, _ in table.values()]) + trouble, help=f"bench list {kind}s"
-        )
+        known = [spec.name for spec, _ in table.values()]
+        raise PluginError(did_you_mean(kind.name, name, known) + trouble, help=f"bench list {kind.name}s")
 
 
 def _problem(plugin: str, message: str) -> Problem:

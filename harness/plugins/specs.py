@@ -6,12 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-__all__ = ["CHECKED", "Checked", "DatasetSpec", "MethodSpec", "Typical"]
+__all__ = [
+    "BETTER",
+    "CHECKED",
+    "SCOPES",
+    "Better",
+    "Checked",
+    "DatasetSpec",
+    "MethodSpec",
+    "MetricSpec",
+    "Scope",
+    "Typical",
+    "Variant",
+]
 
 Checked = Literal["made-up data", "real data"]
 """What a method ran on in a dataset's layout."""
 
 CHECKED: tuple[str, ...] = get_args(Checked)
+
+Scope = Literal["frame", "pair", "sequence"]
+"""What one value of a metric belongs to: a frame; a frame and the one before it; all frames of a sequence."""
+
+SCOPES: tuple[str, ...] = get_args(Scope)
+
+Better = Literal["higher", "lower", ""]
+"""Which values are better; empty where none is, and tables do not rank."""
+
+BETTER: tuple[str, ...] = get_args(Better)
 
 
 @dataclass(frozen=True)
@@ -66,3 +88,50 @@ class DatasetSpec:
     """Masks that its frames may have, such as mouth."""
     layouts: tuple[str, ...] = ()
     """Variants that the reader tells apart."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the columns that a metric can fill, such as LPIPS with one network."""
+
+    label: str
+    """As in a heading."""
+    latex: str = ""
+    """The heading in LaTeX, raw; empty takes that of the other formats."""
+    meaning: str = ""
+    needs: frozenset[str] = frozenset()
+    """Besides what the metric needs in every variant."""
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric, before its code is loaded."""
+
+    name: str
+    """As in protocols and files of scores: psnr. Unique without regard to case."""
+    target: str
+    """``package.module:Class`` of a metric (metrics.Metric)."""
+    unit: str = ""
+    digits: int = 4
+    """After the decimal point, in tables."""
+    better: Better = ""
+    label: str = ""
+    """As in a heading; empty takes the name."""
+    latex: str = ""
+    """The heading in LaTeX, raw; empty takes that of the other formats."""
+    meaning: str = ""
+    """One phrase: what a value is, and over what it is a mean."""
+    needs: frozenset[str] = frozenset()
+    """Registered networks (lpips-alex) and assets (flame/masks), masks of the data (mouth), or projection: the tracked
+    head's mesh in the image."""
+    scope: Scope = "frame"
+    summary: str = ""
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    """Where a metric has some, a protocol must name one: lpips/alex. Where it has none, a protocol may ask for it
+    several times under labels of its own: flicker, flicker/mouth."""
+    unlimited: bool = False
+    """Whether equal images give infinity, as PSNR does."""
+
+    def asked_as(self) -> list[str]:
+        """What a protocol can ask for: the name, or the name with each variant."""
+        return [f"{self.name}/{variant}" for variant in self.variants] or [self.name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from headbench.harness.files import read_json, sha256_of
 from headbench.harness.plugins import SubmissionTask
 from headbench.harness.run.provenance import collect
 from headbench.metrics import COLUMNS, Scores
+from headbench.metrics.keys import field_of
 from headbench.reports.submission.cells import Entrant
 from headbench.reports.submission.ledger import now
 
@@ -89,7 +90,12 @@ def _cell(entrant: Entrant) -> dict[str, Any]:
 
 def _means(scores: Scores) -> dict[str, Any]:
     about = {"hash": scores.hash, "test_time_tracking": scores.tracking is not None, "frames": len(scores.frames)}
-    return about | {key: _number(scores.mean(key)) for key in COLUMNS}
+    return about | {field_of(key): _number(scores.mean(key)) for key in _keys([scores])}
+
+
+def _keys(every: Sequence[Scores]) -> list[str]:
+    """The built-in metrics, whether they were computed or not, then all others that any protocol had."""
+    return list(dict.fromkeys([*COLUMNS, *(key for scores in every for key in scores.metrics)]))
 
 
 def _number(value: float | None) -> float | str | None:
@@ -103,10 +109,10 @@ def _proxy(entrants: Mapping[str, Entrant]) -> dict[str, Any]:
     found = {}
     for name in shared:
         columns = {}
-        for key in COLUMNS:
+        for key in _keys([scores[name] for scores in every]):
             values = [scores[name].mean(key) for scores in every]
             known = [value for value in values if value is not None]
-            columns[key] = _number(sum(known) / len(known)) if len(known) == len(values) else None
+            columns[field_of(key)] = _number(sum(known) / len(known)) if len(known) == len(values) else None
         hashes = {scores[name].hash for scores in every}
         tracked = any(scores[name].tracking is not None for scores in every)
         found[name] = {"hash": hashes.pop() if len(hashes) == 1 else None, "test_time_tracking": tracked, **columns}

@@ -1,4 +1,3 @@
-import dataclasses
 import subprocess
 import sys
 
@@ -7,8 +6,8 @@ import yaml
 from pydantic import ValidationError
 
 from headbench.harness.errors import BenchError
-from headbench.metrics import COLUMNS, FrameScore, load_protocol, protocol_names
-from headbench.metrics.protocol import Protocol, TrackingRule
+from headbench.metrics import COLUMNS, load_protocol, protocol_names
+from headbench.metrics.protocol import LpipsRule, Protocol, PsnrRule, SsimRule, TrackingRule
 
 HASHES = {
     "fateavatar-8bit@1": "796dab513c860116ee1f6abba2a6a70f2ccdebd26bbd1e4638cd7871b547bdf0",
@@ -34,6 +33,7 @@ def test_the_hash_covers_every_value_but_the_summary():
         "psnr": protocol.psnr.model_copy(update={"reduction": "channel_mean"}),
         "ssim": protocol.ssim.model_copy(update={"padding": "zero"}),
         "lpips": protocol.lpips[:1],
+        "metrics": {"edges": {}},
         "test_time_tracking": TRACKING,
         "stage": "bake",
     }
@@ -89,16 +89,19 @@ def test_a_protocol_of_the_users_is_read_from_its_path_and_checked(tmp_path):
 
 def test_no_value_has_a_default_that_a_file_could_forget():
     required = {name for name, field in Protocol.model_fields.items() if field.is_required()}
-    assert required == set(Protocol.model_fields) - {"summary"}
+    assert required == set(Protocol.model_fields) - {"summary", "psnr", "ssim", "lpips", "metrics"}
+    for rule in (PsnrRule, SsimRule, LpipsRule):
+        assert all(field.is_required() for field in rule.model_fields.values())
     with pytest.raises(ValidationError, match="frozen"):
         load_protocol("headbench@1").background = "black"
 
 
-def test_columns_are_the_metrics_of_a_frame_in_order():
-    metrics = [field.name for field in dataclasses.fields(FrameScore) if field.name not in ("id", "reasons")]
-    assert list(COLUMNS) == metrics
-    assert COLUMNS["psnr"].text(27.126) == "27.13" and COLUMNS["psnr"].text(float("inf")) == "inf"
-    assert COLUMNS["lpips_alex"].arrow == "↓"
+def test_the_built_in_columns_stand_in_the_order_of_tables_and_keep_their_names_in_exports():
+    assert list(COLUMNS) == ["psnr", "ssim", "lpips/alex", "lpips/vgg"]
+    assert [column.field for column in COLUMNS.values()] == ["psnr", "ssim", "lpips_alex", "lpips_vgg"]
+    assert COLUMNS["psnr"].format(27.126) == "27.13" and COLUMNS["psnr"].format(float("inf")) == "∞"
+    assert COLUMNS["lpips/alex"].heading() == "LPIPS-alex ↓"
+    assert [asked.key for asked in load_protocol("headbench@1").asked()] == list(COLUMNS)
 
 
 def test_protocols_and_stored_scores_need_no_torch():

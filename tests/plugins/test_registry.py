@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headbench.harness.errors import PluginError
-from headbench.harness.plugins import DatasetSpec, MethodSpec, Registry, Source, hookimpl
+from headbench.harness.plugins import DatasetSpec, MethodSpec, MetricSpec, Registry, Source, Variant, hookimpl
 
 
 def spec(name: str = "Toy", **more: object) -> MethodSpec:
@@ -46,7 +46,8 @@ def test_methods_and_datasets_are_listed_in_the_order_of_registration() -> None:
     assert list(made.methods()) == ["B", "A"]
     assert list(made.datasets()) == ["faces"]
     assert made.problems() == []
-    assert made.plugins()[0].methods == ["B", "A"] and made.plugins()[0].datasets == ["faces"]
+    assert made.plugins()[0].brought == {"methods": ["B", "A"], "datasets": ["faces"], "metrics": []}
+    assert made.owner(made.method("a")) == "both" and made.origin(made.dataset("faces")) == "built in"
 
 
 def test_names_are_found_without_regard_to_case_and_unknown_ones_get_a_suggestion() -> None:
@@ -139,6 +140,44 @@ def test_a_wrong_spec_is_refused_with_the_fault(wrong: object, words: str) -> No
     assert made.problems()[0].where.place == "wrong" and words in made.problems()[0].message
 
 
+def metric(name: str = "edges", **more: object) -> MetricSpec:
+    return MetricSpec(**({"name": name, "target": "toy_code:Edges"} | more))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (spec(), "expected a MetricSpec"),
+        (metric("has/slash"), "must be letters"),
+        (metric("fps"), "is taken by a column that every table has"),
+        (metric("psnr_std"), "is taken by a column that every table has"),
+        (metric(target="toy_code"), "package.module:Class"),
+        (metric(scope="frames"), "Did you mean 'frame'"),
+        (metric(better="hihger"), "Did you mean 'higher'"),
+        (metric(digits=-1), "must be a number from 0 to 12"),
+        (metric(digits=True), "must be a number from 0 to 12"),
+        (metric(needs={"mouth"}), "frozenset"),
+        (metric(variants=["a"]), "variants must map"),
+        (metric(variants={"a/b": Variant("x")}), "variant 'a/b' must be letters"),
+        (metric(variants={"a": "x"}), "must be a Variant"),
+    ],
+)
+def test_a_wrong_spec_of_a_metric_is_refused_with_the_fault(wrong: object, words: str) -> None:
+    made = Registry([source("wrong", plugin(wrong, hook="register_metrics"))])
+    assert made.metrics() == {}
+    assert made.problems()[0].where.place == "wrong" and words in made.problems()[0].message
+
+
+def test_the_built_in_metrics_come_through_the_hook() -> None:
+    from headbench.metrics import Metric
+    from headbench.metrics import plugin as ours
+
+    made = Registry([source("ours", ours)])
+    assert list(made.metrics()) == ["psnr", "ssim", "lpips"] and made.problems() == []
+    assert all(issubclass(made.load_metric(name), Metric) for name in made.metrics())
+    assert made.check() == []
+
+
 TOY_CODE = """
 import torch
 from headbench.harness.avatar import MethodConfig, Portrait
@@ -167,6 +206,19 @@ class Plain:
 class HalfReader(DatasetReader):
     def subjects(self, root):
         return {}
+
+from headbench.metrics import Metric, MetricOptions
+
+class Edges(Metric):
+    def frame(self, render, truth):
+        return render.mean(dim=(1, 2, 3))
+
+class Loose(Edges):
+    options_type = dict
+
+class Half(Metric):
+    def gather(self, state, render, truth):
+        return state
 """
 
 
@@ -225,6 +277,35 @@ def test_a_reader_that_lacks_a_part_is_an_error_naming_plugin_and_dataset() -> N
     made = Registry([source("data", module)])
     with pytest.raises(PluginError, match="data: dataset half: toy_code:HalfReader lacks check, read"):
         made.load_dataset("half")
+
+
+@pytest.mark.usefixtures("toy_code")
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (metric(target="toy_code:Plain"), "must be a class derived from headbench.metrics.metric.Metric"),
+        (metric(target="toy_code:Loose"), "options_type must be a class derived from headbench.metrics.MetricOptions"),
+        (metric(scope="pair"), "lacks pair, which scope pair asks for"),
+        (metric(target="toy_code:Half", scope="sequence"), "lacks sequence, which scope sequence asks for"),
+        (metric(target="toy_code:Absent"), "AttributeError"),
+    ],
+)
+def test_a_metric_that_lacks_a_part_is_an_error_naming_plugin_and_metric(broken: MetricSpec, words: str) -> None:
+    made = Registry([source("mine", plugin(broken, hook="register_metrics"))])
+    with pytest.raises(PluginError, match="mine: metric edges") as caught:
+        made.load_metric("EDGES")
+    assert words in str(caught.value)
+    (problem,) = made.check()
+    assert problem.where.place == "mine" and words in problem.message
+
+
+@pytest.mark.usefixtures("toy_code")
+def test_a_complete_metric_loads_and_passes_the_deep_check() -> None:
+    made = Registry([source("mine", plugin(metric(), hook="register_metrics"))])
+    assert made.load_metric("Edges").__name__ == "Edges" and made.check() == []
+    with pytest.raises(PluginError, match=r"Unknown metric 'edgse'.*Did you mean 'edges'") as caught:
+        made.metric("edgse")
+    assert caught.value.help == "bench list metrics"
 
 
 def listing(site: Path, code: str, **environment: str) -> str:

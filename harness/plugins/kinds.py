@@ -1,0 +1,51 @@
+"""The kinds of things that plugins bring. A further kind is a spec, a hook and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from headbench.harness.plugins.checks import Spec, dataset_reader, method_faults, portrait_class
+from headbench.harness.plugins.metric_checks import metric_class, metric_faults
+from headbench.harness.plugins.specs import DatasetSpec, MethodSpec, MetricSpec
+
+__all__ = ["DATASETS", "KINDS", "METHODS", "METRICS", "Kind"]
+
+_Spec = TypeVar("_Spec", bound=Spec)
+
+
+def _nothing(spec: Any) -> list[str]:
+    return []
+
+
+@dataclass(frozen=True)
+class Kind(Generic[_Spec]):
+    """One kind of thing that plugins bring."""
+
+    name: str
+    """In messages: method."""
+    spec: type[_Spec]
+    load: Callable[[_Spec, str], Any]
+    """Spec and plugin -> what the target names, checked against the interface.
+
+    Raises PluginError where it does not fit."""
+    faults: Callable[[_Spec], list[str]] = _nothing
+    """What is wrong with a spec besides its name and target; nothing is imported for it."""
+
+    @property
+    def plural(self) -> str:
+        """In lists and names of verbs: methods."""
+        return f"{self.name}s"
+
+    @property
+    def hook(self) -> str:
+        """The hook that brings it: register_methods."""
+        return f"register_{self.plural}"
+
+
+METHODS = Kind("method", MethodSpec, portrait_class, method_faults)
+DATASETS = Kind("dataset", DatasetSpec, dataset_reader)
+METRICS = Kind("metric", MetricSpec, metric_class, metric_faults)
+KINDS: tuple[Kind[Any], ...] = (METHODS, DATASETS, METRICS)
+"""In the order of registration and of `bench plugins`."""

@@ -1,0 +1,130 @@
+"""A protocol's metrics made and prepared on a device, each with the reason where it is not."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from headbench.harness.errors import BenchError, MissingAsset, PluginError
+from headbench.metrics.absent import Absent, AbsentKind
+from headbench.metrics.choose import Chosen, choose
+from headbench.metrics.needs import PROJECTION, missing_asset, missing_mask, needs_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from headbench.harness.plugins import Registry
+    from headbench.metrics.metric import Metric
+    from headbench.metrics.protocol import Protocol
+    from headbench.metrics.truth import GroundTruth, Projector
+
+__all__ = ["Ready", "guarded", "make_ready", "projector_of"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A metric that can be computed, or why it cannot."""
+
+    chosen: Chosen
+    metric: Metric | None
+    absent: Absent | None = None
+
+    @property
+    def key(self) -> str:
+        """psnr, lpips/alex"""
+        return self.chosen.key
+
+
+def make_ready(
+    protocol: Protocol,
+    device: torch.device | str,
+    truth: GroundTruth,
+    first: str | None = None,
+    asked: Mapping[str, Collection[str]] | None = None,
+    known: Registry | None = None,
+) -> list[Ready]:
+    """The protocol's metrics in the order of tables.
+
+    Args:
+        protocol: whose metrics.
+        device: where they are computed.
+        truth: of what; asked for the masks of one frame where a metric needs any.
+        first: that frame.
+        asked: name of a metric -> the variants of it that are wanted alone.
+        known: where metrics are registered; None asks the registry of this process.
+
+    Raises:
+        BenchError: a metric is not there, does not take its options, or cannot be made.
+    """
+
+    @functools.cache
+    def masks() -> tuple[str, ...]:
+        return () if first is None else tuple(truth.pixels(first).masks)
+
+    return [
+        _ready(chosen, device, truth, masks, (asked or {}).get(chosen.spec.name)) for chosen in choose(protocol, known)
+    ]
+
+
+def _ready(
+    chosen: Chosen,
+    device: torch.device | str,
+    truth: GroundTruth,
+    masks: Callable[[], Collection[str]],
+    asked: Collection[str] | None,
+) -> Ready:
+    needs = needs_of(chosen.spec, chosen.variant)
+    absent = guarded(chosen, "asking for it", lambda: chosen.kind.left_out(chosen.variant, device, asked))
+    if absent is not None:
+        return Ready(chosen, None, absent)
+    metric = guarded(chosen, "making it", lambda: chosen.kind(chosen.options, device, chosen.variant))
+    absent = guarded(chosen, "asking what is missing", metric.missing) or missing_asset(needs)
+    if absent is None and missing_mask(needs, ()) is not None:
+        absent = missing_mask(needs, masks())
+    if absent is None and PROJECTION in needs:
+        absent = _missing_head(truth)
+    if absent is not None:
+        return Ready(chosen, None, absent)
+    guarded(chosen, "preparing it", metric.prepare)
+    return Ready(chosen, metric)
+
+
+def projector_of(truth: GroundTruth) -> Projector | None:
+    """Makes projections of the tracked head, loading it at the first; None where there is no head model."""
+    head = truth.head
+    if head is None:
+        return None
+    load = functools.cache(head)
+    return lambda frames: load()(frames)
+
+
+def guarded(chosen: Chosen, doing: str, action: Callable[[], _T]) -> _T:
+    """The result of `action`, which is a plugin's code.
+
+    Raises:
+        PluginError: it failed; the message names plugin and metric. What a person can mend, and a lack of memory, pass.
+    """
+    try:
+        return action()
+    except (BenchError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error):
+            raise
+        text = " ".join(str(error).split())
+        said = f"{type(error).__name__}" + (f": {text}" if text else "")
+        raise PluginError(f"{chosen.plugin}: metric {chosen.key}: {doing} failed with {said}.") from error
+
+
+def _missing_head(truth: GroundTruth) -> Absent | None:
+    if truth.head is None:
+        return Absent(AbsentKind.NOT_AVAILABLE, "n/a (needs the tracked head; the data have none)")
+    try:
+        truth.head()
+    except MissingAsset as error:
+        return Absent(AbsentKind.NOT_AVAILABLE, f"n/a (needs the tracked head, which is not registered: {error.help})")
+    return None

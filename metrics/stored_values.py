@@ -1,0 +1,87 @@
+"""Checks of single values in files of scores, of every layout. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from headbench.harness.errors import DataError
+from headbench.harness.names import quoted
+from headbench.metrics.keys import split_key
+from headbench.metrics.plugin import METRICS
+from headbench.metrics.protocol import TrackingRule
+from headbench.metrics.scores import LARGEST
+
+__all__ = ["check_fields", "number", "texts", "tracking"]
+
+_LIMITED = {spec.name for spec in METRICS if not spec.unlimited}
+"""Built-in metrics that are never infinite; of a plugin's metric that is not known."""
+
+
+def check_fields(values: Any, needed: Mapping[str, type], more: Mapping[str, type], where: str) -> None:
+    """Accept an object that has the fields that are needed, perhaps others, and no unknown one.
+
+    Args:
+        needed: field -> type.
+        more: field that may be there -> type.
+
+    Raises:
+        DataError: it is anything else.
+    """
+    if not isinstance(values, dict):
+        raise DataError(f"{where}: expected an object, found {type(values).__name__}.")
+    missing = [name for name in needed if name not in values]
+    if missing:
+        raise DataError(f"{where} lacks {', '.join(missing)}.")
+    unknown = [quoted(name) for name in values if name not in needed and name not in more]
+    if unknown:
+        # What a newer version writes may change what the numbers mean.
+        raise DataError(f"{where} has {', '.join(unknown[:5])}, unknown here: a newer version of headbench wrote it.")
+    for name, kind in {**needed, **more}.items():
+        if name in values and (not isinstance(values[name], kind) or (kind is int and isinstance(values[name], bool))):
+            raise DataError(f"{where}: {name} {quoted(values[name])}, expected {kind.__name__}.")
+
+
+def texts(values: Mapping[str, Any], what: str) -> Mapping[str, str]:
+    """A mapping of the first line whose values are texts.
+
+    Raises:
+        DataError: one is none.
+    """
+    for key, value in values.items():
+        if not isinstance(value, str):
+            raise DataError(f"line 1: {what} of {quoted(key)} is {quoted(value)}, expected a text.")
+    return values
+
+
+def number(stored: Any, key: str, where: str, name: str = "", expected: str = "a finite number") -> float:
+    """The value of the metric `key`.
+
+    Args:
+        name: what the file calls it; empty where it is the key.
+        expected: for the message.
+
+    Raises:
+        DataError: it is no finite number, nor "inf" of a metric that may be infinite.
+    """
+    if stored == "inf" and split_key(key)[0] not in _LIMITED:
+        return math.inf
+    if isinstance(stored, bool) or not isinstance(stored, int | float) or not -LARGEST < stored < LARGEST:
+        raise DataError(f"{where}: {name or key} is {quoted(stored)}, expected {expected}.")
+    return float(stored)
+
+
+def tracking(values: Any) -> TrackingRule | None:
+    """What the first line says of test-time tracking.
+
+    Raises:
+        DataError: it is no rule.
+    """
+    try:
+        return None if values is None else TrackingRule.model_validate(values)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise DataError(f"line 1: test_time_tracking has no valid {quoted(where)}.") from error

@@ -1,0 +1,174 @@
+"""What a metric sees of the truth: a batch of frames, of which masks and the head's projection come when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from headbench.harness.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from headbench.harness.types import Pixels
+
+__all__ = ["GroundTruth", "Masks", "Projection", "Projector", "Truth"]
+
+
+class Projection(NamedTuple):
+    """The tracked head's mesh in the image, by the data's parameters; faces that are hidden are among them."""
+
+    vertices: Tensor
+    """(B, V, 2) float32 pixels as (x, y); the centre of the first pixel is at (0.5, 0.5)."""
+    depth: Tensor
+    """(B, V) float32 metres along the optical axis; what is not in front of the camera has meaningless pixels."""
+    faces: Tensor
+    """(F, 3) int64 rows of `vertices`."""
+    width: int
+    height: int
+    """Of the image that the pixels are of."""
+
+    def resized(self, width: int, height: int) -> Projection:
+        """The same in the image resampled to another size: pixel edges stay at pixel edges."""
+        if (width, height) == (self.width, self.height):
+            return self
+        scale = self.vertices.new_tensor([width / self.width, height / self.height])
+        return self._replace(vertices=self.vertices * scale, width=width, height=height)
+
+
+Projector = Callable[[Sequence[str]], Projection]
+"""Ids of frames of one size -> their projection."""
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Where the truth comes from; given by whoever knows the dataset."""
+
+    pixels: Callable[[str], Pixels]
+    """Frame id -> stored pixels; called once a frame, from one other thread."""
+    sequences: Mapping[str, str] = field(default_factory=dict)
+    """Frame id -> the sequence that it belongs to, as one camera saw it; frames that are not named are of one sequence.
+    Frames of a sequence are scored in the order of time."""
+    head: Callable[[], Projector] | None = None
+    """Loads the head model; raises MissingAsset where its file is not registered. None where there is no head model."""
+
+    def sequence(self, frame: str) -> str:
+        """The sequence of a frame."""
+        return self.sequences.get(frame, "all")
+
+
+class Masks(NamedTuple):
+    """The masks of one frame, as stored."""
+
+    planes: Mapping[str, Tensor]
+    """name -> (1, H, W) uint8, on the CPU."""
+    height: int
+    width: int
+    """Of the stored image."""
+
+    def plane(self, name: str, frame: str, width: int, height: int) -> Tensor:
+        """(1, height, width) uint8: one mask, resampled as alpha is.
+
+        Raises:
+            DataError: there is no such mask, or it is not of the image's size.
+        """
+        import torch
+
+        from headbench.harness.image import resize_uint8
+
+        if name not in self.planes:
+            found = ", ".join(sorted(self.planes)) or "no mask"
+            raise DataError(f"Frame {frame}: expected a mask {name}, found {found}.")
+        mask = self.planes[name]
+        if mask.dtype != torch.uint8 or tuple(mask.shape) != (1, self.height, self.width):
+            raise DataError(
+                f"Frame {frame}: expected the mask {name} as (1, {self.height}, {self.width}) uint8, "
+                f"found {tuple(mask.shape)} {str(mask.dtype).removeprefix('torch.')}."
+            )
+        return resize_uint8(mask.cpu(), width, height)
+
+
+class Truth:
+    """A batch of B frames as a metric sees it, on the metric's device.
+
+    Args:
+        image: (B, 3, H, W) in [0, 1].
+        alpha: (B, 1, H, W) in [0, 1].
+        ids: of the frames.
+        sequences: of each frame.
+        masks: of each frame.
+        projector: makes the projection; None where there is no head model.
+    """
+
+    def __init__(
+        self,
+        image: Tensor,
+        alpha: Tensor,
+        ids: Sequence[str],
+        sequences: Sequence[str],
+        masks: Sequence[Masks],
+        projector: Projector | None = None,
+    ) -> None:
+        self.image = image
+        """(B, 3, H, W) in [0, 1]: on the protocol's background, quantised as it says."""
+        self.alpha = alpha
+        """(B, 1, H, W) in [0, 1]."""
+        self.ids = tuple(ids)
+        self.sequences = tuple(sequences)
+        """Name of the sequence of each frame."""
+        self._masks = tuple(masks)
+        self._projector = projector
+        self._made: dict[str, Tensor] = {}
+        self._projection: Projection | None = None
+
+    def mask(self, name: str) -> Tensor:
+        """(B, 1, H, W) in [0, 1]; copied to the device when it is first asked for.
+
+        Raises:
+            DataError: a frame has no such mask; the message names it.
+        """
+        if name not in self._made:
+            import torch
+
+            from headbench.harness.image import to_float
+
+            height, width = self.image.shape[-2:]
+            planes = [m.plane(name, frame, width, height) for frame, m in zip(self.ids, self._masks, strict=True)]
+            self._made[name] = to_float(torch.stack(planes).to(self.image.device))
+        return self._made[name]
+
+    def projection(self) -> Projection | None:
+        """The tracked head in the image, computed when it is first asked for; None where there is no head model."""
+        if self._projection is None and self._projector is not None:
+            height, width = self.image.shape[-2:]
+            self._projection = self._projector(self.ids).resized(width, height)
+        return self._projection
+
+    def rows(self, chosen: Sequence[int]) -> Truth:
+        """The frames at these places."""
+        import torch
+
+        # Views, not an index: nothing is copied from the host for it.
+        return Truth(
+            torch.stack([self.image[row] for row in chosen]),
+            torch.stack([self.alpha[row] for row in chosen]),
+            [self.ids[row] for row in chosen],
+            [self.sequences[row] for row in chosen],
+            [self._masks[row] for row in chosen],
+            self._projector,
+        )
+
+    @classmethod
+    def join(cls, members: Sequence[Truth]) -> Truth:
+        """One batch of all members in order."""
+        import torch
+
+        return cls(
+            torch.cat([member.image for member in members]),
+            torch.cat([member.alpha for member in members]),
+            [frame for member in members for frame in member.ids],
+            [name for member in members for name in member.sequences],
+            [masks for member in members for masks in member._masks],
+            members[0]._projector,
+        )
