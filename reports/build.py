@@ -10,7 +10,7 @@ from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.names import is_label
 from headbench.harness.run import State, Trained, mixed
 from headbench.metrics import Scores
-from headbench.reports.columns import COST_COLUMNS, Column, metric_column
+from headbench.reports.columns import COST_COLUMNS, Column, known_column, metric_column
 from headbench.reports.rank import mark_best
 from headbench.reports.read import Result, Run, read_run
 from headbench.reports.scored import rerun, rescore
@@ -126,8 +126,8 @@ class _Builder:
         for result in self.scored:
             if key in self._scores(result).weights:
                 weights.setdefault(self._scores(result).weights[key], result)
-        column, known = metric_column(key)
-        if not known:
+        column = metric_column(key)
+        if known_column(key) is None:
             self._note(f"{key}: no plugin here brings this metric, so it is shown with four digits and not ranked")
         if len(weights) < 2:
             return column

@@ -6,7 +6,7 @@ from headbench.harness.errors import PluginError
 from headbench.metrics import COLUMNS, Column, column_of
 from headbench.metrics.keys import split_key
 
-__all__ = ["COST_COLUMNS", "Column", "metric_column"]
+__all__ = ["COST_COLUMNS", "Column", "known_column", "metric_column"]
 
 COST_COLUMNS = (
     Column("train_seconds", "Training", 1, "lower", "s", "duration"),
@@ -17,18 +17,19 @@ COST_COLUMNS = (
 """What a result cost. Ranked only where all rows that are compared ran on one kind of device."""
 
 
-def metric_column(key: str) -> tuple[Column, bool]:
-    """The column of a metric, and whether it is known here.
+def metric_column(key: str) -> Column:
+    """The column of a metric; one that no plugin brings is shown with four digits and is not ranked."""
+    return known_column(key) or Column(key, key, 4)
 
-    One that no plugin brings is shown with four digits and is not ranked.
-    """
-    known = COLUMNS.get(key)
-    if known is not None:
-        return known, True
+
+def known_column(key: str) -> Column | None:
+    """The column of a metric that is built in or that a plugin brings, None where there is none."""
+    if key in COLUMNS:
+        return COLUMNS[key]
     from headbench.harness.plugins import registry
 
     name, variant = split_key(key)
     try:
-        return column_of(registry().metric(name), variant), True
+        return column_of(registry().metric(name), variant)
     except PluginError:
-        return Column(key, key, 4), False
+        return None

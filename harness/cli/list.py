@@ -68,6 +68,27 @@ def datasets() -> None:
 
 
 @list_.command()
+def metrics() -> None:
+    """Show metrics that a protocol may ask for, what they need, and whether that is there."""
+    from headbench.harness.plugins import registry
+    from headbench.metrics import column_of
+    from headbench.metrics.keys import split_key
+    from headbench.metrics.needs import needs_of, states
+
+    known, rows = registry(), []
+    for spec in known.metrics().values():
+        for key in spec.asked_as():
+            variant = split_key(key)[1]
+            column, needs = column_of(spec, variant), "; ".join(states(needs_of(spec, variant)))
+            what = column.meaning if variant else spec.summary or column.meaning
+            origin = known.origin(spec)
+            better = column.better or "neither"
+            rows.append((key, column.unit or "–", better, spec.scope, needs or "nothing", origin, what))
+    _table(("name", "unit", "better", "scope", "needs", "from", "summary"), rows)
+    _problems()
+
+
+@list_.command()
 def protocols() -> None:
     """Show evaluation protocols."""
     from headbench.harness.reading import parse_yaml, read_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib
 import inspect
 import re
 import tomllib
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file
 
 from headbench.harness.cli.main import COMMANDS
@@ -21,7 +23,7 @@ from headbench.harness.plugins.checks import preset_values
 from headbench.harness.train import TrainOptions, train_stage
 from headbench.harness.train.checkpoint import restore_portrait
 from headbench.harness.types import Camera, Frame, HeadParams, Pixels, Subject
-from headbench.metrics import load_protocol, protocol_names
+from headbench.metrics import GroundTruth, load_protocol, protocol_names, score_frames
 from headbench.metrics.protocol import Protocol
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,12 +41,16 @@ def code(page: str) -> list[str]:
     return blocks + re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", page, flags=re.M | re.S))
 
 
-def example() -> dict[str, str]:
-    """File name -> contents of the example distribution in docs/plugins.md."""
+def example(other: str = "headbench_edges") -> dict[str, str]:
+    """File name -> contents of the example distribution in docs/plugins.md.
+
+    Args:
+        other: the package that is of another example.
+    """
     found = re.findall(
         r"^`([\w./]+\.(?:py|yaml|toml))`((?:(?!\n\n).)*)\n\n```\w+\n(.*?)^```", text("docs/plugins.md"), re.M | re.S
     )
-    return {name: contents for name, _, contents in found}
+    return {name: contents for name, _, contents in found if not name.startswith(f"{other}/")}
 
 
 def test_every_hook_is_documented_with_its_signature() -> None:
@@ -170,6 +176,50 @@ def test_the_example_trains_prunes_and_comes_back_from_its_checkpoint(beads: Reg
     again = method.create(*_made(method, config))
     restore_portrait(again, load_file(checkpoint / "model.safetensors"), checkpoint)
     assert again.count() == summary.gaussians
+
+
+@pytest.fixture(scope="module")
+def edges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """The metrics of docs/plugins.md, written to files and registered beside ours."""
+    folder = tmp_path_factory.mktemp("edges")
+    files = {name: contents for name, contents in example("headbench_beads").items() if name.endswith(".py")}
+    assert set(files) == {"headbench_edges/__init__.py", "headbench_edges/metric.py"}
+    for name, contents in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(contents, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        ours = Source("ours", lambda: importlib.import_module("headbench.metrics.plugin"))
+        yield Registry([ours, Source("edges", lambda: importlib.import_module("headbench_edges"))])
+
+
+def test_the_metrics_of_the_example_are_asked_for_by_a_protocol_and_give_what_they_say(
+    edges: Registry, tmp_path: Path
+) -> None:
+    assert edges.check() == []
+    section = text("docs/plugins.md").split("## register_metrics(register)")[1]
+    (asked,) = re.findall(r"^```yaml\n(metrics:.*?)^```", section, re.M | re.S)
+    values = load_protocol("headbench@1").model_dump(mode="json", exclude={"psnr", "ssim", "lpips", "metrics"})
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(values | {"name": "own"} | yaml.safe_load(asked)), encoding="utf-8")
+    protocol = load_protocol(str(path), edges)
+
+    subject = _red_subject()
+    renders = {}
+    for number, frame in enumerate(subject.train):
+        shown = torch.full((24, 24, 3), 255 if number == 2 else 0, dtype=torch.uint8)
+        renders[frame.id] = tmp_path / f"{frame.id}.png"
+        Image.fromarray(shown.numpy()).save(renders[frame.id])
+    frames = {frame.id: frame for frame in subject.train}
+    scores = score_frames(renders, GroundTruth(lambda each: frames[each].pixels()), protocol, known=edges)
+
+    assert scores.metrics == ("edges", "edges/inner", "flicker") and scores.absent == {}
+    first, second, third, last = scores.frames
+    assert first.values["edges/inner"] > first.values["edges"] > 0, "more of the inner pixels lie on the disc's edge"
+    assert third.values["edges"] == pytest.approx(first.values["edges"]), "one colour has no edges"
+    assert "flicker" not in first.values and second.values["flicker"] == 0.0
+    assert third.values["flicker"] == last.values["flicker"] == 1.0, "all pixels changed by 1, and the truth did not"
+    assert scores.mean("flicker") == pytest.approx(2 / 3)
 
 
 def _made(method: Any, config: Any) -> tuple[Any, Any, None, Any]:

@@ -15,14 +15,16 @@ from PIL import Image
 from headbench.harness.plugins import DatasetSpec, Registry, Source, hookimpl
 
 HASH = "ab" * 32
-METRICS = ("psnr", "ssim", "lpips_alex", "lpips_vgg")
+METRICS = ("psnr", "ssim", "lpips/alex", "lpips/vgg")
 
 
 class RunFolder:
     """A run folder that grows cell by cell."""
 
-    def __init__(self, path: Path, protocols: Sequence[str] = ("headbench@1",)) -> None:
+    def __init__(self, path: Path, protocols: Sequence[str] = ("headbench@1",), layout: int = 2) -> None:
         self.path = path
+        self.layout = layout
+        """Of the files of scores; 1 had four fields a frame and no number."""
         self.plan: list[dict[str, Any]] = []
         path.mkdir()
         (path / "run.yaml").write_text(f"methods: [all]\nprotocol: {json.dumps(list(protocols))}\n", encoding="utf-8")
@@ -75,9 +77,9 @@ class RunFolder:
     ) -> Path:
         """A finished cell with a score a frame."""
         folder = self.cell(method, subject, **cell)
-        columns = {"psnr": psnr, "ssim": ssim or [0.9] * len(psnr), "lpips_alex": lpips or [0.1] * len(psnr)}
+        columns = {"psnr": psnr, "ssim": ssim or [0.9] * len(psnr), "lpips/alex": lpips or [0.1] * len(psnr)}
         frames = list(ids or [f"{k:05d}" for k in range(len(psnr))])
-        self.scores(folder, frames, columns, protocol, digest, {"lpips_alex": lpips_reason} if lpips_reason else {})
+        self.scores(folder, frames, columns, protocol, digest, {"lpips/alex": lpips_reason} if lpips_reason else {})
         summary = {"steps": 100, "seconds": seconds, "rate": 100 / seconds if seconds else 0.0, "gaussians": gaussians}
         summary |= {"peak_memory_bytes": 0, "device": device, "rasterizer": "numba", "notes": list(train_notes)}
         stage = folder / "stages" / "train"
@@ -98,18 +100,51 @@ class RunFolder:
     ) -> None:
         """The scores file of a cell by one protocol."""
         name, _, version = protocol.partition("@")
-        absent = {key: f"n/a (not part of {protocol})" for key in METRICS if key not in columns}
         header = {"protocol": name, "version": int(version), "hash": digest, "render_key": "train-white"}
-        header |= {"weights": dict(weights or {}), "versions": {}, "device": "cpu", "frames": len(ids)}
-        lines: list[dict[str, Any]] = [{**header, "reasons": {**absent, **(reasons or {})}}]
-        for place, frame in enumerate(ids):
-            values = {key: columns[key][place] if key in columns else None for key in METRICS}
-            lines.append({"id": frame, **values})
+        header |= {"versions": {}, "device": "cpu", "frames": len(ids)}
+        write = self._layout_1 if self.layout == 1 else self._layout_2
+        lines = write(header, ids, columns, protocol, reasons or {}, weights or {})
         (folder / "scores").mkdir(exist_ok=True)
         text = "".join(json.dumps(line) + "\n" for line in lines)
         path = folder / "scores" / f"{protocol}.jsonl"
         path.write_text(text, encoding="utf-8")
         self.mark(path)
+
+    @staticmethod
+    def _layout_1(
+        header: dict[str, Any],
+        ids: Sequence[str],
+        columns: Mapping[str, Sequence[float | str | None]],
+        protocol: str,
+        reasons: Mapping[str, str],
+        weights: Mapping[str, str],
+    ) -> list[dict[str, Any]]:
+        def fields(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {key.replace("/", "_"): value for key, value in values.items()}
+
+        absent = {key: f"n/a (not part of {protocol})" for key in METRICS if key not in columns}
+        lines = [{**header, "weights": fields(weights), "reasons": fields({**absent, **reasons})}]
+        for place, frame in enumerate(ids):
+            values = {key: columns[key][place] if key in columns else None for key in METRICS}
+            lines.append({"id": frame, **fields(values)})
+        return lines
+
+    @staticmethod
+    def _layout_2(
+        header: dict[str, Any],
+        ids: Sequence[str],
+        columns: Mapping[str, Sequence[float | str | None]],
+        protocol: str,
+        reasons: Mapping[str, str],
+        weights: Mapping[str, str],
+    ) -> list[dict[str, Any]]:
+        absent = {key: {"kind": "no-weights", "text": text} for key, text in reasons.items()}
+        header = {"format": 2, "views": "test", "metrics": list(columns), "sequences": 0, **header}
+        lines: list[dict[str, Any]] = [{**header, "weights": dict(weights), "absent": absent}]
+        for place, frame in enumerate(ids):
+            there = {key: values[place] for key, values in columns.items() if values[place] is not None}
+            lines.append({"id": frame, "scores": there})
+        return lines
 
     def mark(self, path: Path) -> None:
         """Write the marker of a file of scores, as its score stage does last."""
@@ -132,9 +167,15 @@ def new_run(tmp_path: Path) -> Callable[..., RunFolder]:
 
 
 @pytest.fixture
-def run(new_run: Callable[..., RunFolder]) -> RunFolder:
+def layout() -> int:
+    """The layout of the files of scores in `run`; tests of other layouts say another."""
+    return 2
+
+
+@pytest.fixture
+def run(new_run: Callable[..., RunFolder], layout: int) -> RunFolder:
     """Two subjects, two methods and a baseline, one seed, all finished."""
-    folder = new_run()
+    folder = new_run(layout=layout)
     for subject, offset in (("anna", 0.0), ("ben_2", 1.0)):
         folder.result("FateAvatar", subject, psnr=[28.0 + offset, 30.0 + offset], ssim=[0.91, 0.93], lpips=[0.08, 0.1])
         folder.result("GaussianAvatars", subject, psnr=[27.0 + offset, 28.0 + offset], ssim=[0.94, 0.96], fps=50.0)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
-from headbench.reports.columns import COST_COLUMNS, metric_column
+from headbench.harness.plugins.metric_checks import is_taken
+from headbench.metrics import COLUMNS
+from headbench.reports import build_table, to_csv
+from headbench.reports.columns import COST_COLUMNS, known_column, metric_column
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (185.0, "3 min 5 s"), (7384.0, "2 h 3 min")])
@@ -17,13 +21,27 @@ def test_training_time_reads_like_a_time(seconds: float, text: str) -> None:
 
 def test_digits_follow_the_metric() -> None:
     assert metric_column("psnr").format(27.456, 0.123) == "27.46 ± 0.12"
-    assert metric_column("lpips_vgg").format(0.12345) == "0.1235"
+    assert metric_column("lpips/vgg").format(0.12345) == "0.1235"
     assert metric_column("psnr").format(math.inf) == "∞"
 
 
 def test_an_unknown_metric_is_shown_but_not_ranked() -> None:
-    column = metric_column("flicker")
-    assert (column.label, column.better, column.format(1.0)) == ("flicker", "", "1.0000")
+    column = metric_column("flicker/mouth")
+    assert (column.label, column.better, column.format(1.0)) == ("flicker/mouth", "", "1.0000")
+    assert column.field == "flicker_mouth" and known_column("flicker/mouth") is None
+
+
+def test_names_of_exports_are_those_that_users_know() -> None:
+    keys = ("psnr", "ssim", "lpips/alex", "lpips/vgg")
+    assert [metric_column(key).field for key in keys] == ["psnr", "ssim", "lpips_alex", "lpips_vgg"]
+
+
+def test_no_metric_is_called_as_a_column_that_every_table_has(run: Any) -> None:
+    """What is registered and what a file of scores names are held to one list, and it is complete."""
+    header = to_csv(build_table(run.path)).splitlines()[0].split(",")
+    metrics = {field for column in COLUMNS.values() for field in (column.field, f"{column.field}_std")}
+    assert [name for name in header if name not in metrics and not is_taken(name)] == []
+    assert not any(is_taken(column.field) for column in COLUMNS.values())
 
 
 def test_counts_have_thousands() -> None:

@@ -88,46 +88,107 @@ def row(**values: object) -> Edit:
     return lambda head, rows: rows[0].update(values)
 
 
-STRANGE: Mapping[str, tuple[Edit, str]] = {
+def score(**values: object) -> Edit:
+    return lambda head, rows: rows[0]["scores"].update(values)
+
+
+BOTH: Mapping[str, tuple[Edit, str]] = {
     "protocol that is a path": (header(protocol="../../../OUTSIDE"), "is not of the form name@version"),
     "protocol of control characters": (header(protocol="\x1b]0;x\x07"), "is not of the form name@version"),
     "version that is none": (header(version=True), "version True, expected int"),
     "hash of raw TeX": (header(hash="aa\n\\RAWTEX%"), "is no hash: expected 64 hexadecimal digits"),
     "render key that is a path": (header(render_key="../.."), "is no name for a file"),
-    "weights that are no hash": (header(weights={"lpips_alex": "x"}), "is no hash"),
     "weights that are a list": (header(weights=[]), "weights [], expected dict"),
-    "reasons that are no texts": (header(reasons={"psnr": 3}), "expected a text"),
     "versions that are no texts": (header(versions={"torch": None}), "expected a text"),
     "count that is a text": (header(frames="2"), "frames '2', expected int"),
-    "count of others": (header(frames=3), "expected 3 frames, found 2"),
+    "count of others": (header(frames=3), "expected 3 frames"),
     "field of a newer version": (header(mask="hair"), "'mask', unknown here: a newer version of headbench wrote it"),
     "tracking that is none": (header(test_time_tracking={"steps": 0}), "test_time_tracking has no valid"),
     "header without hash": (lambda head, rows: head.pop("hash"), "line 1 lacks hash"),
-    "metric of a newer version": (row(fid=3.0), "line 2 has 'fid', unknown here"),
+    "row of a newer version": (row(fid=3.0), "line 2 has 'fid', unknown here"),
     "frame that is a path": (row(id="../00000"), "line 2: frame '../00000' is no name for a file"),
     "frame with a terminal's escape": (row(id="\x1b[2J"), "is no name for a file"),
     "frame that is twice": (row(id="00001"), "2 lines name 1 different frames"),
     "frame without name": (lambda head, rows: rows[0].pop("id"), "line 2 lacks id"),
+}
+BEFORE: Mapping[str, tuple[Edit, str]] = {
+    "weights that are no hash": (header(weights={"lpips_alex": "x"}), "is no hash"),
+    "reasons that are no texts": (header(reasons={"psnr": 3}), "expected a text"),
     "number that is none": (row(psnr=float("nan")), "line 2: psnr is nan, expected a finite number or null"),
     "number that is infinite": (row(ssim=float("-inf")), "line 2: ssim is -inf"),
     "number that is a text": (row(ssim="0.9"), "line 2: ssim is '0.9'"),
     "number of 400 digits": (row(psnr=10**400), "line 2: psnr is 1000"),
     "number that is true": (row(psnr=True), "line 2: psnr is True"),
     "infinity where there is none": (row(ssim="inf"), "line 2: ssim is 'inf'"),
+    "infinity of a network": (row(lpips_alex="inf"), "line 2: lpips_alex is 'inf'"),
 }
+NOW: Mapping[str, tuple[Edit, str]] = {
+    "layout of a newer version": (header(format=3, mask="hair"), "format 3, expected 2: a newer version of headbench"),
+    "layout that is none": (header(format="2"), "format '2', expected int"),
+    "layout that is true": (header(format=True), "format True, expected int"),
+    "layout below": (header(format=1), "format 1, expected 2"),
+    "views of a newer version": (header(views="all-around"), "views 'all-around', expected test"),
+    "views that are a path": (header(views="../.."), "views '../..', expected test"),
+    "sequences that are none": (header(sequences=-1), "and -1 sequences"),
+    "counts that are exchanged": (header(frames=0, sequences=2), "line 2 lacks sequence"),
+    "metrics that are a text": (header(metrics="psnr"), "metrics 'psnr', expected list"),
+    "metric that is a path": (header(metrics=["../psnr"]), "'../psnr' names no metric"),
+    "metric of raw TeX": (header(metrics=["psnr", "\\RAWTEX"]), "names no metric"),
+    "metric that is a number": (header(metrics=["psnr", 3]), "3 names no metric"),
+    "metric that is twice": (header(metrics=["psnr", "ssim", "lpips/alex", "lpips_alex"]), "name one column twice"),
+    "metric that every table has": (header(metrics=["psnr", "ssim", "lpips/alex", "fps"]), "'fps' is a column that"),
+    "metric of a deviation": (
+        header(metrics=["psnr", "ssim", "lpips/alex", "psnr/std"]),
+        "'psnr/std' is a column that",
+    ),
+    "weights that are no hash": (header(weights={"lpips/alex": "x"}), "is no hash"),
+    "weights of no metric": (header(weights={"fid": "ab" * 32}), "'fid', which is none of the metrics of line 1"),
+    "reason of no metric": (header(absent={"fid": {}}), "'fid', which is none of the metrics of line 1"),
+    "reason that is a text": (header(absent={"psnr": "n/a"}), "absent of 'psnr': expected an object, found str"),
+    "reason without text": (header(absent={"psnr": {"kind": "other"}}), "absent of 'psnr' lacks text"),
+    "reason of a newer version": (
+        header(absent={"psnr": {"kind": "moon", "text": "n/a"}}),
+        "absent of 'psnr' is of kind 'moon', unknown here",
+    ),
+    "reason of a frame that is none": (row(absent={"psnr": {"kind": 3, "text": ""}}), "kind 3, expected str"),
+    "value of no metric": (score(fid=3.0), "line 2 has 'fid', which is none of the metrics of line 1"),
+    "values that are a list": (row(scores=[1.0]), "line 2: scores [1.0], expected dict"),
+    "number that is none": (score(psnr=float("nan")), "line 2: psnr is nan, expected a finite number"),
+    "number that is null": (score(psnr=None), "line 2: psnr is None, expected a finite number"),
+    "number that is infinite": (score(ssim=float("-inf")), "line 2: ssim is -inf"),
+    "number that is a text": (score(ssim="0.9"), "line 2: ssim is '0.9'"),
+    "number of 400 digits": (score(psnr=10**400), "line 2: psnr is 1000"),
+    "number that is true": (score(psnr=True), "line 2: psnr is True"),
+    "infinity where there is none": (score(ssim="inf"), "line 2: ssim is 'inf'"),
+    "infinity of a network": (score(**{"lpips/alex": "inf"}), "line 2: lpips/alex is 'inf'"),
+    "sequence of control characters": (
+        lambda head, rows: (head.update(sequences=1), rows.append({"sequence": "\x1b[2J", "scores": {}})),
+        "line 4: sequence '\\x1b[2J', expected a visible name",
+    ),
+    "sequence that is twice": (
+        lambda head, rows: (head.update(sequences=2), rows.extend([{"sequence": "a", "scores": {}}] * 2)),
+        "2 lines name 1 different sequences",
+    ),
+}
+STRANGE = {
+    **{(1, name): case for name, case in {**BOTH, **BEFORE}.items()},
+    **{(2, name): case for name, case in {**BOTH, **NOW}.items()},
+}
+"""Layout and what is strange -> how to make it, and what is said."""
 
 
 @pytest.mark.tried("hostile files", "scores with paths, TeX and wrong types", "all other rows", "that row")
-@pytest.mark.parametrize("case", STRANGE)
-def test_every_value_of_a_strangers_scores_is_checked(run: Any, case: str) -> None:
-    edit, expected = STRANGE[case]
+@pytest.mark.parametrize(("layout", "case"), STRANGE)
+def test_every_value_of_a_strangers_scores_is_checked(run: Any, layout: int, case: str) -> None:
+    edit, expected = STRANGE[layout, case]
     rewrite(run, edit)
     reason = only_that_cell_is_not_scored(run)
     assert expected in reason and reason.endswith(f"bench score {run.path} --protocol headbench@1 --force")
     assert not any(ord(character) < 32 for character in reason)
 
 
-def test_rows_that_are_no_objects_are_refused(run: Any) -> None:
+@pytest.mark.parametrize("layout", [1, 2])
+def test_rows_that_are_no_objects_are_refused(run: Any, layout: int) -> None:
     path = first(run)
     path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n3\n[]\n", encoding="utf-8")
     run.mark(path)
@@ -209,7 +270,9 @@ def test_a_damaged_run_file_leaves_the_table(run: Any, text: str) -> None:
     assert build_table(run.path).protocol == "headbench@1"
 
 
-def test_good_scores_have_no_fault(run: Any) -> None:
+@pytest.mark.parametrize("layout", [1, 2])
+def test_good_scores_have_no_fault(run: Any, layout: int) -> None:
     for path in run.path.glob("cells/**/scores"):
         scores, faults = read_cell_scores(path.parent, run.path)
         assert list(scores) == ["headbench@1"] and faults == {}
+        assert scores["headbench@1"].metrics == ("psnr", "ssim", "lpips/alex")

@@ -21,7 +21,7 @@ def rows(table: Table, kind: str, **where: str) -> list[Row]:
 
 def value(table: Table, key: str, kind: str = "subject", **where: str) -> Value:
     (row,) = rows(table, kind, **where)
-    return row.values[[column.key for column in table.columns].index(key)]
+    return row.values[[column.field for column in table.columns].index(key)]
 
 
 def test_subject_rows_stand_in_the_order_of_the_plan_and_means_follow(run: Any) -> None:
@@ -35,7 +35,7 @@ def test_subject_rows_stand_in_the_order_of_the_plan_and_means_follow(run: Any) 
 
 def test_columns_are_the_protocols_metrics_and_then_costs(run: Any) -> None:
     table = build_table(run.path)
-    assert [column.key for column in table.columns] == [
+    assert [column.field for column in table.columns] == [
         "psnr", "ssim", "lpips_alex", "train_seconds", "fps", "gaussians", "device",
     ]  # fmt: skip
     assert table.protocol == "headbench@1"
@@ -244,14 +244,14 @@ def test_an_unknown_protocol_is_answered_with_close_names(run: Any) -> None:
 
 
 def test_a_column_that_the_protocol_lacks_is_not_shown(run: Any) -> None:
-    assert "lpips_vgg" not in [column.key for column in build_table(run.path).columns]
+    assert "lpips_vgg" not in [column.field for column in build_table(run.path).columns]
 
 
 def test_networks_of_different_weights_are_named_and_not_ranked(new_run: Callable[..., Any]) -> None:
     folder = new_run()
     for method, digest, lpips in (("A", "5" * 64, 0.1), ("B", "6" * 64, 0.2)):
-        columns = {"psnr": [30.0 + lpips], "lpips_alex": [lpips]}
-        folder.scores(folder.cell(method), ["0"], columns, weights={"lpips_alex": digest})
+        columns = {"psnr": [30.0 + lpips], "lpips/alex": [lpips]}
+        folder.scores(folder.cell(method), ["0"], columns, weights={"lpips/alex": digest})
     table = build_table(folder.path)
     assert [value(table, "lpips_alex", method=method).rank for method in "AB"] == [0, 0]
     assert value(table, "psnr", method="B").rank == 1

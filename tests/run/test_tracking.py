@@ -45,7 +45,7 @@ from headbench.harness.types import (
     Splat,
     TrainView,
 )
-from headbench.metrics import FrameScore, load_protocol, read_scores, write_scores
+from headbench.metrics import FrameScore, Scores, load_protocol, read_scores, write_scores
 
 CPU = torch.device("cpu")
 BUILT_IN = "fateavatar-tracked-8bit@1"
@@ -261,7 +261,8 @@ def test_the_rule_alone_decides_the_key_and_leaves_other_hashes_as_they_were(tmp
 def test_scores_say_what_was_optimised(tmp_path: Path) -> None:
     for name in (BUILT_IN, "fateavatar-8bit@1"):
         protocol = load_protocol(name)
-        write_scores(tmp_path / "scores.jsonl", [FrameScore("f", 30.0, 0.9)], protocol)
+        frame = FrameScore("f", {"psnr": 30.0, "ssim": 0.9})
+        write_scores(tmp_path / "scores.jsonl", Scores.of(protocol, [frame]))
         found = read_scores(tmp_path / "scores.jsonl")
         assert found.tracking == protocol.test_time_tracking and found.render_key == protocol.render_key
 

@@ -112,18 +112,19 @@ def test_the_record_says_where_everything_comes_from(made, trained) -> None:
 
 
 def test_local_scores_go_into_the_record(trained, toys, tmp_path: Path) -> None:
-    from headbench.metrics import FrameScore, load_protocol, write_scores
+    from headbench.metrics import FrameScore, Scores, load_protocol, write_scores
 
     run = tmp_path / "run"
     shutil.copytree(trained, run, ignore=shutil.ignore_patterns("submissions"))
     for number, cell in enumerate(sorted((run / "cells").glob("*/*/*/seed0"))):
-        frames = [FrameScore("a", 20.0 + number, 0.8), FrameScore("b", 22.0 + number, 0.9)]
+        frames = [FrameScore(k, {"psnr": v + number, "ssim": 0.8}) for k, v in (("a", 20.0), ("b", 22.0))]
         scores = cell / "scores" / "headbench@1.jsonl"
-        write_scores(scores, frames, load_protocol("headbench@1"))
+        write_scores(scores, Scores.of(load_protocol("headbench@1"), frames))
         write_json(scores.with_suffix(".json"), {"scores": sha256_of(scores)})
     record = read_json(make_submission(Order(run, "stage", device="cpu"), toys, quiet).record)
     assert [cell["scores"]["headbench@1"]["psnr"] for cell in record["cells"].values()] == [21.0, 22.0]
-    assert record["proxy"]["protocols"]["headbench@1"]["psnr"] == 21.5
+    proxy = record["proxy"]["protocols"]["headbench@1"]
+    assert proxy["psnr"] == 21.5 and proxy["lpips_alex"] is None and "lpips/alex" not in proxy
     assert record["proxy"]["protocols"]["headbench@1"]["test_time_tracking"] is False
     assert record["proxy"]["protocols"]["headbench@1"]["hash"] == load_protocol("headbench@1").hash
 
