@@ -23,12 +23,13 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.image import composite, read_rgb, to_float, to_uint8
 from headbench.harness.image.video import write_video
+from headbench.harness.layout import CellFolder
 from headbench.harness.names import quoted, shortened
 from headbench.harness.plugins import Registry, registry
 from headbench.harness.reading import Unreadable, read_bytes
 from headbench.harness.run import Cell, Job, State
 from headbench.harness.run.cell import run_of
-from headbench.harness.run.listing import listed
+from headbench.harness.run.listing import LISTING, listed
 from headbench.harness.run.stages import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import Frame, Subject
@@ -191,9 +192,9 @@ def _job(folder: Path) -> Job:
 
 def _renders(result: Result) -> Path:
     """The cell's complete renders; without test-time tracking and on white first, where a cell has several."""
-    complete = sorted(path.parent for path in (result.folder / "renders").glob("*/sha256.txt"))
+    complete = [path for path in CellFolder(result.folder).render_folders() if (path / LISTING).exists()]
     if not complete:
-        raise BenchError(f"{result.folder / 'renders'} has no complete renders.", help=rerun(run_of(result.folder)))
+        raise BenchError(f"{result.folder} has no complete renders.", help=rerun(run_of(result.folder)))
     about = {folder: read_json(folder / "render.json") for folder in complete}
     return min(complete, key=lambda folder: ("tracked" in about[folder], about[folder].get("background") != "white"))
 

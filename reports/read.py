@@ -10,6 +10,7 @@ from typing import Any
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
+from headbench.harness.layout import CellFolder
 from headbench.harness.names import is_label, quoted
 from headbench.harness.reading import Unreadable, parse_yaml, read_text
 from headbench.harness.records import read_sealed
@@ -108,9 +109,10 @@ def _asked(path: Path, notes: list[str]) -> tuple[str, ...]:
 def _result(run: Path, record: CellRecord, notes: list[str]) -> Result:
     folder = cell_folder(run, record.cell)
     damage: list[str] = []
-    summary = _derived(folder / "stages" / "train" / "summary.json", damage)
-    speed = _derived(folder / "speed.json", damage)
-    untracked = _untracked(folder / "stages" / "track", damage)
+    place = CellFolder(folder).stage()
+    summary = _derived(place.summary, damage)
+    speed = _derived(place.speed, damage)
+    untracked = _untracked(folder, damage)
     scores, faults = read_cell_scores(folder, run)
     again = f"`bench run {shlex.quote(str(run / 'run.yaml'))}` goes on"
     notes += [f"{record.cell.path}: {text}; {again}" for text in damage]
@@ -143,8 +145,8 @@ def _trained(folder: Path, notes: list[str]) -> Trained | None:
         return None
 
 
-def _untracked(stages: Path, damage: list[str]) -> dict[str, str]:
-    found = {path.parent.name: _derived(path, damage) for path in sorted(stages.glob("*/summary.json"))}
+def _untracked(cell: Path, damage: list[str]) -> dict[str, str]:
+    found = {path.name: _derived(path / "summary.json", damage) for path in CellFolder(cell).tracking_folders()}
     return {key: str(summary.get("reason")) for key, summary in found.items() if summary.get("tracked") is False}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
+from headbench.harness.layout import CellFolder
 from headbench.harness.names import is_label, one_line
 from headbench.harness.reading import Unreadable, read_bytes
 from headbench.metrics import Scores, protocol_names, read_scores
@@ -27,7 +28,7 @@ def read_cell_scores(folder: Path, run: Path) -> tuple[dict[str, Scores], dict[s
     """
     scores: dict[str, Scores] = {}
     faults: dict[str, str] = {}
-    for path in sorted((folder / "scores").glob("*.jsonl")):
+    for path in CellFolder(folder).score_files():
         label = path.name.removesuffix(".jsonl")
         if not is_label(label):
             faults[one_line(path.name)] = "no file of scores is called so (name@version.jsonl); remove it"

@@ -26,6 +26,7 @@ TYPES = {
     "harness.avatar",
     "harness.console",
     "harness.home",
+    "harness.layout",
     "harness.mp4",
     "harness.names",
     "harness.pictures",
@@ -244,5 +245,16 @@ def test_files_of_strangers_are_opened_behind_their_doors() -> None:
         for word, places in DOORS.items()
         if path.relative_to(ROOT).as_posix() not in places
         and word in path.read_text(encoding="utf-8").replace("json.loads(json.dumps(", "")
+    ]
+    assert wrong == []
+
+
+def test_paths_of_a_cell_are_made_in_one_place() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {word}"
+        for path in files()
+        if path != ROOT / "harness" / "layout.py"
+        for word in ("stages/", '"stages"', '/ "renders"', '/ "scores"', '/ "speed.json"')
+        if word in path.read_text(encoding="utf-8")
     ]
     assert wrong == []

@@ -81,6 +81,7 @@ def _score_cell(
     run: Path, record: CellRecord, judges: Sequence[Scorer], device: str, force: bool
 ) -> tuple[set[str], list[str]]:
     """Score one cell by each protocol that it can be scored by; their names, and why it could not be by others."""
+    from headbench.harness.layout import CellFolder
     from headbench.harness.plugins import registry
     from headbench.harness.run import Job, State, cell_folder
     from headbench.harness.run.stages import read_subject, score_stage
@@ -100,7 +101,7 @@ def _score_cell(
     for judge in judges:
         try:
             if force:
-                (folder / "scores" / f"{judge.name}.json").unlink(missing_ok=True)
+                CellFolder(folder).stage().marker(judge.name).unlink(missing_ok=True)
             done = score_stage(folder, subject, judge, device, _quiet)
             say(f"{record.cell.path}: {judge.name} {'scored' if done else 'is up to date'}")
             scored[judge.name] = judge.hash

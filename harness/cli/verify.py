@@ -121,11 +121,13 @@ def _scorer(label: str, asked: Sequence[str]) -> Scorer:
 
 def _compare(folder: Path, subject: Subject, scorer: Scorer, count: int, device: str, found: Verified) -> int:
     """Score some frames whose pictures are whole, and compare with what the table shows."""
+    from headbench.harness.layout import CellFolder
     from headbench.harness.run.listing import damaged, listed
     from headbench.harness.run.whole import read_marker
     from headbench.metrics import read_scores
 
-    renders = folder / "renders" / scorer.key.name
+    place = CellFolder(folder).stage()
+    renders = place.renders(scorer.key.name)
     marker, broken = read_marker(folder, scorer.name), {*damaged(renders)}
     if marker is None or marker.hash != scorer.hash:
         found.unverified.append(f"scores by {scorer.name} against pictures, since the protocol has another hash now")
@@ -134,15 +136,15 @@ def _compare(folder: Path, subject: Subject, scorer: Scorer, count: int, device:
     picked = _spread(whole, count)
     if not picked:
         return 0
-    with tempfile.TemporaryDirectory() as place:
-        target = Path(place) / "scores.jsonl"
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch) / "scores.jsonl"
         scorer(dataclasses.replace(subject, test=tuple(picked)), renders, target, device, lambda now: None)
         again = {frame.id: vars(frame) for frame in read_scores(target).frames}
-    stored = {frame.id: vars(frame) for frame in read_scores(folder / "scores" / f"{scorer.name}.jsonl").frames}
+    stored = {frame.id: vars(frame) for frame in read_scores(place.scores(scorer.name)).frames}
     for name, values in again.items():
         for what in _unlike(stored.get(name, {}), values):
             help = f"bench score {folder.parents[4]} --protocol {scorer.source} --force"
-            found.differs(f"frame {name}: scores/{scorer.name}.jsonl: {what}", help)
+            found.differs(f"frame {name}: {place.shown(place.scores(scorer.name))}: {what}", help)
     return len(again)
 
 

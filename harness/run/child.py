@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from headbench.harness.files import read_json
+from headbench.harness.layout import CellFolder
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
 from headbench.harness.run.cell import State
@@ -44,7 +45,7 @@ class Ended:
 
 def log_path(folder: Path) -> Path:
     """Where all that a cell's process prints goes."""
-    return folder / "stages" / "train" / "log.txt"
+    return CellFolder(folder).log
 
 
 def signature_of(kind: str, message: str) -> str:

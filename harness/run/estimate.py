@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
+from headbench.harness.layout import CellFolder
 from headbench.harness.plugins.specs import MethodSpec
 from headbench.harness.run.cell import State, cell_folder
 from headbench.harness.run.execute import is_finished
@@ -68,8 +69,8 @@ def recorded(near: Path) -> dict[str, Record]:
             rates.setdefault(name, []).append(speed.train.rate)
             sizes.setdefault(name, []).append(float(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())))
             devices.setdefault(name, set()).add(speed.train.device)
-            for summary in folder.glob("stages/track/*/summary.json"):
-                found = read_track_summary(summary.parent)
+            for place in CellFolder(folder).tracking_folders():
+                found = read_track_summary(place)
                 if found is not None and found.tracked:
                     tracking.setdefault(name, []).append(found.rate)
     return {
@@ -109,7 +110,7 @@ def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[
         record = known.get(planned.cell.method.lower())
         seconds: float | None = None
         tracking: float | None = None
-        trained = (cell_folder(plan.run, planned.cell) / "stages" / "train" / "summary.json").is_file()
+        trained = CellFolder(cell_folder(plan.run, planned.cell)).stage().summary.is_file()
         if planned.steps == 0:  # a baseline without gradient is not tracked either
             seconds = tracking = 0.0
         elif record is not None and record.rate > 0:

@@ -13,6 +13,7 @@ from typing import Any
 
 import headbench
 from headbench.harness.errors import BenchError
+from headbench.harness.layout import CellFolder
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record, read_sealed, write_sealed
 from headbench.harness.run.cell import Job, run_of
@@ -157,7 +158,7 @@ def collect(job: Job) -> dict[str, Any]:
 
 
 def _begun(folder: Path) -> bool:
-    return any((folder / "stages" / "train").glob("checkpoint-*"))
+    return any(CellFolder(folder).stage().folder.glob("checkpoint-*"))
 
 
 def _differences(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

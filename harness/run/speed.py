@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headbench.harness.layout import CellFolder
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
 
@@ -60,7 +61,7 @@ class Speed:
 def read_speed(cell: Path) -> Speed | None:
     """``speed.json`` of a cell's folder, None where it is missing or damaged: then it is measured again."""
     try:
-        return read_record(Speed, cell / "speed.json")
+        return read_record(Speed, CellFolder(cell).stage().speed)
     except Unreadable:
         return None
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import remove_leftovers, sha256_of, write_json
+from headbench.harness.layout import CellFolder
 from headbench.harness.records import write_sealed
 from headbench.harness.run.cell import Job, run_of
 from headbench.harness.run.data import Manifest, differences
@@ -22,7 +23,7 @@ from headbench.harness.run.plan import limited
 from headbench.harness.run.provenance import record_provenance
 from headbench.harness.run.render import Progress, RenderKey, render_frames, rendered
 from headbench.harness.run.speed import read_speed
-from headbench.harness.run.track import track_frames, tracked_digest, tracked_frames, tracking_folder
+from headbench.harness.run.track import track_frames, tracked_digest, tracked_frames
 from headbench.harness.run.whole import Marker, read_marker
 from headbench.harness.validation import validate
 
@@ -69,7 +70,8 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     config = validate(portrait_type.config_type, job.config, str(folder / "job.json"))
     subject = read_subject(job, registry, run_of(folder))
     record_provenance(folder, job)
-    stage = folder / "stages" / "train"
+    place = CellFolder(folder).stage()
+    stage = place.folder
     options = TrainOptions(
         device=job.device,
         rasterizer=job.rasterizer,
@@ -94,12 +96,12 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     keys = {scorer.key.name: scorer.key for scorer in scorers} or {RenderKey().name: RenderKey()}
 
     def tracked(key: RenderKey) -> str | None:
-        return tracked_digest(tracking_folder(folder, key), weights, key, subject.test)
+        return tracked_digest(place.tracking(key.name), weights, key, subject.test)
 
     def complete(key: RenderKey) -> bool:
         digest = tracked(key) if key.tracking is not None else None
         known = key.tracking is None or digest is not None
-        return known and rendered(folder / "renders" / key.name, weights, ids, digest)
+        return known and rendered(place.renders(key.name), weights, ids, digest)
 
     missing = [key for key in keys.values() if not complete(key)]
     if missing or not _fresh(folder, weights):
@@ -110,24 +112,32 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
         trained = (summary.steps, len(subject.train))
         for key in missing:
             if key.tracking is not None and tracked(key) is None:
-                place = tracking_folder(folder, key)
                 track_frames(
-                    loaded, config, subject.test, trained, place, key, weights, job.rasterizer, device, progress
+                    loaded,
+                    config,
+                    subject.test,
+                    trained,
+                    place.tracking(key.name),
+                    key,
+                    weights,
+                    job.rasterizer,
+                    device,
+                    progress,
                 )
         portrait = recorded(loaded, device)
         rasterizer = make_rasterizer(job.rasterizer, device, depth=False)
         for key in missing:
-            target = folder / "renders" / key.name
+            target = place.renders(key.name)
             frames, digest = list(subject.test), None
             if key.tracking is not None:
-                frames, digest = tracked_frames(tracking_folder(folder, key), subject.test), tracked(key)
+                frames, digest = tracked_frames(place.tracking(key.name), subject.test), tracked(key)
             render_frames(portrait, rasterizer, frames, target, key, weights, device, progress, digest)
         if not _fresh(folder, weights):
             from headbench.harness.run.speed import measure_speed
 
             progress({"stage": "speed"})
             found = measure_speed(portrait, rasterizer, subject.test, device, summary)
-            write_sealed(folder / "speed.json", {"checkpoint": weights, **found})
+            write_sealed(place.speed, {"checkpoint": weights, **found})
     for scorer in scorers:
         score_stage(folder, subject, scorer, job.device, progress)
 
@@ -141,14 +151,15 @@ def score_stage(folder: Path, subject: Subject, scorer: Scorer, device: str, pro
     Raises:
         BenchError: the renders that the protocol scores are missing.
     """
-    renders = folder / "renders" / scorer.key.name
+    place = CellFolder(folder).stage()
+    renders = place.renders(scorer.key.name)
     if not listed(renders):
         raise BenchError(
             f"{renders} has no complete renders, which protocol {scorer.name} scores.", help=_command(folder, scorer)
         )
     inputs = scorer.inputs(device)
-    target = folder / "scores" / f"{scorer.name}.jsonl"
-    marker = folder / "scores" / f"{scorer.name}.json"
+    target = place.scores(scorer.name)
+    marker = place.marker(scorer.name)
 
     def origin() -> Marker:
         return Marker(scorer.name, scorer.hash, sha256_of(renders / LISTING), inputs, sha256_of(target))

@@ -33,7 +33,6 @@ __all__ = [
     "track_frames",
     "tracked_digest",
     "tracked_frames",
-    "tracking_folder",
 ]
 
 FORMAT = 1
@@ -57,11 +56,6 @@ def read_track_summary(folder: Path) -> TrackSummary | None:
         return read_record(TrackSummary, folder / "summary.json")
     except Unreadable:
         return None
-
-
-def tracking_folder(cell: Path, key: RenderKey) -> Path:
-    """Where a cell's tracked parameters for renders of `key` lie."""
-    return cell / "stages" / "track" / key.name
 
 
 def tracked_digest(folder: Path, checkpoint: str, key: RenderKey, frames: Sequence[Frame]) -> str | None:

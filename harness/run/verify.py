@@ -11,6 +11,7 @@ from pathlib import Path
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import digest_of
+from headbench.harness.layout import CellFolder
 from headbench.harness.run.cell import CellRecord, Job, State, cell_folder, run_of
 from headbench.harness.run.data import Manifest
 from headbench.harness.run.folder import remedy
@@ -58,9 +59,9 @@ def verify_cell(run: Path, record: CellRecord) -> Verified:
     ids = _data(run, job, found, again)
     weights = _training(folder, record.state is State.DONE, found, again)
     _scores(folder, record, job, found, again)
-    for place in sorted(path for path in folder.glob("renders/*") if path.is_dir()):
+    for place in CellFolder(folder).render_folders():
         if listed(place) or record.state is State.DONE:
-            found.files += len(listed(place)) + len(listed(folder / "stages" / "track" / place.name))
+            found.files += len(listed(place)) + len(listed(CellFolder(folder).stage().tracking(place.name)))
             command = _render_command(folder, place, job, again)
             for fault in render_faults(folder, place.name, weights, ids):
                 found.differs(fault, command)
@@ -82,31 +83,32 @@ def _data(run: Path, job: Job, found: Verified, again: str) -> tuple[str, ...] |
 
 def _training(folder: Path, done: bool, found: Verified, again: str) -> str | None:
     """The digest of the final weights, None where there are none that are whole."""
-    stage = folder / "stages" / "train"
+    place = CellFolder(folder).stage()
+    stage = place.folder
     for checkpoint in checkpoints(stage):
         found.files += len(WEIGHTS)
         fault = checkpoint_fault(checkpoint)
         if fault:
-            found.differs(f"stages/train/{checkpoint.name}: {fault}", again)
+            found.differs(f"{place.shown(checkpoint)}: {fault}", again)
         elif not read_state(checkpoint).verified:
-            found.unverified.append(f"stages/train/{checkpoint.name}: an older version kept no hashes of it")
+            found.unverified.append(f"{place.shown(checkpoint)}: an older version kept no hashes of it")
     summary = read_summary(stage)
     if summary is None:
         if done:
-            found.differs("stages/train/summary.json is missing or damaged", again)
+            found.differs(f"{place.shown(place.summary)} is missing or damaged", again)
         return None
-    final = stage / f"checkpoint-{summary.steps}"
+    final = place.checkpoint(summary.steps)
     if not final.is_dir():
-        found.differs(f"stages/train/{final.name} is missing", again)
+        found.differs(f"{place.shown(final)} is missing", again)
     weights = weights_of(final)
     speed = read_speed(folder)
     if done and (speed is None or (weights is not None and speed.checkpoint != weights)):
-        found.differs("speed.json is missing or damaged", again)
+        found.differs(f"{place.shown(place.speed)} is missing or damaged", again)
     return weights
 
 
 def _scores(folder: Path, record: CellRecord, job: Job, found: Verified, again: str) -> None:
-    there = {path.name.removesuffix(".jsonl") for path in folder.glob("scores/*.jsonl")}
+    there = {path.name.removesuffix(".jsonl") for path in CellFolder(folder).score_files()}
     there |= set(record.protocols) if record.state is State.DONE else set()
     for name in sorted(there):
         found.files += 1
@@ -119,7 +121,7 @@ def _scores(folder: Path, record: CellRecord, job: Job, found: Verified, again: 
 def _render_command(folder: Path, renders: Path, job: Job, again: str) -> str:
     """What renders a folder again: the run, asked for a protocol that scores it, or nothing where none does."""
     digest = digest_of(renders / LISTING)
-    names = [path.name.removesuffix(".json") for path in sorted(folder.glob("scores/*.json"))]
+    names = [path.name.removesuffix(".json") for path in CellFolder(folder).score_files(suffix="json")]
     users = [name for name in names if (marker := read_marker(folder, name)) and marker.renders == digest]
     if not users or any(_asked(job, name) for name in users):
         return again

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headbench.harness.files import digest_of
+from headbench.harness.layout import CellFolder
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
 from headbench.harness.run.listing import LISTING, damaged, listed
@@ -21,7 +22,7 @@ __all__ = ["Marker", "lacking", "read_marker", "render_faults", "scores_fault"]
 
 @dataclass(frozen=True)
 class Marker:
-    """What scores were computed from: ``scores/<name@version>.json``."""
+    """What scores were computed from: a JSON file beside them."""
 
     protocol: str
     hash: str
@@ -37,7 +38,7 @@ class Marker:
 def read_marker(cell: Path, protocol: str) -> Marker | None:
     """The marker of a cell's scores by a protocol, None where it is missing or damaged: then they are scored again."""
     try:
-        return read_record(Marker, cell / "scores" / f"{protocol}.json")
+        return read_record(Marker, CellFolder(cell).stage().marker(protocol))
     except Unreadable:
         return None
 
@@ -50,21 +51,22 @@ def lacking(cell: Path, protocols: Mapping[str, str], ids: Collection[str]) -> l
         protocols: name@version -> hash of the protocols that it must be scored by.
         ids: of its test frames.
     """
-    stage = cell / "stages" / "train"
+    place = CellFolder(cell).stage()
+    stage = place.folder
     summary = read_summary(stage)
     if summary is None:
-        return ["stages/train/summary.json is missing or damaged"]
-    checkpoint = stage / f"checkpoint-{summary.steps}"
+        return [f"{place.shown(place.summary)} is missing or damaged"]
+    checkpoint = place.checkpoint(summary.steps)
     weights = weights_of(checkpoint)
     if weights is None:
-        return [f"stages/train/{checkpoint.name} is damaged: {checkpoint_fault(checkpoint)}"]
+        return [f"{place.shown(checkpoint)} is damaged: {checkpoint_fault(checkpoint)}"]
     others = {path.name: checkpoint_fault(path) for path in checkpoints(stage) if path != checkpoint}
-    faults = [f"stages/train/{name} is damaged: {fault}" for name, fault in others.items() if fault]
+    faults = [f"{place.shown(stage / name)} is damaged: {fault}" for name, fault in others.items() if fault]
     speed = read_speed(cell)
     if speed is None or speed.checkpoint != weights:
-        faults.append("speed.json is missing or damaged")
+        faults.append(f"{place.shown(place.speed)} is missing or damaged")
     used = set() if protocols else {RenderKey().name}
-    by_listing = {digest_of(path): path.parent.name for path in cell.glob(f"renders/*/{LISTING}")}
+    by_listing = {digest_of(path / LISTING): path.name for path in CellFolder(cell).render_folders()}
     for name, digest in protocols.items():
         fault = scores_fault(cell, name, digest)
         marker = read_marker(cell, name)
@@ -81,13 +83,14 @@ def lacking(cell: Path, protocols: Mapping[str, str], ids: Collection[str]) -> l
 
 def scores_fault(cell: Path, protocol: str, digest: str | None = None) -> str:
     """What is wrong with a cell's scores by a protocol (its hash: `digest`, None for any), or nothing."""
-    marker = read_marker(cell, protocol)
+    place, marker = CellFolder(cell).stage(), read_marker(cell, protocol)
+    scores, written = place.scores(protocol), place.marker(protocol)
     if marker is None or marker.protocol != protocol:
-        return f"scores/{protocol}.json is missing or damaged"
+        return f"{place.shown(written)} is missing or damaged"
     if digest is not None and marker.hash != digest:
-        return f"scores/{protocol}.jsonl was scored by a protocol of another hash"
-    if digest_of(cell / "scores" / f"{protocol}.jsonl") != marker.scores:
-        return f"scores/{protocol}.jsonl is missing, or has changed since it was scored"
+        return f"{place.shown(scores)} was scored by a protocol of another hash"
+    if digest_of(scores) != marker.scores:
+        return f"{place.shown(scores)} is missing, or has changed since it was scored"
     return ""
 
 
@@ -98,8 +101,9 @@ def render_faults(cell: Path, key: str, weights: str | None, ids: Collection[str
         weights: SHA-256 of those that they must show, None where that is not known.
         ids: of the frames that there must be, None for those that the list names.
     """
-    folder = cell / "renders" / key
-    place = f"renders/{key}"
+    paths = CellFolder(cell).stage()
+    folder = paths.renders(key)
+    place = paths.shown(folder)
     note, names = read_note(folder), listed(folder)
     if not names:
         return [f"{place} has no complete renders"]
@@ -119,7 +123,9 @@ def render_faults(cell: Path, key: str, weights: str | None, ids: Collection[str
 
 
 def _track_faults(cell: Path, key: str, digest: str) -> list[str]:
-    folder, place = cell / "stages" / "track" / key, f"stages/track/{key}"
+    paths = CellFolder(cell).stage()
+    folder = paths.tracking(key)
+    place = paths.shown(folder)
     summary = read_track_summary(folder)
     if summary is None or stored_digest(folder) != digest:
         return [f"{place} is missing, or not what {key} was rendered with"]

@@ -15,11 +15,12 @@ def find_checkpoint(path: Path) -> Path:
     Raises:
         BenchError: there is none.
     """
+    from headbench.harness.layout import CellFolder
     from headbench.harness.train import latest_checkpoint
 
     if (path / "state.json").is_file():
         return path
-    for stage in (path, path / "stages" / "train"):
+    for stage in (path, CellFolder(path).stage().folder):
         newest = latest_checkpoint(stage)
         if newest is not None:
             return newest

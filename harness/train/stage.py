@@ -63,7 +63,7 @@ def train_stage(
     A checkpoint whose files are not as they were written is removed, and the summary's notes say so.
 
     Args:
-        stage: ``stages/train`` of a cell; checkpoints, metrics.jsonl, previews and summary.json appear in it.
+        stage: folder of the stage instance; checkpoints, metrics.jsonl, previews and summary.json appear in it.
         about: method, preset, variant, dataset, subject; saved in every checkpoint.
 
     Raises:

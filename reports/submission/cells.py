@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.files import sha256_of
+from headbench.harness.layout import CellFolder
 from headbench.harness.plugins import SubmissionTask
 from headbench.harness.run import Job, State
 from headbench.harness.run.cell import run_of
@@ -112,7 +113,7 @@ def _fitting(run: Path, found: Sequence[Result], choice: Choice) -> list[Result]
 def _entrant(result: Result) -> Entrant:
     from headbench.harness.train import latest_checkpoint
 
-    checkpoint = latest_checkpoint(result.folder / "stages" / "train")
+    checkpoint = latest_checkpoint(CellFolder(result.folder).stage().folder)
     if checkpoint is None:
         gone = f"{result.folder} is finished but has no checkpoint: it was removed."
         raise BenchError(gone, help=rerun(run_of(result.folder)))

@@ -1,0 +1,112 @@
+"""Where the files of a cell lie: the one place that makes their paths. Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from headbench.harness.way import TRAIN, Way
+
+__all__ = ["CellFolder", "StagePaths"]
+
+_STAGES = "stages"
+_RENDERS = "renders"
+_SCORES = "scores"
+
+
+@dataclass(frozen=True)
+class StagePaths:
+    """Places of one stage instance in a cell.
+
+    Args:
+        cell: the cell's folder.
+        way: the instance's name. Files of ``train`` lie where they lay before there were other stages.
+    """
+
+    cell: Path
+    way: Way
+
+    @property
+    def folder(self) -> Path:
+        """Checkpoints, metrics, previews and summary."""
+        return self.cell / _STAGES / str(self.way)
+
+    @property
+    def summary(self) -> Path:
+        """What a finished instance says of itself."""
+        return self.folder / "summary.json"
+
+    @property
+    def scratch(self) -> Path:
+        """For a method's own files while it works."""
+        return self.folder / "scratch"
+
+    @property
+    def log(self) -> Path:
+        """All that the process that worked on it printed."""
+        return self.folder / "log.txt"
+
+    @property
+    def speed(self) -> Path:
+        """How fast it is shown, and what it cost."""
+        return self.cell / "speed.json" if self.way == TRAIN else self.cell / "speed" / f"{self.way}.json"
+
+    def checkpoint(self, step: int) -> Path:
+        """The checkpoint after so many steps."""
+        return self.folder / f"checkpoint-{step}"
+
+    def renders(self, key: str) -> Path:
+        """Pictures of a render key."""
+        return self.cell / _RENDERS / key
+
+    def tracking(self, key: str) -> Path:
+        """Test frames' parameters that were optimised for a render key."""
+        return self.cell / _STAGES / "track" / key
+
+    def scores(self, protocol: str) -> Path:
+        """Scores by ``name@version``, one line a frame."""
+        return self._scored(f"{protocol}.jsonl")
+
+    def marker(self, protocol: str) -> Path:
+        """What these scores were computed from."""
+        return self._scored(f"{protocol}.json")
+
+    def shown(self, path: Path) -> str:
+        """A place of the cell as messages name it: from the cell's folder on."""
+        return path.relative_to(self.cell).as_posix()
+
+    def _scored(self, name: str) -> Path:
+        below = self.cell / _SCORES
+        return below / name if self.way == TRAIN else below / str(self.way) / name
+
+
+@dataclass(frozen=True)
+class CellFolder:
+    """A cell's folder.
+
+    Args:
+        path: where it lies.
+    """
+
+    path: Path
+
+    def stage(self, way: Way = TRAIN) -> StagePaths:
+        """Places of a stage instance."""
+        return StagePaths(self.path, way)
+
+    @property
+    def log(self) -> Path:
+        """All that the cell's processes printed, one after the other."""
+        return self.stage().log
+
+    def render_folders(self) -> list[Path]:
+        """Folders that hold, or are to hold, pictures, in order of their names."""
+        return sorted(path for path in (self.path / _RENDERS).glob("*") if path.is_dir())
+
+    def score_files(self, way: Way = TRAIN, suffix: str = "jsonl") -> list[Path]:
+        """Files of scores of an instance, or with suffix json their markers, in order of their names."""
+        return sorted(self.stage(way).scores("any@1").parent.glob(f"*.{suffix}"))
+
+    def tracking_folders(self) -> list[Path]:
+        """Folders with parameters that were optimised for render keys, in order of their names."""
+        return sorted(path for path in (self.path / _STAGES / "track").glob("*") if path.is_dir())
