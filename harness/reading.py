@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from headbench.harness.errors import DataError
+from headbench.harness.names import quoted
 
 __all__ = [
     "Unreadable",
@@ -202,8 +203,11 @@ class _Loader(yaml.SafeLoader):
 _NUMBERS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
 
 
-def parse_yaml(text: str, path: Path) -> Any:
+def parse_yaml(text: str, path: Path, once: bool = False) -> Any:
     """The value of a YAML document of plain types; None for an empty one.
+
+    Args:
+        once: refuse a key that stands twice in one mapping; otherwise the last one counts, as elsewhere.
 
     Raises:
         Unreadable: it is no YAML, names types, is longer than `YAML_CHARACTERS`, nests deeper than `DEPTH`, refers to
@@ -220,6 +224,8 @@ def parse_yaml(text: str, path: Path) -> Any:
             return None
         if _expanded(node, {}, set()) > YAML_NODES:
             raise yaml.YAMLError(f"its aliases stand for more than {YAML_NODES:,} values")
+        if once:
+            _refuse_twice(node, set())
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -251,6 +257,23 @@ def _expanded(node: yaml.Node, known: dict[int, int], open_: set[int]) -> int:
         known[id(node)] = 1 + sum(_expanded(child, known, open_) for child in children)
         open_.discard(id(node))
     return known[id(node)]
+
+
+def _refuse_twice(node: yaml.Node, seen: set[int]) -> None:
+    """Refuse a key that stands twice in one mapping of the document."""
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
+    pairs = node.value if isinstance(node, yaml.MappingNode) else [(None, part) for part in node.value]
+    keys: set[str] = set()
+    for key, value in pairs:
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in keys:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {quoted(key.value)} stands there twice", problem_mark=key.start_mark
+                )
+            keys.add(key.value)
+        _refuse_twice(value, seen)
 
 
 def _refuse_kind(path: Path, mode: int) -> None:

@@ -204,7 +204,7 @@ def load_protocol(name: str, known: Registry | None = None) -> Protocol:
     else:
         raise BenchError(did_you_mean("protocol", name, protocol_names()), help="bench list protocols")
     try:
-        values = parse_yaml(read_text(path), path)
+        values = parse_yaml(read_text(path), path, once=True)
     except Unreadable as error:
         raise BenchError(f"Cannot read protocol {path}: {error.found}.", error.help) from error
     if not isinstance(values, dict):

@@ -80,6 +80,13 @@ def test_yaml_is_read_within_limits(tmp_path):
     path = tmp_path / "x.yaml"
     assert parse_yaml("a: &x [1, 2]\nb: *x\n", path) == {"a": [1, 2], "b": [1, 2]}
     assert parse_yaml("", path) is None
+    assert parse_yaml("a: 1\na: 2\n", path) == {"a": 2}
+    _refused(
+        lambda: parse_yaml("a: 1\nb: [{c: 1, c: 2}]\n", path, once=True),
+        "line 2, column 12: key 'c' stands there twice",
+    )
+    shared = "a: &x {b: 1}\nc: *x\nd: {b: *x}\n"
+    assert parse_yaml(shared, path, once=True) == parse_yaml(shared, path)
     laughs = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
     _refused(lambda: parse_yaml(laughs, path), "x.yaml", "aliases stand for more than")
     _refused(lambda: parse_yaml("[" * 20_000, path), "64 levels")

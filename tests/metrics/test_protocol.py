@@ -1,11 +1,14 @@
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
 from headbench.harness.errors import BenchError
+from headbench.harness.plugins import Registry, Source
 from headbench.metrics import COLUMNS, load_protocol, protocol_names
 from headbench.metrics.protocol import LpipsRule, Protocol, PsnrRule, SsimRule, TrackingRule
 
@@ -108,3 +111,95 @@ def test_protocols_and_stored_scores_need_no_torch():
     code = "import sys, headbench.metrics as m; m.load_protocol('headbench@1'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Our metrics and those of headbench-measures."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "run" / "toys"))
+    modules = ("headbench.metrics.plugin", "headbench_measures")
+    return Registry([Source(name, lambda name=name: importlib.import_module(name)) for name in modules])
+
+
+@pytest.fixture
+def own(tmp_path, known):
+    """Reads a protocol file like headbench@1 with some fields changed; None leaves one out."""
+
+    def read(text="", **changes):
+        values = load_protocol("headbench@1").model_dump(mode="json", exclude={"metrics"}) | {"name": "own"}
+        kept = {key: value for key, value in (values | changes).items() if value is not None or key in FREE}
+        path = tmp_path / "own.yaml"
+        path.write_text(yaml.safe_dump(kept, sort_keys=False) + text)
+        return load_protocol(str(path), known)
+
+    return read
+
+
+FREE = {"test_time_tracking"}
+"""Fields whose null means something."""
+
+
+def test_metrics_enter_the_hash_however_the_file_is_written(own):
+    plain = own()
+    assert plain.metrics == {} and own(metrics={}).hash == plain.hash
+    asked = own(metrics={"shade": {}, "flicker": None})
+    spelt = own(metrics={"FLICKER": {}, "Shade": {"gain": 1}})
+    assert asked.hash == spelt.hash != plain.hash
+    assert dict(asked.metrics) == {"shade": {}, "flicker": {}} and list(spelt.metrics) == ["flicker", "shade"]
+    assert own(metrics={"shade": {"gain": 2}}).hash != own(metrics={"shade": {}}).hash
+    assert [each.key for each in asked.asked()] == [*COLUMNS, "shade", "flicker"]
+
+
+def test_fields_of_released_protocols_may_be_left_out_and_files_that_name_them_keep_their_hashes(own):
+    # What `lpips: []` gave before the field could be left out.
+    assert own(lpips=[]).hash == "f7257896635f25ec9e33e1760c170fd20524739971aa706387867166aff1ddd5"
+    without = own(psnr=None, ssim=None, lpips=None, metrics={"shade": {}})
+    assert [each.key for each in without.asked()] == ["shade"]
+    assert len({without.hash, own(lpips=[]).hash, own(lpips=None).hash}) == 3
+    with pytest.raises(BenchError, match=r"own\.yaml asks for no metric: expected psnr, ssim, lpips or metrics\."):
+        own(psnr=None, ssim=None, lpips=[])
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        (
+            {"shdae": {}},
+            r"Unknown metric 'shdae'\. Did you mean 'shade'.*bring metrics: .*plugin, headb",
+        ),
+        ({"psnr": {"reduction": "pooled"}}, r"each metric once, found psnr and metrics\.psnr, which are one column"),
+        ({"lpips/Alex": {}}, r"each metric once, found lpips and metrics\.lpips/Alex, which are one column"),
+        ({"shade": {}, "Shade": {}}, r"each metric once, found metrics\.shade and metrics\.Shade"),
+        ({"shade/a_b": {}, "shade/a/b": {}}, r"'shade/a/b' names no metric: expected name or name/variant"),
+        ({"../x": {}}, r"'\.\./x' names no metric"),
+        ({"network": {}}, r"metrics\.network names no variant: expected network/a\."),
+        ({"network/b": {}}, r"Unknown variant of metric network 'b'\..* Available: a\."),
+        ({"shade": {"gian": 2}}, r"metrics\.shade: Unknown key 'gian'\. Did you mean 'gain'"),
+        ({"shade": {"gain": -1}}, r"metrics\.shade: gain: input should be greater than 0, got -1"),
+        ({"flicker": {"gain": 1}}, r"metrics\.flicker: Unknown key 'gain'"),
+        ({"shade": [1]}, r"metrics\.shade: input should be a valid .*, got \[1\]"),
+        (["shade"], r"metrics: input should be a valid .*, got \['shade'\]"),
+        ({3: {}}, r"metrics\.3.*: input should be a valid string, got 3"),
+        ({"shade/std": {}}, r"metrics\.shade/std would be a column that every table has"),
+    ],
+)
+def test_metrics_that_cannot_be_asked_for_are_one_sentence(own, metrics, words):
+    with pytest.raises(BenchError, match=words) as caught:
+        own(metrics=metrics)
+    assert "own.yaml" in str(caught.value) and "\n" not in caught.value.args[0]
+
+
+def test_a_metric_that_stands_twice_in_one_spelling_is_not_taken_once(own):
+    with pytest.raises(
+        BenchError, match=r"own\.yaml: found no YAML at line \d+, column 3: key 'shade' stands there twice"
+    ):
+        own("metrics:\n  shade: {gain: 1}\n  shade: {gain: 2}\n")
+
+
+@pytest.mark.parametrize("stage", ["bake", "train/bake", "", None, 3, ["train"]])
+def test_a_protocol_names_no_stage_but_the_one_that_is_asked_for(tmp_path, stage):
+    values = load_protocol("headbench@1").model_dump(mode="json") | {"name": "own", "stage": stage}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(BenchError, match=r"own\.yaml: stage is .*, expected train, which means the instance") as caught:
+        load_protocol(str(tmp_path / "own.yaml"))
+    assert caught.value.help.startswith("write stage: train into own.yaml")

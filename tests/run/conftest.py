@@ -36,6 +36,18 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def measures(tmp_path: Path) -> Path:
+    """A site folder with the distribution headbench-measures 1.0, which brings metrics."""
+    site = tmp_path / "measures"
+    shutil.copytree(HERE / "toys" / "headbench_measures", site / "headbench_measures")
+    info = site / "headbench_measures-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: headbench-measures\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[headbench]\nmeasures = headbench_measures\n")
+    return site
+
+
+@pytest.fixture
 def registry(toys: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """The toys alone, in this process."""
     monkeypatch.syspath_prepend(str(toys))
