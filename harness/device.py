@@ -10,7 +10,7 @@ import torch
 
 from headbench.harness.errors import BenchError
 
-__all__ = ["be_deterministic", "device_label", "resolve_device", "side_by_side"]
+__all__ = ["be_deterministic", "device_label", "resolve_device", "side_by_side", "use_threads"]
 
 _Result = TypeVar("_Result")
 
@@ -49,6 +49,22 @@ def be_deterministic(wanted: bool) -> None:
     """
     if torch.are_deterministic_algorithms_enabled() != wanted:
         torch.use_deterministic_algorithms(wanted)
+
+
+def use_threads(count: int | None, device: torch.device) -> None:
+    """Compute with so many threads of the CPU from now on; None leaves all as it is.
+
+    The rasterizer's results are the same for any number of threads, torch's sums are not.
+    """
+    if count is None:
+        return
+    if device.type == "cpu":
+        import numba
+
+        # First, since its threads set OpenMP's number, which is torch's too, when they start.
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
 
 
 def device_label(device: torch.device) -> str:

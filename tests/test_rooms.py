@@ -29,6 +29,7 @@ TYPES = {
     "harness.layout",
     "harness.mp4",
     "harness.names",
+    "harness.options",
     "harness.pictures",
     "harness.problems",
     "harness.reading",

@@ -49,11 +49,11 @@ def profile(
     from headbench.harness.avatar import Avatar
     from headbench.harness.errors import BenchError, DataError, did_you_mean
     from headbench.harness.files import writable, write_json
+    from headbench.harness.options import Execution
     from headbench.harness.plugins import registry
     from headbench.harness.plugins.checks import check_preset, preset_values
     from headbench.harness.run.asked import split_names
     from headbench.harness.run.config import apply_settings, parse_setting
-    from headbench.harness.train import TrainOptions
     from headbench.harness.train.budget import measure_budget
 
     if target is not None:
@@ -78,9 +78,7 @@ def profile(
         chosen = preset if preset is not None and preset in spec.presets else spec.default_preset
         own = [s for s in map(parse_setting, settings) if s.owner.lower() == spec.name.lower()]
         config = apply_settings(kind, preset_values(spec, chosen), own)
-        found = measure_budget(
-            spec.name, kind, config, person, TrainOptions(device=device, record=record), warmup, steps
-        )
+        found = measure_budget(spec.name, kind, config, person, Execution(device=device, record=record), warmup, steps)
         rows.append({"method": spec.name, "preset": chosen, **dataclasses.asdict(found)})
         say(_line(rows[-1]))
     if target is not None:

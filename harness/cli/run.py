@@ -47,6 +47,7 @@ _DATASETS = (
 @click.option(
     "--checkpoint-every", type=int, metavar="N", help="Steps between checkpoints; 1000 without it, more if fast."
 )
+@click.option("--threads", type=int, metavar="N", help="CPU threads of a cell; all of this machine without it.")
 @click.option("--deterministic", is_flag=True, default=None, help="Bit-equal when resumed on a CPU; slower.")
 @click.option("--tensorboard", is_flag=True, default=None, help="Write TensorBoard files beside metrics.jsonl.")
 @click.option("--no-report", is_flag=True, help="Neither print the table nor write the report; `bench report` does.")

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from headbench.harness.errors import BenchError
 from headbench.harness.names import quoted
+from headbench.harness.options import Execution
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import Moment, parsed, read_sealed, write_sealed
 
@@ -93,7 +94,7 @@ class CellRecord:
         write_sealed(folder / "cell.json", {**values.pop("cell"), **values})
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: Path) -> CellRecord:
         """The record that `write` wrote; unknown keys of newer versions are left alone.
 
         Raises:
@@ -101,7 +102,7 @@ class CellRecord:
         """
         path = folder / "cell.json"
 
-        def fits(values: dict[str, Any]) -> Self:
+        def fits(values: dict[str, Any]) -> CellRecord:
             cell = parsed(Cell, values, path)
             _agree(cell, folder, path)
             return parsed(cls, {**values, "cell": dataclasses.asdict(cell)}, path)
@@ -128,11 +129,8 @@ class Job:
     """At most so many training and so many test frames."""
     protocols: tuple[str, ...]
     """name@version, or the path of a protocol's file."""
-    device: str
-    rasterizer: str
-    checkpoint_every: int | None
-    deterministic: bool
-    tensorboard: bool
+    execution: Execution
+    """How it is computed; the seed is the cell's."""
     fingerprint: Mapping[str, str]
     """Of the subject, as the plan read it: what -> digest over all frames."""
     argv: tuple[str, ...] = ()
@@ -144,7 +142,7 @@ class Job:
         write_sealed(folder / "job.json", dataclasses.asdict(self))
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: Path) -> Job:
         """The job of a cell's folder.
 
         Raises:
@@ -152,7 +150,8 @@ class Job:
         """
         path = folder / "job.json"
 
-        def fits(values: dict[str, Any]) -> Self:
+        def fits(values: dict[str, Any]) -> Job:
+            values = _with_execution(values)
             # Nothing is assumed for a field that an older version did not write: it would be a guess about its run.
             needed = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING]
             missing = [name for name in needed if name not in values]
@@ -199,6 +198,16 @@ def read_cell(folder: Path) -> CellRecord | None:
         Unreadable: as `CellRecord.read`.
     """
     return CellRecord.read(folder) if os.path.lexists(folder / "cell.json") else None
+
+
+def _with_execution(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` of a job; of one that an older version wrote, with its options, which lay flat, in one place."""
+    flat = ("device", "rasterizer", "checkpoint_every", "deterministic", "tensorboard")
+    if "execution" in values or any(name not in values for name in flat):
+        return values
+    cell = values.get("cell")
+    seed = cell.get("seed") if isinstance(cell, dict) else None
+    return {**values, "execution": {name: values[name] for name in flat} | {"seed": seed}}
 
 
 def _agree(cell: Cell, folder: Path, path: Path) -> None:

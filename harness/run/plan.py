@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headbench.harness.errors import BenchError, DataError, PluginError, did_you_mean
+from headbench.harness.options import Execution
 from headbench.harness.plugins import DatasetReader, DatasetSpec, MethodSpec, Problem, Registry
 from headbench.harness.plugins.checks import check_preset, preset_values
 from headbench.harness.plugins.loading import guarded
@@ -348,11 +349,7 @@ def _plan_cell(
         data_options={setting.path: setting.value for setting in data_settings},
         limit=request.limit,
         protocols=tuple(map(whole_path, request.protocols())),
-        device=request.device,
-        rasterizer=request.rasterizer,
-        checkpoint_every=request.checkpoint_every,
-        deterministic=request.deterministic,
-        tensorboard=request.tensorboard,
+        execution=_execution(request, cell.seed),
         fingerprint=whole(subject.fingerprint),
         argv=tuple(argv),
         data_file=place.data.file if place.data is not None else "",
@@ -363,6 +360,21 @@ def _plan_cell(
     camera = subject.test[0].camera
     frames = (len(subject.train), len(subject.test))
     return PlannedCell(record, job, steps, frames, (camera.width, camera.height), place.data)
+
+
+def _execution(request: RunRequest, seed: int) -> Execution:
+    """How a cell is computed; the number of threads is fixed here, whatever machine the cell runs on."""
+    import torch
+
+    return Execution(
+        device=request.device,
+        rasterizer=request.rasterizer,
+        seed=seed,
+        threads=request.threads or torch.get_num_threads(),
+        deterministic=request.deterministic,
+        checkpoint_every=request.checkpoint_every,
+        tensorboard=request.tensorboard,
+    )
 
 
 def _ended(record: CellRecord, state: State, reason: str) -> CellRecord:

@@ -91,6 +91,8 @@ class RunRequest(BaseModel):
     checkpoint_every: int | None = Field(default=None, ge=1)
     """Training steps between checkpoints; a kill loses at most so many. None: 1,000, and more where writing them would
     take over 2 % of the time."""
+    threads: int | None = Field(default=None, ge=1, le=4096)
+    """Of the CPU, for each cell; None: as many as the machine gives where the run is planned."""
     deterministic: bool = False
     tensorboard: bool = False
 

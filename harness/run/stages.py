@@ -59,12 +59,13 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     Raises:
         BenchError: what a person can mend; anything else is a fault of a plugin or of ours.
     """
-    from headbench.harness.device import be_deterministic, resolve_device
+    from headbench.harness.device import be_deterministic, resolve_device, use_threads
     from headbench.harness.session.recorded import recorded
     from headbench.harness.splat import make_rasterizer
-    from headbench.harness.train import TrainOptions, load_portrait, train_stage
+    from headbench.harness.train import load_portrait, train_stage
 
     remove_leftovers(folder)
+    use_threads(job.execution.threads, resolve_device(job.execution.device))
     progress({"stage": "read"})
     portrait_type = registry.load_method(job.cell.method)
     config = validate(portrait_type.config_type, job.config, str(folder / "job.json"))
@@ -72,14 +73,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     record_provenance(folder, job)
     place = CellFolder(folder).stage()
     stage = place.folder
-    options = TrainOptions(
-        device=job.device,
-        rasterizer=job.rasterizer,
-        seed=job.cell.seed,
-        checkpoint_every=job.checkpoint_every,
-        deterministic=job.deterministic,
-        tensorboard=job.tensorboard,
-    )
+    options = job.execution
     progress({"stage": "train"})
     summary = train_stage(
         stage,
@@ -105,10 +99,10 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
 
     missing = [key for key in keys.values() if not complete(key)]
     if missing or not _fresh(folder, weights):
-        device = resolve_device(job.device)
+        device = resolve_device(options.device)
         loaded = load_portrait(checkpoint, str(device)).portrait
         # Training has set this already where it ran in this process, and not where it was finished before.
-        be_deterministic(job.deterministic)
+        be_deterministic(options.deterministic)
         trained = (summary.steps, len(subject.train))
         for key in missing:
             if key.tracking is not None and tracked(key) is None:
@@ -120,12 +114,12 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
                     place.tracking(key.name),
                     key,
                     weights,
-                    job.rasterizer,
+                    options.rasterizer,
                     device,
                     progress,
                 )
         portrait = recorded(loaded, device)
-        rasterizer = make_rasterizer(job.rasterizer, device, depth=False)
+        rasterizer = make_rasterizer(options.rasterizer, device, depth=False)
         for key in missing:
             target = place.renders(key.name)
             frames, digest = list(subject.test), None
@@ -139,7 +133,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
             found = measure_speed(portrait, rasterizer, subject.test, device, summary)
             write_sealed(place.speed, {"checkpoint": weights, **found})
     for scorer in scorers:
-        score_stage(folder, subject, scorer, job.device, progress)
+        score_stage(folder, subject, scorer, options.device, progress)
 
 
 def score_stage(folder: Path, subject: Subject, scorer: Scorer, device: str, progress: Progress) -> bool:

@@ -1,7 +1,7 @@
 """Training: one loop for every method, the Gaussian table and its edits, checkpoints."""
 
 from headbench.harness.train.checkpoint import LoadedPortrait, load_portrait
-from headbench.harness.train.setup import TrainOptions, identity_of
+from headbench.harness.train.setup import identity_of
 from headbench.harness.train.stage import train_stage
 from headbench.harness.train.table import GaussianTable
 from headbench.harness.trained import TrainSummary, latest_checkpoint
@@ -9,7 +9,6 @@ from headbench.harness.trained import TrainSummary, latest_checkpoint
 __all__ = [
     "GaussianTable",
     "LoadedPortrait",
-    "TrainOptions",
     "TrainSummary",
     "identity_of",
     "latest_checkpoint",

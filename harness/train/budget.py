@@ -14,8 +14,9 @@ import torch
 from headbench.harness.avatar import Avatar, MethodConfig
 from headbench.harness.device import device_label
 from headbench.harness.errors import BenchError
+from headbench.harness.options import Execution
 from headbench.harness.train.loop import Trainer
-from headbench.harness.train.setup import TrainOptions, frame_store, make_trainer, peak_memory, prepare, wait_for
+from headbench.harness.train.setup import frame_store, make_trainer, peak_memory, prepare, wait_for
 from headbench.harness.types import Subject
 
 __all__ = ["Budget", "measure_budget"]
@@ -44,7 +45,7 @@ def measure_budget(
     portrait_type: type[Avatar],
     config: MethodConfig,
     subject: Subject,
-    options: TrainOptions,
+    options: Execution,
     warmup: int = 50,
     steps: int = 200,
     rounds: int = 3,

@@ -11,6 +11,7 @@ import torch
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
 from headbench.harness.device import be_deterministic, resolve_device
 from headbench.harness.head import load_head
+from headbench.harness.options import Execution
 from headbench.harness.splat import Rasterizer, make_rasterizer
 from headbench.harness.train.course import Course
 from headbench.harness.train.finetune import FrameParameters
@@ -22,7 +23,6 @@ from headbench.harness.types import Identity, Subject, TrainView
 
 __all__ = [
     "Parts",
-    "TrainOptions",
     "frame_store",
     "identity_of",
     "make_trainer",
@@ -30,24 +30,6 @@ __all__ = [
     "prepare",
     "wait_for",
 ]
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How, not what, to train: nothing here may change a result but `seed` and `deterministic`."""
-
-    device: str = "auto"
-    rasterizer: str = "auto"
-    seed: int = 0
-    log_every: int = 50
-    checkpoint_every: int | None = None
-    preview_every: int | None = None
-    """Steps; None: as `Cadence` does."""
-    deterministic: bool = False
-    """torch.use_deterministic_algorithms: a resumed CPU run ends bit-equal to an uninterrupted one."""
-    tensorboard: bool = False
-    record: bool = True
-    """On CUDA, replay what the avatar allows as CUDA graphs; the arithmetic is the same."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +63,7 @@ def identity_of(subject: Subject) -> Identity:
 
 
 def prepare(
-    portrait_type: type[Portrait], config: MethodConfig, subject: Subject, options: TrainOptions, scratch: str = ""
+    portrait_type: type[Portrait], config: MethodConfig, subject: Subject, options: Execution, scratch: str = ""
 ) -> Parts:
     """Seed everything, load the head, make the portrait.
 
@@ -103,14 +85,14 @@ def prepare(
     return Parts(portrait, identity, config, rasterizer, device, head.notes)
 
 
-def frame_store(parts: Parts, subject: Subject, options: TrainOptions) -> FrameStore:
+def frame_store(parts: Parts, subject: Subject, options: Execution) -> FrameStore:
     """The subject's training frames on the device, decoding ahead in the order of the first epoch."""
     order = epoch_order(len(subject.train), options.seed, 1).tolist()
     size = _size(parts.config, subject)
     return FrameStore(subject.train, parts.device, size, sorted(parts.config.masks()), order)
 
 
-def make_trainer(parts: Parts, avatar: Avatar, store: FrameStore, options: TrainOptions, method: str) -> Trainer:
+def make_trainer(parts: Parts, avatar: Avatar, store: FrameStore, options: Execution, method: str) -> Trainer:
     """The loop around an avatar; `method` is its name, for errors."""
     config = parts.config.train
     course = Course(config, len(store))

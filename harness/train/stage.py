@@ -16,6 +16,7 @@ from headbench.harness.avatar import Avatar, MethodConfig, Portrait
 from headbench.harness.device import device_label
 from headbench.harness.errors import BenchError
 from headbench.harness.files import remove_leftovers
+from headbench.harness.options import Execution
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import write_sealed
 from headbench.harness.train.cadence import Cadence
@@ -24,15 +25,7 @@ from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.log import Progress, TrainLog
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.preview import write_preview
-from headbench.harness.train.setup import (
-    Parts,
-    TrainOptions,
-    frame_store,
-    make_trainer,
-    peak_memory,
-    prepare,
-    wait_for,
-)
+from headbench.harness.train.setup import Parts, frame_store, make_trainer, peak_memory, prepare, wait_for
 from headbench.harness.trained import (
     WEIGHTS,
     CheckpointState,
@@ -55,7 +48,7 @@ def train_stage(
     portrait_type: type[Portrait],
     config: MethodConfig,
     subject: Subject,
-    options: TrainOptions,
+    options: Execution,
     progress: Progress | None = None,
 ) -> TrainSummary:
     """Train one portrait, going on from the newest whole checkpoint in `stage`; return at once if it is finished.
@@ -128,7 +121,7 @@ class _Run:
     stage: Path
     about: Mapping[str, str]
     parts: Parts
-    options: TrainOptions
+    options: Execution
     done: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()

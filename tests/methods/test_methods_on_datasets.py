@@ -10,11 +10,12 @@ import torch
 from headbench.datasets.plugin import register_datasets
 from headbench.datasets.synthetic import write_synthetic
 from headbench.harness.cli.list import by_status
+from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.plugins.specs import DatasetSpec, MethodSpec
 from headbench.harness.splat import make_rasterizer
-from headbench.harness.train import TrainOptions, latest_checkpoint, load_portrait, train_stage
+from headbench.harness.train import latest_checkpoint, load_portrait, train_stage
 from headbench.harness.types import Subject
 from headbench.methods.plugin import register_methods
 
@@ -78,7 +79,7 @@ def test_a_method_trains_where_it_says_so(
     portrait_type = registry().load_method(spec.name)
     config = portrait_type.config_type.model_validate(values)
     about = {"method": spec.name, "preset": "demo", "variant": "", "dataset": dataset, "subject": subject.name}
-    options = TrainOptions(device="cpu", checkpoint_every=100, preview_every=100)
+    options = Execution(device="cpu", checkpoint_every=100, preview_every=100)
     summary = train_stage(tmp_path, about, portrait_type, config, subject, options)
     assert summary.steps == steps
     checkpoint = latest_checkpoint(tmp_path)

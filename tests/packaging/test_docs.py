@@ -18,9 +18,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from headbench.harness.cli.main import COMMANDS
+from headbench.harness.options import Execution
 from headbench.harness.plugins import Registry, Source, hookspecs
 from headbench.harness.plugins.checks import preset_values
-from headbench.harness.train import TrainOptions, train_stage
+from headbench.harness.train import train_stage
 from headbench.harness.train.checkpoint import restore_portrait
 from headbench.harness.types import Camera, Frame, HeadParams, Pixels, Subject
 from headbench.metrics import GroundTruth, load_protocol, protocol_names, score_frames
@@ -167,7 +168,7 @@ def test_the_example_trains_prunes_and_comes_back_from_its_checkpoint(beads: Reg
     method = beads.load_method("beads")
     values: dict[str, Any] = {**preset_values(beads.method("beads"), "demo"), "prune_below": 0.45}
     config = method.config_type.model_validate({**values, "train": {"steps": 24, "background": "white"}})
-    options = TrainOptions(device="cpu", checkpoint_every=50, preview_every=1000, log_every=8)
+    options = Execution(device="cpu", checkpoint_every=50, preview_every=1000, log_every=8)
     about = {"method": "Beads", "preset": "demo", "variant": "", "dataset": "none", "subject": "made"}
     summary = train_stage(tmp_path / "train", about, method, config, _red_subject(), options)
     faces = method.create(*_made(method, config)).count()

@@ -18,6 +18,7 @@ import pytest
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
+from headbench.harness.options import Execution
 from headbench.harness.run import child
 from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell
 from headbench.harness.run.child import log_path, signature_of
@@ -88,7 +89,7 @@ def worker(tmp_path: Path) -> Path:
 
 def planned(method: str, subject: str = "anna", **more: Any) -> PlannedCell:
     cell = Cell(method, "demo", "", "toy", subject, 0)
-    job = Job(cell, {}, "hash", "/data", {}, None, (), "cpu", "torch", 1000, False, False, {})
+    job = Job(cell, {}, "hash", "/data", {}, None, (), Execution("cpu", "torch", checkpoint_every=1000), {})
     return PlannedCell(CellRecord(cell, protocols={"p@1": "h"}, **more), job)
 
 

@@ -17,11 +17,11 @@ from PIL import Image
 
 from headbench.datasets.insta.reader import InstaReader
 from headbench.harness.files import read_json
+from headbench.harness.options import Execution
 from headbench.harness.plugins import registry as find_registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.run import State, cell_folder, read_cells
 from headbench.harness.run.config import apply_settings, parse_setting
-from headbench.harness.train import TrainOptions
 from headbench.harness.train.setup import prepare
 from headbench.harness.types import HeadParams
 
@@ -165,7 +165,7 @@ def test_avatars_are_made_and_driven_on_flame(
     chosen = [parse_setting(f"{method.lower()}.head_topology={topology}")]
     config = apply_settings(kind, preset_values(spec, preset), chosen)
     subject = InstaReader().read(subjects / "insta" / "patched", {})
-    parts = prepare(kind, config, subject, TrainOptions(device="cpu"))
+    parts = prepare(kind, config, subject, Execution(device="cpu"))
     assert (CAP in parts.notes) == (topology == "mouth_closed")
     with torch.no_grad():
         drive = parts.portrait.drive(HeadParams.join([frame.params for frame in subject.test[:2]]))

@@ -9,9 +9,10 @@ import torch
 
 from headbench.harness.avatar import TrainConfig
 from headbench.harness.errors import BenchError
+from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.session import View, driven_views, open_checkpoint, orbit_views
-from headbench.harness.train import TrainOptions, train_stage
+from headbench.harness.train import train_stage
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +26,7 @@ def opened(tmp_path_factory, made_subject):
             folder = tmp_path_factory.mktemp("session")
             config = kind.config_type(train=TrainConfig(steps=2, background="white"))
             about = {"method": method, "preset": "", "variant": "", "dataset": "none", "subject": "made"}
-            train_stage(folder, about, kind, config, made_subject, TrainOptions(device="cpu"))
+            train_stage(folder, about, kind, config, made_subject, Execution(device="cpu"))
             made[method] = open_checkpoint(folder, "cpu")
         return made[method]
 

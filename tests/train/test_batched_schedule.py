@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from headbench.harness.avatar import TrainConfig
+from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.train.course import Course
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.optimizer import AvatarOptimizer, batch_rule
 from headbench.harness.train.schedules import due
-from headbench.harness.train.setup import TrainOptions, frame_store, make_trainer, prepare
+from headbench.harness.train.setup import frame_store, make_trainer, prepare
 from headbench.harness.types import Clock, Subject
 
 
@@ -112,7 +113,7 @@ def _trainer(method: str, subject: Subject, **train: Any) -> Trainer:
     values = preset_values(registry().method(method), "demo")
     train = {**values["train"], "steps": 10, "epochs": None, "resolution": None, **train}
     config = kind.config_type.model_validate({**values, "train": train})
-    options = TrainOptions(device="cpu")
+    options = Execution(device="cpu")
     parts = prepare(kind, config, subject, options)
     return make_trainer(parts, parts.portrait, frame_store(parts, subject, options), options, method)
 

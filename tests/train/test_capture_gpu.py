@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.session.recorded import recorded
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.train.loop import Trainer
-from headbench.harness.train.setup import TrainOptions, frame_store, make_trainer, prepare
+from headbench.harness.train.setup import frame_store, make_trainer, prepare
 from headbench.harness.types import Edit, Subject
 
 pytestmark = pytest.mark.gpu
@@ -25,7 +26,7 @@ def trainer_of(made_subject: Callable[..., Subject]) -> Callable[..., Trainer]:
         values = preset_values(registry().method(method), "demo")
         schedule = {"steps": 60, "epochs": None, "resolution": None}
         config = kind.config_type.model_validate({**values, "train": {**values["train"], **schedule, **train}})
-        options, subject = TrainOptions(device="cuda"), made_subject()
+        options, subject = Execution(device="cuda"), made_subject()
         parts = prepare(kind, config, subject, options)
         return make_trainer(parts, parts.portrait, frame_store(parts, subject, options), options, method)
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from headbench.harness.errors import BenchError
+from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.records import write_sealed
-from headbench.harness.train import TrainOptions, load_portrait, train_stage
+from headbench.harness.train import load_portrait, train_stage
 from headbench.harness.trained import TrainSummary, checkpoint_fault, checkpoints, read_state, read_summary
 from headbench.harness.types import Subject
 
@@ -31,7 +32,7 @@ def train(stage: Path, subject: Subject) -> tuple[TrainSummary, list[dict[str, A
     small = {"num_points": 200, "densify_every": 3, "densify_count": 10, "prune_every": 4, "weights": {"vgg": 0.0}}
     train = {**values["train"], "steps": STEPS, "resolution": None}
     config = kind.config_type.model_validate({**values, **small, "train": train})
-    options = TrainOptions("cpu", checkpoint_every=EVERY, log_every=LOG, preview_every=1000, deterministic=True)
+    options = Execution("cpu", checkpoint_every=EVERY, log_every=LOG, preview_every=1000, deterministic=True)
     said: list[dict[str, Any]] = []
     return train_stage(stage, ABOUT, kind, config, subject, options, lambda now: said.append(dict(now))), said
 

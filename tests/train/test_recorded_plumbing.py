@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.train import loop
-from headbench.harness.train.setup import TrainOptions, frame_store, make_trainer, prepare
+from headbench.harness.train.setup import frame_store, make_trainer, prepare
 from headbench.harness.types import Subject
 
 
@@ -48,7 +49,7 @@ def test_recorded_and_plain_training_end_with_the_same_parameters(
     config = kind.config_type.model_validate({**values, **SMALL[method], "train": train})
     ends = []
     for recording in (False, True):
-        options = TrainOptions(device="cpu", deterministic=True)
+        options = Execution(device="cpu", deterministic=True)
         parts = prepare(kind, config, made_subject(), options)
         trainer = make_trainer(parts, parts.portrait, frame_store(parts, made_subject(), options), options, method)
         trainer.recording = recording

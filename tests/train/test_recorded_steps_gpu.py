@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.train.checkpoint import restore_portrait
 from headbench.harness.train.loop import Trainer
-from headbench.harness.train.setup import TrainOptions, frame_store, make_trainer, prepare
+from headbench.harness.train.setup import frame_store, make_trainer, prepare
 
 pytestmark = pytest.mark.gpu
 
@@ -25,7 +26,7 @@ def test_recorded_steps_agree_with_plain_ones(method: str, made_subject, tmp_pat
     config = kind.config_type.model_validate(values)
 
     def make(state: dict[str, torch.Tensor] | None, record: bool) -> Trainer:
-        options = TrainOptions(device="cuda", record=record)
+        options = Execution(device="cuda", record=record)
         parts = prepare(kind, config, made_subject(), options)
         if state is not None:
             restore_portrait(parts.portrait, {f"portrait/{k}": v for k, v in state.items()}, tmp_path)

@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.splat import make_rasterizer
-from headbench.harness.train import TrainOptions, latest_checkpoint, load_portrait, train_stage
+from headbench.harness.train import latest_checkpoint, load_portrait, train_stage
 from headbench.harness.types import Subject
 from headbench.methods.monogaussianavatar.schedule import points, radius
 
@@ -95,9 +96,7 @@ def test_a_resumed_run_of_a_preset_ends_as_one_that_was_left_alone(
     subject, config = made_subject(frames=3), configured(method, which)
     kind = registry().load_method(method)
     about = {"method": method, "preset": which, "variant": "", "dataset": "none", "subject": "made"}
-    options = TrainOptions(
-        device="cpu", checkpoint_every=CHECKPOINT, log_every=1, preview_every=1000, deterministic=True
-    )
+    options = Execution(device="cpu", checkpoint_every=CHECKPOINT, log_every=1, preview_every=1000, deterministic=True)
 
     def watch(entry: dict[str, Any]) -> None:
         # What a power cut within this step would leave.

@@ -12,10 +12,11 @@ import torch
 
 from headbench.harness.avatar import MethodConfig, Portrait
 from headbench.harness.errors import BenchError
+from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.splat import make_rasterizer
-from headbench.harness.train import TrainOptions, cadence, latest_checkpoint, load_portrait, train_stage
+from headbench.harness.train import cadence, latest_checkpoint, load_portrait, train_stage
 from headbench.harness.train import stage as stage_module
 from headbench.harness.train.checkpoint import save_checkpoint
 from headbench.harness.types import Frame, Subject
@@ -49,7 +50,7 @@ ABOUT = {"preset": "demo", "variant": "", "dataset": "none", "subject": "made"}
 def train(stage: Path, subject: Subject, method: str, steps: int, until: int | None = None, **options: object) -> Path:
     """Train `steps`; with `until`, pretend that the run was killed right after the checkpoint of that step."""
     portrait_type, config = setup(method, steps, **{**SMALL[method], **options})
-    every = TrainOptions(device="cpu", checkpoint_every=5, log_every=2, preview_every=1000, deterministic=True)
+    every = Execution(device="cpu", checkpoint_every=5, log_every=2, preview_every=1000, deterministic=True)
 
     class Killed(Exception):
         pass
@@ -112,7 +113,7 @@ def test_training_lowers_the_loss_and_a_finished_stage_returns_at_once(
     made_subject: Callable[..., Subject], tmp_path: Path
 ) -> None:
     portrait_type, config = setup("FateAvatar", 40, **SMALL["FateAvatar"])
-    options = TrainOptions(device="cpu", log_every=10, checkpoint_every=40, preview_every=40)
+    options = Execution(device="cpu", log_every=10, checkpoint_every=40, preview_every=40)
     about = {**ABOUT, "method": "FateAvatar"}
     summary = train_stage(tmp_path, about, portrait_type, config, made_subject(), options)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -145,7 +146,7 @@ def test_a_baseline_needs_no_training_loop(made_subject: Callable[..., Subject],
     config = portrait_type.config_type.model_validate(preset_values(registry().method("nearest-frame"), "default"))
     seen = made_subject()
     about = {**ABOUT, "method": "nearest-frame"}
-    summary = train_stage(tmp_path, about, portrait_type, config, seen, TrainOptions(device="cpu"))
+    summary = train_stage(tmp_path, about, portrait_type, config, seen, Execution(device="cpu"))
     assert summary.steps == 0
     loaded = load_portrait(tmp_path / "checkpoint-0")
     wanted: Callable[[Frame], torch.Tensor] = lambda f: f.pixels().colour[:, SIZE // 2, SIZE // 2] / 255  # noqa: E731
@@ -172,6 +173,6 @@ def test_a_stage_writes_no_more_checkpoints_and_previews_than_it_has_time_for(
         monkeypatch.setattr(cadence, "SHARE", share)
         written.clear()
         place = tmp_path / str(share)
-        train_stage(place, about, portrait_type, config, made_subject(), TrainOptions(device="cpu"))
+        train_stage(place, about, portrait_type, config, made_subject(), Execution(device="cpu"))
         assert written == steps
         assert len(list((place / "previews").iterdir())) == 5
