@@ -49,6 +49,7 @@ RULES: dict[str, set[str]] = {
     "harness/assets": {"harness.assets"},
     "harness/train": {"harness.train", "harness.head", "harness.splat", "harness.image", "harness.plugins"},
     "harness/session": {"harness.session", "harness.train", "harness.head", "harness.splat", "harness.image"},
+    "harness/execution": {"harness.execution", "harness.run", "harness.plugins"},
     "harness/run": {"harness"},
     "harness/cli": {"harness", "metrics", "reports", "datasets"},
     "methods": {"harness", "methods"},
@@ -230,7 +231,7 @@ DOORS = {
     "Unpickler(": set(),
     "pickle.loads(": set(),
     ".read_text(": {
-        *("harness/run/child.py", "harness/run/provenance.py", "reports/page.py"),
+        *("harness/execution/system.py", "harness/run/provenance.py", "reports/page.py"),
         "harness/head/openhead/build.py",
     },
     ".read_bytes(": {"harness/plugins/trial.py", "harness/head/openhead/build.py"},

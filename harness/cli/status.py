@@ -35,13 +35,15 @@ def _show(run: Path) -> bool:
     from rich.table import Table
 
     from headbench.harness.cli.progress import describe
+    from headbench.harness.execution import holder
+    from headbench.harness.execution.attend import death
     from headbench.harness.run import State, cell_folder, read_cells
     from headbench.harness.run.child import read_progress
     from headbench.harness.run.execute import summarise
     from headbench.harness.run.lock import is_held
 
     records = read_cells(run)
-    live = is_held(run / ".lock")
+    live, at_work = is_held(run / ".lock"), 0
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("cell", "state", "time", "what"):
         table.add_column(heading, overflow="fold")
@@ -49,9 +51,16 @@ def _show(run: Path) -> bool:
         what = record.reason
         label = record.state.value
         if record.state is State.RUNNING:
-            what = describe(read_progress(cell_folder(run, record.cell))) or "starting"
-            if not live:
+            folder = cell_folder(run, record.cell)
+            what = describe(read_progress(folder)) or "starting"
+            works = holder(folder)
+            if works is not None and not live:
+                what = f"{what}; {works}"
+            elif works is None and (ended := death(folder)) is not None:
+                label, what = ended.state.value, f"{ended.reason}; the same command goes on ({what})"
+            elif not live:
                 label, what = "interrupted", f"its run was killed; the same command goes on ({what})"
+            at_work += works is not None
         table.add_row(
             literal(record.cell.path),
             literal(label, style=STATE_STYLES[label]),
@@ -60,8 +69,9 @@ def _show(run: Path) -> bool:
         )
     console().print(table)
     counts = ", ".join(f"{count} {state}" for state, count in summarise(records).items())
-    say(f"{run}: {len(records)} cells: {counts}" + ("" if live else "; no run works on it now"))
-    return live
+    alone = f"; no run watches it, {at_work} at work" if at_work else "; no run works on it now"
+    say(f"{run}: {len(records)} cells: {counts}" + ("" if live else alone))
+    return live or at_work > 0
 
 
 def _took(started: str, finished: str) -> str:

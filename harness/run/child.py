@@ -9,25 +9,41 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headbench.harness.execution.system import memory_kills
 from headbench.harness.files import read_json
 from headbench.harness.layout import CellFolder
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
 from headbench.harness.run.cell import State
 
-__all__ = ["OUTCOME", "PROGRESS", "Ended", "log_path", "read_progress", "run_worker", "signature_of"]
+__all__ = [
+    "BUSY",
+    "INTERRUPTED",
+    "OUTCOME",
+    "PROGRESS",
+    "WITH_PARENT",
+    "Child",
+    "Ended",
+    "log_path",
+    "read_progress",
+    "last_stage",
+    "signature_of",
+]
 
 PROGRESS = "progress.json"
 """In the cell's folder: the last thing that the worker said of itself."""
 OUTCOME = "outcome.json"
 """In the cell's folder: what the worker wrote as its last act."""
-POLL = 0.1
-"""Seconds between looks at the child."""
+WITH_PARENT = "--with-parent"
+"""Argument of a worker that ends when the process that started it does."""
+BUSY = 75
+"""Exit code of a worker that finds another one at work on its cell (EX_TEMPFAIL of sysexits.h)."""
+INTERRUPTED = "interrupted; the same command goes on"
+"""Why a cell ended that somebody ended."""
 _LARGEST = 1e15
 """Of numbers that a person can make sense of."""
 GRACE = 2.0
@@ -68,77 +84,65 @@ def read_progress(folder: Path) -> dict[str, Any]:
     return found
 
 
-def run_worker(
-    worker: Path, folder: Path, progress: Callable[[Mapping[str, Any]], None], timeout: float | None
-) -> Ended:
-    """Run the worker on a cell's folder until it ends, is too late, or the user interrupts.
+class Child:
+    """A process that works on one cell and goes with this one.
 
-    The child lives in a process group of its own, which is ended as a whole. Its standard input is a pipe that this
-    process holds open: when this process dies, however it dies, the child reads the end of it and goes too.
+    It lives in a process group of its own, which is ended as a whole. Its standard input is a pipe that this process
+    holds open: when this process dies, however it dies, the child reads the end of it and goes too.
 
-    Raises:
-        KeyboardInterrupt: the user's, after the child is gone.
+    Args:
+        worker: the script that does one cell.
+        folder: the cell's.
+        timeout: seconds that it may take; None: any time.
     """
-    for stale in (OUTCOME, PROGRESS):
-        (folder / stale).unlink(missing_ok=True)
-    log = log_path(folder)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    killed_before = _oom_kills()
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
-    environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    with log.open("ab") as out:
-        out.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} start\n".encode())
-        out.flush()
-        begin = out.tell()
-        child = subprocess.Popen(
-            [sys.executable, "-P", str(worker), str(folder.resolve())],
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=environment,
-        )
-        try:
-            late = _watch(child, folder, progress, timeout)
-        finally:
-            _end(child)
-    if late:
-        where = _last_stage(folder)
-        return Ended(State.TIMEOUT, f"took more than {timeout:g} s{where}", f"timeout{where}")
-    return _judge(child.returncode, folder, log, begin, killed_before)
 
+    def __init__(self, worker: Path, folder: Path, timeout: float | None = None) -> None:
+        self._folder, self._timeout, self._started = folder, timeout, time.monotonic()
+        self._log = log_path(folder)
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._kills = memory_kills()
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+        environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        with self._log.open("ab") as out:
+            self._begin = out.tell()
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(worker), WITH_PARENT, str(folder.resolve())],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment,
+            )
 
-def _watch(
-    child: subprocess.Popen[bytes], folder: Path, progress: Callable[[Mapping[str, Any]], None], timeout: float | None
-) -> bool:
-    """Wait for the child's end; True when it took too long."""
-    started, seen = time.monotonic(), 0.0
-    path = folder / PROGRESS
-    while True:
-        try:
-            child.wait(POLL)
-            return False
-        except subprocess.TimeoutExpired:
-            pass
-        if timeout is not None and time.monotonic() - started > timeout:
-            return True
-        changed = path.stat().st_mtime if path.exists() else seen
-        if changed != seen:
-            seen = changed
-            if now := read_progress(folder):
-                progress(now)
+    def poll(self) -> Ended | None:
+        """How it ended; None while it works. One that takes too long is ended, which takes `GRACE` at most."""
+        code = self._process.poll()
+        if code is not None:
+            self._end()
+            return _judge(code, self._folder, self._log, self._begin, self._kills)
+        if self._timeout is None or time.monotonic() - self._started <= self._timeout:
+            return None
+        where = last_stage(self._folder)
+        self._end()
+        return Ended(State.TIMEOUT, f"took more than {self._timeout:g} s{where}", f"timeout{where}")
 
+    def ask(self) -> None:
+        """Ask it to end by itself."""
+        if self._process.poll() is None:
+            _signal(self._process, signal.SIGTERM)
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the child and whatever it started; nothing of its group stays."""
-    if child.poll() is None:
-        _signal(child, signal.SIGTERM)
+    def end(self) -> None:
+        """End it and whatever it started: `GRACE` after it was asked to at the latest. Nothing of its group stays."""
+        self.ask()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(GRACE)
-    _signal(child, signal.SIGKILL)
-    child.wait()
-    if child.stdin is not None:
-        child.stdin.close()
+            self._process.wait(GRACE)
+        self._end()
+
+    def _end(self) -> None:
+        _signal(self._process, signal.SIGKILL)
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
 
 def _signal(child: subprocess.Popen[bytes], number: int) -> None:
@@ -153,10 +157,10 @@ def _judge(code: int, folder: Path, log: Path, begin: int, killed_before: int) -
         return read_record(Ended, folder / OUTCOME)
     except Unreadable:  # it had no time to write one, or not all of it
         pass
-    where = _last_stage(folder)
+    where = last_stage(folder)
     if code < 0:
         name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else f"signal {-code}"
-        if code == -signal.SIGKILL and _oom_kills() > killed_before:
+        if code == -signal.SIGKILL and memory_kills() > killed_before:
             return Ended(State.OOM, f"the system ran out of memory and killed it{where}", f"host memory{where}")
         line = _last_line(log, begin)
         return Ended(State.FAILED, f"killed by {name}{where}" + (f": {line}" if line else ""), f"{name}{where}")
@@ -164,7 +168,7 @@ def _judge(code: int, folder: Path, log: Path, begin: int, killed_before: int) -
     return Ended(State.FAILED, f"ended with exit code {code}{where}: {line}", signature_of(f"exit {code}{where}", line))
 
 
-def _last_stage(folder: Path) -> str:
+def last_stage(folder: Path) -> str:
     stage = read_progress(folder).get("stage")
     return f" in stage {stage}" if stage else " before its first stage"
 
@@ -174,17 +178,6 @@ def _last_line(log: Path, begin: int) -> str:
     with log.open("rb") as handle:
         handle.seek(begin)
         lines = [line.strip() for line in handle.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("--- ")]  # the worker's own headline
     fatal = [line for line in lines if line.startswith("Fatal Python error")]
     return (fatal or lines or [""])[-1][:300]
-
-
-def _oom_kills() -> int:
-    """How often the kernel has killed for memory since it started; 0 where it does not say."""
-    counts = []
-    for path, key in ((Path("/proc/vmstat"), "oom_kill "), (Path("/sys/fs/cgroup/memory.events"), "oom_kill ")):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError:
-            continue
-        counts += [int(line.split()[1]) for line in text.splitlines() if line.startswith(key)]
-    return sum(counts)

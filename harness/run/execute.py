@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from headbench.harness.execution import holder
+from headbench.harness.execution.attend import settle
 from headbench.harness.files import remove_leftovers
 from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder
-from headbench.harness.run.child import Ended, run_worker
+from headbench.harness.run.child import INTERRUPTED, OUTCOME, PROGRESS, Child, Ended, read_progress
 from headbench.harness.run.folder import cell_record
 from headbench.harness.run.plan import Plan, PlannedCell
 from headbench.harness.run.whole import lacking
@@ -21,6 +24,8 @@ __all__ = ["Watcher", "execute", "is_finished"]
 
 REPORT_AGE = 3600.0
 """Seconds after which nobody writes any more on what a report has begun."""
+POLL = 0.1
+"""Seconds between looks at the cells that run."""
 CIRCUIT = 2
 """After so many failures of a method with one signature its other cells are skipped."""
 
@@ -110,7 +115,8 @@ def execute(
     for number, planned in enumerate(plan.cells, start=1):
         folder = cell_folder(plan.run, planned.cell)
         record = cell_record(plan.run, planned.cell) or planned.record
-        if record.state is State.QUEUED and planned.job is not None:
+        # One that runs is another process's, or was: the worker finds out.
+        if record.state in (State.QUEUED, State.RUNNING) and planned.job is not None:
             reason = circuit.reasons.get(planned.cell.method, "")
             if fail_on_error is not None and failed >= fail_on_error:
                 reason = f"stopped after {failed} failed cell{'s' * (failed > 1)} (--fail-on-error {fail_on_error})"
@@ -154,6 +160,10 @@ def _queue(plan: Plan, watcher: Watcher, keep_failed: bool) -> None:
             watcher.lost(planned.cell, [before.reason.partition(";")[0]])
         if keep_failed and before is not None and before.state.bad:
             continue
+        if holder(folder, patient=True) is not None:
+            continue
+        for stale in (OUTCOME, PROGRESS):
+            (folder / stale).unlink(missing_ok=True)
         record = planned.record
         if before is not None:
             record = dataclasses.replace(record, attempts=before.attempts, started=before.started)
@@ -165,16 +175,28 @@ def _queue(plan: Plan, watcher: Watcher, keep_failed: bool) -> None:
 def _run_cell(
     folder: Path, planned: PlannedCell, record: CellRecord, worker: Path, watcher: Watcher, timeout: float | None
 ) -> CellRecord:
-    record = dataclasses.replace(
-        record, state=State.RUNNING, attempts=record.attempts + 1, started=_now(), finished="", reason=""
-    )
-    record.write(folder)
+    child, seen = Child(worker, folder, timeout), 0.0
     try:
-        ended = run_worker(worker, folder, lambda now: watcher.progress(planned.cell, now), timeout)
+        while (ended := child.poll()) is None:
+            time.sleep(POLL)
+            seen = _hear(folder, planned.cell, watcher, seen)
     except KeyboardInterrupt:
-        _finish(folder, record, Ended(State.INTERRUPTED, "interrupted by the user; the same command goes on"))
+        child.end()
+        settle(folder, record, Ended(State.INTERRUPTED, INTERRUPTED))
         raise
-    return _finish(folder, record, ended)
+    return settle(folder, record, ended)
+
+
+def _hear(folder: Path, cell: Cell, watcher: Watcher, seen: float) -> float:
+    """Pass on what a cell says of itself, if it said anything since the moment `seen`."""
+    path = folder / PROGRESS
+    try:
+        changed = path.stat().st_mtime
+    except FileNotFoundError:
+        return seen
+    if changed != seen and (now := read_progress(folder)):
+        watcher.progress(cell, now)
+    return changed
 
 
 def _finish(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:

@@ -30,7 +30,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "replaced by {}": lambda path: path.write_bytes(b"{}"),
     "altered in one byte": lambda path: path.write_bytes(altered(path.read_bytes())),
 }
-NO_MATTER = ("log.txt", ".lock", "metrics.jsonl", "progress.json", "outcome.json", "previews/", "scratch")
+NO_MATTER = ("log.txt", "metrics.jsonl", "progress.json", "outcome.json", "previews/", "scratch")
 """Of a finished cell these are not read again."""
 LOST = {"provenance.json": "the training of that cell"}
 
@@ -40,14 +40,19 @@ def altered(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
-def inline(worker: Path, folder: Path, progress: object, timeout: float | None) -> Ended:
+class Inline:
     """The worker, in this process, which spares an import of torch a cell."""
-    try:
-        job = Job.read(folder)
-        run_stages(folder, job, find_registry(), scorers(job.protocols), lambda now: None)
-    except BenchError as error:
-        return Ended(State.FAILED, f"{error.args[0]} ({error.help})")
-    return Ended(State.DONE)
+
+    def __init__(self, worker: Path, folder: Path, timeout: float | None) -> None:
+        self._folder = folder
+
+    def poll(self) -> Ended:
+        try:
+            job = Job.read(self._folder)
+            run_stages(self._folder, job, find_registry(), scorers(job.protocols), lambda now: None)
+        except BenchError as error:
+            return Ended(State.FAILED, f"{error.args[0]} ({error.help})")
+        return Ended(State.DONE)
 
 
 class Place:
@@ -90,7 +95,7 @@ def place(toys: Path, blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         patch.syspath_prepend(str(toys))
         patch.syspath_prepend(str(blobs))
         patch.setenv("HEADBENCH_HOME", str(root / "home"))
-        patch.setattr(execute, "run_worker", inline)
+        patch.setattr(execute, "Child", Inline)
         patch.setattr(speed, "CPU_SECONDS", 0.0)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)

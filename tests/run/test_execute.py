@@ -28,38 +28,41 @@ from headbench.harness.run.plan import Plan, PlannedCell
 
 # Does what the name of its cell's method says, as methods and machines do.
 WORKER = """
-import json, os, signal, sys, time
+import faulthandler, os, signal, sys, time
 from pathlib import Path
-folder = Path(sys.argv[1])
-cell = json.loads((folder / "job.json").read_text())["cell"]
-print("working on", cell["subject"])
-(folder / "progress.json").write_text(json.dumps({"stage": "train", "step": 1, "total": 2}))
+from headbench.harness.execution.attend import attend, hear_endings
+from headbench.harness.files import read_json
 
-def say(state, reason="", signature=""):
-    (folder / "outcome.json").write_text(json.dumps({"state": state, "reason": reason, "signature": signature}))
-
+folder = Path(sys.argv[-1])
+cell = read_json(folder / "job.json")["cell"]
 what = cell["method"]
-if what == "good":
-    say("done")
-elif what == "raises":
-    say("failed", f"ValueError: no {cell['subject']}", "ValueError: no NAME")
+if what == "unable":
+    print("ModuleNotFoundError: No module named 'torch'")
     sys.exit(1)
-elif what == "memory":
-    say("oom", "out of memory", "memory")
-    sys.exit(1)
-elif what == "segfault":
-    import faulthandler
-    faulthandler.enable()
-    os.kill(os.getpid(), signal.SIGSEGV)
-elif what == "exits":
-    print("Fatal: licence server not found")
-    sys.exit(7)
-elif what in ("hangs", "stubborn"):
-    if what == "stubborn":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.fork()
-    (folder / f"alive-{os.getpid()}").write_text("")
-    time.sleep(60)
+
+def work(report):
+    print("working on", cell["subject"])
+    report({"stage": "train", "step": 1, "total": 2})
+    if what == "raises":
+        raise ValueError(f"no '{cell['subject']}'")
+    elif what == "memory":
+        raise MemoryError
+    elif what == "segfault":
+        faulthandler.enable()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif what == "exits":
+        print("Fatal: licence server not found", flush=True)
+        os._exit(7)
+    elif what in ("hangs", "stubborn"):
+        if what == "stubborn":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if what == "hangs" else signal.SIG_IGN)
+        (folder / f"alive-{os.getpid()}").write_text("")
+        time.sleep(60)
+
+hear_endings()
+os._exit(attend(folder, work, os.getppid()))
 """
 
 
@@ -102,12 +105,12 @@ def test_each_way_to_fail_has_its_own_state_and_reason_and_the_others_finish(tmp
     made = plan(tmp_path, "raises", "segfault", "hangs", "exits", "memory", "good")
     records = execute(made, worker, Listener(), timeout=1.5)
     found = {r.cell.method: (r.state, r.reason) for r in records}
-    assert found["raises"] == (State.FAILED, "ValueError: no s0")
+    assert found["raises"] == (State.FAILED, "ValueError in stage train: no 's0'")
     assert found["segfault"][0] is State.FAILED
     assert "SIGSEGV in stage train" in found["segfault"][1] and "Fatal Python error" in found["segfault"][1]
     assert found["hangs"] == (State.TIMEOUT, "took more than 1.5 s in stage train")
     assert found["exits"] == (State.FAILED, "ended with exit code 7 in stage train: Fatal: licence server not found")
-    assert found["memory"] == (State.OOM, "out of memory")
+    assert found["memory"] == (State.OOM, "out of memory in stage train: no memory left")
     assert found["good"] == (State.DONE, "")
     assert [read_cell(cell_folder(made.run, p.cell)) for p in made.cells] == records
     assert len({r.signature for r in records}) == 6
@@ -134,7 +137,7 @@ def test_after_two_failures_of_one_cause_a_methods_other_cells_are_skipped(tmp_p
     made = plan(tmp_path, "raises", "good", "raises", "raises", "good", "raises")
     records = execute(made, worker, Listener())
     assert [r.state for r in records] == ["failed", "done", "failed", "skipped", "done", "skipped"]
-    assert records[3].reason == "circuit: raises failed 2 times with: ValueError: no s2"
+    assert records[3].reason == "circuit: raises failed 2 times with: ValueError in stage train: no 's2'"
 
 
 def test_fail_on_error_stops_after_that_many(tmp_path: Path, worker: Path) -> None:

@@ -68,7 +68,7 @@ def gone(process: int) -> bool:
 
 def kill(runner: subprocess.Popen[bytes], cell: Path) -> None:
     """SIGKILL to `bench run`; its worker goes with it."""
-    worker = int((cell / ".lock").read_text())
+    worker = int(read_json(cell / "claim.json")["pid"])
     runner.send_signal(signal.SIGKILL)
     runner.wait()
     deadline = time.monotonic() + 10
@@ -167,7 +167,7 @@ def test_a_run_refuses_others_in_its_folder_and_interrupted_exits_with_130_and_l
         second = bench(*arguments)
         assert second.code == 1 and f"Another bench run (process {runner.pid}) works in" in second.err
         assert "running" in bench("status", "out").out
-        worker = int((cell / ".lock").read_text())
+        worker = int(read_json(cell / "claim.json")["pid"])
         runner.send_signal(number)
         assert runner.wait(20) == 130
     finally:

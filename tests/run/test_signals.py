@@ -58,7 +58,7 @@ def hanging(environment: dict[str, str], faces: Path, tmp_path: Path):  # type: 
         until(lambda: runner.poll() is not None or (cell / "progress.json").is_file())
         until(lambda: runner.poll() is not None or read_json(cell / "progress.json")["stage"] == "train")
         assert runner.poll() is None, (tmp_path / "said.txt").read_text()
-        yield runner, int((cell / ".lock").read_text())
+        yield runner, int(read_json(cell / "claim.json")["pid"])
     finally:
         runner.kill()
         runner.wait()

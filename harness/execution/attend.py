@@ -1,0 +1,202 @@
+"""What a process does around the work on a cell: claims it, says in its files where it is, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import os
+import re
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from headbench.harness.errors import BenchError
+from headbench.harness.execution.claim import Claim, Claimed, claimed, holder, left_behind
+from headbench.harness.execution.system import boot_id, memory_kills
+from headbench.harness.files import write_json
+from headbench.harness.reading import Unreadable
+from headbench.harness.run import CellRecord, State, read_cell
+from headbench.harness.run.child import BUSY, INTERRUPTED, OUTCOME, PROGRESS, Ended, log_path, signature_of
+
+__all__ = ["attend", "death", "hear_endings", "settle"]
+
+EVERY = 0.4
+"""Seconds between two writings of the progress file."""
+_HOST_MEMORY = re.compile(
+    r"DefaultCPUAllocator: (can't allocate|not enough) memory(: you tried to allocate \d+ bytes)?"
+)
+"""How torch says that the host has no memory left: a plain RuntimeError, unlike on a GPU."""
+
+
+class _Reporter:
+    """Writes the progress file, not too often, but at every change of stage."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stage = ""
+        self._path = folder / PROGRESS
+        self._last = 0.0
+
+    def __call__(self, now: Mapping[str, Any]) -> None:
+        if "note" in now:
+            sys.stdout.write(f"note: {now['note']}\n")  # which is the cell's log
+            return
+        moment = time.monotonic()
+        stage = str(now.get("stage", self.stage))
+        if stage == self.stage and moment - self._last < EVERY:
+            return
+        self.stage, self._last = stage, moment
+        write_json(self._path, {**now, "updated": time.time()}, durable=False)
+
+
+def attend(folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], None], parent: int = 0) -> int:
+    """Claim a cell, do the work, and write how it went: outcome.json, then the state in cell.json.
+
+    Args:
+        folder: the cell's.
+        work: does what is left of the cell, given what hears of its progress.
+        parent: the process that this one goes with; 0: none.
+
+    Returns:
+        exit code: 0 done, 1 not, `BUSY` where another process works on the cell; then nothing was changed.
+    """
+    try:
+        with claimed(folder, parent) as before:
+            return _attend(folder, work, before)
+    except Claimed as error:
+        sys.stderr.write(f"{error.args[0]}\n")
+        return BUSY
+
+
+def _attend(folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], None], before: Claim | None) -> int:
+    for stale in (OUTCOME, PROGRESS):
+        (folder / stale).unlink(missing_ok=True)
+    _into_log(folder)
+    if before is not None:
+        sys.stdout.write(f"note: goes on after {before}: {_last_of(before).reason}\n")
+    report = _Reporter(folder)
+    ended = Ended(State.DONE)
+    record = None
+    try:
+        record = _begin(folder)
+        report({"stage": "start"})
+        work(report)
+    except BaseException as error:
+        traceback.print_exc()
+        ended = _explain(error, report.stage)
+    sys.stdout.flush()
+    write_json(folder / OUTCOME, dataclasses.asdict(ended))
+    if record is not None:
+        _finish(folder, record, ended)
+    return 0 if ended.state is State.DONE else 1
+
+
+def _begin(folder: Path) -> CellRecord:
+    record = read_cell(folder)
+    if record is None:
+        raise BenchError(f"{folder / 'cell.json'} is missing.", help="run the same `bench run` command again")
+    record = dataclasses.replace(
+        record, state=State.RUNNING, attempts=record.attempts + 1, started=_now(), finished="", reason="", signature=""
+    )
+    record.write(folder)
+    return record
+
+
+def _finish(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
+    record = dataclasses.replace(
+        record, state=ended.state, reason=ended.reason, signature=ended.signature, finished=_now()
+    )
+    record.write(folder)
+    return record
+
+
+def settle(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
+    """The final record of a cell whose process is gone, after who started it has seen how it ended.
+
+    What the process wrote itself stays. Where another process works on the cell, nothing is written.
+
+    Args:
+        record: the cell's, as it was before its process began.
+        ended: what is written where the process had no time to say it.
+    """
+    try:
+        with claimed(folder):
+            return _settle(folder, record, ended)
+    except Claimed as error:
+        return dataclasses.replace(record, state=State.RUNNING, reason=str(error.args[0]))
+
+
+def _settle(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
+    with contextlib.suppress(Unreadable):
+        record = read_cell(folder) or record
+    if record.state not in (State.QUEUED, State.RUNNING):
+        return record
+    if record.state is State.QUEUED:  # it did not come as far as its claim
+        record = dataclasses.replace(record, attempts=record.attempts + 1, started=_now())
+    return _finish(folder, record, ended)
+
+
+def death(folder: Path) -> Ended | None:
+    """How the process ended that was killed while it worked on a cell; None where none was, or where one lives."""
+    claim = left_behind(folder)
+    return None if claim is None or holder(folder) is not None else _last_of(claim)
+
+
+def _last_of(claim: Claim) -> Ended:
+    if not claim.boot or claim.boot != boot_id():
+        return Ended(State.INTERRUPTED, f"{claim} is gone")
+    if memory_kills() > claim.kills:
+        return Ended(State.OOM, f"{claim} was killed, and the system ran out of memory since it began", "host memory")
+    return Ended(State.INTERRUPTED, f"{claim} was killed")
+
+
+def hear_endings() -> None:
+    """Let SIGTERM and SIGHUP interrupt this process once, as SIGINT does; what it was told to ignore stays ignored."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
+def _into_log(folder: Path) -> None:
+    """All that this process prints from now on goes to the cell's log, whoever started it."""
+    path = log_path(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    with path.open("ab") as out:
+        out.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} start\n".encode())
+        out.flush()
+        for number in (1, 2):
+            os.dup2(out.fileno(), number)
+
+
+def _explain(error: BaseException, stage: str) -> Ended:
+    """State, reason and signature of what a cell raised."""
+    kind = type(error).__name__
+    where = f" in stage {stage}" if stage else ""
+    if isinstance(error, KeyboardInterrupt):
+        return Ended(State.INTERRUPTED, INTERRUPTED)
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
+        message = str(error).split(". ")[0] or "no memory left"
+        return Ended(State.OOM, f"out of memory{where}: {message}", f"memory{where}")
+    if isinstance(error, RuntimeError) and (refused := _HOST_MEMORY.search(str(error))):
+        return Ended(State.OOM, f"out of memory{where}: {refused.group()}", f"memory{where}")
+    message = " ".join(str(error.args[0]).split()) if isinstance(error, BenchError) else " ".join(str(error).split())
+    text = message if isinstance(error, BenchError) else f"{kind}{where}: {message}"
+    helped = f" ({error.help})" if isinstance(error, BenchError) and error.help else ""
+    return Ended(State.FAILED, text[:1000] + helped, signature_of(f"{kind}{where}", message))
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

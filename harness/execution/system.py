@@ -1,0 +1,63 @@
+"""What the system says of processes and of its own memory; on systems that do not say, nothing."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from pathlib import Path
+
+__all__ = ["boot_id", "is_process", "memory_kills", "pid_space", "start_of"]
+
+
+@functools.cache
+def boot_id() -> str:
+    """What is another one after each start of the machine."""
+    return _read("/proc/sys/kernel/random/boot_id").strip()
+
+
+@functools.cache
+def pid_space() -> str:
+    """Which numbering of processes this one sees: a container has its own."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def start_of(process: int) -> str:
+    """When a process began, in the system's own clock; it tells a process from a later one of the same number.
+
+    Empty where there is no such process, or where it has ended and nobody has asked for its exit code.
+    """
+    fields = _read(f"/proc/{process}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else ""
+
+
+def is_process(process: int, start: str) -> bool:
+    """Whether the process that began at `start`, as `start_of` said it, is alive on this machine."""
+    if start:
+        return start_of(process) == start
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def memory_kills() -> int:
+    """How often the kernel has killed for memory since it started, and in this process's own group of processes."""
+    group = re.search(r"^0::/?(.*)$", _read("/proc/self/cgroup"), re.MULTILINE)
+    places = {"/proc/vmstat", "/sys/fs/cgroup/memory.events"}
+    places |= {str(Path("/sys/fs/cgroup", group.group(1), "memory.events"))} if group else set()
+    lines = [line for place in sorted(places) for line in _read(place).splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
