@@ -30,7 +30,7 @@ from headbench.harness.reading import Unreadable, read_bytes
 from headbench.harness.run import Cell, Job, State
 from headbench.harness.run.cell import run_of
 from headbench.harness.run.listing import LISTING, listed
-from headbench.harness.run.stages import read_subject
+from headbench.harness.run.subject import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import Frame, Subject
 from headbench.reports.draw import Pair, Pixels, draw_grid, evenly_spread, side_by_side

@@ -16,7 +16,7 @@ from headbench.harness.errors import BenchError
 
 if TYPE_CHECKING:
     from headbench.harness.run import CellRecord
-    from headbench.harness.run.stages import Scorer
+    from headbench.harness.run.tasks import Scorer
 
 __all__ = ["score"]
 
@@ -84,7 +84,8 @@ def _score_cell(
     from headbench.harness.layout import CellFolder
     from headbench.harness.plugins import registry
     from headbench.harness.run import Job, State, cell_folder
-    from headbench.harness.run.stages import read_subject, score_stage
+    from headbench.harness.run.subject import read_subject
+    from headbench.harness.run.tasks import score_task
 
     folder = cell_folder(run, record.cell)
     if record.state is State.UNKNOWN:
@@ -102,7 +103,7 @@ def _score_cell(
         try:
             if force:
                 CellFolder(folder).stage().marker(judge.name).unlink(missing_ok=True)
-            done = score_stage(folder, subject, judge, device, _quiet)
+            done = score_task(CellFolder(folder).stage(), subject, judge, device, _quiet)
             say(f"{record.cell.path}: {judge.name} {'scored' if done else 'is up to date'}")
             scored[judge.name] = judge.hash
         except Exception as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headbench.harness.run.render import Progress, RenderKey
-from headbench.harness.run.stages import Scorer
+from headbench.harness.run.tasks import Scorer
 
 if TYPE_CHECKING:
     from headbench.harness.train.track import Tracking

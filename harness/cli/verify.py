@@ -19,7 +19,7 @@ from headbench.harness.names import one_line
 
 if TYPE_CHECKING:
     from headbench.harness.run import CellRecord
-    from headbench.harness.run.stages import Scorer
+    from headbench.harness.run.tasks import Scorer
     from headbench.harness.run.verify import Verified
     from headbench.harness.types import Frame, Subject
 
@@ -100,7 +100,7 @@ def _score_again(
 def _subject(job: Any, subjects: dict[str, Subject]) -> Subject:
     """The job's subject; cells of one subject share it."""
     from headbench.harness.plugins import registry
-    from headbench.harness.run.stages import read_subject
+    from headbench.harness.run.subject import read_subject
 
     key = json.dumps([job.data, dict(job.data_options), job.limit, job.cell.dataset, dict(job.fingerprint)])
     if key not in subjects:
@@ -128,7 +128,7 @@ def _compare(folder: Path, subject: Subject, scorer: Scorer, count: int, device:
 
     place = CellFolder(folder).stage()
     renders = place.renders(scorer.key.name)
-    marker, broken = read_marker(folder, scorer.name), {*damaged(renders)}
+    marker, broken = read_marker(place, scorer.name), {*damaged(renders)}
     if marker is None or marker.hash != scorer.hash:
         found.unverified.append(f"scores by {scorer.name} against pictures, since the protocol has another hash now")
         return 0

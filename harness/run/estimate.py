@@ -13,7 +13,8 @@ from headbench.harness.plugins.specs import MethodSpec
 from headbench.harness.run.cell import State, cell_folder
 from headbench.harness.run.execute import is_finished
 from headbench.harness.run.folder import read_cells
-from headbench.harness.run.plan import Plan, PlannedCell
+from headbench.harness.run.plan import Plan
+from headbench.harness.run.planned import PlannedCell
 from headbench.harness.run.speed import read_speed
 from headbench.harness.run.track import read_track_summary
 
@@ -62,7 +63,7 @@ def recorded(near: Path) -> dict[str, Record]:
             continue
         for record in done:
             folder = cell_folder(run, record.cell)
-            speed = read_speed(folder)
+            speed = read_speed(CellFolder(folder).stage())
             if speed is None:
                 continue
             name = record.cell.method.lower()

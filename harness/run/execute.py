@@ -17,7 +17,8 @@ from headbench.harness.files import remove_leftovers
 from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder
 from headbench.harness.run.child import INTERRUPTED, OUTCOME, PROGRESS, Child, Ended, read_progress
 from headbench.harness.run.folder import cell_record
-from headbench.harness.run.plan import Plan, PlannedCell
+from headbench.harness.run.plan import Plan
+from headbench.harness.run.planned import PlannedCell
 from headbench.harness.run.whole import lacking
 
 __all__ = ["Watcher", "execute", "is_finished"]

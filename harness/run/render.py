@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headbench.harness.errors import BenchError
-from headbench.harness.files import atomic_path
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record, write_sealed
 from headbench.harness.run.listing import LISTING, complete, keep_whole, write_listing
 from headbench.harness.run.png import png_is_whole
+from headbench.harness.way import Way
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from headbench.harness.avatar import Portrait
-    from headbench.harness.splat import Rasterizer
+    from headbench.harness.session import Renderer
     from headbench.harness.train.track import Tracking
-    from headbench.harness.types import Camera, Frame, HeadParams
+    from headbench.harness.types import Frame
 
-__all__ = ["Progress", "RenderKey", "RenderNote", "read_note", "render_frames", "rendered", "save_png", "show_view"]
+__all__ = ["Progress", "RenderKey", "RenderNote", "read_note", "render_frames", "rendered"]
 
 Progress = Callable[[Mapping[str, Any]], None]
 """Receives stage, step and total, and whatever else a stage can say."""
@@ -41,6 +36,11 @@ class RenderKey:
     """white, black or green."""
     tracking: Tracking | None = None
     """How test frames are optimised on their images before they are rendered; None, as nearly everywhere: not."""
+
+    def at(self, way: Way) -> RenderKey:
+        """The same of another stage instance; a protocol's own key is that of ``train``, and means whatever instance
+        is asked for."""
+        return replace(self, name=f"{way}{self.name.removeprefix(self.stage)}", stage=str(way))
 
 
 @dataclass(frozen=True)
@@ -81,20 +81,18 @@ def rendered(folder: Path, checkpoint: str, ids: Sequence[str], tracked: str | N
 
 
 def render_frames(
-    portrait: Portrait,
-    rasterizer: Rasterizer,
+    renderer: Renderer,
     frames: Sequence[Frame],
     folder: Path,
     key: RenderKey,
     checkpoint: str,
-    device: torch.device,
     progress: Progress,
     tracked: str | None = None,
 ) -> None:
     """Write ``<frame id>.png`` of every frame that is missing, then ``sha256.txt``, which marks the folder complete.
 
     Each file appears whole or not at all. Frames left by another checkpoint, background, rasterizer or tracking are
-    removed.
+    removed. The renderer gets what frames say of head and camera, and no image.
 
     Args:
         checkpoint: SHA-256 of the checkpoint's weights.
@@ -103,53 +101,19 @@ def render_frames(
     Raises:
         BenchError: an image has values that are not finite; the message names the frame.
     """
-    origin = RenderNote(checkpoint, key.stage, key.background, key.name, rasterizer.name, device.type, tracked)
+    from headbench.harness.session import driven_views
+
+    about = renderer.about()
+    origin = RenderNote(checkpoint, key.stage, key.background, key.name, about["rasterizer"], about["device"], tracked)
     _start(folder, origin, frames)
-    for number, frame in enumerate(frames, start=1):
-        path = folder / f"{frame.id}.png"
-        if not path.is_file():
-            try:
-                show_view(portrait, rasterizer, frame.params, frame.camera, key.background, device, path)
-            except BenchError as error:
-                raise BenchError(f"frame {frame.id}: {error.args[0]}") from error
-        progress({"stage": "render", "step": number, "total": len(frames)})
+    missing = [frame for frame in frames if not (folder / f"{frame.id}.png").is_file()]
+    there = len(frames) - len(missing)
+
+    def wrote(done: int, total: int) -> None:
+        progress({"stage": "render", "step": there + done, "total": len(frames)})
+
+    renderer.write(list(driven_views(missing)), folder, key.background, wrote)
     write_listing(folder, [f"{frame.id}.png" for frame in frames])
-
-
-def show_view(
-    portrait: Portrait,
-    rasterizer: Rasterizer,
-    params: HeadParams,
-    camera: Camera,
-    background: str,
-    device: torch.device,
-    path: Path,
-) -> None:
-    """Write one image (params and camera: B = 1) as an 8-bit PNG, atomically.
-
-    Raises:
-        BenchError: the image has another shape than the camera says, or values that are not finite.
-    """
-    import torch
-
-    from headbench.harness.train.frames import BACKGROUNDS
-
-    colour = torch.tensor([BACKGROUNDS[background]], device=device)
-    with torch.no_grad():
-        image = portrait.render(params.to(device), camera.to(device), colour, rasterizer)
-    _check(image, camera)
-    save_png(image[0], path)
-
-
-def save_png(image: Tensor, path: Path) -> None:
-    """Write an image (3, H, W) in [0, 1], clamped and rounded to 8 bit, atomically."""
-    from PIL import Image
-
-    from headbench.harness.image import to_uint8
-
-    pixels = to_uint8(image.detach()).permute(1, 2, 0).cpu().contiguous().numpy()
-    with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="PNG", compress_level=4)
 
 
 def _start(folder: Path, origin: RenderNote, frames: Sequence[Frame]) -> None:
@@ -165,14 +129,3 @@ def _start(folder: Path, origin: RenderNote, frames: Sequence[Frame]) -> None:
             path.unlink()
     values = {name: value for name, value in asdict(origin).items() if value is not None}
     write_sealed(folder / "render.json", values)
-
-
-def _check(image: Tensor, camera: Camera) -> None:
-    import torch
-
-    expected = (1, 3, camera.height, camera.width)
-    if tuple(image.shape) != expected:
-        raise BenchError(f"render() gave shape {tuple(image.shape)}, expected {expected}.")
-    if not bool(torch.isfinite(image).all()):
-        count = int((~torch.isfinite(image)).sum())
-        raise BenchError(f"the render has {count} values that are not finite (NaN or infinite).")

@@ -9,10 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headbench.harness.layout import CellFolder
+from headbench.harness.layout import StagePaths
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
 
@@ -58,10 +57,10 @@ class Speed:
     train: Cost
 
 
-def read_speed(cell: Path) -> Speed | None:
-    """``speed.json`` of a cell's folder, None where it is missing or damaged: then it is measured again."""
+def read_speed(place: StagePaths) -> Speed | None:
+    """``speed.json`` of a stage instance, None where it is missing or damaged: then it is measured again."""
     try:
-        return read_record(Speed, CellFolder(cell).stage().speed)
+        return read_record(Speed, place.speed)
     except Unreadable:
         return None
 

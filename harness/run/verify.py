@@ -101,7 +101,7 @@ def _training(folder: Path, done: bool, found: Verified, again: str) -> str | No
     if not final.is_dir():
         found.differs(f"{place.shown(final)} is missing", again)
     weights = weights_of(final)
-    speed = read_speed(folder)
+    speed = read_speed(place)
     if done and (speed is None or (weights is not None and speed.checkpoint != weights)):
         found.differs(f"{place.shown(place.speed)} is missing or damaged", again)
     return weights
@@ -122,7 +122,9 @@ def _render_command(folder: Path, renders: Path, job: Job, again: str) -> str:
     """What renders a folder again: the run, asked for a protocol that scores it, or nothing where none does."""
     digest = digest_of(renders / LISTING)
     names = [path.name.removesuffix(".json") for path in CellFolder(folder).score_files(suffix="json")]
-    users = [name for name in names if (marker := read_marker(folder, name)) and marker.renders == digest]
+    users = [
+        name for name in names if (marker := read_marker(CellFolder(folder).stage(), name)) and marker.renders == digest
+    ]
     if not users or any(_asked(job, name) for name in users):
         return again
     return f"{again} --protocol {shlex.quote(users[0])}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headbench.harness.files import digest_of
-from headbench.harness.layout import CellFolder
+from headbench.harness.layout import CellFolder, StagePaths
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
 from headbench.harness.run.listing import LISTING, damaged, listed
@@ -35,10 +35,10 @@ class Marker:
     """SHA-256 of the file of scores."""
 
 
-def read_marker(cell: Path, protocol: str) -> Marker | None:
-    """The marker of a cell's scores by a protocol, None where it is missing or damaged: then they are scored again."""
+def read_marker(place: StagePaths, protocol: str) -> Marker | None:
+    """The marker of scores by a protocol, None where it is missing or damaged: then they are scored again."""
     try:
-        return read_record(Marker, CellFolder(cell).stage().marker(protocol))
+        return read_record(Marker, place.marker(protocol))
     except Unreadable:
         return None
 
@@ -62,14 +62,14 @@ def lacking(cell: Path, protocols: Mapping[str, str], ids: Collection[str]) -> l
         return [f"{place.shown(checkpoint)} is damaged: {checkpoint_fault(checkpoint)}"]
     others = {path.name: checkpoint_fault(path) for path in checkpoints(stage) if path != checkpoint}
     faults = [f"{place.shown(stage / name)} is damaged: {fault}" for name, fault in others.items() if fault]
-    speed = read_speed(cell)
+    speed = read_speed(place)
     if speed is None or speed.checkpoint != weights:
         faults.append(f"{place.shown(place.speed)} is missing or damaged")
     used = set() if protocols else {RenderKey().name}
     by_listing = {digest_of(path / LISTING): path.name for path in CellFolder(cell).render_folders()}
     for name, digest in protocols.items():
         fault = scores_fault(cell, name, digest)
-        marker = read_marker(cell, name)
+        marker = read_marker(place, name)
         if fault or marker is None:
             faults.append(fault)
         elif marker.renders not in by_listing:
@@ -83,7 +83,8 @@ def lacking(cell: Path, protocols: Mapping[str, str], ids: Collection[str]) -> l
 
 def scores_fault(cell: Path, protocol: str, digest: str | None = None) -> str:
     """What is wrong with a cell's scores by a protocol (its hash: `digest`, None for any), or nothing."""
-    place, marker = CellFolder(cell).stage(), read_marker(cell, protocol)
+    place = CellFolder(cell).stage()
+    marker = read_marker(place, protocol)
     scores, written = place.scores(protocol), place.marker(protocol)
     if marker is None or marker.protocol != protocol:
         return f"{place.shown(written)} is missing or damaged"

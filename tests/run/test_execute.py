@@ -24,7 +24,8 @@ from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder
 from headbench.harness.run.child import log_path, signature_of
 from headbench.harness.run.execute import execute
 from headbench.harness.run.lock import held, is_held
-from headbench.harness.run.plan import Plan, PlannedCell
+from headbench.harness.run.plan import Plan
+from headbench.harness.run.planned import PlannedCell
 
 # Does what the name of its cell's method says, as methods and machines do.
 WORKER = """
@@ -251,12 +252,10 @@ def test_a_job_round_trips_and_one_of_an_older_version_is_told(tmp_path: Path) -
     job.write(folder)
     assert Job.read(folder) == job
     values = read_json(folder / "job.json")
-    for name in ("tensorboard", "fingerprint", "argv"):
+    for name in ("limit", "fingerprint", "argv"):
         del values[name]
     (folder / "job.json").write_text(json.dumps(values))
-    with pytest.raises(
-        BenchError, match=r"job\.json lacks tensorboard, fingerprint: an older version wrote it"
-    ) as caught:
+    with pytest.raises(BenchError, match=r"job\.json lacks limit, fingerprint: an older version wrote it") as caught:
         Job.read(folder)
     assert "run the same `bench run` command again" in caught.value.help
 

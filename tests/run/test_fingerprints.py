@@ -20,7 +20,7 @@ from headbench.harness.run.data import Manifest, differences
 from headbench.harness.run.plan import Plan, make_plan, write_plan
 from headbench.harness.run.provenance import record_provenance
 from headbench.harness.run.request import RunRequest
-from headbench.harness.run.stages import read_subject
+from headbench.harness.run.subject import read_subject
 from headbench.reports import build_table
 
 PROTOCOLS = {"headbench@1": "ab" * 32}

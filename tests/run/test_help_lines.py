@@ -593,7 +593,7 @@ def _old_data(world: World, text: str) -> None:
     (world.faces / "discs" / "anna" / "subject.json").write_text('{"frames": 12, "size": 24, "head": "openhead"}')
     with pytest.MonkeyPatch.context() as patch:
         # As two runs that somebody copied into one.
-        patch.setattr("headbench.harness.run.plan._refuse_mixed_data", lambda *_: None)
+        patch.setattr("headbench.harness.run.begun._refuse_mixed_data", lambda *_: None)
         world.run("--protocol", "headbench@1", method="noisy")
     line = ("report", "out", "--format", "csv")
     help = told(world.bench(*line), text)

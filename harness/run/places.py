@@ -1,0 +1,128 @@
+"""The subjects of a request, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headbench.harness.errors import BenchError, DataError, PluginError, did_you_mean
+from headbench.harness.plugins import DatasetReader, DatasetSpec, Problem, Registry
+from headbench.harness.plugins.loading import guarded
+from headbench.harness.run.asked import asked_subjects, escaped, matches
+from headbench.harness.run.config import Setting
+from headbench.harness.run.data import Manifest
+from headbench.harness.run.entries import owned
+from headbench.harness.run.request import RunRequest
+from headbench.harness.run.subject import limited
+
+if TYPE_CHECKING:
+    from headbench.harness.types import Subject
+
+__all__ = ["Place", "chosen_datasets", "places_of"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A subject of a dataset, read, or why it could not be."""
+
+    spec: DatasetSpec
+    name: str
+    folder: Path
+    subject: Subject | None
+    fault: str
+    data: Manifest | None = None
+
+
+def chosen_datasets(
+    request: RunRequest, registry: Registry, notes: list[str]
+) -> list[tuple[DatasetSpec, DatasetReader, dict[str, Path]]]:
+    if not request.data_root.is_dir():
+        raise BenchError(f"data root {request.data_root} is no folder.", help="bench data synth --help")
+    chosen: dict[str, tuple[DatasetSpec, DatasetReader, dict[str, Path]]] = {}
+    for text in request.datasets:
+        name, wanted = asked_subjects(text)
+        everything = name.lower() == "all"
+        for spec in registry.datasets().values() if everything else [registry.dataset(name)]:
+            try:
+                reader = registry.load_dataset(spec.name)
+                found = _found(spec, reader, request.data_root)
+            except (DataError, PluginError) as error:
+                if not everything:
+                    raise
+                notes.append(f"dataset {spec.name}: {error.args[0]}")
+                continue
+            before = chosen[spec.name][2] if spec.name in chosen else {}
+            chosen[spec.name] = (spec, reader, before | _subjects(spec.name, found, wanted, request.data_root))
+    if not chosen:
+        raise BenchError(f"No dataset found below {request.data_root}. " + " ".join(notes), help="bench list datasets")
+    return list(chosen.values())
+
+
+def _found(spec: DatasetSpec, reader: DatasetReader, root: Path) -> dict[str, Path]:
+    """Subjects below `root`; what a stranger's reader raises besides DataError is a fault of its plugin."""
+    try:
+        return reader.subjects(root)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"dataset {spec.name}: looking for subjects in {root} failed with {type(error).__name__}: {error}"
+        ) from error
+
+
+def _subjects(dataset: str, found: Mapping[str, Path], wanted: Sequence[str], root: Path) -> dict[str, Path]:
+    if not wanted:
+        return dict(found)
+    chosen: dict[str, Path] = {}
+    for pattern in wanted:
+        meant = {name: folder for name, folder in found.items() if matches(pattern, name)}
+        if not meant:
+            raise BenchError(f"{root}: {did_you_mean(f'subject of {dataset}', pattern, map(escaped, found))}")
+        chosen |= meant
+    return chosen
+
+
+def places_of(
+    spec: DatasetSpec,
+    reader: DatasetReader,
+    found: Mapping[str, Path],
+    settings: Sequence[Setting],
+    limit: int | None,
+) -> list[Place]:
+    options = _data_options(spec, reader, owned(settings, spec.name))
+    places = []
+    for name, folder in found.items():
+        subject = _read(spec, reader, folder, options)
+        if isinstance(subject, str):
+            places.append(Place(spec, name, folder, None, subject))
+        elif not subject.train or not subject.test:
+            counts = f"{len(subject.train)} training and {len(subject.test)} test frames"
+            places.append(Place(spec, name, folder, None, f"{folder} has {counts}; both are needed"))
+        else:
+            subject = limited(subject, limit)
+            places.append(Place(spec, name, folder, subject, "", Manifest.of(subject)))
+    return places
+
+
+def _read(spec: DatasetSpec, reader: DatasetReader, folder: Path, options: Mapping[str, Any]) -> Subject | str:
+    """The subject, or why it cannot be read; whatever a reader raises, other subjects go on."""
+
+    def read() -> Subject | str:
+        try:
+            return reader.read(folder, options)
+        except BenchError as error:
+            return f"{error.args[0]} ({error.help})" if error.help else str(error.args[0])
+
+    found = guarded(spec.name, f"dataset {spec.name}: reading {folder}", read)
+    return found.message if isinstance(found, Problem) else found
+
+
+def _data_options(spec: DatasetSpec, reader: DatasetReader, settings: Sequence[Setting]) -> dict[str, Any]:
+    known = reader.options()
+    for setting in settings:
+        if setting.path not in known:
+            message = did_you_mean(f"option of {spec.name}", setting.path, known)
+            raise BenchError(f"--set {setting.text!r}: {message}")
+    return {setting.path: setting.value for setting in settings}

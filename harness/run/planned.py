@@ -1,0 +1,113 @@
+"""One planned cell: its job, or the reason why it cannot run."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from headbench.harness.options import Execution
+from headbench.harness.run.cell import Cell, CellRecord, Job, State
+from headbench.harness.run.config import Setting, config_hash
+from headbench.harness.run.data import Manifest, whole
+from headbench.harness.run.entries import Entry
+from headbench.harness.run.needs import unmet
+from headbench.harness.run.places import Place
+from headbench.harness.run.request import RunRequest, whole_path
+
+__all__ = ["PlannedCell", "ended", "plan_cell"]
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell, what its worker must know, and its size for estimates."""
+
+    record: CellRecord
+    job: Job | None
+    """None where the cell cannot run."""
+    steps: int = 0
+    frames: tuple[int, int] = (0, 0)
+    """Training and test frames."""
+    size: tuple[int, int] = (0, 0)
+    """Width and height of a test image."""
+    data: Manifest | None = None
+    """What the cell trains and is tested on."""
+
+    @property
+    def cell(self) -> Cell:
+        """The cell itself."""
+        return self.record.cell
+
+
+def plan_cell(
+    cell: Cell,
+    entry: Entry,
+    place: Place,
+    data_settings: Sequence[Setting],
+    request: RunRequest,
+    protocols: Mapping[str, str],
+    argv: Sequence[str],
+) -> PlannedCell:
+    notes = [entry.note] if entry.note else []
+    changed = [setting.text for setting in (*entry.settings, *data_settings)]
+    if changed:
+        notes.append(f"{cell.variant}: {', '.join(changed)}")
+    if request.limit is not None:
+        notes.append(f"a quick look: at most {request.limit} training and {request.limit} test frames a subject")
+    record = CellRecord(
+        cell,
+        notes=tuple(notes),
+        preset_note=entry.note,
+        baseline=entry.spec.baseline,
+        protocols=dict(protocols),
+        queued=_now(),
+    )
+    if entry.config is None or place.subject is None:
+        return PlannedCell(ended(record, State.FAILED, entry.fault or place.fault), None)
+    subject, values = place.subject, entry.config.model_dump(mode="json")
+    reason = unmet(entry.spec, entry.config, place.spec, subject.head)
+    if reason:
+        record = ended(record, State.SKIPPED, reason)
+    job = Job(
+        cell=cell,
+        config=values,
+        config_hash=config_hash(values),
+        data=str(place.folder.resolve()),
+        data_options={setting.path: setting.value for setting in data_settings},
+        limit=request.limit,
+        protocols=tuple(map(whole_path, request.protocols())),
+        execution=_execution(request, cell.seed),
+        fingerprint=whole(subject.fingerprint),
+        argv=tuple(argv),
+        data_file=place.data.file if place.data is not None else "",
+    )
+    from headbench.harness.train.course import Course
+
+    steps = Course(entry.config.train, len(subject.train)).total
+    camera = subject.test[0].camera
+    frames = (len(subject.train), len(subject.test))
+    return PlannedCell(record, job, steps, frames, (camera.width, camera.height), place.data)
+
+
+def _execution(request: RunRequest, seed: int) -> Execution:
+    """How a cell is computed; the number of threads is fixed here, whatever machine the cell runs on."""
+    import torch
+
+    return Execution(
+        device=request.device,
+        rasterizer=request.rasterizer,
+        seed=seed,
+        threads=request.threads or torch.get_num_threads(),
+        deterministic=request.deterministic,
+        checkpoint_every=request.checkpoint_every,
+        tensorboard=request.tensorboard,
+    )
+
+
+def ended(record: CellRecord, state: State, reason: str) -> CellRecord:
+    return dataclasses.replace(record, state=state, reason=reason, finished=_now())
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,10 @@
+"""Tasks of a cell: make a stage instance, track, render, measure, score. One whose complete output fits its inputs is
+not repeated."""
+
+from headbench.harness.run.tasks.instance import Instance
+from headbench.harness.run.tasks.render import render_task
+from headbench.harness.run.tasks.score import Scorer, score_task
+from headbench.harness.run.tasks.speed import speed_task
+from headbench.harness.run.tasks.track import track_task
+
+__all__ = ["Instance", "Scorer", "render_task", "score_task", "speed_task", "track_task"]

@@ -1,0 +1,87 @@
+"""The score task: stored renders by a protocol."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from headbench.harness.errors import BenchError
+from headbench.harness.files import sha256_of, write_json
+from headbench.harness.layout import StagePaths
+from headbench.harness.run.cell import Job, run_of
+from headbench.harness.run.folder import remedy
+from headbench.harness.run.listing import LISTING, damaged, listed
+from headbench.harness.run.render import Progress, RenderKey
+from headbench.harness.run.whole import Marker, read_marker
+
+if TYPE_CHECKING:
+    from headbench.harness.types import Subject
+
+__all__ = ["Scorer", "score_task"]
+
+
+class Scorer(Protocol):
+    """Scores stored renders by one protocol; given by whoever may know the metrics."""
+
+    name: str
+    """name@version"""
+    source: str
+    """What a command line calls it: the same, or the path of its file."""
+    hash: str
+    key: RenderKey
+
+    def inputs(self, device: str) -> dict[str, Any]:
+        """What else the scores depend on, such as registered networks; JSON."""
+        ...
+
+    def __call__(self, subject: Subject, renders: Path, target: Path, device: str, progress: Progress) -> None:
+        """Write one JSON line a test frame to `target`, atomically."""
+        ...
+
+
+def score_task(place: StagePaths, subject: Subject, scorer: Scorer, device: str, progress: Progress) -> bool:
+    """Score an instance's stored renders unless scores of the same renders by the same protocol are there.
+
+    Returns:
+        whether anything was scored.
+
+    Raises:
+        BenchError: the renders that the protocol scores are missing.
+    """
+    renders = place.renders(scorer.key.at(place.way).name)
+    if not listed(renders):
+        raise BenchError(
+            f"{renders} has no complete renders, which protocol {scorer.name} scores.",
+            help=_command(place, scorer),
+        )
+    inputs = scorer.inputs(device)
+    target = place.scores(scorer.name)
+    marker = place.marker(scorer.name)
+
+    def origin() -> Marker:
+        return Marker(scorer.name, scorer.hash, sha256_of(renders / LISTING), inputs, sha256_of(target))
+
+    if target.is_file() and read_marker(place, scorer.name) == origin():
+        return False
+    broken = damaged(renders)
+    if broken:
+        more = f" and {len(broken) - 1} others" if len(broken) > 1 else ""
+        raise BenchError(
+            f"{renders / broken[0]}{more} was damaged or removed since it was rendered.",
+            help=_command(place, scorer),
+        )
+    progress({"stage": f"score {scorer.name}"})
+    marker.unlink(missing_ok=True)
+    scorer(subject, renders, target, device, progress)
+    write_json(marker, asdict(origin()))
+    return True
+
+
+def _command(place: StagePaths, scorer: Scorer) -> str:
+    """What renders a cell again for a protocol."""
+    folder = place.cell
+    job = Job.read(folder)
+    asked = scorer.source in job.protocols or scorer.name in job.protocols
+    return remedy(run_of(folder), job.cell) + ("" if asked else f" --protocol {shlex.quote(scorer.source)}")

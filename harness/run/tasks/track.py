@@ -1,0 +1,42 @@
+"""The track task: test frames' parameters, where a protocol asks for it."""
+
+from __future__ import annotations
+
+from headbench.harness.run.render import RenderKey
+from headbench.harness.run.tasks.instance import Instance
+from headbench.harness.run.track import track_frames, tracked_digest
+
+__all__ = ["track_task"]
+
+
+def track_task(instance: Instance, key: RenderKey) -> str | None:
+    """Optimise the test frames' parameters for renders of `key`, unless that is done.
+
+    Returns:
+        what tells the tracked parameters from others; None where `key` asks for no tracking.
+
+    Raises:
+        BenchError: as `track_frames`.
+    """
+    if key.tracking is None:
+        return None
+    folder = instance.paths.tracking(key.name)
+
+    def digest() -> str | None:
+        return tracked_digest(folder, instance.weights, key, instance.subject.test)
+
+    if digest() is None:
+        loaded = instance.loaded
+        track_frames(
+            loaded.portrait,
+            loaded.config,
+            instance.subject.test,
+            (instance.summary.steps, len(instance.subject.train)),
+            folder,
+            key,
+            instance.weights,
+            instance.execution.rasterizer,
+            instance.device,
+            instance.progress,
+        )
+    return digest()
