@@ -37,7 +37,7 @@ FORMAT = 2
 """Version of the checkpoint layout; 1 had no hashes and is read, too."""
 WEIGHTS = ("model.safetensors", "optimizer.safetensors")
 SUMMARY = "summary.json"
-_AGAIN = "bench run again: it goes on from the newest checkpoint that is whole"
+_AGAIN = "run the same `bench run` command again: it goes on from the newest checkpoint that is whole"
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,10 @@ def read_provenance(folder: Path) -> Provenance | None:
     except Unreadable as error:
         if not begun:
             return None
-        error.help = f"without it nobody knows what was trained: restore it, or remove {folder}, then bench run again"
+        error.help = (
+            f"without it nobody knows what was trained: restore it; or remove {folder}, then run the same `bench run` "
+            "command again"
+        )
         raise
     return found
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
@@ -114,7 +115,7 @@ def _scores(folder: Path, record: CellRecord, job: Job, found: Verified, again: 
         found.files += 1
         fault = scores_fault(folder, name)
         if fault:
-            score = f"bench score {shlex.quote(str(run_of(folder)))} --protocol {shlex.quote(name)}"
+            score = f"bench score {shlex.quote(str(run_of(folder)))} --protocol {_askable(name)}"
             found.differs(fault, again if _asked(job, name) else score)
 
 
@@ -127,7 +128,13 @@ def _render_command(folder: Path, renders: Path, job: Job, again: str) -> str:
     ]
     if not users or any(_asked(job, name) for name in users):
         return again
-    return f"{again} --protocol {shlex.quote(users[0])}"
+    return f"{again} --protocol {_askable(users[0])}"
+
+
+def _askable(label: str) -> str:
+    """A protocol as an option names it: a built-in one by its name, another by its file, wherever that lies."""
+    built_in = resources.files("headbench.configs").joinpath("protocols", f"{label}.yaml").is_file()
+    return shlex.quote(label if built_in else f"FOLDER/{label}.yaml")
 
 
 def _asked(job: Job, label: str) -> bool:

@@ -85,7 +85,7 @@ def checkpoint_tensors(
         raise Unreadable(
             path,
             "found a file with another SHA-256 than when it was written",
-            "bench run again: it takes the checkpoint before and trains on from there",
+            "run the same `bench run` command again: it takes the checkpoint before and trains on from there",
         )
     return read_tensors(path, device)
 
@@ -160,5 +160,5 @@ def _unpack_identity(tensors: Mapping[str, Tensor], plain: Mapping[str, Any], ch
         return Identity(**children("identity"), first=HeadParams(**first), camera=Camera(**children("identity/camera")))
     except TypeError as error:  # a field too many or too few
         raise Unreadable(
-            checkpoint / "state.json", "found an identity of another version", "bench run again"
+            checkpoint / "state.json", "found an identity of another version", "run the same `bench run` command again"
         ) from error

@@ -231,7 +231,7 @@ class _Run:
             raise Unreadable(
                 checkpoint / WEIGHTS[1],
                 "found an optimiser's state that does not fit the method as it is now",
-                f"remove {checkpoint}, then bench run again",
+                f"remove {checkpoint}; then run the same `bench run` command again",
             ) from error
 
 

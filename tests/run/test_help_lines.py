@@ -7,6 +7,7 @@ executed by a test elsewhere, or is for a tool that is not ours. What is left is
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shlex
@@ -26,8 +27,9 @@ from help_lines import Help, collect
 
 from headbench.harness.cli.main import COMMANDS, cli
 from headbench.harness.errors import BenchError
+from headbench.harness.files import sha256_of
 from headbench.harness.plugins import registry
-from headbench.harness.run import read_cells
+from headbench.harness.run import cell_folder, read_cells
 
 TESTS = Path(__file__).parents[1]
 COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-report")
@@ -84,15 +86,6 @@ ELSEWHERE = {
     "name one with --dataset": ("submission/test_submission_command.py", '"--dataset", "stage"'),
 }
 """Help that a test elsewhere executes -> its file, and what stands in it."""
-
-LATER = {
-    "run the same `bench run` command again, which writes it anew and keeps what is finished",
-    "bench run (it goes on{})",
-    "bench run again",
-    "the same `bench run` command renders it again",
-    "bench run {}",
-}
-"""What leads on once `bench run` does damaged cells again."""
 
 OUTSIDE = {
     "a subject has one shape: fit one video, then give --shape_from for the others": "IMAvatar's tracker",
@@ -211,8 +204,8 @@ def test_options_in_help_are_options_of_bench_and_of_its_readers() -> None:
 
 
 def test_every_command_in_help_is_executed_and_what_is_executed_is_there() -> None:
-    tables = (set(CASES), set(ELSEWHERE), set(OUTSIDE), LATER)
-    lines = {text for text in typed() if whole(text) and text not in LATER}
+    tables = (set(CASES), set(ELSEWHERE), set(OUTSIDE))
+    lines = {text for text in typed() if whole(text)}
     left = typed() - lines - set().union(*tables)
     assert left == set(), "give these a case here that makes the error, runs the command and shows that it leads on"
     assert set().union(*tables) - typed() == set(), "these are no help any more"
@@ -239,7 +232,7 @@ def test_help_without_a_command_is_for_a_person_to_do() -> None:
 
 def test_whole_commands_run(bench) -> None:
     wrong = []
-    for text in sorted(text for text in typed() if whole(text) and text not in {*CASES, *ELSEWHERE, *OUTSIDE, *LATER}):
+    for text in sorted(text for text in typed() if whole(text) and text not in {*CASES, *ELSEWHERE, *OUTSIDE}):
         done = bench(*shlex.split(text)[1:])
         if done.code not in (0, 2) or not done.out or "Traceback" in done.err:
             wrong.append((text, done))
@@ -273,7 +266,11 @@ class World:
 
 def told(what: Any, text: str) -> str:
     """The help of a command's errors, or of an exception, which must be of the template `text`."""
-    given = [what.help] if isinstance(what, BenchError) else re.findall(r"(?:help: )(.*)", what.err + what.out)
+    if isinstance(what, BenchError):
+        given = [what.help]
+    else:
+        pairs = re.findall(r"\(help: (.*)\)$|help: (.*)$", f"{what.err}\n{what.out}", re.MULTILINE)
+        given = [first or second for first, second in pairs]
     form = re.compile(".*".join(map(re.escape, text.split("{}"))))
     found = [line for line in given if form.fullmatch(line)]
     assert found, (text, what)
@@ -600,6 +597,185 @@ def _old_data(world: World, text: str) -> None:
     shutil.rmtree(re.findall(r"perhaps (.*);", help)[0])
     assert world.bench(*shlex.split(help.partition("; then ")[2])[1:], "--no-report").code == 0
     assert world.bench(*line).code == 0
+
+
+def finished(world: World, method: str = "average") -> Path:
+    """The folder of a cell that the same `bench run` command finished."""
+    done = world.run("--protocol", "headbench@1", method=method)
+    assert done.code == 0, done
+    (record,) = read_cells(world.folder / "out")
+    return cell_folder(world.folder / "out", record.cell)
+
+
+def black(world: World) -> str:
+    """A protocol of another background, whose renders no run has made."""
+    from headbench.metrics.protocol import load_protocol
+
+    values = load_protocol("headbench@1").model_dump(mode="json") | {"name": "black", "background": "black"}
+    path = world.folder / "black@1.yaml"
+    path.write_text(json.dumps(values))
+    return str(path)
+
+
+@case(
+    "run the same `bench run` command again: it looks at the cell afresh and keeps what is whole",
+    "run the same `bench run` command again, which makes it anew from the cells that are there",
+)
+def _bookkeeping(world: World, text: str) -> None:
+    for name in ("cell.json", "job.json") if "cell afresh" in text else ("plan.json",):
+        _damaged_record(world, name, text)
+
+
+def _damaged_record(world: World, name: str, text: str) -> None:
+    from headbench.harness.run.cell import CellRecord, Job
+    from headbench.harness.run.folder import read_plan
+
+    folder = finished(world)
+    if name == "cell.json":
+        path, read = folder / "cell.json", lambda: CellRecord.read(folder)
+        path.write_text("{}")
+    elif name == "job.json":
+        path, read = folder / "job.json", lambda: Job.read(folder)
+        values = json.loads(path.read_text())
+        # As an older version left it.
+        path.write_text(json.dumps({k: v for k, v in values.items() if k not in ("data", "sha256")}))
+    else:
+        path, read = world.folder / "out" / "plan.json", lambda: read_plan(world.folder / "out")
+        path.write_text("{}")
+    told(raised(read), text)
+    assert finished(world) == folder and read()
+
+
+@case(
+    "bench run {}",
+    "bench run {} --protocol {}",
+    "bench {}",
+    "bench {} --protocol {}",
+    "run the same `bench run` command again",
+    "run the same `bench run` command again --protocol {}",
+)
+def _rendered(world: World, text: str) -> None:
+    from headbench.harness.run.cell import Job
+
+    folder, protocol = finished(world), "headbench@1"
+    if "--protocol" in text:
+        protocol = black(world)
+    else:
+        picture = next((folder / "renders" / "train-white").glob("*.png"))
+        picture.write_bytes(picture.read_bytes()[:-9])
+    if not text.startswith("bench run"):
+        # The cell is one of a request before the last one, which its job tells; or not, where the job is an older one.
+        assert world.run("--protocol", "headbench@1", subject="ben").code == 0
+    if text.startswith("run the same"):
+        dataclasses.replace(Job.read(folder), argv=()).write(folder)
+    line = ("score", "out", "--protocol", protocol, "--force")
+    help = told(world.bench(*line), text)
+    if text.startswith("run the same"):
+        asked = ("--protocol", "headbench@1", *shlex.split(help.partition("again")[2]))
+        assert world.run(*asked).code == 0
+    else:
+        assert world.bench(*shlex.split(help)[1:]).code == 0
+    done = world.bench(*line)
+    assert str(folder.relative_to(world.folder / "out" / "cells")) + f": {Path(protocol).stem}" in done.out, done
+
+
+@case("{} --protocol {}", "bench score {} --protocol {}", "bench score {} --protocol {} --force")
+def _verified(world: World, text: str) -> None:
+    folder, protocol = finished(world), "fateavatar-8bit@1"
+    if text.startswith("{}"):
+        protocol = black(world)
+        assert world.bench("run", "out/run.yaml", "--protocol", protocol, "--no-report").code == 0
+        # The last request did not ask for it.
+        assert finished(world) == folder
+        picture = next((folder / "renders" / "train-black").glob("*.png"))
+        picture.write_bytes(picture.read_bytes()[:-9])
+    else:
+        assert world.bench("score", "out", "--protocol", protocol).code == 0
+        path = folder / "scores" / f"{protocol}.jsonl"
+        altered = re.sub(r'"psnr": [0-9.]+', '"psnr": 62.0', path.read_text())
+        path.write_text(altered)
+        if "--force" in text:
+            marker = path.with_suffix(".json")
+            values = json.loads(marker.read_text()) | {"scores": sha256_of(path)}
+            marker.write_text(json.dumps(values))
+    assert world.bench("verify", "out").code == 2
+    help = told(world.bench("verify", "out"), text).replace("FOLDER", str(world.folder))
+    assert world.bench(*shlex.split(help)[1:], *(("--no-report",) if "bench run" in help else ())).code == 0
+    again = world.bench("verify", "out")
+    assert again.code == 0, again
+
+
+@case(
+    "without it nobody knows what was trained: restore it; or remove {}, then run the same `bench run` command again",
+)
+def _provenance(world: World, text: str) -> None:
+    from headbench.harness.run.provenance import read_provenance
+
+    folder = finished(world)
+    whole = (folder / "provenance.json").read_text()
+    (folder / "provenance.json").write_text("{}")
+    (folder / "renders" / "train-white" / "sha256.txt").unlink()
+    help = told(raised(lambda: read_provenance(folder)), text)
+    shutil.rmtree(re.findall(r"remove (.*), then", help)[0])
+    assert finished(world) == folder
+    (folder / "provenance.json").write_text(whole)
+    assert finished(world) == folder
+
+
+@case(
+    "run the same `bench run` command again: it takes the checkpoint before and trains on from there",
+    "run the same `bench run` command again: it goes on from the newest checkpoint that is whole",
+    "remove {}; then run the same `bench run` command again",
+    "the same `bench run` command renders it again",
+    "restore the data, or train again: the same `bench run` command says how",
+)
+def _same(world: World, text: str) -> None:
+    from headbench.harness.train import latest_checkpoint
+    from headbench.harness.trained import read_state
+
+    folder = finished(world)
+    newest = latest_checkpoint(folder / "stages" / "train")
+    assert newest is not None
+    show = ("render", newest, "--frames", 1, "--out", "shown", "--rasterizer", "torch")
+    if "checkpoint before" in text:
+        (newest / "model.safetensors").write_bytes((newest / "model.safetensors").read_bytes()[:-4] + b"last")
+        told(world.bench(*show), text)
+    elif "newest checkpoint" in text:
+        (newest / "state.json").write_text("{}")
+        told(raised(lambda: read_state(newest)), text)
+    elif text.startswith("remove"):
+        _no_optimizer(newest, text)
+        shutil.rmtree(newest)
+    elif "renders it" in text:
+        from headbench.metrics import load_protocol, score_frames
+
+        picture = next((folder / "renders" / "train-white").glob("*.png"))
+        picture.unlink()
+        told(raised(lambda: score_frames({"1": picture}, lambda _: None, load_protocol("headbench@1"))), text)  # type: ignore[arg-type, return-value]
+    else:
+        data = world.faces / "discs" / "anna" / "subject.json"
+        whole = data.read_text()
+        data.write_text(whole.replace("9", "12", 1))
+        told(world.bench("score", "out", "--force"), text)
+        assert "help: choose another --out or --label, or remove" in world.run("--protocol", "headbench@1").err
+        data.write_text(whole)
+    assert finished(world) == folder
+    assert world.bench(*show).code == 0 and world.bench("score", "out", "--force").code == 0
+
+
+def _no_optimizer(checkpoint: Path, text: str) -> None:
+    """An optimiser's file that lacks what the method keeps."""
+    from types import SimpleNamespace as Stub
+
+    import torch
+
+    from headbench.harness.train import stage
+
+    owner = next(kind for kind in vars(stage).values() if hasattr(kind, "_restore_training"))
+    table = type("Table", (dict,), {"statistic_names": lambda _: ["seen"]})(seen=torch.zeros(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "checkpoint_tensors", lambda *_: {})
+        told(raised(lambda: owner._restore_training(Stub(), checkpoint, None, Stub(avatar=Stub(table=table)))), text)
 
 
 @pytest.fixture
