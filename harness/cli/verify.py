@@ -139,8 +139,8 @@ def _compare(folder: Path, subject: Subject, scorer: Scorer, count: int, device:
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "scores.jsonl"
         scorer(dataclasses.replace(subject, test=tuple(picked)), renders, target, device, lambda now: None)
-        again = {frame.id: vars(frame) for frame in read_scores(target).frames}
-    stored = {frame.id: vars(frame) for frame in read_scores(place.scores(scorer.name)).frames}
+        again = {frame.id: frame.values for frame in read_scores(target).frames}
+    stored = {frame.id: frame.values for frame in read_scores(place.scores(scorer.name)).frames}
     for name, values in again.items():
         for what in _unlike(stored.get(name, {}), values):
             help = f"bench score {folder.parents[4]} --protocol {scorer.source} --force"
@@ -155,13 +155,11 @@ def _spread(frames: Sequence[Frame], count: int) -> list[Frame]:
     return [frames[k * len(frames) // count] for k in range(count)]
 
 
-def _unlike(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Columns of a frame whose values differ by more than rounding; those that were computed only once do not."""
+def _unlike(stored: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
+    """Metrics of a frame whose values differ by more than rounding; those that were computed only once do not."""
     found = []
     for column, value in now.items():
-        if not isinstance(value, float) or not isinstance(stored.get(column, 0.0), float):
-            continue
         was = stored.get(column)
-        if was is None or not (was == value or abs(was - value) <= TOLERANCE * max(1.0, abs(value))):
+        if was is not None and not (was == value or abs(was - value) <= TOLERANCE * max(1.0, abs(value))):
             found.append(f"{column} is {was}, its picture gives {value:.6g}")
     return found
