@@ -43,5 +43,8 @@ def read_subject(job: Job, registry: Registry, run: Path | None = None) -> Subje
     now = Manifest.of(subject)
     changed = differences(job.fingerprint, now.fingerprint, Manifest.read(run, job.data_file) if run else None, now)
     if changed:
-        raise BenchError(f"{job.data} changed since the run was planned: {'; '.join(changed)}.", help="bench run again")
+        raise BenchError(
+            f"{job.data} changed since the run was planned: {'; '.join(changed)}.",
+            help="restore the data, or train again: the same `bench run` command says how",
+        )
     return subject
