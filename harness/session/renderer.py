@@ -20,6 +20,12 @@ class View(NamedTuple):
     """B = 1."""
     camera: Camera
     """B = 1; it has the picture's size."""
+    place: str = ""
+    """What messages call it; empty for ``frame <name>``."""
+
+    def told(self) -> str:
+        """What messages call it."""
+        return self.place or f"frame {self.name}"
 
 
 class Renderer(Protocol):

@@ -150,7 +150,7 @@ def _videos(
         if len(missing) < len(slots):
             say(f"{subject}: {len(slots) - len(missing)} of {len(slots)} videos are there already")
         if missing:
-            found |= _draw(missing, task, entrants[subject], views, origins, folder, rasterizer, device, say)
+            found |= _draw(missing, task, entrants[subject], views, origins, folder, order, say)
     return {slot.member: found[slot.member] for slot in task.videos}
 
 
@@ -161,29 +161,28 @@ def _draw(
     views: Mapping[str, HiddenView],
     origins: Mapping[VideoSlot, Mapping[str, Any]],
     folder: Path,
-    rasterizer: Rasterizer,
-    device: torch.device,
+    order: Order,
     say: Say,
 ) -> dict[str, dict[str, Any]]:
-    from headbench.harness.train import load_portrait
+    from headbench.harness.session import open_checkpoint
 
-    loaded = load_portrait(entrant.checkpoint, str(device))
     found = {}
-    for slot in slots:
-        view = views[slot.member]
-        if view.params.head != loaded.identity.head:
-            raise BenchError(
-                f"{slot.member}: the tracking is of head model {view.params.head}, the checkpoint of "
-                f"{loaded.identity.head}: coefficients of one do not drive the other."
+    with open_checkpoint(entrant.checkpoint, order.device, order.rasterizer) as session:
+        head = session.loaded.identity.head
+        for slot in slots:
+            view = views[slot.member]
+            if view.params.head != head:
+                raise BenchError(
+                    f"{slot.member}: the tracking is of head model {view.params.head}, the checkpoint of {head}: "
+                    "coefficients of one do not drive the other."
+                )
+            video = make_video(folder / slot.member, draw_view(session, view, task), task, origins[slot])
+            loss = video["encoding"]
+            say(
+                f"{slot.member}: {video['frames']} frames, {video['bytes'] / 1e6:.2f} MB, "
+                f"encoding {loss['mean']:.1f} dB (worst {loss['worst']:.1f} in frame {loss['frame']})"
             )
-        chunks = draw_view(loaded.portrait, rasterizer, view, task, device)
-        video = make_video(folder / slot.member, chunks, task, origins[slot])
-        loss = video["encoding"]
-        say(
-            f"{slot.member}: {video['frames']} frames, {video['bytes'] / 1e6:.2f} MB, "
-            f"encoding {loss['mean']:.1f} dB (worst {loss['worst']:.1f} in frame {loss['frame']})"
-        )
-        found[slot.member] = video
+            found[slot.member] = video
     return found
 
 
