@@ -13,6 +13,7 @@ from click.exceptions import Exit
 from headbench.harness.cli.options import Place
 from headbench.harness.console import say
 from headbench.harness.errors import BenchError
+from headbench.harness.reading import Unreadable
 
 if TYPE_CHECKING:
     from headbench.harness.run import CellRecord
@@ -83,7 +84,7 @@ def _score_cell(
     """Score one cell by each protocol that it can be scored by; their names, and why it could not be by others."""
     from headbench.harness.layout import CellFolder
     from headbench.harness.plugins import registry
-    from headbench.harness.run import Job, State, cell_folder
+    from headbench.harness.run import Job, State, cell_folder, remedy
     from headbench.harness.run.subject import read_subject
     from headbench.harness.run.tasks import score_task
 
@@ -97,13 +98,15 @@ def _score_cell(
     faults = []
     try:
         subject = read_subject(Job.read(folder), registry())
+    except Unreadable as error:
+        if error.path.parent == folder:
+            error.help = remedy(run, record.cell)
+        return set(), [_words(error)]
     except Exception as error:
         return set(), [_words(error)]
     for judge in judges:
         try:
-            if force:
-                CellFolder(folder).stage().marker(judge.name).unlink(missing_ok=True)
-            done = score_task(CellFolder(folder).stage(), subject, judge, device, _quiet)
+            done = score_task(CellFolder(folder).stage(), subject, judge, device, _quiet, force)
             say(f"{record.cell.path}: {judge.name} {'scored' if done else 'is up to date'}")
             scored[judge.name] = judge.hash
         except Exception as error:

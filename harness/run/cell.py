@@ -16,7 +16,7 @@ from headbench.harness.options import Execution
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import Moment, parsed, read_sealed, write_sealed
 
-__all__ = ["Cell", "CellRecord", "Job", "State", "cell_folder", "path_fault", "read_cell", "run_of"]
+__all__ = ["AGAIN", "Cell", "CellRecord", "Job", "State", "cell_folder", "path_fault", "read_cell", "run_of"]
 
 LEVELS = 4
 """Of a cell's folder below ``cells/``."""

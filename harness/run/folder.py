@@ -12,13 +12,12 @@ from headbench.harness.files import write_json
 from headbench.harness.names import quoted
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
-from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, path_fault, read_cell
+from headbench.harness.run.cell import AGAIN, Cell, CellRecord, Job, State, cell_folder, path_fault, read_cell
 from headbench.harness.run.provenance import read_provenance
 
 __all__ = ["PlanFile", "cell_record", "planned_cells", "read_cells", "read_plan", "remedy", "write_plan_file"]
 
 FORMAT = 1
-_REBUILT = "run the same `bench run` command again, which makes it anew from the cells that are there"
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def read_plan(run: Path) -> PlanFile:
     """
     path = run / "plan.json"
     try:
-        plan = read_record(PlanFile, path, _REBUILT)
+        plan = read_record(PlanFile, path, _rebuilt(run))
     except Unreadable as error:
         if error.missing:
             raise BenchError(f"{run} is no run folder: it has no plan.json.", help="bench run --help") from error
@@ -77,7 +76,7 @@ def read_plan(run: Path) -> PlanFile:
         if not fault and entry.cell.path != entry.path:
             fault = f"the cell that it names belongs in {quoted(entry.cell.path)}"
         if fault:
-            raise Unreadable(path, f"found a cell at {quoted(entry.path)}: {fault}", _REBUILT)
+            raise Unreadable(path, f"found a cell at {quoted(entry.path)}: {fault}", _rebuilt(run))
     return plan
 
 
@@ -141,7 +140,13 @@ def remedy(run: Path, cell: Cell) -> str:
     except BenchError:
         argv = ()
     # A request before the last one: run.yaml holds another, and the cell's job the command itself.
-    return shlex.join(["bench", *argv[1:]]) if len(argv) > 1 else "run the same `bench run` command again"
+    return shlex.join(["bench", *argv[1:]]) if len(argv) > 1 else AGAIN
+
+
+def _rebuilt(run: Path) -> str:
+    """The command that makes a plan anew, from the cells that are there."""
+    request = run / "run.yaml"
+    return shlex.join(["bench", "run", str(request)]) if request.is_file() else AGAIN
 
 
 def _found_cells(run: Path) -> list[Cell]:

@@ -18,7 +18,7 @@ from headbench.harness.run.data import Manifest
 from headbench.harness.run.folder import remedy
 from headbench.harness.run.listing import LISTING, listed
 from headbench.harness.run.speed import read_speed
-from headbench.harness.run.whole import read_marker, render_faults, scores_fault
+from headbench.harness.run.whole import read_marker, render_faults, renders_gone, scores_fault
 from headbench.harness.trained import WEIGHTS, checkpoint_fault, checkpoints, read_state, read_summary, weights_of
 
 __all__ = ["Verified", "verify_cell"]
@@ -111,11 +111,15 @@ def _training(folder: Path, done: bool, found: Verified, again: str) -> str | No
 def _scores(folder: Path, record: CellRecord, job: Job, found: Verified, again: str) -> None:
     there = {path.name.removesuffix(".jsonl") for path in CellFolder(folder).score_files()}
     there |= set(record.protocols) if record.state is State.DONE else set()
+    listings = {digest_of(path) for path in folder.glob(f"renders/*/{LISTING}")}
     for name in sorted(there):
         found.files += 1
-        fault = scores_fault(folder, name)
-        if fault:
-            score = f"bench score {shlex.quote(str(run_of(folder)))} --protocol {_askable(name)}"
+        fault, marker = scores_fault(folder, name), read_marker(folder, name)
+        if not fault and marker is not None and marker.renders not in listings:
+            more = "" if _asked(job, name) else f" --protocol {shlex.quote(name)}"
+            found.differs(renders_gone(name), again + more)
+        elif fault:
+            score = f"bench score {shlex.quote(str(run_of(folder)))} --protocol {shlex.quote(name)}"
             found.differs(fault, again if _asked(job, name) else score)
 
 

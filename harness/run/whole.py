@@ -17,7 +17,7 @@ from headbench.harness.run.speed import read_speed
 from headbench.harness.run.track import read_track_summary, stored_digest
 from headbench.harness.trained import checkpoint_fault, checkpoints, read_summary, weights_of
 
-__all__ = ["Marker", "lacking", "read_marker", "render_faults", "scores_fault"]
+__all__ = ["Marker", "lacking", "read_marker", "render_faults", "renders_gone", "scores_fault"]
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,17 @@ def lacking(cell: Path, protocols: Mapping[str, str], ids: Collection[str]) -> l
         if fault or marker is None:
             faults.append(fault)
         elif marker.renders not in by_listing:
-            faults.append(f"the renders that {name} scores are missing, or their {LISTING} has changed")
+            faults.append(renders_gone(name))
         else:
             used.add(by_listing[marker.renders])
     for key in sorted(used):
         faults += render_faults(cell, key, weights, ids)
     return faults
+
+
+def renders_gone(protocol: str) -> str:
+    """That nothing is there any more which scores could be of."""
+    return f"the renders that {protocol} scores are missing, or their {LISTING} has changed"
 
 
 def scores_fault(cell: Path, protocol: str, digest: str | None = None) -> str:

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from headbench.harness.files import read_json
+from headbench.harness.files import read_json, sha256_of
 from headbench.harness.run import State, cell_folder, read_cells
 
 # A suite in the background of a shell hands an ignored SIGINT to its children; a terminal does not.
@@ -39,14 +40,20 @@ def spawn(environment: dict[str, str], tmp_path: Path) -> Spawn:
 
 
 def results(run: Path) -> dict[str, tuple[str, list[object]]]:
-    """Cell -> render hashes and scores of its frames."""
+    """Cell -> hashes of renders and weights, and scores of its frames and lines of the log without their rates."""
     found = {}
     for record in read_cells(run):
         folder = cell_folder(run, record.cell)
         assert record.state is State.DONE, record
+        stage = folder / "stages" / "train"
         lines = (folder / "scores" / "headbench@1.jsonl").read_text().splitlines()
         hashes = (folder / "renders" / "train-white" / "sha256.txt").read_text()
-        found[record.cell.path] = (hashes, [json.loads(line) for line in lines[1:]])
+        for path in sorted(stage.glob(f"checkpoint-{read_json(stage / 'summary.json')['steps']}/*.safetensors")):
+            hashes += f"{sha256_of(path)}  {path.name}\n"
+        log = stage / "metrics.jsonl"
+        course = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        kept = [{key: value for key, value in line.items() if key != "rate"} for line in course]
+        found[record.cell.path] = (hashes, [*(json.loads(line) for line in lines[1:]), *kept])
     return found
 
 
@@ -211,3 +218,119 @@ def test_ten_kills_at_random_moments_with_real_methods_change_nothing(
             kills += 1
     assert spawn(*arguments, "--out", "wild").wait(600) == 0, (tmp_path / "spawned.txt").read_text()
     assert results(tmp_path / "wild") == results(tmp_path / "calm"), f"seed {seed}"
+
+
+KILLS = 52
+"""Of the test below; with the ten above more than sixty a night."""
+LANES = 2
+"""Runs that are killed side by side."""
+SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Lane:
+    """One run that is killed again and again until it has had its share, and then left alone.
+
+    Args:
+        start: starts the command in a folder of this name.
+    """
+
+    def __init__(self, start: Callable[[str], subprocess.Popen[bytes]], folder: Path, seed: int) -> None:
+        self.start = start
+        self.folder = folder
+        self.moments = random.Random(seed)
+        self.finished: list[Path] = []
+        self.killed: list[str] = []
+        self.stages: set[str] = set()
+
+    def spend(self, kills: int) -> None:
+        """Kill so often, at random moments and alternately from outside and in its worker; then let it end."""
+        while len(self.killed) < kills:
+            runner = self.start(self.folder.name)
+            number = SIGNALS[len(self.killed) % len(SIGNALS)]
+            if self._live(runner):
+                self._strike(runner, number)
+            else:
+                self._put_away(runner)
+        runner = self.start(self.folder.name)
+        self._put_away(runner)
+
+    def _live(self, runner: subprocess.Popen[bytes]) -> bool:
+        """Wait for a random moment: half of them while Python starts, half after a worker has begun; whether it is
+        still alive."""
+        if self.moments.random() < 0.5:
+            return self._lasts(runner, self.moments.uniform(0.0, 4.0))
+        before = self._worker()
+        while self._worker() in (None, before):
+            if not self._lasts(runner, 0.05):
+                return False
+        return self._lasts(runner, self.moments.uniform(0.5, 6.0))
+
+    def _lasts(self, runner: subprocess.Popen[bytes], seconds: float) -> bool:
+        try:
+            runner.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def _worker(self) -> int | None:
+        """The process of the cell that was begun last."""
+        locks = sorted(self.folder.glob("cells/*/*/*/*/.lock"), key=lambda path: path.stat().st_mtime_ns)
+        text = locks[-1].read_text().strip() if locks else ""
+        return int(text) if text else None
+
+    def _strike(self, runner: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        worker = self._worker()
+        for progress in self.folder.glob("cells/*/*/*/*/progress.json"):
+            self.stages.add(json.loads(progress.read_text())["stage"].partition(" ")[0])
+        if worker is not None and not gone(worker) and len(self.killed) % 5 == 4:
+            # Its run goes on with the other cell and ends by itself; the next one takes up what is left.
+            os.kill(worker, number)
+            self.killed.append(f"worker {number.name}")
+            runner.wait(120)
+            return
+        runner.send_signal(number)
+        self.killed.append(number.name)
+        runner.wait(60)
+        deadline = time.monotonic() + 10
+        while worker is not None and not gone(worker):
+            assert time.monotonic() < deadline, f"a worker outlived {self.killed[-1]} of its run"
+            time.sleep(0.02)
+
+    def _put_away(self, runner: subprocess.Popen[bytes]) -> None:
+        """A run that has ended: it is compared later, and the next one begins in a new folder."""
+        runner.wait(180)
+        if all(record.state is State.DONE for record in read_cells(self.folder)):
+            self.finished.append(self.folder.rename(self.folder.with_name(f"{self.folder.name}-{len(self.finished)}")))
+
+
+@pytest.mark.slow
+@pytest.mark.tried(
+    "faults in runs",
+    f"{KILLS} kills of a run and its worker at random moments by SIGKILL, SIGINT, SIGTERM and SIGHUP",
+    "weights, pictures, scores and log end equal to the byte to a run left alone",
+    "the steps since the last checkpoint",
+)
+def test_dozens_of_kills_by_every_signal_change_nothing(spawn: Spawn, blobs: Path, faces: Path, tmp_path: Path) -> None:
+    (faces / "discs" / "anna" / "subject.json").write_text('{"frames": 45, "size": 24, "head": "openhead"}')
+    arguments = (
+        "run", "--methods", "blobs,noisy", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
+        "--device", "cpu", "--rasterizer", "torch", "--set", "blobs.train.steps=120", "--label", "k",
+        "--checkpoint-every", 7, "--deterministic", "--no-report",
+    )  # fmt: skip
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        return spawn(*arguments, "--out", name, site=blobs)
+
+    seed = random.randrange(1 << 30)
+    lanes = [Lane(start, tmp_path / f"wild{k}", seed + k) for k in range(LANES)]
+    with ThreadPoolExecutor(LANES) as pool:
+        list(pool.map(lambda lane: lane.spend(KILLS // LANES), lanes))
+    assert start("calm").wait(180) == 0, (tmp_path / "spawned.txt").read_text()
+    calm = results(tmp_path / "calm")
+    assert sum(len(lane.killed) for lane in lanes) == KILLS
+    assert {name.removeprefix("worker ") for lane in lanes for name in lane.killed} == {s.name for s in SIGNALS}
+    assert {"train", "render"} <= set().union(*(lane.stages for lane in lanes)), "kills came at other moments"
+    for lane in lanes:
+        assert lane.finished, lane.killed
+        for folder in lane.finished:
+            assert results(folder) == calm, f"seed {seed}: {folder} after {lane.killed}"

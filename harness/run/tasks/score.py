@@ -41,8 +41,13 @@ class Scorer(Protocol):
         ...
 
 
-def score_task(place: StagePaths, subject: Subject, scorer: Scorer, device: str, progress: Progress) -> bool:
+def score_task(
+    place: StagePaths, subject: Subject, scorer: Scorer, device: str, progress: Progress, force: bool = False
+) -> bool:
     """Score an instance's stored renders unless scores of the same renders by the same protocol are there.
+
+    Args:
+        force: also where they are.
 
     Returns:
         whether anything was scored.
@@ -63,7 +68,7 @@ def score_task(place: StagePaths, subject: Subject, scorer: Scorer, device: str,
     def origin() -> Marker:
         return Marker(scorer.name, scorer.hash, sha256_of(renders / LISTING), inputs, sha256_of(target))
 
-    if target.is_file() and read_marker(place, scorer.name) == origin():
+    if not force and target.is_file() and read_marker(place, scorer.name) == origin():
         return False
     broken = damaged(renders)
     if broken:
