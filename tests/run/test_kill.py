@@ -311,7 +311,7 @@ class Lane:
     "the steps since the last checkpoint",
 )
 def test_dozens_of_kills_by_every_signal_change_nothing(spawn: Spawn, blobs: Path, faces: Path, tmp_path: Path) -> None:
-    (faces / "discs" / "anna" / "subject.json").write_text('{"frames": 45, "size": 24, "head": "openhead"}')
+    (faces / "discs" / "anna" / "subject.json").write_text('{"frames": 120, "size": 24, "head": "openhead"}')
     arguments = (
         "run", "--methods", "blobs,noisy", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
         "--device", "cpu", "--rasterizer", "torch", "--set", "blobs.train.steps=120", "--label", "k",
@@ -329,7 +329,8 @@ def test_dozens_of_kills_by_every_signal_change_nothing(spawn: Spawn, blobs: Pat
     calm = results(tmp_path / "calm")
     assert sum(len(lane.killed) for lane in lanes) == KILLS
     assert {name.removeprefix("worker ") for lane in lanes for name in lane.killed} == {s.name for s in SIGNALS}
-    assert {"train", "render"} <= set().union(*(lane.stages for lane in lanes)), "kills came at other moments"
+    stages = set().union(*(lane.stages for lane in lanes))
+    assert "train" in stages and len(stages) >= 3, f"kills came in {stages} alone"
     for lane in lanes:
         assert lane.finished, lane.killed
         for folder in lane.finished:
