@@ -122,9 +122,11 @@ def _scorer(label: str, asked: Sequence[str]) -> Scorer:
 def _compare(folder: Path, subject: Subject, scorer: Scorer, count: int, device: str, found: Verified) -> int:
     """Score some frames whose pictures are whole, and compare with what the table shows."""
     from headbench.harness.layout import CellFolder
+    from headbench.harness.run.cell import run_of
     from headbench.harness.run.listing import damaged, listed
     from headbench.harness.run.whole import read_marker
-    from headbench.metrics import read_scores
+    from headbench.metrics import load_protocol, read_scores
+    from headbench.metrics.choose import find
 
     place = CellFolder(folder).stage()
     renders = place.renders(scorer.key.name)
@@ -141,9 +143,11 @@ def _compare(folder: Path, subject: Subject, scorer: Scorer, count: int, device:
         scorer(dataclasses.replace(subject, test=tuple(picked)), renders, target, device, lambda now: None)
         again = {frame.id: frame.values for frame in read_scores(target).frames}
     stored = {frame.id: frame.values for frame in read_scores(place.scores(scorer.name)).frames}
+    # Other metrics need the frames around a frame, which the sample leaves out.
+    alone = {key for key, spec in find(load_protocol(scorer.source)) if spec.scope == "frame"}
     for name, values in again.items():
-        for what in _unlike(stored.get(name, {}), values):
-            help = f"bench score {folder.parents[4]} --protocol {scorer.source} --force"
+        for what in _unlike(stored.get(name, {}), {key: value for key, value in values.items() if key in alone}):
+            help = f"bench score {run_of(folder)} --protocol {scorer.source} --force"
             found.differs(f"frame {name}: {place.shown(place.scores(scorer.name))}: {what}", help)
     return len(again)
 
@@ -156,10 +160,9 @@ def _spread(frames: Sequence[Frame], count: int) -> list[Frame]:
 
 
 def _unlike(stored: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
-    """Metrics of a frame whose values differ by more than rounding; those that were computed only once do not."""
-    found = []
-    for column, value in now.items():
-        was = stored.get(column)
-        if was is not None and not (was == value or abs(was - value) <= TOLERANCE * max(1.0, abs(value))):
-            found.append(f"{column} is {was}, its picture gives {value:.6g}")
-    return found
+    """Metrics of a frame whose values differ by more than rounding; one may lack what the other was computed with."""
+    return [
+        f"{key} is {stored[key]}, its picture gives {value:.6g}"
+        for key, value in now.items()
+        if key in stored and stored[key] != value and not abs(stored[key] - value) <= TOLERANCE * max(1.0, abs(value))
+    ]

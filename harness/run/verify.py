@@ -111,7 +111,7 @@ def _training(folder: Path, done: bool, found: Verified, again: str) -> str | No
 def _scores(folder: Path, record: CellRecord, job: Job, found: Verified, again: str) -> None:
     there = {path.name.removesuffix(".jsonl") for path in CellFolder(folder).score_files()}
     there |= set(record.protocols) if record.state is State.DONE else set()
-    listings = {digest_of(path) for path in folder.glob(f"renders/*/{LISTING}")}
+    listings = {digest_of(path / LISTING) for path in CellFolder(folder).render_folders()}
     for name in sorted(there):
         found.files += 1
         fault, marker = scores_fault(folder, name), read_marker(folder, name)

@@ -318,7 +318,7 @@ def test_a_forged_score_is_not_that_of_its_picture(place: Place, pair: Path) -> 
     scores = cells(pair)[0] / "scores" / "headbench@1.jsonl"
     header, first, *rest = scores.read_text().splitlines()
     values = json.loads(first)
-    forged = json.dumps({**values, "psnr": values["psnr"] + 1.0})
+    forged = json.dumps({**values, "scores": {**values["scores"], "psnr": values["scores"]["psnr"] + 1.0}})
     scores.write_text("\n".join([header, forged, *rest]) + "\n")
     marker = scores.with_suffix(".json")
     digest = hashlib.sha256(scores.read_bytes()).hexdigest()
