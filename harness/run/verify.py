@@ -114,7 +114,7 @@ def _scores(folder: Path, record: CellRecord, job: Job, found: Verified, again: 
     listings = {digest_of(path / LISTING) for path in CellFolder(folder).render_folders()}
     for name in sorted(there):
         found.files += 1
-        fault, marker = scores_fault(folder, name), read_marker(folder, name)
+        fault, marker = scores_fault(folder, name), read_marker(CellFolder(folder).stage(), name)
         if not fault and marker is not None and marker.renders not in listings:
             more = "" if _asked(job, name) else f" --protocol {shlex.quote(name)}"
             found.differs(renders_gone(name), again + more)
