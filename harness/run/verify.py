@@ -116,10 +116,10 @@ def _scores(folder: Path, record: CellRecord, job: Job, found: Verified, again: 
         found.files += 1
         fault, marker = scores_fault(folder, name), read_marker(CellFolder(folder).stage(), name)
         if not fault and marker is not None and marker.renders not in listings:
-            more = "" if _asked(job, name) else f" --protocol {shlex.quote(name)}"
+            more = "" if _asked(job, name) else f" --protocol {_askable(name)}"
             found.differs(renders_gone(name), again + more)
         elif fault:
-            score = f"bench score {shlex.quote(str(run_of(folder)))} --protocol {shlex.quote(name)}"
+            score = f"bench score {shlex.quote(str(run_of(folder)))} --protocol {_askable(name)}"
             found.differs(fault, again if _asked(job, name) else score)
 
 
