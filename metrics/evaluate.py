@@ -107,19 +107,25 @@ class Evaluation:
 
     def _pairs(self, images: Tensor, truth: Truth, absent: dict[int, dict[str, Absent]]) -> list[_Part]:
         """Values of frames that have one before them; the last frame of each sequence is kept for the next batch."""
-        rows, earlier = [], []
+        rows: list[int] = []
+        earlier: list[tuple[Tensor, Truth, int]] = []
+        last = {name: (image, kept, 0) for name, (image, kept) in self._last.items()}
         for row, name in enumerate(truth.sequences):
-            before = self._last.get(name)
+            before = last.get(name)
             if before is not None and before[0].shape[-2:] == images.shape[-2:]:
                 rows.append(row)
                 earlier.append(before)
             else:
                 absent[row] |= {each.key: _NO_EARLIER for each in self._pair}
+            last[name] = (images, truth, row)
+        for name in dict.fromkeys(truth.sequences):
+            row = last[name][2]
+            # A copy, which does not keep the batch in memory.
             self._last[name] = (images[row : row + 1].clone(), truth.rows([row]))
         if not rows:
             return []
-        renders = (torch.cat([image for image, _ in earlier]), torch.stack([images[row] for row in rows]))
-        truths = (Truth.join([each for _, each in earlier]), truth.rows(rows))
+        renders = (torch.stack([image[k] for image, _, k in earlier]), torch.stack([images[row] for row in rows]))
+        truths = (Truth.pick([(kept, k) for _, kept, k in earlier]), truth.rows(rows))
         return [_Part(each, rows, self._run(each, len(rows), "pair", renders, truths)) for each in self._pair]
 
     def _gather(self, images: Tensor, truth: Truth) -> None:

@@ -147,28 +147,19 @@ class Truth:
 
     def rows(self, chosen: Sequence[int]) -> Truth:
         """The frames at these places."""
-        import torch
-
-        # Views, not an index: nothing is copied from the host for it.
-        return Truth(
-            torch.stack([self.image[row] for row in chosen]),
-            torch.stack([self.alpha[row] for row in chosen]),
-            [self.ids[row] for row in chosen],
-            [self.sequences[row] for row in chosen],
-            [self._masks[row] for row in chosen],
-            self._projector,
-        )
+        return Truth.pick([(self, row) for row in chosen])
 
     @classmethod
-    def join(cls, members: Sequence[Truth]) -> Truth:
-        """One batch of all members in order."""
+    def pick(cls, chosen: Sequence[tuple[Truth, int]]) -> Truth:
+        """One batch of frames of one size from several: each a batch and a place in it."""
         import torch
 
+        # Stacked views, not an index: nothing is copied from the host for it.
         return cls(
-            torch.cat([member.image for member in members]),
-            torch.cat([member.alpha for member in members]),
-            [frame for member in members for frame in member.ids],
-            [name for member in members for name in member.sequences],
-            [masks for member in members for masks in member._masks],
-            members[0]._projector,
+            torch.stack([truth.image[row] for truth, row in chosen]),
+            torch.stack([truth.alpha[row] for truth, row in chosen]),
+            [truth.ids[row] for truth, row in chosen],
+            [truth.sequences[row] for truth, row in chosen],
+            [truth._masks[row] for truth, row in chosen],
+            chosen[0][0]._projector,
         )
