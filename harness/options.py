@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Execution"]
+__all__ = ["Execution", "Resources"]
 
 
 @dataclass(frozen=True)
@@ -29,3 +29,16 @@ class Execution:
     tensorboard: bool = False
     record: bool = True
     """On CUDA, replay what the avatar allows as CUDA graphs; the arithmetic is the same."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a cell needs of the machine that it runs on, as far as its run knows; an executor asks for it."""
+
+    gpus: int = 0
+    cpus: int | None = None
+    """Cores; as many as the cell has threads."""
+    memory: int | None = None
+    """Bytes; None: nobody knows."""
+    time: float | None = None
+    """Seconds that the cell may take; None: any time."""

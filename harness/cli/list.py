@@ -89,6 +89,20 @@ def metrics() -> None:
 
 
 @list_.command()
+def executors() -> None:
+    """Show what can run cells, and what each still needs on this machine."""
+    from headbench.harness.plugins import registry
+
+    known = registry()
+    rows = []
+    for spec in known.executors().values():
+        states = [f"{name}: {'not found on PATH' if name in spec.lacks() else 'there'}" for name in sorted(spec.needs)]
+        rows.append((spec.name, "; ".join(states) or "nothing", known.origin(spec), spec.summary))
+    _table(("name", "needs", "from", "summary"), rows)
+    _problems()
+
+
+@list_.command()
 def protocols() -> None:
     """Show evaluation protocols."""
     from headbench.harness.reading import parse_yaml, read_text

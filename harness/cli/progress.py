@@ -50,11 +50,11 @@ def lost_lines(cell: Cell, faults: Sequence[str]) -> list[str]:
 
 
 class PlainWatcher:
-    """Whole lines, for logs and pipes."""
+    """Whole lines, for logs and pipes; where several cells run, each line names its cell."""
 
     def __init__(self) -> None:
-        self._stage = ""
-        self._last = 0.0
+        self._said: dict[str, tuple[str, float]] = {}
+        """Cell that runs -> its stage, and when it was said."""
 
     def lost(self, cell: Cell, faults: Sequence[str]) -> None:
         """Say what is done again."""
@@ -62,28 +62,32 @@ class PlainWatcher:
 
     def started(self, cell: Cell, number: int, total: int) -> None:
         """Say that a cell starts."""
-        self._stage = ""
+        self._said[cell.path] = ("", 0.0)
         say(f"[{number}/{total}] {cell.path}: start")
 
     def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
         """Say where it is, at a change of stage and every few seconds."""
         stage, moment = str(now.get("stage", "")), time.monotonic()
-        if stage == self._stage and moment - self._last < PLAIN_EVERY:
+        before, last = self._said.get(cell.path, ("", 0.0))
+        if stage == before and moment - last < PLAIN_EVERY:
             return
-        self._stage, self._last = stage, moment
-        say(f"    {one_line(describe(now))}")
+        self._said[cell.path] = (stage, moment)
+        which = f"{cell.path}: " if len(self._said) > 1 else ""
+        say(f"    {one_line(which + describe(now))}")
 
     def ended(self, record: CellRecord, number: int, total: int) -> None:
         """Say how it ended."""
+        self._said.pop(record.cell.path, None)
         say(one_line(ended_line(record, number, total)))
 
 
 class TerminalWatcher:
-    """One live line for the cell that runs, one line for each that ended."""
+    """A live line for each cell that runs, one line for each that ended."""
 
     def __init__(self) -> None:
         self._status = live()
-        self._head = ""
+        self._lines: dict[str, tuple[str, str]] = {}
+        """Cell that runs -> its heading, and where it is."""
 
     def lost(self, cell: Cell, faults: Sequence[str]) -> None:
         """Say what is done again."""
@@ -91,20 +95,28 @@ class TerminalWatcher:
             say(line)
 
     def started(self, cell: Cell, number: int, total: int) -> None:
-        """Start the live line."""
-        self._head = f"[{number}/{total}] {cell.path}"
-        self._status.update(plain(self._head))
-        self._status.start()
+        """Start its live line."""
+        self._lines[cell.path] = (f"[{number}/{total}] {cell.path}", "")
+        self._show()
 
     def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
-        """Renew the live line."""
-        self._status.update(plain(f"{self._head}: {describe(now)}"))
+        """Renew its live line."""
+        if cell.path in self._lines:
+            self._lines[cell.path] = (self._lines[cell.path][0], f": {describe(now)}")
+            self._show()
 
     def ended(self, record: CellRecord, number: int, total: int) -> None:
-        """Replace the live line by a lasting one."""
+        """Replace its live line by a lasting one."""
         self._status.stop()
+        self._lines.pop(record.cell.path, None)
         style = STATE_STYLES[State(record.state).value]
         console().print(f"[{style}]●[/] {plain(ended_line(record, number, total))}")
+        if self._lines:
+            self._show()
+
+    def _show(self) -> None:
+        self._status.update("\n".join(plain(head + now) for head, now in self._lines.values()))
+        self._status.start()
 
 
 class Counter:

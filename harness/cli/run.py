@@ -47,7 +47,11 @@ _DATASETS = (
 @click.option(
     "--checkpoint-every", type=int, metavar="N", help="Steps between checkpoints; 1000 without it, more if fast."
 )
-@click.option("--threads", type=int, metavar="N", help="CPU threads of a cell; all of this machine without it.")
+@click.option("--threads", type=int, metavar="N", help="CPU threads of a cell; without it workers share the cores.")
+@click.option("--workers", type=int, metavar="N", help="Cells at once; 1 without it, or one a GPU of --gpus.")
+@click.option("--gpus", metavar="0,1", help="GPUs to use, one cell on each at a time.")
+@click.option("--executor", metavar="NAME", help="What runs the cells: local, or one of `bench list executors`.")
+@click.option("--executor-set", multiple=True, metavar="OPTION=VALUE", help="Change an option of the executor.")
 @click.option("--deterministic", is_flag=True, default=None, help="Bit-equal when resumed on a CPU; slower.")
 @click.option("--tensorboard", is_flag=True, default=None, help="Write TensorBoard files beside metrics.jsonl.")
 @click.option("--no-report", is_flag=True, help="Neither print the table nor write the report; `bench report` does.")
@@ -80,10 +84,12 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
         # A place that cannot be written is found before data are read, not after.
         writable(folder, folder=True)
     from headbench.harness.cli.signals import orderly_signals
+    from headbench.harness.execution.choose import make_executor, with_resources
     from headbench.harness.run.execute import execute
     from headbench.harness.run.lock import held
 
-    plan = make_plan(request, registry(), protocols, sys.argv)
+    executor = make_executor(request, registry())
+    plan = with_resources(make_plan(request, registry(), protocols, sys.argv), request, executor)
     _say_plan(plan, len(registry().problems()))
     if dry_run:
         # Two protocols that score the same renders track once.
@@ -95,8 +101,7 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
         write_plan(plan)
         from headbench.harness.cli.progress import watcher
 
-        worker = Path(__file__).with_name("worker.py")
-        records = execute(plan, worker, watcher(), request.timeout, request.fail_on_error, keep_failed)
+        records = execute(plan, executor, watcher(), request.fail_on_error, keep_failed, request.executor)
         if not no_report:
             _report(folder)
     from headbench.harness.run import State

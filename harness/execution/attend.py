@@ -24,7 +24,7 @@ from headbench.harness.reading import Unreadable
 from headbench.harness.run import CellRecord, State, read_cell
 from headbench.harness.run.child import BUSY, INTERRUPTED, OUTCOME, PROGRESS, Ended, log_path, signature_of
 
-__all__ = ["attend", "death", "hear_endings", "settle"]
+__all__ = ["attend", "conclude", "death", "hear_endings", "settle"]
 
 EVERY = 0.4
 """Seconds between two writings of the progress file."""
@@ -92,7 +92,7 @@ def _attend(folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], 
     sys.stdout.flush()
     write_json(folder / OUTCOME, dataclasses.asdict(ended))
     if record is not None:
-        _finish(folder, record, ended)
+        conclude(folder, record, ended)
     return 0 if ended.state is State.DONE else 1
 
 
@@ -107,7 +107,8 @@ def _begin(folder: Path) -> CellRecord:
     return record
 
 
-def _finish(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
+def conclude(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
+    """Write how a cell ended; the record as it is then."""
     record = dataclasses.replace(
         record, state=ended.state, reason=ended.reason, signature=ended.signature, finished=_now()
     )
@@ -136,9 +137,9 @@ def _settle(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
         record = read_cell(folder) or record
     if record.state not in (State.QUEUED, State.RUNNING):
         return record
-    if record.state is State.QUEUED:  # it did not come as far as its claim
+    if record.state is State.QUEUED and ended.state is not State.SKIPPED:  # it did not come as far as its claim
         record = dataclasses.replace(record, attempts=record.attempts + 1, started=_now())
-    return _finish(folder, record, ended)
+    return conclude(folder, record, ended)
 
 
 def death(folder: Path) -> Ended | None:

@@ -15,12 +15,13 @@ from headbench.harness.plugins.datasets import DatasetReader, HiddenView, Submis
 from headbench.harness.plugins.hookspecs import hookimpl
 from headbench.harness.plugins.loading import Source
 from headbench.harness.plugins.registry import PluginInfo, Registry, registry
-from headbench.harness.plugins.specs import DatasetSpec, MethodSpec, MetricSpec, Variant
+from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, Variant
 from headbench.harness.problems import Problem, Where
 
 __all__ = [
     "DatasetReader",
     "DatasetSpec",
+    "ExecutorSpec",
     "HiddenView",
     "MethodSpec",
     "MetricSpec",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pluggy
 
-from headbench.harness.plugins.specs import DatasetSpec, MethodSpec, MetricSpec
+from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec
 
 hookspec = pluggy.HookspecMarker("headbench")
 hookimpl = pluggy.HookimplMarker("headbench")
@@ -25,3 +25,8 @@ def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
 @hookspec
 def register_metrics(register: Callable[[MetricSpec], None]) -> None:
     """Register metrics by calling ``register(MetricSpec(...))`` for each."""
+
+
+@hookspec
+def register_executors(register: Callable[[ExecutorSpec], None]) -> None:
+    """Register executors by calling ``register(ExecutorSpec(...))`` for each."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from headbench.harness.plugins.checks import Spec, dataset_reader, method_faults, portrait_class
+from headbench.harness.plugins.executor_checks import executor_class, executor_faults
 from headbench.harness.plugins.metric_checks import metric_class, metric_faults
-from headbench.harness.plugins.specs import DatasetSpec, MethodSpec, MetricSpec
+from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec
 
-__all__ = ["DATASETS", "KINDS", "METHODS", "METRICS", "Kind"]
+__all__ = ["DATASETS", "EXECUTORS", "KINDS", "METHODS", "METRICS", "Kind"]
 
 _Spec = TypeVar("_Spec", bound=Spec)
 
@@ -47,5 +48,6 @@ class Kind(Generic[_Spec]):
 METHODS = Kind("method", MethodSpec, portrait_class, method_faults)
 DATASETS = Kind("dataset", DatasetSpec, dataset_reader)
 METRICS = Kind("metric", MetricSpec, metric_class, metric_faults)
-KINDS: tuple[Kind[Any], ...] = (METHODS, DATASETS, METRICS)
+EXECUTORS = Kind("executor", ExecutorSpec, executor_class, executor_faults)
+KINDS: tuple[Kind[Any], ...] = (METHODS, DATASETS, METRICS, EXECUTORS)
 """In the order of registration and of `bench plugins`."""

@@ -20,7 +20,12 @@ ENTRY_POINTS = "headbench"
 """Entry-point group of plugins."""
 SWITCH = "HEADBENCH_PLUGINS"
 """Environment variable; 0 leaves the entry points alone, so that only built-in plugins are there."""
-BUILTIN = ("headbench.methods.plugin", "headbench.datasets.plugin", "headbench.metrics.plugin")
+BUILTIN = (
+    "headbench.methods.plugin",
+    "headbench.datasets.plugin",
+    "headbench.metrics.plugin",
+    "headbench.harness.execution.plugin",
+)
 """Modules of our own that register through the same path as strangers."""
 
 _T = TypeVar("_T")

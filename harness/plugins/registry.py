@@ -13,13 +13,14 @@ from headbench.harness.errors import PluginError, did_you_mean
 from headbench.harness.plugins import hookspecs
 from headbench.harness.plugins.checks import Spec, spec_faults
 from headbench.harness.plugins.datasets import DatasetReader
-from headbench.harness.plugins.kinds import DATASETS, KINDS, METHODS, METRICS, Kind
+from headbench.harness.plugins.kinds import DATASETS, EXECUTORS, KINDS, METHODS, METRICS, Kind
 from headbench.harness.plugins.loading import Source, find_sources, guarded
-from headbench.harness.plugins.specs import DatasetSpec, MethodSpec, MetricSpec
+from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec
 from headbench.harness.problems import Problem, Where
 
 if TYPE_CHECKING:
     from headbench.harness.avatar import Portrait
+    from headbench.harness.execution import Executor
     from headbench.metrics import Metric
 
 __all__ = ["PluginInfo", "Registry", "registry"]
@@ -114,6 +115,10 @@ class Registry:
         """Metrics; as `specs`."""
         return self.specs(METRICS)
 
+    def executors(self) -> dict[str, ExecutorSpec]:
+        """Executors; as `specs`."""
+        return self.specs(EXECUTORS)
+
     def method(self, name: str) -> MethodSpec:
         """A method; as `find`."""
         return self.find(METHODS, name)
@@ -125,6 +130,10 @@ class Registry:
     def metric(self, name: str) -> MetricSpec:
         """A metric; as `find`."""
         return self.find(METRICS, name)
+
+    def executor(self, name: str) -> ExecutorSpec:
+        """An executor; as `find`."""
+        return self.find(EXECUTORS, name)
 
     def load_method(self, name: str) -> type[Portrait]:
         """The class of a method, checked: interface, configuration type, presets; as `load`."""
@@ -139,6 +148,11 @@ class Registry:
     def load_metric(self, name: str) -> type[Metric]:
         """The class of a metric, checked: interface, options, what its scope asks for; as `load`."""
         found: type[Metric] = self.load(METRICS, name)
+        return found
+
+    def load_executor(self, name: str) -> type[Executor]:
+        """The class of an executor, checked: interface and options; as `load`."""
+        found: type[Executor] = self.load(EXECUTORS, name)
         return found
 
     def check(self) -> list[Problem]:

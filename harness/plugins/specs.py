@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -13,6 +14,7 @@ __all__ = [
     "Better",
     "Checked",
     "DatasetSpec",
+    "ExecutorSpec",
     "MethodSpec",
     "MetricSpec",
     "Scope",
@@ -135,3 +137,20 @@ class MetricSpec:
     def asked_as(self) -> list[str]:
         """What a protocol can ask for: the name, or the name with each variant."""
         return [f"{self.name}/{variant}" for variant in self.variants] or [self.name]
+
+
+@dataclass(frozen=True)
+class ExecutorSpec:
+    """What runs the cells of a run, before its code is loaded."""
+
+    name: str
+    """As in ``bench run --executor``: local. Unique without regard to case."""
+    target: str
+    """``package.module:Class`` of an executor (harness.execution.Executor)."""
+    summary: str = ""
+    needs: frozenset[str] = frozenset()
+    """Programs that it calls, such as sbatch."""
+
+    def lacks(self) -> list[str]:
+        """The programs among `needs` that this machine has not."""
+        return sorted(name for name in self.needs if shutil.which(name) is None)

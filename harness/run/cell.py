@@ -12,7 +12,7 @@ from typing import Any
 
 from headbench.harness.errors import BenchError
 from headbench.harness.names import quoted
-from headbench.harness.options import Execution
+from headbench.harness.options import Execution, Resources
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import Moment, parsed, read_sealed, write_sealed
 
@@ -134,6 +134,8 @@ class Job:
     fingerprint: Mapping[str, str]
     """Of the subject, as the plan read it: what -> digest over all frames."""
     argv: tuple[str, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    """What an executor asks for."""
     data_file: str = ""
     """Below the run's folder: the subject's frames, split and digests frame by frame."""
 

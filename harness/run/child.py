@@ -7,8 +7,8 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ __all__ = [
     "WITH_PARENT",
     "Child",
     "Ended",
+    "end_all",
     "log_path",
     "read_progress",
     "last_stage",
@@ -91,28 +92,36 @@ class Child:
     holds open: when this process dies, however it dies, the child reads the end of it and goes too.
 
     Args:
-        worker: the script that does one cell.
+        command: the command line of the worker.
         folder: the cell's.
         timeout: seconds that it may take; None: any time.
+        more: of its environment, besides this process's.
     """
 
-    def __init__(self, worker: Path, folder: Path, timeout: float | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, timeout: float | None = None, more: Mapping[str, str] | None = None
+    ) -> None:
         self._folder, self._timeout, self._started = folder, timeout, time.monotonic()
         self._log = log_path(folder)
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._kills = memory_kills()
-        environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"} | dict(more or {})
         environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         with self._log.open("ab") as out:
             self._begin = out.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-P", str(worker), WITH_PARENT, str(folder.resolve())],
+                [*command, WITH_PARENT],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env=environment,
             )
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
 
     def poll(self) -> Ended | None:
         """How it ended; None while it works. One that takes too long is ended, which takes `GRACE` at most."""
@@ -131,11 +140,10 @@ class Child:
         if self._process.poll() is None:
             _signal(self._process, signal.SIGTERM)
 
-    def end(self) -> None:
-        """End it and whatever it started: `GRACE` after it was asked to at the latest. Nothing of its group stays."""
-        self.ask()
+    def end(self, deadline: float) -> None:
+        """End it and whatever it started, at that moment of the monotonic clock at the latest; nothing of it stays."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE)
+            self._process.wait(max(0.0, deadline - time.monotonic()))
         self._end()
 
     def _end(self) -> None:
@@ -143,6 +151,15 @@ class Child:
         self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+
+def end_all(children: Sequence[Child]) -> None:
+    """Ask them all to end, and end those that have not `GRACE` later."""
+    for child in children:
+        child.ask()
+    deadline = time.monotonic() + GRACE
+    for child in children:
+        child.end(deadline)
 
 
 def _signal(child: subprocess.Popen[bytes], number: int) -> None:

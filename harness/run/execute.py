@@ -1,70 +1,28 @@
-"""Runs the cells of a plan one after another, each in a child process; one that fails stops no other."""
+"""Runs the cells of a plan in processes of their own, several at once where an executor can; one that fails stops no
+other."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
-from headbench.harness.execution import holder
-from headbench.harness.execution.attend import settle
+from headbench.harness.execution import Executor, holder
 from headbench.harness.files import remove_leftovers
-from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder
-from headbench.harness.run.child import INTERRUPTED, OUTCOME, PROGRESS, Child, Ended, read_progress
+from headbench.harness.run.cell import CellRecord, State, cell_folder
+from headbench.harness.run.child import OUTCOME, PROGRESS
+from headbench.harness.run.crew import HANDLE, POLL, Crew, Watcher
 from headbench.harness.run.folder import cell_record
 from headbench.harness.run.plan import Plan
 from headbench.harness.run.planned import PlannedCell
 from headbench.harness.run.whole import lacking
 
-__all__ = ["Watcher", "execute", "is_finished"]
+__all__ = ["Watcher", "execute", "is_finished", "summarise"]
 
 REPORT_AGE = 3600.0
 """Seconds after which nobody writes any more on what a report has begun."""
-POLL = 0.1
-"""Seconds between looks at the cells that run."""
-CIRCUIT = 2
-"""After so many failures of a method with one signature its other cells are skipped."""
-
-
-class Watcher(Protocol):
-    """Hears what happens to cells, to show it."""
-
-    def lost(self, cell: Cell, faults: Sequence[str]) -> None:
-        """A cell that was finished is not whole any more; what is missing is done again."""
-        ...
-
-    def started(self, cell: Cell, number: int, total: int) -> None:
-        """A cell's process was started."""
-        ...
-
-    def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
-        """What the cell's process says of itself: stage, step, total, rate, eta, …"""
-        ...
-
-    def ended(self, record: CellRecord, number: int, total: int) -> None:
-        """A cell has its final state; also for cells that were finished before or cannot run."""
-        ...
-
-
-@dataclass
-class _Circuit:
-    """Counts failures by method and cause."""
-
-    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    def note(self, record: CellRecord) -> None:
-        key = (record.cell.method, record.signature)
-        self.failures[key] += 1
-        if self.failures[key] >= CIRCUIT:
-            self.reasons[record.cell.method] = (
-                f"circuit: {record.cell.method} failed {CIRCUIT} times with: {record.reason}"
-            )
 
 
 def is_finished(run: Path, planned: PlannedCell) -> bool:
@@ -88,50 +46,37 @@ def _lost(run: Path, planned: PlannedCell) -> list[str]:
 
 def execute(
     plan: Plan,
-    worker: Path,
+    executor: Executor,
     watcher: Watcher,
-    timeout: float | None = None,
     fail_on_error: int | None = None,
     keep_failed: bool = False,
+    name: str = "local",
 ) -> list[CellRecord]:
     """Run every cell that is not finished or not whole any more; the caller holds the run's lock.
 
     Args:
-        worker: the script that does one cell, given the cell's folder.
-        timeout: seconds a cell may take.
-        fail_on_error: stop after so many failed cells; the rest are skipped with that reason.
+        executor: starts the workers.
+        fail_on_error: begin no cell after so many that failed; the rest are skipped with that reason.
         keep_failed: leave cells that failed before as they are.
+        name: of the executor, by which a later run knows whose handles lie in the cells' folders.
 
     Returns:
         the final record of every cell of the plan, in its order.
 
     Raises:
-        KeyboardInterrupt: the user's; the running cell's process is gone and its cell is marked interrupted.
+        KeyboardInterrupt: the user's; no worker is left and the cells that ran are marked interrupted.
     """
     _tidy(plan.run)
-    _queue(plan, watcher, keep_failed)
-    circuit, failed = _Circuit(), 0
-    records: list[CellRecord] = []
-    total = len(plan.cells)
-    for number, planned in enumerate(plan.cells, start=1):
-        folder = cell_folder(plan.run, planned.cell)
-        record = cell_record(plan.run, planned.cell) or planned.record
-        # One that runs is another process's, or was: the worker finds out.
-        if record.state in (State.QUEUED, State.RUNNING) and planned.job is not None:
-            reason = circuit.reasons.get(planned.cell.method, "")
-            if fail_on_error is not None and failed >= fail_on_error:
-                reason = f"stopped after {failed} failed cell{'s' * (failed > 1)} (--fail-on-error {fail_on_error})"
-            if reason:
-                record = _finish(folder, record, Ended(State.SKIPPED, reason))
-            else:
-                watcher.started(planned.cell, number, total)
-                record = _run_cell(folder, planned, record, worker, watcher, timeout)
-                if record.state.bad:
-                    failed += 1
-                    circuit.note(record)
-        records.append(record)
-        watcher.ended(record, number, total)
-    return records
+    crew = Crew(plan, executor, watcher, fail_on_error, name)
+    _queue(plan, watcher, keep_failed, crew)
+    try:
+        while crew.fill():
+            time.sleep(POLL)
+            crew.look()
+    except BaseException:
+        crew.stop()
+        raise
+    return crew.in_order()
 
 
 def _tidy(run: Path) -> None:
@@ -145,11 +90,13 @@ def _tidy(run: Path) -> None:
     remove_leftovers(run / "report", age=REPORT_AGE)
 
 
-def _queue(plan: Plan, watcher: Watcher, keep_failed: bool) -> None:
+def _queue(plan: Plan, watcher: Watcher, keep_failed: bool, crew: Crew) -> None:
     """Give every cell its record before the first starts, so that `bench status` sees them all."""
-    for planned in plan.cells:
+    for number, planned in enumerate(plan.cells):
         folder = cell_folder(plan.run, planned.cell)
         before = cell_record(plan.run, planned.cell)
+        if before is not None and before.state in (State.QUEUED, State.RUNNING) and crew.adopt(number, before):
+            continue
         if planned.job is not None and _is_done(plan.run, planned):
             lost = _lost(plan.run, planned)
             if not lost:
@@ -163,7 +110,7 @@ def _queue(plan: Plan, watcher: Watcher, keep_failed: bool) -> None:
             continue
         if holder(folder, patient=True) is not None:
             continue
-        for stale in (OUTCOME, PROGRESS):
+        for stale in (HANDLE, OUTCOME, PROGRESS):
             (folder / stale).unlink(missing_ok=True)
         record = planned.record
         if before is not None:
@@ -173,46 +120,7 @@ def _queue(plan: Plan, watcher: Watcher, keep_failed: bool) -> None:
         record.write(folder)
 
 
-def _run_cell(
-    folder: Path, planned: PlannedCell, record: CellRecord, worker: Path, watcher: Watcher, timeout: float | None
-) -> CellRecord:
-    child, seen = Child(worker, folder, timeout), 0.0
-    try:
-        while (ended := child.poll()) is None:
-            time.sleep(POLL)
-            seen = _hear(folder, planned.cell, watcher, seen)
-    except KeyboardInterrupt:
-        child.end()
-        settle(folder, record, Ended(State.INTERRUPTED, INTERRUPTED))
-        raise
-    return settle(folder, record, ended)
-
-
-def _hear(folder: Path, cell: Cell, watcher: Watcher, seen: float) -> float:
-    """Pass on what a cell says of itself, if it said anything since the moment `seen`."""
-    path = folder / PROGRESS
-    try:
-        changed = path.stat().st_mtime
-    except FileNotFoundError:
-        return seen
-    if changed != seen and (now := read_progress(folder)):
-        watcher.progress(cell, now)
-    return changed
-
-
-def _finish(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
-    record = dataclasses.replace(
-        record, state=ended.state, reason=ended.reason, signature=ended.signature, finished=_now()
-    )
-    record.write(folder)
-    return record
-
-
 def summarise(records: Sequence[CellRecord]) -> dict[str, int]:
     """State -> number of cells, only states that occur."""
     counts = Counter(record.state for record in records)
     return {state.value: counts[state] for state in State if counts[state]}
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

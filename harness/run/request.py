@@ -92,7 +92,15 @@ class RunRequest(BaseModel):
     """Training steps between checkpoints; a kill loses at most so many. None: 1,000, and more where writing them would
     take over 2 % of the time."""
     threads: int | None = Field(default=None, ge=1, le=4096)
-    """Of the CPU, for each cell; None: as many as the machine gives where the run is planned."""
+    """Of the CPU, for each cell; None: as many as the machine gives where the run is planned, shared by its workers."""
+    workers: int | None = Field(default=None, ge=1, le=1024)
+    """Cells at once."""
+    gpus: Annotated[list[Annotated[int, Field(ge=0)]] | None, BeforeValidator(split_names)] = None
+    """Numbers of GPUs, one cell on each at a time."""
+    executor: str = "local"
+    """What runs the cells."""
+    executor_set: list[str] = []
+    """OPTION=VALUE of the executor."""
     deterministic: bool = False
     tensorboard: bool = False
 

@@ -42,16 +42,17 @@ def code(page: str) -> list[str]:
     return blocks + re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", page, flags=re.M | re.S))
 
 
-def example(other: str = "headbench_edges") -> dict[str, str]:
-    """File name -> contents of the example distribution in docs/plugins.md.
+def example(package: str = "") -> dict[str, str]:
+    """File name -> contents of an example in docs/plugins.md.
 
     Args:
-        other: the package that is of another example.
+        package: one that is added to a distribution; empty for the whole distribution.
     """
     found = re.findall(
         r"^`([\w./]+\.(?:py|yaml|toml))`((?:(?!\n\n).)*)\n\n```\w+\n(.*?)^```", text("docs/plugins.md"), re.M | re.S
     )
-    return {name: contents for name, _, contents in found if not name.startswith(f"{other}/")}
+    beads = not package
+    return {n: c for n, _, c in found if n.startswith(f"{package or 'headbench_beads'}/") or (beads and "/" not in n)}
 
 
 def test_every_hook_is_documented_with_its_signature() -> None:
@@ -183,7 +184,7 @@ def test_the_example_trains_prunes_and_comes_back_from_its_checkpoint(beads: Reg
 def edges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """The metrics of docs/plugins.md, written to files and registered beside ours."""
     folder = tmp_path_factory.mktemp("edges")
-    files = {name: contents for name, contents in example("headbench_beads").items() if name.endswith(".py")}
+    files = example("headbench_edges")
     assert set(files) == {"headbench_edges/__init__.py", "headbench_edges/metric.py"}
     for name, contents in files.items():
         (folder / name).parent.mkdir(exist_ok=True)

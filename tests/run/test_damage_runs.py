@@ -18,8 +18,9 @@ import torch
 from headbench.harness.cli.main import main
 from headbench.harness.cli.scoring import scorers
 from headbench.harness.errors import BenchError
+from headbench.harness.execution import local
 from headbench.harness.plugins import registry as find_registry
-from headbench.harness.run import Job, State, execute, read_cells, speed
+from headbench.harness.run import Job, State, read_cells, speed
 from headbench.harness.run.child import Ended
 from headbench.harness.run.stages import run_stages
 
@@ -44,7 +45,9 @@ def altered(content: bytes) -> bytes:
 class Inline:
     """The worker, in this process, which spares an import of torch a cell."""
 
-    def __init__(self, worker: Path, folder: Path, timeout: float | None) -> None:
+    pid = 0
+
+    def __init__(self, command: object, folder: Path, timeout: object, more: object) -> None:
         self._folder = folder
 
     def poll(self) -> Ended:
@@ -104,7 +107,7 @@ def place(toys: Path, blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         patch.syspath_prepend(str(toys))
         patch.syspath_prepend(str(blobs))
         patch.setenv("HEADBENCH_HOME", str(root / "home"))
-        patch.setattr(execute, "Child", Inline)
+        patch.setattr(local, "Child", Inline)
         patch.setattr(speed, "CPU_SECONDS", 0.0)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)

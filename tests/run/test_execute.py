@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from headbench.harness.errors import BenchError
+from headbench.harness.execution import local
 from headbench.harness.files import read_json
-from headbench.harness.options import Execution
-from headbench.harness.run import child
+from headbench.harness.options import Execution, Resources
+from headbench.harness.run import execute as execution
 from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell
 from headbench.harness.run.child import log_path, signature_of
-from headbench.harness.run.execute import execute
 from headbench.harness.run.lock import held, is_held
 from headbench.harness.run.plan import Plan
 from headbench.harness.run.planned import PlannedCell
@@ -34,7 +34,7 @@ from pathlib import Path
 from headbench.harness.execution.attend import attend, hear_endings
 from headbench.harness.files import read_json
 
-folder = Path(sys.argv[-1])
+folder = Path(sys.argv[1])
 cell = read_json(folder / "job.json")["cell"]
 what = cell["method"]
 if what == "unable":
@@ -54,6 +54,12 @@ def work(report):
     elif what == "exits":
         print("Fatal: licence server not found", flush=True)
         os._exit(7)
+    elif what == "slow":
+        deadline = time.monotonic() + 50
+        while sum(1 for path in folder.parents[2].parent.glob("*/*/*/*/outcome.json")) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1)
     elif what in ("hangs", "stubborn"):
         if what == "stubborn":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -97,34 +103,50 @@ def planned(method: str, subject: str = "anna", **more: Any) -> PlannedCell:
     return PlannedCell(CellRecord(cell, protocols={"p@1": "h"}, **more), job)
 
 
+def execute(
+    made: Plan, worker: Path, listener: Any, timeout: float | None = None, workers: int = 1, **more: Any
+) -> list[CellRecord]:
+    """The cells of a plan by the local executor, whose workers are of this file."""
+    cells = [
+        dataclasses.replace(p, job=p.job and dataclasses.replace(p.job, resources=Resources(time=timeout)))
+        for p in made.cells
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "worker_command", lambda folder: [sys.executable, "-P", str(worker), str(folder)])
+        executor = local.Local(local.LocalOptions(workers=workers))
+        return execution.execute(dataclasses.replace(made, cells=tuple(cells)), executor, listener, **more)
+
+
 def plan(tmp_path: Path, *methods: str) -> Plan:
     cells = [planned(m, f"s{k}") for k, m in enumerate(methods)]
     return Plan(tmp_path / "run", tuple(cells), ())
 
 
 def test_each_way_to_fail_has_its_own_state_and_reason_and_the_others_finish(tmp_path: Path, worker: Path) -> None:
-    made = plan(tmp_path, "raises", "segfault", "hangs", "exits", "memory", "good")
-    records = execute(made, worker, Listener(), timeout=1.5)
+    made = plan(tmp_path, "raises", "segfault", "hangs", "exits", "memory", "unable", "good")
+    records = execute(made, worker, Listener(), timeout=6, workers=3)
     found = {r.cell.method: (r.state, r.reason) for r in records}
     assert found["raises"] == (State.FAILED, "ValueError in stage train: no 's0'")
     assert found["segfault"][0] is State.FAILED
     assert "SIGSEGV in stage train" in found["segfault"][1] and "Fatal Python error" in found["segfault"][1]
-    assert found["hangs"] == (State.TIMEOUT, "took more than 1.5 s in stage train")
+    assert found["hangs"] == (State.TIMEOUT, "took more than 6 s in stage train")
     assert found["exits"] == (State.FAILED, "ended with exit code 7 in stage train: Fatal: licence server not found")
     assert found["memory"] == (State.OOM, "out of memory in stage train: no memory left")
+    assert found["unable"][1].startswith(
+        "ended with exit code 1 before its first stage: ModuleNotFoundError: No module"
+    )
     assert found["good"] == (State.DONE, "")
     assert [read_cell(cell_folder(made.run, p.cell)) for p in made.cells] == records
-    assert len({r.signature for r in records}) == 6
-    assert "working on s5" in log_path(cell_folder(made.run, made.cells[5].cell)).read_text()
+    assert len({r.signature for r in records}) == 7
+    assert "working on s6" in log_path(cell_folder(made.run, made.cells[6].cell)).read_text()
 
 
 def test_a_hanging_cell_is_ended_with_all_that_it_started(
     tmp_path: Path, worker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "GRACE", 0.3)
     made = plan(tmp_path, "stubborn")
     listener = Listener()
-    execute(made, worker, listener, timeout=1.0)
+    execute(made, worker, listener, timeout=5)
     assert "progress stubborn train" in listener.seen
     alive = [int(p.name.split("-")[1]) for p in cell_folder(made.run, made.cells[0].cell).glob("alive-*")]
     assert len(alive) == 2
@@ -139,6 +161,18 @@ def test_after_two_failures_of_one_cause_a_methods_other_cells_are_skipped(tmp_p
     records = execute(made, worker, Listener())
     assert [r.state for r in records] == ["failed", "done", "failed", "skipped", "done", "skipped"]
     assert records[3].reason == "circuit: raises failed 2 times with: ValueError in stage train: no 's2'"
+
+
+def test_several_cells_run_at_once_and_records_keep_the_order_of_the_plan(tmp_path: Path, worker: Path) -> None:
+    made = plan(tmp_path, "slow", "good", "raises", "good")
+    listener = Listener()
+    records = execute(made, worker, listener, workers=2)
+    assert [r.cell.subject for r in records] == ["s0", "s1", "s2", "s3"]
+    assert [r.state for r in records] == ["done", "done", "failed", "done"]
+    ends = [event for event in listener.seen if event.startswith("end")]
+    assert ends.index("end slow done") == 3, ends
+    spans = [(r.cell.method, r.started, r.finished) for r in records]
+    assert max(s for _, s, _ in spans) < spans[0][2], "the others ran beside the slow one"
 
 
 def test_fail_on_error_stops_after_that_many(tmp_path: Path, worker: Path) -> None:
@@ -185,29 +219,31 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_execute as t
-t.execute(t.plan(Path({folder!r}), "hangs", "good"), Path({worker!r}), t.Listener())
+t.execute(t.plan(Path({folder!r}), "hangs", "hangs", "good"), Path({worker!r}), t.Listener(), workers=2)
 """
 
 
-def start_runner(tmp_path: Path, worker: Path) -> tuple[subprocess.Popen[bytes], Path]:
+def start_runner(tmp_path: Path, worker: Path) -> tuple[subprocess.Popen[bytes], list[Path]]:
     code = RUNNER.format(tests=str(Path(__file__).parent), folder=str(tmp_path), worker=str(worker))
     runner = subprocess.Popen([sys.executable, "-P", "-c", code], stderr=subprocess.PIPE)
-    cell = cell_folder(tmp_path / "run", planned("hangs", "s0").cell)
-    deadline = time.monotonic() + 20
-    while not list(cell.glob("alive-*")):
+    cells = [cell_folder(tmp_path / "run", planned("hangs", f"s{k}").cell) for k in range(2)]
+    deadline = time.monotonic() + 30
+    while not all(list(cell.glob("alive-*")) for cell in cells):
         assert time.monotonic() < deadline and runner.poll() is None
         time.sleep(0.05)
-    return runner, cell
+    return runner, cells
 
 
-def test_an_interrupt_ends_the_child_and_marks_the_cell(tmp_path: Path, worker: Path) -> None:
-    runner, cell = start_runner(tmp_path, worker)
+def test_an_interrupt_ends_all_children_and_marks_their_cells(tmp_path: Path, worker: Path) -> None:
+    runner, cells = start_runner(tmp_path, worker)
     runner.send_signal(signal.SIGINT)
     _, errors = runner.communicate(timeout=20)
     assert runner.returncode != 0 and b"KeyboardInterrupt" in errors
-    record = read_cell(cell)
-    assert record is not None and record.state is State.INTERRUPTED
-    other = read_cell(cell_folder(tmp_path / "run", planned("good", "s1").cell))
+    for cell in cells:
+        record = read_cell(cell)
+        assert record is not None and record.state is State.INTERRUPTED and not (cell / "claim.json").exists()
+        assert not (cell / "handle.json").exists()
+    other = read_cell(cell_folder(tmp_path / "run", planned("good", "s2").cell))
     assert other is not None and other.state is State.QUEUED
 
 

@@ -1,0 +1,125 @@
+"""Cells on this machine, a process each, which go when the process that started them does."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from headbench.harness.errors import BenchError
+from headbench.harness.execution.executor import Executor, ExecutorOptions, Handle, Resources, worker_command
+from headbench.harness.run.child import Child, Ended, end_all
+
+__all__ = ["Local", "LocalOptions"]
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Environment variable of CUDA: which GPUs a process sees, and in which order."""
+
+
+def _numbers(value: Any) -> Any:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+class LocalOptions(ExecutorOptions):
+    """How many cells at once, and where."""
+
+    workers: int | None = Field(default=None, ge=1, le=1024)
+    """Cells at once; None: one, or one a GPU of `gpus`."""
+    gpus: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_numbers)] = ()
+    """Numbers of GPUs, each for one cell at a time, or several where `workers` says so; none: as the device says."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _each_once(cls, gpus: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(gpus)) < len(gpus):
+            raise ValueError("expected each GPU once")
+        return gpus
+
+
+class Local(Executor):
+    """Runs workers in child processes."""
+
+    options_type = LocalOptions
+
+    def __init__(self, options: LocalOptions) -> None:
+        super().__init__(options)
+        self._workers = options.workers or max(1, len(options.gpus))
+        self._gpus: Sequence[int] = options.gpus
+        self._children: dict[int, Child] = {}
+        self._places: dict[int, int] = {}
+
+    @property
+    def slots(self) -> int:
+        """Cells at once."""
+        return self._workers
+
+    @property
+    def share(self) -> int:
+        """All of them."""
+        return self._workers
+
+    def prepare(self, device: str) -> None:
+        """Look at the GPUs; several workers that name none get those that are there."""
+        if not self._gpus and (self._workers == 1 or device not in ("auto", "cuda")):
+            return
+        import torch
+
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if self._gpus and device not in ("auto", "cuda"):
+            raise BenchError(f"--gpus names GPUs, and --device asks for {device}.", help="leave one of them out")
+        for gpu in self._gpus:
+            if gpu >= count:
+                has = f"found {', '.join(map(str, range(count)))}" if count else "found no usable NVIDIA GPU"
+                raise BenchError(f"GPU {gpu} was asked for, and {has}.", help="bench doctor")
+        self._gpus = self._gpus or range(min(count, self._workers))
+
+    def submit(self, cells: Sequence[tuple[Path, Resources]]) -> list[Handle]:
+        """Start a process for each; with several GPUs on the one that has the fewest."""
+        handles = []
+        for folder, resources in cells:
+            gpu = self._free()
+            environment = {} if gpu is None else {VISIBLE: _visible(gpu)}
+            child = Child(worker_command(folder), folder, resources.time, environment)
+            self._children[child.pid] = child
+            if gpu is not None:
+                self._places[child.pid] = gpu
+            handles.append({"pid": child.pid, "gpu": gpu})
+        return handles
+
+    def attach(self, handle: Handle) -> bool:
+        """No: its processes end with the one that started them."""
+        return False
+
+    def poll(self, handles: Sequence[Handle]) -> list[Ended | None]:
+        """How each ended; None while it works."""
+        ends: list[Ended | None] = []
+        for handle in handles:
+            ended = self._children[handle["pid"]].poll()
+            if ended is not None:
+                self._forget(handle)
+            ends.append(ended)
+        return ends
+
+    def cancel(self, handles: Sequence[Handle]) -> None:
+        """End them all at once, with all that they started."""
+        end_all([self._children[handle["pid"]] for handle in handles])
+        for handle in handles:
+            self._forget(handle)
+
+    def _forget(self, handle: Handle) -> None:
+        del self._children[handle["pid"]]
+        self._places.pop(handle["pid"], None)
+
+    def _free(self) -> int | None:
+        taken = Counter(self._places.values())
+        return min(self._gpus, key=lambda gpu: taken[gpu]) if self._gpus else None
+
+
+def _visible(gpu: int) -> str:
+    """How CUDA is told of the GPU that this process calls `gpu`."""
+    seen = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
+    return seen[gpu] if seen else str(gpu)

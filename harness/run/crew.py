@@ -1,0 +1,198 @@
+"""The cells of a plan on their way through an executor: which wait, which are submitted, which have ended."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from headbench.harness.execution import Executor, Handle
+from headbench.harness.execution.attend import conclude, settle
+from headbench.harness.execution.claim import CLAIM
+from headbench.harness.files import read_json, write_json
+from headbench.harness.reading import Unreadable
+from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder
+from headbench.harness.run.child import INTERRUPTED, PROGRESS, Ended, read_progress
+from headbench.harness.run.folder import cell_record
+from headbench.harness.run.plan import Plan
+
+__all__ = ["HANDLE", "POLL", "Crew", "Watcher"]
+
+POLL = 0.1
+"""Seconds between looks at the cells that run."""
+CIRCUIT = 2
+"""After so many failures of a method with one signature its other cells are skipped."""
+HANDLE = "handle.json"
+"""In a cell's folder: what its executor knows it by, while it is submitted."""
+
+
+class Watcher(Protocol):
+    """Hears what happens to cells, to show it."""
+
+    def lost(self, cell: Cell, faults: Sequence[str]) -> None:
+        """A cell that was finished is not whole any more; what is missing is done again."""
+        ...
+
+    def started(self, cell: Cell, number: int, total: int) -> None:
+        """A worker has begun with a cell."""
+        ...
+
+    def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
+        """What the cell's worker says of itself: stage, step, total, rate, eta, …"""
+        ...
+
+    def ended(self, record: CellRecord, number: int, total: int) -> None:
+        """A cell has its final state; also for cells that were finished before or cannot run."""
+        ...
+
+
+@dataclass
+class _Circuit:
+    """Counts failures by method and cause."""
+
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def note(self, record: CellRecord) -> None:
+        key = (record.cell.method, record.signature)
+        self.failures[key] += 1
+        if self.failures[key] >= CIRCUIT:
+            self.reasons[record.cell.method] = (
+                f"circuit: {record.cell.method} failed {CIRCUIT} times with: {record.reason}"
+            )
+
+
+@dataclass
+class _Submitted:
+    """A cell that the executor has."""
+
+    folder: Path
+    record: CellRecord
+    handle: Handle
+    started: bool = False
+    seen: float = 0.0
+    """Modification of the progress file that was passed on last."""
+
+
+class Crew:
+    """What of a plan waits, runs and has ended.
+
+    Args:
+        name: of the executor.
+    """
+
+    def __init__(self, plan: Plan, executor: Executor, watcher: Watcher, fail_on_error: int | None, name: str) -> None:
+        self._plan, self._executor, self._watcher, self._most, self._name = plan, executor, watcher, fail_on_error, name
+        self._waiting = deque(range(len(plan.cells)))
+        self._submitted: dict[int, _Submitted] = {}
+        self._records: dict[int, CellRecord] = {}
+        self._circuit, self._failed = _Circuit(), 0
+
+    def adopt(self, number: int, record: CellRecord) -> bool:
+        """Follow a cell that an earlier run submitted, if the same executor still has it."""
+        folder = self._folder(number)
+        try:
+            values = read_json(folder / HANDLE)
+        except Unreadable:
+            return False
+        handle = values.get("handle")
+        if values.get("executor") != self._name or not isinstance(handle, dict) or not self._executor.attach(handle):
+            return False
+        self._waiting.remove(number)
+        self._submitted[number] = _Submitted(folder, record, handle)
+        return True
+
+    def fill(self) -> bool:
+        """Submit what waits, as far as there are slots; False where nothing waits and nothing runs any more."""
+        batch: list[tuple[int, CellRecord]] = []
+        while self._waiting and len(self._submitted) + len(batch) < self._executor.slots:
+            number = self._waiting.popleft()
+            planned = self._plan.cells[number]
+            record = cell_record(self._plan.run, planned.cell) or planned.record
+            # One that runs is another process's, or was: the worker finds out.
+            if record.state not in (State.QUEUED, State.RUNNING) or planned.job is None:
+                self._end(number, record)
+            elif reason := self._refusal(planned.cell):
+                self._end(number, conclude(self._folder(number), record, Ended(State.SKIPPED, reason)))
+            else:
+                batch.append((number, record))
+        if batch:
+            self._submit(batch)
+        return bool(self._submitted or self._waiting)
+
+    def look(self) -> None:
+        """Pass on what submitted cells say, and settle those that have ended."""
+        for number, each in self._submitted.items():
+            self._hear(number, each)
+        ends = self._executor.poll([each.handle for each in self._submitted.values()])
+        for (number, each), ended in zip(list(self._submitted.items()), ends, strict=True):
+            if ended is not None:
+                self._leave(number, each, ended)
+        self._refuse()
+
+    def stop(self) -> None:
+        """End all that runs; what has not begun stays queued."""
+        self._executor.cancel([each.handle for each in self._submitted.values()])
+        for each in self._submitted.values():
+            (each.folder / HANDLE).unlink(missing_ok=True)
+            if each.started or (each.folder / CLAIM).exists():
+                settle(each.folder, each.record, Ended(State.INTERRUPTED, INTERRUPTED))
+
+    def in_order(self) -> list[CellRecord]:
+        """The final records, in the order of the plan."""
+        return [self._records[number] for number in range(len(self._plan.cells))]
+
+    def _folder(self, number: int) -> Path:
+        return cell_folder(self._plan.run, self._plan.cells[number].cell)
+
+    def _submit(self, batch: Sequence[tuple[int, CellRecord]]) -> None:
+        jobs = [self._plan.cells[number].job for number, _ in batch]
+        cells = [(self._folder(n), job.resources) for (n, _), job in zip(batch, jobs, strict=True) if job is not None]
+        handles = self._executor.submit(cells)
+        for (number, record), (folder, _), handle in zip(batch, cells, handles, strict=True):
+            self._submitted[number] = _Submitted(folder, record, handle)
+            write_json(folder / HANDLE, {"executor": self._name, "handle": handle}, durable=False)
+
+    def _hear(self, number: int, each: _Submitted) -> None:
+        if not each.started and (each.folder / CLAIM).exists():
+            each.started = True
+            self._watcher.started(each.record.cell, number + 1, len(self._plan.cells))
+        try:
+            changed = (each.folder / PROGRESS).stat().st_mtime
+        except FileNotFoundError:
+            return
+        if changed != each.seen and (now := read_progress(each.folder)):
+            each.seen = changed
+            self._watcher.progress(each.record.cell, now)
+
+    def _leave(self, number: int, each: _Submitted, ended: Ended) -> None:
+        del self._submitted[number]
+        (each.folder / HANDLE).unlink(missing_ok=True)
+        record = settle(each.folder, each.record, ended)
+        if not each.started and record.state is not State.SKIPPED:
+            self._watcher.started(record.cell, number + 1, len(self._plan.cells))
+        if record.state.bad:
+            self._failed += 1
+            self._circuit.note(record)
+        self._end(number, record)
+
+    def _end(self, number: int, record: CellRecord) -> None:
+        self._records[number] = record
+        self._watcher.ended(record, number + 1, len(self._plan.cells))
+
+    def _refusal(self, cell: Cell) -> str:
+        """Why no further cell of its kind begins."""
+        if self._most is not None and self._failed >= self._most:
+            plural = "s" * (self._failed > 1)
+            return f"stopped after {self._failed} failed cell{plural} (--fail-on-error {self._most})"
+        return self._circuit.reasons.get(cell.method, "")
+
+    def _refuse(self) -> None:
+        """Take back what was submitted and has not begun, where it must not begin any more."""
+        for number, each in list(self._submitted.items()):
+            if each.started or not (reason := self._refusal(each.record.cell)):
+                continue
+            self._executor.cancel([each.handle])
+            self._leave(number, each, Ended(State.SKIPPED, reason))

@@ -1,0 +1,281 @@
+"""Executors: chosen and told by the command line, several cells at once, and one of another distribution."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+
+from headbench.harness.cli.progress import PlainWatcher, TerminalWatcher
+from headbench.harness.errors import BenchError
+from headbench.harness.execution import local
+from headbench.harness.execution.local import Local, LocalOptions
+from headbench.harness.files import read_json
+from headbench.harness.options import Resources
+from headbench.harness.run import Cell, CellRecord, Job, State, read_cells
+
+HERE = Path(__file__).parent
+COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-report")
+
+
+@pytest.fixture
+def extra(tmp_path: Path) -> Path:
+    """A site folder with the distribution headbench-queues, which brings the executor of docs/plugins.md and another."""
+    site = tmp_path / "queues"
+    info = site / "queues-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: queues\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[headbench]\nqueues = queues\nreverse = headbench_reverse\n")
+    (site / "queues.py").write_text((HERE / "queues.py").read_text())
+    (site / "headbench_reverse").mkdir()
+    page = (HERE.parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    for name in ("__init__", "executor"):
+        (code,) = re.findall(rf"^`headbench_reverse/{name}\.py`\n\n```python\n(.*?)^```", page, re.M | re.S)
+        (site / "headbench_reverse" / f"{name}.py").write_text(code)
+    return site
+
+
+def cells(run: Path) -> list[Path]:
+    return sorted(path.parent for path in run.glob("cells/*/*/*/*/cell.json"))
+
+
+def hashes(run: Path) -> dict[str, str]:
+    found = {}
+    for record in read_cells(run):
+        assert record.state is State.DONE, record
+        folder = run / "cells" / record.cell.path
+        found[record.cell.path] = (folder / "renders" / "train-white" / "sha256.txt").read_text()
+    return found
+
+
+def test_workers_beside_each_other_give_the_hashes_of_one_with_equal_threads(
+    bench: Callable[..., Any], blobs: Path, faces: Path, tmp_path: Path
+) -> None:
+    arguments = (
+        "run", "--methods", "blobs,noisy", "--datasets", "discs", "--data-root", faces, *COMMON, "--threads", 1,
+        "--deterministic",
+    )  # fmt: skip
+    done = bench(*arguments, "--workers", 1, "--out", "one", site=blobs)
+    assert done.code == 0, done
+    done = bench(*arguments, "--workers", 2, "--out", "two", site=blobs)
+    assert done.code == 0 and len(hashes(tmp_path / "two")) == 4, done
+    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+    # Both of the first two had begun before one of them ended, and each line says of which cell it speaks.
+    lines = done.out.splitlines()
+    starts = [k for k, line in enumerate(lines) if line.startswith("[") and line.endswith(": start")]
+    ends = [k for k, line in enumerate(lines) if line.endswith(": done")]
+    assert len(starts) == len(ends) == 4 and starts[1] < ends[0]
+    assert any("seed0: train" in line for line in lines)
+    job = Job.read(cells(tmp_path / "two")[0])
+    assert job.execution.threads == 1 and job.resources == Resources(0, 1, None, None)
+
+
+def test_workers_share_the_cores_and_a_cell_that_was_begun_keeps_its_threads(
+    bench: Callable[..., Any], faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    arguments = ("run", "--methods", "raises", "--datasets", "discs", "--data-root", faces, *COMMON, "--out", "out")
+    assert bench(*arguments, "--workers", 2, "--timeout", "1h").code == 2
+    jobs = [Job.read(folder) for folder in cells(tmp_path / "out")]
+    assert [job.execution.threads for job in jobs] == [4, 4]
+    assert {job.resources for job in jobs} == {Resources(0, 4, None, 3600.0)}
+    assert bench(*arguments).code == 2
+    assert [Job.read(folder).execution.threads for folder in cells(tmp_path / "out")] == [4, 4]
+    assert bench(*arguments, "--threads", 3).code == 2
+    assert [Job.read(folder).execution.threads for folder in cells(tmp_path / "out")] == [3, 3]
+
+
+def test_an_executor_of_another_distribution_runs_cells_in_reverse_order(
+    bench: Callable[..., Any], extra: Path, faces: Path, tmp_path: Path
+) -> None:
+    listed = bench("list", "executors", site=extra)
+    text = " ".join(listed.out.split())
+    assert listed.code == 0 and "local nothing built in" in text and "reverse nothing queues 1.0" in text
+    assert "far a-queue-that-is-not-there: not found on PATH" in text
+    arguments = (
+        "run", "--methods", "average,noisy", "--datasets", "discs", "--data-root", faces, *COMMON, "--out", "out",
+        "--executor", "reverse", "--executor-set", "pause=0.1",
+    )  # fmt: skip
+    done = bench(*arguments)
+    assert done.code == 0, done
+    records = read_cells(tmp_path / "out")
+    assert [r.state for r in records] == [State.DONE] * 4
+    began = [(tmp_path / "out" / "cells" / r.cell.path / "outcome.json").stat().st_mtime_ns for r in records]
+    assert began == sorted(began, reverse=True)
+    ends = [line for line in done.out.splitlines() if line.endswith(": done")]
+    assert [line[:5] for line in ends] == ["[4/4]", "[3/4]", "[2/4]", "[1/4]"]
+    again = bench("run", "out/run.yaml")
+    assert again.code == 0 and {r.attempts for r in read_cells(tmp_path / "out")} == {1}
+
+
+def test_the_circuit_takes_back_what_an_executor_has_in_its_queue(
+    bench: Callable[..., Any], extra: Path, faces: Path, tmp_path: Path
+) -> None:
+    done = bench(
+        "run", "--methods", "raises", "--datasets", "discs", "--data-root", faces, *COMMON, "--out", "out",
+        "--executor", "reverse", "--seeds", "0,1", site=extra,
+    )  # fmt: skip
+    records = read_cells(tmp_path / "out")
+    assert done.code == 2 and [r.state for r in records] == ["skipped", "skipped", "failed", "failed"], done
+    assert records[0].reason.startswith("circuit: Raises failed 2 times") and records[0].attempts == 0
+
+
+@pytest.mark.tried(
+    "faults in runs", "`bench run` killed while an executor's worker lives on", "the worker, which the next run follows"
+)
+def test_a_run_goes_on_with_what_an_earlier_one_has_submitted(
+    bench: Callable[..., Any], environment: dict[str, str], extra: Path, faces: Path, tmp_path: Path
+) -> None:
+    """The worker of an executor that outlives `bench run` is followed, not started again."""
+    (faces / "discs" / "anna" / "subject.json").write_text('{"frames": 400, "size": 24, "head": "openhead"}')
+    arguments = (
+        "run", "--methods", "noisy", "--datasets", "discs[anna]", "--data-root", faces, *COMMON, "--out", "out",
+        "--executor", "reverse",
+    )  # fmt: skip
+    paths = os.pathsep.join([str(extra), environment["PYTHONPATH"]])
+    code = "from headbench.harness.cli.main import main; main()"
+    runner = subprocess.Popen(
+        [sys.executable, "-P", "-c", code, *map(str, arguments)],
+        env=os.environ | environment | {"PYTHONPATH": paths}, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    cell = tmp_path / "out" / "cells" / "noisy-demo" / "discs" / "anna" / "seed0"
+    deadline = time.monotonic() + 60
+    while not (cell / "claim.json").exists():
+        assert time.monotonic() < deadline and runner.poll() is None
+        time.sleep(0.02)
+    runner.kill()
+    runner.wait()
+    assert read_json(cell / "handle.json")["executor"] == "reverse"
+    done = bench(*arguments, site=extra)
+    assert done.code == 0 and ": start" in done.out, done
+    (record,) = read_cells(tmp_path / "out")
+    assert (record.state, record.attempts) == (State.DONE, 1) and not (cell / "handle.json").exists()
+
+
+@pytest.mark.tried(
+    "wrong command lines", "executors, workers and GPUs that are not there", "one sentence; nothing is written"
+)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--executor", "locl"), "unknown executor 'locl'"),
+        (("--executor", "far"), "executor far needs a-queue-that-is-not-there, not found on PATH"),
+        (("--executor-set", "worker=2"), "executor local: unknown key 'worker'"),
+        (("--executor-set", "workers"), "--executor-set 'workers': expected NAME=VALUE"),
+        (("--executor-set", "workers=many"), "executor local: workers: "),
+        (("--executor-set", "workers=2", "--workers", 2), "say the same: name one of them"),
+        (("--executor", "reverse", "--gpus", 0), "executor reverse has no option gpus"),
+        (("--workers", 0), "workers: "),
+        (("--workers", -1), "workers: "),
+        (("--threads", 0), "threads: "),
+        (("--gpus", "a"), "gpus"),
+        (("--gpus", "7", "--device", "auto"), "GPU 7 was asked for, and found "),
+        (("--gpus", "0"), "--gpus names GPUs, and --device asks for cpu"),
+        (("--gpus", "0,0", "--device", "auto"), "each GPU once"),
+    ],
+)
+def test_what_is_not_there_is_one_sentence_and_nothing_is_written(
+    bench: Callable[..., Any], extra: Path, faces: Path, tmp_path: Path, given: tuple[object, ...], said: str
+) -> None:
+    done = bench(
+        "run", "--methods", "average", "--datasets", "discs", "--data-root", faces, *COMMON, "--out", "out", *given,
+        site=extra,
+    )  # fmt: skip
+    assert done.code == 1 and done.err.startswith("error: "), done
+    assert said.lower() in " ".join(done.err.split()).lower() and "Traceback" not in done.err
+    assert not (tmp_path / "out").exists()
+
+
+class Idle:
+    """A child that never ends and says what it was given."""
+
+    made: ClassVar[list[dict[str, str]]] = []
+
+    def __init__(self, command: object, folder: Path, timeout: object, more: dict[str, str]) -> None:
+        self.made.append(more)
+        self.pid = len(self.made)
+        self.over = False
+
+    def poll(self) -> object:
+        return "over" if self.over else None
+
+
+def test_each_gpu_has_one_cell_and_the_next_gets_the_one_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "Child", Idle)
+    monkeypatch.setattr(Idle, "made", [])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    executor = Local(LocalOptions.model_validate({"gpus": "3,1"}))
+    executor.prepare("auto")
+    assert executor.slots == executor.share == 2
+    handles = executor.submit([(Path("a"), Resources()), (Path("b"), Resources())])
+    assert [made["CUDA_VISIBLE_DEVICES"] for made in Idle.made] == ["3", "1"]
+    executor._children[2].over = True
+    assert executor.poll(handles) == [None, "over"]
+    executor.submit([(Path("c"), Resources())])
+    assert Idle.made[-1] == {"CUDA_VISIBLE_DEVICES": "1"}
+    # The numbers are of what this process sees.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb,GPU-cc")
+    several = Local(LocalOptions(workers=2))
+    several.prepare("cuda")
+    several.submit([(Path("a"), Resources()), (Path("b"), Resources())])
+    assert [made["CUDA_VISIBLE_DEVICES"] for made in Idle.made[-2:]] == ["GPU-aa", "GPU-bb"]
+    alone = Local(LocalOptions())
+    alone.prepare("auto")
+    alone.submit([(Path("a"), Resources())])
+    assert Idle.made[-1] == {}
+    with pytest.raises(BenchError, match=r"GPU 7 was asked for, and found 0, 1, 2, 3\."):
+        Local(LocalOptions(gpus=(7,))).prepare("auto")
+
+
+def test_lines_of_several_cells_name_them(capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = (Cell("A", "demo", "", "d", name, 0) for name in ("anna", "ben"))
+    plain = PlainWatcher()
+    plain.started(one, 1, 2)
+    plain.progress(one, {"stage": "train"})
+    plain.started(two, 2, 2)
+    plain.progress(two, {"stage": "train"})
+    plain.ended(CellRecord(one, State.DONE), 1, 2)
+    plain.progress(two, {"stage": "render"})
+    said = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in said[:1] + said[2:3]] == [
+        "[1/2] a-demo/d/anna/seed0: start",
+        "[2/2] a-demo/d/ben/seed0: start",
+    ]
+    assert said[1] == "    train" and said[3] == "    a-demo/d/ben/seed0: train" and said[5] == "    render"
+    shown = TerminalWatcher()
+    shown.started(one, 1, 2)
+    shown.started(two, 2, 2)
+    shown.progress(two, {"stage": "render"})
+    assert str(shown._status.status) == "[1/2] a-demo/d/anna/seed0\n[2/2] a-demo/d/ben/seed0: render"
+    shown.ended(CellRecord(one, State.DONE), 1, 2)
+    assert str(shown._status.status) == "[2/2] a-demo/d/ben/seed0: render"
+    shown.ended(CellRecord(two, State.DONE), 2, 2)
+
+
+@pytest.mark.slow
+def test_real_methods_give_equal_hashes_with_one_worker_and_with_two(bench: Callable[..., Any], tmp_path: Path) -> None:
+    assert bench("data", "synth", "--frames", 12, "--size", 64, "--seed", 3, "data").code == 0
+    settings = [
+        f"{name}.train.{what}" for name in ("fateavatar", "gaussianavatars") for what in ("steps=40", "resolution=64")
+    ]
+    arguments = (
+        "run", "--methods", "fateavatar,gaussianavatars", "--datasets", "insta", "--data-root", "data",
+        "--device", "cpu",
+        "--preset", "demo", "--label", "k", "--no-report", "--deterministic",
+        "--threads", max(1, (os.cpu_count() or 1) // 2),
+        *(item for text in settings for item in ("--set", text)),
+    )  # fmt: skip
+    for workers in (1, 2):
+        done = bench(*arguments, "--workers", workers, "--out", f"w{workers}")
+        assert done.code == 0, done
+    assert hashes(tmp_path / "w1") == hashes(tmp_path / "w2")
