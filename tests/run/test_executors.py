@@ -28,7 +28,7 @@ COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-
 
 @pytest.fixture
 def extra(tmp_path: Path) -> Path:
-    """A site folder with the distribution headbench-queues, which brings the executor of docs/plugins.md and another."""
+    """A site folder with a distribution that brings the executor of docs/plugins.md and another."""
     site = tmp_path / "queues"
     info = site / "queues-1.0.dist-info"
     info.mkdir(parents=True)
