@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,11 +18,11 @@ from types import FrameType
 from typing import Any
 
 from headbench.harness.errors import BenchError
-from headbench.harness.execution.claim import Claim, Claimed, claimed, holder, left_behind
+from headbench.harness.execution.claim import CLAIM, Claim, Claimed, claimed, holder, left_behind
 from headbench.harness.execution.system import boot_id, memory_kills
 from headbench.harness.files import write_json
 from headbench.harness.reading import Unreadable
-from headbench.harness.run import CellRecord, State, read_cell
+from headbench.harness.run import CellRecord, Job, State, read_cell
 from headbench.harness.run.child import BUSY, INTERRUPTED, OUTCOME, PROGRESS, Ended, log_path, signature_of
 
 __all__ = ["attend", "conclude", "death", "hear_endings", "settle"]
@@ -67,33 +68,68 @@ def attend(folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], N
     """
     try:
         with claimed(folder, parent) as before:
-            return _attend(folder, work, before)
+            return _attend(folder, work, before, alone=parent == 0)
     except Claimed as error:
         sys.stderr.write(f"{error.args[0]}\n")
         return BUSY
 
 
-def _attend(folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], None], before: Claim | None) -> int:
+def _attend(
+    folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], None], before: Claim | None, alone: bool
+) -> int:
     for stale in (OUTCOME, PROGRESS):
         (folder / stale).unlink(missing_ok=True)
     _into_log(folder)
     if before is not None:
         sys.stdout.write(f"note: goes on after {before}: {_last_of(before).reason}\n")
-    report = _Reporter(folder)
+    report, ending = _Reporter(folder), threading.Lock()
     ended = Ended(State.DONE)
     record = None
     try:
         record = _begin(folder)
+        if alone:
+            _watch_the_clock(folder, record, report, ending)
         report({"stage": "start"})
         work(report)
     except BaseException as error:
         traceback.print_exc()
         ended = _explain(error, report.stage)
+    ending.acquire()
     sys.stdout.flush()
     write_json(folder / OUTCOME, dataclasses.asdict(ended))
     if record is not None:
         conclude(folder, record, ended)
     return 0 if ended.state is State.DONE else 1
+
+
+def _watch_the_clock(folder: Path, record: CellRecord, report: _Reporter, ending: threading.Lock) -> None:
+    """End this process and what it started when its job's time is over; a parent that stays does this itself.
+
+    Args:
+        ending: held by whoever writes how the cell ended.
+    """
+    try:
+        seconds = Job.read(folder).resources.time
+    except BenchError:  # which the work says
+        return
+    if seconds is None:
+        return
+
+    def late() -> None:
+        if not ending.acquire(blocking=False):
+            return
+        where = f" in stage {report.stage}" if report.stage else " before its first stage"
+        ended = Ended(State.TIMEOUT, f"took more than {seconds:g} s{where}", f"timeout{where}")
+        write_json(folder / OUTCOME, dataclasses.asdict(ended))
+        conclude(folder, record, ended)
+        (folder / CLAIM).unlink(missing_ok=True)
+        if os.getpgid(0) == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(1)
+
+    clock = threading.Timer(seconds, late)
+    clock.daemon = True
+    clock.start()
 
 
 def _begin(folder: Path) -> CellRecord:

@@ -20,7 +20,8 @@ from headbench.harness.execution import Claimed, claim, claimed, holder
 from headbench.harness.execution.attend import attend, death
 from headbench.harness.execution.claim import CLAIM, STALE, left_behind
 from headbench.harness.files import read_json
-from headbench.harness.run import Cell, CellRecord, State, cell_folder, read_cell
+from headbench.harness.options import Resources
+from headbench.harness.run import Cell, CellRecord, Job, State, cell_folder, read_cell
 from headbench.harness.run.child import BUSY, OUTCOME
 
 WORKER = Path(claim.__file__).parents[1] / "cli" / "worker.py"
@@ -260,6 +261,10 @@ def test_a_worker_that_is_alone_finishes_reports_and_is_not_disturbed(
     cell = tmp_path / "out" / "cells" / "hangs-demo" / "discs" / "anna" / "seed0"
     assert done.code == 2 and state(cell) is State.TIMEOUT and not (cell / CLAIM).exists(), done
 
+    job = Job.read(cell)
+    assert job.resources.time == 5
+    replace(job, resources=Resources()).write(cell)
+    (cell / "progress.json").unlink()
     process = orphan(cell, environment)
     until(lambda: (cell / "progress.json").is_file() and read_json(cell / "progress.json")["stage"] == "train")
     shown = bench("status", "out").out
@@ -273,10 +278,19 @@ def test_a_worker_that_is_alone_finishes_reports_and_is_not_disturbed(
     assert state(cell) is State.INTERRUPTED and read_json(cell / OUTCOME)["state"] == "interrupted"
 
     process = orphan(cell, environment)
-    until(lambda: (cell / CLAIM).exists() and read_json(cell / CLAIM)["pid"] == process)
+    until(lambda: state(cell) is State.RUNNING and read_json(cell / CLAIM)["pid"] == process)
     os.kill(process, signal.SIGKILL)
     until(lambda: gone(process))
     assert state(cell) is State.RUNNING and f"process {process}" in bench("status", "out").out.replace("\n", "")
+
+    replace(job, resources=Resources(time=8)).write(cell)
+    process = orphan(cell, environment)
+    until(lambda: gone(process))
+    record = read_cell(cell)
+    assert (
+        record is not None and record.state is State.TIMEOUT and record.reason.startswith("took more than 8 s in stage")
+    )
+    assert read_json(cell / OUTCOME)["state"] == "timeout" and not (cell / CLAIM).exists()
 
 
 def test_a_worker_that_is_alone_finishes(
