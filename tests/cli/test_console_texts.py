@@ -102,6 +102,7 @@ def test_a_console_that_is_not_utf8_gets_question_marks(
     "verb", [("--help",), ("run", "--help"), ("list", "methods"), ("list", "protocols"), ("doctor",)]
 )
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.slow
 def test_other_verbs_print_on_such_a_console_too(verb: tuple[str, ...], encoding: str) -> None:
     done = bench(*verb, PYTHONIOENCODING=encoding)
     assert done.returncode == 0 and b"Traceback" not in done.stderr and len(done.stdout) > 100
@@ -138,6 +139,7 @@ def test_the_live_line_shows_markup_as_text(monkeypatch: pytest.MonkeyPatch, enc
 @pytest.mark.tried(
     "hostile files", "file and folder names with escapes in a dataset", "its check, with them written out"
 )
+@pytest.mark.slow
 def test_a_check_of_data_prints_no_file_name_as_it_is(tmp_path: Path) -> None:
     made = bench("data", "synth", "--frames", "4", "--size", "16", str(tmp_path))
     assert made.returncode == 0, made.stderr.decode()

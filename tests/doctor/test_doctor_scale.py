@@ -108,6 +108,7 @@ def test_the_order_of_frames_is_doubted_beyond_half_a_frame_and_clearly_alone() 
     "damaged inputs", "nothing: good subjects of four layouts", survives="no error and no warning at all"
 )
 @pytest.mark.parametrize(("layout", "seed"), [("insta", 21), ("imavatar", 22), ("vhap", 23), ("nersemble", 24)])
+@pytest.mark.slow
 def test_good_subjects_are_not_accused(layout, seed, tmp_path) -> None:
     count = 22 if layout == "nersemble" else 9
     write_synthetic(tmp_path, layout, 1, count, 40, seed, lambda _: None, workers=1)

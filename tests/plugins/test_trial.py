@@ -63,6 +63,7 @@ def tries(site: Path) -> dict[str, int]:
     "every command, with clean standard output; `bench plugins` names the plugin",
     "that plugin, until its files change",
 )
+@pytest.mark.slow
 def test_plugins_that_do_harm_are_tried_once_in_a_child_and_left_out(site: Path) -> None:
     done = call(site, "-c", LIST)
     methods, problems = json.loads(done.stdout)

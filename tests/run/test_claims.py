@@ -293,6 +293,7 @@ def test_a_worker_that_is_alone_finishes_reports_and_is_not_disturbed(
     assert read_json(cell / OUTCOME)["state"] == "timeout" and not (cell / CLAIM).exists()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_alone_finishes(
     bench: Callable[..., Any], environment: dict[str, str], faces: Path, tmp_path: Path
 ) -> None:

@@ -164,6 +164,7 @@ def kept(run: Path) -> dict[str, str]:
         for damage in DAMAGES
     ],
 )
+@pytest.mark.slow
 def test_a_damaged_file_costs_its_own_work_and_no_other_cells(
     place: Place, run: Path, reference: Path, damage: str
 ) -> None:
@@ -241,6 +242,7 @@ PLANS = {
 @pytest.mark.tried(
     "faults in runs", "plan.json damaged in ten ways", "one sentence; the same `bench run` makes it anew"
 )
+@pytest.mark.slow
 def test_a_damaged_plan_is_one_sentence_and_is_made_anew(place: Place, pair: Path, content: str) -> None:
     (pair / "plan.json").write_text(content)
     for verb in ("status", "score", "verify"):

@@ -170,7 +170,7 @@ def test_a_table_does_not_mix_data(plan, author, tmp_path) -> None:
         build_table(tmp_path / "run")
     text = str(caught.value)
     assert str(one) in text and str(target) in text and "trained on different data of insta/someone" in text
-    assert "data images: 2 of 9 frames differ (00000, 00007)" in text and "bench run again" in text
+    assert "data images: 2 of 9 frames differ (00000, 00007)" in text and "; then bench run " in text
 
 
 def test_a_table_of_cells_of_one_kind_of_data_is_built(plan, author) -> None:

@@ -127,6 +127,7 @@ def run(bench: Callable[..., Any], root: Path, methods: Sequence[str], names: Se
         assert summary["steps"] == (0 if record.cell.method == "nearest-frame" else 3)
 
 
+@pytest.mark.slow
 def test_methods_run_on_what_the_flame_tracker_left_alone(bench, subjects: Path, tmp_path: Path) -> None:
     run(bench, subjects, METHODS, ["tracker"], tmp_path / "out")
 

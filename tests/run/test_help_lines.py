@@ -786,5 +786,6 @@ def world(bench, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, r
 
 @pytest.mark.tried("wrong command lines", "every command that a help line names", "it is executed, and leads on")
 @pytest.mark.parametrize("text", sorted(CASES))
+@pytest.mark.slow
 def test_the_command_of_a_help_line_leads_on(world: World, text: str) -> None:
     CASES[text](world, text)

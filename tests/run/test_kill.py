@@ -84,6 +84,7 @@ def kill(runner: subprocess.Popen[bytes], cell: Path) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_kill_while_training_changes_nothing(
     spawn: Spawn, bench: Callable[..., Any], blobs: Path, faces: Path, tmp_path: Path
 ) -> None:

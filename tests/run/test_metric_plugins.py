@@ -81,6 +81,7 @@ def test_metrics_of_every_scope_are_scored_tabulated_and_exported(bench: Any, do
     assert "| shade |" in text and "shade: no plugin here brings this metric" in text
 
 
+@pytest.mark.slow
 def test_scores_are_kept_until_the_plugin_changes(bench: Any, done: Path, measures: Path, tmp_path: Path) -> None:
     before, marker = lines(done), read_json(done / "scores" / "own@1.json")
     assert marker["inputs"]["plugins"]["shade"] == "headbench-measures 1.0"
@@ -96,6 +97,7 @@ def test_scores_are_kept_until_the_plugin_changes(bench: Any, done: Path, measur
     assert lines(done)[0]["versions"]["headbench-measures"] == "1.1" and lines(done)[1:] == before[1:]
 
 
+@pytest.mark.slow
 def test_a_metric_that_fails_costs_its_scores_and_is_named(bench: Any, done: Path, tmp_path: Path) -> None:
     failed = bench("score", "out", "--protocol", protocol(tmp_path, raises={}), "--device", "cpu")
     assert failed.code == 2 and "Traceback" not in failed.err
@@ -148,6 +150,7 @@ def test_metrics_are_listed_with_what_they_need(bench: Any, measures: Path) -> N
 
 
 @pytest.mark.tried("faults in runs", "scores of the version before", "they are read, shown and up to date")
+@pytest.mark.slow
 def test_scores_of_the_layout_before_are_up_to_date(bench: Any, faces: Path, tmp_path: Path) -> None:
     ran = bench("run", *RUN, "--data-root", faces, "--out", "out")
     assert ran.code == 0, ran

@@ -30,6 +30,7 @@ def pictures(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*.png"))
 
 
+@pytest.mark.slow
 def test_a_third_party_method_is_found_through_its_entry_point_trained_scored_and_tabulated(
     bench, blobs: Path, faces: Path, tmp_path: Path
 ) -> None:

@@ -290,6 +290,7 @@ def few(faces: Path) -> Path:
     return faces
 
 
+@pytest.mark.slow
 def test_both_kinds_of_renders_stand_in_one_run_and_every_table_says_which(
     bench: Any, blobs: Path, few: Path, tmp_path: Path
 ) -> None:
