@@ -156,7 +156,8 @@ class Crew:
             write_json(folder / HANDLE, {"executor": self._name, "handle": handle}, durable=False)
 
     def _hear(self, number: int, each: _Submitted) -> None:
-        if not each.started and (each.folder / CLAIM).exists():
+        # The claim of a quick one is gone before anybody looks.
+        if not each.started and ((each.folder / CLAIM).exists() or (each.folder / PROGRESS).exists()):
             each.started = True
             self._watcher.started(each.record.cell, number + 1, len(self._plan.cells))
         try:
