@@ -19,6 +19,8 @@ from headbench.harness.records import read_record
 
 __all__ = [
     "FORMAT",
+    "FRAMES",
+    "SUMMARY",
     "WEIGHTS",
     "CheckpointState",
     "Logged",
@@ -26,6 +28,7 @@ __all__ = [
     "TrainSummary",
     "checkpoint_fault",
     "checkpoints",
+    "finished",
     "latest_checkpoint",
     "read_state",
     "read_summary",
@@ -36,6 +39,8 @@ __all__ = [
 FORMAT = 2
 """Version of the checkpoint layout; 1 had no hashes and is read, too."""
 WEIGHTS = ("model.safetensors", "optimizer.safetensors")
+FRAMES = "frames.safetensors"
+"""Refined parameters of training frames, by timestep, where there are any."""
 SUMMARY = "summary.json"
 _AGAIN = "run the same `bench run` command again: it goes on from the newest checkpoint that is whole"
 
@@ -80,6 +85,8 @@ class CheckpointState:
     """What the table must say of the training so far, such as a checkpoint that was lost."""
     machine: Machine | None = None
     """None in format 1."""
+    loader: str = ""
+    """How the registry calls the class that loads it; empty where it is the method's."""
     format: int = FORMAT
 
     @property
@@ -112,6 +119,16 @@ def read_summary(stage: Path) -> TrainSummary | None:
         return read_record(TrainSummary, stage / SUMMARY)
     except Unreadable:
         return None
+
+
+def finished(stage: Path) -> TrainSummary | None:
+    """What a finished instance says of itself, None where it is not finished or its checkpoint is not whole.
+
+    Raises:
+        BenchError: a newer version wrote it.
+    """
+    found = read_summary(stage)
+    return None if found is None or checkpoint_fault(stage / f"checkpoint-{found.steps}") else found
 
 
 def checkpoints(stage: Path) -> list[Path]:
@@ -150,7 +167,7 @@ def read_state(checkpoint: Path) -> CheckpointState:
         raise
     if state.format not in (1, FORMAT):
         raise Unreadable(path, f"found checkpoint format {state.format}, expected 1 or {FORMAT}", _AGAIN)
-    if state.format == FORMAT and (set(state.sha256) != {*WEIGHTS} or state.machine is None):
+    if state.format == FORMAT and (set(state.sha256) - {FRAMES} != {*WEIGHTS} or state.machine is None):
         raise Unreadable(path, "found no SHA-256 of the checkpoint's files", _AGAIN)
     return state
 
@@ -169,7 +186,7 @@ def checkpoint_fault(checkpoint: Path) -> str:
         return f"{error.path.name}: {error.found}"
     if state.step != _step(checkpoint):
         return f"state.json: found step {state.step}"
-    for name in WEIGHTS:
+    for name in (*WEIGHTS, *({FRAMES} & set(state.sha256))):
         digest = digest_of(checkpoint / name)
         if digest is None:
             return f"{name} is missing or cannot be read"

@@ -35,6 +35,8 @@ TYPES = {
     "harness.reading",
     "harness.records",
     "harness.rotations",
+    "harness.stage",
+    "harness.staged",
     "harness.videos",
     "harness.validation",
     "harness.trained",

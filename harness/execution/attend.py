@@ -145,6 +145,8 @@ def _begin(folder: Path) -> CellRecord:
 
 def conclude(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
     """Write how a cell ended; the record as it is then."""
+    with contextlib.suppress(Unreadable):
+        record = dataclasses.replace(record, stages=(read_cell(folder) or record).stages)
     record = dataclasses.replace(
         record, state=ended.state, reason=ended.reason, signature=ended.signature, finished=_now()
     )

@@ -15,7 +15,7 @@ from headbench.harness.plugins.datasets import DatasetReader, HiddenView, Submis
 from headbench.harness.plugins.hookspecs import hookimpl
 from headbench.harness.plugins.loading import Source
 from headbench.harness.plugins.registry import PluginInfo, Registry, registry
-from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, Variant
+from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec, Variant
 from headbench.harness.problems import Problem, Where
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Problem",
     "Registry",
     "Source",
+    "StageSpec",
     "SubmissionTask",
     "Variant",
     "VideoSlot",

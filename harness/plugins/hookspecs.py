@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pluggy
 
-from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec
+from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec
 
 hookspec = pluggy.HookspecMarker("headbench")
 hookimpl = pluggy.HookimplMarker("headbench")
@@ -30,3 +30,8 @@ def register_metrics(register: Callable[[MetricSpec], None]) -> None:
 @hookspec
 def register_executors(register: Callable[[ExecutorSpec], None]) -> None:
     """Register executors by calling ``register(ExecutorSpec(...))`` for each."""
+
+
+@hookspec
+def register_stages(register: Callable[[StageSpec], None]) -> None:
+    """Register stages by calling ``register(StageSpec(...))`` for each."""

@@ -9,9 +9,10 @@ from typing import Any, Generic, TypeVar
 from headbench.harness.plugins.checks import Spec, dataset_reader, method_faults, portrait_class
 from headbench.harness.plugins.executor_checks import executor_class, executor_faults
 from headbench.harness.plugins.metric_checks import metric_class, metric_faults
-from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec
+from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec
+from headbench.harness.plugins.stage_checks import stage_class, stage_faults
 
-__all__ = ["DATASETS", "EXECUTORS", "KINDS", "METHODS", "METRICS", "Kind"]
+__all__ = ["DATASETS", "EXECUTORS", "KINDS", "METHODS", "METRICS", "STAGES", "Kind"]
 
 _Spec = TypeVar("_Spec", bound=Spec)
 
@@ -49,5 +50,6 @@ METHODS = Kind("method", MethodSpec, portrait_class, method_faults)
 DATASETS = Kind("dataset", DatasetSpec, dataset_reader)
 METRICS = Kind("metric", MetricSpec, metric_class, metric_faults)
 EXECUTORS = Kind("executor", ExecutorSpec, executor_class, executor_faults)
-KINDS: tuple[Kind[Any], ...] = (METHODS, DATASETS, METRICS, EXECUTORS)
+STAGES = Kind("stage", StageSpec, stage_class, stage_faults)
+KINDS: tuple[Kind[Any], ...] = (METHODS, DATASETS, METRICS, STAGES, EXECUTORS)
 """In the order of registration and of `bench plugins`."""

@@ -25,6 +25,7 @@ BUILTIN = (
     "headbench.datasets.plugin",
     "headbench.metrics.plugin",
     "headbench.harness.execution.plugin",
+    "headbench.harness.plugins.stages",
 )
 """Modules of our own that register through the same path as strangers."""
 

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 from headbench.harness.errors import PluginError, did_you_mean
+from headbench.harness.names import quoted
 from headbench.harness.plugins import hookspecs
 from headbench.harness.plugins.checks import Spec, spec_faults
 from headbench.harness.plugins.datasets import DatasetReader
-from headbench.harness.plugins.kinds import DATASETS, EXECUTORS, KINDS, METHODS, METRICS, Kind
+from headbench.harness.plugins.kinds import DATASETS, EXECUTORS, KINDS, METHODS, METRICS, STAGES, Kind
 from headbench.harness.plugins.loading import Source, find_sources, guarded
-from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec
+from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec
+from headbench.harness.plugins.stage_checks import portrait_of_stage
+from headbench.harness.plugins.stages import TRAIN, TRAIN_PLUGIN
 from headbench.harness.problems import Problem, Where
 
 if TYPE_CHECKING:
     from headbench.harness.avatar import Portrait
     from headbench.harness.execution import Executor
+    from headbench.harness.stage import Stage
     from headbench.metrics import Metric
 
 __all__ = ["PluginInfo", "Registry", "registry"]
@@ -65,6 +69,9 @@ class Registry:
             for kind in KINDS:
                 self._call(name, kind)
 
+        # What every method is trained by is there whatever plugins are asked.
+        self._tables[STAGES.name].setdefault(TRAIN.name, (TRAIN, TRAIN_PLUGIN))
+
     def plugins(self) -> list[PluginInfo]:
         """The plugins that could be loaded, in the order of registration."""
         return list(self._plugins.values())
@@ -101,7 +108,8 @@ class Registry:
 
     def origin(self, spec: Spec) -> str:
         """Distribution and version of the plugin that registered `spec`, or ``built in``."""
-        return self._plugins[self.owner(spec)].origin
+        plugin = self._plugins.get(self.owner(spec))
+        return "built in" if plugin is None else plugin.origin
 
     def methods(self) -> dict[str, MethodSpec]:
         """Methods; as `specs`."""
@@ -118,6 +126,14 @@ class Registry:
     def executors(self) -> dict[str, ExecutorSpec]:
         """Executors; as `specs`."""
         return self.specs(EXECUTORS)
+
+    def stages(self) -> dict[str, StageSpec]:
+        """Stages; as `specs`."""
+        return self.specs(STAGES)
+
+    def stage(self, name: str) -> StageSpec:
+        """A stage; as `find`."""
+        return self.find(STAGES, name)
 
     def method(self, name: str) -> MethodSpec:
         """A method; as `find`."""
@@ -154,6 +170,29 @@ class Registry:
         """The class of an executor, checked: interface and options; as `load`."""
         found: type[Executor] = self.load(EXECUTORS, name)
         return found
+
+    def load_stage(self, name: str) -> type[Stage]:
+        """The class of a stage, checked: interface, options, presets; as `load`."""
+        found: type[Stage] = self.load(STAGES, name)
+        return found
+
+    def load_portrait(self, loader: str) -> type[Portrait]:
+        """The class that loads a portrait.
+
+        Args:
+            loader: ``method:NAME`` or ``stage:NAME``, as in stage.json.
+
+        Raises:
+            PluginError: it is of neither form, or no plugin that is there brings it; or as `load`.
+        """
+        kind, _, name = loader.partition(":")
+        if kind == METHODS.name:
+            return self.load_method(name)
+        if kind == STAGES.name and (spec := self.stage(name)).portrait:
+            return portrait_of_stage(spec, self.owner(spec))
+        raise PluginError(
+            f"found the loader {quoted(loader)}, expected method:NAME or stage:NAME.", help="bench plugins"
+        )
 
     def check(self) -> list[Problem]:
         """All problems, those included that only loading every class and preset can show."""

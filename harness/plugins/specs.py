@@ -17,6 +17,7 @@ __all__ = [
     "ExecutorSpec",
     "MethodSpec",
     "MetricSpec",
+    "StageSpec",
     "Scope",
     "Typical",
     "Variant",
@@ -154,3 +155,24 @@ class ExecutorSpec:
     def lacks(self) -> list[str]:
         """The programs among `needs` that this machine has not."""
         return sorted(name for name in self.needs if shutil.which(name) is None)
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """A stage, before its code is loaded: it makes a portrait from a parent portrait, or from nothing."""
+
+    name: str
+    """As in ways: bake. Lower-case letters, digits, - and _."""
+    target: str
+    """``package.module:Class`` of a stage (harness.stage.Stage)."""
+    parents: tuple[str, ...] = ()
+    """Stages that may stand before it; none for a root."""
+    summary: str = ""
+    needs: frozenset[str] = frozenset()
+    """Attributes that the parent's class must have, such as gaussians, and registered networks (lpips-alex)."""
+    presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Label of a way -> options; an option that a preset leaves out has its default."""
+    default_preset: str = ""
+    """The preset where a way names none; empty takes the options' defaults."""
+    portrait: str = ""
+    """``package.module:Class`` of a Portrait that loads the result; empty where it is the parent's class."""

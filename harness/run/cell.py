@@ -15,8 +15,22 @@ from headbench.harness.names import quoted
 from headbench.harness.options import Execution, Resources
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import Moment, parsed, read_sealed, write_sealed
+from headbench.harness.way import Way
 
-__all__ = ["AGAIN", "Cell", "CellRecord", "Job", "State", "cell_folder", "path_fault", "read_cell", "run_of"]
+__all__ = [
+    "AGAIN",
+    "Cell",
+    "CellRecord",
+    "Job",
+    "StageJob",
+    "StageState",
+    "State",
+    "cell_folder",
+    "note_stage",
+    "path_fault",
+    "read_cell",
+    "run_of",
+]
 
 LEVELS = 4
 """Of a cell's folder below ``cells/``."""
@@ -68,6 +82,28 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class StageState:
+    """Where a stage instance is."""
+
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class StageJob:
+    """One stage instance of a job."""
+
+    way: str
+    """Its name: train/bake."""
+    asked: bool = True
+    """Whether it is shown and scored; one that is only a parent is not."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the stage; of ``train`` they are the method's and stand in the job."""
+    reason: str = ""
+    """Why this method lacks it; then it is skipped, and nothing else stops."""
+
+
+@dataclass(frozen=True)
 class CellRecord:
     """A cell with its state: ``cell.json``, its fields flat."""
 
@@ -83,6 +119,8 @@ class CellRecord:
     """name@version -> hash of the protocols that a finished cell was scored by."""
     signature: str = ""
     """What failures of one cause have in common."""
+    stages: Mapping[str, StageState] = field(default_factory=dict)
+    """Way -> where that instance is; nothing in a cell of an older version, which had ``train`` alone."""
     attempts: int = 0
     queued: Moment = ""
     started: Moment = ""
@@ -138,6 +176,8 @@ class Job:
     """What an executor asks for."""
     data_file: str = ""
     """Below the run's folder: the subject's frames, split and digests frame by frame."""
+    stages: tuple[StageJob, ...] = (StageJob("train"),)
+    """In the order of making, parents before children."""
 
     def write(self, folder: Path) -> None:
         """Write job.json atomically."""
@@ -200,6 +240,13 @@ def read_cell(folder: Path) -> CellRecord | None:
         Unreadable: as `CellRecord.read`.
     """
     return CellRecord.read(folder) if os.path.lexists(folder / "cell.json") else None
+
+
+def note_stage(folder: Path, way: Way, state: State, reason: str = "") -> None:
+    """Write where a stage instance is into cell.json, where there is one."""
+    record = read_cell(folder)
+    if record is not None and record.stages.get(str(way)) != StageState(state, reason):
+        dataclasses.replace(record, stages={**record.stages, str(way): StageState(state, reason)}).write(folder)
 
 
 def _with_execution(values: dict[str, Any]) -> dict[str, Any]:

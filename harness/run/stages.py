@@ -1,4 +1,4 @@
-"""The walk through a cell: its stage instance is made, tracked, rendered, measured and scored."""
+"""The walk through a cell: each stage instance is made, and those that were asked for tracked, rendered and scored."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headbench.harness.files import remove_leftovers, sha256_of
-from headbench.harness.layout import CellFolder
-from headbench.harness.run.cell import Job, run_of
+from headbench.harness.errors import BenchError
+from headbench.harness.files import remove_leftovers
+from headbench.harness.run.cell import Job, State, note_stage, run_of
 from headbench.harness.run.provenance import record_provenance
 from headbench.harness.run.render import Progress, RenderKey
 from headbench.harness.run.subject import read_subject
-from headbench.harness.run.tasks import Instance, Scorer, render_task, score_task, speed_task, track_task
-from headbench.harness.validation import validate
+from headbench.harness.run.tasks import (
+    CellWork,
+    Instance,
+    Scorer,
+    render_task,
+    score_task,
+    speed_task,
+    stage_task,
+    track_task,
+)
+from headbench.harness.way import Way
 
 if TYPE_CHECKING:
     from headbench.harness.plugins import Registry
@@ -22,7 +31,7 @@ __all__ = ["run_stages"]
 
 
 def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Scorer], progress: Progress) -> None:
-    """Do what is left of a cell.
+    """Do what is left of a cell, parents before children; an instance that fails stops those below it alone.
 
     Raises:
         BenchError: what a person can mend; anything else is a fault of a plugin or of ours.
@@ -31,31 +40,30 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
 
     remove_leftovers(folder)
     use_threads(job.execution.threads, resolve_device(job.execution.device))
-    _show(_train(folder, job, registry, progress), scorers)
-
-
-def _train(folder: Path, job: Job, registry: Registry, progress: Progress) -> Instance:
-    from headbench.harness.train import train_stage
-
     progress({"stage": "read"})
-    portrait_type = registry.load_method(job.cell.method)
-    config = validate(portrait_type.config_type, job.config, str(folder / "job.json"))
-    subject = read_subject(job, registry, run_of(folder))
+    registry.load_method(job.cell.method)
+    cell = CellWork(folder, job, registry, read_subject(job, registry, run_of(folder)), progress)
     record_provenance(folder, job)
-    paths = CellFolder(folder).stage()
-    progress({"stage": "train"})
-    summary = train_stage(
-        paths.folder,
-        job.cell.about(),
-        portrait_type,
-        config,
-        subject,
-        job.execution,
-        lambda now: progress({"stage": "train", **now}),
-    )
-    checkpoint = paths.checkpoint(summary.steps)
-    weights = sha256_of(checkpoint / "model.safetensors")
-    return Instance(paths, checkpoint, weights, summary, subject, job.execution, progress)
+    made: dict[Way, Instance] = {}
+    failed: list[Exception] = []
+    for planned in job.stages:
+        way = Way.parse(planned.way)
+        if planned.reason or (way.parent is not None and way.parent not in made):
+            note_stage(folder, way, State.SKIPPED, planned.reason or f"{way.parent} is not there")
+            continue
+        note_stage(folder, way, State.RUNNING)
+        try:
+            made[way] = stage_task(cell, planned, made.get(way.parent) if way.parent is not None else None)
+            if planned.asked:
+                _show(made[way], scorers)
+        except Exception as error:
+            note_stage(folder, way, State.FAILED, str(error.args[0] if isinstance(error, BenchError) else error))
+            failed.append(error)
+            made.pop(way, None)
+        else:
+            note_stage(folder, way, State.DONE)
+    if failed:
+        raise failed[0]
 
 
 def _show(instance: Instance, scorers: Sequence[Scorer]) -> None:

@@ -19,7 +19,16 @@ from headbench.harness.run.folder import remedy
 from headbench.harness.run.listing import LISTING, listed
 from headbench.harness.run.speed import read_speed
 from headbench.harness.run.whole import read_marker, render_faults, renders_gone, scores_fault
-from headbench.harness.trained import WEIGHTS, checkpoint_fault, checkpoints, read_state, read_summary, weights_of
+from headbench.harness.staged import record_fault
+from headbench.harness.trained import (
+    FRAMES,
+    WEIGHTS,
+    checkpoint_fault,
+    checkpoints,
+    read_state,
+    read_summary,
+    weights_of,
+)
 
 __all__ = ["Verified", "verify_cell"]
 
@@ -87,7 +96,7 @@ def _training(folder: Path, done: bool, found: Verified, again: str) -> str | No
     place = CellFolder(folder).stage()
     stage = place.folder
     for checkpoint in checkpoints(stage):
-        found.files += len(WEIGHTS)
+        found.files += len(WEIGHTS) + (checkpoint / FRAMES).is_file()
         fault = checkpoint_fault(checkpoint)
         if fault:
             found.differs(f"{place.shown(checkpoint)}: {fault}", again)
@@ -102,6 +111,8 @@ def _training(folder: Path, done: bool, found: Verified, again: str) -> str | No
     if not final.is_dir():
         found.differs(f"{place.shown(final)} is missing", again)
     weights = weights_of(final)
+    if weights is not None and (fault := record_fault(stage, read_state(final).loader)):
+        found.differs(f"{place.shown(stage)}/{fault}", again)
     speed = read_speed(place)
     if done and (speed is None or (weights is not None and speed.checkpoint != weights)):
         found.differs(f"{place.shown(place.speed)} is missing or damaged", again)

@@ -15,7 +15,8 @@ from headbench.harness.run.listing import LISTING, damaged, listed
 from headbench.harness.run.render import RenderKey, read_note
 from headbench.harness.run.speed import read_speed
 from headbench.harness.run.track import read_track_summary, stored_digest
-from headbench.harness.trained import checkpoint_fault, checkpoints, read_summary, weights_of
+from headbench.harness.staged import record_fault
+from headbench.harness.trained import checkpoint_fault, checkpoints, read_state, read_summary, weights_of
 
 __all__ = ["Marker", "lacking", "read_marker", "render_faults", "renders_gone", "scores_fault"]
 
@@ -60,6 +61,9 @@ def lacking(cell: Path, protocols: Mapping[str, str], ids: Collection[str]) -> l
     weights = weights_of(checkpoint)
     if weights is None:
         return [f"{place.shown(checkpoint)} is damaged: {checkpoint_fault(checkpoint)}"]
+    fault = record_fault(stage, read_state(checkpoint).loader)
+    if fault:
+        return [f"{place.shown(stage)}/{fault}"]
     others = {path.name: checkpoint_fault(path) for path in checkpoints(stage) if path != checkpoint}
     faults = [f"{place.shown(stage / name)} is damaged: {fault}" for name, fault in others.items() if fault]
     speed = read_speed(place)

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,20 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import atomic_folder, sha256_of, sync_folder, write_synced
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import write_sealed
+from headbench.harness.staged import read_stage
 from headbench.harness.tensors import read_tensors
-from headbench.harness.trained import WEIGHTS, CheckpointState, checkpoints, read_state
+from headbench.harness.trained import FRAMES, WEIGHTS, CheckpointState, checkpoints, read_state
 from headbench.harness.types import Camera, HeadParams, Identity
 from headbench.harness.validation import validate
 
-__all__ = ["LoadedPortrait", "load_portrait", "checkpoint_tensors", "restore_portrait", "save_checkpoint"]
+__all__ = [
+    "LoadedPortrait",
+    "load_portrait",
+    "checkpoint_tensors",
+    "refined_frames",
+    "restore_portrait",
+    "save_checkpoint",
+]
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,20 @@ class LoadedPortrait:
     about: Mapping[str, str]
     """method, preset, variant, dataset, subject."""
     step: int
+    loader: str = ""
+    """How the registry calls its class."""
+    path: Path = Path()
+    """The checkpoint's folder."""
+
+    @cached_property
+    def frames(self) -> Mapping[str, Tensor]:
+        """Refined parameters of training frames on the host: timesteps (T,) and a table (T, ·) a field; empty where
+        training refined none.
+
+        Raises:
+            Unreadable: they are not as they were written.
+        """
+        return _refined(self.path, self.config)
 
 
 def save_checkpoint(
@@ -45,6 +68,7 @@ def save_checkpoint(
     optimizer: Mapping[str, Tensor],
     state: CheckpointState,
     keep: int = 2,
+    frames: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write ``stage/checkpoint-<state.step>`` atomically, then remove all but the newest `keep`.
 
@@ -52,13 +76,17 @@ def save_checkpoint(
 
     Args:
         state: without digests and the identity, which are filled in.
+        frames: refined parameters of training frames; a file of them is written where there are any.
     """
     folder = stage / f"checkpoint-{state.step}"
     tensors, plain = _pack_identity(identity)
     model = {f"portrait/{k}": v for k, v in portrait.state_dict().items()}
     digests = {}
     with atomic_folder(folder) as part:
-        for name, content in zip(WEIGHTS, ({**model, **tensors}, optimizer), strict=True):
+        contents = {**dict(zip(WEIGHTS, ({**model, **tensors}, optimizer), strict=True)), FRAMES: frames}
+        for name, content in contents.items():
+            if content is None or (name == FRAMES and not content):
+                continue
             # Not safetensors' save_file: its files are readable by their owner alone, whatever the umask says, and run
             # folders are shared.
             packed = save(_host(content))
@@ -102,14 +130,36 @@ def load_portrait(checkpoint: Path, device: torch.device | str = "cpu") -> Loade
 
     state = read_state(checkpoint)
     about = state.about
-    portrait_type = registry().load_method(about.get("method", ""))
+    staged = read_stage(checkpoint.parent)
+    loader = (staged.loader if staged is not None else state.loader) or f"method:{about.get('method', '')}"
+    portrait_type = registry().load_portrait(loader)
     config = validate(portrait_type.config_type, state.config, str(checkpoint / "state.json"))
     tensors = checkpoint_tensors(checkpoint, WEIGHTS[0], state, device)
     identity = _unpack_identity(tensors, state.identity, checkpoint)
     head = load_head(identity.head, config.topology(), device=device)
     portrait = portrait_type.create(head, identity, None, config)
     restore_portrait(portrait, tensors, checkpoint)
-    return LoadedPortrait(portrait.eval(), identity, config, about, state.step)
+    return LoadedPortrait(portrait.eval(), identity, config, about, state.step, loader, checkpoint)
+
+
+def _refined(checkpoint: Path, config: MethodConfig) -> dict[str, Tensor]:
+    """Refined parameters of training frames; an older version kept them with the optimiser's state alone."""
+    if checkpoint == Path():
+        return {}
+    state = read_state(checkpoint)
+    if FRAMES in state.sha256:
+        return checkpoint_tensors(checkpoint, FRAMES, state)
+    if state.loader or not config.train.finetune.rates:  # with a loader it would lie in a file of its own
+        return {}
+    before = checkpoint_tensors(checkpoint, WEIGHTS[1], state)
+    found = {name.removeprefix("finetune/"): value for name, value in before.items() if name.startswith("finetune/")}
+    return refined_frames(found)
+
+
+def refined_frames(tables: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of `FrameParameters` as it is kept for others: nothing where no field was refined."""
+    found = {name.removeprefix("tables."): value for name, value in tables.items()}
+    return found if set(found) > {"timesteps"} else {}
 
 
 def restore_portrait(portrait: Portrait, tensors: Mapping[str, Tensor], checkpoint: Path) -> None:

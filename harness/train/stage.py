@@ -19,8 +19,9 @@ from headbench.harness.files import remove_leftovers
 from headbench.harness.options import Execution
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import write_sealed
+from headbench.harness.stage import Stage, StageWork
 from headbench.harness.train.cadence import Cadence
-from headbench.harness.train.checkpoint import checkpoint_tensors, restore_portrait, save_checkpoint
+from headbench.harness.train.checkpoint import checkpoint_tensors, refined_frames, restore_portrait, save_checkpoint
 from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.log import Progress, TrainLog
 from headbench.harness.train.loop import Trainer
@@ -39,7 +40,17 @@ from headbench.harness.trained import (
 )
 from headbench.harness.types import Subject
 
-__all__ = ["train_stage"]
+__all__ = ["TrainStage", "train_stage"]
+
+
+class TrainStage(Stage):
+    """The root that every method has: trains the method's avatar."""
+
+    config_type = MethodConfig
+
+    def run(self, work: StageWork) -> None:
+        """Train it, going on from the newest whole checkpoint."""
+        train_stage(work.folder, work.about, work.portrait_type, work.config, work.subject, work.options, work.progress)
 
 
 def train_stage(
@@ -156,11 +167,11 @@ class _Run:
                     write_preview(picture, avatar, store, watched, self.parts.rasterizer)
                 if kept:
                     begun = time.perf_counter()
-                    self.save(step, self._training_state(trainer, log), log.state()[0])
+                    self.save(step, self._training_state(trainer, log), log.state()[0], _refined(trainer))
                     cadence.wrote(time.perf_counter() - begun)
                 started = time.perf_counter()
         if total == 0 and resumed is None:
-            self.save(0, self._training_state(trainer, log))
+            self.save(0, self._training_state(trainer, log), frames=_refined(trainer))
 
     def machine(self) -> Machine:
         """Where the steps were taken: here, or where none was taken since the resumption, there."""
@@ -171,7 +182,13 @@ class _Run:
             return self.before
         return dataclasses.replace(now, peak_memory_bytes=max(now.peak_memory_bytes, self.before.peak_memory_bytes))
 
-    def save(self, step: int, tensors: Mapping[str, Tensor], logged: Logged = Logged()) -> None:  # noqa: B008 - frozen
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, Tensor],
+        logged: Logged = Logged(),  # noqa: B008 - frozen
+        frames: Mapping[str, Tensor] | None = None,
+    ) -> None:
         state = CheckpointState(
             step=step,
             about=dict(self.about),
@@ -182,8 +199,9 @@ class _Run:
             log=logged,
             notes=self.notes,
             machine=self.machine(),
+            loader=f"method:{self.about['method']}",
         )
-        save_checkpoint(self.stage, self.parts.portrait, self.parts.identity, tensors, state)
+        save_checkpoint(self.stage, self.parts.portrait, self.parts.identity, tensors, state, frames=frames)
 
     def restore_model(self, checkpoint: Path) -> CheckpointState:
         """Go on from a checkpoint: the portrait's part."""
@@ -233,6 +251,10 @@ class _Run:
                 "found an optimiser's state that does not fit the method as it is now",
                 f"remove {checkpoint}; then run the same `bench run` command again",
             ) from error
+
+
+def _refined(trainer: Trainer) -> dict[str, Tensor]:
+    return refined_frames(trainer.finetune.state_dict())
 
 
 def _under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:

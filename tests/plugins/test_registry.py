@@ -46,7 +46,8 @@ def test_methods_and_datasets_are_listed_in_the_order_of_registration() -> None:
     assert list(made.methods()) == ["B", "A"]
     assert list(made.datasets()) == ["faces"]
     assert made.problems() == []
-    assert made.plugins()[0].brought == {"methods": ["B", "A"], "datasets": ["faces"], "metrics": [], "executors": []}
+    everything = {"methods": ["B", "A"], "datasets": ["faces"], "metrics": [], "stages": [], "executors": []}
+    assert made.plugins()[0].brought == everything
     assert made.owner(made.method("a")) == "both" and made.origin(made.dataset("faces")) == "built in"
 
 

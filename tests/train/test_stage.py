@@ -161,9 +161,9 @@ def test_a_stage_writes_no_more_checkpoints_and_previews_than_it_has_time_for(
 ) -> None:
     written: list[int] = []
 
-    def save(*arguments: Any) -> Path:
+    def save(*arguments: Any, **more: Any) -> Path:
         written.append(arguments[-1].step)
-        return save_checkpoint(*arguments)
+        return save_checkpoint(*arguments, **more)
 
     monkeypatch.setattr(stage_module, "save_checkpoint", save)
     monkeypatch.setattr(cadence, "STEPS", 2)

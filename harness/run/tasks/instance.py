@@ -46,12 +46,17 @@ class Instance:
     def loaded(self) -> LoadedPortrait:
         """The portrait, loaded when the first task asks for it."""
         from headbench.harness.device import be_deterministic
-        from headbench.harness.train import load_portrait
 
-        found = load_portrait(self.checkpoint, str(self.device))
+        found = self.reload()
         # Training has set this already where it ran in this process, and not where it was finished before.
         be_deterministic(self.execution.deterministic)
         return found
+
+    def reload(self) -> LoadedPortrait:
+        """Another copy of the portrait."""
+        from headbench.harness.train import load_portrait
+
+        return load_portrait(self.checkpoint, str(self.device))
 
     @cached_property
     def session(self) -> Session:

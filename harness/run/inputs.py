@@ -1,0 +1,68 @@
+"""What a stage instance is made from: digests that tell whether it would be made the same again. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from headbench.harness.errors import BenchError
+from headbench.harness.layout import CellFolder
+from headbench.harness.run.cell import Job, StageJob
+from headbench.harness.staged import read_stage, stale
+from headbench.harness.trained import WEIGHTS, read_state, read_summary
+from headbench.harness.way import TRAIN, Way
+
+if TYPE_CHECKING:
+    from headbench.harness.plugins import Registry
+
+__all__ = ["inputs_of", "stage_faults"]
+
+
+def inputs_of(cell: CellFolder, way: Way, job: Job, registry: Registry) -> dict[str, str]:
+    """What -> SHA-256 of what an instance reads, of its parent all but the optimiser's state; plugins by version.
+
+    Raises:
+        BenchError: the parent is not there, or is damaged.
+    """
+    data = hashlib.sha256(json.dumps(sorted(job.fingerprint.items())).encode()).hexdigest()
+    found = {"the training data": data, f"the plugin of stage {way.stage}": registry.origin(registry.stage(way.stage))}
+    if way.parent is None:
+        return found
+    place = cell.stage(way.parent)
+    summary = read_summary(place.folder)
+    if summary is None:
+        raise BenchError(f"{place.folder} is not finished, and {way} is made from it.", help="bench run again")
+    digests = read_state(place.checkpoint(summary.steps)).sha256
+    return found | {f"{way.parent}'s {name}": digest for name, digest in digests.items() if name != WEIGHTS[1]}
+
+
+def stage_faults(cell: CellFolder, job: Job, registry: Registry) -> list[str]:
+    """Instances of a finished cell that would be made otherwise now, a sentence each; those below go with them."""
+    found: dict[Way, str] = {}
+    for planned in job.stages:
+        way = Way.parse(planned.way)
+        above = [each for each in way.ancestors() if each in found]
+        if planned.reason or way == TRAIN:
+            continue
+        if above:
+            found[way] = f"stage {way} is stale, as {above[-1]} is"
+        elif why := why_stale(cell, planned, job, registry):
+            found[way] = f"stage {way} is stale: {why}"
+    return list(found.values())
+
+
+def why_stale(cell: CellFolder, planned: StageJob, job: Job, registry: Registry) -> str:
+    """What has changed since an instance was made, or nothing; what was begun with other options counts, too.
+
+    Of ``train`` nothing is asked: a run whose data or configuration changed is refused as a whole.
+    """
+    way = Way.parse(planned.way)
+    saved = read_stage(cell.stage(way).folder)
+    if saved is None:
+        return "nobody knows what it was made with" if cell.stage(way).summary.is_file() else ""
+    try:
+        changed = stale(saved, planned.config, inputs_of(cell, way, job, registry))
+    except BenchError as error:
+        return str(error.args[0]).rstrip(".")
+    return f"{', '.join(changed)} changed" if changed else ""

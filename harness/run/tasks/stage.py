@@ -1,0 +1,101 @@
+"""The stage task: makes one stage instance, unless it is there and would be made the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headbench.harness.files import sha256_of
+from headbench.harness.layout import CellFolder
+from headbench.harness.run.cell import Job, StageJob
+from headbench.harness.run.inputs import inputs_of, why_stale
+from headbench.harness.run.render import Progress
+from headbench.harness.run.tasks.instance import Instance
+from headbench.harness.staged import StageRecord, write_stage
+from headbench.harness.trained import finished
+from headbench.harness.validation import validate
+from headbench.harness.way import TRAIN, Way
+
+if TYPE_CHECKING:
+    from headbench.harness.avatar import MethodConfig, Portrait
+    from headbench.harness.plugins import Registry
+    from headbench.harness.types import Subject
+
+__all__ = ["CellWork", "stage_task"]
+
+
+@dataclass
+class CellWork:
+    """What the instances of one cell share."""
+
+    folder: Path
+    job: Job
+    registry: Registry
+    subject: Subject
+    progress: Progress
+
+
+def stage_task(cell: CellWork, planned: StageJob, parent: Instance | None) -> Instance:
+    """Make an instance, or go on with it; one whose inputs have changed is removed first.
+
+    Raises:
+        BenchError: what a person can mend.
+    """
+    from headbench.harness.stage import StageWork
+    from headbench.harness.train.staging import Making, make_instance
+
+    way = Way.parse(planned.way)
+    place = CellFolder(cell.folder).stage(way)
+    _remove_stale(cell, planned)
+    stage_type = cell.registry.load_stage(way.stage)
+    # One of its own, which the stage may change.
+    loaded = parent.reload() if parent is not None and finished(place.folder) is None else None
+    portrait_type, config, loader = _loader(cell, way, planned, parent)
+    options = config if way == TRAIN else validate(stage_type.config_type, planned.config, f"stage {way}")
+    seen = dataclasses.replace(cell.subject, test=())
+
+    def progress(now: Any) -> None:
+        cell.progress({"stage": str(way), **now})
+
+    progress({})
+    about, how = cell.job.cell.about(), cell.job.execution
+    making = Making(place.folder, about, portrait_type, config, loader, loaded, seen, how)
+    work = StageWork(
+        about, portrait_type, loaded, seen, options, how, place.folder, {}, progress, making.save, making.resume
+    )
+    inputs = inputs_of(CellFolder(cell.folder), way, cell.job, cell.registry)
+    write_stage(place.folder, StageRecord(str(way), loader, planned.config, inputs))
+    summary = make_instance(stage_type(), making, work)
+    checkpoint = place.checkpoint(summary.steps)
+    weights = sha256_of(checkpoint / "model.safetensors")
+    return Instance(place, checkpoint, weights, summary, cell.subject, cell.job.execution, cell.progress)
+
+
+def _remove_stale(cell: CellWork, planned: StageJob) -> None:
+    way = Way.parse(planned.way)
+    why = "" if way == TRAIN else why_stale(CellFolder(cell.folder), planned, cell.job, cell.registry)
+    if why:
+        cell.progress({"note": f"stage {way} and those below it are made again: {why}"})
+        shutil.rmtree(CellFolder(cell.folder).stage(way).folder)
+
+
+def _loader(
+    cell: CellWork, way: Way, planned: StageJob, parent: Instance | None
+) -> tuple[type[Portrait], MethodConfig, str]:
+    """The class that loads the result, its configuration, and how the registry calls it."""
+    spec = cell.registry.stage(way.stage)
+    if spec.portrait:
+        loader = f"stage:{spec.name}"
+        portrait_type = cell.registry.load_portrait(loader)
+        values = {"train": cell.job.config["train"], **planned.config}
+        return portrait_type, validate(portrait_type.config_type, values, f"stage {way}"), loader
+    if parent is not None:
+        above = parent.loaded
+        return type(above.portrait), above.config, above.loader
+    loader = f"method:{cell.job.cell.method}"
+    portrait_type = cell.registry.load_method(cell.job.cell.method)
+    config: MethodConfig = validate(portrait_type.config_type, cell.job.config, str(cell.folder / "job.json"))
+    return portrait_type, config, loader

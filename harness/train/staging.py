@@ -1,0 +1,142 @@
+"""Makes one stage instance: what a stage gets, and what it leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headbench.harness.avatar import MethodConfig, Portrait
+from headbench.harness.device import be_deterministic, device_label, resolve_device
+from headbench.harness.errors import BenchError
+from headbench.harness.files import remove_leftovers
+from headbench.harness.options import Execution
+from headbench.harness.records import write_sealed
+from headbench.harness.stage import Stage, StageWork
+from headbench.harness.train.checkpoint import LoadedPortrait, checkpoint_tensors, restore_portrait, save_checkpoint
+from headbench.harness.train.setup import identity_of, peak_memory
+from headbench.harness.trained import (
+    SUMMARY,
+    WEIGHTS,
+    CheckpointState,
+    Machine,
+    TrainSummary,
+    finished,
+    read_state,
+    read_summary,
+    remove_damaged,
+)
+from headbench.harness.types import Subject
+
+__all__ = ["Making", "make_instance"]
+
+
+@dataclasses.dataclass
+class Making:
+    """One instance to make."""
+
+    folder: Path
+    about: Mapping[str, str]
+    """method, preset, variant, dataset, subject."""
+    portrait_type: type[Portrait]
+    portrait_config: MethodConfig
+    """Of the class that loads the result."""
+    loader: str
+    """How the registry calls that class."""
+    parent: LoadedPortrait | None
+    subject: Subject
+    options: Execution
+    seconds: float = 0.0
+    """Spent before this process took it up."""
+
+    def save(self, portrait: Portrait, step: int, tensors: Mapping[str, Tensor]) -> None:
+        """Keep a portrait, and what the stage goes on from."""
+        state = CheckpointState(
+            step=step,
+            about=dict(self.about),
+            config=self.portrait_config.model_dump(mode="json"),
+            seconds=self.seconds + time.perf_counter() - self.started,
+            seed=self.options.seed,
+            identity={},
+            machine=self.machine(),
+            loader=self.loader,
+        )
+        identity = self.parent.identity if self.parent is not None else identity_of(self.subject)
+        frames = self.parent.frames if self.parent is not None else {}
+        save_checkpoint(self.folder, portrait, identity, tensors, state, frames=frames)
+
+    def resume(self, portrait: Portrait) -> tuple[int, Mapping[str, Tensor]] | None:
+        """Put the newest whole checkpoint into a portrait."""
+        found, _ = remove_damaged(self.folder)
+        if found is None:
+            return None
+        state = read_state(found)
+        self.seconds = state.seconds
+        restore_portrait(portrait, checkpoint_tensors(found, WEIGHTS[0], state), found)
+        return state.step, checkpoint_tensors(found, WEIGHTS[1], state)
+
+    def machine(self) -> Machine:
+        """Where the work is done."""
+        device = resolve_device(self.options.device)
+        return Machine(device_label(device), self.options.rasterizer, peak_memory(device))
+
+    def __post_init__(self) -> None:
+        self.started = time.perf_counter()
+
+
+def make_instance(stage: Stage, making: Making, work: StageWork) -> TrainSummary:
+    """Run a stage unless its instance is finished and whole.
+
+    Raises:
+        BenchError: as the stage, or it gave something that is no portrait of the class that is to load it.
+    """
+    folder = making.folder
+    remove_leftovers(folder)
+    saved = finished(folder)
+    if saved is not None:
+        remove_damaged(folder, all_of_them=True)
+        return saved
+    folder.mkdir(parents=True, exist_ok=True)
+    _seed(making.options)
+    portrait = stage.run(work)
+    if portrait is None:
+        found = read_summary(folder)
+        if found is None:
+            raise BenchError(f"stage {folder.name} gave no portrait and saved none.", help="bench plugins --check")
+        return found
+    if type(portrait) is not making.portrait_type:
+        raise BenchError(
+            f"stage {folder.name} gave a {type(portrait).__name__}, expected {making.portrait_type.__name__}, "
+            "which is the class that is to load it.",
+            help="name the class in StageSpec(portrait=…)",
+        )
+    newest, _ = remove_damaged(folder)
+    step = read_state(newest).step if newest is not None else 0
+    making.save(portrait, step + 1, {})
+    machine = making.machine()
+    seconds = making.seconds + time.perf_counter() - making.started
+    summary = TrainSummary(
+        steps=step + 1,
+        seconds=seconds,
+        rate=(step + 1) / seconds,
+        gaussians=portrait.count(),
+        peak_memory_bytes=machine.peak_memory_bytes,
+        device=machine.device,
+        rasterizer=machine.rasterizer,
+        notes=making.subject.notes,
+    )
+    write_sealed(folder / SUMMARY, dataclasses.asdict(summary))
+    return summary
+
+
+def _seed(options: Execution) -> None:
+    random.seed(options.seed)
+    np.random.seed(options.seed)  # noqa: NPY002 - plugins may draw from the global generator
+    torch.manual_seed(options.seed)
+    be_deterministic(options.deterministic)
