@@ -103,6 +103,31 @@ def executors() -> None:
 
 
 @list_.command()
+def stages() -> None:
+    """Show stages of `bench run`: after which others they may stand, presets, and what they need."""
+    from headbench.harness.plugins import registry
+
+    known, rows = registry(), []
+    for spec in known.stages().values():
+        parents = ", ".join(spec.parents) or "nothing"
+        presets = ", ".join(sorted(spec.presets, key=lambda name: (name != spec.default_preset, name))) or "–"
+        needs = "; ".join(_stage_need(name) for name in sorted(spec.needs)) or "nothing"
+        rows.append((spec.name, parents, presets, needs, known.origin(spec), spec.summary))
+    _table(("name", "made from", "presets", "needs", "from", "summary"), rows)
+    _problems()
+
+
+def _stage_need(name: str) -> str:
+    """A network with whether it is there, or what the parent's class must have."""
+    from headbench.harness.assets import NETWORKS, kind, record
+
+    if name not in NETWORKS:
+        return f"a parent with {name}"
+    there = record(NETWORKS[name]) is not None
+    return name if there else f"{name}: missing, {kind(NETWORKS[name]).command}"
+
+
+@list_.command()
 def protocols() -> None:
     """Show evaluation protocols."""
     from headbench.harness.reading import parse_yaml, read_text

@@ -84,6 +84,7 @@ def test_every_help_is_there_and_needs_no_torch() -> None:
 
 def test_lists_need_no_torch(tmp_path: Path) -> None:
     expected = {"methods": "nearest-frame", "datasets": "insta", "protocols": "headbench@1", "assets": "lpips/vgg16"}
+    expected["stages"] = "trains the method"
     expected["metrics"] = "lpips-vgg: missing, bench assets fetch lpips"
     found = many(*(["list", what] for what in expected), HEADBENCH_HOME=str(tmp_path))
     for (what, words), (out, torch) in zip(expected.items(), found, strict=True):

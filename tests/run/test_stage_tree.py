@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from headbench.harness.cli.main import main
 from headbench.harness.errors import BenchError
 from headbench.harness.layout import CellFolder, StagePaths
 from headbench.harness.plugins import Registry, Source
@@ -213,3 +214,16 @@ def test_faulty_specs_of_stages_are_problems_of_their_plugin() -> None:
     plugin.register_stages = hookimpl(lambda register: [register(each) for each in wrong])  # type: ignore[attr-defined]
     said = [problem.message for problem in Registry([Source("mine", lambda: plugin)]).problems()]
     assert len(said) == 3 and "lower-case" in said[0] and "taken by a task" in said[1] and "default preset" in said[2]
+
+
+def test_stages_are_listed_with_what_they_are_made_from_and_still_need(
+    tints: Registry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "list", "stages"])
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main()
+    lines = {line.split()[0]: " ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert lines["train"].startswith("train nothing – nothing built in")
+    assert lines["tint"].startswith("tint train dim, red a parent with trained headbench-tints 1.0")
+    assert lines["invert"].startswith("invert tint, train – a parent with trained headbench-tints 1.0")
