@@ -112,7 +112,8 @@ def test_a_resumed_run_of_a_preset_ends_as_one_that_was_left_alone(
     assert whole is not None and resumed is not None and whole.name == resumed.name
     assert steps[0] == CHECKPOINT + 1 and whole.name == f"checkpoint-{steps[-1]}"
     names = sorted(path.name for path in whole.iterdir() if path.suffix == ".safetensors")
-    assert names == ["model.safetensors", "optimizer.safetensors"]
+    rates = config.train.finetune.rates
+    assert names == [*(["frames.safetensors"] if rates else []), "model.safetensors", "optimizer.safetensors"]
     for name in names:
         assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
 
@@ -120,6 +121,7 @@ def test_a_resumed_run_of_a_preset_ends_as_one_that_was_left_alone(
     for name in config.train.finetune.rates:
         tracked = torch.cat([getattr(frame.params, name) for frame in subject.train])
         assert not torch.equal(refined[f"finetune/tables.{name}"], tracked), f"{name} is not refined"
+        assert torch.equal(load_portrait(whole).frames[name], refined[f"finetune/tables.{name}"]), "beside the model"
     frame, draw = subject.test[0], make_rasterizer("numba", "cpu")
     portraits = [load_portrait(path).portrait for path in (whole, resumed)]
     with torch.no_grad():
