@@ -23,6 +23,7 @@ from headbench.harness.execution.system import boot_id, memory_kills
 from headbench.harness.files import write_json
 from headbench.harness.reading import Unreadable
 from headbench.harness.run import CellRecord, Job, State, read_cell
+from headbench.harness.run.cell import AGAIN
 from headbench.harness.run.child import BUSY, INTERRUPTED, OUTCOME, PROGRESS, Ended, log_path, signature_of
 
 __all__ = ["attend", "conclude", "death", "hear_endings", "settle"]
@@ -135,7 +136,7 @@ def _watch_the_clock(folder: Path, record: CellRecord, report: _Reporter, ending
 def _begin(folder: Path) -> CellRecord:
     record = read_cell(folder)
     if record is None:
-        raise BenchError(f"{folder / 'cell.json'} is missing.", help="run the same `bench run` command again")
+        raise BenchError(f"{folder / 'cell.json'} is missing.", help=AGAIN)
     record = dataclasses.replace(
         record, state=State.RUNNING, attempts=record.attempts + 1, started=_now(), finished="", reason="", signature=""
     )

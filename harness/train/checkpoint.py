@@ -210,5 +210,7 @@ def _unpack_identity(tensors: Mapping[str, Tensor], plain: Mapping[str, Any], ch
         return Identity(**children("identity"), first=HeadParams(**first), camera=Camera(**children("identity/camera")))
     except TypeError as error:  # a field too many or too few
         raise Unreadable(
-            checkpoint / "state.json", "found an identity of another version", "run the same `bench run` command again"
+            checkpoint / "state.json",
+            "found an identity of another version",
+            f"remove {checkpoint}; then run the same `bench run` command again",
         ) from error

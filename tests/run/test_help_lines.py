@@ -36,6 +36,7 @@ COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-
 PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
 
 ELSEWHERE = {
+    "leave it out, or take --executor local": ("run/test_executors.py", '"--executor"'),
     "{}; --sheet shows it": ("doctor/test_doctor_command.py", "--sheet"),
     "`bench assets add flame2020 FILE` with head_template_mouth_close.obj of FateAvatar's repository": (
         "head/test_flame_files.py",
@@ -617,12 +618,9 @@ def black(world: World) -> str:
     return str(path)
 
 
-@case(
-    "run the same `bench run` command again: it looks at the cell afresh and keeps what is whole",
-    "run the same `bench run` command again, which makes it anew from the cells that are there",
-)
+@case("run the same `bench run` command again: it looks at the cell afresh and keeps what is whole")
 def _bookkeeping(world: World, text: str) -> None:
-    for name in ("cell.json", "job.json") if "cell afresh" in text else ("plan.json",):
+    for name in ("cell.json", "job.json"):
         _damaged_record(world, name, text)
 
 
@@ -651,8 +649,7 @@ def _damaged_record(world: World, name: str, text: str) -> None:
     "bench run {} --protocol {}",
     "bench {}",
     "bench {} --protocol {}",
-    "run the same `bench run` command again",
-    "run the same `bench run` command again --protocol {}",
+    "run the same `bench run` command again, with --protocol {}",
 )
 def _rendered(world: World, text: str) -> None:
     from headbench.harness.run.cell import Job
@@ -671,7 +668,7 @@ def _rendered(world: World, text: str) -> None:
     line = ("score", "out", "--protocol", protocol, "--force")
     help = told(world.bench(*line), text)
     if text.startswith("run the same"):
-        asked = ("--protocol", "headbench@1", *shlex.split(help.partition("again")[2]))
+        asked = ("--protocol", "headbench@1", *shlex.split(help.partition("with ")[2]))
         assert world.run(*asked).code == 0
     else:
         assert world.bench(*shlex.split(help)[1:]).code == 0

@@ -89,4 +89,10 @@ def _command(place: StagePaths, scorer: Scorer) -> str:
     folder = place.cell
     job = Job.read(folder)
     asked = scorer.source in job.protocols or scorer.name in job.protocols
-    return remedy(run_of(folder), job.cell) + ("" if asked else f" --protocol {shlex.quote(scorer.source)}")
+    command = remedy(run_of(folder), job.cell)
+    if asked:
+        return command
+    protocol = shlex.quote(scorer.source)
+    if command.startswith("bench "):
+        return f"{command} --protocol {protocol}"
+    return f"run the same `bench run` command again, with --protocol {protocol}"
