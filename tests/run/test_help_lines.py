@@ -646,9 +646,7 @@ def _damaged_record(world: World, name: str, text: str) -> None:
 
 @case(
     "bench run {}",
-    "bench run {} --protocol {}",
     "bench {}",
-    "bench {} --protocol {}",
     "run the same `bench run` command again, with --protocol {}",
 )
 def _rendered(world: World, text: str) -> None:
