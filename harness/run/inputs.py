@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headbench.harness.errors import BenchError
 from headbench.harness.layout import CellFolder
-from headbench.harness.run.cell import Job, StageJob
+from headbench.harness.run.cell import AGAIN, Job, StageJob
 from headbench.harness.staged import read_stage, stale
 from headbench.harness.trained import WEIGHTS, read_state, read_summary
 from headbench.harness.way import TRAIN, Way
@@ -32,7 +32,7 @@ def inputs_of(cell: CellFolder, way: Way, job: Job, registry: Registry) -> dict[
     place = cell.stage(way.parent)
     summary = read_summary(place.folder)
     if summary is None:
-        raise BenchError(f"{place.folder} is not finished, and {way} is made from it.", help="bench run again")
+        raise BenchError(f"{place.folder} is not finished, and {way} is made from it.", help=AGAIN)
     digests = read_state(place.checkpoint(summary.steps)).sha256
     return found | {f"{way.parent}'s {name}": digest for name, digest in digests.items() if name != WEIGHTS[1]}
 
