@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -16,8 +17,10 @@ from typing import Any
 
 import pytest
 
+from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of
 from headbench.harness.run import State, cell_folder, read_cells
+from headbench.harness.run.child import read_progress
 
 # A suite in the background of a shell hands an ignored SIGINT to its children; a terminal does not.
 HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -274,15 +277,17 @@ class Lane:
         return False
 
     def _worker(self) -> int | None:
-        """The process of the cell that was begun last."""
-        locks = sorted(self.folder.glob("cells/*/*/*/*/.lock"), key=lambda path: path.stat().st_mtime_ns)
-        text = locks[-1].read_text().strip() if locks else ""
-        return int(text) if text else None
+        """The process that holds a cell, or held the one that was begun last when it was killed."""
+        claims: list[tuple[int, int]] = []
+        for path in self.folder.glob("cells/*/*/*/*/claim.json"):
+            with contextlib.suppress(OSError, BenchError):  # it ends just now
+                claims.append((path.stat().st_mtime_ns, int(read_json(path)["pid"])))
+        return max(claims)[1] if claims else None
 
     def _strike(self, runner: subprocess.Popen[bytes], number: signal.Signals) -> None:
         worker = self._worker()
-        for progress in self.folder.glob("cells/*/*/*/*/progress.json"):
-            self.stages.add(json.loads(progress.read_text())["stage"].partition(" ")[0])
+        for cell in self.folder.glob("cells/*/*/*/*"):
+            self.stages.add(str(read_progress(cell).get("stage", "start")).partition(" ")[0])
         if worker is not None and not gone(worker) and len(self.killed) % 5 == 4:
             # Its run goes on with the other cell and ends by itself; the next one takes up what is left.
             os.kill(worker, number)
