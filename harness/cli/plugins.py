@@ -39,5 +39,6 @@ def plugins(check: bool) -> None:
     if problems:
         raise Exit(2)
     if check:
-        counts = [f"{len(found.specs(kind))} {kind.plural}" for kind in KINDS]
+        sizes = {kind: len(found.specs(kind)) for kind in KINDS}
+        counts = [f"{size} {kind.plural if size != 1 else kind.name}" for kind, size in sizes.items()]
         say(f"{', '.join(counts[:-1])} and {counts[-1]} loaded with all their presets; no problem found")
