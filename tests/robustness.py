@@ -1,6 +1,7 @@
 """The table in docs/robustness.md: rows come from the tests' marks `tried`, and only of tests that passed.
 
-``python -m pytest -m "" --robustness docs/robustness.md`` writes it; without the option nothing changes.
+``python -m pytest -m "tried and not gpu" --robustness docs/robustness.md`` writes it; without the option nothing
+changes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ GROUPS = ("faults in runs", "hostile files", "damaged inputs", "wrong command li
 HEAD = """# Robustness
 
 What was tried on purpose, what survives and what is lost. The table is written by the tests
-(`python -m pytest -m "not gpu" --robustness docs/robustness.md`): a row stands here only where its test passed.
+(`python -m pytest -m "tried and not gpu" --robustness docs/robustness.md`): a row stands here only where its test
+passed.
 """
 
 
