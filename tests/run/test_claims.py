@@ -250,6 +250,7 @@ def state(cell: Path) -> State:
     "a worker started with `nohup … < /dev/null &` whose parent is gone",
     "the cell, which it finishes",
 )
+@pytest.mark.slow
 def test_a_worker_that_is_alone_finishes_reports_and_is_not_disturbed(
     bench: Callable[..., Any], environment: dict[str, str], faces: Path, tmp_path: Path
 ) -> None:

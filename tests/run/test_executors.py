@@ -56,6 +56,7 @@ def hashes(run: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_workers_beside_each_other_give_the_hashes_of_one_with_equal_threads(
     bench: Callable[..., Any], blobs: Path, faces: Path, tmp_path: Path
 ) -> None:
@@ -78,6 +79,7 @@ def test_workers_beside_each_other_give_the_hashes_of_one_with_equal_threads(
     assert job.execution.threads == 1 and job.resources == Resources(0, 1, None, None)
 
 
+@pytest.mark.slow
 def test_workers_share_the_cores_and_a_cell_that_was_begun_keeps_its_threads(
     bench: Callable[..., Any], faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +95,7 @@ def test_workers_share_the_cores_and_a_cell_that_was_begun_keeps_its_threads(
     assert [Job.read(folder).execution.threads for folder in cells(tmp_path / "out")] == [3, 3]
 
 
+@pytest.mark.slow
 def test_an_executor_of_another_distribution_runs_cells_in_reverse_order(
     bench: Callable[..., Any], extra: Path, faces: Path, tmp_path: Path
 ) -> None:
@@ -131,6 +134,7 @@ def test_the_circuit_takes_back_what_an_executor_has_in_its_queue(
 @pytest.mark.tried(
     "faults in runs", "`bench run` killed while an executor's worker lives on", "the worker, which the next run follows"
 )
+@pytest.mark.slow
 def test_a_run_goes_on_with_what_an_earlier_one_has_submitted(
     bench: Callable[..., Any], environment: dict[str, str], extra: Path, faces: Path, tmp_path: Path
 ) -> None:

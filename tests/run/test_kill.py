@@ -143,6 +143,7 @@ def test_kills_while_training_and_while_rendering_change_nothing(
     assert log.count("--- ") == 2 and read_json(trained / "cell.json")["attempts"] == 2
 
 
+@pytest.mark.slow
 def test_a_damaged_render_is_made_again(bench, faces: Path, tmp_path: Path) -> None:
     arguments = (
         "run", "--methods", "noisy", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",

@@ -107,6 +107,7 @@ def test_a_home_that_is_no_folder_is_said_by_what_needs_it(bench, average, tmp_p
 
 
 @pytest.mark.tried(TRIED, "`--protocol none`", "cells are rendered and not scored; `bench score` scores them later")
+@pytest.mark.slow
 def test_protocol_none_renders_and_scores_nothing(bench, average, tmp_path: Path) -> None:
     done = bench(*average, "--out", "out", "--protocol", "none")
     assert done.code == 0 and "out: 1 done" in done.out, done
