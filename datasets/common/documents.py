@@ -74,7 +74,7 @@ def read_numbers(path: Path, expected: str, findings: Findings, frame: str = "")
 
 
 def found_instead(value: Any) -> tuple[str, str]:
-    """What a value of JSON is that should be numbers, in words, and what helps against it."""
+    """Describe in words a JSON value that should be numbers, and say what helps."""
     text = _first_text(value)
     if text is not None:
         return _word(text)
@@ -124,7 +124,7 @@ def _first_text(value: Any, depth: int = 4) -> str | None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether nested lists hold numbers alone."""
+    """Tell whether nested lists hold nothing but numbers."""
     if isinstance(value, list):
         return all(_is_plain(item) for item in value)
     return isinstance(value, int | float) and not isinstance(value, bool)

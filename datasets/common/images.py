@@ -45,7 +45,7 @@ class Header:
     orientation: int = 1
     """EXIF's, of a JPEG: 1 is upright as stored."""
     help: str = ""
-    """What helps against the fault."""
+    """Action that removes the fault."""
 
 
 def read_header(path: Path | None) -> Header:

@@ -32,7 +32,7 @@ class Jump:
     off: float
     """Distance from the median of the frames around."""
     usual: float
-    """What nine frames of ten stay below."""
+    """Compute the value that nine frames of ten stay below."""
 
 
 def jumps(values: _Floats, floor: float) -> list[Jump]:

@@ -54,7 +54,7 @@ class MatteFault:
 
 
 def level_fault(alpha: _Bytes) -> MatteFault | None:
-    """Whether a matte or mask (H, W) of 0 to 255 was written as 0 and 1, or holds class numbers; None where not.
+    """Tell whether a matte or mask (H, W) of 0 to 255 was written as 0 and 1, or holds class numbers; None where not.
 
     A mask that is 0 everywhere is none of these: there may be nothing to see.
     """
@@ -67,7 +67,7 @@ def level_fault(alpha: _Bytes) -> MatteFault | None:
 
 
 def matte_fault(alpha: _Bytes) -> MatteFault | None:
-    """What makes an alpha (H, W) unusable: its levels, or that it is opaque where the head is not; None if nothing.
+    """Say what makes an alpha (H, W) unusable: its levels, or that it is opaque where the head is not; None if nothing.
 
     Takes a few tens of microseconds, so that it can be asked of every frame that is decoded.
     """
@@ -83,7 +83,7 @@ def matte_fault(alpha: _Bytes) -> MatteFault | None:
 
 
 def is_inverted(alpha: _Bytes) -> bool:
-    """Whether both upper corners are opaque and the middle of the image is transparent: a head is in the middle, and
+    """Tell whether both upper corners are opaque and the middle is transparent: a head is in the middle, and
     shoulders reach the lower corners alone."""
     height, width = alpha.shape
     high, wide = max(1, height // _CORNER), max(1, width // _CORNER)
@@ -96,7 +96,7 @@ def is_inverted(alpha: _Bytes) -> bool:
 
 @dataclass(frozen=True)
 class Fringe:
-    """What the half-transparent pixels of one frame tell, as sums that can be added over frames."""
+    """Statistics of one frame's half-transparent pixels, as sums that can be added over frames."""
 
     count: int
     """Half-transparent pixels."""
@@ -105,7 +105,7 @@ class Fringe:
     moments: tuple[float, float, float, float]
     """Sums over them of alpha, alpha squared, brightness, and alpha times brightness."""
     lit: bool
-    """Whether transparent pixels hold colours: then nothing was multiplied by alpha."""
+    """Flag: transparent pixels hold colours, so nothing was multiplied by alpha."""
 
     @classmethod
     def of(cls, colour: _Bytes, alpha: _Bytes) -> Fringe:

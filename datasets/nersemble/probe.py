@@ -29,7 +29,7 @@ class Probe:
     fault: str = ""
     """Nothing, ``missing``, or what was found instead of a video."""
     help: str = ""
-    """What helps against the fault."""
+    """Action that removes the fault."""
 
 
 def probe_all(paths: Iterable[Path]) -> dict[Path, Probe]:
