@@ -50,7 +50,7 @@ class Findings:
         return [problem for problem in self.ordered() if problem.severity == "error"]
 
     def first_error(self, dataset: str, folder: Path) -> DataError:
-        """Make the error that `read` raises: the first cause, how many others there are, and the command that lists all."""
+        """Make the error that `read` raises: first cause, number of others, and the command that lists all."""
         causes = grouped(self.errors())
         others = f" ... and {len(causes) - 1} more problem(s)" if len(causes) > 1 else ""
         first = causes[0].text() if causes else f"{folder}: no frames"

@@ -67,7 +67,7 @@ def level_fault(alpha: _Bytes) -> MatteFault | None:
 
 
 def matte_fault(alpha: _Bytes) -> MatteFault | None:
-    """Say what makes an alpha (H, W) unusable: its levels, or that it is opaque where the head is not; None if nothing.
+    """Say what makes an alpha (H, W) unusable: levels, or opacity where the head is not; None if nothing.
 
     Takes a few tens of microseconds, so that it can be asked of every frame that is decoded.
     """
