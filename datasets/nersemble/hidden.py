@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.motion import check_motion
+from headbench.datasets.common.params import tensor
 from headbench.datasets.nersemble.benchmark import (
     CRF,
     FPS,
@@ -19,6 +21,7 @@ from headbench.datasets.nersemble.benchmark import (
     TASK,
     TEST_SEQUENCES,
     TITLE,
+    TRAIN_SERIAL,
 )
 from headbench.datasets.nersemble.calibration import read_calibration
 from headbench.datasets.nersemble.layout import DATASET, Folder
@@ -28,6 +31,7 @@ from headbench.datasets.nersemble.tracking import frame_ids, read_tracking
 from headbench.harness.errors import DataError
 from headbench.harness.files import sha256_of
 from headbench.harness.plugins import HiddenView, SubmissionTask, VideoSlot
+from headbench.harness.types import Camera, Frame, HeadParams, Pixels
 
 __all__ = ["benchmark_test", "submission_task"]
 
@@ -87,6 +91,12 @@ def benchmark_test(folder: Path, options: Mapping[str, object] | None = None) ->
             continue
         params = tracking.params(head)
         ids = frame_ids(sequence, tracking)
+        check_motion(
+            _unseen(sequence, ids, params, calibration.camera(TRAIN_SERIAL)),
+            tensor(tracking.shape[None]),
+            lambda _, __, path=path: path,  # type: ignore[misc]
+            findings,
+        )
         digests = {"head": head, "size": size, "tracking": sha256_of(path), "cameras": sha256_of(place.calibration)}
         digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
         for serial in SERIALS:
@@ -105,3 +115,21 @@ def benchmark_test(folder: Path, options: Mapping[str, object] | None = None) ->
     if findings.errors():
         raise findings.first_error(DATASET, folder)
     return tuple(views)
+
+
+def _unseen(sequence: str, ids: Sequence[str], params: HeadParams, camera: Camera) -> list[Frame]:
+    """Frames of a hidden sequence as one camera would see them; asking for an image is an error.
+
+    Args:
+        ids: of the T frames.
+        params: T rows.
+        camera: B = 1.
+    """
+
+    def hidden() -> Pixels:
+        raise DataError(f"{sequence}: the images of test sequences are not published.")
+
+    return [
+        Frame(name, camera, params.rows(slice(row, row + 1)), hidden, sequence, row, TRAIN_SERIAL)
+        for row, name in enumerate(ids)
+    ]

@@ -76,3 +76,11 @@ def test_damaged_cameras_and_tracking_of_test_sequences_are_told(author) -> None
     author.edit(lambda c: c["world_2_cam"].pop("220700191"))
     with pytest.raises(DataError, match=r"expected camera 220700191, found no such serial number.*1 more problem"):
         benchmark_test(author.folder)
+
+
+@pytest.mark.tried("damaged inputs", "tracking of a hidden test sequence that exploded in one frame")
+def test_every_frame_of_a_hidden_sequence_is_looked_at(author) -> None:
+    assert len(benchmark_test(author.folder)) == 16
+    author.retrack("FREE", lambda c: c["expression"].__setitem__((1, 3), 500.0))
+    with pytest.raises(DataError, match=r"\[frame FREE_00001\]: `expression`: expected coefficients .*found 500"):
+        benchmark_test(author.folder)
