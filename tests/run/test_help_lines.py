@@ -458,7 +458,22 @@ def _rasterizer(world: World, text: str) -> None:
     "`bench data check` looks at the tracking of these frames; or lower the learning rate",
 )
 def _looks(world: World, text: str) -> None:
-    # Their errors are made by tests/methods and tests/train; here the command that both name leads on.
+    import torch
+
+    from headbench.harness.plugins.checks import preset_values
+    from headbench.harness.train.log import TrainLog
+    from headbench.harness.types import Clock
+    from headbench.methods.monogaussianavatar.config import MonoGaussianAvatarConfig
+    from headbench.methods.monogaussianavatar.edits import maintenance
+
+    first = Clock(1, 1, 1, 1)
+    if "cameras" in text:
+        config = MonoGaussianAvatarConfig(**preset_values(registry().method("MonoGaussianAvatar"), "official"))
+        table: Any = {"seen": torch.zeros(2, dtype=torch.bool), "points": torch.zeros(2, 3)}
+        told(raised(lambda: maintenance(table, config, first, 1.0, seed=0)), text)
+    else:
+        log = TrainLog(world.folder, 1, 0, None, False)
+        told(raised(lambda: log.add({"l1": torch.tensor(float("nan"))}, first, 1, ("00000",))), text)
     world.author()
     done = world.bench("data", "check", "insta", "--data-root", "D")
     assert "overlap" in done.out and "subject(s) of insta" in done.out
