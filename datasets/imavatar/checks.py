@@ -18,7 +18,7 @@ from headbench.datasets.common.pixels import read_alpha, read_planes
 from headbench.datasets.common.probes import probes
 from headbench.datasets.common.sources import Source, check_decoded, check_masks
 from headbench.datasets.imavatar.images import parsed_mouth, stray_images
-from headbench.datasets.imavatar.loading import Loaded
+from headbench.datasets.imavatar.survey import Loaded
 from headbench.harness.assets import kind, record
 from headbench.harness.errors import DataError, MissingAsset
 from headbench.harness.head import axis_angle_to_matrix, load_landmarks, project

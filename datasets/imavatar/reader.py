@@ -21,8 +21,8 @@ from headbench.datasets.imavatar.cameras import intrinsic_matrix, world_to_camer
 from headbench.datasets.imavatar.checks import check_keypoints, check_pixels
 from headbench.datasets.imavatar.images import HardMatte, parsed_mouth
 from headbench.datasets.imavatar.layout import find_subjects
-from headbench.datasets.imavatar.loading import Clip, Loaded, survey
 from headbench.datasets.imavatar.options import ImavatarOptions
+from headbench.datasets.imavatar.survey import Clip, Loaded, survey
 from headbench.datasets.imavatar.tracking import Entry
 from headbench.harness.plugins import DatasetReader, Problem
 from headbench.harness.types import Camera, Frame, HeadParams, Subject

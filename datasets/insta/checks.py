@@ -12,7 +12,7 @@ from headbench.datasets.insta.frame_files import read_frame_file
 from headbench.datasets.insta.images import stray_images
 from headbench.datasets.insta.landmarks import check_landmarks
 from headbench.datasets.insta.layout import REAL_HEAD, Folder
-from headbench.datasets.insta.loading import Survey
+from headbench.datasets.insta.survey import Survey
 from headbench.harness.errors import DataError
 
 __all__ = ["deep_checks"]

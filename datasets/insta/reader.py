@@ -15,10 +15,10 @@ from headbench.datasets.insta.cameras import cameras
 from headbench.datasets.insta.checks import deep_checks
 from headbench.datasets.insta.coefficients import Coefficients
 from headbench.datasets.insta.layout import DATASET, find_subjects
-from headbench.datasets.insta.loading import Loaded, survey
 from headbench.datasets.insta.masks import mouth_maker
 from headbench.datasets.insta.options import InstaOptions
 from headbench.datasets.insta.rotations import axis_angles
+from headbench.datasets.insta.survey import Loaded, survey
 from headbench.harness.plugins import DatasetReader, Problem
 from headbench.harness.types import Frame, HeadParams, Subject
 

@@ -23,8 +23,8 @@ from headbench.datasets.nersemble.benchmark import (
     TRAIN_SERIAL,
 )
 from headbench.datasets.nersemble.clips import decode, to_rgb
-from headbench.datasets.nersemble.loading import Loaded, check_one_identity
 from headbench.datasets.nersemble.placement import check_before_camera
+from headbench.datasets.nersemble.survey import Loaded, check_one_identity
 from headbench.datasets.nersemble.tracking import read_tracking
 from headbench.harness.errors import DataError
 

@@ -15,9 +15,9 @@ from headbench.datasets.nersemble.checks import check_first_pictures, deep_check
 from headbench.datasets.nersemble.clips import Clip, Shelf
 from headbench.datasets.nersemble.hidden import benchmark_test, submission_task
 from headbench.datasets.nersemble.layout import DATASET, find_subjects
-from headbench.datasets.nersemble.loading import Loaded, survey
 from headbench.datasets.nersemble.options import NersembleOptions
 from headbench.datasets.nersemble.pixels import VideoPixels
+from headbench.datasets.nersemble.survey import Loaded, survey
 from headbench.datasets.nersemble.tracking import frame_ids
 from headbench.harness.plugins import DatasetReader, HiddenView, Problem, SubmissionTask
 from headbench.harness.types import Frame, Subject

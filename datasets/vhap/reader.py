@@ -18,8 +18,8 @@ from headbench.datasets.common.pixels import PixelReader
 from headbench.datasets.common.sources import Source, check_decoded, check_sample
 from headbench.datasets.vhap.images import BakedPixels, OpaquePixels
 from headbench.datasets.vhap.layout import DATASET, find_subjects
-from headbench.datasets.vhap.loading import Loaded, survey
 from headbench.datasets.vhap.options import VhapOptions
+from headbench.datasets.vhap.survey import Loaded, survey
 from headbench.datasets.vhap.transforms import Entry, Lens
 from headbench.harness.plugins import DatasetReader, Problem
 from headbench.harness.types import Camera, Frame, HeadParams, Pixels, Subject
