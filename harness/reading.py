@@ -22,6 +22,7 @@ from headbench.harness.names import quoted
 __all__ = [
     "Unreadable",
     "fault_of",
+    "kind_at",
     "open_regular",
     "parse_json",
     "parse_json_lines",
@@ -79,8 +80,22 @@ def fault_of(path: Path, error: Exception) -> Unreadable:
         return Unreadable(path, "found no such file", missing=True)
     if isinstance(error, PermissionError):
         return Unreadable(path, "found a file that this user may not read", f"chmod +r {path}")
+    if isinstance(error, NotADirectoryError):
+        above = next(
+            (parent for parent in reversed(path.parents) if kind_at(parent) not in ("", "a folder")), path.parent
+        )
+        return Unreadable(path, f"found {kind_at(above)} instead of the folder {above}")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return Unreadable(path, f"found a file that cannot be read ({reason})")
+
+
+def kind_at(path: Path) -> str:
+    """What is at a path, links followed: a file, a named pipe, a link to X which is not there, or nothing."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return f"a link to {path.readlink()}, which is not there" if path.is_symlink() else ""
+    return "a file" if stat.S_ISREG(mode) else _kind(mode)
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -278,5 +293,8 @@ def _refuse_twice(node: yaml.Node, seen: set[int]) -> None:
 
 def _refuse_kind(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something that is no regular file")
-        raise Unreadable(path, f"found {kind} instead of a file")
+        raise Unreadable(path, f"found {_kind(mode)} instead of a file")
+
+
+def _kind(mode: int) -> str:
+    return next((name for is_kind, name in _KINDS if is_kind(mode)), "something that is no regular file")

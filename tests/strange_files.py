@@ -29,11 +29,13 @@ def instead(path: Path, kind: str) -> Iterator[None]:
 
 
 def put(path: Path, kind: str) -> None:
-    """Make a named pipe, a socket, or a link to a device that never ends."""
+    """Make a named pipe, a socket, a link to nowhere, or one to a device that never ends."""
     if kind == "pipe":
         os.mkfifo(path)
     elif kind == "device":
         path.symlink_to("/dev/zero")
+    elif kind == "link":
+        path.symlink_to("gone")
     else:
         place = os.open(path.parent, os.O_RDONLY)
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from headbench.datasets.common.documents import read_object
 from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.roots import there
 from headbench.harness.errors import did_you_mean
 from headbench.harness.head import TAGS
 
@@ -22,7 +23,7 @@ def head_tag(folder: Path, usual: str, findings: Findings) -> str | None:
         usual: what the layout's tracker fits, such as flame2020.
     """
     path = folder / HEAD_FILE
-    if not path.is_file():
+    if not there(path):
         return usual
     content = read_object(path, f'JSON such as {{"tag": "{usual}"}}', findings)
     if content is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from headbench.datasets.common.findings import Findings
-from headbench.datasets.common.roots import is_file
+from headbench.datasets.common.roots import there
 from headbench.harness.files import sha256_of
 from headbench.harness.pictures import picture_header
 from headbench.harness.reading import Unreadable
@@ -68,11 +68,13 @@ def read_headers(paths: Mapping[_Key, Path | None]) -> dict[_Key, Header]:
 def any_suffix(place: Path, stem: str, suffixes: Sequence[str] = SUFFIXES) -> Path | None:
     """The image of this stem in a folder, PNG before JPEG, small letters before capitals; None where there is none.
 
+    Also what is there under its name and is no file, so that it is refused rather than passed over.
+
     Args:
         suffixes: some of `SUFFIXES`.
     """
     found = (place / f"{stem}{suffix}" for given in suffixes for suffix in (given, given.upper()))
-    return next((path for path in found if is_file(path)), None)
+    return next((path for path in found if there(path)), None)
 
 
 def check_header(

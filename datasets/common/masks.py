@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 from torch import Tensor
 
+from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.paths import not_folders
+from headbench.datasets.common.roots import names_in, odd_names
+from headbench.harness.reading import kind_at
 from headbench.harness.types import Camera, HeadParams
 
-__all__ = ["MOUTH_NOTE", "projected_mouth"]
+__all__ = ["MOUTH_NOTE", "all_parsed", "projected_mouth"]
 
 MOUTH_NOTE = "mouth masks projected from the head mesh"
 """The note of a subject whose masks are drawn."""
@@ -19,3 +24,32 @@ MOUTH_NOTE = "mouth masks projected from the head mesh"
 def projected_mouth(mesh: ProjectedMesh, params: HeadParams, camera: Camera) -> Callable[[], Tensor]:
     """What draws a frame's mouth mask, (1, H, W) uint8, when a method asks for it; for `PixelReader.masks`."""
     return partial(mesh.mouth, params, camera)
+
+
+def all_parsed(place: Path, masks: Mapping[str, Path], findings: Findings, help: str) -> bool:
+    """Whether every frame has a face parser's mouth mask; a warning if not. What is there and no file is an error.
+
+    Args:
+        place: the folder of masks.
+        masks: frame id -> where its mask would be, in `place` or a folder in it.
+        help: who makes them.
+    """
+    if not_folders([place], findings):
+        return False
+    folders = {path.parent for path in masks.values()}
+    names, odd = ({folder: listed(folder) for folder in folders} for listed in (names_in, odd_names))
+    missing = [frame for frame, path in masks.items() if path.name not in names[path.parent]]
+    for frame, path in masks.items():
+        if path.name in odd[path.parent]:
+            findings.error(path, f"expected a mouth mask, found {kind_at(path)}", frame, help, kind="no-mask-file")
+    if not missing:
+        return True
+    whole = len(missing) == len(masks)
+    findings.warning(
+        place,
+        f"expected a mouth mask for each of {len(masks)} frames, found "
+        f"{'none' if whole else f'{len(missing)} missing ({ranges(missing)})'}: projected from the head mesh",
+        "" if whole else missing[0],
+        help,
+    )
+    return False

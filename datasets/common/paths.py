@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.images import SUFFIXES, any_suffix
-from headbench.datasets.common.roots import is_file
+from headbench.datasets.common.roots import is_file, there
 from headbench.harness.names import is_inside, quoted
-from headbench.harness.reading import fault_of
+from headbench.harness.reading import kind_at
 
-__all__ = ["Paths", "broken_links", "image_stem"]
+__all__ = ["Paths", "image_stem", "not_folders"]
 
 _LONGEST = 255
 """Bytes of a name that file systems take."""
@@ -64,7 +64,7 @@ class Paths:
 
     def image(self, path: PurePosixPath) -> PurePosixPath:
         """The image file that is there for a path whose suffix was left out or is in other letters; else the path."""
-        if is_file(self.at(path)):
+        if there(self.at(path)):
             return path
         place, stem = self.at(path).parent, image_stem(path)
         suffixes = SUFFIXES if stem == path.name else [s for s in SUFFIXES if _family(s) == _family(path.suffix)]
@@ -109,16 +109,16 @@ def image_stem(path: PurePosixPath) -> str:
     return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
-def broken_links(paths: Iterable[Path], findings: Findings) -> bool:
-    """Whether some of these folders or files are links to nowhere, each of which is an error.
+def not_folders(paths: Iterable[Path], findings: Findings) -> bool:
+    """Whether some of these folders are there as something else: a link to nowhere, a file, a pipe; each is an error.
 
-    What such a link should hold must not be taken from elsewhere.
+    What such a folder should hold must not be taken from elsewhere.
     """
-    broken = [path for path in dict.fromkeys(paths) if path.is_symlink() and not path.exists()]
-    for path in broken:
-        fault = fault_of(path, FileNotFoundError())
-        findings.error(path, f"expected a folder or file, {fault.found}", help=fault.help, kind="broken-link")
-    return bool(broken)
+    odd = {path: found for path in dict.fromkeys(paths) if (found := kind_at(path)) not in ("", "a folder")}
+    for path, found in odd.items():
+        help = "mend the link" if found.startswith("a link") else "put the folder back, or move this away"
+        findings.error(path, f"expected a folder, found {found}", help=help, kind="no-folder")
+    return bool(odd)
 
 
 def _is_absolute(path: str) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from headbench.datasets.common.sniff import looks_like
 from headbench.harness.errors import DataError
 
-__all__ = ["find_subjects", "is_file", "listing", "names_in"]
+__all__ = ["find_subjects", "is_file", "listing", "names_in", "odd_names", "there"]
 
 
 def find_subjects(root: Path, dataset: str, is_subject: Callable[[Path], bool], marks: str) -> dict[str, Path]:
@@ -59,6 +60,23 @@ def names_in(place: Path) -> frozenset[str]:
         return frozenset(path.name for path in place.iterdir())
     except (OSError, ValueError):
         return frozenset()
+
+
+def odd_names(place: Path) -> frozenset[str]:
+    """Names in a folder of what is no regular file and no link to one: folders, named pipes, links to nowhere."""
+    try:
+        with os.scandir(place) as entries:
+            return frozenset(entry.name for entry in entries if not entry.is_file())
+    except (OSError, ValueError):
+        return frozenset()
+
+
+def there(path: Path) -> bool:
+    """Whether there is anything at a path, also a link to nowhere; never raises.
+
+    For what is optional: where it is there, it is read, and reading says what else than a file it is.
+    """
+    return os.path.lexists(path)
 
 
 def is_file(path: Path) -> bool:

@@ -11,6 +11,7 @@ from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mattes import Fringe, MatteFault, is_premultiplied, level_fault, matte_fault
 from headbench.datasets.common.pixels import read_planes
 from headbench.harness.errors import DataError
+from headbench.harness.reading import Unreadable
 
 __all__ = ["Source", "check_decoded", "check_masks", "check_sample"]
 
@@ -115,8 +116,8 @@ def _look(name: str, source: Source) -> _Look:
             continue
         try:
             planes.append(read_planes(path, name).numpy())
-        except DataError:
-            faults.append((path, _UNREADABLE))
+        except DataError as error:
+            faults.append((path, _unreadable(error)))
     if faults or not source.has_alpha:
         return _Look(tuple(faults))
     matte = planes[-1]
@@ -131,9 +132,17 @@ def _look(name: str, source: Source) -> _Look:
     return _Look(fringe=Fringe.of(colour, alpha) if colour.shape[1:] == alpha.shape else None)
 
 
+def _unreadable(error: DataError) -> MatteFault:
+    """What is there instead of an image that can be decoded."""
+    cause = error.__cause__
+    if not isinstance(cause, Unreadable):
+        return _UNREADABLE
+    return MatteFault(f"expected an image, {cause.found}", cause.help or _UNREADABLE.help, _UNREADABLE.kind)
+
+
 def _mask_fault(path: Path, name: str) -> MatteFault | None:
     try:
         planes = read_planes(path, name).numpy()
-    except DataError:
-        return _UNREADABLE
+    except DataError as error:
+        return _unreadable(error)
     return level_fault(planes[3] if len(planes) == 4 else planes[0])

@@ -16,6 +16,7 @@ from headbench.datasets.common.mattes import edge_faults
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.pixels import read_alpha, read_planes
 from headbench.datasets.common.probes import probes
+from headbench.datasets.common.roots import there
 from headbench.datasets.common.sources import Source, check_decoded, check_masks
 from headbench.datasets.imavatar.images import parsed_mouth, stray_images
 from headbench.datasets.imavatar.survey import Loaded
@@ -63,7 +64,10 @@ def _check_mattes(images: Mapping[str, Source], findings: Findings) -> None:
 
 def _check_irises(path: Path, findings: Findings) -> None:
     """The detector's file, where it was kept: a frame without irises was fitted to those of the frame before."""
-    content = read_object(path, "irises of all images", findings) if path.is_file() else None
+    faults = Findings()
+    content = read_object(path, "irises of all images", faults) if there(path) else None
+    for fault in faults.problems:  # nothing else reads the file
+        findings.warning(fault.path, fault.message, help=fault.help)
     lost = sorted((name for name, found in (content or {}).items() if found is None), key=by_number)
     if lost:
         findings.warning(

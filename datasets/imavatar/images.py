@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.findings import Findings, by_number, ranges
 from headbench.datasets.common.images import Header, any_suffix, check_header, read_header
+from headbench.datasets.common.masks import all_parsed
 from headbench.datasets.common.numbering import renumbered
-from headbench.datasets.common.paths import broken_links
+from headbench.datasets.common.paths import not_folders
 from headbench.datasets.common.pixels import PixelReader
 from headbench.datasets.common.roots import names_in
 from headbench.datasets.common.sources import Source
@@ -31,6 +32,7 @@ __all__ = [
 
 _READERS = 8
 _RECIPE = "matted/ holds RGBA with background and clothing removed; or --set DATASET.matte=mask"
+_PARSER = "FateAvatar's preparation makes parsing/N_mouth.png with a face parser"
 _OWN_ALPHA = "without mask/ the images' own alpha is read, as of SplattingAvatar's data: make mask/, or all RGBA"
 
 
@@ -85,7 +87,7 @@ def find_images(video: Video, entries: Sequence[Entry], matte: str, findings: Fi
     places = (colour, "mask") if matte == "mask" else (colour,)
     # Those that would have been taken first.
     before = () if matte == "matted" else ("matted", "image", "mask")
-    if broken_links([video.path / place for place in (*before, *places)], findings):
+    if not_folders([video.path / place for place in (*before, *places)], findings):
         return {}
     if matte == "mask" and _renumbered(video, colour, entries, findings):
         return {}
@@ -160,19 +162,9 @@ def _source(
 
 
 def parsed_frames(video: Video, entries: Sequence[Entry], findings: Findings) -> bool:
-    """Whether every frame has a mouth mask of a face parser; if not, that is a warning and a note."""
-    missing = [entry.id for entry in entries if not parsed_mouth(video, entry).is_file()]
-    if not missing:
-        return True
-    whole = len(missing) == len(entries)
-    findings.warning(
-        video.path / "parsing",
-        f"expected a mouth mask for each of {len(entries)} frames, found "
-        f"{'none' if whole else f'{len(missing)} missing ({ranges(missing)})'}: projected from the head mesh",
-        "" if whole else missing[0],
-        "FateAvatar's preparation makes parsing/N_mouth.png with a face parser",
-    )
-    return False
+    """Whether every frame has a mouth mask of a face parser; if not, that is a warning."""
+    masks = {entry.id: parsed_mouth(video, entry) for entry in entries}
+    return all_parsed(video.path / "parsing", masks, findings, _PARSER)
 
 
 def parsed_mouth(video: Video, entry: Entry) -> Path:

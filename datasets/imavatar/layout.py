@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.roots import find_subjects as find
+from headbench.datasets.common.roots import there
 from headbench.datasets.common.sniff import outdone
 
 __all__ = ["IMAGE_FOLDERS", "REAL_HEAD", "TRACKING", "Video", "divide", "find_subjects", "videos"]
@@ -66,7 +67,7 @@ def videos(subject: Path) -> list[Video]:
     found = [child for child in _folders(inner) if _is_video(child)]
     if not found:
         found = [child for child in _folders(subject) if _is_video(child)]
-    if not found and (subject / TRACKING).is_file() and not _part(subject.resolve().name):
+    if not found and there(subject / TRACKING) and not _part(subject.resolve().name):
         found = [subject.resolve()]
     return [_video(path) for path in found]
 
@@ -121,7 +122,7 @@ def _is_video(path: Path) -> bool:
     """Also a damaged one, so that its problems are told rather than the folder overlooked; but no other layout's."""
     if outdone(path, "imavatar"):
         return False
-    if (path / TRACKING).is_file() or path.name.endswith(("_train", "_test")):
+    if there(path / TRACKING) or path.name.endswith(("_train", "_test")):
         return True
     return any((path / name).is_dir() for name in ("image", "images")) and (path / "mask").is_dir()
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.documents import read_numbers
 from headbench.datasets.common.findings import Findings, ranges
+from headbench.datasets.common.roots import there
 from headbench.datasets.insta.frame_files import Tracked, read_frame_file
 from headbench.datasets.insta.layout import KINDS, Folder
 from headbench.datasets.insta.rotations import degenerate
@@ -148,7 +149,7 @@ def _check(path: Path, kind: str, frame: str, numbers: _Floats, findings: Findin
 
 def _check_one_identity(folder: Folder, last: Entry, shape: _Floats, findings: Findings) -> None:
     path = folder.path / last.coefficients("shape")
-    other = read_numbers(path, _EXPECTED, findings, last.id) if path.is_file() else None
+    other = read_numbers(path, _EXPECTED, findings, last.id) if there(path) else None
     if other is not None and (other.size != shape.size or not np.allclose(other, shape, atol=1e-5)):
         findings.warning(
             path,

@@ -9,7 +9,7 @@ from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.images import SUFFIXES, Header, any_suffix, check_header, read_headers
 from headbench.datasets.common.intrinsics import Intrinsics
 from headbench.datasets.common.numbering import renumbered
-from headbench.datasets.common.paths import broken_links
+from headbench.datasets.common.paths import not_folders
 from headbench.datasets.common.sources import Source
 from headbench.datasets.insta.layout import Folder
 from headbench.datasets.insta.transforms import Entry
@@ -36,7 +36,7 @@ def find_images(
     wanted = {entry.id: _colour(folder, entry, place) for entry in entries}
     headers = read_headers(wanted)
     bare = [name for name, header in headers.items() if header.mode == "RGB"]
-    if bare and broken_links(folder.places("alpha", "matted"), findings):
+    if bare and not_folders(folder.places("alpha", "matted"), findings):
         return {}
     shifted = _renumbered(folder, entries, findings) if bare else False
     mattes = {} if shifted else {name: _matte(folder, name) for name in bare}
@@ -115,7 +115,7 @@ def _replacement(folder: Folder, entries: Sequence[Entry], findings: Findings) -
     place = str(PurePosixPath(entries[0].image).parent)
     if (folder.path / place).is_dir():
         return ""
-    if broken_links(folder.places(place, "matted"), findings):
+    if not_folders(folder.places(place, "matted"), findings):
         return None
     if (folder.path / "matted").is_dir():
         findings.note(f"no {place}/: images read from matted/ (soft alpha, clothing removed)")
@@ -123,7 +123,7 @@ def _replacement(folder: Folder, entries: Sequence[Entry], findings: Findings) -
     if (folder.path / "imgs").is_dir() and (folder.path / "alpha").is_dir():
         findings.note(f"no {place}/: images read from imgs/ with alpha/ (clothing not removed)")
         return "imgs"
-    if broken_links(folder.places("imgs", "alpha"), findings):
+    if not_folders(folder.places("imgs", "alpha"), findings):
         return None
     return ""
 

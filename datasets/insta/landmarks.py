@@ -7,7 +7,7 @@ from pathlib import Path
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.insta.layout import Folder
 from headbench.harness.arrays import read_npy
-from headbench.harness.reading import Unreadable
+from headbench.harness.reading import Unreadable, kind_at
 
 __all__ = ["check_landmarks"]
 
@@ -18,8 +18,11 @@ _COUNTS = {"kpt": 68, "kpt_dense": 478}
 def check_landmarks(folder: Folder, findings: Findings) -> None:
     """Warn of landmark files of another size and of those that hold zeros, which the tracker writes for no face."""
     for name, expected in _COUNTS.items():
+        place = folder.path / name
+        if (found := kind_at(place)) not in ("", "a folder"):
+            findings.warning(place, f"expected a folder of landmarks, found {found}", kind="no-folder")
         for file in sorted(folder.present(name)):
-            path = folder.path / name / file
+            path = place / file
             if path.suffix == ".npy":
                 _check(path, expected, findings)
 

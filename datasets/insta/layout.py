@@ -63,6 +63,6 @@ def _is_subject(path: Path) -> bool:
     """Also a damaged one, so that its problems are told rather than the folder overlooked; but no other layout's."""
     if outdone(path, DATASET):
         return False
-    if any((path / name).is_file() for name in (*SPLITS.values(), "transforms.json")):
+    if any(roots.there(path / name) for name in (*SPLITS.values(), "transforms.json")):
         return True
     return (path / "checkpoint").is_dir() or (path / "flame").is_dir()

@@ -7,8 +7,8 @@ from functools import partial
 
 from torch import Tensor
 
-from headbench.datasets.common.findings import Findings, ranges
-from headbench.datasets.common.masks import MOUTH_NOTE, projected_mouth
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.masks import MOUTH_NOTE, all_parsed, projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.pixels import read_alpha
 from headbench.datasets.insta.layout import Folder
@@ -21,17 +21,9 @@ _PARSER = "zllrunning/face-parsing.PyTorch makes FlashAvatar's parsing/NNNNN_mou
 
 def parsed_frames(folder: Folder, frames: Sequence[str], findings: Findings) -> bool:
     """Whether every frame has a parsed mouth mask; if not, that is a warning and a note."""
-    there = folder.present("parsing")
-    missing = [frame for frame in frames if folder.parsed(frame).name not in there]
-    if not missing:
+    masks = {frame: folder.parsed(frame) for frame in frames}
+    if all_parsed(folder.path / "parsing", masks, findings, _PARSER):
         return True
-    found = "none" if len(missing) == len(frames) else f"{len(missing)} missing ({ranges(missing)})"
-    findings.warning(
-        folder.path / "parsing",
-        f"expected a mouth mask for each of {len(frames)} frames, found {found}: projected from the head mesh",
-        "" if len(missing) == len(frames) else missing[0],
-        _PARSER,
-    )
     findings.note(f"{MOUTH_NOTE} (parsing/ has not all of them)")
     return False
 

@@ -12,7 +12,7 @@ from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.head_tag import head_tag
 from headbench.datasets.common.intrinsics import Intrinsics
-from headbench.datasets.common.paths import broken_links
+from headbench.datasets.common.paths import not_folders
 from headbench.datasets.common.sources import Source
 from headbench.datasets.insta.coefficients import Coefficients, read_coefficients
 from headbench.datasets.insta.images import find_images
@@ -27,8 +27,8 @@ __all__ = ["VARIANTS", "Loaded", "Survey", "survey"]
 VARIANTS = ("insta/original", "insta/fate", "insta/tracker")
 """A stock export, which leaves all but expressions to `.frame` files; a patched one with text files of everything; and
 one whose numbers are all in `.frame` files."""
-_NEEDED = ("flame", *(f"flame/{kind}" for kind in KINDS), "checkpoint", "parsing")
-"""What is taken from elsewhere, or done without, where it is not there; so it must not be a link to nowhere."""
+_NEEDED = ("flame", *(f"flame/{kind}" for kind in KINDS), "checkpoint")
+"""What is taken from elsewhere, or done without, where it is not there; so it must be nothing else than a folder."""
 
 _FILES = {"expression": "exp", "jaw": "jaw", "eyelids": "eyelids", "shape": "shape"}
 """Quantity -> its kind of file; others are in the JSON."""
@@ -131,7 +131,7 @@ def survey(path: Path, findings: Findings) -> Survey:
     # Files of frames without a pose are looked at, too, so that all faults are told at once.
     splits = [split for split in (train, test) if split is not None]
     entries = tuple(entry for split in splits for entry in sorted(split.entries + split.astray, key=_number))
-    if not entries or broken_links(folder.places(*_NEEDED), findings):
+    if not entries or not_folders(folder.places(*_NEEDED), findings):
         return found
     intrinsics = next((split.intrinsics for split in splits if split.intrinsics is not None), None)
     coefficients = read_coefficients(folder, entries, findings)

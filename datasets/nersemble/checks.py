@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mattes import MatteFault, matte_fault
-from headbench.datasets.common.roots import names_in
+from headbench.datasets.common.roots import names_in, there
 from headbench.datasets.nersemble.benchmark import (
     PARTICIPANTS,
     SERIALS,
@@ -75,7 +75,7 @@ def _check_tests(found: Loaded, findings: Findings) -> None:
     tests = {}
     for name in TEST_SEQUENCES:
         path = found.folder.tracking(name, "v2")
-        if not path.is_file():
+        if not there(path):
             old = found.folder.tracking(name, "v1").is_file()
             findings.warning(
                 path,

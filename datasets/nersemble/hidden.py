@@ -10,6 +10,7 @@ from pathlib import Path
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.motion import check_motion
 from headbench.datasets.common.params import tensor
+from headbench.datasets.common.roots import there
 from headbench.datasets.nersemble.benchmark import (
     CRF,
     FPS,
@@ -83,7 +84,7 @@ def benchmark_test(folder: Path, options: Mapping[str, object] | None = None) ->
     views = []
     for sequence in TEST_SEQUENCES:
         path = place.tracking(sequence, "v2")
-        if not path.is_file():
+        if not there(path):
             findings.error(path, "expected the tracking of a test sequence, found no such file", sequence)
             continue
         tracking = read_tracking(path, sequence, findings)

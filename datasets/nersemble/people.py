@@ -7,6 +7,7 @@ from pathlib import Path
 from headbench.datasets.common.documents import read_object, shortened
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.head_tag import HEAD_FILE, head_tag
+from headbench.datasets.common.roots import there
 from headbench.datasets.nersemble.benchmark import SIZE
 
 __all__ = ["HEAD", "head_and_size"]
@@ -22,7 +23,7 @@ def head_and_size(folder: Path, findings: Findings) -> tuple[str | None, int | N
     """
     path = folder / HEAD_FILE
     tag = head_tag(folder, HEAD, findings)
-    if not path.is_file():
+    if not there(path):
         return tag, SIZE
     # A file that cannot be read has been told.
     content = read_object(path, "the head's name", Findings())

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.fingerprints import fingerprint
-from headbench.datasets.common.paths import broken_links
+from headbench.datasets.common.paths import not_folders
+from headbench.datasets.common.roots import there
 from headbench.datasets.nersemble.benchmark import PROXY, SERIALS, TRACKINGS, TRAIN_SEQUENCES, TRAIN_SERIAL
 from headbench.datasets.nersemble.calibration import Calibration, read_calibration
 from headbench.datasets.nersemble.layout import Folder
@@ -20,6 +21,7 @@ from headbench.datasets.nersemble.people import head_and_size
 from headbench.datasets.nersemble.placement import check_before_camera
 from headbench.datasets.nersemble.probe import Probe, probe_all
 from headbench.datasets.nersemble.tracking import Tracking, frame_ids, read_tracking
+from headbench.harness.reading import kind_at
 
 __all__ = ["Loaded", "check_one_identity", "survey"]
 
@@ -78,11 +80,11 @@ def survey(path: Path, options: NersembleOptions, findings: Findings) -> Loaded:
     """Read all that training needs of the person in `path`; what is wrong goes to `findings`. Decodes no image."""
     folder = Folder(path)
     head, size = head_and_size(path, findings)
-    linked = folder.calibration.parent.is_symlink() and not folder.calibration.parent.exists()
-    calibration = None if linked else read_calibration(folder.calibration, SERIALS, size, findings)
+    no_folder = kind_at(folder.calibration.parent) not in ("", "a folder")  # which is told below
+    calibration = None if no_folder else read_calibration(folder.calibration, SERIALS, size, findings)
     present = [name for name in TRAIN_SEQUENCES if (folder.sequences / name).is_dir()]
     places = [folder.calibration.parent, folder.sequences, *(folder.sequences / name for name in TRAIN_SEQUENCES)]
-    if not broken_links(places, findings):
+    if not not_folders(places, findings):
         _check_present(folder, present, options, findings)
     found: dict[str, Tracking] = {}
     for name in present:
@@ -123,17 +125,17 @@ def _check_present(folder: Folder, present: list[str], options: NersembleOptions
 
 def _tracking(folder: Folder, sequence: str, version: str, findings: Findings) -> Tracking | None:
     path = folder.tracking(sequence, version)
-    if path.is_file():
+    if there(path):
         return read_tracking(path, sequence, findings)
     other = next(name for name in TRACKINGS if name != version)
-    there = folder.tracking(sequence, other)
-    if there.is_file():
+    stands_in = folder.tracking(sequence, other)
+    if stands_in.is_file():
         hint = (
             "the old tracking drifts when the head turns: download flame2023_tracking_v2"
             if other == "v1"
             else "the old tracking is an asset of its own: --assets flame2023_tracking"
         )
-        message = f"expected the tracking {version}, found {there.name} ({other}) alone; versions are never mixed"
+        message = f"expected the tracking {version}, found {stands_in.name} ({other}) alone; versions are never mixed"
         findings.error(path, message, sequence, hint)
     else:
         findings.error(path, "expected the sequence's tracking, found no such file", sequence, _AGAIN)

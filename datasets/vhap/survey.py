@@ -10,7 +10,8 @@ import numpy as np
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.head_tag import head_tag
-from headbench.datasets.common.paths import broken_links
+from headbench.datasets.common.paths import not_folders
+from headbench.datasets.common.roots import there
 from headbench.datasets.common.sources import Source
 from headbench.datasets.vhap.images import find_images
 from headbench.datasets.vhap.layout import CANONICAL, DATASET, PARTS
@@ -18,6 +19,7 @@ from headbench.datasets.vhap.options import VhapOptions
 from headbench.datasets.vhap.parameters import Parameters, read_parameters
 from headbench.datasets.vhap.splits import check_heads, check_parts
 from headbench.datasets.vhap.transforms import Entry, read_transforms
+from headbench.harness.reading import Unreadable, open_regular
 
 __all__ = ["Loaded", "survey"]
 
@@ -66,7 +68,7 @@ def survey(folder: Path, options: VhapOptions, findings: Findings) -> Loaded | N
     parts = {}
     for part, name in PARTS.items():
         needed = part in ("train", options.evaluate)
-        parts[part] = read_transforms(folder, folder / name, findings) if needed or (folder / name).is_file() else []
+        parts[part] = read_transforms(folder, folder / name, findings) if needed or there(folder / name) else []
     check_parts(folder, parts, options.evaluate, len(findings.errors()) == before, findings)
     chosen = {
         part: tuple(entry for entry in parts[part] if options.wanted(entry.camera))
@@ -77,7 +79,7 @@ def survey(folder: Path, options: VhapOptions, findings: Findings) -> Loaded | N
     if not train + test or head is None:
         return None
     files = [file for entry in train + test for file in (entry.image, entry.mask, entry.params) if file is not None]
-    if broken_links([file.parent for file in files], findings):
+    if not_folders([file.parent for file in files], findings):
         return None
     moments: dict[int, Path] = {}
     for entry in train + test:
@@ -94,12 +96,12 @@ def survey(folder: Path, options: VhapOptions, findings: Findings) -> Loaded | N
 
 
 def _check_canonical(folder: Path, findings: Findings) -> None:
-    if not (folder / CANONICAL).is_file():
-        findings.warning(
-            folder / CANONICAL,
-            "expected the parameters of the neutral head, found no such file: GaussianAvatars' own code would not know "
-            "this layout",
-        )
+    try:
+        open_regular(folder / CANONICAL).close()
+    except Unreadable as error:
+        message = f"expected the parameters of the neutral head, {error.found}"
+        without = ": GaussianAvatars' own code would not know this layout" if error.missing else ""
+        findings.warning(error.path, message + without, help=error.help)
 
 
 def _check_cameras(

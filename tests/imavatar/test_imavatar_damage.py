@@ -204,7 +204,7 @@ CASES = [
     Case("irises not found", lambda a: a.overwrite("someone_train/iris.json", '{"1.png": null, "2.png": [1, 2]}'),
          "someone_train/iris.json", ("expected irises in every image, found none in 1 (1.png)",), severity="warning",
          deep=True),
-    Case("cut image", _cut, "someone_train/matted/4.png", ("found one that cannot be decoded",), "train-00004",
+    Case("cut image", _cut, "someone_train/matted/4.png", ("found a PNG that is cut",), "train-00004",
          deep=True),
     Case("opaque everywhere", lambda a: a.save("someone_train/matted/4.png", np.full((32, 32, 4), 255, np.uint8)),
          "someone_train/matted/4.png", ("sets head and background apart, found 255 everywhere",), "train-00004",

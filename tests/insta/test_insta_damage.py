@@ -263,7 +263,7 @@ CASES = [
             (author.folder / "images/00004.png").read_bytes()[:150]
         ),
         "images/00004.png",
-        ("found one that cannot be decoded",),
+        ("found a PNG that is cut",),
         "00004",
         deep=True,
     ),

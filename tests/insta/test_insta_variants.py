@@ -155,7 +155,7 @@ def test_colour_and_alpha_of_separate_files_are_both_decoded(author) -> None:
         (author.folder / name).write_bytes(content[: len(content) - 40])
     errors = [p for p in InstaReader().check(author.folder, {}) if p.severity == "error"]
     assert [str(p.path.relative_to(author.folder)) for p in errors] == ["images/00002.png", "alpha/00005.png"]
-    assert all("found one that cannot be decoded" in p.message for p in errors)
+    assert all("found a PNG that is cut" in p.message for p in errors)
 
 
 def test_alpha_of_another_size_is_told(author) -> None:

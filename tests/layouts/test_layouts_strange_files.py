@@ -52,3 +52,32 @@ def test_no_reader_waits_for_a_named_pipe(copies, name: str) -> None:
         with instead(path, "pipe"):
             within(60, lambda: reader.subjects(folder), path)
             within(60, lambda: reader.check(folder, {}), path)
+
+
+OPTIONAL = {
+    "insta": ("parsing/00003_mouth.png", "parsing", "kpt/00003.npy", "kpt", "flame/eyelids/00003.txt", "flame/eyelids",
+              "head_model.json", "checkpoint"),
+    "imavatar": ("synth00_train/parsing/3_mouth.png", "synth00_train/parsing", "synth00_train/iris.json",
+                 "head_model.json"),
+    "vhap": ("canonical_flame_param.npz", "transforms_val.json", "head_model.json"),
+}  # fmt: skip
+"""Files and folders that are read where they are there, and done without where they are not."""
+
+
+@pytest.mark.tried("hostile files", "a pipe or a link to nowhere in place of an optional file or folder of a dataset")
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_what_is_optional_and_there_as_something_else_is_said(copies, name: str, kind: str) -> None:
+    reader, folder = registry().load_dataset(name), copies[name]
+    found = {"pipe": "found a named pipe", "link": "found a link to gone, which is not there"}[kind]
+    for wanted in OPTIONAL[name]:
+        path = folder / wanted
+        made = not path.exists()
+        if made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        with instead(path, kind):
+            told = [problem.text() for problem in within(60, lambda: reader.check(folder, {}), path)]
+            assert [text for text in told if found in text and text.startswith(str(path))], (wanted, told)
+        if made:
+            path.unlink()
