@@ -39,6 +39,9 @@ _BLUR = 1 / 128
 """Of the image's side: standard deviation of the blur, so that texture can be followed from afar."""
 _FACTORS = np.geomspace(0.35, 2.85, 31)
 """Ways that are tried, times the mesh's own. Neighbours differ by 7 per cent."""
+_TEXTURE = 4.0
+"""Levels of 255: standard deviation of the colours that are followed. Faces have 14 to 28; below this a plain head's
+rounding and its video's coding noise would be followed, which stay where they are."""
 _ALIKE = 0.35
 """Correlation of colours that the best way must reach, and by how much more than the mesh's own way."""
 _MORE = 0.05
@@ -103,7 +106,8 @@ def motion_scale(subject: Subject, mesh: ProjectedMesh) -> MotionScale | None:
     best, plain = int(mean.argmax()), int(np.abs(np.log(_FACTORS)).argmin())
     each = _FACTORS[np.argmax(curves, axis=1)]
     low, high = np.percentile(each, [25, 75])
-    clear = mean[best] >= _ALIKE and len(curves) >= _AGREEING
+    # Where the end of the range is best there is no peak: light and shadow on a head do not move with it.
+    clear = mean[best] >= _ALIKE and len(curves) >= _AGREEING and 0 < best < len(mean) - 1
     factor = _refined(mean, best)
     apart = (low > _RANGE[1] and factor > _RANGE[1]) or (high < _RANGE[0] and factor < _RANGE[0])
     near = _RANGE[0] < low and high < _RANGE[1] and _RANGE[0] < factor < _RANGE[1]
@@ -154,7 +158,7 @@ def _picture(frame: Frame) -> _Picture | None:
 
 
 def _curve(first: _Sight, second: _Sight, one: _Picture, other: _Picture) -> _Floats | None:
-    """Correlation of colours for each of `_FACTORS`; None where too few vertices fall on the head."""
+    """Correlation of colours for each of `_FACTORS`; None where too few vertices fall on the head, or it is plain."""
     height, width = one.opaque.shape
     x, y = np.floor(np.where(first.facing[:, None], first.points, -1)).clip(-1, 1e6).astype(int).T
     used = first.facing & second.facing & (x >= 0) & (x < width) & (y >= 0) & (y < height)
@@ -163,6 +167,8 @@ def _curve(first: _Sight, second: _Sight, one: _Picture, other: _Picture) -> _Fl
         return None
     start, way = first.points[used], second.points[used] - first.points[used]
     seen = _sampled(one, start)
+    if seen.std() < _TEXTURE:
+        return None
     length = np.linalg.norm(seen)
     found = []
     for factor in _FACTORS:

@@ -90,6 +90,23 @@ def test_a_shape_that_was_multiplied_is_the_cause_that_is_told(patient, times) -
     assert all("shape" in line for line in lines)
 
 
+@pytest.mark.tried("damaged inputs", "nothing: plain heads under a codec's blocks, or in light that stays",
+                   survives="no ratio of motions is told of what does not move with a head")  # fmt: skip
+@pytest.mark.parametrize("side", ["pattern", "light"])
+def test_a_plain_head_is_not_followed_by_what_stays_in_place(patient, side) -> None:
+    rows, columns = np.mgrid[:64, :64]
+    rng = np.random.default_rng(0)
+    blocks = 120 + rng.integers(0, 2, size=(8, 8))[rows // 8, columns // 8]
+    painted = blocks if side == "pattern" else 200 - 0.1 * ((rows - 32) ** 2 + (columns - 32) ** 2)
+    for path in sorted((patient / "images").iterdir()):
+        image = np.array(Image.open(path))
+        image[..., :3] = painted[..., None]
+        Image.fromarray(image).save(path)
+    subject = InstaReader().read(patient, {})
+    found = motion_scale(subject, ProjectedMesh.of(subject))
+    assert found is None or not (found.sure or found.right)
+
+
 def _fits(correlations: list[float], gain: float = 9.0) -> dict[int, Fit]:
     return {lag: Fit(value, gain) for lag, value in zip(range(-3, 4), correlations, strict=True)}
 
