@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from headbench.harness.names import one_line
 
-__all__ = ["Group", "Problem", "Severity", "Where", "by_number", "grouped", "ranges"]
+__all__ = ["Group", "Problem", "Severity", "Where", "by_number", "counted", "grouped", "ranges"]
 
 Severity = Literal["error", "warning", "note"]
 """error: it cannot be used; warning: it can, numbers may suffer; note: a measurement, or what was not looked at."""
@@ -31,9 +31,11 @@ class Where:
     whole is meant."""
     frame: str = ""
     """Id of the frame, or name of the sequence, where the problem is of one."""
+    each: Literal["frame", "sequence"] = "frame"
+    """Which of the two `frame` is."""
 
     def __str__(self) -> str:
-        return f"{self.place}" + (f" [frame {self.frame}]" if self.frame else "")
+        return f"{self.place}" + (f" [{self.each} {self.frame}]" if self.frame else "")
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Group:
         first, place = self.first, self.place
         count = len({problem.where.place for problem in self.problems})
         if self.frames:
-            often = f"in {len(self.frames)} frame{'s' if len(self.frames) > 1 else ''} ({ranges(self.frames)})"
+            often = f"in {_number(len(self.frames), first.where.each)} ({ranges(self.frames)})"
         else:
             often = f"{len(self.problems)} times" if count == 1 else f"in {count} {each}s"
         if first.message.endswith(("?", ".")):
@@ -135,6 +137,22 @@ def grouped(problems: Iterable[Problem]) -> list[Group]:
     return sorted(
         made, key=lambda g: (_RANKS.index(g.first.severity), bool(g.frames), by_number(g.frames[0] if g.frames else ""))
     )
+
+
+def counted(problems: Mapping[str, Iterable[Problem]]) -> str:
+    """How many errors and warnings there are, one a cause, and in how many frames: ``2 errors in 9 frames, 1 warning``.
+
+    Args:
+        problems: subject -> its problems; frames of different subjects are different ones.
+    """
+    parts = []
+    for severity in _RANKS[:2]:
+        found = [[p for p in part if p.severity == severity] for part in problems.values()]
+        frames = {(row, p.where.each, p.frame) for row, part in enumerate(found) for p in part if p.frame}
+        kinds = [(each, sum(kind == each for _, kind, _ in frames)) for each in ("sequence", "frame")]
+        where = " and ".join(_number(count, each) for each, count in kinds if count)
+        parts.append(_number(sum(len(grouped(part)) for part in found), severity) + (f" in {where}" if where else ""))
+    return ", ".join(parts)
 
 
 def by_number(name: str) -> list[tuple[int, str]]:
@@ -161,6 +179,10 @@ def ranges(ids: Sequence[str]) -> str:
     return ", ".join(texts[:_RUNS]) + (f" and {len(texts) - _RUNS} more runs" if len(texts) > _RUNS else "")
 
 
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def _cause(problem: Problem) -> tuple[str, ...]:
     """What problems of one cause have in common."""
     place, frame = problem.where.place, problem.frame
@@ -169,7 +191,8 @@ def _cause(problem: Problem) -> tuple[str, ...]:
         return problem.severity, folder, problem.kind
     message = problem.message
     names = (str(place), Path(place).name, Path(place).stem, frame)
-    for name in sorted({name for name in names if len(name) > 1}, key=len, reverse=True):
+    # A name that is a number goes as numbers do: 10 is in 100, too.
+    for name in sorted({name for name in names if len(name) > 1 and not name.isdecimal()}, key=len, reverse=True):
         message = message.replace(name, "*")
     return problem.severity, folder, "", _NUMBER.sub("#", _FILE.sub("*", message))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headbench.harness.problems import Problem, Severity, Where, grouped
+from headbench.harness.problems import Problem, Severity, Where, counted, grouped
 
 FOLDER = Path("D/vhap/synth00")
 
@@ -89,3 +89,18 @@ def test_a_problem_is_one_line_whatever_its_files_are_called() -> None:
     alone, two = problem(f"found {evil}", evil, evil), [problem("found none", f"{evil}{k}", str(k)) for k in range(2)]
     for line in (alone.line(), grouped([alone])[0].line(), grouped(two)[0].line()):
         assert line.isprintable() and "\\x1b[2J error: forged x\\xff.png" in line
+
+
+def test_counts_are_of_causes_and_of_all_frames_that_they_are_in() -> None:
+    missing = [problem("expected an image, found no such file", f"images/{k}.png", f"{k}") for k in range(9)]
+    others = [problem("expected 100 numbers, found 50", f"exp/{k}.txt", f"{k}") for k in range(5, 12)]
+    lists = [problem("expected a list", "t.json"), problem("expected more frames", "t.json", severity="warning")]
+    clips = [
+        Problem("error", Where(FOLDER, name, "sequence"), "expected 20 images, found 19") for name in ("EXP", "EMO")
+    ]
+    assert counted({"a": [*missing, *others, *lists]}) == "3 errors in 12 frames, 1 warning"
+    assert counted({"a": missing, "b": missing}) == "2 errors in 18 frames, 0 warnings"
+    assert counted({"a": [*clips, *missing]}) == "2 errors in 2 sequences and 9 frames, 0 warnings"
+    assert grouped(clips)[0].line() == f"error: {FOLDER}: expected 20 images, found 19 in 2 sequences (EMO, EXP)"
+    assert clips[0].line() == f"error: {FOLDER} [sequence EXP]: expected 20 images, found 19"
+    assert counted({"a": []}) == "0 errors, 0 warnings"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from headbench.harness.errors import DataError
@@ -11,9 +12,14 @@ __all__ = ["Findings", "by_number", "ranges"]
 
 
 class Findings:
-    """Problems, and sentences about what was fallen back to."""
+    """Problems, and sentences about what was fallen back to.
 
-    def __init__(self) -> None:
+    Args:
+        sequences: names that stand for whole sequences where a problem's frame is given.
+    """
+
+    def __init__(self, sequences: Collection[str] = ()) -> None:
+        self._sequences = sequences
         self.problems: list[Problem] = []
         self.notes: list[str] = []
 
@@ -22,7 +28,7 @@ class Findings:
 
         Args:
             message: what was expected and what was found.
-            frame: id of the frame, where it is of one.
+            frame: id of the frame, or name of the sequence, where it is of one.
             help: what the user can do.
             kind: slug of the cause; see `Problem`.
         """
@@ -57,4 +63,5 @@ class Findings:
         return DataError(first + others, help=f"bench data check {dataset} --data-root {folder}")
 
     def _add(self, severity: Severity, path: Path, message: str, frame: str, help: str, kind: str) -> None:
-        self.problems.append(Problem(severity, Where(path, frame), message, help, kind))
+        where = Where(path, frame, "sequence" if frame in self._sequences else "frame")
+        self.problems.append(Problem(severity, where, message, help, kind))

@@ -8,6 +8,7 @@ __all__ = [
     "PARTICIPANTS",
     "PROXY",
     "QUOTA",
+    "SEQUENCES",
     "SERIALS",
     "SIZE",
     "SUBMISSION_TRACKING",
@@ -45,6 +46,7 @@ TRAIN_SEQUENCES = (
 )
 TEST_SEQUENCES = ("FREE", "EMO-1-shout+laugh", "SEN-09-frown_events_bad", "SEN-10-port_strong_smokey")
 """Their images are the organisers' own; tracking and cameras are published."""
+SEQUENCES = frozenset(TRAIN_SEQUENCES + TEST_SEQUENCES)
 PROXY = ("EXP-9-jaw-2", "EMO-4-disgust+happy", "SEN-07-fond_note_fried", "SEN-08-clothes_and_lodging")
 """Training sequences that are held out to score locally. Kinds as among the test sequences, and each has a sibling that
 is trained on."""

@@ -16,6 +16,7 @@ from headbench.datasets.nersemble.benchmark import (
     FPS,
     PARTICIPANTS,
     QUOTA,
+    SEQUENCES,
     SERIALS,
     SIZE,
     SUBMISSION_TRACKING,
@@ -78,7 +79,7 @@ def benchmark_test(folder: Path, options: Mapping[str, object] | None = None) ->
             f"{SUBMISSION_TRACKING} alone, and v1 has no test sequences.",
             help=f"train again without --set {DATASET}.tracking=v1",
         )
-    place, findings = Folder(folder), Findings()
+    place, findings = Folder(folder), Findings(SEQUENCES)
     head, size = head_and_size(folder, findings)
     calibration = read_calibration(place.calibration, SERIALS, size, findings)
     views = []

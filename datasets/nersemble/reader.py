@@ -10,7 +10,7 @@ from headbench.datasets.common.masks import MOUTH_NOTE, projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.motion import check_motion
 from headbench.datasets.common.params import tensor
-from headbench.datasets.nersemble.benchmark import TRAIN_SERIAL
+from headbench.datasets.nersemble.benchmark import SEQUENCES, TRAIN_SERIAL
 from headbench.datasets.nersemble.checks import check_first_pictures, deep_checks
 from headbench.datasets.nersemble.clips import Clip, Shelf
 from headbench.datasets.nersemble.hidden import benchmark_test, submission_task
@@ -35,7 +35,7 @@ class NersembleReader(DatasetReader):
         return find_subjects(root)
 
     def check(self, folder: Path, options: Mapping[str, object]) -> list[Problem]:
-        findings = Findings()
+        findings = Findings(SEQUENCES)
         found = survey(folder, NersembleOptions.parse(options, "nersemble"), findings)
         deep_checks(found, findings)
         if not findings.errors():
@@ -43,7 +43,7 @@ class NersembleReader(DatasetReader):
         return findings.ordered()
 
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
-        findings = Findings()
+        findings = Findings(SEQUENCES)
         found = survey(folder, NersembleOptions.parse(options, "nersemble"), findings)
         if not findings.errors():
             check_first_pictures(found, findings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -100,7 +99,8 @@ def check(
     shifted frames, flipped axes, a wrong focal length, coefficients of another head.
 
     Errors keep a subject from being read; warnings may cost quality or comparability; notes are measurements. Lines
-    for each subject with its variant, split and fingerprint, and the counts, end the list.
+    for each subject with its variant, split and fingerprint, and the counts of causes and of their frames, end the
+    list.
 
     Exit codes: 0 no errors, 1 usage, 2 errors.
     """
@@ -108,6 +108,7 @@ def check(
     from headbench.harness.files import atomic_path, writable
     from headbench.harness.plugins import registry
     from headbench.harness.plugins.aside import aside
+    from headbench.harness.problems import counted
 
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise BenchError(f"--sheet {sheet}: expected a name that ends in .png.")
@@ -123,16 +124,16 @@ def check(
             found.append(examination)
             if not fix_list:
                 _tell(examination, each)
-    totals: Counter[str] = Counter(problem.severity for examination in found for problem in examination.problems)
+    totals = counted({examination.name: examination.problems for examination in found})
     for line in fix_lines(found) if fix_list else []:
         say(line)
-    say(f"{len(subjects)} subject(s) of {name}: {_counts(totals)}", err=fix_list)
+    say(f"{len(subjects)} subject(s) of {name}: {totals}", err=fix_list)
     if sheet is not None:
         drawn = draw_sheet(found)
         with atomic_path(sheet) as temporary:
             drawn.save(temporary, "PNG")
         say(f"wrote {sheet}", err=fix_list)
-    if totals["error"]:
+    if any(problem.severity == "error" for examination in found for problem in examination.problems):
         raise Exit(2)
 
 
@@ -159,14 +160,13 @@ def _examine(reader: DatasetReader, subjects: Mapping[str, Path], options: Mappi
 
 def _tell(examination: Examination, each: bool) -> None:
     from headbench.datasets.doctor import summary_lines
-    from headbench.harness.problems import grouped
+    from headbench.harness.problems import counted, grouped
 
     found = examination.problems
     for line in [problem.line() for problem in found] if each else [group.line() for group in grouped(found)]:
         say(line)
-    counts: Counter[str] = Counter(problem.severity for problem in examination.problems)
     lines = ["cannot be read"] if examination.subject is None else summary_lines(examination.subject)
-    say(one_line(f"{examination.name}: {lines[0]}; {_counts(counts)}"))
+    say(one_line(f"{examination.name}: {lines[0]}; {counted({examination.name: found})}"))
     for line in lines[1:]:
         say(f"  {one_line(line)}")
 
@@ -186,8 +186,3 @@ def _choose(found: Mapping[str, Path], wanted: tuple[str, ...]) -> dict[str, Pat
         if name not in found:
             raise DataError(did_you_mean("subject", name, found))
     return {name: path for name, path in found.items() if not wanted or name in wanted}
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    parts = [f"{counts.get(kind, 0)} {kind}{'' if counts.get(kind, 0) == 1 else 's'}" for kind in ("error", "warning")]
-    return ", ".join(parts)

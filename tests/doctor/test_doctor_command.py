@@ -58,7 +58,7 @@ def test_the_fix_list_is_one_action_a_line_with_fields_apart_by_tabs(patient, tm
     assert by_file["jaw"][3:] == ["00003,00007", "no rotation is 1 0 0 0 1 0, not zeros"]
     assert by_file["00011.png"][3:] == ["00011", "the split's JSON names it"]
     assert "delete" not in result.stdout
-    assert "1 subject(s) of insta: 3 errors, 1 warning" in result.stderr
+    assert "1 subject(s) of insta: 2 errors in 3 frames, 1 warning" in result.stderr
 
 
 def test_a_sound_subject_has_an_empty_fix_list(patient, tmp_path) -> None:

@@ -42,13 +42,13 @@ def test_errors_are_printed_one_a_line_with_file_and_frame_and_give_exit_code_2(
     assert len(errors) == 2
     assert errors[1].startswith(f"error: {author.folder / 'flame/jaw/00004.txt'} [frame 00004]: ")
     assert errors[0].startswith(f"error: {author.folder / 'images/00001.png'} [frame 00001]: ")
-    assert "someone: cannot be read; 2 errors, 1 warning" in result.output
+    assert "someone: cannot be read; 2 errors in 2 frames, 1 warning" in result.output
 
 
 def test_subjects_can_be_picked_and_unknown_ones_are_suggested(author) -> None:
     other = author.folder.with_name("other")
     (other / "checkpoint").mkdir(parents=True)
-    assert "2 subject(s) of insta: 2 errors" in _check("insta", "--data-root", _root(author)).output
+    assert "2 subject(s) of insta: 1 error, 1 warning" in _check("insta", "--data-root", _root(author)).output
     picked = _check("insta", "--data-root", _root(author), "--subject", "someone")
     assert picked.exit_code == 0 and "1 subject(s)" in picked.output
     wrong = _check("insta", "--data-root", _root(author), "--subject", "sombody")

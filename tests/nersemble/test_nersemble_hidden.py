@@ -65,7 +65,9 @@ def test_submissions_refuse_the_old_tracking(author) -> None:
         NersembleReader().hidden(author.folder, {"tracking": "v1"})
     path = author.tracking("FREE")
     shutil.move(path, author.tracking("FREE", "v1"))
-    with pytest.raises(DataError, match=r"flame2023_tracking_v2\.npz \[frame FREE\]: expected the tracking of a test"):
+    with pytest.raises(
+        DataError, match=r"flame2023_tracking_v2\.npz \[sequence FREE\]: expected the tracking of a test"
+    ):
         benchmark_test(author.folder)
 
 
