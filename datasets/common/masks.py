@@ -10,6 +10,7 @@ from torch import Tensor
 
 from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.numbering import masks_renumbered
 from headbench.datasets.common.paths import not_folders
 from headbench.datasets.common.roots import names_in, odd_names
 from headbench.harness.reading import kind_at
@@ -34,7 +35,8 @@ def all_parsed(place: Path, masks: Mapping[str, Path], findings: Findings, help:
         masks: frame id -> where its mask would be, in `place` or a folder in it.
         help: who makes them.
     """
-    if not_folders([place], findings):
+    named = [path.stem for path in masks.values()]
+    if not_folders([place], findings) or masks_renumbered(place, [named], findings):
         return False
     folders = {path.parent for path in masks.values()}
     names, odd = ({folder: listed(folder) for folder in folders} for listed in (names_in, odd_names))

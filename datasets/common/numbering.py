@@ -3,23 +3,67 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-__all__ = ["renumbered"]
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.images import SUFFIXES
+from headbench.datasets.common.roots import names_in
+
+__all__ = ["masks_renumbered", "renumbered"]
+
+_NAME = re.compile(r"([0-9]{1,12})([^0-9].*)?")
+"""A frame's number, and what follows it: nothing, ``_00`` of a camera, ``_mouth`` of a kind of mask."""
+
+
+def masks_renumbered(place: Path, images: Iterable[Sequence[str]], findings: Findings) -> bool:
+    """Whether the masks in a folder were numbered on across a gap of the images, so that each is of another frame.
+
+    That is an error, and no mask there is what its name says.
+
+    Args:
+        place: the folder of masks.
+        images: lists of names without suffix: those that are named, and those that are there.
+    """
+    masks = [Path(name).stem for name in names_in(place) if Path(name).suffix.lower() in SUFFIXES]
+    first = next((found for names in images if (found := renumbered(names, masks))), "")
+    if first:
+        findings.error(
+            place,
+            f"expected masks numbered as the images are, found them numbered without the gap that the "
+            f"images have before {first}: each from there on is of another frame",
+            help="make the masks again from the images, or give them the images' names in the same order",
+            kind="masks-renumbered",
+        )
+    return bool(first)
 
 
 def renumbered(images: Sequence[str], masks: Sequence[str]) -> str:
     """The first image after a gap across which the masks were numbered on, so that its mask is another's; or nothing.
 
     That is so where there are as many masks as images and their numbers are consecutive, while the images' are not.
+    Names that differ in what follows the number are of different cameras or kinds, and counted apart.
 
     Args:
-        images, masks: names without suffix; only whole numbers count.
+        images, masks: names without suffix; only those that begin with a number count.
     """
-    wanted = {int(name): name for name in images if name.isascii() and name.isdecimal()}
-    found = sorted({int(name) for name in masks if name.isascii() and name.isdecimal()})
-    numbers = sorted(wanted)
-    if len(numbers) != len(found) or not numbers or found[-1] - found[0] != len(found) - 1:
-        return ""
-    after = next((b for a, b in itertools.pairwise(numbers) if b != a + 1), None)
-    return "" if after is None or numbers == found else wanted[after]
+    given, there = _by_kind(images), _by_kind(masks)
+    for kind, wanted in given.items():
+        numbers, found = sorted(wanted), sorted(there.get(kind, ()))
+        if len(numbers) != len(found) or found[-1] - found[0] != len(found) - 1 or numbers == found:
+            continue
+        after = next((b for a, b in itertools.pairwise(numbers) if b != a + 1), None)
+        if after is not None:
+            return wanted[after]
+    return ""
+
+
+def _by_kind(names: Sequence[str]) -> dict[str, dict[int, str]]:
+    """What follows the number -> number -> name."""
+    found: dict[str, dict[int, str]] = {}
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if match:
+            found.setdefault(match[2] or "", {})[int(match[1])] = name
+    return found

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from headbench.datasets.common.findings import Findings, by_number, ranges
 from headbench.datasets.common.images import Header, any_suffix, check_header, read_header
 from headbench.datasets.common.masks import all_parsed
-from headbench.datasets.common.numbering import renumbered
+from headbench.datasets.common.numbering import masks_renumbered
 from headbench.datasets.common.paths import not_folders
 from headbench.datasets.common.pixels import PixelReader
 from headbench.datasets.common.roots import names_in
@@ -89,8 +89,10 @@ def find_images(video: Video, entries: Sequence[Entry], matte: str, findings: Fi
     before = () if matte == "matted" else ("matted", "image", "mask")
     if not_folders([video.path / place for place in (*before, *places)], findings):
         return {}
-    if matte == "mask" and _renumbered(video, colour, entries, findings):
-        return {}
+    if matte == "mask":
+        there = [Path(name).stem for name in names_in(video.path / colour)]
+        if masks_renumbered(video.path / "mask", [there, [str(entry.image) for entry in entries]], findings):
+            return {}
     wanted = [[_stored(video.path / place, entry) for place in places] for entry in entries]
     if matte != "mask":
         modes: list[tuple[str, ...]] = [("RGBA",)]
@@ -114,21 +116,6 @@ def _stored(place: Path, entry: Entry) -> Path:
     """The file of a frame in a folder, whether its suffix is in small letters or not."""
     named = place / f"{entry.image}.png"
     return any_suffix(named.parent, named.stem, (".png",)) or named
-
-
-def _renumbered(video: Video, colour: str, entries: Sequence[Entry], findings: Findings) -> bool:
-    """Whether masks were numbered on across a gap of the images, so that each would be of another frame."""
-    names = {place: [Path(name).stem for name in names_in(video.path / place)] for place in (colour, "mask")}
-    first = renumbered(names[colour], names["mask"]) or renumbered([str(e.image) for e in entries], names["mask"])
-    if first:
-        findings.error(
-            video.path / "mask",
-            f"expected masks numbered as the images are, found {len(names['mask'])} numbered without the gap that the "
-            f"images have before {first}: each from there on is of another frame",
-            help="make the masks again from the images, or give them the images' names in the same order",
-            kind="masks-renumbered",
-        )
-    return bool(first)
 
 
 def _source(

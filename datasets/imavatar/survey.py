@@ -113,7 +113,9 @@ def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> Loade
 
 
 def _clip(tracking: Tracking, options: ImavatarOptions, findings: Findings) -> Clip | None:
-    video, entries = tracking.video, tracking.entries
+    video = tracking.video
+    # Files of frames without usable numbers are looked at, too, so that all faults are told at once.
+    entries = sorted(tracking.entries + tracking.astray, key=Entry.order)
     matte = source_of(video, entries, options.matte)
     images = find_images(video, entries, matte, findings)
     _check_rotation(tracking, options, findings)

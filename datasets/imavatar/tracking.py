@@ -44,6 +44,10 @@ class Entry:
     keypoints: Floats | None
     """(K, 2) projected landmarks, -1 to 1 from edge to edge; None where there are none."""
 
+    def order(self) -> tuple[PurePosixPath, int]:
+        """Sorting key: by number in each folder."""
+        return self.image.parent, int(self.image.name)
+
 
 @dataclass(frozen=True)
 class Tracking:
@@ -56,6 +60,8 @@ class Tracking:
     """(100,)"""
     entries: tuple[Entry, ...]
     """The frames that can be used."""
+    astray: tuple[Entry, ...]
+    """Frames whose numbers cannot be used, without these: their files can be looked at all the same."""
     listed: frozenset[PurePosixPath]
     """Images of all frames in the file, as `Entry.image`, those that cannot be used as well."""
     whole: bool
@@ -91,10 +97,10 @@ def read_tracking(video: Video, findings: Findings) -> Tracking | None:
     for position, frame in enumerate(content["frames"]):
         reader.add(position, frame)
     reader.paths.tell(path, findings)
-    if shape is None or intrinsics is None or not reader.entries:
+    if shape is None or intrinsics is None or not reader.entries + reader.astray:
         return None
-    entries = sorted(reader.entries.values(), key=lambda entry: (entry.image.parent, int(entry.image.name)))
-    return Tracking(video, intrinsics, shape, tuple(entries), frozenset(reader.listed), reader.whole)
+    good, astray = (tuple(sorted(part, key=Entry.order)) for part in (reader.entries, reader.astray))
+    return Tracking(video, intrinsics, shape, good, astray, frozenset(reader.listed), reader.whole)
 
 
 def lens_of(tracking: Tracking, size: tuple[int, int], positive_fx: str, findings: Findings) -> Lens | None:
@@ -142,7 +148,8 @@ class _Reader:
         self._video = video
         self._findings = findings
         self.paths = Paths(video.path)
-        self.entries: dict[str, Entry] = {}
+        self.entries: list[Entry] = []
+        self.astray: list[Entry] = []
         self.listed: set[PurePosixPath] = set()
         self.whole = True
 
@@ -166,7 +173,10 @@ class _Reader:
         self.listed.add(place)
         entry = self._entry(name, place, frame)
         if entry is not None:
-            self.entries[name] = entry
+            self.entries.append(entry)
+        else:
+            none = np.zeros(0)
+            self.astray.append(Entry(name, place, none, none, none, None))
 
     def _image(self, position: int, frame: Any) -> PurePosixPath | None:
         """The path below the folder of images, without suffix; None where there is none, which has been reported."""

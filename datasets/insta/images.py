@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.images import SUFFIXES, Header, any_suffix, check_header, read_headers
 from headbench.datasets.common.intrinsics import Intrinsics
-from headbench.datasets.common.numbering import renumbered
+from headbench.datasets.common.numbering import masks_renumbered
 from headbench.datasets.common.paths import not_folders
 from headbench.datasets.common.sources import Source
 from headbench.datasets.insta.layout import Folder
@@ -91,23 +91,9 @@ def stray_images(folder: Folder, entries: Sequence[Entry], findings: Findings) -
 
 
 def _renumbered(folder: Folder, entries: Sequence[Entry], findings: Findings) -> bool:
-    """Whether mattes were numbered on across a gap of the images, so that each would be of another frame."""
-    for place in ("alpha", "matted"):
-        stems = [Path(name).stem for name in folder.present(place) if Path(name).suffix.lower() in SUFFIXES]
-        first = renumbered([entry.id for entry in entries], stems)
-        if first:
-            findings.error(
-                folder.path / place,
-                f"expected masks numbered as the images are, found {len(stems)} numbered without the gap that the "
-                f"images have before {first}: each from there on is of another frame",
-                first,
-                "make the masks again from the images, or give them the images' names in the same order",
-                kind="masks-renumbered",
-            )
-            return True
-        if stems:
-            return False
-    return False
+    """Whether the mattes that would be read were numbered on across a gap of the images."""
+    place = next((name for name in ("alpha", "matted") if folder.present(name)), "alpha")
+    return masks_renumbered(folder.path / place, [[entry.id for entry in entries]], findings)
 
 
 def _replacement(folder: Folder, entries: Sequence[Entry], findings: Findings) -> str | None:

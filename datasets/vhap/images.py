@@ -12,6 +12,7 @@ from torch import Tensor
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.images import Header, check_header, read_header
+from headbench.datasets.common.numbering import masks_renumbered
 from headbench.datasets.common.pixels import LazyMasks, PixelReader, read_planes
 from headbench.datasets.common.sources import Source
 from headbench.datasets.vhap.transforms import Entry
@@ -70,6 +71,8 @@ def find_images(entries: Sequence[Entry], alpha: str, findings: Findings) -> dic
     Args:
         alpha: mask, or opaque: frames without any alpha are used as they are.
     """
+    if _renumbered(entries, findings):
+        return {}
     with ThreadPoolExecutor(_READERS) as pool:
         colours = list(pool.map(lambda entry: read_header(entry.image), entries))
         masks = list(pool.map(lambda entry: None if entry.mask is None else read_header(entry.mask), entries))
@@ -96,6 +99,16 @@ def find_images(entries: Sequence[Entry], alpha: str, findings: Findings) -> dic
     if bare:
         findings.note(f"{len(bare)} of {len(entries)} images have no alpha: every pixel is taken as head")
     return found
+
+
+def _renumbered(entries: Sequence[Entry], findings: Findings) -> bool:
+    """Whether masks of some folder were numbered on across a gap of the images."""
+    images: dict[Path, list[str]] = {}
+    for entry in entries:
+        if entry.mask is not None:
+            images.setdefault(entry.mask.parent, []).append(entry.image.stem)
+    found = [masks_renumbered(place, [names], findings) for place, names in images.items()]
+    return any(found)
 
 
 def _fits(entry: Entry, path: Path, header: Header, modes: tuple[str, ...], findings: Findings) -> bool:

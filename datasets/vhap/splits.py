@@ -62,7 +62,7 @@ def check_heads(folder: Path, entries: Sequence[Entry], places: Mapping[int, Flo
         places: timestep -> translation of the head (3,) metres.
     """
     odd: list[tuple[str, float]] = []
-    for entry in entries:
+    for entry in (entry for entry in entries if entry.posed):
         place = entry.w2c[:3, :3] @ places[entry.timestep] + entry.w2c[:3, 3]
         if place[2] > 0:
             odd += [] if NEAR < place[2] < FAR else [(entry.id, float(place[2]))]

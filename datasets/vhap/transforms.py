@@ -46,6 +46,8 @@ class Entry:
     params: Path
     sequence: str
     """Folder beside the subject's that holds the files, nothing where it is the subject's own."""
+    posed: bool = True
+    """Whether `c2w` can be used. If not it is zeros, an error has been told, and the files can be looked at."""
 
     @property
     def w2c(self) -> Floats:
@@ -54,7 +56,7 @@ class Entry:
 
 
 def read_transforms(folder: Path, path: Path, findings: Findings) -> list[Entry]:
-    """The usable frames of a file, in its order; what is wrong with it and with the others goes to `findings`."""
+    """The frames of a file whose files are known, in its order; what is wrong with it and others goes to `findings`."""
     content = read_object(path, "the split's JSON", findings, _MAKE)
     if content is None:
         return []
@@ -99,13 +101,14 @@ def _entry(paths: Paths, path: Path, position: int, frame: dict[str, Any], findi
     mask = _file(paths, path, name, frame, "fg_mask_path", findings) if frame.get("fg_mask_path") is not None else None
     lens = _lens(path, name, frame, findings)
     c2w = _pose(path, name, frame.get("transform_matrix"), findings)
-    if image is None or params is None or lens is None or c2w is None:
+    if image is None or params is None or lens is None:
         return None
     called = frame.get("camera_id")
     known = str(called) if isinstance(called, str | int) and str(called) else str(camera)
     beside = image.parent.parent
     sequence = beside.name if beside.resolve() != paths.folder.resolve() else ""
-    return Entry(name, timestep, known, c2w, lens, image, mask, params, sequence)
+    pose = np.zeros((4, 4)) if c2w is None else c2w
+    return Entry(name, timestep, known, pose, lens, image, mask, params, sequence, c2w is not None)
 
 
 def _index(value: Any) -> int | None:

@@ -190,6 +190,49 @@ def test_masks_that_were_numbered_on_across_a_gap_are_one_error(patient) -> None
     assert "numbered without the gap" in line and "make the masks again" in line
 
 
+@pytest.mark.tried("damaged inputs", "VHAP's masks, or a parser's, numbered on across a gap of the images", "one error")
+@pytest.mark.parametrize(("name", "place"), [("vhap", "fg_masks"), ("imavatar", "synth00_train/parsing")])
+def test_masks_named_after_more_than_a_number_are_held_to_the_same_rule(name: str, place: str, patient) -> None:
+    folder = patient(name)
+    path = folder / LISTS[name][0]
+    content = json.loads(path.read_text())
+    gone = PurePosixPath(content["frames"].pop(1)["file_path"]).stem
+    path.write_text(json.dumps(content))
+    (folder / IMAGES[name] / f"{gone}.png").unlink()
+    masks = sorted((folder / place).iterdir(), key=lambda path: int(path.name.partition("_")[0]))
+    masks[-1].unlink()
+    if name == "vhap":  # moments are numbered without gaps, whatever their files are called
+        _edit(
+            folder,
+            name,
+            lambda frame: frame.update(timestep_index=frame["timestep_index"] - (frame["timestep_index"] > 1)),
+        )
+    _errors_are(folder, name, "numbered without the gap")
+
+
+def _errors_are(folder: Path, name: str, *words: str) -> None:
+    lines = _lines(folder, name, "error")
+    assert len(lines) == len(words) and all(any(word in line for line in lines) for word in words), lines
+
+
+@pytest.mark.tried(
+    "damaged inputs", "a frame whose pose and whose image are damaged, in three layouts", "both are told"
+)
+@pytest.mark.parametrize("name", LISTS)
+def test_files_of_a_frame_without_a_pose_are_looked_at_at_once(name: str, patient) -> None:
+    folder = patient(name)
+    path = folder / LISTS[name][0]
+    content = json.loads(path.read_text())
+    frame = content["frames"][2]
+    frame[POSES[name]][0][3] = math.nan
+    path.write_text(json.dumps(content))
+    image = folder / IMAGES[name] / f"{PurePosixPath(frame['file_path']).stem}.png"
+    image.unlink()
+    _errors_are(folder, name, "expected finite numbers, found nan" if name != "insta" else "found NaN", str(image))
+    image.write_bytes(b"")
+    _errors_are(folder, name, "finite numbers", "found an empty file")
+
+
 def test_landmarks_of_zeros_are_absent_and_not_wrong(patient) -> None:
     folder = patient("imavatar")
     _edit(folder, "imavatar", lambda f: f.update(flame_keypoints=np.zeros((68, 2)).tolist()))
