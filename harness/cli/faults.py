@@ -91,7 +91,9 @@ def _place(error: BaseException) -> str:
         name = str(frame.f_globals.get("__name__", ""))
         if name.startswith(("click.", "rich.")):
             return "standard output"
-        if not name.startswith("headbench.") or name.startswith("headbench.harness.cli.main"):
+        if not name.startswith("headbench.") or name.startswith(
+            ("headbench.harness.cli.main", "headbench.harness.cli.verbs")
+        ):
             continue
         for word in ("path", "file", "source", "folder", "target", "root"):
             value = frame.f_locals.get(word)

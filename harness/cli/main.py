@@ -1,70 +1,19 @@
-"""The `bench` command: a group whose verbs are imported when they are used."""
+"""The `bench` command: it runs a verb and ends with a sentence and an exit code, whatever happens.
+
+Nothing but Python's own is imported here before an interrupt is listened for: the rest takes a while.
+"""
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import os
 import signal
 import sys
 
-import rich_click as click
-
-from headbench.harness.console import forgive_encoding, say
-from headbench.harness.errors import did_you_mean
-from headbench.harness.names import printable
-
-__all__ = ["COMMANDS", "INTERRUPTED", "cli", "main"]
+__all__ = ["INTERRUPTED", "main"]
 
 INTERRUPTED = 130
 """Exit code of an interrupted command."""
-COMMANDS = {
-    "run": ("headbench.harness.cli.run:run", "Train, render and score methods on subjects; go on where it stopped."),
-    "list": ("headbench.harness.cli.list:list_", "Show methods, datasets, metrics, executors, protocols or assets."),
-    "status": ("headbench.harness.cli.status:status", "Show where the cells of a run are."),
-    "score": ("headbench.harness.cli.score:score", "Score the stored renders of a run by protocols."),
-    "verify": ("headbench.harness.cli.verify:verify", "Hash all files of a run; compute a sample of scores again."),
-    "report": ("headbench.harness.cli.report:report", "Write the table, figures and videos of a run."),
-    "render": ("headbench.harness.cli.render:render", "Show a checkpoint from all around or driven by a subject."),
-    "submit": ("headbench.harness.cli.submit:submit", "Make, check and count submissions to a dataset's benchmark."),
-    "profile": ("headbench.harness.cli.profile:profile", "Measure where the time of a training step goes."),
-    "plugins": ("headbench.harness.cli.plugins:plugins", "Show plugins and what is wrong with them."),
-    "doctor": ("headbench.harness.cli.doctor:doctor", "Say what works on this machine and what to do."),
-    "data": ("headbench.harness.cli.data:data", "Make synthetic subjects and check datasets."),
-    "assets": ("headbench.harness.cli.assets:assets", "Register files that only you may have: FLAME, networks."),
-}
-"""verb -> module:command, and its line in `bench --help`"""
-
-
-class _LazyGroup(click.RichGroup):
-    """Lists its verbs without importing them."""
-
-    _listing = False
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            raise click.UsageError(did_you_mean("command", name, COMMANDS), ctx)
-        target, line = COMMANDS[name]
-        if self._listing:
-            return click.Command(name, help=line)
-        module, _, attribute = target.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def format_help(self, ctx: click.RichContext, formatter: click.RichHelpFormatter) -> None:  # type: ignore[override]
-        self._listing = True
-        try:
-            super().format_help(ctx, formatter)
-        finally:
-            self._listing = False
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="headbench", prog_name="bench")
-def cli() -> None:
-    """Train, render, score and tabulate Gaussian head avatars from monocular video."""
 
 
 def main() -> None:
@@ -72,14 +21,16 @@ def main() -> None:
     # torch and numba each keep a pool of OpenMP threads, and the threads of one that waits for work burn the cores
     # that the other needs. libgomp reads this once, when it is loaded: here nothing heavy is, and cells inherit it.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    forgive_encoding()
     try:
-        code = _call()
-    except (KeyboardInterrupt, click.Abort):
+        from headbench.harness.cli.verbs import call
+
+        code = call()
+    except KeyboardInterrupt:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        say("interrupted", err=True)
         _flush()
+        with contextlib.suppress(OSError):
+            os.write(2, b"interrupted\n")
         # Not sys.exit: threads that are at work must not keep it waiting.
         os._exit(INTERRUPTED)
     except BrokenPipeError:
@@ -87,36 +38,6 @@ def main() -> None:
         code = 0
     _flush()
     sys.exit(code)
-
-
-def _call() -> int:
-    """Exit code of the command line; errors have been printed."""
-    try:
-        code = cli(prog_name="bench", standalone_mode=False)
-        # What is still in the buffer may meet a full disk, and that is an error like any other.
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except (KeyboardInterrupt, click.Abort, BrokenPipeError):
-        raise
-    except click.ClickException as error:
-        # A name of a file may stand in it, by a glob of the shell.
-        error.message = printable(error.message)  # type: ignore[misc]
-        error.show()
-        return 1
-    except SystemExit as error:
-        # rich-click ends so where a verb is missing, after it has printed the help; strangers' code says why.
-        if isinstance(error.code, str):
-            say(f"error: {error.code}", err=True)
-        # rich ends so where the reader of a table is gone.
-        return 0 if isinstance(error.__context__, BrokenPipeError) else 1
-    except BaseException as error:
-        from headbench.harness.cli.faults import explained
-
-        # No later line of a message begins as an error of its own.
-        message = str(explained(error)).replace("\n", "\n  ").replace("\n    ", "\n  ")
-        say(f"error: {message}", err=True)
-        return 1
-    return code if isinstance(code, int) else 0
 
 
 def _flush() -> None:

@@ -82,6 +82,13 @@ class Executor(abc.ABC):
     def cancel(self, handles: Sequence[Handle]) -> None:
         """End them, orderly first (SIGTERM lets a worker write its state); on return no worker of theirs writes."""
 
+    def abandon(self, handles: Sequence[Handle]) -> None:
+        """The user does not want to wait for `cancel`, which was interrupted: end them at once, as far as that can be.
+
+        Whatever takes longer than a moment is left undone.
+        """
+        return
+
 
 def worker_command(folder: Path) -> list[str]:
     """The command line that does the cell of a folder, whoever starts it and wherever."""

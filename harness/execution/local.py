@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from headbench.harness.errors import BenchError
 from headbench.harness.execution.executor import Executor, ExecutorOptions, Handle, Resources, worker_command
-from headbench.harness.run.child import Child, Ended, end_all
+from headbench.harness.run.child import Child, Ended, end_all, kill_all
 
 __all__ = ["Local", "LocalOptions"]
 
@@ -109,6 +109,10 @@ class Local(Executor):
         end_all([self._children[handle["pid"]] for handle in handles])
         for handle in handles:
             self._forget(handle)
+
+    def abandon(self, handles: Sequence[Handle]) -> None:
+        """Kill them and all that they started."""
+        kill_all(list(self._children.values()))
 
     def _forget(self, handle: Handle) -> None:
         del self._children[handle["pid"]]

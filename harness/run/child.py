@@ -29,6 +29,7 @@ __all__ = [
     "Child",
     "Ended",
     "end_all",
+    "kill_all",
     "log_path",
     "read_progress",
     "last_stage",
@@ -49,6 +50,8 @@ _LARGEST = 1e15
 """Of numbers that a person can make sense of."""
 GRACE = 2.0
 """Seconds a child has to end by itself after it was asked to."""
+MOMENT = 0.3
+"""Seconds that all children together have to be gone after they were killed."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,14 @@ class Child:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         self._end()
 
+    def kill(self) -> None:
+        """Kill it and whatever it started, and do not wait."""
+        _signal(self._process, signal.SIGKILL)
+
+    def is_gone(self) -> bool:
+        """Whether it has ended, however that came about."""
+        return self._process.poll() is not None
+
     def _end(self) -> None:
         _signal(self._process, signal.SIGKILL)
         self._process.wait()
@@ -160,6 +171,15 @@ def end_all(children: Sequence[Child]) -> None:
     deadline = time.monotonic() + GRACE
     for child in children:
         child.end(deadline)
+
+
+def kill_all(children: Sequence[Child]) -> None:
+    """Kill them all, and wait a `MOMENT` at most until they are gone."""
+    for child in children:
+        child.kill()
+    deadline = time.monotonic() + MOMENT
+    while not all(child.is_gone() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _signal(child: subprocess.Popen[bytes], number: int) -> None:

@@ -135,6 +135,15 @@ class Crew:
     def stop(self) -> None:
         """End all that runs; what has not begun stays queued."""
         self._executor.cancel([each.handle for each in self._submitted.values()])
+        self._mark()
+
+    def abandon(self) -> None:
+        """As `stop`, without giving anything that runs time to end."""
+        self._executor.abandon([each.handle for each in self._submitted.values()])
+        self._mark()
+
+    def _mark(self) -> None:
+        """Write that the cells whose workers are gone were interrupted."""
         for each in self._submitted.values():
             (each.folder / HANDLE).unlink(missing_ok=True)
             if each.started or (each.folder / CLAIM).exists():

@@ -64,7 +64,8 @@ def execute(
         the final record of every cell of the plan, in its order.
 
     Raises:
-        KeyboardInterrupt: the user's; no worker is left and the cells that ran are marked interrupted.
+        KeyboardInterrupt: the user's; no worker is left and the cells that ran are marked interrupted. A second one
+            while that is done kills the workers; those that are gone at once are marked.
     """
     _tidy(plan.run)
     crew = Crew(plan, executor, watcher, fail_on_error, name)
@@ -74,7 +75,10 @@ def execute(
             time.sleep(POLL)
             crew.look()
     except BaseException:
-        crew.stop()
+        try:
+            crew.stop()
+        except KeyboardInterrupt:  # a second one, of somebody who does not want to wait
+            crew.abandon()
         raise
     return crew.in_order()
 

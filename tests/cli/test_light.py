@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headbench.harness.cli.main import COMMANDS
+from headbench.harness.cli.verbs import COMMANDS
 
 MAIN = "from headbench.harness.cli.main import main; main()"
 

@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-from headbench.harness.cli.main import COMMANDS
+from headbench.harness.cli.verbs import COMMANDS
 from headbench.harness.options import Execution
 from headbench.harness.plugins import Registry, Source, hookspecs
 from headbench.harness.plugins.checks import preset_values

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from strange_files import KINDS, instead, put, within
 
-from headbench.harness.cli.main import cli
+from headbench.harness.cli.verbs import cli
 from headbench.harness.errors import BenchError
 from headbench.harness.plugins import MethodSpec
 from headbench.harness.plugins.checks import preset_values

@@ -25,7 +25,7 @@ import click
 import pytest
 from help_lines import Help, collect
 
-from headbench.harness.cli.main import COMMANDS, cli
+from headbench.harness.cli.verbs import COMMANDS, cli
 from headbench.harness.errors import BenchError
 from headbench.harness.files import sha256_of
 from headbench.harness.plugins import registry
