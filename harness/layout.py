@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from headbench.harness.errors import BenchError
 from headbench.harness.way import TRAIN, Way
 
-__all__ = ["CellFolder", "StagePaths"]
+__all__ = ["CellFolder", "StagePaths", "refuse_links"]
 
 _STAGES = "stages"
 _RENDERS = "renders"
 _SCORES = "scores"
+_SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class StagePaths:
     @property
     def scratch(self) -> Path:
         """For a method's own files while it works."""
-        return self.folder / "scratch"
+        return self.folder / _SCRATCH
 
     @property
     def log(self) -> Path:
@@ -110,3 +114,43 @@ class CellFolder:
     def tracking_folders(self) -> list[Path]:
         """Folders with parameters that were optimised for render keys, in order of their names."""
         return sorted(path for path in (self.path / _STAGES / "track").glob("*") if path.is_dir())
+
+
+def refuse_links(folder: Path, home: Path | None = None) -> None:
+    """Refuse a run's folder, or one in it, with links that lead out: whoever writes there would write elsewhere.
+
+    A folder that was received may hold any link. What a method keeps in its scratch folder is its own business.
+
+    Args:
+        folder: all of it is looked at; one that is missing has no links.
+        home: the folder that links may lead into; `folder` without it, which may be a link itself, since the user
+            names it.
+
+    Raises:
+        BenchError: the first link that leads out.
+    """
+    allowed = os.path.realpath(home or folder)
+    if home is not None and folder.is_symlink():
+        _refuse(folder, allowed)
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                found = list(entries)
+        except OSError:  # missing, or told by whoever writes there
+            continue
+        for entry in found:
+            if entry.is_symlink():
+                _refuse(Path(entry.path), allowed)
+            elif entry.is_dir(follow_symlinks=False) and entry.name != _SCRATCH:
+                waiting.append(Path(entry.path))
+
+
+def _refuse(link: Path, allowed: str) -> None:
+    target = os.path.realpath(link)
+    if os.path.commonpath([target, allowed]) != allowed:
+        raise BenchError(
+            f"{link} is a link to {target}, out of {allowed}: nothing is written in a run that leads elsewhere.",
+            help=f"put what it leads to in its place, or remove it: rm {shlex.quote(str(link))}",
+        )

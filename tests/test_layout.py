@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from headbench.harness.layout import CellFolder
+import pytest
+
+from headbench.harness.errors import BenchError
+from headbench.harness.layout import CellFolder, refuse_links
 from headbench.harness.way import Way
 
 CELL = CellFolder(Path("cell"))
@@ -49,3 +53,24 @@ def test_folders_and_files_that_are_there_are_found_in_order(tmp_path: Path) -> 
     )
     assert cell.score_files() == written[:1]
     assert cell.score_files(Way.parse("train/bake")) == written[1:]
+
+
+def test_only_links_that_lead_out_of_a_run_are_refused(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "run-2"
+    cell = run / "cells" / "a"
+    for folder in (cell / "renders" / "white", cell / "stages" / "train" / "scratch", other):
+        folder.mkdir(parents=True)
+    (cell / "renders" / "black").symlink_to(cell / "renders" / "white")
+    (cell / "stages" / "train" / "scratch" / "data").symlink_to(other)
+    (tmp_path / "named").symlink_to(run)
+    for folder in (run, tmp_path / "named", tmp_path / "missing", cell):
+        refuse_links(folder)
+    refuse_links(run / "report", run)
+    for place in ("report", ".lock", "cells/a/scores", "cells/a/stages/train/log.txt", "cells/b"):
+        link = run / place
+        link.symlink_to(other / "gone")
+        with pytest.raises(BenchError, match=f"{link} is a link to {other / 'gone'}, out of {run}: .*"):
+            refuse_links(run)
+        with pytest.raises(BenchError) if place == "report" else contextlib.nullcontext():
+            refuse_links(run / "report", run)
+        link.unlink()

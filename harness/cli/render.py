@@ -53,6 +53,7 @@ def render(
     from headbench.harness.files import writable
     from headbench.harness.image import read_rgb
     from headbench.harness.image.video import write_video
+    from headbench.harness.layout import refuse_links
     from headbench.harness.session import driven_views, open_checkpoint, orbit_views
 
     writable(checkpoint if out is None else out, folder=True)
@@ -64,6 +65,8 @@ def render(
             subject = _driver(driver, dataset or loaded.about["dataset"], loaded)
             name, views = f"driven-by-{subject.name}", list(driven_views(subject.test[:limit]))
         target = out if out is not None else session.path.parent / name
+        if out is None:
+            refuse_links(target, session.path.parent)
         with click.progressbar(length=len(views), label=name, hidden=not _is_terminal()) as bar:
             session.write(views, target, background, lambda done, total: bar.update(1))
     paths = [target / f"{view.name}.png" for view in views]

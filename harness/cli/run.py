@@ -66,6 +66,7 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
     """
     from headbench.harness.cli.scoring import scorers
     from headbench.harness.files import writable
+    from headbench.harness.layout import refuse_links
     from headbench.harness.plugins import registry
     from headbench.harness.run.plan import make_plan, write_plan
     from headbench.harness.run.request import read_request, write_request
@@ -83,6 +84,7 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
     if not dry_run:
         # A place that cannot be written is found before data are read, not after.
         writable(folder, folder=True)
+        refuse_links(folder)
     from headbench.harness.cli.signals import orderly_signals
     from headbench.harness.execution.choose import make_executor, with_resources
     from headbench.harness.run.execute import execute

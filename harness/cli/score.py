@@ -37,12 +37,14 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
     """
     from headbench.harness.cli.scoring import scorers
     from headbench.harness.files import writable
+    from headbench.harness.layout import refuse_links
     from headbench.harness.run import read_cells
     from headbench.harness.run.lock import held
 
     records = read_cells(run)
     names = _asked(run, protocol, records)
     writable(run, folder=True)
+    refuse_links(run)
     judges = scorers(names, {"alex", *lpips} if lpips else None)
     failed = 0
     shown: set[str] = set()

@@ -87,12 +87,14 @@ def _make(
 ) -> None:
     from headbench.harness.files import writable
     from headbench.harness.home import home
+    from headbench.harness.layout import refuse_links
     from headbench.harness.plugins import registry
     from headbench.reports.submission import Choice, Order, make_submission, read_ledger, task_of, uploads
 
     # The ledger of submissions lies among the user's files; videos that are kept lie in the run.
     writable(home(), folder=True)
     writable(run, folder=True)
+    refuse_links(run)
     if out is not None:
         writable(out)
     choice = Choice(method, preset, variant, seed)

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from headbench.harness.console import forgive_encoding
+from headbench.harness.errors import BenchError
 from headbench.harness.execution.attend import attend, hear_endings
+from headbench.harness.layout import refuse_links
 from headbench.harness.run import Job
+from headbench.harness.run.cell import run_of
 from headbench.harness.run.child import WITH_PARENT
 
 __all__ = ["main"]
@@ -33,6 +36,11 @@ def main() -> None:
         sys.stderr.write(f"expected the folder of one cell, found {arguments}\n")
         sys.exit(1)
     folder, tied = Path(arguments[0]).absolute(), WITH_PARENT in sys.argv
+    try:
+        refuse_links(folder, run_of(folder))
+    except BenchError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
     if tied:
         _go_with_parent()
     hear_endings()

@@ -72,3 +72,24 @@ def test_no_file_that_is_named_is_waited_for(tmp_path: Path, kind: str, monkeypa
         path = tmp_path / f"{verb[-1]}.zip"
         put(path, kind)
         assert str(path.name) in said(path, *verb, path)
+
+
+@pytest.mark.tried("hostile files", "a received run whose folders are links to elsewhere", "nothing is written there")
+def test_no_verb_writes_through_a_link_out_of_a_run(new_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = new_run()
+    cell = run.result("FateAvatar")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    score = ("score", run.path, "--protocol", "headbench@1", "--force")
+    train = ("run", "--methods", "all", "--datasets", "all", "--data-root", tmp_path, "--out", run.path)
+    pages, packs = ("report", run.path, "--no-figures"), ("submit", "nersemble", run.path)
+    links = {cell / "renders": (score, train, packs), cell / "stages" / "track": (score, train)}
+    links |= {run.path / "report": (pages, train), run.path / "data": (train, score)}
+    for link, verbs in links.items():
+        link.symlink_to(outside)
+        for verb in verbs:
+            assert f"{link} is a link to {outside}" in said(link, *verb), verb
+        for verb in ("status", "verify"):
+            assert "is a link to" not in said(link, verb, run.path)
+        link.unlink()
+    assert list(outside.iterdir()) == []
