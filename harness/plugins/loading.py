@@ -41,6 +41,8 @@ class Source:
     """Returns the module or object that has the hooks; may raise anything."""
     origin: str = "built in"
     """Distribution and version, for people."""
+    candidate: Candidate | None = None
+    """A stranger's plugin, whose classes are tried before they are loaded."""
 
 
 def guarded(plugin: str, doing: str, action: Callable[[], _T]) -> _T | Problem:
@@ -84,7 +86,7 @@ def find_sources() -> tuple[list[Source], list[Problem]]:
             help = f"installed with {origin}; `bench plugins --check` tries it again"
             problems.append(Problem("error", Where(point.name), f"left out: {harm}", help))
         else:
-            sources.append(Source(point.name, point.load, origin))
+            sources.append(Source(point.name, point.load, origin, candidate))
     return sources, problems
 
 

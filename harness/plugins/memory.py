@@ -27,7 +27,7 @@ _FILES = 5000
 
 
 def harms(candidates: Sequence[Candidate]) -> list[str]:
-    """What importing each candidate does to a process that an exception is not; empty where it may be imported.
+    """What importing or loading each candidate does to a process that an exception is not; empty where that may be.
 
     A candidate that was not seen before, or whose files have changed, is tried; the others are remembered.
     """
@@ -91,18 +91,19 @@ def _stamp(candidate: Candidate) -> str:
 
     Nothing of the plugin is imported for it.
     """
-    top = candidate.point.value.partition(":")[0].partition(".")[0].strip()
-    try:
-        spec = importlib.util.find_spec(top)
-    except Exception:  # finders of editable installations are strangers' code, too
-        spec = None
-    if spec is None:
-        return ""
-    places = [Path(place) for place in spec.submodule_search_locations or ()]
-    files = [path for place in places for path in _code(place)]
-    if spec.origin is not None and not places:
-        files = [Path(spec.origin)]
-    lines = [sys.version, metadata.version("headbench"), candidate.version, candidate.point.value]
+    files: list[Path] = []
+    for package in candidate.packages:
+        try:
+            spec = importlib.util.find_spec(package)
+        except Exception:  # finders of editable installations are strangers' code, too
+            spec = None
+        if spec is None:
+            return ""
+        places = [Path(place) for place in spec.submodule_search_locations or ()]
+        files += [path for place in places for path in _code(place)]
+        if spec.origin is not None and not places:
+            files.append(Path(spec.origin))
+    lines = [sys.version, metadata.version("headbench"), candidate.version, candidate.point.value, candidate.target]
     for path in files:
         with contextlib.suppress(OSError):
             state = path.stat()

@@ -12,13 +12,15 @@ import pluggy
 from headbench.harness.errors import PluginError, did_you_mean
 from headbench.harness.names import quoted
 from headbench.harness.plugins import hookspecs
-from headbench.harness.plugins.checks import Spec, spec_faults
+from headbench.harness.plugins.checks import HELP, Spec, spec_faults
 from headbench.harness.plugins.datasets import DatasetReader
 from headbench.harness.plugins.kinds import DATASETS, EXECUTORS, KINDS, METHODS, METRICS, STAGES, Kind
 from headbench.harness.plugins.loading import Source, find_sources, guarded
+from headbench.harness.plugins.memory import harms
 from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec
 from headbench.harness.plugins.stage_checks import portrait_of_stage
 from headbench.harness.plugins.stages import TRAIN, TRAIN_PLUGIN
+from headbench.harness.plugins.trial import Candidate
 from headbench.harness.problems import Problem, Where
 
 if TYPE_CHECKING:
@@ -60,6 +62,10 @@ class Registry:
         self._manager = pluggy.PluginManager("headbench")
         self._manager.add_hookspecs(hookspecs)
         self._plugins: dict[str, PluginInfo] = {}
+        self._candidates: dict[str, Candidate] = {}
+        """Plugins of strangers, as they were found."""
+        self._tried: set[tuple[str, str]] = set()
+        """Kind and name of their classes that did no harm."""
         self._tables: dict[str, dict[str, tuple[Any, str]]] = {kind.name: {} for kind in KINDS}
         """Kind -> lower-case name -> spec and plugin."""
         for source in sources:
@@ -98,7 +104,9 @@ class Registry:
         Raises:
             PluginError: unknown, or broken in a way that the message names together with its plugin.
         """
-        return kind.load(*self._find(kind, name))
+        spec, plugin = self._find(kind, name)
+        self._try(kind, spec, plugin)
+        return kind.load(spec, plugin)
 
     def owner(self, spec: Spec) -> str:
         """The plugin that registered `spec`."""
@@ -189,6 +197,7 @@ class Registry:
         if kind == METHODS.name:
             return self.load_method(name)
         if kind == STAGES.name and (spec := self.stage(name)).portrait:
+            self._try(STAGES, spec, self.owner(spec))
             return portrait_of_stage(spec, self.owner(spec))
         raise PluginError(
             f"found the loader {quoted(loader)}, expected method:NAME or stage:NAME.", help="bench plugins"
@@ -205,6 +214,20 @@ class Registry:
                     problems.append(_problem(plugin, str(error.args[0]).removeprefix(f"{plugin}: ")))
         return problems
 
+    def _try(self, kind: Kind[Any], spec: Spec, plugin: str) -> None:
+        """Load a stranger's class in a process of its own, where that has not been done since its files changed.
+
+        Raises:
+            PluginError: that ends or stops the process.
+        """
+        candidate = self._candidates.get(plugin)
+        if candidate is None or (kind.name, spec.name) in self._tried:
+            return
+        (harm,) = harms([replace(candidate, kind=kind.name, name=spec.name, target=spec.target)])
+        if harm:
+            raise PluginError(f"{plugin}: {kind.name} {spec.name}: {harm}", help=HELP)
+        self._tried.add((kind.name, spec.name))
+
     def _add(self, source: Source) -> None:
         plugin = guarded(source.name, "loading it", source.load)
         if not isinstance(plugin, Problem):
@@ -214,6 +237,8 @@ class Registry:
             registered = guarded(name, "registering its hooks", lambda: self._manager.register(loaded, name))
             if not isinstance(registered, Problem):
                 self._plugins[name] = PluginInfo(name, source.origin)
+                if source.candidate is not None:
+                    self._candidates[name] = source.candidate
                 return
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)

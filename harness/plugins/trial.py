@@ -1,12 +1,14 @@
-"""The first import of a stranger's plugin, in a process of its own with a time limit.
+"""The first import of a stranger's plugin, and the first loading of each class of it, in a process of its own.
 
 An exception at import is a line of `bench plugins`; a hang, an exit and a crash cannot be caught, and end or stop the
-process that they happen in. So they happen here first, in a child, and such a plugin is not imported anywhere else.
+process that they happen in. So they happen here first, in a child with a time limit, and such a plugin, or such a class
+of one, is not loaded anywhere else.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -20,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from headbench.harness.errors import PluginError
 from headbench.harness.names import one_line
 
 __all__ = ["SECONDS", "Candidate", "child", "try_import"]
@@ -42,26 +45,53 @@ class Candidate:
     distribution: str
     version: str
     point: metadata.EntryPoint
+    kind: str = ""
+    """Of the class that is to be loaded, such as method; empty where the plugin alone is tried."""
+    name: str = ""
+    """Of the spec that names the class."""
+    target: str = ""
+    """The class, ``package.module:Class``."""
 
     @property
     def key(self) -> str:
         """What it is remembered by."""
-        return f"{self.distribution}:{self.point.name}"
+        return ":".join([self.distribution, self.point.name, *filter(None, [self.kind, self.name])])
+
+    @property
+    def doing(self) -> str:
+        """What the trial does, for messages."""
+        return f"loading {self.target}" if self.target else "importing it"
+
+    @property
+    def packages(self) -> list[str]:
+        """Top-level packages whose files decide how that goes."""
+        tops = (value.partition(":")[0].partition(".")[0].strip() for value in (self.point.value, self.target))
+        return list(dict.fromkeys(top for top in tops if top))
 
 
 def child(asked: dict[str, Any]) -> None:
-    """In the child: import the plugin and call its hooks as any command will; an exception is no harm."""
+    """In the child: import the plugin and call its hooks as any command will, and load the class that is asked for; an
+    exception is no harm."""
+    from headbench.harness.plugins.kinds import KINDS
     from headbench.harness.plugins.loading import ENTRY_POINTS, Source
     from headbench.harness.plugins.registry import Registry
 
+    if asked["kind"] == "method":
+        importlib.import_module("headbench.harness.avatar")  # torch takes its own time, not the plugin's
     Path(asked["begun"]).touch()
     point = metadata.EntryPoint(asked["name"], asked["value"], ENTRY_POINTS)
-    Registry([Source(asked["name"], point.load)])
+    registry = Registry([Source(asked["name"], point.load)])
+    for kind in (kind for kind in KINDS if kind.name == asked["kind"]):
+        with contextlib.suppress(PluginError):
+            registry.load(kind, asked["of"])
+        if kind.name == "stage":
+            with contextlib.suppress(PluginError):
+                registry.load_portrait(f"stage:{asked['of']}")
     Path(asked["done"]).touch()
 
 
 def try_import(candidate: Candidate, limit: float) -> str | None:
-    """What the import does to a process that an exception is not; empty where nothing, None where that is not known.
+    """What the trial does to a process that an exception is not; empty where nothing, None where that is not known.
 
     Args:
         limit: seconds that it may take.
@@ -73,6 +103,8 @@ def try_import(candidate: Candidate, limit: float) -> str | None:
             "path": sys.path,
             "name": point.name,
             "value": point.value,
+            "kind": candidate.kind,
+            "of": candidate.name,
             "begun": str(begun),
             "done": str(done),
             "alarm": int(_START + limit) + 1,
@@ -85,7 +117,7 @@ def try_import(candidate: Candidate, limit: float) -> str | None:
             return None
         if not begun.exists():
             return None
-        return _judge(ended, done.exists(), code, limit, said)
+        return _judge(candidate.doing, ended, done.exists(), code, limit, said)
 
 
 @contextlib.contextmanager
@@ -124,10 +156,10 @@ def _wait(process: subprocess.Popen[bytes], begun: Path, limit: float) -> bool:
             return False
 
 
-def _judge(ended: bool, done: bool, code: int | None, limit: float, said: Path) -> str:
+def _judge(doing: str, ended: bool, done: bool, code: int | None, limit: float, said: Path) -> str:
     if not ended:
         what = "keeps the process from ending" if done else "did not end"
-        return f"importing it {what} within {limit:g} s ({SECONDS}=60 waits longer)"
+        return f"{doing} {what} within {limit:g} s ({SECONDS}=60 waits longer)"
     if done and code == 0:
         return ""
     how = f"with exit code {code}"
@@ -135,4 +167,4 @@ def _judge(ended: bool, done: bool, code: int | None, limit: float, said: Path) 
         how = f"by {signal.Signals(-code).name}" if -code in {s.value for s in signal.Signals} else f"by signal {-code}"
     lines = said.read_bytes()[-4000:].decode("utf-8", "replace").split("\n")
     last = next((one_line(line) for line in reversed(lines) if line.strip()), "")
-    return f"importing it ends the process {how}" + (f": {last[:200]}" if last else "")
+    return f"{doing} ends the process {how}" + (f": {last[:200]}" if last else "")

@@ -47,9 +47,9 @@ def site(tmp_path: Path) -> Path:
     return site
 
 
-def call(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def call(site: Path, *arguments: str, seconds: str = "2") -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
-    env = os.environ | {"PYTHONPATH": paths, "HEADBENCH_PLUGIN_SECONDS": "2"}
+    env = os.environ | {"PYTHONPATH": paths, "HEADBENCH_PLUGIN_SECONDS": seconds}
     return subprocess.run([sys.executable, "-P", *arguments], env=env, capture_output=True, text=True, timeout=120)
 
 
@@ -104,6 +104,57 @@ def test_what_cannot_be_remembered_is_tried_each_time_and_breaks_nothing(site: P
         methods, problems = json.loads(call(site, "-c", code).stdout)
         assert "Zebra" in methods and set(problems) == {"crashes", "raises"}
     assert tries(site)["crashes"] == 2
+
+
+READERS = {
+    "sound": "from headbench.harness.plugins import DatasetReader\nclass Reader(DatasetReader):\n"
+    "    def subjects(self, root): return {}\n    def read(self, folder, options): ...\n"
+    "    def check(self, folder, options): return []\n",
+    "faulty": "raise ImportError('no such library')\n",
+    "crashing": "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n",
+    "leaving": "import os; os._exit(7)\n",
+}
+
+
+@pytest.mark.tried(
+    "faults in runs",
+    "a plugin whose class ends the process when it is loaded",
+    "every command; one that needs the class says so in a sentence",
+    "that class, until its files change",
+)
+def test_a_class_that_ends_the_process_is_a_sentence(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    info = site / "farm-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: farm\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[headbench]\nfarm = farm\n")
+    (site / "farm").mkdir()
+    specs = "".join(f"    register(DatasetSpec({name!r}, 'farm.{name}:Reader'))\n" for name in READERS)
+    head = "from headbench.harness.plugins import DatasetSpec, hookimpl\n@hookimpl\ndef register_datasets(register):\n"
+    (site / "farm" / "__init__.py").write_text(head + specs)
+    for name, code in READERS.items():
+        (site / "farm" / f"{name}.py").write_text(COUNT + code)
+    code = (
+        "import json\nfrom headbench.harness.errors import PluginError\n"
+        "from headbench.harness.plugins import registry\nfound = {}\n"
+        f"for name in {list(READERS)}:\n"
+        "    try:\n        found[name] = type(registry().load_dataset(name)).__name__\n"
+        "    except PluginError as error:\n        found[name] = str(error)\n"
+        "print(json.dumps(found))\n"
+    )
+    done = call(site, "-c", code, seconds="60")
+    told = json.loads(done.stdout)
+    assert told["sound"] == "Reader" and "failed with ImportError: no such library" in told["faulty"]
+    words = "farm: dataset crashing: loading farm.crashing:Reader ends the process by SIGSEGV"
+    assert told["crashing"] == f"{words}\n  help: bench plugins --check"
+    assert "loading farm.leaving:Reader ends the process with exit code 7" in told["leaving"]
+    main = "from headbench.harness.cli.main import main; main()"
+    checked = call(site, "-c", main, "data", "check", "crashing", "--data-root", str(tmp_path), seconds="60")
+    assert checked.returncode == 1 and "ends the process by SIGSEGV" in checked.stderr and checked.stdout == ""
+    listed = call(site, "-c", main, "list", "datasets", seconds="60")
+    assert listed.returncode == 0 and set(READERS) <= set(listed.stdout.split())
+    counts = {name: len((site / "farm" / f"{name}.count").read_text()) for name in READERS}
+    assert counts == {"sound": 2, "faulty": 2, "crashing": 1, "leaving": 1}, "what is remembered costs no trial"
 
 
 def test_standard_output_is_back_after_blocks_in_blocks_and_threads(capfd: pytest.CaptureFixture[str]) -> None:
