@@ -75,6 +75,30 @@ class StagePaths:
         """What these scores were computed from."""
         return self._scored(f"{protocol}.json")
 
+    def key_of(self, renders: Path) -> str:
+        """The render key whose pictures, or tracked parameters, lie in a folder."""
+        places = (self.cell / _RENDERS, self.cell / _STAGES / "track")
+        return next(renders.relative_to(place).as_posix() for place in places if renders.is_relative_to(place))
+
+    def protocol_key(self, folder: Path) -> str:
+        """The render key of pictures, or of tracked parameters, as protocols and scores name it: of ``train``, which
+        stands for the instance that is asked for."""
+        return f"{TRAIN}{folder.name.removeprefix(str(self.way.last))}"
+
+    def render_folders(self) -> list[Path]:
+        """Folders that hold, or are to hold, pictures of this instance, in order of their names."""
+        beside = (self.cell / _RENDERS / str(self.way)).parent
+        return sorted(path for path in beside.glob(f"{self.way.last}-*") if path.is_dir())
+
+    def score_files(self, suffix: str = "jsonl") -> list[Path]:
+        """Files of this instance's scores, or with suffix json their markers, in order of their names."""
+        return sorted(self.scores("any@1").parent.glob(f"*.{suffix}"))
+
+    def tracking_folders(self) -> list[Path]:
+        """Folders with parameters that were optimised for this instance's render keys, in order of their names."""
+        beside = (self.cell / _STAGES / "track" / str(self.way)).parent
+        return sorted(path for path in beside.glob(f"{self.way.last}-*") if path.is_dir())
+
     def shown(self, path: Path) -> str:
         """A place of the cell as messages name it: from the cell's folder on."""
         return path.relative_to(self.cell).as_posix()
@@ -102,18 +126,6 @@ class CellFolder:
     def log(self) -> Path:
         """All that the cell's processes printed, one after the other."""
         return self.stage().log
-
-    def render_folders(self) -> list[Path]:
-        """Folders that hold, or are to hold, pictures, in order of their names."""
-        return sorted(path for path in (self.path / _RENDERS).glob("*") if path.is_dir())
-
-    def score_files(self, way: Way = TRAIN, suffix: str = "jsonl") -> list[Path]:
-        """Files of scores of an instance, or with suffix json their markers, in order of their names."""
-        return sorted(self.stage(way).scores("any@1").parent.glob(f"*.{suffix}"))
-
-    def tracking_folders(self) -> list[Path]:
-        """Folders with parameters that were optimised for render keys, in order of their names."""
-        return sorted(path for path in (self.path / _STAGES / "track").glob("*") if path.is_dir())
 
 
 def refuse_links(folder: Path, home: Path | None = None) -> None:

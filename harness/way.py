@@ -30,8 +30,11 @@ class Step:
         return f"{self.stage}:{self.label}" if self.label else self.stage
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, way: str = "") -> Self:
         """A step from ``bake`` or ``bake:decoder``.
+
+        Args:
+            way: that it is a part of, for messages.
 
         Raises:
             BenchError: a part is no plain name.
@@ -42,7 +45,7 @@ class Step:
             if not fault and what == "stage" and (not _plain(name) or name.startswith(TAKEN)):
                 fault = "expected lower-case letters, digits, dashes and underscores, and no name of a folder of stages"
             if fault:
-                raise BenchError(f"{what} {quoted(name)} in {quoted(text)}: {fault}.", help=_FORM)
+                raise BenchError(f"{what} {quoted(name)} in {quoted(way or text)}: {fault}.", help=_FORM)
         return cls(stage, label)
 
 
@@ -68,7 +71,7 @@ class Way:
         """
         if not text.strip():
             raise BenchError("expected a stage such as train or train/bake, found nothing.", help=_FORM)
-        return cls(tuple(Step.parse(part) for part in text.strip().split("/")))
+        return cls(tuple(Step.parse(part, text.strip()) for part in text.strip().split("/")))
 
     @property
     def last(self) -> Step:

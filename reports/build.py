@@ -14,13 +14,13 @@ from headbench.reports.columns import COST_COLUMNS, Column, known_column, metric
 from headbench.reports.rank import mark_best
 from headbench.reports.read import Result, Run, read_run
 from headbench.reports.scored import rerun, rescore
-from headbench.reports.table import Row, Table, Value
+from headbench.reports.table import Row, Table, Value, named
 from headbench.reports.values import mean_over_subjects, one_subject
 
 __all__ = ["build_table", "protocols_of"]
 
-Entry = tuple[str, str, str]
-"""method, preset, variant"""
+Entry = tuple[str, str, str, str]
+"""method, preset, variant, stage instance"""
 
 
 def build_table(run: Path, protocol: str | None = None) -> Table:
@@ -131,7 +131,7 @@ class _Builder:
             self._note(f"{key}: no plugin here brings this metric, so it is shown with four digits and not ranked")
         if len(weights) < 2:
             return column
-        found = "; ".join(f"{digest[:12]} in {result.cell.path}" for digest, result in weights.items())
+        found = "; ".join(f"{digest[:12]} in {result.path}" for digest, result in weights.items())
         self._note(f"{column.label}: networks of different weights, not comparable and not ranked: {found}")
         return replace(column, better="", latex="")
 
@@ -140,7 +140,7 @@ class _Builder:
         for result in self.scored:
             first.setdefault(self._scores(result).hash, result)
         if len(first) > 1:
-            found = "; ".join(f"{digest} in {result.cell.path}" for digest, result in first.items())
+            found = "; ".join(f"{digest} in {result.path}" for digest, result in first.items())
             raise BenchError(
                 f"{self.run.path}: scores by {self.protocol} come from protocols that differ, and a table does not "
                 f"mix them: {found}.",
@@ -242,7 +242,7 @@ class _Builder:
     def _mark_best(self, rows: list[Row], results: Sequence[Result]) -> list[Row]:
         """Ranks among rows of one treatment: a row that could not be tracked does not compete with rows that were."""
         without = {r.entry for r in results if self._scores(r).render_key in r.untracked}
-        rivals = [i for i, row in enumerate(rows) if (row.method, row.preset, row.variant) not in without]
+        rivals = [i for i, row in enumerate(rows) if (row.method, row.preset, row.variant, row.stage) not in without]
         marked = mark_best([rows[i] for i in rivals], self.columns)
         for place, row in zip(rivals, marked, strict=True):
             rows[place] = row
@@ -261,8 +261,9 @@ class _Builder:
     ) -> Row:
         return Row(
             kind,
-            *entry,
+            *entry[:3],
             *place,
+            stage=entry[3],
             seeds=tuple(sorted({result.cell.seed for result in results})),
             values=values,
             state=state,
@@ -273,7 +274,7 @@ class _Builder:
 
 
 def _name(entry: Entry) -> str:
-    return Row("subject", *entry, "", "").entry()
+    return named(*entry)
 
 
 def _ids(scores: Scores) -> frozenset[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -23,7 +24,6 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.image import composite, read_rgb, to_float, to_uint8
 from headbench.harness.image.video import write_video
-from headbench.harness.layout import CellFolder
 from headbench.harness.names import quoted, shortened
 from headbench.harness.plugins import Registry, registry
 from headbench.harness.reading import Unreadable, read_bytes
@@ -37,7 +37,7 @@ from headbench.reports.draw import Pair, Pixels, draw_grid, evenly_spread, side_
 from headbench.reports.page import Figure
 from headbench.reports.read import Result, Run, read_run
 from headbench.reports.scored import rerun
-from headbench.reports.table import Row
+from headbench.reports.table import named
 
 __all__ = ["draw_figures"]
 
@@ -79,7 +79,7 @@ def draw_figures(
         except Exception as error:
             # A reader is a plugin's code and may raise anything; tables of hours of training must not be lost to it.
             kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
-            remarks.append(f"No pictures of {result.cell.path}: {kind}{error}")
+            remarks.append(f"No pictures of {result.path}: {kind}{error}")
             for suffix in SUFFIXES:
                 (folder / f"{name}.{suffix}").unlink(missing_ok=True)
     return figures, remarks
@@ -111,9 +111,9 @@ def _named(results: list[Result]) -> list[tuple[Result, str]]:
     """Cells with what their pictures are called: each has a name of its own, short enough for a file."""
     taken: dict[str, Result] = {}
     for result in results:
-        name = shortened(result.cell.path.replace("/", "_"), LONGEST_NAME)
+        name = shortened(re.sub("[/ :]", "_", result.path), LONGEST_NAME)
         if name in taken:
-            name = f"{name}-{hashlib.sha256(result.cell.path.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+            name = f"{name}-{hashlib.sha256(result.path.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
         taken[name] = result
     return [(result, name) for name, result in taken.items()]
 
@@ -123,12 +123,13 @@ def _draw(result: Result, name: str, folder: Path, old: Path | None, subjects: _
     renders = _renders(result)
     job = _job(result.folder)
     grid, video = folder / f"{name}.png", folder / f"{name}.mp4"
-    caption = Row("subject", *result.entry, *result.place).entry()
-    if "tracked" in read_json(renders / "render.json") and renders.name not in result.untracked:
+    caption = named(*result.entry)
+    key = result.files.key_of(renders)
+    if "tracked" in read_json(renders / "render.json") and result.files.protocol_key(renders) not in result.untracked:
         caption += ", test frames tracked on the test images"
     figure = Figure(" / ".join(result.place), caption, grid, video)
     listing = sha256_of(renders / "sha256.txt")
-    origin = {"format": FORMAT, "renders": listing, "data": dict(job.fingerprint), "folder": renders.name}
+    origin = {"format": FORMAT, "renders": listing, "data": dict(job.fingerprint), "folder": key}
     if old is not None and _reuse(old, folder, name, origin):
         return figure, []
     subject = subjects(job)
@@ -164,8 +165,9 @@ def _without(result: Result, renders: Path, lost: list[str]) -> str:
     named = ", ".join(lost[:NAMED]) + (f" and {len(lost) - NAMED} more" if len(lost) > NAMED else "")
     run = result.folder.parents[4]
     return (
-        f"Pictures of {result.cell.path} are without frame{'s' * (len(lost) > 1)} {named}: changed or removed in "
-        f"{renders.name} since rendered; `bench run {shlex.quote(str(run / 'run.yaml'))}` renders them again"
+        f"Pictures of {result.path} are without frame{'s' * (len(lost) > 1)} {named}: changed or removed in "
+        f"{result.files.key_of(renders)} since rendered; `bench run {shlex.quote(str(run / 'run.yaml'))}` renders them "
+        "again"
     )
 
 
@@ -192,7 +194,7 @@ def _job(folder: Path) -> Job:
 
 def _renders(result: Result) -> Path:
     """The cell's complete renders; without test-time tracking and on white first, where a cell has several."""
-    complete = [path for path in CellFolder(result.folder).render_folders() if (path / LISTING).exists()]
+    complete = [path for path in result.files.render_folders() if (path / LISTING).exists()]
     if not complete:
         raise BenchError(f"{result.folder} has no complete renders.", help=rerun(run_of(result.folder)))
     about = {folder: read_json(folder / "render.json") for folder in complete}

@@ -10,14 +10,16 @@ from typing import Any
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
-from headbench.harness.layout import CellFolder
+from headbench.harness.layout import CellFolder, StagePaths
 from headbench.harness.names import is_label, quoted
 from headbench.harness.reading import Unreadable, parse_yaml, read_text
 from headbench.harness.records import read_sealed
 from headbench.harness.run import Cell, CellRecord, State, Trained, cell_folder, read_cells, trained_on
 from headbench.harness.run.asked import NONE
+from headbench.harness.run.cell import StageState
+from headbench.harness.way import TRAIN, Way
 from headbench.metrics import Scores
-from headbench.reports.scored import read_cell_scores
+from headbench.reports.scored import read_instance_scores
 
 __all__ = ["Result", "Run", "read_run"]
 
@@ -26,7 +28,7 @@ _LARGEST = 1e15
 
 @dataclass(frozen=True)
 class Result:
-    """One cell of a run with what its files say."""
+    """One stage instance of a cell with what its files say."""
 
     folder: Path
     cell: Cell
@@ -46,11 +48,23 @@ class Result:
     """On what data, where that is known."""
     untracked: Mapping[str, str] = field(default_factory=dict)
     """Render key of a test-time tracking that the method has no way to do -> why."""
+    way: Way = TRAIN
+    """The stage instance."""
 
     @property
-    def entry(self) -> tuple[str, str, str]:
-        """method, preset, variant"""
-        return self.cell.method, self.cell.preset, self.cell.variant
+    def entry(self) -> tuple[str, str, str, str]:
+        """method, preset, variant, stage instance"""
+        return self.cell.method, self.cell.preset, self.cell.variant, str(self.way)
+
+    @property
+    def path(self) -> str:
+        """The cell's, with the instance where that is not ``train``."""
+        return self.cell.path if self.way == TRAIN else f"{self.cell.path} {self.way}"
+
+    @property
+    def files(self) -> StagePaths:
+        """Where its files lie."""
+        return CellFolder(self.folder).stage(self.way)
 
     @property
     def place(self) -> tuple[str, str]:
@@ -79,7 +93,8 @@ def read_run(run: Path) -> Run:
         BenchError: `run` is no run folder, or its plan cannot be read.
     """
     notes: list[str] = []
-    results = tuple(_result(run, record, notes) for record in read_cells(run))
+    instances = [(record, *each) for record in read_cells(run) for each in record.instances().items()]
+    results = tuple(_result(run, *each, notes) for each in instances)
     asked = _asked(run / "run.yaml", notes)
     notes += _texts(read_json(run / "plan.json").get("notes"))
     return Run(run.resolve(), results, asked, tuple(notes))
@@ -106,22 +121,22 @@ def _asked(path: Path, notes: list[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name != NONE)
 
 
-def _result(run: Path, record: CellRecord, notes: list[str]) -> Result:
+def _result(run: Path, record: CellRecord, way: Way, found: StageState, notes: list[str]) -> Result:
     folder = cell_folder(run, record.cell)
     damage: list[str] = []
-    place = CellFolder(folder).stage()
+    place = CellFolder(folder).stage(way)
     summary = _derived(place.summary, damage)
     speed = _derived(place.speed, damage)
-    untracked = _untracked(folder, damage)
-    scores, faults = read_cell_scores(folder, run)
+    untracked = _untracked(place, damage)
+    scores, faults = read_instance_scores(place, run)
     again = f"`bench run {shlex.quote(str(run / 'run.yaml'))}` goes on"
     notes += [f"{record.cell.path}: {text}; {again}" for text in damage]
     notes += [f"{record.cell.path}: scores/{name}: {why}" for name, why in faults.items() if not is_label(name)]
     return Result(
         folder=folder,
         cell=record.cell,
-        state=record.state,
-        reason=record.reason,
+        state=found.state,
+        reason=found.reason,
         baseline=record.baseline,
         scores=scores,
         faults=faults,
@@ -133,6 +148,7 @@ def _result(run: Path, record: CellRecord, notes: list[str]) -> Result:
         notes=tuple(dict.fromkeys([*record.notes, *_texts(summary.get("notes"))])),
         trained=_trained(folder, notes) if scores else None,
         untracked=untracked,
+        way=way,
     )
 
 
@@ -145,8 +161,8 @@ def _trained(folder: Path, notes: list[str]) -> Trained | None:
         return None
 
 
-def _untracked(cell: Path, damage: list[str]) -> dict[str, str]:
-    found = {path.name: _derived(path / "summary.json", damage) for path in CellFolder(cell).tracking_folders()}
+def _untracked(place: StagePaths, damage: list[str]) -> dict[str, str]:
+    found = {place.protocol_key(path): _derived(path / "summary.json", damage) for path in place.tracking_folders()}
     return {key: str(summary.get("reason")) for key, summary in found.items() if summary.get("tracked") is False}
 
 

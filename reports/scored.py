@@ -8,16 +8,16 @@ from pathlib import Path
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
-from headbench.harness.layout import CellFolder
+from headbench.harness.layout import StagePaths
 from headbench.harness.names import is_label, one_line
 from headbench.harness.reading import Unreadable, read_bytes
 from headbench.metrics import Scores, protocol_names, read_scores
 
-__all__ = ["read_cell_scores", "rerun", "rescore"]
+__all__ = ["read_instance_scores", "rerun", "rescore"]
 
 
-def read_cell_scores(folder: Path, run: Path) -> tuple[dict[str, Scores], dict[str, str]]:
-    """The scores of a cell's folder, by protocol, and why others that lie there are not taken.
+def read_instance_scores(place: StagePaths, run: Path) -> tuple[dict[str, Scores], dict[str, str]]:
+    """The scores of a cell's stage instance, by protocol, and why others that lie there are not taken.
 
     A file is taken where it has the SHA-256 that its marker (``scores/<protocol>.json``) was written with, holds what
     a file of scores holds, and is called as its protocol.
@@ -28,12 +28,12 @@ def read_cell_scores(folder: Path, run: Path) -> tuple[dict[str, Scores], dict[s
     """
     scores: dict[str, Scores] = {}
     faults: dict[str, str] = {}
-    for path in CellFolder(folder).score_files():
+    for path in place.score_files():
         label = path.name.removesuffix(".jsonl")
         if not is_label(label):
             faults[one_line(path.name)] = "no file of scores is called so (name@version.jsonl); remove it"
             continue
-        altered = _altered(path)
+        altered = _altered(path, place.shown(path))
         if altered:
             faults[label] = f"{altered}; {rescore(run, label)}"
             continue
@@ -41,10 +41,10 @@ def read_cell_scores(folder: Path, run: Path) -> tuple[dict[str, Scores], dict[s
             found = read_scores(path)
         except BenchError as error:
             said = str(error.args[0]).removeprefix(f"{path} ").rstrip(".")
-            faults[label] = f"scores/{path.name} {said}; {rescore(run, label, force=True)}"
+            faults[label] = f"{place.shown(path)} {said}; {rescore(run, label, force=True)}"
             continue
         if found.protocol != label:
-            faults[label] = f"scores/{path.name} holds scores by {found.protocol}; {rescore(run, label, force=True)}"
+            faults[label] = f"{place.shown(path)} holds scores by {found.protocol}; {rescore(run, label, force=True)}"
             continue
         scores[label] = found
     return scores, faults
@@ -67,9 +67,9 @@ def rerun(run: Path) -> str:
     return shlex.join(["bench", "run", str(run / "run.yaml")])
 
 
-def _altered(path: Path) -> str:
+def _altered(path: Path, shown: str) -> str:
     """Why a file of scores is not what its score stage wrote, or nothing where it is."""
-    marker, shown = path.with_suffix(".json"), f"scores/{path.name}"
+    marker = path.with_suffix(".json")
     try:
         digest = hashlib.sha256(read_bytes(path)).hexdigest()
     except Unreadable as error:

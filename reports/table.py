@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headbench.reports.columns import Column
 
-__all__ = ["Row", "Table", "Value"]
+__all__ = ["Row", "Table", "Value", "named"]
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,12 @@ class Row:
     notes: tuple[int, ...] = ()
     baseline: bool = False
     """A reference line; never marked best or second."""
+    stage: str = "train"
+    """The stage instance: train/bake."""
 
     def entry(self) -> str:
-        """Method with what tells it from others of its name: ``FateAvatar (demo, no-vgg)``."""
-        inside = ", ".join(part for part in (self.preset, self.variant) if part)
-        return f"{self.method} ({inside})" if inside else self.method
+        """Method with what tells it from others of its name: ``FateAvatar (demo, no-vgg, train/bake)``."""
+        return named(self.method, self.preset, self.variant, self.stage)
 
     def where(self) -> str:
         """The subject, or ``mean``."""
@@ -68,6 +69,12 @@ class Row:
     def outcome(self) -> str:
         """State and reason of a row without scores: ``skipped: needs the asset lpips-vgg``."""
         return f"{self.state}: {self.reason}" if self.reason else self.state
+
+
+def named(method: str, preset: str, variant: str, stage: str = "train") -> str:
+    """A method with what tells it from others of its name: ``FateAvatar (demo, no-vgg, train/bake)``."""
+    inside = ", ".join(part for part in (preset, variant, stage if stage != "train" else "") if part)
+    return f"{method} ({inside})" if inside else method
 
 
 @dataclass(frozen=True)

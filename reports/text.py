@@ -19,7 +19,7 @@ __all__ = ["to_csv", "to_json", "to_markdown"]
 _ORIGIN = ("run", "protocol", "protocol_hash", "test_time_tracking")
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _MARKDOWN = re.compile(r"[\\|*_`<>\[\]~$]|&(?=#?\w{1,31};)")
-_IDENTITY = (*_ORIGIN, "kind", "dataset", "subject", "method", "preset", "variant", "seeds")
+_IDENTITY = (*_ORIGIN, "kind", "dataset", "subject", "method", "preset", "variant", "stage", "seeds")
 
 
 def to_markdown(table: Table) -> str:
@@ -62,7 +62,8 @@ def to_csv(table: Table) -> str:
         record: dict[str, Any] = {"run": table.run, "protocol": table.protocol, "protocol_hash": table.protocol_hash}
         record |= {"test_time_tracking": "yes" if table.tracked else "no"}
         record |= {"kind": row.kind, "dataset": row.dataset, "subject": row.subject, "method": row.method}
-        record |= {"preset": row.preset, "variant": row.variant, "seeds": " ".join(map(str, row.seeds))}
+        record |= {"preset": row.preset, "variant": row.variant, "stage": row.stage}
+        record |= {"seeds": " ".join(map(str, row.seeds))}
         record |= {"state": row.state, "reason": row.reason, "notes": " | ".join(_remarks(table, row))}
         for column, value in zip(table.columns, row.values, strict=False):
             if column.field in numeric:
@@ -114,6 +115,7 @@ def _record(table: Table, row: Row) -> dict[str, Any]:
         "method": row.method,
         "preset": row.preset,
         "variant": row.variant,
+        "stage": row.stage,
         "baseline": row.baseline,
         "seeds": list(row.seeds),
         "state": row.state,

@@ -79,7 +79,7 @@ def _number(column: Column, result: Result, protocol: str) -> tuple[float | None
     remark = ""
     if len(present) < len(values):
         of = "sequences" if scores.is_of_sequences(column.key) else "frames"
-        remark = f"{column.label} of {result.cell.path}: mean over {len(present)} of {len(values)} {of} ({reason})"
+        remark = f"{column.label} of {result.path}: mean over {len(present)} of {len(values)} {of} ({reason})"
     return fmean(present), remark, ""
 
 

@@ -27,6 +27,7 @@ def _module(room: str, name: str):
 _module(".", "damage_cases")
 _module(".", "strange_files")
 _module("assets", "gadgets")
+_module(".", "forked")
 _module(".", "help_lines")
 _robustness = _module(".", "robustness")
 pytest_addoption, pytest_configure = _robustness.pytest_addoption, _robustness.pytest_configure

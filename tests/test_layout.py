@@ -40,8 +40,8 @@ def test_another_instance_has_places_of_its_own() -> None:
 
 def test_folders_and_files_that_are_there_are_found_in_order(tmp_path: Path) -> None:
     cell = CellFolder(tmp_path)
-    assert cell.render_folders() == cell.score_files() == cell.tracking_folders() == []
-    for name in ("b", "a"):
+    assert cell.stage().render_folders() == cell.score_files() == cell.tracking_folders() == []
+    for name in ("train-b", "train-a"):
         cell.stage().renders(name).mkdir(parents=True)
         cell.stage().tracking(name).mkdir(parents=True)
     written = [cell.stage(way).scores("p@1") for way in map(Way.parse, ("train", "train/bake"))]
@@ -49,7 +49,9 @@ def test_folders_and_files_that_are_there_are_found_in_order(tmp_path: Path) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert (
-        [path.name for path in cell.render_folders()] == [path.name for path in cell.tracking_folders()] == ["a", "b"]
+        [path.name for path in cell.stage().render_folders()]
+        == [path.name for path in cell.tracking_folders()]
+        == ["train-a", "train-b"]
     )
     assert cell.score_files() == written[:1]
     assert cell.score_files(Way.parse("train/bake")) == written[1:]

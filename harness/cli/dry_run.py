@@ -57,5 +57,8 @@ def show_plan(plan: Plan, device: str, tracked: int) -> None:
             rate = f"tracking {how}, training {rate}"
         disk = "" if record.bytes is None else f", {size(record.bytes)} a cell"
         say(f"basis: {name}: {where}: {rate}{record.device}{disk}")
+    others = sorted({job.way for each in left if each.planned.job is not None for job in each.planned.job.stages})
+    if others != ["train"]:
+        say(f"not in the sums: {', '.join(name for name in others if name != 'train')}: what stages take is not known")
     if unknown:
         say(f"not in the sums: {', '.join(unknown)}: no finished cell beside {plan.run} to go by")

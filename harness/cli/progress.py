@@ -11,7 +11,7 @@ from headbench.harness.console import STATE_STYLES, console, duration, is_termin
 from headbench.harness.names import one_line
 from headbench.harness.run import Cell, CellRecord, State
 
-__all__ = ["Counter", "PlainWatcher", "TerminalWatcher", "describe", "watcher"]
+__all__ = ["Counter", "PlainWatcher", "TerminalWatcher", "describe", "outcome", "watcher"]
 
 PLAIN_EVERY = 10.0
 """Seconds between two lines of one stage where no person watches."""
@@ -38,7 +38,13 @@ def describe(now: Mapping[str, Any]) -> str:
 def ended_line(record: CellRecord, number: int, total: int) -> str:
     """A finished cell on one line."""
     text = f"[{number}/{total}] {record.cell.path}: {record.state}"
-    return f"{text}: {record.reason}" if record.reason else text
+    return f"{text}: {outcome(record)}" if outcome(record) else text
+
+
+def outcome(record: CellRecord) -> str:
+    """Why a cell is as it is, and which of its stage instances are not there."""
+    parts = [record.reason, *(f"{way} {each.state}: {each.reason}" for way, each in record.unmade().items())]
+    return "; ".join(part for part in parts if part)
 
 
 def lost_lines(cell: Cell, faults: Sequence[str]) -> list[str]:

@@ -30,6 +30,7 @@ _DATASETS = (
 @click.option("--datasets", help=_DATASETS)
 @click.option("--data-root", type=Place(), help="Holds <dataset>/<subject>.")
 @click.option("--preset", help="One or more; a method without it uses its default, and the table says so.")
+@click.option("--stages", help="Stage instances to show and score, such as train,train/bake; train without it.")
 @click.option("--seeds", help="One or more, such as 0,1,2.")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME.OPTION=VALUE", help="Change a method or dataset option."
@@ -62,7 +63,7 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
     FILE is a YAML file with the same keys (data_root, methods, …), or the name of a built-in one such as demo; options
     given here win over it. The same command goes on where it stopped: finished cells stay, failed ones are tried again.
 
-    Exit codes: 0 all good, 1 usage, 2 some cells failed or were skipped, 130 interrupted.
+    Exit codes: 0 all good, 1 usage, 2 some cells or stages failed or were skipped, 130 interrupted.
     """
     from headbench.harness.cli.scoring import scorers
     from headbench.harness.files import writable
@@ -110,7 +111,7 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
     from headbench.harness.run.execute import summarise
 
     say(f"{folder}: " + ", ".join(f"{count} {state}" for state, count in summarise(records).items()))
-    if any(record.state is not State.DONE for record in records):
+    if any(record.state is not State.DONE or record.unmade() for record in records):
         raise Exit(2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,7 @@ def _score_cell(
     from headbench.harness.run import Job, State, cell_folder, remedy
     from headbench.harness.run.subject import read_subject
     from headbench.harness.run.tasks import score_task
+    from headbench.harness.way import TRAIN
 
     folder = cell_folder(run, record.cell)
     if record.state is State.UNKNOWN:
@@ -106,10 +108,12 @@ def _score_cell(
         return set(), [_words(error)]
     except Exception as error:
         return set(), [_words(error)]
-    for judge in judges:
+    ways = [way for way, each in record.instances().items() if each.state is State.DONE]
+    for judge, way in itertools.product(judges, ways):
+        where = record.cell.path if way == TRAIN else f"{record.cell.path} {way}"
         try:
-            done = score_task(CellFolder(folder).stage(), subject, judge, device, _quiet, force)
-            say(f"{record.cell.path}: {judge.name} {'scored' if done else 'is up to date'}")
+            done = score_task(CellFolder(folder).stage(way), subject, judge, device, _quiet, force)
+            say(f"{where}: {judge.name} {'scored' if done else 'is up to date'}")
             scored[judge.name] = judge.hash
         except Exception as error:
             faults.append(_words(error))

@@ -34,7 +34,7 @@ def _show(run: Path) -> bool:
     """Print the cells; whether a run works on them now."""
     from rich.table import Table
 
-    from headbench.harness.cli.progress import describe
+    from headbench.harness.cli.progress import describe, outcome
     from headbench.harness.execution import holder
     from headbench.harness.execution.attend import death
     from headbench.harness.run import State, cell_folder, read_cells
@@ -48,7 +48,7 @@ def _show(run: Path) -> bool:
     for heading in ("cell", "state", "time", "what"):
         table.add_column(heading, overflow="fold")
     for record in records:
-        what = record.reason
+        what = outcome(record)
         label = record.state.value
         if record.state is State.RUNNING:
             folder = cell_folder(run, record.cell)

@@ -59,6 +59,7 @@ def submit() -> None:
 @click.option("--method", help="Where RUN trained several.")
 @click.option("--preset", help="Where RUN trained several.")
 @click.option("--variant", help="Label or hash of what --set changed; empty text for cells without.")
+@click.option("--stage", help="Stage instance, such as train/bake, where RUN made several.")
 @click.option("--seed", type=int, help="Where RUN trained several.")
 @click.option("--data-root", type=Place(), help="Where the data lies now; as trained without it.")
 @click.option("--out", type=Place(), help="The zip; below RUN/submissions without it.")
@@ -79,6 +80,7 @@ def _make(
     method: str | None,
     preset: str | None,
     variant: str | None,
+    stage: str | None,
     seed: int | None,
     data_root: Path | None,
     out: Path | None,
@@ -97,7 +99,7 @@ def _make(
     refuse_links(run)
     if out is not None:
         writable(out)
-    choice = Choice(method, preset, variant, seed)
+    choice = Choice(method, preset, variant, seed, stage)
     order = Order(run, dataset, choice, data_root, out, device, rasterizer)
     made = make_submission(order, registry(), say)
     say(f"record: {made.record}")

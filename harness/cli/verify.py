@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.names import one_line
 
 if TYPE_CHECKING:
+    from headbench.harness.layout import StagePaths
     from headbench.harness.run import CellRecord
     from headbench.harness.run.tasks import Scorer
     from headbench.harness.run.verify import Verified
@@ -76,6 +78,7 @@ def _score_again(
     run: Path, record: CellRecord, count: int, device: str, found: Verified, subjects: dict[str, Subject]
 ) -> int:
     """Compute the scores of some frames of a cell by each of its protocols; how many."""
+    from headbench.harness.layout import CellFolder
     from headbench.harness.run import Job, State, cell_folder
 
     folder = cell_folder(run, record.cell)
@@ -89,9 +92,11 @@ def _score_again(
         found.unverified.append(f"scores against pictures, since the dataset cannot be read: {words}")
         return 0
     done = 0
-    for label in record.protocols:
+    ways = [way for way, each in record.instances().items() if each.state is State.DONE]
+    for label, way in itertools.product(record.protocols, ways):
         try:
-            done += _compare(folder, subject, _scorer(label, job.protocols), count, device, found)
+            place = CellFolder(folder).stage(way)
+            done += _compare(place, subject, _scorer(label, job.protocols), count, device, found)
         except BenchError as error:
             found.unverified.append(f"scores by {label} against pictures: {error.args[0]}")
     return done
@@ -119,17 +124,15 @@ def _scorer(label: str, asked: Sequence[str]) -> Scorer:
     return scorers([label])[0]
 
 
-def _compare(folder: Path, subject: Subject, scorer: Scorer, count: int, device: str, found: Verified) -> int:
+def _compare(place: StagePaths, subject: Subject, scorer: Scorer, count: int, device: str, found: Verified) -> int:
     """Score some frames whose pictures are whole, and compare with what the table shows."""
-    from headbench.harness.layout import CellFolder
     from headbench.harness.run.cell import run_of
     from headbench.harness.run.listing import damaged, listed
     from headbench.harness.run.whole import read_marker
     from headbench.metrics import load_protocol, read_scores
     from headbench.metrics.choose import find
 
-    place = CellFolder(folder).stage()
-    renders = place.renders(scorer.key.name)
+    renders = place.renders(scorer.key.at(place.way).name)
     marker, broken = read_marker(place, scorer.name), {*damaged(renders)}
     if marker is None or marker.hash != scorer.hash:
         found.unverified.append(f"scores by {scorer.name} against pictures, since the protocol has another hash now")
@@ -147,7 +150,7 @@ def _compare(folder: Path, subject: Subject, scorer: Scorer, count: int, device:
     alone = {key for key, spec in find(load_protocol(scorer.source)) if spec.scope == "frame"}
     for name, values in again.items():
         for what in _unlike(stored.get(name, {}), {key: value for key, value in values.items() if key in alone}):
-            help = f"bench score {run_of(folder)} --protocol {scorer.source} --force"
+            help = f"bench score {run_of(place.cell)} --protocol {scorer.source} --force"
             found.differs(f"frame {name}: {place.shown(place.scores(scorer.name))}: {what}", help)
     return len(again)
 

@@ -15,7 +15,7 @@ from headbench.harness.names import quoted
 from headbench.harness.options import Execution, Resources
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import Moment, parsed, read_sealed, write_sealed
-from headbench.harness.way import Way
+from headbench.harness.way import TRAIN, Way
 
 __all__ = [
     "AGAIN",
@@ -87,6 +87,8 @@ class StageState:
 
     state: State
     reason: str = ""
+    asked: bool = True
+    """Whether it is a row of the table; one that is only another's parent is not."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,26 @@ class CellRecord:
     queued: Moment = ""
     started: Moment = ""
     finished: Moment = ""
+
+    def instances(self) -> dict[Way, StageState]:
+        """The stage instances that were asked for, each with its state, or the cell's where that says more."""
+        if not self.stages:
+            return {TRAIN: StageState(self.state, self.reason)}
+        failed = sum(each.state.bad for each in self.stages.values())
+        found = {}
+        for way, each in self.stages.items():
+            # The cell's reason is of the instance that failed, or of what befell all that had not ended.
+            ended = each.state is State.SKIPPED or (each.state.bad and failed > 1)
+            own = ended or State.DONE in (each.state, self.state)
+            if each.asked:
+                found[Way.parse(way)] = each if own else StageState(self.state, self.reason)
+        return found
+
+    def unmade(self) -> dict[Way, StageState]:
+        """The instances of a finished cell that were asked for and are not there."""
+        if self.state is not State.DONE:
+            return {}
+        return {way: each for way, each in self.instances().items() if each.state is not State.DONE}
 
     def write(self, folder: Path) -> None:
         """Write cell.json atomically."""
@@ -245,8 +267,12 @@ def read_cell(folder: Path) -> CellRecord | None:
 def note_stage(folder: Path, way: Way, state: State, reason: str = "") -> None:
     """Write where a stage instance is into cell.json, where there is one."""
     record = read_cell(folder)
-    if record is not None and record.stages.get(str(way)) != StageState(state, reason):
-        dataclasses.replace(record, stages={**record.stages, str(way): StageState(state, reason)}).write(folder)
+    if record is None:
+        return
+    before = record.stages.get(str(way))
+    now = StageState(state, reason, before is None or before.asked)
+    if now != before:
+        dataclasses.replace(record, stages={**record.stages, str(way): now}).write(folder)
 
 
 def _with_execution(values: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from headbench.harness.validation import validate
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from headbench.harness.avatar import MethodConfig, Portrait
+    from headbench.harness.avatar import MethodConfig
 
 __all__ = ["Setting", "apply_settings", "config_hash", "parse_setting", "settings_hash"]
 
@@ -52,9 +52,7 @@ def parse_setting(text: str) -> Setting:
     return Setting(owner, path, value, text)
 
 
-def apply_settings(
-    portrait_type: type[Portrait], values: Mapping[str, Any], settings: Sequence[Setting]
-) -> MethodConfig:
+def apply_settings(portrait_type: type[Any], values: Mapping[str, Any], settings: Sequence[Setting]) -> Any:
     """The configuration that a preset's `values` and `settings` give.
 
     A setting names a dotted path of the (nested) configuration, or a last part of one that is unique in it.

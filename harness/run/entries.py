@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
 from headbench.harness.plugins import DatasetSpec, MethodSpec, Registry
 from headbench.harness.plugins.checks import preset_values
+from headbench.harness.run.cell import StageJob
 from headbench.harness.run.config import Setting, apply_settings
 from headbench.harness.run.request import RunRequest
+from headbench.harness.run.ways import stage_jobs
+from headbench.harness.way import Way
 
 if TYPE_CHECKING:
     from headbench.harness.avatar import MethodConfig, Portrait
@@ -28,6 +31,8 @@ class Entry:
     settings: tuple[Setting, ...]
     config: MethodConfig | None
     fault: str
+    stages: tuple[StageJob, ...] = ()
+    """Instances to make; none where it is not configured."""
 
 
 def chosen_methods(request: RunRequest, registry: Registry) -> list[MethodSpec]:
@@ -41,23 +46,42 @@ def chosen_methods(request: RunRequest, registry: Registry) -> list[MethodSpec]:
 
 
 def check_owners(
-    settings: Sequence[Setting], methods: Sequence[MethodSpec], datasets: Sequence[DatasetSpec], registry: Registry
+    settings: Sequence[Setting],
+    methods: Sequence[MethodSpec],
+    datasets: Sequence[DatasetSpec],
+    stages: Collection[str],
+    registry: Registry,
 ) -> None:
-    here = {spec.name.lower() for spec in methods} | {spec.name.lower() for spec in datasets}
-    registered = [*registry.methods(), *registry.datasets()]
+    here = {spec.name.lower() for spec in methods} | {spec.name.lower() for spec in datasets} | {*stages}
+    registered = [*registry.methods(), *registry.datasets(), *(name for name in registry.stages() if name != "train")]
     for setting in settings:
         if setting.owner.lower() in here:
             continue
         if setting.owner.lower() in {name.lower() for name in registered}:
             raise BenchError(f"--set {setting.text!r}: {setting.owner} is not part of this run.")
-        raise BenchError(f"--set {setting.text!r}: {did_you_mean('method or dataset', setting.owner, registered)}")
+        raise BenchError(
+            f"--set {setting.text!r}: {did_you_mean('method, dataset or stage', setting.owner, registered)}"
+        )
 
 
 def owned(settings: Sequence[Setting], owner: str) -> tuple[Setting, ...]:
     return tuple(setting for setting in settings if setting.owner.lower() == owner.lower())
 
 
-def entries_of(spec: MethodSpec, request: RunRequest, registry: Registry, settings: tuple[Setting, ...]) -> list[Entry]:
+def entries_of(
+    spec: MethodSpec,
+    request: RunRequest,
+    registry: Registry,
+    settings: Sequence[Setting],
+    ways: Sequence[Way],
+) -> list[Entry]:
+    """A method with each preset of the request.
+
+    Args:
+        settings: all of the request.
+        ways: stage instances that were asked for.
+    """
+    own = owned(settings, spec.name)
     try:
         portrait_type: type[Portrait] | None = registry.load_method(spec.name)
         fault = ""
@@ -74,8 +98,9 @@ def entries_of(spec: MethodSpec, request: RunRequest, registry: Registry, settin
         config = None
         if portrait_type is not None:
             values = preset_values(spec, preset, registry.owner(spec))
-            config = apply_settings(portrait_type, values, settings)
-        entry = Entry(spec, preset, note, settings, config, fault)
+            config = apply_settings(portrait_type, values, own)
+        stages = stage_jobs(ways, portrait_type, registry, settings) if portrait_type is not None else ()
+        entry = Entry(spec, preset, note, own, config, fault, stages)
         if preset not in entries or not note:
             entries[preset] = entry
     return list(entries.values())

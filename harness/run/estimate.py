@@ -70,7 +70,7 @@ def recorded(near: Path) -> dict[str, Record]:
             rates.setdefault(name, []).append(speed.train.rate)
             sizes.setdefault(name, []).append(float(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())))
             devices.setdefault(name, set()).add(speed.train.device)
-            for place in CellFolder(folder).tracking_folders():
+            for place in CellFolder(folder).stage().tracking_folders():
                 found = read_track_summary(place)
                 if found is not None and found.tracked:
                     tracking.setdefault(name, []).append(found.rate)

@@ -6,18 +6,19 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headbench.harness.execution import Executor, holder
 from headbench.harness.files import remove_leftovers
-from headbench.harness.run.cell import CellRecord, State, cell_folder
+from headbench.harness.run.cell import CellRecord, StageJob, StageState, State, cell_folder
 from headbench.harness.run.child import OUTCOME, PROGRESS
 from headbench.harness.run.crew import HANDLE, POLL, Crew, Watcher
 from headbench.harness.run.folder import cell_record
 from headbench.harness.run.plan import Plan
 from headbench.harness.run.planned import PlannedCell
 from headbench.harness.run.whole import lacking
+from headbench.harness.way import TRAIN
 
 __all__ = ["Watcher", "execute", "is_finished", "summarise"]
 
@@ -35,13 +36,28 @@ def _is_done(run: Path, planned: PlannedCell) -> bool:
     record = cell_record(run, planned.cell)
     if record is None or record.state is not State.DONE or planned.job is None:
         return False
-    return all(record.protocols.get(name) == digest for name, digest in planned.record.protocols.items())
+    there = all(_is_there(record, each) for each in planned.job.stages)
+    return there and all(record.protocols.get(name) == digest for name, digest in planned.record.protocols.items())
+
+
+def _is_there(record: CellRecord, planned: StageJob) -> bool:
+    """Whether a stage instance is done, as far as the cell's record tells; older records know ``train`` alone."""
+    if planned.reason:
+        return True
+    known = record.stages.get(planned.way)
+    if known is None:
+        return not record.stages and planned.way == str(TRAIN)
+    return known.state is State.DONE and (known.asked or not planned.asked)
 
 
 def _lost(run: Path, planned: PlannedCell) -> list[str]:
     if planned.data is None:  # nobody knows which frames there must be
         return []
-    return lacking(cell_folder(run, planned.cell), planned.record.protocols, planned.data.test)
+    stages = planned.job.stages if planned.job is not None else ()
+    return [
+        *planned.stale,
+        *lacking(cell_folder(run, planned.cell), planned.record.protocols, planned.data.test, stages),
+    ]
 
 
 def execute(
@@ -118,10 +134,17 @@ def _queue(plan: Plan, watcher: Watcher, keep_failed: bool, crew: Crew) -> None:
             (folder / stale).unlink(missing_ok=True)
         record = planned.record
         if before is not None:
-            record = dataclasses.replace(record, attempts=before.attempts, started=before.started)
+            stages = _with_earlier(before.stages, record.stages)
+            record = dataclasses.replace(record, attempts=before.attempts, started=before.started, stages=stages)
         if planned.job is not None:
             planned.job.write(folder)
         record.write(folder)
+
+
+def _with_earlier(before: Mapping[str, StageState], now: Mapping[str, StageState]) -> dict[str, StageState]:
+    """States of stage instances: those of earlier requests stay, and stay rows of the table."""
+    asked = {way for way, each in before.items() if each.asked}
+    return {**before} | {way: dataclasses.replace(each, asked=each.asked or way in asked) for way, each in now.items()}
 
 
 def summarise(records: Sequence[CellRecord]) -> dict[str, int]:

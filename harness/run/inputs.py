@@ -16,7 +16,7 @@ from headbench.harness.way import TRAIN, Way
 if TYPE_CHECKING:
     from headbench.harness.plugins import Registry
 
-__all__ = ["inputs_of", "stage_faults"]
+__all__ = ["changed_inputs", "inputs_of", "stage_faults", "why_stale"]
 
 
 def inputs_of(cell: CellFolder, way: Way, job: Job, registry: Registry) -> dict[str, str]:
@@ -50,6 +50,14 @@ def stage_faults(cell: CellFolder, job: Job, registry: Registry) -> list[str]:
         elif why := why_stale(cell, planned, job, registry):
             found[way] = f"stage {way} is stale: {why}"
     return list(found.values())
+
+
+def changed_inputs(cell: CellFolder, way: Way, job: Job, registry: Registry) -> str:
+    """What an instance was made from that has changed since, or nothing; whatever its options."""
+    saved = read_stage(cell.stage(way).folder)
+    if saved is None:  # it lay in its parent's folder
+        return f"{way.parent} was made again"
+    return why_stale(cell, StageJob(str(way), True, saved.config), job, registry)
 
 
 def why_stale(cell: CellFolder, planned: StageJob, job: Job, registry: Registry) -> str:

@@ -17,8 +17,9 @@ from headbench.harness.run.config import Setting, parse_setting, settings_hash
 from headbench.harness.run.entries import check_owners, chosen_methods, entries_of, owned
 from headbench.harness.run.folder import read_plan, write_plan_file
 from headbench.harness.run.places import chosen_datasets, places_of
-from headbench.harness.run.planned import PlannedCell, plan_cell
+from headbench.harness.run.planned import PlannedCell, plan_cell, with_stale
 from headbench.harness.run.request import RunRequest
+from headbench.harness.run.ways import checked_ways, stages_of
 
 __all__ = ["Plan", "PlannedCell", "make_plan", "write_plan"]
 
@@ -46,21 +47,25 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
     run = request.folder()
     _check_device(request)
     settings = [parse_setting(text) for text in request.settings]
+    ways = checked_ways(request.stages, registry)
     methods = chosen_methods(request, registry)
     for preset in request.preset:
         check_preset(preset, registry.methods().values())
     notes: list[str] = _of_old_plan(run)
     datasets = chosen_datasets(request, registry, notes)
-    check_owners(settings, methods, [spec for spec, _, _ in datasets], registry)
-    entries = [e for spec in methods for e in entries_of(spec, request, registry, owned(settings, spec.name))]
+    check_owners(settings, methods, [spec for spec, _, _ in datasets], stages_of(ways), registry)
+    entries = [e for spec in methods for e in entries_of(spec, request, registry, settings, ways)]
     places = [p for spec, reader, found in datasets for p in places_of(spec, reader, found, settings, request.limit)]
     cells = []
+    # Options of a stage change an instance and not the cell.
+    any_settings = any(setting.owner.lower() not in stages_of(ways) for setting in settings)
     for place, entry, seed in itertools.product(places, entries, request.seeds):
         data_settings = owned(settings, place.spec.name)
-        variant = _variant(request, entry.settings + data_settings, bool(settings))
+        variant = _variant(request, entry.settings + data_settings, any_settings)
         cell = Cell(entry.spec.name, entry.preset, variant, place.spec.name, place.name, seed)
         cells.append(plan_cell(cell, entry, place, data_settings, request, protocols, argv))
-    return Plan(run, tuple(refuse_changes(run, cells)), tuple(notes))
+    kept = refuse_changes(run, cells)
+    return Plan(run, tuple(with_stale(run, planned, registry) for planned in kept), tuple(notes))
 
 
 def write_plan(plan: Plan) -> None:

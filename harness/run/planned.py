@@ -6,17 +6,24 @@ import dataclasses
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from headbench.harness.layout import CellFolder
 from headbench.harness.options import Execution
-from headbench.harness.run.cell import Cell, CellRecord, Job, State
+from headbench.harness.run.cell import Cell, CellRecord, Job, StageState, State, cell_folder
 from headbench.harness.run.config import Setting, config_hash
 from headbench.harness.run.data import Manifest, whole
 from headbench.harness.run.entries import Entry
+from headbench.harness.run.inputs import stage_faults
 from headbench.harness.run.needs import unmet
 from headbench.harness.run.places import Place
 from headbench.harness.run.request import RunRequest, whole_path
 
-__all__ = ["PlannedCell", "ended", "plan_cell"]
+if TYPE_CHECKING:
+    from headbench.harness.plugins import Registry
+
+__all__ = ["PlannedCell", "ended", "plan_cell", "with_stale"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class PlannedCell:
     """Width and height of a test image."""
     data: Manifest | None = None
     """What the cell trains and is tested on."""
+    stale: tuple[str, ...] = ()
+    """Stage instances that are there and would be made otherwise now, a sentence each."""
 
     @property
     def cell(self) -> Cell:
@@ -62,11 +71,17 @@ def plan_cell(
         baseline=entry.spec.baseline,
         protocols=dict(protocols),
         queued=_now(),
+        stages={
+            each.way: StageState(State.SKIPPED if each.reason else State.QUEUED, each.reason, each.asked)
+            for each in entry.stages
+        },
     )
     if entry.config is None or place.subject is None:
         return PlannedCell(ended(record, State.FAILED, entry.fault or place.fault), None)
     subject, values = place.subject, entry.config.model_dump(mode="json")
     reason = unmet(entry.spec, entry.config, place.spec, subject.head)
+    if not reason and not any(each.asked and not each.reason for each in entry.stages):
+        reason = "; ".join(dict.fromkeys(each.reason for each in entry.stages if each.asked))
     if reason:
         record = ended(record, State.SKIPPED, reason)
     job = Job(
@@ -81,6 +96,7 @@ def plan_cell(
         fingerprint=whole(subject.fingerprint),
         argv=tuple(argv),
         data_file=place.data.file if place.data is not None else "",
+        stages=entry.stages,
     )
     from headbench.harness.train.course import Course
 
@@ -88,6 +104,14 @@ def plan_cell(
     camera = subject.test[0].camera
     frames = (len(subject.train), len(subject.test))
     return PlannedCell(record, job, steps, frames, (camera.width, camera.height), place.data)
+
+
+def with_stale(run: Path, planned: PlannedCell, registry: Registry) -> PlannedCell:
+    """The cell with what of it is stale; nothing of it is changed yet."""
+    if planned.job is None:
+        return planned
+    folder = CellFolder(cell_folder(run, planned.cell))
+    return dataclasses.replace(planned, stale=tuple(stage_faults(folder, planned.job, registry)))
 
 
 def _execution(request: RunRequest, seed: int) -> Execution:

@@ -75,6 +75,8 @@ class RunRequest(BaseModel):
     """Each once."""
     settings: list[str] = Field(default=[], alias="set")
     """METHOD.OPTION=VALUE or DATASET.OPTION=VALUE."""
+    stages: Names = ["train"]
+    """Stage instances to show and score, such as train and train/bake:decoder; their parents are made, too."""
     label: str = ""
     """Names the variant; without it a hash of what was set does."""
     protocol: Names = ["headbench@1"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import remove_leftovers
-from headbench.harness.run.cell import Job, State, note_stage, run_of
+from headbench.harness.layout import CellFolder
+from headbench.harness.run.cell import Job, State, note_stage, read_cell, run_of
+from headbench.harness.run.inputs import changed_inputs
 from headbench.harness.run.provenance import record_provenance
 from headbench.harness.run.render import Progress, RenderKey
 from headbench.harness.run.subject import read_subject
@@ -49,7 +51,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
     for planned in job.stages:
         way = Way.parse(planned.way)
         if planned.reason or (way.parent is not None and way.parent not in made):
-            note_stage(folder, way, State.SKIPPED, planned.reason or f"{way.parent} is not there")
+            note_stage(folder, way, State.SKIPPED, planned.reason or f"{way.parent} could not be made")
             continue
         note_stage(folder, way, State.RUNNING)
         try:
@@ -62,8 +64,22 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
             made.pop(way, None)
         else:
             note_stage(folder, way, State.DONE)
+    _note_stale(cell, made)
     if failed:
         raise failed[0]
+
+
+def _note_stale(cell: CellWork, made: Mapping[Way, Instance]) -> None:
+    """Say so of instances of earlier requests that are made from what was made anew now."""
+    record = read_cell(cell.folder)
+    planned = {each.way for each in cell.job.stages}
+    for text, known in record.stages.items() if record is not None else ():
+        way = Way.parse(text)
+        if text in planned or known.state is not State.DONE or not any(way.is_below(other) for other in made):
+            continue
+        why = changed_inputs(CellFolder(cell.folder), way, cell.job, cell.registry)
+        if why:
+            note_stage(cell.folder, way, State.QUEUED, f"stale: {why}; add {way} to --stages to make it again")
 
 
 def _show(instance: Instance, scorers: Sequence[Scorer]) -> None:

@@ -6,14 +6,15 @@ Needs no torch; whether scores are those of the pictures is for `bench verify` t
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import digest_of
-from headbench.harness.layout import CellFolder
-from headbench.harness.run.cell import CellRecord, Job, State, cell_folder, run_of
+from headbench.harness.layout import CellFolder, StagePaths
+from headbench.harness.run.cell import CellRecord, Job, StageState, State, cell_folder, run_of
 from headbench.harness.run.data import Manifest
 from headbench.harness.run.folder import remedy
 from headbench.harness.run.listing import LISTING, listed
@@ -29,6 +30,7 @@ from headbench.harness.trained import (
     read_summary,
     weights_of,
 )
+from headbench.harness.way import TRAIN, Way
 
 __all__ = ["Verified", "verify_cell"]
 
@@ -67,15 +69,37 @@ def verify_cell(run: Path, record: CellRecord) -> Verified:
         found.differs(str(error.args[0]), again)
         return found
     ids = _data(run, job, found, again)
-    weights = _training(folder, record.state is State.DONE, found, again)
-    _scores(folder, record, job, found, again)
-    for place in CellFolder(folder).render_folders():
-        if listed(place) or record.state is State.DONE:
-            found.files += len(listed(place)) + len(listed(CellFolder(folder).stage().tracking(place.name)))
-            command = _render_command(folder, place, job, again)
-            for fault in render_faults(folder, place.name, weights, ids):
-                found.differs(fault, command)
+    for way, each in (record.stages or {str(TRAIN): StageState(record.state)}).items():
+        done = each.state is State.DONE and record.state is State.DONE
+        _instance(CellFolder(folder).stage(Way.parse(way)), done, each.asked, record, job, ids, found)
     return found
+
+
+def _instance(
+    place: StagePaths,
+    done: bool,
+    asked: bool,
+    record: CellRecord,
+    job: Job,
+    ids: tuple[str, ...] | None,
+    found: Verified,
+) -> None:
+    """Hash every file of a stage instance.
+
+    Args:
+        done: whether all of it must be there.
+        asked: whether it must have been shown and scored, too.
+    """
+    again = remedy(run_of(place.cell), record.cell)
+    weights = _training(place, done, asked, found, again)
+    _scores(place, record.protocols if done and asked else (), job, found, again)
+    for folder in place.render_folders():
+        if listed(folder) or done:
+            key = place.key_of(folder)
+            found.files += len(listed(folder)) + len(listed(place.tracking(key)))
+            command = _render_command(place, folder, job, again)
+            for fault in render_faults(place.cell, key, weights, ids):
+                found.differs(fault, command)
 
 
 def _data(run: Path, job: Job, found: Verified, again: str) -> tuple[str, ...] | None:
@@ -91,9 +115,8 @@ def _data(run: Path, job: Job, found: Verified, again: str) -> tuple[str, ...] |
     return manifest.test
 
 
-def _training(folder: Path, done: bool, found: Verified, again: str) -> str | None:
+def _training(place: StagePaths, done: bool, asked: bool, found: Verified, again: str) -> str | None:
     """The digest of the final weights, None where there are none that are whole."""
-    place = CellFolder(folder).stage()
     stage = place.folder
     for checkpoint in checkpoints(stage):
         found.files += len(WEIGHTS) + (checkpoint / FRAMES).is_file()
@@ -114,33 +137,30 @@ def _training(folder: Path, done: bool, found: Verified, again: str) -> str | No
     if weights is not None and (fault := record_fault(stage, read_state(final).loader)):
         found.differs(f"{place.shown(stage)}/{fault}", again)
     speed = read_speed(place)
-    if done and (speed is None or (weights is not None and speed.checkpoint != weights)):
+    if done and asked and (speed is None or (weights is not None and speed.checkpoint != weights)):
         found.differs(f"{place.shown(place.speed)} is missing or damaged", again)
     return weights
 
 
-def _scores(folder: Path, record: CellRecord, job: Job, found: Verified, again: str) -> None:
-    there = {path.name.removesuffix(".jsonl") for path in CellFolder(folder).score_files()}
-    there |= set(record.protocols) if record.state is State.DONE else set()
-    listings = {digest_of(path / LISTING) for path in CellFolder(folder).render_folders()}
+def _scores(place: StagePaths, expected: Iterable[str], job: Job, found: Verified, again: str) -> None:
+    there = {path.name.removesuffix(".jsonl") for path in place.score_files()} | {*expected}
+    listings = {digest_of(path / LISTING) for path in place.render_folders()}
     for name in sorted(there):
         found.files += 1
-        fault, marker = scores_fault(folder, name), read_marker(CellFolder(folder).stage(), name)
+        fault, marker = scores_fault(place, name), read_marker(place, name)
         if not fault and marker is not None and marker.renders not in listings:
             more = "" if _asked(job, name) else f" --protocol {_askable(name)}"
             found.differs(renders_gone(name), again + more)
         elif fault:
-            score = f"bench score {shlex.quote(str(run_of(folder)))} --protocol {_askable(name)}"
+            score = f"bench score {shlex.quote(str(run_of(place.cell)))} --protocol {_askable(name)}"
             found.differs(fault, again if _asked(job, name) else score)
 
 
-def _render_command(folder: Path, renders: Path, job: Job, again: str) -> str:
+def _render_command(place: StagePaths, renders: Path, job: Job, again: str) -> str:
     """What renders a folder again: the run, asked for a protocol that scores it, or nothing where none does."""
     digest = digest_of(renders / LISTING)
-    names = [path.name.removesuffix(".json") for path in CellFolder(folder).score_files(suffix="json")]
-    users = [
-        name for name in names if (marker := read_marker(CellFolder(folder).stage(), name)) and marker.renders == digest
-    ]
+    names = [path.name.removesuffix(".json") for path in place.score_files("json")]
+    users = [name for name in names if (marker := read_marker(place, name)) and marker.renders == digest]
     if not users or any(_asked(job, name) for name in users):
         return again
     return f"{again} --protocol {_askable(users[0])}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from headbench.harness.files import digest_of
 from headbench.harness.layout import CellFolder, StagePaths
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
+from headbench.harness.run.cell import StageJob
 from headbench.harness.run.listing import LISTING, damaged, listed
 from headbench.harness.run.render import RenderKey, read_note
 from headbench.harness.run.speed import read_speed
 from headbench.harness.run.track import read_track_summary, stored_digest
 from headbench.harness.staged import record_fault
 from headbench.harness.trained import checkpoint_fault, checkpoints, read_state, read_summary, weights_of
+from headbench.harness.way import Way
 
 __all__ = ["Marker", "lacking", "read_marker", "render_faults", "renders_gone", "scores_fault"]
 
@@ -44,35 +46,54 @@ def read_marker(place: StagePaths, protocol: str) -> Marker | None:
         return None
 
 
-def lacking(cell: Path, protocols: Mapping[str, str], ids: Collection[str]) -> list[str]:
+def lacking(
+    cell: Path, protocols: Mapping[str, str], ids: Collection[str], stages: Sequence[StageJob] = (StageJob("train"),)
+) -> list[str]:
     """What of a cell that was finished is missing or damaged now, a sentence each; `bench run` does just that again.
 
     Args:
         cell: its folder.
         protocols: name@version -> hash of the protocols that it must be scored by.
         ids: of its test frames.
+        stages: instances that it must have.
     """
-    place = CellFolder(cell).stage()
+    faults = []
+    for each in stages:
+        if not each.reason:
+            place = CellFolder(cell).stage(Way.parse(each.way))
+            faults += _instance_faults(place, protocols, ids) if each.asked else _checkpoint_faults(place)[1]
+    return faults
+
+
+def _checkpoint_faults(place: StagePaths) -> tuple[str | None, list[str]]:
+    """The digest of an instance's final weights, None where nothing below can be told, and what is wrong there."""
     stage = place.folder
     summary = read_summary(stage)
     if summary is None:
-        return [f"{place.shown(place.summary)} is missing or damaged"]
+        return None, [f"{place.shown(place.summary)} is missing or damaged"]
     checkpoint = place.checkpoint(summary.steps)
     weights = weights_of(checkpoint)
     if weights is None:
-        return [f"{place.shown(checkpoint)} is damaged: {checkpoint_fault(checkpoint)}"]
+        return None, [f"{place.shown(checkpoint)} is damaged: {checkpoint_fault(checkpoint)}"]
     fault = record_fault(stage, read_state(checkpoint).loader)
     if fault:
-        return [f"{place.shown(stage)}/{fault}"]
+        return None, [f"{place.shown(stage)}/{fault}"]
     others = {path.name: checkpoint_fault(path) for path in checkpoints(stage) if path != checkpoint}
-    faults = [f"{place.shown(stage / name)} is damaged: {fault}" for name, fault in others.items() if fault]
+    return weights, [f"{place.shown(stage / name)} is damaged: {fault}" for name, fault in others.items() if fault]
+
+
+def _instance_faults(place: StagePaths, protocols: Mapping[str, str], ids: Collection[str]) -> list[str]:
+    """What is wrong with an instance that is shown and scored."""
+    weights, faults = _checkpoint_faults(place)
+    if weights is None:
+        return faults
     speed = read_speed(place)
     if speed is None or speed.checkpoint != weights:
         faults.append(f"{place.shown(place.speed)} is missing or damaged")
-    used = set() if protocols else {RenderKey().name}
-    by_listing = {digest_of(path / LISTING): path.name for path in CellFolder(cell).render_folders()}
+    used = set() if protocols else {RenderKey().at(place.way).name}
+    by_listing = {digest_of(path / LISTING): place.key_of(path) for path in place.render_folders()}
     for name, digest in protocols.items():
-        fault = scores_fault(cell, name, digest)
+        fault = scores_fault(place, name, digest)
         marker = read_marker(place, name)
         if fault or marker is None:
             faults.append(fault)
@@ -81,7 +102,7 @@ def lacking(cell: Path, protocols: Mapping[str, str], ids: Collection[str]) -> l
         else:
             used.add(by_listing[marker.renders])
     for key in sorted(used):
-        faults += render_faults(cell, key, weights, ids)
+        faults += render_faults(place.cell, key, weights, ids)
     return faults
 
 
@@ -90,9 +111,8 @@ def renders_gone(protocol: str) -> str:
     return f"the renders that {protocol} scores are missing, or their {LISTING} has changed"
 
 
-def scores_fault(cell: Path, protocol: str, digest: str | None = None) -> str:
-    """What is wrong with a cell's scores by a protocol (its hash: `digest`, None for any), or nothing."""
-    place = CellFolder(cell).stage()
+def scores_fault(place: StagePaths, protocol: str, digest: str | None = None) -> str:
+    """What is wrong with an instance's scores by a protocol (its hash: `digest`, None for any), or nothing."""
     marker = read_marker(place, protocol)
     scores, written = place.scores(protocol), place.marker(protocol)
     if marker is None or marker.protocol != protocol:

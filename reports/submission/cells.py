@@ -8,7 +8,6 @@ from pathlib import Path
 
 from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.files import sha256_of
-from headbench.harness.layout import CellFolder
 from headbench.harness.plugins import SubmissionTask
 from headbench.harness.run import Job, State
 from headbench.harness.run.cell import run_of
@@ -17,8 +16,8 @@ from headbench.reports.scored import rerun
 
 __all__ = ["Choice", "Entrant", "choose", "participants"]
 
-Label = tuple[str, str, str, int]
-"""method, preset, variant, seed"""
+Label = tuple[str, str, str, str, int]
+"""method, preset, variant, stage instance, seed"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,8 @@ class Choice:
     variant: str | None = None
     """Empty for cells without one."""
     seed: int | None = None
+    stage: str | None = None
+    """A stage instance, such as train/bake."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def choose(run: Path, dataset: str, task: SubmissionTask, choice: Choice) -> dic
         listed = "; ".join(_text(label) for label in labels)
         raise BenchError(
             f"{run} has {len(labels)} trainings that could be submitted: {listed}.",
-            help="name one with --method, --preset, --variant and --seed",
+            help="name one with --method, --preset, --variant, --stage and --seed",
         )
     finished = {result.cell.subject: result for result in fitting if result.state is State.DONE}
     wanted = participants(task)
@@ -87,8 +88,9 @@ def _label(result: Result) -> Label:
 
 
 def _text(label: Label) -> str:
-    method, preset, variant, seed = label
-    return " ".join(part for part in (method, preset, variant, f"seed {seed}") if part)
+    method, preset, variant, stage, seed = label
+    parts = (method, preset, variant, stage if stage != "train" else "", f"seed {seed}")
+    return " ".join(part for part in parts if part)
 
 
 def _fitting(run: Path, found: Sequence[Result], choice: Choice) -> list[Result]:
@@ -97,7 +99,7 @@ def _fitting(run: Path, found: Sequence[Result], choice: Choice) -> list[Result]
         found = [result for result in found if not result.baseline] or found
     elif choice.method.lower() not in {name.lower() for name in methods}:
         raise BenchError(f"{run}: {did_you_mean('method', choice.method, methods)}", help=f"bench status {run}")
-    wanted = (choice.method, choice.preset, choice.variant)
+    wanted = (choice.method, choice.preset, choice.variant, choice.stage)
     fitting = [
         result
         for result in found
@@ -113,7 +115,7 @@ def _fitting(run: Path, found: Sequence[Result], choice: Choice) -> list[Result]
 def _entrant(result: Result) -> Entrant:
     from headbench.harness.train import latest_checkpoint
 
-    checkpoint = latest_checkpoint(CellFolder(result.folder).stage().folder)
+    checkpoint = latest_checkpoint(result.files.folder)
     if checkpoint is None:
         gone = f"{result.folder} is finished but has no checkpoint: it was removed."
         raise BenchError(gone, help=rerun(run_of(result.folder)))

@@ -12,6 +12,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import write_json
 from headbench.harness.plugins import DatasetReader, HiddenView, Problem, Registry, SubmissionTask, VideoSlot
 from headbench.harness.run.lock import held
+from headbench.harness.way import TRAIN
 from headbench.reports.submission.archive import write_zip
 from headbench.reports.submission.cells import Choice, Entrant, choose, participants
 from headbench.reports.submission.doctor import check_zip, reference_of, views_of
@@ -85,8 +86,7 @@ def make_submission(order: Order, registry: Registry, say: Say) -> Made:
     folders = _folders(reader, entrants, order.data_root)
     options = {subject: entrant.job.data_options for subject, entrant in entrants.items()}
     views = views_of(reader, folders, options, task)
-    cell = next(iter(entrants.values())).job.cell
-    label = "-".join(part for part in (cell.method.lower(), cell.preset, cell.variant, f"seed{cell.seed}") if part)
+    label = _label(next(iter(entrants.values())))
     work = order.run / "submissions" / dataset / label
     zip_path = order.out or work / "submission.zip"
     if zip_path.suffix != ".zip":
@@ -122,6 +122,14 @@ def _folders(reader: DatasetReader, entrants: Mapping[str, Entrant], root: Path 
     if missing:
         raise BenchError(f"{root} has no subject {', '.join(missing)}; it has {', '.join(found)}.")
     return {subject: found[subject] for subject in entrants}
+
+
+def _label(entrant: Entrant) -> str:
+    """What a submission is called: its folder, and its line in the ledger."""
+    cell, way = entrant.job.cell, entrant.result.way
+    stage = "" if way == TRAIN else str(way).replace("/", "-").replace(":", "-")
+    parts = (cell.method.lower(), cell.preset, cell.variant, stage, f"seed{cell.seed}")
+    return "-".join(part for part in parts if part)
 
 
 def _videos(

@@ -60,6 +60,7 @@ def build_record(
         "method": first.job.cell.method,
         "preset": first.job.cell.preset,
         "variant": first.job.cell.variant,
+        "stage": str(first.result.way),
         "seed": first.job.cell.seed,
         "code": here["code"],
         "versions": here["versions"],

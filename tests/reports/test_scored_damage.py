@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from headbench.harness.layout import CellFolder
 from headbench.reports import build_table, protocols_of, write_report
-from headbench.reports.scored import read_cell_scores
+from headbench.reports.scored import read_instance_scores
 
 Edit = Callable[[dict[str, Any], list[dict[str, Any]]], object]
 
@@ -273,6 +274,6 @@ def test_a_damaged_run_file_leaves_the_table(run: Any, text: str) -> None:
 @pytest.mark.parametrize("layout", [1, 2])
 def test_good_scores_have_no_fault(run: Any, layout: int) -> None:
     for path in run.path.glob("cells/**/scores"):
-        scores, faults = read_cell_scores(path.parent, run.path)
+        scores, faults = read_instance_scores(CellFolder(path.parent).stage(), run.path)
         assert list(scores) == ["headbench@1"] and faults == {}
         assert scores["headbench@1"].metrics == ("psnr", "ssim", "lpips/alex")

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+from forked import fork_workers
 
 from headbench.harness.cli.main import main
 from headbench.harness.plugins import Registry, Source
@@ -102,14 +104,17 @@ class Done:
 def bench(
     environment: dict[str, str], toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Done]]:
-    """Runs `bench` in tmp_path, in this process, which spares the import of torch; cells have processes as always.
+    """Runs `bench` in tmp_path, in this process, and its workers as forks of it, which spares the imports of torch.
 
-    The keyword `site` names one more folder of installed plugins.
+    Tests of what a real process does start one themselves. The keyword `site` names one more folder of plugins.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(toys))
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    fork_workers(monkeypatch)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
 
     def call(*arguments: object, site: Path | None = None) -> Done:
         if site is not None and str(site) not in sys.path:
@@ -124,3 +129,4 @@ def bench(
 
     yield call
     find_registry.cache_clear()
+    torch.set_num_threads(threads)

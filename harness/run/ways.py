@@ -1,0 +1,114 @@
+"""The stage instances of a request: checked against what is registered, and configured."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from headbench.harness.assets import NETWORKS, asset
+from headbench.harness.errors import BenchError, MissingAsset, PluginError, did_you_mean
+from headbench.harness.run.cell import StageJob
+from headbench.harness.run.config import Setting, apply_settings
+from headbench.harness.way import TRAIN, Way, parse_ways, with_parents
+
+if TYPE_CHECKING:
+    from headbench.harness.avatar import Portrait
+    from headbench.harness.plugins import Registry, StageSpec
+
+__all__ = ["checked_ways", "stage_jobs", "stages_of"]
+
+_LIST = "bench list stages"
+
+
+def checked_ways(texts: Sequence[str], registry: Registry) -> tuple[Way, ...]:
+    """The instances that were asked for.
+
+    Raises:
+        BenchError: a way is of no known form, named twice, of an unknown stage or preset, or does not fit.
+    """
+    ways = parse_ways(texts)
+    if not ways:
+        raise BenchError("expected a stage such as train or train/bake, found none.", help="--stages train")
+    for way in with_parents(ways):
+        spec, above = registry.stage(way.stage), way.parent
+        if above is None and spec.parents:
+            raise BenchError(
+                f"stage {spec.name} is made from {' or '.join(spec.parents)}, so {way} cannot come first.",
+                help=f"--stages {spec.parents[0]}/{way}",
+            )
+        if above is not None and above.stage not in spec.parents:
+            expected = " or ".join(spec.parents) or "nothing"
+            raise BenchError(f"{way}: expected {expected} before {spec.name}, found {above.stage}.", help=_LIST)
+        if way.label and way.label not in spec.presets:
+            raise BenchError(
+                f"{way}: {did_you_mean(f'preset of stage {spec.name}', way.label, spec.presets)}", help=_LIST
+            )
+    return ways
+
+
+def stages_of(ways: Sequence[Way]) -> set[str]:
+    """The names of all stages that must be made for these instances."""
+    return {way.stage for way in with_parents(ways)}
+
+
+def stage_jobs(
+    ways: Sequence[Way], portrait_type: type[Portrait], registry: Registry, settings: Sequence[Setting]
+) -> tuple[StageJob, ...]:
+    """What a worker must know of each instance and its parents; where a method lacks one, why.
+
+    Args:
+        settings: all of the request; those of stages count, ``--set tint.steps=2``.
+
+    Returns:
+        parents before children; parents of nothing that can be made are left out.
+
+    Raises:
+        BenchError: an option is unknown, or a value does not fit.
+    """
+    found: dict[Way, StageJob] = {}
+    kinds: dict[Way, type[Portrait]] = {TRAIN: portrait_type}
+    for way in with_parents(ways):
+        above = portrait_type if way.parent is None else kinds.get(way.parent)
+        if above is None:
+            assert way.parent is not None
+            found[way] = StageJob(str(way), way in ways, {}, found[way.parent].reason)
+            continue
+        asked = way in ways
+        found[way] = StageJob("train", asked) if way == TRAIN else _job(way, asked, above, registry, settings)
+        spec = registry.stage(way.stage)
+        if not found[way].reason:
+            kinds[way] = registry.load_portrait(f"stage:{spec.name}") if spec.portrait else above
+    return tuple(job for way, job in found.items() if job.asked or _leads_on(way, found))
+
+
+def _leads_on(way: Way, jobs: dict[Way, StageJob]) -> bool:
+    """Whether an instance below this one was asked for and can be made."""
+    return any(job.asked and not job.reason and other.is_below(way) for other, job in jobs.items())
+
+
+def _job(way: Way, asked: bool, above: type[Portrait], registry: Registry, settings: Sequence[Setting]) -> StageJob:
+    spec = registry.stage(way.stage)
+    try:
+        stage_type = registry.load_stage(spec.name)
+    except PluginError as error:
+        return StageJob(str(way), asked, {}, str(error.args[0]).rstrip("."))
+    own = [setting for setting in settings if setting.owner.lower() == spec.name]
+    preset = dict(spec.presets.get(way.label or spec.default_preset, {}))
+    config = apply_settings(stage_type, preset, own).model_dump(mode="json")
+    return StageJob(str(way), asked, config, _lacking(spec, above))
+
+
+def _lacking(spec: StageSpec, above: type[Portrait]) -> str:
+    """Why a stage cannot be made from a portrait of this class; empty where it can."""
+    absent = sorted(name for name in spec.needs - {*NETWORKS} if not hasattr(above, name))
+    reasons = [f"stage {spec.name} needs {_listed(absent)}, which {above.__name__} does not have"] if absent else []
+    for network in sorted(spec.needs & {*NETWORKS}):
+        try:
+            asset(NETWORKS[network])
+        except MissingAsset as error:
+            reasons.append(f"{str(error.args[0]).rstrip('.')}: {error.help}")
+    return "; ".join(reasons)
+
+
+def _listed(names: Collection[str]) -> str:
+    return " and ".join(names)

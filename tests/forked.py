@@ -1,0 +1,94 @@
+"""Workers as forks of this process, which has torch: the same worker in a process of its own, without its start.
+
+Everything else is as with `headbench.harness.run.child.Child`: session, log, parent pipe, signals, exit codes. Threads
+do not survive a fork, so cells must be planned with one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from headbench.harness.run import child
+
+
+class Process:
+    """As much of `subprocess.Popen` as `Child` uses, of a fork that runs the worker.
+
+    Args:
+        command: of the worker; its arguments count.
+        stdout: where it prints.
+        env: its environment.
+    """
+
+    def __init__(self, command: list[str], *, stdout: BinaryIO, env: dict[str, str], **_rest: object) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        read, write = os.pipe()
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(write)
+            _become_worker(command, read, stdout.fileno(), env)
+        os.close(read)
+        self.stdin = os.fdopen(write, "wb")
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it works."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once there is one."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.poll() is None:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise subprocess.TimeoutExpired("worker", timeout or 0.0)
+            time.sleep(0.005)
+        assert self.returncode is not None
+        return self.returncode
+
+
+def _become_worker(command: list[str], stdin: int, out: int, env: dict[str, str]) -> None:
+    code = 1
+    try:
+        os.setsid()
+        for source, target in ((stdin, 0), (out, 1), (out, 2)):
+            os.dup2(source, target)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+        os.environ.clear()
+        os.environ.update(env)
+        place = next(index for index, part in enumerate(command) if Path(part).name == "worker.py")
+        sys.argv = command[place:]
+        from headbench.harness.cli.worker import main
+        from headbench.harness.plugins import registry
+
+        registry.cache_clear()
+        main()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException as error:
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(code)
+
+
+class Forks:
+    """Stands in for the module `subprocess` where workers are started."""
+
+    PIPE, STDOUT, TimeoutExpired, Popen = subprocess.PIPE, subprocess.STDOUT, subprocess.TimeoutExpired, Process
+
+
+def fork_workers(monkeypatch: object) -> None:
+    """From now on workers of executors are forks."""
+    monkeypatch.setattr(child, "subprocess", Forks)  # type: ignore[attr-defined]
