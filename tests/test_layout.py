@@ -40,7 +40,7 @@ def test_another_instance_has_places_of_its_own() -> None:
 
 def test_folders_and_files_that_are_there_are_found_in_order(tmp_path: Path) -> None:
     cell = CellFolder(tmp_path)
-    assert cell.stage().render_folders() == cell.score_files() == cell.tracking_folders() == []
+    assert cell.stage().render_folders() == cell.stage().score_files() == cell.stage().tracking_folders() == []
     for name in ("train-b", "train-a"):
         cell.stage().renders(name).mkdir(parents=True)
         cell.stage().tracking(name).mkdir(parents=True)
@@ -50,11 +50,11 @@ def test_folders_and_files_that_are_there_are_found_in_order(tmp_path: Path) -> 
         path.touch()
     assert (
         [path.name for path in cell.stage().render_folders()]
-        == [path.name for path in cell.tracking_folders()]
+        == [path.name for path in cell.stage().tracking_folders()]
         == ["train-a", "train-b"]
     )
-    assert cell.score_files() == written[:1]
-    assert cell.score_files(Way.parse("train/bake")) == written[1:]
+    assert cell.stage().score_files() == written[:1]
+    assert cell.stage(Way.parse("train/bake")).score_files() == written[1:]
 
 
 def test_only_links_that_lead_out_of_a_run_are_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -137,7 +137,8 @@ class CellRecord:
         for way, each in self.stages.items():
             # The cell's reason is of the instance that failed, or of what befell all that had not ended.
             ended = each.state is State.SKIPPED or (each.state.bad and failed > 1)
-            own = ended or State.DONE in (each.state, self.state)
+            stale = self.state is State.DONE and each.state is State.QUEUED and bool(each.reason)
+            own = ended or stale or each.state is State.DONE
             if each.asked:
                 found[Way.parse(way)] = each if own else StageState(self.state, self.reason)
         return found
@@ -165,7 +166,9 @@ class CellRecord:
         def fits(values: dict[str, Any]) -> CellRecord:
             cell = parsed(Cell, values, path)
             _agree(cell, folder, path)
-            return parsed(cls, {**values, "cell": dataclasses.asdict(cell)}, path)
+            record = parsed(cls, {**values, "cell": dataclasses.asdict(cell)}, path)
+            _check_ways(record.stages, path)
+            return record
 
         try:
             return read_sealed(path, fits)
@@ -223,6 +226,7 @@ class Job:
                 raise BenchError(f"{path} lacks {', '.join(missing)}: an older version wrote it.", help=AGAIN)
             job = parsed(cls, values, path)
             _agree(job.cell, folder, path)
+            _check_ways([each.way for each in job.stages], path)
             return job
 
         try:
@@ -283,6 +287,15 @@ def _with_execution(values: dict[str, Any]) -> dict[str, Any]:
     cell = values.get("cell")
     seed = cell.get("seed") if isinstance(cell, dict) else None
     return {**values, "execution": {name: values[name] for name in flat} | {"seed": seed}}
+
+
+def _check_ways(names: Iterable[str], path: Path) -> None:
+    """Names of stage instances become folders: each must be of their form."""
+    for name in names:
+        try:
+            Way.parse(name)
+        except BenchError as error:
+            raise Unreadable(path, f"found {str(error.args[0]).rstrip('.')}", AGAIN) from error
 
 
 def _agree(cell: Cell, folder: Path, path: Path) -> None:

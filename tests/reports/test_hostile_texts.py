@@ -57,9 +57,9 @@ def table(text: str) -> Table:
     columns = (metric_column("psnr"), metric_column("ssim"), *COST_COLUMNS)
     values = (Value(30.0, rank=1, notes=(1,)), Value(reason=text), Value(9.0), Value(2.0), Value(5), Value(text=text))
     rows = (
-        Row("subject", text, text, text, text, text, (0,), values, notes=(1, 2)),
-        Row("state", text, text, text, text, text, (1,), (), STATES[1], text, (2,)),
-        Row("mean", text, text, text, text, "", (0,), values),
+        Row("subject", text, text, text, text, text, (0,), values, notes=(1, 2), stage=text),
+        Row("state", text, text, text, text, text, (1,), (), STATES[1], text, (2,), stage=text),
+        Row("mean", text, text, text, text, "", (0,), values, stage=text),
     )
     return Table(text, Path("run"), text, "ab" * 32, columns, rows, (text, f"note: {text}"), tracked=True)
 
@@ -225,6 +225,7 @@ def test_every_text_of_a_table_is_tried() -> None:
         texts = {f.name for f in dataclasses.fields(record) if f.type == "str"}
         assert texts <= {"run", "protocol", "protocol_hash", "kind", "method", "preset", "variant", "dataset"} | {
             "subject",
+            "stage",
             "state",
             "reason",
             "text",

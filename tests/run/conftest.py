@@ -27,14 +27,25 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site folder with the distribution headbench-toys."""
+    """A site folder with the distribution headbench-toys; and the code of headbench-tints, which is not installed."""
     site = tmp_path_factory.mktemp("site")
-    shutil.copytree(HERE / "toys" / "headbench_toys", site / "headbench_toys")
+    for name in ("headbench_toys", "headbench_tints"):
+        shutil.copytree(HERE / "toys" / name, site / name)
     info = site / "headbench_toys-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: headbench-toys\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[headbench]\ntoys = headbench_toys\n")
     return site
+
+
+@pytest.fixture
+def installed_tints(tmp_path: Path) -> Path:
+    """A site folder that installs the distribution headbench-tints 1.0, whose code lies beside the toys."""
+    info = tmp_path / "tints" / "headbench_tints-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: headbench-tints\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[headbench]\ntints = headbench_tints\n")
+    return info.parent
 
 
 @pytest.fixture

@@ -404,6 +404,25 @@ def _quotes(world: World, text: str) -> None:
     assert parse_setting(shlex.split(help)[-1]).value == "[1"
 
 
+@case("--stages {}/{}")
+def _first_stage(world: World, text: str) -> None:
+    from headbench.harness.plugins import StageSpec
+    from headbench.harness.run.ways import checked_ways
+
+    known = registry()
+    known._tables["stage"]["tint"] = (StageSpec("tint", "a.b:C", ("train",)), "mine")
+    option, value = told(raised(lambda: checked_ways(["tint"], known)), text).split()
+    assert option in all_options() and checked_ways([value], known)
+
+
+@case("--stages train")
+def _no_stage(world: World, text: str) -> None:
+    from headbench.harness.run.ways import checked_ways
+
+    option, value = told(raised(lambda: checked_ways([], registry())), text).split()
+    assert option in all_options() and checked_ways([value], registry())
+
+
 @case("choose another --out or --label, or remove {}")
 def _another(world: World, text: str) -> None:
     world.run("--set", "average.gain=0.5", "--label", "x")
@@ -523,7 +542,7 @@ def _out(world: World, text: str) -> None:
     assert (world.folder / "mine" / "thesis.txt").is_file()
 
 
-@case("name one with --method, --preset, --variant and --seed")
+@case("name one with --method, --preset, --variant, --stage and --seed")
 def _choice(world: World, text: str) -> None:
     from headbench.reports.submission import cells
 
@@ -535,7 +554,7 @@ def _choice(world: World, text: str) -> None:
 
     told(choose(None, None, None, None), text)
     assert "has no finished cell of" in str(choose("average", "demo", "", 1)), "the choice is made, people are missing"
-    assert {"--method", "--preset", "--variant", "--seed"} <= all_options()
+    assert {"--method", "--preset", "--variant", "--stage", "--seed"} <= all_options()
 
 
 @case("bench run --datasets {} --methods M --data-root D", "bench status {}")

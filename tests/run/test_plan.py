@@ -61,7 +61,7 @@ def test_subjects_are_chosen_by_name_or_pattern(registry: Registry, faces: Path)
         ({"methods": "avarage"}, "Unknown method 'avarage'. Did you mean 'Average'"),
         ({"datasets": "disks"}, "Unknown dataset 'disks'. Did you mean 'discs'"),
         ({"datasets": "discs[bne]"}, "Unknown subject of discs 'bne'. Did you mean 'ben'"),
-        ({"settings": ["avarage.gain=2"]}, "Unknown method or dataset 'avarage'. Did you mean 'Average'"),
+        ({"settings": ["avarage.gain=2"]}, "Unknown method, dataset or stage 'avarage'. Did you mean 'Average'"),
         ({"settings": ["raises.gain=2"]}, "raises is not part of this run"),
         ({"settings": ["average.gian=2"]}, "Unknown option of average 'gian'. Did you mean 'gain'"),
         ({"settings": ["discs.radios=2"]}, "Unknown option of discs 'radios'. Did you mean 'radius'"),

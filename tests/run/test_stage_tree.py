@@ -21,8 +21,8 @@ from headbench.harness.errors import BenchError
 from headbench.harness.layout import CellFolder, StagePaths
 from headbench.harness.plugins import Registry, Source
 from headbench.harness.plugins import registry as find_registry
-from headbench.harness.run import Job, cell_folder
-from headbench.harness.run.cell import CellRecord, StageJob, State
+from headbench.harness.run import Job, cell_folder, read_cells
+from headbench.harness.run.cell import CellRecord, StageJob, State, run_of
 from headbench.harness.run.inputs import stage_faults
 from headbench.harness.run.plan import make_plan, write_plan
 from headbench.harness.run.request import RunRequest
@@ -32,23 +32,18 @@ from headbench.harness.train import load_portrait
 from headbench.harness.trained import latest_checkpoint, read_summary
 from headbench.harness.way import Way
 
-HERE = Path(__file__).parent
 TREE = ("train", "train/tint:red", "train/tint:red/invert", "train/invert")
 
 
 @pytest.fixture
-def tints(toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+def tints(toys: Path, installed_tints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     """The registry of this process with the distributions headbench-toys and headbench-tints."""
-    site = tmp_path / "tints"
-    shutil.copytree(HERE / "toys" / "headbench_tints", site / "headbench_tints")
-    info = site / "headbench_tints-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: headbench-tints\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[headbench]\ntints = headbench_tints\n")
-    for folder in (toys, site):
+    for folder in (toys, installed_tints):
         monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(toys), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(installed_tints), str(toys), os.environ.get("PYTHONPATH", "")])
+    )
     find_registry.cache_clear()
     yield find_registry()
     find_registry.cache_clear()
@@ -227,3 +222,22 @@ def test_stages_are_listed_with_what_they_are_made_from_and_still_need(
     assert lines["train"].startswith("train nothing – nothing built in")
     assert lines["tint"].startswith("tint train dim, red a parent with trained headbench-tints 1.0")
     assert lines["invert"].startswith("invert tint, train – a parent with trained headbench-tints 1.0")
+
+
+@pytest.mark.parametrize("name", ["train/../../../x", "/etc", "train/a:b:c", "\x1b[2J", ""])
+@pytest.mark.tried(
+    "hostile files", "a cell.json or job.json whose stages lead out of its folder", "all other cells", "that cell"
+)
+def test_names_of_stages_in_a_strangers_cell_lead_nowhere(cell: Path, tints: Registry, name: str) -> None:
+    for file, change in (
+        ("cell.json", lambda values: values["stages"].update({name: {"state": "done"}})),
+        ("job.json", lambda values: values["stages"].append({"way": name})),
+    ):
+        values = json.loads((cell / file).read_text())
+        change(values)
+        values.pop("seal")
+        (cell / file).write_text(json.dumps(values))
+    with pytest.raises(BenchError, match=r"job.json: found "):
+        Job.read(cell)
+    (record,) = read_cells(run_of(cell))
+    assert record.state is State.UNKNOWN and "cell.json: found " in record.reason and record.reason.isprintable()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,29 +18,16 @@ from headbench.metrics import load_protocol
 from headbench.reports import build_table
 from headbench.reports.text import to_csv
 
-HERE = Path(__file__).parent
 TREE = ("train", "train/tint:red", "train/tint:red/invert", "train/invert")
 COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch")
 
 
 @pytest.fixture
-def tints(tmp_path: Path) -> Path:
-    """A site folder with the distribution headbench-tints 1.0."""
-    site = tmp_path / "tints"
-    shutil.copytree(HERE / "toys" / "headbench_tints", site / "headbench_tints")
-    info = site / "headbench_tints-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: headbench-tints\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[headbench]\ntints = headbench_tints\n")
-    return site
-
-
-@pytest.fixture
-def run(bench: Callable[..., Any], faces: Path, tints: Path) -> Callable[..., Any]:
+def run(bench: Callable[..., Any], faces: Path, installed_tints: Path) -> Callable[..., Any]:
     def call(*arguments: str, subject: str = "anna", out: str = "out", report: bool = False) -> Any:
         place = ("--data-root", faces, "--out", out, "--datasets", f"discs[{subject}]", "--methods", "average")
         more = () if report else ("--no-report",)
-        return bench("run", *place, *COMMON, *more, *arguments, site=tints)
+        return bench("run", *place, *COMMON, *more, *arguments, site=installed_tints)
 
     return call
 
@@ -102,7 +88,7 @@ def test_a_killed_stage_goes_on_and_ends_with_equal_renders(
 
 
 def test_what_became_stale_is_said_and_only_that_is_made_again(
-    run: Callable[..., Any], bench: Callable[..., Any], tmp_path: Path, tints: Path
+    run: Callable[..., Any], bench: Callable[..., Any], tmp_path: Path, installed_tints: Path
 ) -> None:
     asked = ("--stages", ",".join(TREE), "--protocol", "none")
     assert run(*asked).code == 0
@@ -117,7 +103,7 @@ def test_what_became_stale_is_said_and_only_that_is_made_again(
     assert "stage train/tint:red/invert is stale, as train/tint:red is; done again" in again.out
     after = {way: cell.stage(Way.parse(way)).summary.stat().st_mtime_ns for way in TREE}
     assert {way for way in TREE if before[way] != after[way]} == {"train/tint:red", "train/tint:red/invert"}
-    metadata = tints / "headbench_tints-1.0.dist-info" / "METADATA"
+    metadata = installed_tints / "headbench_tints-1.0.dist-info" / "METADATA"
     metadata.write_text(metadata.read_text().replace("1.0", "1.1"))
     assert "stage train/invert is stale: the plugin of stage invert changed; done again" in run(*fewer).out
 
