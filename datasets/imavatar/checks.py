@@ -19,7 +19,7 @@ from headbench.datasets.common.probes import probes
 from headbench.datasets.common.roots import there
 from headbench.datasets.common.sources import Source, check_decoded, check_masks
 from headbench.datasets.imavatar.images import parsed_mouth, stray_images
-from headbench.datasets.imavatar.survey import Loaded
+from headbench.datasets.imavatar.survey import ImavatarSurvey
 from headbench.harness.assets import kind, record
 from headbench.harness.errors import DataError, MissingAsset
 from headbench.harness.head import axis_angle_to_matrix, load_landmarks, project
@@ -33,9 +33,10 @@ _ON_MESH = 0.8
 """Share of stored landmarks that must fall on the projected mesh."""
 
 
-def check_pixels(loaded: Loaded, findings: Findings) -> None:
+def check_pixels(found: ImavatarSurvey) -> None:
     """All images, and what is beside them."""
-    for clip in loaded.clips:
+    findings = found.findings
+    for clip in found.clips:
         if clip.tracking.whole:
             stray_images(clip.tracking.video, clip.tracking.listed, findings)
         _check_irises(clip.tracking.video.path / "iris.json", findings)
@@ -77,23 +78,24 @@ def _check_irises(path: Path, findings: Findings) -> None:
         )
 
 
-def check_keypoints(loaded: Loaded, frames: Sequence[Frame], mesh: ProjectedMesh, findings: Findings) -> None:
+def check_keypoints(found: ImavatarSurvey, frames: Sequence[Frame], mesh: ProjectedMesh) -> None:
     """Compare the stored landmarks with the head in the first, the middle and the last frame.
 
     Where the landmarks' places on the mesh are known (flame/landmarks is registered, or the subject is made up), by
     their distance; otherwise by whether they fall on the mesh.
     """
-    entries = {entry.id: (clip, entry) for clip, entry in loaded.rows()}
+    findings = found.findings
+    entries = {entry.id: (clip, entry) for clip, entry in found.rows()}
     try:
-        places = _landmarks(loaded)
+        places = _landmarks(found)
     except MissingAsset:
         return  # the overlap of mesh and image says it
     except DataError as error:
-        findings.remark(loaded.clips[0].tracking.path, f"landmarks not compared: {error.args[0]}", help=error.help)
+        findings.remark(found.clips[0].tracking.path, f"landmarks not compared: {error.args[0]}", help=error.help)
         return
-    if places is None and loaded.head != "openhead":
+    if places is None and found.head != "openhead":
         message = "landmarks compared with the outline of the head alone: flame/landmarks is not registered"
-        findings.remark(loaded.clips[0].tracking.path, message, help=kind("flame/landmarks").command)
+        findings.remark(found.clips[0].tracking.path, message, help=kind("flame/landmarks").command)
     for row in probes(len(frames)):
         frame = frames[row]
         clip, entry = entries[frame.id]
@@ -119,14 +121,14 @@ _Places = Callable[[Tensor, HeadParams], Tensor]
 """Landmarks (B, N, 3) on posed vertices (B, V, 3); the parameters say how the head is turned."""
 
 
-def _landmarks(loaded: Loaded) -> _Places | None:
+def _landmarks(found: ImavatarSurvey) -> _Places | None:
     """What gives the landmarks of this subject's mesh, None where nothing is known of them."""
-    vertices = list(loaded.made_up.landmarks)
+    vertices = list(found.made_up.landmarks)
     if vertices:
         return lambda posed, params: posed[:, vertices]
-    if loaded.head == "openhead" or record("flame/landmarks") is None:
+    if found.head == "openhead" or record("flame/landmarks") is None:
         return None
-    known = load_landmarks(loaded.head)
+    known = load_landmarks(found.head)
 
     def places(posed: Tensor, params: HeadParams) -> Tensor:
         # The fit turned the contour with the head's own rotation: its cameras are not turned.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,70 +11,46 @@ from headbench.datasets.common.cameras import cameras
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.masks import projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
-from headbench.datasets.common.motion import check_motion
-from headbench.datasets.common.params import head_params, tensor
+from headbench.datasets.common.params import head_params
 from headbench.datasets.common.pixels import PixelReader, read_alpha
+from headbench.datasets.common.reader import SurveyReader
 from headbench.datasets.common.sources import check_sample
 from headbench.datasets.imavatar.cameras import intrinsic_matrix, world_to_camera
 from headbench.datasets.imavatar.checks import check_keypoints, check_pixels
 from headbench.datasets.imavatar.images import HardMatte, parsed_mouth
 from headbench.datasets.imavatar.layout import find_subjects
 from headbench.datasets.imavatar.options import ImavatarOptions
-from headbench.datasets.imavatar.survey import Clip, Loaded, survey
+from headbench.datasets.imavatar.survey import Clip, ImavatarSurvey, survey
 from headbench.datasets.imavatar.tracking import Entry
-from headbench.harness.plugins import DatasetReader, Problem
 from headbench.harness.types import Camera, Frame, HeadParams, Subject
 
 __all__ = ["EmoTalk3dReader", "ImavatarReader", "NerFaceReader", "PointAvatarReader"]
 
 
-class ImavatarReader(DatasetReader):
+class ImavatarReader(SurveyReader[ImavatarOptions, ImavatarSurvey]):
     """Subjects that IMAvatar's pipeline tracked, and made-up ones in the same layout."""
 
     dataset = "imavatar"
-
-    def options(self) -> dict[str, str]:
-        return ImavatarOptions.help()
+    options_type = ImavatarOptions
 
     def subjects(self, root: Path) -> dict[str, Path]:
         return find_subjects(root, self.dataset)
 
-    def check(self, folder: Path, options: Mapping[str, object]) -> list[Problem]:
-        chosen = ImavatarOptions.parse(options, self.dataset)
-        findings = Findings()
-        loaded = survey(folder, chosen, findings)
-        if loaded is not None:
-            check_pixels(loaded, findings)
-        if loaded is not None and not findings.errors():
-            subject = self._subject(folder, loaded, chosen, findings)
-            if not findings.errors():
-                check_keypoints(loaded, subject.train + subject.test, ProjectedMesh.of(subject), findings)
-        return [self._named(problem) for problem in findings.ordered()]
+    def survey(self, folder: Path, options: ImavatarOptions, findings: Findings) -> ImavatarSurvey:
+        return survey(folder, options, findings)
 
-    def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
-        chosen = ImavatarOptions.parse(options, self.dataset)
-        findings = Findings()
-        loaded = survey(folder, chosen, findings)
-        for clip in loaded.clips if loaded is not None and not findings.errors() else ():
-            check_sample(clip.images, findings)
-        subject = None if loaded is None or findings.errors() else self._subject(folder, loaded, chosen, findings)
-        if subject is None or findings.errors():
-            findings.problems = [self._named(problem) for problem in findings.problems]
-            raise findings.first_error(self.dataset, folder)
-        return subject
+    def look_closely(self, found: ImavatarSurvey) -> None:
+        check_pixels(found)
 
-    def _named(self, problem: Problem) -> Problem:
-        """With the dataset's own name in the commands of its help."""
-        return replace(problem, help=problem.help.replace("--set DATASET.", f"--set {self.dataset}."))
+    def look_briefly(self, found: ImavatarSurvey) -> None:
+        for clip in found.clips:
+            check_sample(clip.images, found.findings)
 
-    def _subject(self, folder: Path, loaded: Loaded, options: ImavatarOptions, findings: Findings) -> Subject:
-        rows = loaded.rows()
-        params = _params(loaded)
-        shape = tensor(loaded.shape[None])
-        mesh = ProjectedMesh(loaded.head, shape)
-        frames: dict[str, Frame] = {}
-        for row, (clip, entry) in enumerate(rows):
-            camera, pose = _camera(clip, entry, options), params.rows(slice(row, row + 1))
+    def frames(self, found: ImavatarSurvey) -> list[Frame]:
+        params, mesh = _params(found), found.mesh()
+        frames = []
+        for row, (clip, entry) in enumerate(found.rows()):
+            camera, pose = _camera(clip, entry, found.options), params.rows(slice(row, row + 1))
             source = clip.images[entry.id]
             mouth = (
                 partial(read_alpha, parsed_mouth(clip.tracking.video, entry), entry.id)
@@ -84,21 +58,12 @@ class ImavatarReader(DatasetReader):
                 else projected_mouth(mesh, pose, camera)
             )
             reader = PixelReader(entry.id, source.colour, source.alpha, {"mouth": mouth})
-            pixels = HardMatte(reader) if options.mask == "hard" else reader
-            frames[entry.id] = Frame(entry.id, camera, pose, pixels, clip.tracking.video.name, timestep=row)
-        files = {clip.tracking.video.name: clip.tracking.path for clip in loaded.clips}
-        check_motion([*frames.values()], shape, lambda frame, _: files[frame.sequence], findings)
-        return Subject(
-            name=folder.resolve().name,
-            dataset=self.dataset,
-            head=loaded.head,
-            shape=shape,
-            train=tuple(frames[name] for name in loaded.train),
-            test=tuple(frames[name] for name in loaded.test),
-            variant=loaded.variant(self.dataset),
-            fingerprint=loaded.fingerprint(),
-            notes=tuple(findings.notes),
-        )
+            pixels = HardMatte(reader) if found.options.mask == "hard" else reader
+            frames.append(Frame(entry.id, camera, pose, pixels, clip.tracking.video.name, timestep=row))
+        return frames
+
+    def look_at_subject(self, found: ImavatarSurvey, subject: Subject) -> None:
+        check_keypoints(found, subject.train + subject.test, ProjectedMesh.of(subject))
 
 
 class PointAvatarReader(ImavatarReader):
@@ -125,13 +90,13 @@ def _camera(clip: Clip, entry: Entry, options: ImavatarOptions) -> Camera:
     return cameras(world_to_camera(entry.world_mat)[None], K, width, height)[0]
 
 
-def _params(loaded: Loaded) -> HeadParams:
+def _params(found: ImavatarSurvey) -> HeadParams:
     """All rows as one batch; head motion is in the root and neck, translation in the camera."""
-    entries = [entry for _, entry in loaded.rows()]
+    entries = [entry for _, entry in found.rows()]
     pose = np.stack([entry.pose for entry in entries]).reshape(-1, 5, 3)
     return head_params(
-        loaded.head,
-        loaded.made_up.expression(np.stack([entry.expression for entry in entries])),
+        found.head,
+        found.made_up.expression(np.stack([entry.expression for entry in entries])),
         root=pose[:, 0],
         neck=pose[:, 1],
         jaw=pose[:, 2],

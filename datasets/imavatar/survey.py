@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings, ranges
-from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.head_tag import HEAD_FILE, head_tag
 from headbench.datasets.common.sources import Source
 from headbench.datasets.common.splits import check_disjoint
+from headbench.datasets.common.survey import Floats, Survey
 from headbench.datasets.imavatar.cameras import Lens, is_upright
 from headbench.datasets.imavatar.images import find_images, parsed_frames, source_of
 from headbench.datasets.imavatar.layout import REAL_HEAD, divide, videos
 from headbench.datasets.imavatar.made_up import MadeUp, read_made_up
 from headbench.datasets.imavatar.options import ImavatarOptions
 from headbench.datasets.imavatar.tracking import Entry, Tracking, lens_of, read_tracking
+from headbench.harness.types import Frame
 
-__all__ = ["Clip", "Loaded", "survey"]
+__all__ = ["Clip", "ImavatarSurvey", "survey"]
 
-Floats = NDArray[np.float64]
 _SAME_SHAPE = 1e-6
 USUAL_SIZE = 512
 """Side of the published images in pixels."""
@@ -43,15 +42,20 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What could be read; complete where `findings` holds no error."""
+class ImavatarSurvey(Survey):
+    """What could be read of a subject: no clips where too little is there to go on."""
 
-    head: str
+    options: ImavatarOptions
     made_up: MadeUp
-    clips: tuple[Clip, ...]
-    train: tuple[str, ...]
+    clips: tuple[Clip, ...] = ()
+    """Those for training, then those for testing."""
+    train: tuple[str, ...] = ()
     """Frame ids."""
-    test: tuple[str, ...]
+    test: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        return bool(self.head and self.clips)
 
     @property
     def shape(self) -> Floats:
@@ -62,30 +66,33 @@ class Loaded:
         """All frames, video by video."""
         return [(clip, entry) for clip in self.clips for entry in clip.tracking.entries]
 
-    def variant(self, dataset: str) -> str:
-        """``imavatar/fate`` where clothing is removed, ``imavatar/rgba`` where images have an alpha of their own,
-        otherwise ``imavatar/original``: clothing kept."""
-        mattes = {clip.matte for clip in self.clips}
-        return f"{dataset}/{'fate' if mattes == {'matted'} else 'rgba' if mattes == {'image'} else 'original'}"
+    def split(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return self.train, self.test
 
-    def fingerprint(self) -> dict[str, str]:
-        """Of tracking (all numbers as stored), split (the ids) and images (the files' bytes)."""
-        tracking = {
+    def variant(self) -> str:
+        """``fate`` where clothing is removed, ``rgba`` where images have an alpha of their own, otherwise
+        ``original``: clothing kept."""
+        mattes = {clip.matte for clip in self.clips}
+        return "fate" if mattes == {"matted"} else "rgba" if mattes == {"image"} else "original"
+
+    def digests(self) -> dict[str, str]:
+        return {name: source.digest for clip in self.clips for name, source in clip.images.items()}
+
+    def numbers(self) -> dict[str, list[Floats]]:
+        return {
             entry.id: [entry.world_mat, entry.expression, entry.pose, clip.tracking.intrinsics]
             for clip, entry in self.rows()
         }
-        images = {name: source.digest for clip in self.clips for name, source in clip.images.items()}
-        return fingerprint(self.train, self.test, images, tracking, [self.head, self.shape])
+
+    def where(self, frame: Frame, what: str) -> Path:
+        return next(clip.tracking.path for clip in self.clips if clip.tracking.video.name == frame.sequence)
 
 
-def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> Loaded | None:
-    """Read all that can be read of a subject; what is wrong goes to `findings`. Decodes no image.
-
-    Returns:
-        None where too little of it is there to go on.
-    """
+def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> ImavatarSurvey:
+    """Read all that can be read of a subject; what is wrong goes to `findings`. Decodes no image."""
     head = head_tag(subject, REAL_HEAD, findings)
     made_up = read_made_up(subject / HEAD_FILE, head, findings)
+    nothing = ImavatarSurvey(subject, findings, head or "", options, made_up)
     found = videos(subject)
     parts = divide(subject, found, options.test, findings)
     clips: list[Clip] = []
@@ -95,7 +102,7 @@ def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> Loade
         if clip is not None:
             clips.append(clip)
     if not clips or parts is None or head is None:
-        return None
+        return nothing
     clips.sort(key=lambda clip: parts[clip.tracking.video.path.name] == "test")
     _check_shapes(clips, findings)
     _check_sizes(clips, findings)
@@ -109,7 +116,7 @@ def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> Loade
         findings.note("clothing kept: alpha read from mask/")
     if any(clip.matte == "image" for clip in clips):
         findings.note("alpha of the images themselves: RGBA in image/, as in SplattingAvatar's data")
-    return Loaded(head, made_up, tuple(clips), train, test)
+    return replace(nothing, clips=tuple(clips), train=train, test=test)
 
 
 def _clip(tracking: Tracking, options: ImavatarOptions, findings: Findings) -> Clip | None:

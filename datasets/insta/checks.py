@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.probes import probes
 from headbench.datasets.common.sources import check_decoded, check_masks
 from headbench.datasets.insta.frame_files import read_frame_file
 from headbench.datasets.insta.images import stray_images
 from headbench.datasets.insta.landmarks import check_landmarks
 from headbench.datasets.insta.layout import REAL_HEAD, Folder
-from headbench.datasets.insta.survey import Survey
+from headbench.datasets.insta.survey import InstaSurvey
 from headbench.harness.errors import DataError
 
 __all__ = ["deep_checks"]
@@ -21,21 +20,22 @@ _SAME_CAMERA = 1e-3
 """Largest difference of matrix elements between the JSON's camera and the tracker's of the same frame."""
 
 
-def deep_checks(found: Survey, findings: Findings) -> None:
+def deep_checks(found: InstaSurvey) -> None:
     """Add what the pass over names and headers could not see."""
     if not found.entries:
         return
+    findings = found.findings
     if found.listed:
         stray_images(found.folder, found.entries, findings)
     check_landmarks(found.folder, findings)
     check_decoded(found.images, findings)
     if found.parsed:
         check_masks({entry.id: found.folder.parsed(entry.id) for entry in found.entries}, findings)
-    _check_tracker_cameras(found, findings)
-    _check_motion(found, findings)
+    _check_tracker_cameras(found)
+    _check_motion(found)
 
 
-def _check_tracker_cameras(found: Survey, findings: Findings) -> None:
+def _check_tracker_cameras(found: InstaSurvey) -> None:
     """Where `.frame` files are there: the JSON's camera must be the tracker's of the same number."""
     folder = found.folder
     for row in probes(len(found.entries)):
@@ -51,12 +51,12 @@ def _check_tracker_cameras(found: Survey, findings: Findings) -> None:
             other = _tracker_camera(folder, f"{int(entry.id) + shift:0{len(entry.id)}d}")
             if other is not None and np.abs(other - w2c).max() < _SAME_CAMERA:
                 message += f"; that of {int(entry.id) + shift:0{len(entry.id)}d} fits: shifted by {shift:+d}"
-        findings.error(
+        found.findings.error(
             folder.tracked(entry.id), message, entry.id, "write the JSON files again from these .frame files"
         )
 
 
-def _check_motion(found: Survey, findings: Findings) -> None:
+def _check_motion(found: InstaSurvey) -> None:
     """Coefficients that are the same in all frames were not tracked; made-up heads have no use for eyelids."""
     numbers = found.coefficients
     if numbers is None or len(found.entries) < 3 or found.head != REAL_HEAD:
@@ -67,8 +67,8 @@ def _check_motion(found: Survey, findings: Findings) -> None:
         ("eyelids", numbers.eyelids, "blinks cannot be driven"),
     ):
         if values is not None and (values == values[0]).all():
-            findings.warning(
-                found.folder.path / "flame" / kind,
+            found.findings.warning(
+                found.path / "flame" / kind,
                 f"expected `{kind}` that change, found the same numbers in all {len(values)} frames: {loss}",
                 help="track again, or export the numbers of each frame",
             )

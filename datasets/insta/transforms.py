@@ -44,18 +44,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Transforms:
-    """One split; entries in the order of their numbers."""
+    """One split; entries in the order of their numbers. A path alone is a file of which nothing can be used."""
 
     path: Path
-    intrinsics: Intrinsics | None
+    intrinsics: Intrinsics | None = None
     """None where they cannot be used, so that nothing is known of the images' size."""
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry, ...] = ()
     """The frames that can be used."""
-    astray: tuple[Entry, ...]
+    astray: tuple[Entry, ...] = ()
     """Frames whose pose cannot be used, with a pose of zeros: their files can be looked at all the same."""
-    listed: frozenset[str]
+    listed: frozenset[str] = frozenset()
     """Ids of all frames in the JSON, those that cannot be used as well."""
-    whole: bool
+    whole: bool = False
     """Whether every frame's id could be read, so that a frame that is not listed is in no split."""
 
 

@@ -12,7 +12,6 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mattes import MatteFault, matte_fault
 from headbench.datasets.common.roots import names_in, there
 from headbench.datasets.nersemble.benchmark import (
@@ -24,7 +23,7 @@ from headbench.datasets.nersemble.benchmark import (
 )
 from headbench.datasets.nersemble.clips import decode, to_rgb
 from headbench.datasets.nersemble.placement import check_before_camera
-from headbench.datasets.nersemble.survey import Loaded, check_one_identity
+from headbench.datasets.nersemble.survey import NersembleSurvey, check_one_identity
 from headbench.datasets.nersemble.tracking import read_tracking
 from headbench.harness.errors import DataError
 
@@ -37,28 +36,28 @@ _COLOURED = 24
 """Mean difference of a grey video's channels that the codec cannot make."""
 
 
-def deep_checks(found: Loaded, findings: Findings) -> None:
+def deep_checks(found: NersembleSurvey) -> None:
     """Add what the pass over names and headers could not see."""
-    folder = found.folder
+    folder, findings = found.folder, found.findings
     if folder.name not in PARTICIPANTS:
         known = ", ".join(PARTICIPANTS)
         findings.warning(folder.path, f"expected one of the benchmark's participants {known}, found {folder.name!r}")
-    _strange_sequences(found, findings)
-    _check_tests(found, findings)
+    _strange_sequences(found)
+    _check_tests(found)
     with ThreadPoolExecutor(_DECODERS) as pool:
         for name, videos in zip(found.sequences, pool.map(_decoded(found), found.sequences), strict=True):
-            _check_decoded(found, name, videos, findings)
+            _check_decoded(found, name, videos)
 
 
-def check_first_pictures(found: Loaded, findings: Findings) -> None:
+def check_first_pictures(found: NersembleSurvey) -> None:
     """What the first picture of each sequence tells of its matte and background: what a run can afford."""
     with ThreadPoolExecutor(_DECODERS) as pool:
         for name, videos in zip(found.sequences, pool.map(_decoded(found, 1), found.sequences), strict=True):
             if not any(videos.faults) and all(videos.counts):
-                _check_pictures(found, name, videos, findings)
+                _check_pictures(found, name, videos)
 
 
-def _strange_sequences(found: Loaded, findings: Findings) -> None:
+def _strange_sequences(found: NersembleSurvey) -> None:
     known = (*TRAIN_SEQUENCES, *TEST_SEQUENCES)
     for name in sorted(names_in(found.folder.sequences) - {*known}):
         path = found.folder.sequences / name
@@ -67,12 +66,12 @@ def _strange_sequences(found: Loaded, findings: Findings) -> None:
         meant = unquote(name) if unquote(name) in known else name.replace(" ", "+")
         close = [meant] if meant in known else get_close_matches(name, known, n=1, cutoff=0.8)
         hint = f"rename it to {close[0]}: names hold a plain +" if close else "its frames are not read"
-        findings.warning(path, f"expected a sequence of the benchmark, found {name!r}", help=hint)
+        found.findings.warning(path, f"expected a sequence of the benchmark, found {name!r}", help=hint)
 
 
-def _check_tests(found: Loaded, findings: Findings) -> None:
+def _check_tests(found: NersembleSurvey) -> None:
     """Tracking of the test sequences, which a submission needs; and that no images of theirs are taken for training."""
-    tests = {}
+    tests, findings = {}, found.findings
     for name in TEST_SEQUENCES:
         path = found.folder.tracking(name, "v2")
         if not there(path):
@@ -116,12 +115,11 @@ class _Decoded:
     """Mean grey level of the images where the matte is 0; 255 where it nowhere is."""
 
 
-def _decoded(found: Loaded, most: float = math.inf) -> Callable[[str], _Decoded]:
+def _decoded(found: NersembleSurvey, most: float = math.inf) -> Callable[[str], _Decoded]:
     """What decodes the videos of a sequence, at most so many pictures; one of each is in memory at a time."""
 
     def measure(name: str) -> _Decoded:
-        folder = found.folder
-        sources = [decode(path) for path in (folder.images(name, TRAIN_SERIAL), folder.alpha(name, TRAIN_SERIAL))]
+        sources = [decode(path) for path in found.videos(name)]
         counts, faults, ended = [0, 0], ["", ""], [False, False]
         low, high, colour, greys = 255, 0, 0.0, []
         mattes: list[MatteFault | None] = []
@@ -151,9 +149,8 @@ def _decoded(found: Loaded, most: float = math.inf) -> Callable[[str], _Decoded]
     return measure
 
 
-def _check_decoded(found: Loaded, name: str, videos: _Decoded, findings: Findings) -> None:
-    folder, expected = found.folder, len(found.sequences[name])
-    paths = folder.images(name, TRAIN_SERIAL), folder.alpha(name, TRAIN_SERIAL)
+def _check_decoded(found: NersembleSurvey, name: str, videos: _Decoded) -> None:
+    paths, expected, findings = found.videos(name), len(found.sequences[name]), found.findings
     if any(found.probes[path].fault for path in paths):
         return
     for path, count, fault in zip(paths, videos.counts, videos.faults, strict=True):
@@ -167,11 +164,11 @@ def _check_decoded(found: Loaded, name: str, videos: _Decoded, findings: Finding
                 "download the video again",
             )
     if not any(videos.faults) and all(videos.counts):
-        _check_pictures(found, name, videos, findings)
+        _check_pictures(found, name, videos)
 
 
-def _check_pictures(found: Loaded, name: str, videos: _Decoded, findings: Findings) -> None:
-    paths = found.folder.images(name, TRAIN_SERIAL), found.folder.alpha(name, TRAIN_SERIAL)
+def _check_pictures(found: NersembleSurvey, name: str, videos: _Decoded) -> None:
+    paths, findings = found.videos(name), found.findings
     if videos.colour > _COLOURED:
         message = f"expected a grey matte, found colours (channels differ by {videos.colour:.0f} on average)"
         findings.error(paths[1], message, name, "images and alpha_maps swapped?")

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headbench.datasets.common.findings import Findings
-from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.paths import not_folders
 from headbench.datasets.common.roots import there
+from headbench.datasets.common.survey import Floats, Survey, known
 from headbench.datasets.nersemble.benchmark import PROXY, SERIALS, TRACKINGS, TRAIN_SEQUENCES, TRAIN_SERIAL
 from headbench.datasets.nersemble.calibration import Calibration, read_calibration
 from headbench.datasets.nersemble.layout import Folder
@@ -22,18 +21,18 @@ from headbench.datasets.nersemble.placement import check_before_camera
 from headbench.datasets.nersemble.probe import Probe, probe_all
 from headbench.datasets.nersemble.tracking import Tracking, frame_ids, read_tracking
 from headbench.harness.reading import kind_at
+from headbench.harness.types import Frame
 
-__all__ = ["Loaded", "check_one_identity", "survey"]
+__all__ = ["NersembleSurvey", "check_one_identity", "survey"]
 
 _AGAIN = "download the sequence again"
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What could be read of a person, faults or not; whole where `Findings` has no error."""
+class NersembleSurvey(Survey):
+    """What could be read of a person."""
 
-    folder: Folder
-    head: str | None
+    options: NersembleOptions
     size: int | None
     """Side of the images in pixels; None where it is not known."""
     calibration: Calibration | None
@@ -41,42 +40,67 @@ class Loaded:
     """Training sequences by name, in the benchmark's order."""
     probes: Mapping[Path, Probe]
     """Videos of the training camera."""
-    options: NersembleOptions
 
-    def variant(self) -> str:
-        """Version of the tracking, and what else makes numbers incomparable."""
-        parts = [f"nersemble/{self.options.tracking}", self.options.split if self.options.split != "proxy" else ""]
-        return "-".join(part for part in parts if part)
+    @property
+    def folder(self) -> Folder:
+        """Where its files lie."""
+        return Folder(self.path)
 
-    def split(self) -> tuple[list[str], list[str]]:
+    @property
+    def whole(self) -> bool:
+        return bool(self.head and self.size and self.calibration and self.sequences)
+
+    @property
+    def shape(self) -> Floats:
+        """(300,) of all sequences."""
+        return next(iter(self.sequences.values())).shape
+
+    def parts(self) -> tuple[list[str], list[str]]:
         """Training and test sequences. With split=all the proxy sequences are in both."""
         held_out = [name for name in self.sequences if name in PROXY]
         if self.options.split == "all":
             return list(self.sequences), held_out
         return [name for name in self.sequences if name not in PROXY], held_out
 
-    def fingerprint(self) -> dict[str, str]:
-        """What -> SHA-256: tracking (all numbers), split (the ids), images (the videos' bytes)."""
-        if self.calibration is None or self.head is None:
-            raise ValueError("a person with faults has no fingerprint")
-        images, numbers = {}, {}
+    def split(self) -> tuple[list[str], list[str]]:
+        train, test = ([i for name in part for i in frame_ids(name, self.sequences[name])] for part in self.parts())
+        return train, test
+
+    def variant(self) -> str:
+        """Version of the tracking, and what else makes numbers incomparable."""
+        return self.options.tracking + (f"-{self.options.split}" if self.options.split != "proxy" else "")
+
+    def digests(self) -> dict[str, str]:
+        found: dict[str, str] = {}
         for name, tracking in self.sequences.items():
-            paths = self.folder.images(name, TRAIN_SERIAL), self.folder.alpha(name, TRAIN_SERIAL)
-            videos = "".join(self.probes[path].digest for path in paths)
+            videos = "".join(self.probes[path].digest for path in self.videos(name))
+            found |= {frame: f"{videos} {row}" for row, frame in enumerate(frame_ids(name, tracking))}
+        return found
+
+    def numbers(self) -> dict[str, list[Floats]]:
+        found: dict[str, list[Floats]] = {}
+        for name, tracking in self.sequences.items():
             rows = tracking.expression, tracking.rotation, tracking.translation
             turns = tracking.jaw, tracking.neck, tracking.eyes
+            scale = np.array([tracking.scale])
             for row, frame in enumerate(frame_ids(name, tracking)):
-                images[frame] = f"{videos} {row}"
-                scale = np.array([tracking.scale])
-                numbers[frame] = [part[row] for part in (*rows, *turns)] + [scale]
-        train, test = ([i for name in part for i in frame_ids(name, self.sequences[name])] for part in self.split())
-        w2c, K = self.calibration.w2c[TRAIN_SERIAL], self.calibration.K[TRAIN_SERIAL]
-        shape = next(iter(self.sequences.values())).shape
-        shared: list[NDArray[np.float64] | str] = [self.head, TRACKINGS[self.options.tracking], shape, w2c, K]
-        return fingerprint(train, test, images, numbers, shared)
+                found[frame] = [*(part[row] for part in (*rows, *turns)), scale]
+        return found
+
+    def shared(self) -> list[Floats | str]:
+        cameras = known(self.calibration)
+        w2c, K = cameras.w2c[TRAIN_SERIAL], cameras.K[TRAIN_SERIAL]
+        return [self.head, TRACKINGS[self.options.tracking], self.shape, w2c, K]
+
+    def where(self, frame: Frame, what: str) -> Path:
+        return self.sequences[frame.sequence].path
+
+    def videos(self, sequence: str) -> tuple[Path, Path]:
+        """Images and alpha maps of the training camera."""
+        return self.folder.images(sequence, TRAIN_SERIAL), self.folder.alpha(sequence, TRAIN_SERIAL)
 
 
-def survey(path: Path, options: NersembleOptions, findings: Findings) -> Loaded:
+def survey(path: Path, options: NersembleOptions, findings: Findings) -> NersembleSurvey:
     """Read all that training needs of the person in `path`; what is wrong goes to `findings`. Decodes no image."""
     folder = Folder(path)
     head, size = head_and_size(path, findings)
@@ -104,7 +128,7 @@ def survey(path: Path, options: NersembleOptions, findings: Findings) -> Loaded:
         findings.note(sentence)
     if options.split == "all":
         findings.note("test frames were trained on (split=all): scores are not of held-out frames")
-    return Loaded(folder, head, size, calibration, found, probes, options)
+    return NersembleSurvey(path, findings, head or "", options, size, calibration, found, probes)
 
 
 def _check_present(folder: Folder, present: list[str], options: NersembleOptions, findings: Findings) -> None:

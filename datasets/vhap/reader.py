@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,84 +11,53 @@ from numpy.typing import NDArray
 from headbench.datasets.common.cameras import cameras, pinhole
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.masks import MOUTH_NOTE, projected_mouth
-from headbench.datasets.common.mesh import ProjectedMesh
-from headbench.datasets.common.motion import check_motion
-from headbench.datasets.common.params import head_params, tensor
+from headbench.datasets.common.params import head_params
 from headbench.datasets.common.pixels import PixelReader
+from headbench.datasets.common.reader import SurveyReader
 from headbench.datasets.common.sources import Source, check_decoded, check_sample
+from headbench.datasets.common.survey import known
 from headbench.datasets.vhap.images import BakedPixels, OpaquePixels
 from headbench.datasets.vhap.layout import DATASET, find_subjects
 from headbench.datasets.vhap.options import VhapOptions
-from headbench.datasets.vhap.survey import Loaded, survey
+from headbench.datasets.vhap.survey import VhapSurvey, survey
 from headbench.datasets.vhap.transforms import Entry, Lens
-from headbench.harness.plugins import DatasetReader, Problem
-from headbench.harness.types import Camera, Frame, HeadParams, Pixels, Subject
+from headbench.harness.types import Camera, Frame, HeadParams, Pixels
 
 __all__ = ["VhapReader"]
 
 
-class VhapReader(DatasetReader):
+class VhapReader(SurveyReader[VhapOptions, VhapSurvey]):
     """Subjects that VHAP tracked and exported, one sequence or several combined, and made-up ones."""
 
-    def options(self) -> dict[str, str]:
-        return VhapOptions.help()
+    dataset = DATASET
+    options_type = VhapOptions
 
     def subjects(self, root: Path) -> dict[str, Path]:
         return find_subjects(root)
 
-    def check(self, folder: Path, options: Mapping[str, object]) -> list[Problem]:
-        chosen = VhapOptions.parse(options, "vhap")
-        findings = Findings()
-        loaded = survey(folder, chosen, findings)
-        if loaded is not None:
-            check_decoded(loaded.images, findings, _against_black(chosen))
-        if loaded is not None and not findings.errors():
-            _subject(folder, loaded, chosen, findings)
-        return findings.ordered()
+    def survey(self, folder: Path, options: VhapOptions, findings: Findings) -> VhapSurvey:
+        return survey(folder, options, findings)
 
-    def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
-        chosen = VhapOptions.parse(options, "vhap")
-        findings = Findings()
-        loaded = survey(folder, chosen, findings)
-        if loaded is not None and not findings.errors():
-            check_sample(loaded.images, findings, _against_black(chosen))
-        subject = None if loaded is None or findings.errors() else _subject(folder, loaded, chosen, findings)
-        if subject is None or findings.errors():
-            raise findings.first_error(DATASET, folder)
-        return subject
+    def look_closely(self, found: VhapSurvey) -> None:
+        check_decoded(found.images, found.findings, _against_black(found.options))
 
+    def look_briefly(self, found: VhapSurvey) -> None:
+        check_sample(found.images, found.findings, _against_black(found.options))
 
-def _subject(folder: Path, loaded: Loaded, options: VhapOptions, findings: Findings) -> Subject:
-    numbers = loaded.parameters
-    moments = sorted(numbers.moments)
-    params, row = _params(loaded, moments), {moment: k for k, moment in enumerate(moments)}
-    shape = tensor(numbers.shape[None])
-    offset = None if numbers.static_offset is None else tensor(numbers.static_offset[None])
-    mesh = ProjectedMesh(loaded.head, shape, offset)
-    frames = []
-    for entry in loaded.entries:
-        k = row[entry.timestep]
-        pose, camera = params.rows(slice(k, k + 1)), _camera(entry, options.principal_point)
-        source = loaded.images[entry.id]
-        reader = PixelReader(entry.id, source.colour, source.alpha, {"mouth": projected_mouth(mesh, pose, camera)})
-        pixels = _pixels(reader, source, options.baked)
-        frames.append(Frame(entry.id, camera, pose, pixels, entry.sequence, entry.timestep, entry.camera))
-    findings.note(MOUTH_NOTE)
-    files = {entry.id: entry.params for entry in loaded.entries}
-    check_motion(frames, shape, lambda frame, _: files[frame.id], findings)
-    count = len(loaded.train)
-    return Subject(
-        name=folder.resolve().name,
-        dataset=DATASET,
-        head=loaded.head,
-        shape=shape,
-        train=tuple(frames[:count]),
-        test=tuple(frames[count:]),
-        static_offset=offset,
-        variant=loaded.variant(),
-        fingerprint=loaded.fingerprint(),
-        notes=tuple(findings.notes),
-    )
+    def frames(self, found: VhapSurvey) -> list[Frame]:
+        moments = sorted(known(found.parameters).moments)
+        params, row = _params(found, moments), {moment: k for k, moment in enumerate(moments)}
+        mesh = found.mesh()
+        frames = []
+        for entry in found.entries:
+            k = row[entry.timestep]
+            pose, camera = params.rows(slice(k, k + 1)), _camera(entry, found.options.principal_point)
+            source = found.images[entry.id]
+            reader = PixelReader(entry.id, source.colour, source.alpha, {"mouth": projected_mouth(mesh, pose, camera)})
+            pixels = _pixels(reader, source, found.options.baked)
+            frames.append(Frame(entry.id, camera, pose, pixels, entry.sequence, entry.timestep, entry.camera))
+        found.findings.note(MOUTH_NOTE)
+        return frames
 
 
 def _against_black(options: VhapOptions) -> str:
@@ -117,12 +86,12 @@ def _intrinsics(lens: Lens, principal_point: str) -> NDArray[np.float64]:
     return pinhole(lens.fl_x, lens.fl_y, lens.cx, cy)
 
 
-def _params(loaded: Loaded, moments: list[int]) -> HeadParams:
+def _params(found: VhapSurvey, moments: list[int]) -> HeadParams:
     """One row a moment; `rotation` turns FLAME's root joint, `translation` comes after."""
-    rows = [loaded.parameters.moments[moment] for moment in moments]
+    rows = [known(found.parameters).moments[moment] for moment in moments]
     stacked = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     return head_params(
-        loaded.head,
+        found.head,
         stacked["expr"],
         root=stacked["rotation"],
         neck=stacked["neck_pose"],

@@ -2,67 +2,85 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from headbench.datasets.common.findings import Findings
-from headbench.datasets.common.fingerprints import fingerprint
 from headbench.datasets.common.head_tag import head_tag
 from headbench.datasets.common.paths import not_folders
 from headbench.datasets.common.roots import there
 from headbench.datasets.common.sources import Source
+from headbench.datasets.common.survey import Floats, Survey, known
 from headbench.datasets.vhap.images import find_images
-from headbench.datasets.vhap.layout import CANONICAL, DATASET, PARTS
+from headbench.datasets.vhap.layout import CANONICAL, PARTS
 from headbench.datasets.vhap.options import VhapOptions
 from headbench.datasets.vhap.parameters import Parameters, read_parameters
 from headbench.datasets.vhap.splits import check_heads, check_parts
 from headbench.datasets.vhap.transforms import Entry, read_transforms
 from headbench.harness.reading import Unreadable, open_regular
+from headbench.harness.types import Frame
 
-__all__ = ["Loaded", "survey"]
+__all__ = ["VhapSurvey", "survey"]
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What could be read; complete where `findings` holds no error."""
+class VhapSurvey(Survey):
+    """What could be read of a subject: nothing of it where too little is there to go on."""
 
-    head: str
-    train: tuple[Entry, ...]
-    test: tuple[Entry, ...]
-    parameters: Parameters
-    images: dict[str, Source]
+    options: VhapOptions
+    train: tuple[Entry, ...] = ()
+    test: tuple[Entry, ...] = ()
+    parameters: Parameters | None = None
+    images: Mapping[str, Source] = field(default_factory=dict)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """Training entries, then test entries."""
         return self.train + self.test
 
-    def variant(self) -> str:
-        """``vhap/single``, or ``vhap/multiview`` where more than one camera is read."""
-        return f"{DATASET}/{'multiview' if len({entry.camera for entry in self.entries}) > 1 else 'single'}"
+    @property
+    def whole(self) -> bool:
+        return bool(self.head and self.entries and self.parameters)
 
-    def fingerprint(self) -> dict[str, str]:
-        """Of tracking (all numbers as stored), split (the ids) and images (the files' bytes)."""
-        numbers = self.parameters
-        tracking = {
-            entry.id: [entry.c2w, np.array(astuple(entry.lens)), *numbers.moments[entry.timestep].values()]
+    @property
+    def shape(self) -> Floats:
+        return known(self.parameters).shape
+
+    @property
+    def static_offset(self) -> Floats | None:
+        return known(self.parameters).static_offset
+
+    def split(self) -> tuple[list[str], list[str]]:
+        return [entry.id for entry in self.train], [entry.id for entry in self.test]
+
+    def variant(self) -> str:
+        """``single``, or ``multiview`` where more than one camera is read."""
+        return "multiview" if len({entry.camera for entry in self.entries}) > 1 else "single"
+
+    def digests(self) -> dict[str, str]:
+        return {name: source.digest for name, source in self.images.items()}
+
+    def numbers(self) -> dict[str, list[Floats]]:
+        moments = known(self.parameters).moments
+        return {
+            entry.id: [entry.c2w, np.array(astuple(entry.lens)), *moments[entry.timestep].values()]
             for entry in self.entries
         }
-        offset = [] if numbers.static_offset is None else [numbers.static_offset]
-        images = {name: source.digest for name, source in self.images.items()}
-        train, test = ([entry.id for entry in part] for part in (self.train, self.test))
-        return fingerprint(train, test, images, tracking, [self.head, numbers.shape, *offset])
+
+    def shared(self) -> list[Floats | str]:
+        return [self.head, self.shape, *([] if self.static_offset is None else [self.static_offset])]
+
+    def where(self, frame: Frame, what: str) -> Path:
+        return next(entry.params for entry in self.entries if entry.id == frame.id)
 
 
-def survey(folder: Path, options: VhapOptions, findings: Findings) -> Loaded | None:
-    """Read all that can be read of a subject; what is wrong goes to `findings`. Decodes no image.
-
-    Returns:
-        None where too little of it is there to go on.
-    """
+def survey(folder: Path, options: VhapOptions, findings: Findings) -> VhapSurvey:
+    """Read all that can be read of a subject; what is wrong goes to `findings`. Decodes no image."""
     head = head_tag(folder, options.head, findings)
+    nothing = VhapSurvey(folder, findings, head or "", options)
     _check_canonical(folder, findings)
     before = len(findings.errors())
     parts = {}
@@ -77,22 +95,22 @@ def survey(folder: Path, options: VhapOptions, findings: Findings) -> Loaded | N
     train, test = chosen["train"], chosen[options.evaluate]
     _check_cameras(folder, parts["train"] + parts[options.evaluate], train, test, options, findings)
     if not train + test or head is None:
-        return None
+        return nothing
     files = [file for entry in train + test for file in (entry.image, entry.mask, entry.params) if file is not None]
     if not_folders([file.parent for file in files], findings):
-        return None
+        return nothing
     moments: dict[int, Path] = {}
     for entry in train + test:
         moments.setdefault(entry.timestep, entry.params)
     parameters = read_parameters(list(moments.items()), head, findings)
     images = find_images(train + test, options.alpha, findings)
     if parameters is None:
-        return None
+        return nothing
     places = {moment: values["translation"] for moment, values in parameters.moments.items()}
     check_heads(folder, train + test, places, findings)
     if options.evaluate == "val":
         findings.note("novel views: VHAP tracked the held-out cameras along with the others")
-    return Loaded(head, train, test, parameters, images)
+    return replace(nothing, train=train, test=test, parameters=parameters, images=images)
 
 
 def _check_canonical(folder: Path, findings: Findings) -> None:

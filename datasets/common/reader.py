@@ -1,0 +1,106 @@
+"""The reader of any layout here: one survey of the folder, which a check looks at closely and a run briefly."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.motion import check_motion
+from headbench.datasets.common.options import ReaderOptions
+from headbench.datasets.common.params import tensor
+from headbench.datasets.common.survey import Survey
+from headbench.harness.plugins import DatasetReader, Problem
+from headbench.harness.types import Frame, Subject
+
+__all__ = ["SurveyReader"]
+
+Options = TypeVar("Options", bound=ReaderOptions)
+Found = TypeVar("Found", bound=Survey)
+
+
+class SurveyReader(DatasetReader, Generic[Options, Found]):
+    """Checks and reads subjects by their survey. Help may name options as ``--set DATASET.``."""
+
+    dataset: str
+    """The name that it is registered by."""
+    options_type: type[Options]
+    sequences: Collection[str] = ()
+    """Names that stand for whole sequences where a problem's frame is given."""
+
+    def options(self) -> dict[str, str]:
+        return self.options_type.help()
+
+    def check(self, folder: Path, options: Mapping[str, object]) -> list[Problem]:
+        found = self._survey(folder, options)
+        self.look_closely(found)
+        subject = self._subject(found)
+        if subject is not None:
+            self.look_at_subject(found, subject)
+        return self._named(found.findings).ordered()
+
+    def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
+        found = self._survey(folder, options)
+        if found.sound:
+            self.look_briefly(found)
+        subject = self._subject(found)
+        if subject is None:
+            raise self._named(found.findings).first_error(self.dataset, folder)
+        return subject
+
+    @abc.abstractmethod
+    def survey(self, folder: Path, options: Options, findings: Findings) -> Found:
+        """Read all that can be read of a subject; what is wrong goes to `findings`. Decodes no image."""
+
+    @abc.abstractmethod
+    def look_closely(self, found: Found) -> None:
+        """Add what only `check` pays for: all images, files that are not needed. The survey may have errors."""
+
+    @abc.abstractmethod
+    def look_briefly(self, found: Found) -> None:
+        """Add what a run can afford before it trains: some images. The survey is sound."""
+
+    @abc.abstractmethod
+    def frames(self, found: Found) -> Sequence[Frame]:
+        """The frames of a sound survey, each once, sequence by sequence."""
+
+    def look_at_subject(self, found: Found, subject: Subject) -> None:
+        """Add what takes the subject's head; by default nothing. For `check` alone."""
+
+    def _survey(self, folder: Path, options: Mapping[str, object]) -> Found:
+        return self.survey(folder, self.options_type.parse(options, self.dataset), Findings(self.sequences))
+
+    def _subject(self, found: Found) -> Subject | None:
+        """What was found as a subject; None where there is an error, also one that making it has shown."""
+        if not found.sound:
+            return None
+        frames = {frame.id: frame for frame in self.frames(found)}
+        shape = tensor(found.shape[None])
+        check_motion([*frames.values()], shape, found.where, found.findings)
+        if found.findings.errors():
+            return None
+        train, test = (tuple(frames[name] for name in part) for part in found.split())
+        return Subject(
+            name=found.path.resolve().name,
+            dataset=self.dataset,
+            head=found.head,
+            shape=shape,
+            train=train,
+            test=test,
+            static_offset=found.offset(),
+            variant=f"{self.dataset}/{found.variant()}",
+            fingerprint=found.fingerprint(),
+            notes=tuple(found.findings.notes),
+        )
+
+    def _named(self, findings: Findings) -> Findings:
+        """With the dataset's own name in the commands of help."""
+        named = Findings()
+        named.problems = [
+            replace(problem, help=problem.help.replace("--set DATASET.", f"--set {self.dataset}."))
+            for problem in findings.problems
+        ]
+        return named

@@ -1,0 +1,106 @@
+"""What one pass over a subject's folder found: the one thing that checking and reading a subject are made of."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.fingerprints import fingerprint
+from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.params import tensor
+from headbench.harness.types import Frame
+
+__all__ = ["Floats", "Survey", "known"]
+
+Floats = NDArray[np.float64]
+_Part = TypeVar("_Part")
+
+
+@dataclass(frozen=True)
+class Survey(abc.ABC):
+    """What could be read of a subject, faults or not, and its faults. No image has been decoded.
+
+    Each layout has a subclass with the parts of its own. All but the fields may be asked for only where it is `sound`.
+    """
+
+    path: Path
+    """The subject's folder."""
+    findings: Findings
+    """What is wrong; checks that come later write here, too."""
+    head: str
+    """Tag of the head whose coefficients these are; empty where it is not known."""
+
+    @property
+    @abc.abstractmethod
+    def whole(self) -> bool:
+        """Whether every part is there that a `Subject` is made of."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether it is whole and has no error."""
+        return self.whole and not self.findings.errors()
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> Floats:
+        """Identity coefficients (S,) as stored."""
+
+    @property
+    def static_offset(self) -> Floats | None:
+        """(V, 3) metres; None, as of most layouts, where there is none."""
+        return None
+
+    @abc.abstractmethod
+    def split(self) -> tuple[Sequence[str], Sequence[str]]:
+        """The ids of the training frames, and of the test frames."""
+
+    @abc.abstractmethod
+    def variant(self) -> str:
+        """Which preparation of the layout this is: what follows the dataset's name and a slash."""
+
+    @abc.abstractmethod
+    def digests(self) -> Mapping[str, str]:
+        """Frame id -> digest of the bytes that its pixels are read from."""
+
+    @abc.abstractmethod
+    def numbers(self) -> Mapping[str, Sequence[NDArray[Any]]]:
+        """Frame id -> its tracking, as stored."""
+
+    def shared(self) -> Sequence[NDArray[Any] | str]:
+        """Numbers and texts of all frames, as stored."""
+        return [self.head, self.shape]
+
+    @abc.abstractmethod
+    def where(self, frame: Frame, what: str) -> Path:
+        """The file that a quantity (of those of `check_motion`) of a frame was read from."""
+
+    def fingerprint(self) -> dict[str, str]:
+        """The value of `Subject.fingerprint`."""
+        return fingerprint(*self.split(), self.digests(), self.numbers(), self.shared())
+
+    def offset(self) -> Tensor | None:
+        """The static offset (1, V, 3) float32."""
+        return None if self.static_offset is None else tensor(self.static_offset[None])
+
+    def mesh(self) -> ProjectedMesh:
+        """The subject's head, for masks."""
+        return ProjectedMesh(self.head, tensor(self.shape[None]), self.offset())
+
+
+def known(part: _Part | None) -> _Part:
+    """A part of a survey that is whole.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if part is None:
+        raise ValueError("a part of a survey that is not whole was asked for")
+    return part
