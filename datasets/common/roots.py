@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from headbench.datasets.common.sniff import looks_like
 from headbench.harness.errors import DataError
 
-__all__ = ["find_subjects", "is_file", "listing", "names_in", "odd_names", "there"]
+__all__ = ["Folder", "find_subjects", "is_file", "listing", "names_in", "odd_names", "there"]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One subject's folder; knows names only, opens nothing."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The subject, or the number of a participant."""
+        return self.path.resolve().name
 
 
 def find_subjects(root: Path, dataset: str, is_subject: Callable[[Path], bool], marks: str) -> dict[str, Path]:

@@ -19,15 +19,8 @@ KINDS = {"exp": 100, "jaw": 6, "eyes": 12, "eyelids": 2, "shape": 300}
 
 
 @dataclass(frozen=True)
-class Folder:
-    """One subject's folder; knows names only, opens nothing."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The subject."""
-        return self.path.resolve().name
+class Folder(roots.Folder):
+    """Where the files of one subject lie."""
 
     def split(self, name: str) -> Path:
         """The JSON of the split ``train`` or ``test``."""

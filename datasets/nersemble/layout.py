@@ -14,15 +14,8 @@ DATASET = "nersemble"
 
 
 @dataclass(frozen=True)
-class Folder:
-    """One person's folder; knows names only, opens nothing."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The participant's number in three digits."""
-        return self.path.resolve().name
+class Folder(roots.Folder):
+    """Where the files of one person lie."""
 
     @property
     def calibration(self) -> Path:
