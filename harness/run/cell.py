@@ -220,7 +220,7 @@ class Job:
         def fits(values: dict[str, Any]) -> Job:
             values = _with_execution(values)
             # Nothing is assumed for a field that an older version did not write: it would be a guess about its run.
-            needed = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING]
+            needed = [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING]
             missing = [name for name in needed if name not in values]
             if missing:
                 raise BenchError(f"{path} lacks {', '.join(missing)}: an older version wrote it.", help=AGAIN)
