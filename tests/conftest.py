@@ -26,6 +26,7 @@ def _module(room: str, name: str):
 # Tests import it: they list their cases before any fixture is made.
 _module(".", "damage_cases")
 _module(".", "strange_files")
+_module(".", "commands")
 _module("assets", "gadgets")
 _module(".", "forked")
 _module(".", "help_lines")

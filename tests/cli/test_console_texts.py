@@ -6,12 +6,12 @@ import io
 import json
 import os
 import re
-import subprocess
 import sys
 import unicodedata
 from pathlib import Path
 
 import pytest
+from commands import many
 
 from headbench.harness import console
 from headbench.harness.cli.progress import PlainWatcher, TerminalWatcher
@@ -31,11 +31,6 @@ def hidden(text: str) -> set[str]:
     return {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")} - {"\n"}
 
 
-def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-P", "-m", "headbench.harness.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, env=os.environ | environment, check=False)
-
-
 @pytest.fixture
 def strange(tmp_path: Path) -> Path:
     """A run folder with texts of a stranger, in the state of one that failed and one that waits."""
@@ -53,59 +48,65 @@ def strange(tmp_path: Path) -> Path:
     return run
 
 
+VERBS = (("status",), ("report", "--no-figures"), ("report", "--format", "csv"))
+
+
 @pytest.mark.tried("hostile files", "escape sequences in cell.json", "status and report, with them written out")
-@pytest.mark.parametrize("verb", [("status",), ("report", "--no-figures"), ("report", "--format", "csv")])
 @pytest.mark.parametrize("colour", ["0", "1"])
-def test_no_verb_prints_a_strangers_escapes(strange: Path, verb: tuple[str, ...], colour: str) -> None:
+def test_no_verb_prints_a_strangers_escapes(strange: Path, colour: str) -> None:
     environment = {"FORCE_COLOR": "1"} if colour == "1" else {}
-    done = bench(verb[0], str(strange), *verb[1:], PYTHONIOENCODING="utf-8", **environment)
-    assert done.returncode == 0, done.stderr.decode()
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout.decode()) if colour == "1" else done.stdout.decode()
-    assert hidden(shown) == set() and "\\x1b]0;title" in shown
-    assert "[red]x[/red]" in shown and not [line for line in shown.splitlines() if line.startswith("forged")]
+    lines = [(verb[0], strange, *verb[1:]) for verb in VERBS]
+    for verb, done in zip(VERBS, many(lines, PYTHONIOENCODING="utf-8", **environment), strict=True):
+        assert done.code == 0, done.text
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", done.out.decode()) if colour == "1" else done.out.decode()
+        assert hidden(shown) == set() and "\\x1b]0;title" in shown, verb
+        assert "[red]x[/red]" in shown and not [line for line in shown.splitlines() if line.startswith("forged")]
 
 
 @pytest.mark.tried("wrong command lines", "names with escape sequences", "the message, with them written out")
 def test_errors_are_printed_without_escapes(tmp_path: Path) -> None:
-    for arguments in (
+    lines: list[tuple[object, ...]] = [
         ("report", "a\x1b[2Jb"),
         ("status", "a\x1b[2Jb"),
         ("run", "a\x1b[2Jb.yaml"),
         ("\x1b[2J",),
-        ("score", str(tmp_path), "--\x1b[2J"),
-    ):
-        done = bench(*arguments, PYTHONIOENCODING="utf-8")
-        assert done.returncode == 1
-        assert hidden(done.stderr.decode() + done.stdout.decode()) == set()
-        assert b"Traceback" not in done.stderr
+        ("score", tmp_path, "--\x1b[2J"),
+    ]
+    for done in many(lines, PYTHONIOENCODING="utf-8"):
+        assert done.code == 1
+        assert hidden(done.err.decode() + done.out.decode()) == set()
+        assert b"Traceback" not in done.err
 
 
 @pytest.mark.tried("wrong command lines", "a console that is not UTF-8", "the report; ? for what the console lacks")
 @pytest.mark.parametrize("environment", CONSOLES, ids=["latin-1", "ascii", "cp1252", "C"])
-@pytest.mark.parametrize(
-    "verb",
-    [("report", "--no-figures"), ("report", "--format", "markdown"), ("report", "--format", "terminal"), ("status",)],
-)
-def test_a_console_that_is_not_utf8_gets_question_marks(
-    strange: Path, environment: dict[str, str], verb: tuple[str, ...]
-) -> None:
+def test_a_console_that_is_not_utf8_gets_question_marks(strange: Path, environment: dict[str, str]) -> None:
     plain = strange.rename(strange.with_name("run"))  # a locale of C has no such paths
-    done = bench(verb[0], str(plain), *verb[1:], **environment)
-    assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr.decode("utf-8", "replace")
-    assert b"anna" in done.stdout
-    if verb == ("report", "--no-figures"):
-        page = (plain / "report" / "index.html").read_text(encoding="utf-8")
-        assert "\\x1b]0;title" in page
+    lines: list[tuple[object, ...]] = [
+        ("report", plain, "--no-figures"),
+        ("report", plain, "--format", "markdown"),
+        ("report", plain, "--format", "terminal"),
+        ("status", plain),
+    ]
+    for done in many(lines, **environment):
+        assert done.code == 0 and b"Traceback" not in done.err, done.text
+        assert b"anna" in done.out
+    page = (plain / "report" / "index.html").read_text(encoding="utf-8")
+    assert "\\x1b]0;title" in page
 
 
-@pytest.mark.parametrize(
-    "verb", [("--help",), ("run", "--help"), ("list", "methods"), ("list", "protocols"), ("doctor",)]
-)
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_other_verbs_print_on_such_a_console_too(encoding: str) -> None:
+    lines = [("--help",), ("run", "--help"), ("list", "methods"), ("list", "protocols")]
+    for line, done in zip(lines, many(lines, PYTHONIOENCODING=encoding), strict=True):
+        assert done.code == 0 and b"Traceback" not in done.err and len(done.out) > 100, line
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
 @pytest.mark.slow
-def test_other_verbs_print_on_such_a_console_too(verb: tuple[str, ...], encoding: str) -> None:
-    done = bench(*verb, PYTHONIOENCODING=encoding)
-    assert done.returncode == 0 and b"Traceback" not in done.stderr and len(done.stdout) > 100
+def test_the_doctor_prints_on_such_a_console_too(encoding: str) -> None:
+    (done,) = many([("doctor",)], PYTHONIOENCODING=encoding)
+    assert done.code == 0 and b"Traceback" not in done.err and len(done.out) > 100, done.text
 
 
 def test_lines_of_a_run_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,15 +142,15 @@ def test_the_live_line_shows_markup_as_text(monkeypatch: pytest.MonkeyPatch, enc
 )
 @pytest.mark.slow
 def test_a_check_of_data_prints_no_file_name_as_it_is(tmp_path: Path) -> None:
-    made = bench("data", "synth", "--frames", "4", "--size", "16", str(tmp_path))
-    assert made.returncode == 0, made.stderr.decode()
+    (made,) = many([("data", "synth", "--frames", "4", "--size", "16", tmp_path)])
+    assert made.code == 0, made.text
     subject = next((tmp_path / "insta").iterdir())
     evil = subject.rename(subject.with_name("synth\x1b[2J\nerror: forged"))
     (evil / "images" / "00001.png").rename(evil / "images" / "\x1b]0;x\x07\nerror: forged.png")
     (evil / os.fsdecode(b"not-utf8-\xff.png")).write_bytes(b"")
-    for arguments in (("check", "insta", "--fix-list"), ("check", "insta", "--subject", "\x1b[2J")):
-        done = bench("data", *arguments, "--data-root", str(tmp_path), PYTHONIOENCODING="utf-8")
-        shown = (done.stdout + done.stderr).decode()
-        assert done.returncode in (1, 2) and "Traceback" not in shown
+    line = ("data", "check", "insta", "--data-root", tmp_path)
+    for done in many([(*line, "--fix-list"), (*line, "--subject", "\x1b[2J")], PYTHONIOENCODING="utf-8"):
+        shown = (done.out + done.err).decode()
+        assert done.code in (1, 2) and "Traceback" not in shown
         assert hidden(shown) - {"\t"} == set() and "\\x1b[2J" in shown
         assert not [line for line in shown.splitlines() if line.startswith("error: forged")]
