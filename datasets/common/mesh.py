@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ __all__ = ["ProjectedMesh"]
 _MOUTH = ("lips", "mouth_interior")
 _NEAREST = 1e-3
 """Metres; what is nearer to the camera, or behind it, has no place in the image."""
+_KEPT = 64
+"""Frames whose vertices are kept: a check looks at the same ones from many sides."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class ProjectedMesh:
         self._offset = static_offset
         self._lock = threading.Lock()
         self._loaded: _Loaded | None = None
+        self._posed: OrderedDict[int, tuple[HeadParams, Tensor]] = OrderedDict()
 
     @classmethod
     def of(cls, subject: Subject) -> ProjectedMesh:
@@ -59,8 +63,7 @@ class ProjectedMesh:
             MissingAsset: the head model's file is not registered.
             DataError: the coefficients are of another head.
         """
-        with torch.no_grad():
-            return np.asarray(self._load(params).head.vertices(params)[0].double().numpy())
+        return np.asarray(self._vertices(params)[0].double().numpy())
 
     def faces(self, params: HeadParams) -> NDArray[np.int64]:
         """(F, 3) of the mesh; `params` are any of the subject's."""
@@ -73,9 +76,8 @@ class ProjectedMesh:
             MissingAsset: the head model's file is not registered.
             DataError: the coefficients are of another head.
         """
-        loaded = self._load(params)
         with torch.no_grad():
-            pixels, depth = project(loaded.head.vertices(params), camera)
+            pixels, depth = project(self._vertices(params), camera)
             pixels = torch.where(depth[..., None] > _NEAREST, pixels, torch.nan)
         return np.asarray(pixels[0].double().numpy())
 
@@ -89,6 +91,21 @@ class ProjectedMesh:
         points = self.points(params, camera)
         mask = fill_triangles(points, self._load(params).mouth, camera.width, camera.height)
         return torch.from_numpy(mask.astype(np.uint8) * 255)[None]
+
+    def _vertices(self, params: HeadParams) -> Tensor:
+        """(1, V, 3), those of the last frames from memory. `params` are told by identity: a frame's never change."""
+        with self._lock:
+            kept = self._posed.get(id(params))
+        if kept is not None:
+            return kept[1]
+        with torch.no_grad():
+            vertices = self._load(params).head.vertices(params)
+        with self._lock:
+            # Holds `params` too, so that no other object gets its identity.
+            self._posed[id(params)] = (params, vertices)
+            if len(self._posed) > _KEPT:
+                self._posed.popitem(last=False)
+        return vertices
 
     def _load(self, params: HeadParams) -> _Loaded:
         with self._lock:

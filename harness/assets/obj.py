@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,18 @@ def read_obj(path: Path) -> TemplateMesh:
     Raises:
         DataError: unreadable, a face with other than three corners, or an index beyond its list.
     """
+    try:
+        return _parsed(read_bytes(path, _BYTES))
+    except _Strange as error:
+        raise Unfit(path, Refusal(error.near, str(error))) from error
+
+
+@lru_cache(maxsize=2)
+def _parsed(content: bytes) -> TemplateMesh:
+    """Kept for the next one who asks what a file is: each kind of asset does. The arrays are read only."""
     rows: dict[str, list[list[float]]] = {"v": [], "vt": []}
     corners: list[list[tuple[int, int]]] = []
-    text = io.StringIO(read_bytes(path, _BYTES).decode("latin-1"), newline=None)
+    text = io.StringIO(content.decode("latin-1"), newline=None)
     for number, line in enumerate(text, start=1):
         key, *values = line.split("#", 1)[0].split() or [""]
         try:
@@ -53,24 +63,28 @@ def read_obj(path: Path) -> TemplateMesh:
             if max(len(rows["v"]), len(rows["vt"]), len(corners)) > _ROWS:
                 raise _Strange(f"expected a head's mesh, found more than {_ROWS:,} rows of a kind")
         except _Strange as error:
-            raise Unfit(path, Refusal(CONTAINER, f"line {number}: {error}")) from error
+            raise _Strange(f"line {number}: {error}") from error
     vertices = np.array(rows["v"], np.float64).reshape(-1, 3)
     uvs = np.array(rows["vt"], np.float64).reshape(-1, 2)
     index = np.array(corners, np.int64).reshape(-1, 3, 2)
     textured = bool(len(index)) and bool((index[..., 1] >= 0).all())
-    return TemplateMesh(
-        vertices,
-        _within(path, index[..., 0], len(vertices), "vertices"),
-        uvs if textured else None,
-        _within(path, index[..., 1], len(uvs), "texture coordinates") if textured else None,
-    )
+    faces = _within(index[..., 0], len(vertices), "vertices")
+    uv_faces = _within(index[..., 1], len(uvs), "texture coordinates") if textured else None
+    for array in (vertices, faces, uvs, uv_faces):
+        if array is not None:
+            array.flags.writeable = False
+    return TemplateMesh(vertices, faces, uvs if textured else None, uv_faces)
 
 
 _SIZES = {"v": 3, "vt": 2}
 
 
 class _Strange(Exception):
-    """A line that is none of an .obj of triangles."""
+    """A line, or an index, that is none of an .obj of triangles."""
+
+    def __init__(self, message: str, near: float = CONTAINER) -> None:
+        super().__init__(message)
+        self.near = near
 
 
 def _coordinates(values: list[str], count: int) -> list[float]:
@@ -104,8 +118,8 @@ def _corner(value: str, vertices: int, uvs: int) -> tuple[int, int]:
     return first - 1 if first > 0 else from_end[0], second - 1 if second >= 0 else from_end[1]
 
 
-def _within(path: Path, index: NDArray[np.int64], count: int, what: str) -> NDArray[np.int64]:
+def _within(index: NDArray[np.int64], count: int, what: str) -> NDArray[np.int64]:
     """Indices from 0 that there are."""
     if index.size and not 0 <= index.min() <= index.max() < count:
-        raise Unfit(path, Refusal(RELATED, f"a face names {what} beyond the {count} there are"))
+        raise _Strange(f"a face names {what} beyond the {count} there are", RELATED)
     return np.ascontiguousarray(index)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import many
 
 from headbench.harness.cli.verbs import COMMANDS
 
@@ -54,80 +54,55 @@ def small_run(tmp_path: Path) -> Path:
     return run
 
 
-# Many command lines in one process: what is printed by each, its exit code, and whether torch came with it.
-MANY = (
-    "import contextlib, io, json, sys\n"
-    "from headbench.harness.cli.main import main\n"
-    "found = []\n"
-    "for line in json.loads(sys.argv[1]):\n"
-    "    sys.argv, out = ['bench', *line], io.StringIO()\n"
-    "    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):\n"
-    "        main()\n"
-    "    found.append([out.getvalue(), 'torch' in sys.modules])\n"
-    "print(json.dumps(found))\n"
-)
+EXPECTED = {
+    "methods": "nearest-frame",
+    "datasets": "insta",
+    "protocols": "headbench@1",
+    "assets": "lpips/vgg16",
+    "stages": "trains the method",
+    "metrics": "lpips-vgg: missing, bench assets fetch lpips",
+}
 
 
-def many(*lines: list[str], **environment: str) -> list[tuple[str, bool]]:
-    done = bench(json.dumps(lines), code=MANY, **environment)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert len(found) == len(lines)
-    return [(out, torch) for out, torch in found]
+def test_what_lists_and_tabulates_needs_no_torch(small_run: Path, tmp_path: Path) -> None:
+    helps = [["--help"], ["--version"], *([verb, "--help"] for verb in COMMANDS)]
+    lists = [["list", what] for what in EXPECTED]
+    others = [["plugins"], ["status", str(small_run)], ["report", str(small_run)]]
+    lines = [*helps, *lists, *others]
+    printed = many(lines, HEADBENCH_PLUGINS="0", HEADBENCH_HOME=str(tmp_path))
+    assert [line for line, done in zip(lines, printed, strict=True) if done.torch or done.code] == []
+    said = {" ".join(line): done.out.decode() for line, done in zip(lines, printed, strict=True)}
+    assert all("bench" in said[" ".join(line)] for line in helps)
+    assert [what for what, words in EXPECTED.items() if words not in said[f"list {what}"]] == []
+    assert "headbench.methods.plugin" in said["plugins"]
+    status = said[f"status {small_run}"]
+    assert "failed" in status and "ValueError: no" in status
+    assert "interrupted" in status and "its run was killed" in status
+    assert "2 cells: 1 running, 1 failed; no run works on it now" in status
 
 
-def test_every_help_is_there_and_needs_no_torch() -> None:
-    lines = [["--help"], ["--version"], *([verb, "--help"] for verb in COMMANDS)]
-    wrong = [line for line, (out, torch) in zip(lines, many(*lines), strict=True) if torch or "bench" not in out]
-    assert wrong == []
-
-
-def test_lists_need_no_torch(tmp_path: Path) -> None:
-    expected = {"methods": "nearest-frame", "datasets": "insta", "protocols": "headbench@1", "assets": "lpips/vgg16"}
-    expected["stages"] = "trains the method"
-    expected["metrics"] = "lpips-vgg: missing, bench assets fetch lpips"
-    found = many(*(["list", what] for what in expected), HEADBENCH_HOME=str(tmp_path))
-    for (what, words), (out, torch) in zip(expected.items(), found, strict=True):
-        assert words in out and not torch, what
-
-
-def test_plugins_need_no_torch() -> None:
-    done = bench("plugins", code=WATCHED)
-    assert done.returncode == 0, done.stderr
-    assert "headbench.methods.plugin" in done.stdout
-
-
-def test_status_shows_states_and_reasons_and_needs_no_torch(small_run: Path) -> None:
-    done = bench("status", str(small_run), code=WATCHED)
-    assert done.returncode == 0, done.stderr
-    assert "failed" in done.stdout and "ValueError: no" in done.stdout
-    assert "interrupted" in done.stdout and "its run was killed" in done.stdout
-    assert "2 cells: 1 running, 1 failed; no run works on it now" in done.stdout
-
-
-def test_report_needs_no_torch_in_its_own_process(small_run: Path) -> None:
+def test_a_process_that_reports_needs_no_torch(small_run: Path) -> None:
+    """Alone, as users start it: nothing that came before has brought what it lacks."""
     done = bench("report", str(small_run), code=WATCHED)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["rnu"], "Unknown command 'rnu'. Did you mean 'run'"),
-        (["run"], "data_root is missing"),
-        (["run", "--mehtods", "x"], "--methods"),
-        (["run", "--timeout", "soon"], "is no time"),
-        (["status", "nowhere"], "nowhere is no run folder"),
-        (["score", "nowhere"], "nowhere is no run folder"),
-        (["list"], "methods"),
-    ],
-)
-def test_wrong_usage_exits_with_1_and_says_what_is_wrong(arguments: list[str], words: str, tmp_path: Path) -> None:
-    done = bench(*arguments)
-    assert done.returncode == 1, done.stdout
-    assert words in done.stdout + done.stderr and "Traceback" not in done.stderr
+def test_wrong_usage_exits_with_1_and_says_what_is_wrong(tmp_path: Path) -> None:
+    expected = {
+        ("rnu",): "Unknown command 'rnu'. Did you mean 'run'",
+        ("run",): "data_root is missing",
+        ("run", "--mehtods", "x"): "--methods",
+        ("run", "--timeout", "soon"): "is no time",
+        ("status", "nowhere"): "nowhere is no run folder",
+        ("score", "nowhere"): "nowhere is no run folder",
+        ("list",): "methods",
+    }
+    for (line, words), done in zip(expected.items(), many(list(expected), HEADBENCH_PLUGINS="0"), strict=True):
+        assert done.code == 1, line
+        assert words in done.text and b"Traceback" not in done.err, line
 
 
 def test_help_lists_every_verb_with_its_line() -> None:
-    text = " ".join(bench("--help", COLUMNS="200").stdout.split())
+    (done,) = many([["--help"]], COLUMNS="200")
+    text = " ".join(done.out.decode().split())
     assert all(verb in text and line in text for verb, (_, line) in COMMANDS.items())
