@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from headbench.harness.console import console, duration, literal, say, size
-from headbench.harness.run.estimate import estimate, recorded, typical
+from headbench.harness.run.estimate import estimate, recorded, together, typical
 from headbench.harness.run.plan import Plan
 
 __all__ = ["show_plan"]
 
 
-def show_plan(plan: Plan, device: str, tracked: int) -> None:
+def show_plan(plan: Plan, device: str, tracked: int, slots: int = 1) -> None:
     """Print every cell with steps, frames, estimated time and disk, the sums, and what the estimates rest on.
 
     Args:
         device: as asked for: auto, cpu, cuda or cuda:K.
         tracked: steps of test-time tracking that the plan's protocols ask for, for each test frame.
+        slots: cells at once.
     """
     from rich.table import Table
 
@@ -44,6 +45,10 @@ def show_plan(plan: Plan, device: str, tracked: int) -> None:
     disks = [each.bytes for each in left if each.bytes is not None]
     unknown = sorted({each.planned.cell.method for each in left if each.seconds is None or each.bytes is None})
     say(f"{len(cells)} cells, {len(left)} to do: {hours:.2f} h training{also}, {size(sum(disks))} disk")
+    slots = min(slots, len(left))
+    if slots > 1:
+        wait = together(((each.seconds or 0.0) + (each.tracking or 0.0) for each in left), slots)
+        say(f"{slots} cells at once: {wait / 3600:.2f} h until the last ends, if each is as fast as it is alone")
     used = {each.planned.cell.method.lower() for each in left} & set(known)
     for name in sorted(used):
         record = known[name]

@@ -97,7 +97,7 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
     if dry_run:
         # Two protocols that score the same renders track once.
         rules = {scorer.key.name: scorer.key.tracking for scorer in asked}
-        _dry_run(plan, request.device, sum(rule.steps for rule in rules.values() if rule is not None))
+        _dry_run(plan, request.device, sum(rule.steps for rule in rules.values() if rule is not None), executor.slots)
         return
     with orderly_signals(), held(folder / ".lock", "bench run"):
         write_request(request, folder)
@@ -123,10 +123,10 @@ def _say_plan(plan: Plan, problems: int) -> None:
         say(f"note: {one_line(note)}")
 
 
-def _dry_run(plan: Plan, device: str, tracked: int) -> None:
+def _dry_run(plan: Plan, device: str, tracked: int, slots: int) -> None:
     from headbench.harness.cli.dry_run import show_plan
 
-    show_plan(plan, device, tracked)
+    show_plan(plan, device, tracked, slots)
 
 
 def _report(folder: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from headbench.harness.run.planned import PlannedCell
 from headbench.harness.run.speed import read_speed
 from headbench.harness.run.track import read_track_summary
 
-__all__ = ["CellEstimate", "Record", "estimate", "recorded", "typical"]
+__all__ = ["CellEstimate", "Record", "estimate", "recorded", "together", "typical"]
 
 
 @dataclass(frozen=True)
@@ -120,3 +121,11 @@ def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[
         size = record.bytes if record else None
         estimates.append(CellEstimate(planned, State.QUEUED.value, seconds, size, tracking if tracked else 0.0))
     return estimates
+
+
+def together(seconds: Iterable[float], slots: int) -> float:
+    """Seconds until the last of several cells ends, each begun in its turn as soon as one of `slots` places is free."""
+    busy: list[float] = []
+    for each in seconds:
+        heapq.heappush(busy, each + (heapq.heappop(busy) if len(busy) >= slots else 0.0))
+    return max(busy, default=0.0)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+from headbench.harness.cli import dry_run
 from headbench.harness.cli.progress import PlainWatcher, TerminalWatcher
 from headbench.harness.errors import BenchError
 from headbench.harness.execution import local
@@ -21,6 +22,7 @@ from headbench.harness.execution.local import Local, LocalOptions
 from headbench.harness.files import read_json
 from headbench.harness.options import Resources
 from headbench.harness.run import Cell, CellRecord, Job, State, read_cells
+from headbench.harness.run.estimate import Record, together
 
 HERE = Path(__file__).parent
 COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-report")
@@ -283,3 +285,33 @@ def test_real_methods_give_equal_hashes_with_one_worker_and_with_two(bench: Call
         done = bench(*arguments, "--workers", workers, "--out", f"w{workers}")
         assert done.code == 0, done
     assert hashes(tmp_path / "w1") == hashes(tmp_path / "w2")
+
+
+def test_a_dry_run_says_when_the_last_of_several_cells_at_once_ends(
+    bench: Callable[..., Any], blobs: Path, faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def near(_: Path) -> dict[str, Record]:
+        return {"blobs": Record(rate=12 / 3600, bytes=1.0, cells=1, device="a machine")}  # an hour a cell
+
+    monkeypatch.setattr(dry_run, "recorded", near)
+    asked = ("run", "--methods", "blobs", "--datasets", "discs[anna]", "--data-root", faces, *COMMON, "--dry-run")
+    alone = bench(*asked, "--seeds", "0,1,2", site=blobs)
+    assert "3 cells, 3 to do: 3.00 h training" in alone.out and "at once" not in alone.out, alone
+    two = bench(*asked, "--seeds", "0,1,2", "--workers", 2, site=blobs)
+    assert "3 to do: 3.00 h training" in two.out and "2 cells at once: 2.00 h until the last ends" in two.out, two
+    many = bench(*asked, "--seeds", "0,1,2", "--workers", 8, site=blobs)
+    assert "3 cells at once: 1.00 h until the last ends" in many.out, many
+
+
+@pytest.mark.parametrize(
+    ("hours", "slots", "end"),
+    [
+        ([], 2, 0),
+        ([3, 1, 1, 1], 1, 6),
+        ([3, 1, 1, 1], 2, 3),
+        ([1, 1, 1, 3], 2, 4),  # in the plan's order, which the longest does not lead
+        ([2, 2, 2], 8, 2),
+    ],
+)
+def test_cells_begin_in_their_turn_as_places_get_free(hours: list[float], slots: int, end: float) -> None:
+    assert together(hours, slots) == end
