@@ -36,9 +36,10 @@ class Resources:
     """What a cell needs of the machine that it runs on, as far as its run knows; an executor asks for it."""
 
     gpus: int = 0
+    """One where the device is CUDA."""
     cpus: int | None = None
     """Cores; as many as the cell has threads."""
     memory: int | None = None
-    """Bytes; None: nobody knows."""
+    """Bytes of host memory, as ``--memory`` says; None: nobody has said it."""
     time: float | None = None
-    """Seconds that the cell may take; None: any time."""
+    """Seconds that the cell may take, as ``--timeout`` says; None: any time."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import rich_click as click
 
-__all__ = ["FiniteRange", "NotEmpty", "Place", "Seconds"]
+__all__ = ["FiniteRange", "NotEmpty", "Place", "Seconds", "Size"]
 
 LONGEST_NAME = 255
 """Bytes that file systems allow for one name."""
@@ -47,6 +47,21 @@ class Seconds(click.ParamType):
 
         try:
             return float(seconds(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Size(click.ParamType):
+    """16GB, 500MB or a number of bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes of a text such as 16GB."""
+        from headbench.harness.run.request import size_in_bytes
+
+        try:
+            return int(size_in_bytes(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

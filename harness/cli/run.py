@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click.exceptions import Exit
 
-from headbench.harness.cli.options import NotEmpty, Place, Seconds
+from headbench.harness.cli.options import NotEmpty, Place, Seconds, Size
 from headbench.harness.console import say
 from headbench.harness.names import one_line
 
@@ -42,6 +42,7 @@ _DATASETS = (
 @click.option("--limit", type=int, help="At most so many training and test frames a subject; the table says so.")
 @click.option("--out", type=Place(), help="Folder of the run; runs/<label or preset> without it.")
 @click.option("--timeout", type=Seconds(), help="Time a cell may take: 90s, 30m, 2h.")
+@click.option("--memory", type=Size(), help="Host memory a cell needs, for executors to ask for: 500MB, 16GB.")
 @click.option("--fail-fast", is_flag=True, help="Stop after the first failed cell.")
 @click.option("--fail-on-error", type=int, metavar="N", help="Stop after N failed cells.")
 @click.option("--keep-failed", is_flag=True, help="Leave cells that failed before as they are.")

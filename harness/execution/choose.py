@@ -65,6 +65,9 @@ def with_resources(plan: Plan, request: RunRequest, executor: Executor) -> Plan:
     """The plan with what each cell gets: its threads share the machine's cores with the cells beside it.
 
     A cell that was begun keeps its number of threads, on which its results depend, unless the request names one.
+
+    Raises:
+        BenchError: the executor cannot give a cell that much.
     """
     cells = []
     for planned in plan.cells:
@@ -76,8 +79,9 @@ def with_resources(plan: Plan, request: RunRequest, executor: Executor) -> Plan:
             job = dataclasses.replace(
                 job,
                 execution=dataclasses.replace(job.execution, threads=threads),
-                resources=Resources(_gpus(request.device), threads, None, request.timeout),
+                resources=Resources(_gpus(request.device), threads, request.memory, request.timeout),
             )
+            executor.admit(job.resources)
         cells.append(dataclasses.replace(planned, job=job))
     return dataclasses.replace(plan, cells=tuple(cells))
 

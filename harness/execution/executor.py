@@ -63,6 +63,14 @@ class Executor(abc.ABC):
         """
         return
 
+    def admit(self, resources: Resources) -> None:
+        """Look whether a cell may ever get what it needs, before anything is written; without this, whatever it is.
+
+        Raises:
+            BenchError: it may not; the message says what was asked for and found.
+        """
+        return
+
     @abc.abstractmethod
     def submit(self, cells: Sequence[tuple[Path, Resources]]) -> list[Handle]:
         """See to it that a worker is started on each folder, now or later; a handle each, in their order."""

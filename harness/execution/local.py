@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from headbench.harness.console import size
 from headbench.harness.errors import BenchError
 from headbench.harness.execution.executor import Executor, ExecutorOptions, Handle, Resources, worker_command
+from headbench.harness.execution.system import machine_memory
 from headbench.harness.run.child import Child, Ended, end_all, kill_all
 
 __all__ = ["Local", "LocalOptions"]
@@ -76,6 +78,15 @@ class Local(Executor):
                 has = f"found {', '.join(map(str, range(count)))}" if count else "found no usable NVIDIA GPU"
                 raise BenchError(f"GPU {gpu} was asked for, and {has}.", help="bench doctor")
         self._gpus = self._gpus or range(min(count, self._workers))
+
+    def admit(self, resources: Resources) -> None:
+        """Look whether the cells that run at once fit into the memory of this machine."""
+        has, needs = machine_memory(), (resources.memory or 0) * self._workers
+        if has is not None and needs > has:
+            raise BenchError(
+                f"--memory asks for {size(needs)} for {self._workers} at once, and this machine has {size(has)}.",
+                help="fewer --workers, or less --memory where cells need less",
+            )
 
     def submit(self, cells: Sequence[tuple[Path, Resources]]) -> list[Handle]:
         """Start a process for each; with several GPUs on the one that has the fewest."""

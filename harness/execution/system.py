@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["boot_id", "is_process", "memory_kills", "pid_space", "start_of"]
+__all__ = ["boot_id", "is_process", "machine_memory", "memory_kills", "pid_space", "start_of"]
 
 
 @functools.cache
@@ -49,11 +49,22 @@ def is_process(process: int, start: str) -> bool:
 
 def memory_kills() -> int:
     """How often the kernel has killed for memory since it started, and in this process's own group of processes."""
-    group = re.search(r"^0::/?(.*)$", _read("/proc/self/cgroup"), re.MULTILINE)
-    places = {"/proc/vmstat", "/sys/fs/cgroup/memory.events"}
-    places |= {str(Path("/sys/fs/cgroup", group.group(1), "memory.events"))} if group else set()
+    places = {"/proc/vmstat", *_of_group("memory.events")}
     lines = [line for place in sorted(places) for line in _read(place).splitlines()]
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
+def machine_memory() -> int | None:
+    """Bytes that this process and all others of its group may have together; None where the system does not say."""
+    found = re.search(r"^MemTotal:\s+(\d+) kB$", _read("/proc/meminfo"), re.MULTILINE)
+    limits = [text for place in _of_group("memory.max") if (text := _read(place).strip()).isdecimal()]
+    return min([*map(int, limits), *([int(found[1]) * 1024] if found else [])], default=None)
+
+
+def _of_group(name: str) -> set[str]:
+    """A file of this process's group of processes, and of the one that stands for the whole of a container."""
+    group = re.search(r"^0::/?(.*)$", _read("/proc/self/cgroup"), re.MULTILINE)
+    return {f"/sys/fs/cgroup/{name}", *([str(Path("/sys/fs/cgroup", group[1], name))] if group else [])}
 
 
 def _read(path: str) -> str:

@@ -16,12 +16,13 @@ from headbench.harness.reading import parse_yaml, read_text
 from headbench.harness.run.asked import NONE, asked_subjects, split_datasets, split_names
 from headbench.harness.validation import validate
 
-__all__ = ["RunRequest", "read_request", "seconds", "whole_path", "write_request"]
+__all__ = ["RunRequest", "read_request", "seconds", "size_in_bytes", "whole_path", "write_request"]
 
 
 LONGEST_LABEL = 64
 _LABEL = re.compile(rf"[A-Za-z0-9_+][A-Za-z0-9_.+]{{0,{LONGEST_LABEL - 1}}}")
 _MORE = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def seconds(value: Any) -> Any:
@@ -38,6 +39,22 @@ def seconds(value: Any) -> Any:
             raise ValueError(f"{value!r} is no time; write 90, 90s, 30m or 2h") from None
     if isinstance(value, int | float) and not 0 < value < math.inf:
         raise ValueError(f"expected a time of more than 0 s, found {value:g} s")
+    return value
+
+
+def size_in_bytes(value: Any) -> Any:
+    """Bytes of 16GB, 500MB or a number; what is neither a number nor a text stays.
+
+    Raises:
+        ValueError: it is no size, or none that anything fits in.
+    """
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(B|kB|MB|GB|TB)?\s*", value)
+        if found is None:
+            raise ValueError(f"{value!r} is no size; write 16GB, 500MB or a number of bytes")
+        value = round(float(found[1]) * _BYTES[found[2] or "B"])
+    if isinstance(value, bool) or (isinstance(value, int | float) and not 1 <= value < 2**63):
+        raise ValueError(f"expected a size of at least 1 byte, found {value}")
     return value
 
 
@@ -88,6 +105,8 @@ class RunRequest(BaseModel):
     out: Path | None = None
     timeout: Annotated[float | None, BeforeValidator(seconds)] = None
     """Seconds a cell may take; or 90s, 30m, 2h."""
+    memory: Annotated[int | None, BeforeValidator(size_in_bytes)] = None
+    """Bytes of host memory that a cell needs; or 500MB, 16GB. An executor asks for it; nobody holds a cell to it."""
     fail_on_error: int | None = Field(default=None, ge=1)
     """Stop after so many failed cells."""
     checkpoint_every: int | None = Field(default=None, ge=1)

@@ -93,6 +93,7 @@ def test_wrong_usage_exits_with_1_and_says_what_is_wrong(tmp_path: Path) -> None
         ("run",): "data_root is missing",
         ("run", "--mehtods", "x"): "--methods",
         ("run", "--timeout", "soon"): "is no time",
+        ("run", "--memory", "much"): "is no size",
         ("status", "nowhere"): "nowhere is no run folder",
         ("score", "nowhere"): "nowhere is no run folder",
         ("list",): "methods",

@@ -17,12 +17,14 @@ import torch
 from headbench.harness.cli import dry_run
 from headbench.harness.cli.progress import PlainWatcher, TerminalWatcher
 from headbench.harness.errors import BenchError
-from headbench.harness.execution import local
+from headbench.harness.execution import local, system
 from headbench.harness.execution.local import Local, LocalOptions
+from headbench.harness.execution.system import machine_memory
 from headbench.harness.files import read_json
 from headbench.harness.options import Resources
 from headbench.harness.run import Cell, CellRecord, Job, State, read_cells
 from headbench.harness.run.estimate import Record, together
+from headbench.harness.run.request import read_request
 
 HERE = Path(__file__).parent
 COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-report")
@@ -241,6 +243,51 @@ def test_each_gpu_has_one_cell_and_the_next_gets_the_one_that_is_free(monkeypatc
     assert Idle.made[-1] == {}
     with pytest.raises(BenchError, match=r"GPU 7 was asked for, and found 0, 1, 2, 3\."):
         Local(LocalOptions(gpus=(7,))).prepare("auto")
+
+
+@pytest.mark.parametrize(("text", "count"), [("16GB", 16e9), ("1.5 kB", 1500), ("500MB", 5e8), ("7", 7), (8, 8)])
+def test_a_size_is_read_with_its_unit(text: object, count: float) -> None:
+    assert read_request(None, {"data_root": Path("/data"), "memory": text}).memory == count
+
+
+def test_the_system_says_what_memory_there_is_for_this_process() -> None:
+    has = machine_memory()
+    assert has is not None and 2**28 < has <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_the_smallest_limit_counts_as_the_memory_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/proc/meminfo": "MemTotal:       16000000 kB\nMemFree: 1 kB\n",
+        "/proc/self/cgroup": "0::/jobs/one\n",
+        "/sys/fs/cgroup/memory.max": "max\n",
+    }
+    monkeypatch.setattr(system, "_read", lambda path: files.get(path, ""))
+    assert machine_memory() == 16_384_000_000
+    files["/sys/fs/cgroup/jobs/one/memory.max"] = "4000000000\n"
+    assert machine_memory() == 4_000_000_000
+    files.clear()
+    assert machine_memory() is None
+
+
+@pytest.mark.tried(
+    "wrong command lines",
+    "`bench run --memory` for more than the machine has",
+    "both sizes are said; nothing is written",
+)
+def test_cells_that_need_more_memory_than_the_machine_has_are_refused(
+    bench: Callable[..., Any], faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "machine_memory", lambda: 32 * 10**9)
+    asked = ("run", "--methods", "average", "--datasets", "discs", "--data-root", faces, *COMMON, "--out", "out")
+    done = bench(*asked, "--memory", "20GB", "--workers", 2)
+    assert done.code == 1 and "40.0 GB for 2 at once, and this machine has 32.0 GB" in done.err, done
+    assert not (tmp_path / "out").exists()
+    done = bench(*asked, "--memory", "20GB", "--timeout", "1h")
+    assert done.code == 0, done
+    jobs = [Job.read(folder) for folder in cells(tmp_path / "out")]
+    assert len(jobs) == 2 and {job.resources for job in jobs} == {Resources(0, 1, 20 * 10**9, 3600.0)}
+    monkeypatch.setattr(local, "machine_memory", lambda: None)  # a system that does not say
+    assert bench(*asked, "--memory", "900TB", "--dry-run").code == 0
 
 
 def test_lines_of_several_cells_name_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,10 @@ COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-
 PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
 
 ELSEWHERE = {
+    "fewer --workers, or less --memory where cells need less": (
+        "run/test_executors.py",
+        "test_cells_that_need_more_memory_than_the_machine_has_are_refused",
+    ),
     "leave it out, or take --executor local": ("run/test_executors.py", '"--executor"'),
     "{}; --sheet shows it": ("doctor/test_doctor_command.py", "--sheet"),
     "`bench assets add flame2020 FILE` with head_template_mouth_close.obj of FateAvatar's repository": (
