@@ -13,16 +13,19 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from headbench.harness.errors import BenchError
-from headbench.harness.reading import Unreadable, fault_of, open_regular, parse_json, read_text
+from headbench.harness.reading import Unreadable, fault_of, kind_at, open_regular, parse_json, read_text
 
 __all__ = [
     "Unwritable",
     "atomic_folder",
     "atomic_path",
+    "append_to",
     "digest_of",
+    "discard",
+    "make_folder",
     "read_json",
     "remove_leftovers",
     "sha256_of",
@@ -51,11 +54,12 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     """
     temporary = _beside(path, "part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         yield temporary
         if durable:
             with temporary.open("rb") as handle:
                 os.fsync(handle.fileno())
+        discard(path, folders_alone=True)
         temporary.replace(path)
     except OSError as error:
         _locate(error, path)
@@ -70,14 +74,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """A folder beside `path` to fill; renamed to `path` (an older one is removed) when the block ends well."""
     temporary = _beside(path, "part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         temporary.mkdir()
         yield temporary
-        if path.exists():
+        if os.path.lexists(path):
             old = _beside(path, "old")
             path.rename(old)
             temporary.rename(path)
-            shutil.rmtree(old)
+            _remove(old)
         else:
             temporary.rename(path)
     except OSError as error:
@@ -85,6 +89,57 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        Unwritable: something else is in its place, or in that of one above.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        place = next(each for each in (*reversed(path.parents), path) if kind_at(each) != "a folder")
+        raise Unwritable(f"{place}: expected a folder, found {kind_at(place)}.", _AWAY) from error
+
+
+def append_to(path: Path) -> BinaryIO:
+    """Open a file for adding at its end; it is made where there is none, as is its folder.
+
+    Raises:
+        Unwritable: something that is no regular file is in its place; a named pipe is not waited for.
+    """
+    make_folder(path.parent)
+    if (found := kind_at(path)) not in ("", "a file"):
+        raise Unwritable(f"{path}: expected a file, found {found}.", _AWAY)
+    return path.open("ab")
+
+
+def discard(path: Path, folders_alone: bool = False) -> None:
+    """Remove a file, whatever kind of one, or an empty folder in its place; nothing where there is none.
+
+    Args:
+        folders_alone: a file stays, since it is about to be replaced.
+
+    Raises:
+        Unwritable: a folder that holds something is in its place.
+    """
+    if path.is_dir() and not path.is_symlink():
+        try:
+            path.rmdir()
+        except OSError as error:
+            raise Unwritable(f"{path}: expected a file, found a folder that is not empty.", _AWAY) from error
+    elif not folders_alone:
+        with contextlib.suppress(NotADirectoryError):  # a file in the place of its folder, which whoever writes tells
+            path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def writable(path: Path, folder: bool = False) -> None:
@@ -129,6 +184,7 @@ _IN_THE_WAY = {
     errno.EPERM: "this user may not write there",
     errno.EIO: "the disk answers with an error",
 }
+_AWAY = "move it away, then the same command"
 _REFUSED = "nothing can be made there"
 _ELSEWHERE = "name another place, or make this one writable"
 
@@ -200,10 +256,8 @@ def remove_leftovers(folder: Path, deep: bool = True, age: float = 0.0) -> list[
         target = path.with_name(match["name"])
         if match["kind"] == "old" and not os.path.lexists(target):
             path.rename(target)
-        elif path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
         else:
-            path.unlink()
+            _remove(path)
     return found
 
 

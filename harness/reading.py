@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from headbench.harness.errors import DataError
+from headbench.harness.errors import DataError, of_system
 from headbench.harness.names import quoted
 
 __all__ = [
@@ -85,8 +85,13 @@ def fault_of(path: Path, error: Exception) -> Unreadable:
             (parent for parent in reversed(path.parents) if kind_at(parent) not in ("", "a folder")), path.parent
         )
         return Unreadable(path, f"found {kind_at(above)} instead of the folder {above}")
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return Unreadable(path, f"found a file that cannot be read ({reason})")
+    if isinstance(error, MemoryError):
+        return Unreadable(path, "found a file for which memory does not suffice")
+    if not isinstance(error, OSError):  # of a name with a null byte, or half of a pair
+        return Unreadable(path, "found a name that no file can have", missing=True)
+    said = of_system(error, "")
+    reason = str(said.args[0]).rpartition(": ")[2].rstrip(".")
+    return Unreadable(path, f"found a file that cannot be read: {reason}", said.help)
 
 
 def kind_at(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from headbench.harness.avatar import Portrait, Section
+from headbench.harness.files import make_folder
 from headbench.harness.options import Execution
 from headbench.harness.types import Subject, TrainView
 
@@ -58,7 +59,7 @@ class StageWork:
     def scratch(self) -> Path:
         """A folder for the stage's own files while it works."""
         place = self.folder / "scratch"
-        place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
         return place
 
 

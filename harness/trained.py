@@ -5,6 +5,7 @@ Needs no torch: whether a cell is whole is asked in places that train nothing.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -138,8 +139,8 @@ def checkpoints(stage: Path) -> list[Path]:
 
 
 def latest_checkpoint(stage: Path) -> Path | None:
-    """The newest checkpoint of a stage that has a state file, or None; its weights are checked when they are read."""
-    return next((path for path in reversed(checkpoints(stage)) if (path / "state.json").is_file()), None)
+    """The newest checkpoint of a stage that has a state file, or None; its files are checked when they are read."""
+    return next((path for path in reversed(checkpoints(stage)) if os.path.lexists(path / "state.json")), None)
 
 
 def read_state(checkpoint: Path) -> CheckpointState:

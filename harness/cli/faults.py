@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import errno
 import os
 import sys
 import tempfile
@@ -13,34 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from types import FrameType
 
-from headbench.harness.errors import BenchError
+from headbench.harness.errors import BenchError, of_system
 
 __all__ = ["DEBUG", "explained"]
 
 DEBUG = "HEADBENCH_DEBUG"
 """Environment variable; 1 shows the whole report of a fault on standard error."""
-
-_FOUND = {
-    errno.ENOENT: ("found no such file or folder", "name one that is there"),
-    errno.EACCES: ("this user may not read or write it", "change its permissions, or name another place"),
-    errno.EPERM: ("this user may not do that with it", "change its permissions, or name another place"),
-    errno.ENOTDIR: ("a part of this path is a file, not a folder", "name another place"),
-    errno.EISDIR: ("expected a file, found a folder", "name a file in it"),
-    errno.EEXIST: ("it exists already", "remove it or name another place"),
-    errno.ENOTEMPTY: ("the folder is not empty", "remove what is in it, or name another place"),
-    errno.ENAMETOOLONG: ("a name in this path is too long", "use names of at most 255 bytes"),
-    errno.ELOOP: ("links in this path lead in a circle", "mend the links"),
-    errno.ENOSPC: ("no space is left on its disk", "make space; the same command goes on"),
-    errno.EDQUOT: ("the quota of its disk is used up", "make space; the same command goes on"),
-    errno.EROFS: ("its file system is read-only", "name another place"),
-    errno.EIO: ("the disk answers with an error", "look at the system's log; copy the data to another disk"),
-    errno.EMFILE: ("too many files are open", "ulimit -n 4096, then the same command"),
-    errno.ENFILE: ("too many files are open", "close other programs"),
-    errno.ENXIO: ("expected a file, found a named pipe or a device", "name a regular file"),
-    errno.ETXTBSY: ("another program uses it", "end that program"),
-    errno.ESTALE: ("the network drive has lost it", "mount the drive again"),
-    errno.ENOMEM: ("no memory is left", "end other programs"),
-}
 
 
 def explained(error: BaseException) -> BenchError:
@@ -48,7 +25,7 @@ def explained(error: BaseException) -> BenchError:
     if isinstance(error, BenchError):
         return error
     if isinstance(error, OSError) and error.errno is not None:
-        return _of_system(error)
+        return of_system(error, _place(error) or "standard output")
     place = _place(error)
     on = f"{place}: " if place else ""
     if isinstance(error, MemoryError):
@@ -68,15 +45,6 @@ def explained(error: BaseException) -> BenchError:
             f"{on}found something that nests too deep to be read.", "look at that file; no tool makes such"
         )
     return _reported(error)
-
-
-def _of_system(error: OSError) -> BenchError:
-    """What the operating system says of a file, in our words."""
-    unknown = f"the system refuses it ({errno.errorcode.get(error.errno or 0, error.errno)})"
-    found, help = _FOUND.get(error.errno or 0, (unknown, "name another place"))
-    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    place = " -> ".join(names) or _place(error) or "standard output"
-    return BenchError(f"{place}: {found}.", help)
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:

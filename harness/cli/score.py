@@ -13,7 +13,7 @@ from click.exceptions import Exit
 
 from headbench.harness.cli.options import Place
 from headbench.harness.console import say
-from headbench.harness.errors import BenchError
+from headbench.harness.errors import BenchError, of_system
 from headbench.harness.reading import Unreadable
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ def _score_cell(
 
 def _words(error: Exception) -> str:
     """What went wrong with one cell, which stops no other; a reader is a plugin's code and may raise anything."""
+    if isinstance(error, OSError) and error.errno is not None:
+        error = of_system(error, "a file")
     return str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
 
 

@@ -15,7 +15,7 @@ from click.exceptions import Exit
 
 from headbench.harness.cli.options import Place
 from headbench.harness.console import say
-from headbench.harness.errors import BenchError
+from headbench.harness.errors import BenchError, of_system
 from headbench.harness.names import one_line
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def _score_again(
         job = Job.read(folder)
         subject = _subject(job, subjects)
     except Exception as error:  # a reader is a plugin's code and may raise anything
+        error = of_system(error, "a file") if isinstance(error, OSError) and error.errno is not None else error
         words = error.args[0] if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
         found.unverified.append(f"scores against pictures, since the dataset cannot be read: {words}")
         return 0

@@ -17,10 +17,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from headbench.harness.errors import BenchError
+from headbench.harness.errors import BenchError, of_system
 from headbench.harness.execution.claim import CLAIM, Claim, Claimed, claimed, holder, left_behind
 from headbench.harness.execution.system import boot_id, memory_kills
-from headbench.harness.files import write_json
+from headbench.harness.files import Unwritable, append_to, discard, write_json
 from headbench.harness.reading import Unreadable
 from headbench.harness.run import CellRecord, Job, State, read_cell
 from headbench.harness.run.cell import AGAIN
@@ -79,7 +79,7 @@ def _attend(
     folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], None], before: Claim | None, alone: bool
 ) -> int:
     for stale in (OUTCOME, PROGRESS):
-        (folder / stale).unlink(missing_ok=True)
+        discard(folder / stale)
     _into_log(folder)
     if before is not None:
         sys.stdout.write(f"note: goes on after {before}: {_last_of(before).reason}\n")
@@ -211,10 +211,9 @@ def hear_endings() -> None:
 def _into_log(folder: Path) -> None:
     """All that this process prints from now on goes to the cell's log, whoever started it."""
     path = log_path(folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    with path.open("ab") as out:
+    with append_to(path) as out:
         out.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} start\n".encode())
         out.flush()
         for number in (1, 2):
@@ -232,10 +231,14 @@ def _explain(error: BaseException, stage: str) -> Ended:
         return Ended(State.OOM, f"out of memory{where}: {message}", f"memory{where}")
     if isinstance(error, RuntimeError) and (refused := _HOST_MEMORY.search(str(error))):
         return Ended(State.OOM, f"out of memory{where}: {refused.group()}", f"memory{where}")
+    if isinstance(error, OSError) and error.errno is not None:
+        error = of_system(error, "a file")
     message = " ".join(str(error.args[0]).split()) if isinstance(error, BenchError) else " ".join(str(error).split())
     text = message if isinstance(error, BenchError) else f"{kind}{where}: {message}"
     helped = f" ({error.help})" if isinstance(error, BenchError) and error.help else ""
-    return Ended(State.FAILED, text[:1000] + helped, signature_of(f"{kind}{where}", message))
+    # What is in the way of one cell's files says nothing about another cell.
+    cause = message if isinstance(error, Unwritable) else signature_of(f"{kind}{where}", message)
+    return Ended(State.FAILED, text[:1000] + helped, cause)
 
 
 def _now() -> str:

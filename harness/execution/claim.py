@@ -20,6 +20,7 @@ from pathlib import Path
 
 from headbench.harness.errors import BenchError
 from headbench.harness.execution.system import boot_id, is_process, memory_kills, pid_space, start_of
+from headbench.harness.files import discard
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
 
@@ -161,6 +162,7 @@ def _take_over(folder: Path, dead: Claim, mine: Claim) -> bool:
         if left_behind(folder) != dead:
             return False
         with _written(folder / CLAIM, mine) as temporary:
+            discard(folder / CLAIM, folders_alone=True)
             temporary.replace(folder / CLAIM)
         return True
     finally:

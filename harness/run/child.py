@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headbench.harness.execution.system import memory_kills
-from headbench.harness.files import read_json
+from headbench.harness.files import append_to, read_json
 from headbench.harness.layout import CellFolder
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
@@ -106,11 +106,10 @@ class Child:
     ) -> None:
         self._folder, self._timeout, self._started = folder, timeout, time.monotonic()
         self._log = log_path(folder)
-        self._log.parent.mkdir(parents=True, exist_ok=True)
         self._kills = memory_kills()
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"} | dict(more or {})
         environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        with self._log.open("ab") as out:
+        with append_to(self._log) as out:
             self._begin = out.tell()
             self._process = subprocess.Popen(
                 [*command, WITH_PARENT],

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from headbench.harness.execution import Executor, Handle
 from headbench.harness.execution.attend import conclude, settle
 from headbench.harness.execution.claim import CLAIM
-from headbench.harness.files import read_json, write_json
+from headbench.harness.files import discard, read_json, write_json
 from headbench.harness.reading import Unreadable
 from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder
 from headbench.harness.run.child import INTERRUPTED, PROGRESS, Ended, read_progress
@@ -104,6 +104,11 @@ class Crew:
         self._submitted[number] = _Submitted(folder, record, handle)
         return True
 
+    def refuse(self, number: int, record: CellRecord) -> None:
+        """A cell whose folder cannot be written in: its record is nowhere but here."""
+        self._waiting.remove(number)
+        self._end(number, record)
+
     def fill(self) -> bool:
         """Submit what waits, as far as there are slots; False where nothing waits and nothing runs any more."""
         batch: list[tuple[int, CellRecord]] = []
@@ -145,7 +150,7 @@ class Crew:
     def _mark(self) -> None:
         """Write that the cells whose workers are gone were interrupted."""
         for each in self._submitted.values():
-            (each.folder / HANDLE).unlink(missing_ok=True)
+            discard(each.folder / HANDLE)
             if each.started or (each.folder / CLAIM).exists():
                 settle(each.folder, each.record, Ended(State.INTERRUPTED, INTERRUPTED))
 
@@ -179,7 +184,7 @@ class Crew:
 
     def _leave(self, number: int, each: _Submitted, ended: Ended) -> None:
         del self._submitted[number]
-        (each.folder / HANDLE).unlink(missing_ok=True)
+        discard(each.folder / HANDLE)
         record = settle(each.folder, each.record, ended)
         if not each.started and record.state is not State.SKIPPED:
             self._watcher.started(record.cell, number + 1, len(self._plan.cells))

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headbench.harness.execution import Executor, holder
-from headbench.harness.files import remove_leftovers
+from headbench.harness.files import Unwritable, append_to, discard, remove_leftovers
 from headbench.harness.run.cell import CellRecord, StageJob, StageState, State, cell_folder
-from headbench.harness.run.child import OUTCOME, PROGRESS
+from headbench.harness.run.child import OUTCOME, PROGRESS, log_path
 from headbench.harness.run.crew import HANDLE, POLL, Crew, Watcher
 from headbench.harness.run.folder import cell_record
 from headbench.harness.run.plan import Plan
@@ -113,32 +113,51 @@ def _tidy(run: Path) -> None:
 def _queue(plan: Plan, watcher: Watcher, keep_failed: bool, crew: Crew) -> None:
     """Give every cell its record before the first starts, so that `bench status` sees them all."""
     for number, planned in enumerate(plan.cells):
-        folder = cell_folder(plan.run, planned.cell)
         before = cell_record(plan.run, planned.cell)
         if before is not None and before.state in (State.QUEUED, State.RUNNING) and crew.adopt(number, before):
             continue
-        if planned.job is not None and _is_done(plan.run, planned):
-            lost = _lost(plan.run, planned)
-            if not lost:
-                # Data may have moved since, and an older version may have written less: `bench score` reads it again.
-                planned.job.write(folder)
-                continue
-            watcher.lost(planned.cell, lost)
-        elif before is not None and before.state is State.UNKNOWN and planned.job is not None:
-            watcher.lost(planned.cell, [before.reason.partition(";")[0]])
-        if keep_failed and before is not None and before.state.bad:
-            continue
-        if holder(folder, patient=True) is not None:
-            continue
-        for stale in (HANDLE, OUTCOME, PROGRESS):
-            (folder / stale).unlink(missing_ok=True)
-        record = planned.record
-        if before is not None:
-            stages = _with_earlier(before.stages, record.stages)
-            record = dataclasses.replace(record, attempts=before.attempts, started=before.started, stages=stages)
-        if planned.job is not None:
+        try:
+            _queue_cell(plan.run, planned, before, watcher, keep_failed)
+        except Unwritable as error:  # something is in the place of one of its files: other cells go on
+            reason = f"{str(error.args[0]).rstrip('.')}: {error.help}"
+            crew.refuse(number, dataclasses.replace(planned.record, state=State.FAILED, reason=reason))
+
+
+def _queue_cell(
+    run: Path, planned: PlannedCell, before: CellRecord | None, watcher: Watcher, keep_failed: bool
+) -> None:
+    """Write what a worker needs to begin, where something of the cell is to be done.
+
+    Args:
+        before: its record so far.
+
+    Raises:
+        Unwritable: that cannot be written.
+    """
+    folder = cell_folder(run, planned.cell)
+    if planned.job is not None and _is_done(run, planned):
+        lost = _lost(run, planned)
+        if not lost:
+            # Data may have moved since, and an older version may have written less: `bench score` reads it again.
             planned.job.write(folder)
-        record.write(folder)
+            return
+        watcher.lost(planned.cell, lost)
+    elif before is not None and before.state is State.UNKNOWN and planned.job is not None:
+        watcher.lost(planned.cell, [before.reason.partition(";")[0]])
+    if keep_failed and before is not None and before.state.bad:
+        return
+    if holder(folder, patient=True) is not None:
+        return
+    for stale in (HANDLE, OUTCOME, PROGRESS):
+        discard(folder / stale)
+    append_to(log_path(folder)).close()
+    record = planned.record
+    if before is not None:
+        stages = _with_earlier(before.stages, record.stages)
+        record = dataclasses.replace(record, attempts=before.attempts, started=before.started, stages=stages)
+    if planned.job is not None:
+        planned.job.write(folder)
+    record.write(folder)
 
 
 def _with_earlier(before: Mapping[str, StageState], now: Mapping[str, StageState]) -> dict[str, StageState]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from headbench.harness.files import atomic_path, digest_of, remove_leftovers, sha256_of
+from headbench.harness.files import atomic_path, digest_of, discard, remove_leftovers, sha256_of
 from headbench.harness.names import name_fault
 from headbench.harness.reading import Unreadable, read_text
 
@@ -50,8 +51,8 @@ def keep_whole(folder: Path, pattern: str, whole: Callable[[Path], bool] = lambd
         whole: tells whether a file is whole where no list does: the folder was never complete, or its list is gone.
     """
     remove_leftovers(folder, deep=False)
-    kept = listed(folder) if (folder / LISTING).exists() else None
-    (folder / LISTING).unlink(missing_ok=True)
+    kept = listed(folder) if os.path.lexists(folder / LISTING) else None
+    discard(folder / LISTING)
     for path in folder.glob(pattern):
         if not (whole(path) if kept is None else digest_of(path) == kept.get(path.name)):
-            path.unlink()
+            discard(path)

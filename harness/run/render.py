@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headbench.harness.files import discard
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record, write_sealed
 from headbench.harness.run.listing import LISTING, complete, keep_whole, write_listing
@@ -119,13 +120,13 @@ def render_frames(
 def _start(folder: Path, origin: RenderNote, frames: Sequence[Frame]) -> None:
     """Keep renders of the same origin that are whole, and nothing else."""
     if read_note(folder) != origin:
-        (folder / LISTING).unlink(missing_ok=True)
+        discard(folder / LISTING)
         for old in folder.glob("*.png"):
-            old.unlink()
+            discard(old)
     keep_whole(folder, "*.png", png_is_whole)
     wanted = {f"{frame.id}.png" for frame in frames}
     for path in folder.glob("*.png"):
         if path.name not in wanted:
-            path.unlink()
+            discard(path)
     values = {name: value for name, value in asdict(origin).items() if value is not None}
     write_sealed(folder / "render.json", values)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headbench.harness.files import atomic_path, digest_of, read_json, write_json
+from headbench.harness.files import atomic_path, digest_of, discard, read_json, write_json
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record, write_sealed
 from headbench.harness.run.listing import LISTING, complete, keep_whole, write_listing
@@ -162,12 +162,12 @@ def _wanted(checkpoint: str, key: RenderKey, frames: Sequence[Frame]) -> dict[st
 
 def _start(folder: Path, origin: Mapping[str, Any]) -> None:
     """Keep what an interrupted stage of the same origin has finished, and nothing else."""
-    if folder.exists():
+    if folder.is_dir():
         unlisted = read_track_summary(folder) is not None and not (folder / LISTING).exists()
         if _origin(folder) != origin or unlisted:
             shutil.rmtree(folder)
     keep_whole(folder, "*.safetensors")
-    (folder / "summary.json").unlink(missing_ok=True)
+    discard(folder / "summary.json")
     write_json(folder / "track.json", dict(origin))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
@@ -18,7 +19,7 @@ def find_checkpoint(path: Path) -> Path:
     from headbench.harness.layout import CellFolder
     from headbench.harness.train import latest_checkpoint
 
-    if (path / "state.json").is_file():
+    if os.path.lexists(path / "state.json"):
         return path
     for stage in (path, CellFolder(path).stage().folder):
         newest = latest_checkpoint(stage)

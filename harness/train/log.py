@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import atomic_path
+from headbench.harness.files import append_to, atomic_path
 from headbench.harness.reading import Unreadable, parse_json, read_bytes
 from headbench.harness.trained import Logged
 from headbench.harness.types import Clock
@@ -90,8 +90,8 @@ class TrainLog:
         now = time.perf_counter()
         rate = self._timed / max(now - self._since, 1e-9)
         line = {"step": clock.step, "epoch": clock.epoch, "loss": sum(means), **terms, "gaussians": gaussians}
-        with self._path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps({**line, "rate": round(rate, 3)}) + "\n")
+        with append_to(self._path) as handle:
+            handle.write(json.dumps({**line, "rate": round(rate, 3)}).encode() + b"\n")
         if self._writer is not None:
             for name, value in line.items():
                 self._writer.add_scalar(name, value, clock.step)

@@ -15,7 +15,7 @@ from torch import Tensor
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
 from headbench.harness.device import device_label
 from headbench.harness.errors import BenchError
-from headbench.harness.files import remove_leftovers
+from headbench.harness.files import discard, make_folder, remove_leftovers
 from headbench.harness.options import Execution
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import write_sealed
@@ -80,8 +80,8 @@ def train_stage(
     if saved is not None and not checkpoint_fault(stage / f"checkpoint-{saved.steps}"):
         remove_damaged(stage, all_of_them=True)
         return saved
-    finished.unlink(missing_ok=True)
-    stage.mkdir(parents=True, exist_ok=True)
+    discard(finished)
+    make_folder(stage)
     resumed, lost = _take_up(stage, about, progress)
     parts = prepare(portrait_type, config, subject, options, str(stage / "scratch"))
     run = _Run(stage, about, parts, options, notes=lost)

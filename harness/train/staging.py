@@ -15,7 +15,7 @@ from torch import Tensor
 from headbench.harness.avatar import MethodConfig, Portrait
 from headbench.harness.device import be_deterministic, device_label, resolve_device
 from headbench.harness.errors import BenchError
-from headbench.harness.files import remove_leftovers
+from headbench.harness.files import make_folder, remove_leftovers
 from headbench.harness.options import Execution
 from headbench.harness.records import write_sealed
 from headbench.harness.stage import Stage, StageWork
@@ -102,7 +102,7 @@ def make_instance(stage: Stage, making: Making, work: StageWork) -> TrainSummary
     if saved is not None:
         remove_damaged(folder, all_of_them=True)
         return saved
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _seed(making.options)
     portrait = stage.run(work)
     if portrait is None:

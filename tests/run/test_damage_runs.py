@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -19,6 +20,7 @@ from headbench.harness.cli.main import main
 from headbench.harness.cli.scoring import scorers
 from headbench.harness.errors import BenchError
 from headbench.harness.execution import local
+from headbench.harness.execution.attend import _explain
 from headbench.harness.plugins import registry as find_registry
 from headbench.harness.run import Job, State, read_cells, speed
 from headbench.harness.run.child import Ended
@@ -31,6 +33,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "cut in half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "replaced by {}": lambda path: path.write_bytes(b"{}"),
     "altered in one byte": lambda path: path.write_bytes(altered(path.read_bytes())),
+    "pipe in its place": lambda path: instead(path, os.mkfifo),
+    "folder in its place": lambda path: instead(path, Path.mkdir),
 }
 NO_MATTER = ("log.txt", "metrics.jsonl", "progress.json", "outcome.json", "previews/", "scratch")
 """Of a finished cell these are not read again."""
@@ -40,6 +44,11 @@ LOST = {"provenance.json": "the training of that cell"}
 def altered(content: bytes) -> bytes:
     middle = len(content) // 2
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def instead(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
 
 
 class Inline:
@@ -54,8 +63,8 @@ class Inline:
         try:
             job = Job.read(self._folder)
             run_stages(self._folder, job, find_registry(), scorers(job.protocols), lambda now: None)
-        except BenchError as error:
-            return Ended(State.FAILED, f"{error.args[0]} ({error.help})")
+        except (BenchError, OSError) as error:
+            return _explain(error, "")
         return Ended(State.DONE)
 
 
@@ -255,6 +264,56 @@ def test_a_damaged_plan_is_one_sentence_and_is_made_anew(place: Place, pair: Pat
     assert code == 0 and "is made anew from the cells that are there" in said, said
     assert [record.cell.subject for record in read_cells(pair)] == ["p00", "p01"]
     assert kept(pair)
+
+
+def _full(path: Path) -> None:
+    path.mkdir()
+    (path / "mine.txt").touch()
+
+
+STRANGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "cell.json": (_full, "cell.json: expected a file, found a folder that is not empty", ""),
+    "job.json": (_full, "job.json: expected a file, found a folder that is not empty", ""),
+    "progress.json": (os.mkfifo, "", ""),
+    "stages/train/log.txt": (os.mkfifo, "log.txt: expected a file, found a named pipe", ""),
+    "stages/train/checkpoint-12/state.json": (os.mkfifo, "", "state.json: found a named pipe instead of a file"),
+    "stages/train/checkpoint-12/model.safetensors": (_full, "", "model.safetensors: found a folder instead of a file"),
+    "stages": (os.mkfifo, "stages: expected a folder, found a named pipe", "is no checkpoint and holds none"),
+    "renders/train-white": (Path.touch, "train-white: expected a folder, found a file", ""),
+    "renders/train-white/sha256.txt": (_full, "sha256.txt: expected a file, found a folder that is not empty", ""),
+    "scores/headbench@1.json": (_full, "headbench@1.json: expected a file, found a folder that is not empty", ""),
+}
+"""Place of a cell's file or folder -> what is put there, what `bench run` says, what `bench render` does."""
+
+
+@pytest.mark.tried(
+    "hostile files",
+    "a named pipe, a file or a folder in place of a cell's own files and folders",
+    "no verb waits; `bench run` makes it anew or says in a sentence what to move away; other cells go on",
+)
+@pytest.mark.parametrize("name", STRANGE)
+def test_what_is_in_the_place_of_a_cells_file_concerns_that_cell_alone(place: Place, pair: Path, name: str) -> None:
+    make, told, shown = STRANGE[name]
+    cell, other = cells(pair)
+    path = cell / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    for each in (cell, other):  # so that there is work for both
+        (each / "scores" / "headbench@1.json").unlink(missing_ok=True)
+    make(path)
+    for line in (("status", pair), ("report", pair, "--no-figures"), ("verify", pair, "--sample", 0)):
+        assert place(*line)[0] in (0, 2)
+    code, said = place("render", cell, "--frames", 1, "--rasterizer", "torch", "--out", pair.parent / "shown")
+    assert (code, shown in said) == (1 if shown else 0, True), said
+    code, said = place.run(pair, datasets=TWO)
+    assert code == (2 if told else 0) and told in said and ("move it away" in said) == bool(told), said
+    states = {record.cell.subject: record.state for record in read_cells(pair)}
+    assert states["p01"] is State.DONE and (other / "scores" / "headbench@1.json").is_file()
+    code, said = place("score", pair)
+    assert code in (0, 2) and "Errno" not in said
+    if not told:
+        assert place("verify", pair, "--sample", 0)[0] == 0
 
 
 @pytest.mark.tried(

@@ -171,7 +171,7 @@ def test_all_help_is_found() -> None:
     assert ("harness/device.py", "bench doctor") in found, "a keyword"
     assert ("harness/reading.py", "chmod +r {}") in found, "an argument by position"
     assert ("harness/plugins/checks.py", "bench plugins --check") in found, "a constant"
-    assert ("harness/cli/faults.py", "ulimit -n 4096, then the same command") in found, "a table"
+    assert ("harness/errors.py", "ulimit -n 4096, then the same command") in found, "a table"
     assert ("datasets/common/params.py", "track again") in found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import sha256_of, write_json
+from headbench.harness.files import discard, sha256_of, write_json
 from headbench.harness.layout import StagePaths
 from headbench.harness.run.cell import Job, run_of
 from headbench.harness.run.folder import remedy
@@ -78,7 +78,7 @@ def score_task(
             help=_command(place, scorer),
         )
     progress({"stage": f"score {scorer.name}"})
-    marker.unlink(missing_ok=True)
+    discard(marker)
     scorer(subject, renders, target, device, progress)
     write_json(marker, asdict(origin()))
     return True
