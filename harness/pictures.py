@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from headbench.harness.reading import Unreadable, fault_of, open_regular
 
-__all__ = ["PIXELS", "PictureHeader", "picture_header", "read_picture"]
+__all__ = ["PIXELS", "Chunk", "PictureHeader", "picture_header", "png_chunks", "read_picture"]
 
 PIXELS = 40_000_000
 """Pixels that an image may have. The largest real frames are 4K (8.3 million); 8K has 33.2 million."""
@@ -29,6 +30,8 @@ PIXELS_AT_ONCE = 2 * PIXELS
 """Pixels that all threads of a process decode at once; the others wait. At four bytes, 320 MB."""
 FILE_BYTES = 8 * PIXELS
 """Bytes of an image file: two bytes for each of four channels."""
+_BLOCK = 2**20
+"""Bytes that are read at once for check sums."""
 SCANS = 500
 """Scans of a progressive JPEG; each may cost a pass over the whole image. Encoders write 10."""
 _FORMATS: dict[str, tuple[bytes, Callable[[IO[bytes]], ImageFile.ImageFile]]] = {
@@ -86,10 +89,12 @@ def read_picture(path: Path, content: bytes | None = None) -> ImageFile.ImageFil
         content: its bytes, where they are at hand.
 
     Raises:
-        Unreadable: as `picture_header`, or its pixels are cut or damaged.
+        Unreadable: as `picture_header`, or its pixels are cut or damaged. Of a PNG every flipped bit is seen.
     """
     with _opened(path, content) as image:
         width, height = image.size
+        if image.format == "PNG" and image.fp is not None:
+            _check_sums(path, image.fp)
         with _decoding.hold(width * height):
             try:
                 image.load()
@@ -141,6 +146,55 @@ def _parsed(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
         if scans > SCANS:
             raise Unreadable(path, f"found a JPEG of {scans} scans, and at most {SCANS} are read")
     return image
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a PNG."""
+
+    kind: bytes
+    start: int
+    """Of the file, in bytes; as `end`."""
+    end: int
+    whole: bool
+    """Whether its check sum fits."""
+
+    @property
+    def decides(self) -> bool:
+        """Whether pixels depend on it; texts and the like may be of programs that do not care for check sums."""
+        return self.kind[:1].isupper() or self.kind == b"tRNS"
+
+
+def png_chunks(file: IO[bytes]) -> Iterator[Chunk]:
+    """The parts of a PNG with their check sums compared, up to where the file ends or is cut; within little memory."""
+    size, at = file.seek(0, os.SEEK_END), len(_FORMATS["PNG"][0])
+    while at + 12 <= size:
+        file.seek(at)
+        head = file.read(8)
+        left, digest = int.from_bytes(head[:4]), zlib.crc32(head[4:])
+        end = at + 12 + left
+        if end > size:
+            return
+        while left:
+            block = file.read(min(left, _BLOCK))
+            left, digest = left - len(block), zlib.crc32(block, digest)
+        yield Chunk(head[4:], at, end, file.read(4) == digest.to_bytes(4))
+        at = end
+
+
+def _check_sums(path: Path, file: IO[bytes]) -> None:
+    """Compare check sums, which the decoder does not do for pixels; beside decoding that costs next to nothing.
+
+    What is cut is left to the decoder.
+    """
+    place = file.tell()
+    for chunk in png_chunks(file):
+        if chunk.decides and not chunk.whole:
+            found = f"found a damaged PNG: the check sum of its bytes {chunk.start:,} to {chunk.end:,} does not fit"
+            raise Unreadable(path, found, "copy or write it again")
+        if chunk.kind == b"IEND":
+            break
+    file.seek(place)
 
 
 def _no_format(path: Path, start: bytes, length: int) -> Unreadable:

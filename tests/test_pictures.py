@@ -41,6 +41,16 @@ def stored(mode: str = "RGB", kind: str = "PNG", **options) -> bytes:
     return stream.getvalue()
 
 
+def smooth(mode: str) -> bytes:
+    """A PNG whose rows depend on each other, as those of photographs do."""
+    y, x = np.mgrid[:24, :32]
+    values = np.stack([x * 7, y * 9, x * y, np.where(x > y, 255, 40)], axis=2).astype(np.uint8)
+    colours = Image.fromarray(values)
+    stream = io.BytesIO()
+    (colours if mode == "RGBA" else colours.convert("RGB").convert(mode)).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def animated() -> bytes:
     return stored(save_all=True, append_images=[Image.new("RGB", (32, 24))])
 
@@ -101,6 +111,34 @@ def test_pictures_are_read_as_they_are(tmp_path: Path, mode: str) -> None:
         expected = np.array(image)
     np.testing.assert_array_equal(np.array(read_picture(path)), expected)
     assert picture_header(path) == pictures.PictureHeader(mode, (32, 24))
+
+
+@pytest.mark.tried(
+    "damaged inputs", "each byte of a PNG with one bit flipped", "it is refused, or gives the same pixels"
+)
+@pytest.mark.parametrize("mode", ["RGBA", "RGB", "L", "1", "P"])
+def test_no_flipped_bit_of_a_png_gives_other_pixels(mode: str) -> None:
+    content = smooth(mode)
+    name, odd = Path("a.png"), []
+    right = read_picture(name, content).convert("RGBA").tobytes()
+    refused = 0
+    for place in range(8, len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        try:
+            odd += [place] if read_picture(name, bytes(flipped)).convert("RGBA").tobytes() != right else []
+        except Unreadable:
+            refused += 1
+    assert odd == [] and refused > 0.8 * len(content)
+
+
+def test_a_check_sum_that_does_not_fit_is_told_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    content = bytearray(stored())
+    content[content.index(b"IDAT") + 100] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(Unreadable, match=r"found a damaged PNG: the check sum of its bytes 33 to 2,\d+ does not fit"):
+        read_picture(path)
 
 
 def test_a_jpeg_is_read_with_its_orientation_told(tmp_path: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import os
 from pathlib import Path
 
-from headbench.harness.reading import Unreadable, read_bytes
+from headbench.harness.reading import Unreadable, open_regular
 
 __all__ = ["png_is_whole"]
 
@@ -15,18 +14,16 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 def png_is_whole(path: Path) -> bool:
     """Whether every chunk of a PNG has its check sum and the last one ends the file."""
+    from headbench.harness.pictures import png_chunks
+
     try:
-        content = read_bytes(path)
-    except Unreadable:
+        with open_regular(path) as file:
+            if file.read(len(_SIGNATURE)) != _SIGNATURE:
+                return False
+            chunks = list(png_chunks(file))
+            size = file.seek(0, os.SEEK_END)
+    except (Unreadable, OSError):
         return False
-    place, kind = len(_SIGNATURE), b""
-    if content[:place] != _SIGNATURE:
-        return False
-    while place + 12 <= len(content):
-        (length,) = struct.unpack_from(">I", content, place)
-        end = place + 8 + length
-        kind = content[place + 4 : place + 8]
-        if end + 4 > len(content) or zlib.crc32(content[place + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
-            return False
-        place = end + 4
-    return kind == b"IEND" and place == len(content)
+    return (
+        bool(chunks) and all(chunk.whole for chunk in chunks) and (chunks[-1].kind, chunks[-1].end) == (b"IEND", size)
+    )
