@@ -9,6 +9,8 @@ from headbench.harness.plugins.specs import DatasetSpec
 
 __all__ = ["register_datasets"]
 
+_SAMPLES = "headbench.datasets.synthetic.samples"
+
 _IMAVATAR_CITATIONS = {
     "imavatar": "Zheng et al.: I M Avatar: Implicit Morphable Head Avatars from Videos, CVPR 2022",
     "pointavatar": "Zheng et al.: PointAvatar: Deformable Point-based Head Avatars from Videos, CVPR 2023",
@@ -30,6 +32,7 @@ def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
             homepage="https://zielon.github.io/insta/",
             provides=frozenset({"mouth"}),
             layouts=("insta/original", "insta/fate", "insta/tracker"),
+            sample=f"{_SAMPLES}:insta",
         )
     )
     register(
@@ -42,6 +45,7 @@ def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
             homepage="https://github.com/tobias-kirschstein/nersemble-benchmark",
             provides=frozenset({"mouth"}),
             layouts=("nersemble/v2", "nersemble/v1"),
+            sample=f"{_SAMPLES}:nersemble",
         )
     )
     for name, target, people, homepage in (
@@ -60,6 +64,7 @@ def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
                 homepage=homepage,
                 provides=frozenset({"mouth"}),
                 layouts=(f"{name}/original", f"{name}/fate", f"{name}/rgba"),
+                sample=f"{_SAMPLES}:{name.replace('4d', 'fourd')}",
             )
         )
     register(
@@ -72,5 +77,6 @@ def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
             homepage="https://github.com/ShenhanQian/VHAP",
             provides=frozenset({"mouth"}),
             layouts=("vhap/single", "vhap/multiview"),
+            sample=f"{_SAMPLES}:vhap",
         )
     )

@@ -10,6 +10,7 @@ from headbench.harness.plugins.specs import Checked, MethodSpec, Typical
 __all__ = ["register_methods"]
 
 _PRESETS = "headbench.configs:methods"
+_NAMES = ("official", "fateavatar", "fixed", "demo", "tiny")
 
 # tests/methods/test_methods_on_datasets.py trains every method on every one of these. No one has had emotalk3d yet.
 _CHECKED: dict[str, Checked] = dict.fromkeys(
@@ -28,6 +29,7 @@ FATEAVATAR = MethodSpec(
         "fateavatar": f"{_PRESETS}/fateavatar/official.yaml",
         "fixed": f"{_PRESETS}/fateavatar/fixed.yaml",
         "demo": f"{_PRESETS}/fateavatar/demo.yaml",
+        "tiny": f"{_PRESETS}/fateavatar/tiny.yaml",
     },
     default_preset="official",
     summary="Gaussians on the UV atlas of a head mesh whose blendshapes are corrected by training",
@@ -41,7 +43,7 @@ FATEAVATAR = MethodSpec(
 GAUSSIANAVATARS = MethodSpec(
     name="GaussianAvatars",
     target="headbench.methods.gaussianavatars:GaussianAvatars",
-    presets={name: f"{_PRESETS}/gaussianavatars/{name}.yaml" for name in ("official", "fateavatar", "fixed", "demo")},
+    presets={name: f"{_PRESETS}/gaussianavatars/{name}.yaml" for name in _NAMES},
     default_preset="official",
     summary="Gaussians in the frames of a head mesh's triangles, densified where the image gradient is large",
     licence="CC BY-NC-SA 4.0 with a further non-commercial clause; parts under the Inria licence, non-commercial",
@@ -54,7 +56,7 @@ GAUSSIANAVATARS = MethodSpec(
 FLASHAVATAR = MethodSpec(
     name="FlashAvatar",
     target="headbench.methods.flashavatar:FlashAvatar",
-    presets={name: f"{_PRESETS}/flashavatar/{name}.yaml" for name in ("official", "fateavatar", "fixed", "demo")},
+    presets={name: f"{_PRESETS}/flashavatar/{name}.yaml" for name in _NAMES},
     default_preset="official",
     summary="Gaussians on the UV atlas of a head mesh, moved by one small network that is told the expression",
     licence="MIT; its FLAME and MICA code under the MPI licence and its rasterizer under the Inria licence, both "
@@ -68,7 +70,7 @@ FLASHAVATAR = MethodSpec(
 SPLATTINGAVATAR = MethodSpec(
     name="SplattingAvatar",
     target="headbench.methods.splattingavatar:SplattingAvatar",
-    presets={name: f"{_PRESETS}/splattingavatar/{name}.yaml" for name in ("official", "fateavatar", "fixed", "demo")},
+    presets={name: f"{_PRESETS}/splattingavatar/{name}.yaml" for name in _NAMES},
     default_preset="official",
     summary="Gaussians embedded in a head mesh by face, place and height, which walk over its triangles",
     licence="CC BY-NC-SA 4.0, and the Inria licence for what comes from 3DGS; both non-commercial",
@@ -82,7 +84,7 @@ MONOGAUSSIANAVATAR = MethodSpec(
     name="MonoGaussianAvatar",
     target="headbench.methods.monogaussianavatar:MonoGaussianAvatar",
     presets={
-        name: f"{_PRESETS}/monogaussianavatar/{name}.yaml" for name in ("official", "fateavatar", "fixed", "demo")
+        name: f"{_PRESETS}/monogaussianavatar/{name}.yaml" for name in _NAMES
     },
     default_preset="official",
     summary="a growing cloud of points that networks dress as Gaussians and move with a head model's codes",
@@ -102,7 +104,7 @@ NEAREST_FRAME = MethodSpec(
     target="headbench.methods.nearestframe:NearestFrame",
     # It has nothing to set, so every method's preset means the same here.
     presets=dict.fromkeys(
-        ("default", "official", "fateavatar", "fixed", "demo"), f"{_PRESETS}/nearestframe/default.yaml"
+        ("default", *_NAMES), f"{_PRESETS}/nearestframe/default.yaml"
     ),
     default_preset="default",
     summary="shows the training image whose posed, projected head is nearest; what a method must beat",

@@ -91,6 +91,9 @@ class DatasetSpec:
     """Masks that its frames may have, such as mouth."""
     layouts: tuple[str, ...] = ()
     """Variants that the reader tells apart."""
+    sample: str = ""
+    """``package.module:function`` that takes a folder and writes a small made-up subject below it, as the layout has
+    it: ``root/<dataset>/<subject>``. `bench plugins --check --train` reads and damages it; empty: nothing is tried."""
 
 
 @dataclass(frozen=True)

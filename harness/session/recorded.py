@@ -24,14 +24,21 @@ _LAYOUTS = 4
 """Recordings that are kept, such as those of a viewer's full and quarter size; the one used longest ago goes."""
 
 
-def recorded(portrait: Portrait, device: torch.device) -> Portrait:
+def recorded(portrait: Portrait, device: torch.device, tape: Tape | None = None) -> Portrait:
     """`portrait`, or on a GPU, where it permits recording, one that shows the same and is quicker.
 
     It must not be trained or loaded into while it is shown, nor used by two threads at once (`Session` sees to that).
+
+    Args:
+        portrait: what is shown.
+        device: where it lives.
+        tape: records, whatever the device; None: CUDA graphs on a GPU, nothing elsewhere.
     """
-    if device.type != "cuda" or not isinstance(portrait, Avatar) or type(portrait).render is not Avatar.render:
+    if not isinstance(portrait, Avatar) or type(portrait).render is not Avatar.render:
         return portrait
-    return portrait if portrait.capture_key(_ANY) is None else _Recorded(portrait, Tape(device))
+    if (tape is None and device.type != "cuda") or portrait.capture_key(_ANY) is None:
+        return portrait
+    return _Recorded(portrait, tape or Tape(device))
 
 
 @dataclass

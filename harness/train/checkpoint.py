@@ -118,8 +118,15 @@ def checkpoint_tensors(
     return read_tensors(path, device)
 
 
-def load_portrait(checkpoint: Path, device: torch.device | str = "cpu") -> LoadedPortrait:
+def load_portrait(
+    checkpoint: Path, device: torch.device | str = "cpu", portrait_type: type[Portrait] | None = None
+) -> LoadedPortrait:
     """Rebuild a trained portrait; needs the method's plugin and the head's files, but no dataset.
+
+    Args:
+        checkpoint: its folder.
+        device: where the portrait shall live.
+        portrait_type: its class; None asks the plugins for the one that the checkpoint names.
 
     Raises:
         BenchError: no checkpoint, or one that does not fit the method as it is now.
@@ -132,7 +139,7 @@ def load_portrait(checkpoint: Path, device: torch.device | str = "cpu") -> Loade
     about = state.about
     staged = read_stage(checkpoint.parent)
     loader = (staged.loader if staged is not None else state.loader) or f"method:{about.get('method', '')}"
-    portrait_type = registry().load_portrait(loader)
+    portrait_type = portrait_type or registry().load_portrait(loader)
     config = validate(portrait_type.config_type, state.config, str(checkpoint / "state.json"))
     tensors = checkpoint_tensors(checkpoint, WEIGHTS[0], state, device)
     identity = _unpack_identity(tensors, state.identity, checkpoint)

@@ -31,6 +31,7 @@ class Trainer:
         update_last: `TrainConfig.update_last`.
         record: replay `drive` and `losses` as CUDA graphs where the avatar allows it.
         watch: called with the name of each part of a step when its work has been queued; for budgets.
+        tape: makes what records on a device; CUDA graphs unless told otherwise.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Trainer:
         update_last: bool = True,
         record: bool = False,
         watch: Callable[[str], None] = lambda part: None,
+        tape: Callable[[torch.device], Tape] = Tape,
     ) -> None:
         self.avatar = avatar
         self.optimizer = optimizer
@@ -53,6 +55,7 @@ class Trainer:
         self.update_last = update_last
         self.watch = watch
         self.recording = record
+        self.make_tape = tape
         self._clock = sampler.at(1).clock
         self._key: Hashable = None
         self._recordings: dict[Hashable, RecordedStep] = {}
@@ -133,7 +136,7 @@ class Trainer:
         layout = (source, tuple((t.shape, t.dtype, t.requires_grad) for t in leaves(inputs)))
         found = self._recordings.get(layout)
         if found is None:
-            self._tape = self._tape or Tape(self.finetune.rows.device)
+            self._tape = self._tape or self.make_tape(self.finetune.rows.device)
             absolute = self.avatar.absolute_gradient
             found = RecordedStep(self.avatar, self.rasterizer, begin, self._weigh, inputs, absolute, self._tape)
             self._recordings[layout] = found

@@ -1,0 +1,71 @@
+"""The smallest made-up subject of each layout, for checks: what `DatasetSpec.sample` of the built-in datasets names."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from headbench.datasets.synthetic.write import write_synthetic
+
+__all__ = ["emotalk3d", "fourdface", "imavatar", "insta", "nersemble", "pointavatar", "vhap"]
+
+SIZE = 48
+"""Side of the images in pixels."""
+_FRAMES = {"nersemble": 22}
+"""Its clips need a frame each; the others have 6."""
+
+
+def insta(root: Path) -> None:
+    """Write ``root/insta/<subject>``."""
+    _place("insta", root / "insta")
+
+
+def nersemble(root: Path) -> None:
+    """Write ``root/nersemble/…``."""
+    _place("nersemble", root / "nersemble")
+
+
+def imavatar(root: Path) -> None:
+    """Write ``root/imavatar/<subject>``."""
+    _place("imavatar", root / "imavatar")
+
+
+def pointavatar(root: Path) -> None:
+    """Write ``root/pointavatar/<subject>``, in IMAvatar's layout."""
+    _place("imavatar", root / "pointavatar")
+
+
+def fourdface(root: Path) -> None:
+    """Write ``root/4dface/<subject>``, in IMAvatar's layout."""
+    _place("imavatar", root / "4dface")
+
+
+def emotalk3d(root: Path) -> None:
+    """Write ``root/emotalk3d/<subject>``, in IMAvatar's layout."""
+    _place("imavatar", root / "emotalk3d")
+
+
+def vhap(root: Path) -> None:
+    """Write ``root/vhap/<subject>``."""
+    _place("vhap", root / "vhap")
+
+
+def _place(layout: str, target: Path) -> None:
+    # Copies, because a check may damage what it was given.
+    shutil.copytree(_written(layout) / layout, target)
+
+
+@functools.cache
+def _store() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix=f"headbench-samples-{os.getpid()}-")
+
+
+@functools.cache
+def _written(layout: str) -> Path:
+    """A folder of this process in which the layout's subject lies, written once."""
+    root = Path(_store().name)
+    write_synthetic(root, layout, 1, _FRAMES.get(layout, 6), SIZE, 3, lambda line: None, workers=1)
+    return root
