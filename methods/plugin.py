@@ -83,9 +83,7 @@ SPLATTINGAVATAR = MethodSpec(
 MONOGAUSSIANAVATAR = MethodSpec(
     name="MonoGaussianAvatar",
     target="headbench.methods.monogaussianavatar:MonoGaussianAvatar",
-    presets={
-        name: f"{_PRESETS}/monogaussianavatar/{name}.yaml" for name in _NAMES
-    },
+    presets={name: f"{_PRESETS}/monogaussianavatar/{name}.yaml" for name in _NAMES},
     default_preset="official",
     summary="a growing cloud of points that networks dress as Gaussians and move with a head model's codes",
     licence="MIT as stated; most files come from PointAvatar and IMavatar, whose licences are non-commercial, and "
@@ -103,9 +101,7 @@ NEAREST_FRAME = MethodSpec(
     name="nearest-frame",
     target="headbench.methods.nearestframe:NearestFrame",
     # It has nothing to set, so every method's preset means the same here.
-    presets=dict.fromkeys(
-        ("default", *_NAMES), f"{_PRESETS}/nearestframe/default.yaml"
-    ),
+    presets=dict.fromkeys(("default", *_NAMES), f"{_PRESETS}/nearestframe/default.yaml"),
     default_preset="default",
     summary="shows the training image whose posed, projected head is nearest; what a method must beat",
     licence="none: made for this harness",

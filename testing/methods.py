@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.plugins.checks import portrait_class
 from headbench.harness.plugins.specs import MethodSpec
-from headbench.testing.failure import NonConforming, Outcome, attempt
-from headbench.testing.method_checks import CHECKS, Case
+from headbench.testing.case import Case
+from headbench.testing.failure import Outcome, attempt
+from headbench.testing.method_checks import CHECKS
 from headbench.testing.small import small_config
 
 if TYPE_CHECKING:

@@ -35,10 +35,10 @@ def posed(head: HeadModel, seed: int, lids: float | None = None, shift: Tensor |
     """
     rng = torch.Generator().manual_seed(seed)
     expression = 0.3 * torch.randn(1, head.sizes[1], generator=rng)
-    pose = [0.1 * torch.randn(1, 3, generator=rng) for _ in ("root", "neck", "jaw", "left", "right")]
+    pose = {n: 0.1 * torch.randn(1, 3, generator=rng) for n in ("root", "neck", "jaw", "eye_left", "eye_right")}
     outer = None if shift is None else Similarity(torch.ones(1), torch.eye(3)[None], shift)
     eyelids = None if lids is None else torch.full((1, 2), lids)
-    return HeadParams(head.tag, expression, *pose, translation=torch.zeros(1, 3), eyelids=eyelids, outer=outer)
+    return HeadParams(head.tag, expression, translation=torch.zeros(1, 3), eyelids=eyelids, outer=outer, **pose)
 
 
 def facing(head: HeadModel, size: int = SIZE) -> Camera:

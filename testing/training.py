@@ -48,7 +48,7 @@ class Watched:
     losses: list[float] = field(default_factory=list)
     """Of each step."""
     errors: list[float] = field(default_factory=list)
-    """Mean absolute difference of the renders of all training frames from their images: before, and after each epoch."""
+    """Mean absolute difference of renders of all training frames from their images: before, and after each epoch."""
     reached: dict[str, float] = field(default_factory=dict)
     """Group/parameter -> largest absolute gradient of all steps; nothing of parameters without elements."""
     rates: dict[str, float] = field(default_factory=dict)

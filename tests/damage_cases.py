@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,16 +16,9 @@ import numpy as np
 import pytest
 
 from headbench.harness.plugins import Problem
+from headbench.testing.foreign import FOREIGN
 
 __all__ = ["FOREIGN", "Case", "each", "error_cases", "expect_told", "ruin", "warning_cases"]
-
-FOREIGN = re.compile(
-    r"allow_pickle|weights_only|torch\.load|Traceback|codec|<_io|object is not|NoneType|Errno|zipfile|BadZip|"
-    r"could not convert|invalid literal|inhomogeneous|Expecting|JSONDecode|unpickl|magic number|cannot identify|"
-    r"PytorchStreamReader|UnicodeDecode|Error opening|InvalidData|avcodec|moov atom",
-    re.IGNORECASE,
-)
-"""Words of Python, numpy, torch, PIL, zipfile and FFmpeg, which say nothing to the owner of data."""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ RULES: dict[str, set[str]] = {
     "datasets": {"harness", "datasets"},
     "metrics": {"harness.image", "harness.assets", "harness.plugins", "metrics"},
     "reports": {"harness", "metrics", "reports"},
+    "testing": {"harness", "testing"},
     "configs": set(),
 }
 """Room -> prefixes of what it may import of ours, besides TYPES."""

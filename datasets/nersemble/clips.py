@@ -131,14 +131,15 @@ class Clip:
                 return held
             if self._pass is None or row < self._next:
                 self._pass, self._next = zip(decode(self.colour), decode(self.alpha), strict=False), 0
-            for pair in self._pass:
+            going, self._pass = self._pass, None  # a pass that fails is over
+            for pair in going:
                 self._next += 1
                 if self._next > row:
-                    if self._next == self.count:
-                        self._pass = None
+                    if self._next < self.count:
+                        self._pass = going
                     return pair
                 self._shelf.put(id(self), self._next - 1, pair)
-            found, self._pass = self._next, None
+            found = self._next
         raise DataError(
             f"{self.colour} and {self.alpha}: expected {self.count} images in each, found {found}.",
             help="download the videos again",

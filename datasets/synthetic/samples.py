@@ -67,5 +67,5 @@ def _store() -> tempfile.TemporaryDirectory[str]:
 def _written(layout: str) -> Path:
     """A folder of this process in which the layout's subject lies, written once."""
     root = Path(_store().name)
-    write_synthetic(root, layout, 1, _FRAMES.get(layout, 6), SIZE, 3, lambda line: None, workers=1)
+    write_synthetic(root, layout, 1, _FRAMES.get(layout, 6), SIZE, 3, lambda line: None, workers=1, around=1)
     return root

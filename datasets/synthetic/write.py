@@ -33,7 +33,7 @@ _WRITERS: dict[str, Writer] = {
 }
 LAYOUTS = tuple(_WRITERS)
 ORBIT = 12
-"""Views around the neutral head."""
+"""Views around the neutral head that go with a subject's truth."""
 
 
 def write_synthetic(
@@ -45,6 +45,7 @@ def write_synthetic(
     seed: int,
     report: Callable[[str], None],
     workers: int | None = None,
+    around: int = ORBIT,
 ) -> list[Path]:
     """Write ``out/<layout>/synth00`` and so on; the same arguments give the same files, whatever `workers` is.
 
@@ -52,6 +53,7 @@ def write_synthetic(
         frames: of each subject; the last fifth is for testing.
         size: side of the images in pixels.
         workers: processes; None takes one a core.
+        around: views of the neutral head, all around it, that lie beside the subject as truth; at least one.
 
     Returns:
         the subjects' folders.
@@ -70,7 +72,7 @@ def write_synthetic(
         started = time.monotonic()
         with _one_torch_thread(), atomic_folder(target) as folder:
             clip = _clip(target.name, seed * 1000 + k, frames, size)
-            _write_subject(writer, folder, clip, seed * 1000 + k, workers or os.cpu_count() or 1, report)
+            _write_subject(writer, folder, clip, seed * 1000 + k, workers or os.cpu_count() or 1, around, report)
         report(f"{target.name}: {frames} frames of {size} x {size} in {time.monotonic() - started:.0f} s")
     return targets
 
@@ -81,7 +83,7 @@ def _clip(name: str, seed: int, frames: int, size: int) -> Clip:
 
 
 def _write_subject(
-    writer: Writer, folder: Path, clip: Clip, seed: int, workers: int, report: Callable[[str], None]
+    writer: Writer, folder: Path, clip: Clip, seed: int, workers: int, around: int, report: Callable[[str], None]
 ) -> None:
     writer.tracking(folder, clip)
     shots = writer.shots(clip)
@@ -102,9 +104,9 @@ def _write_subject(
                     report(f"{clip.name}: {done} of {len(shots)} frames")
     neutral = head_params(np.zeros((1, len(clip.scene.head.expression_names))), *np.zeros((3, 1, 3)))
     K = intrinsics(clip.size)
-    around = [Shot(k, f"{k:05d}", w2c, K) for k, w2c in enumerate(orbit(ORBIT))]
+    shots = [Shot(k, f"{k:05d}", w2c, K) for k, w2c in enumerate(orbit(around))]
     resting = sit(clip.scene, neutral)
-    views = [(shot, take(resting, shot.w2c, shot.K, clip.size)) for shot in around]
+    views = [(shot, take(resting, shot.w2c, shot.K, clip.size)) for shot in shots]
     writer.truth(folder, clip, np.stack([vertices[k] for k in sorted(vertices)]), views)
 
 

@@ -1,0 +1,73 @@
+"""Every built-in method passes the conformance suite that strangers run, in its tiny preset and in its others' choices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headbench.harness.assets import register
+from headbench.harness.head import HeadModel, load_head
+from headbench.harness.plugins import MethodSpec
+from headbench.harness.types import Subject
+from headbench.methods.plugin import register_methods
+from headbench.testing import METHOD_CHECKS, check_method
+from headbench.testing.samples import sampled_subjects
+
+SPECS: list[MethodSpec] = []
+register_methods(SPECS.append)
+TRAINED = [spec for spec in SPECS if not spec.baseline]
+SAME_READER = ("pointavatar", "4dface", "emotalk3d")
+"""IMAvatar's reader under other names: one method tells that they work."""
+PRESETS = [
+    pytest.param(spec, which, id=f"{spec.name}-{which}")
+    for spec in TRAINED
+    for which in spec.presets
+    if which not in ("tiny", "demo") and (spec.name, which) != ("FateAvatar", "fateavatar")
+]
+"""But those that are the same file."""
+EDITED = {"FateAvatar", "GaussianAvatars", "MonoGaussianAvatar", "SplattingAvatar"}
+FROZEN = {("MonoGaussianAvatar", "fateavatar"): "", ("FateAvatar", "official"): ""}
+
+
+@pytest.fixture(scope="module")
+def flame(flame_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[HeadModel]]:
+    """Made-up FLAME heads of both years in every topology, with eyelids."""
+    folder = tmp_path_factory.mktemp("flame_heads")
+    model = folder / "flame2023.pkl"
+    model.symlink_to(flame_files["flame2020/model"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADBENCH_HOME", str(folder / "home"))
+        for name, path in {**flame_files, "flame2023/model": model}.items():
+            register(name, path, source="made by the tests")
+        yield [load_head(t, p) for t in ("flame2020", "flame2023") for p in ("open", "mouth_closed", "teeth")]
+
+
+@pytest.fixture(scope="module")
+def layouts() -> dict[str, Subject]:
+    return dict(sampled_subjects())
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=[spec.name for spec in SPECS])
+def test_a_built_in_method_conforms(spec: MethodSpec, flame: list[HeadModel], layouts: dict[str, Subject]) -> None:
+    if spec.name != "FateAvatar":
+        layouts = {name: subject for name, subject in layouts.items() if name not in SAME_READER}
+    outcomes = {outcome.check: outcome for outcome in check_method(spec, heads=flame, layouts=layouts)}
+    assert list(outcomes) == list(METHOD_CHECKS)
+    if spec.name in EDITED:
+        assert "Gaussians" in outcomes["edit"].note, "the tiny preset grows or prunes"
+    if not spec.baseline:
+        assert outcomes["recorded"].note == "", "every method permits recording"
+        assert all(f"{head.tag} {head.topology}" in outcomes["heads"].note for head in flame)
+
+
+@pytest.mark.parametrize(("spec", "which"), PRESETS)
+def test_a_preset_in_small_is_resumed_bit_equal_and_learns_in_every_group(spec: MethodSpec, which: str) -> None:
+    check_method(spec, which, only=("edit", "gradient", "resume", "load"))
+
+
+def test_every_built_in_method_claims_the_datasets_it_is_tried_on_but_the_one_nobody_has() -> None:
+    names = list(sampled_subjects())
+    for spec in SPECS:
+        assert spec.checked == {name: "made-up data" for name in names if name != "emotalk3d"}
