@@ -15,6 +15,8 @@ __all__ = ["SIZE", "Watch", "batch_of", "facing", "made_subject", "posed"]
 
 SIZE = 32
 """Side of the images in pixels."""
+GIVEN = 60
+"""Most expression coefficients that the tracking has; FLAME knows more."""
 
 
 @dataclass
@@ -34,7 +36,7 @@ def posed(head: HeadModel, seed: int, lids: float | None = None, shift: Tensor |
         shift: (1, 3) metres that the posed head is moved by as a whole; None: not at all.
     """
     rng = torch.Generator().manual_seed(seed)
-    expression = 0.3 * torch.randn(1, head.sizes[1], generator=rng)
+    expression = 0.3 * torch.randn(1, min(head.sizes[1], GIVEN), generator=rng)
     pose = {n: 0.1 * torch.randn(1, 3, generator=rng) for n in ("root", "neck", "jaw", "eye_left", "eye_right")}
     outer = None if shift is None else Similarity(torch.ones(1), torch.eye(3)[None], shift)
     eyelids = None if lids is None else torch.full((1, 2), lids)

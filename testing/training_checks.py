@@ -130,6 +130,17 @@ def check_load(case: Case) -> str:
     if case.trained and not loaded.config.train.finetune.rates:
         other = unequal(loaded.portrait.state_dict(), case.plain.avatar.state_dict())
         require(not other, "the trained tensors in the checkpoint", f"others of {', '.join(other)}")
+        alike = torch.equal(picture(case.plain.avatar.eval(), frame), image)
+        require(
+            alike, "the trained portrait and its checkpoint to show the same", "another picture of the same tensors"
+        )
+    for name in loaded.config.train.finetune.rates:
+        if "." not in name:
+            tracked = torch.cat([getattr(frame.params, name) for frame in case.subject.train])
+            refined = loaded.frames.get(name)
+            require(refined is not None, f"refined {name} of training frames beside the model", "none")
+            assert refined is not None
+            require(not torch.equal(refined, tracked), f"{name} of training frames to be refined", "the tracked values")
     require(loaded.portrait.count() == (case.plain.counts[-1] if case.trained else 0), "as many Gaussians", "others")
     return ""
 

@@ -14,13 +14,13 @@ import pytest
 from headbench.harness.errors import BenchError
 from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
-from headbench.harness.plugins.checks import preset_values
 from headbench.harness.records import write_sealed
 from headbench.harness.train import load_portrait, train_stage
 from headbench.harness.trained import TrainSummary, checkpoint_fault, checkpoints, read_state, read_summary
 from headbench.harness.types import Subject
+from headbench.testing.small import small_config
 
-ABOUT = {"method": "FateAvatar", "preset": "demo", "variant": "", "dataset": "none", "subject": "made"}
+ABOUT = {"method": "FateAvatar", "preset": "tiny", "variant": "", "dataset": "none", "subject": "made"}
 STEPS, EVERY, LOG = 9, 3, 4
 """A line of the log holds steps of before a checkpoint and of after it."""
 
@@ -28,10 +28,9 @@ STEPS, EVERY, LOG = 9, 3, 4
 def train(stage: Path, subject: Subject) -> tuple[TrainSummary, list[dict[str, Any]]]:
     """The summary, and all that was said on the way."""
     kind = registry().load_method("FateAvatar")
-    values = preset_values(registry().method("FateAvatar"), "demo")
-    small = {"num_points": 200, "densify_every": 3, "densify_count": 10, "prune_every": 4, "weights": {"vgg": 0.0}}
+    values = small_config(registry().method("FateAvatar"), kind).model_dump()
     train = {**values["train"], "steps": STEPS, "resolution": None}
-    config = kind.config_type.model_validate({**values, **small, "train": train})
+    config = kind.config_type.model_validate({**values, "train": train})
     options = Execution("cpu", checkpoint_every=EVERY, log_every=LOG, preview_every=1000, deterministic=True)
     said: list[dict[str, Any]] = []
     return train_stage(stage, ABOUT, kind, config, subject, options, lambda now: said.append(dict(now))), said

@@ -20,36 +20,26 @@ from headbench.harness.train import cadence, latest_checkpoint, load_portrait, t
 from headbench.harness.train import stage as stage_module
 from headbench.harness.train.checkpoint import save_checkpoint
 from headbench.harness.types import Frame, Subject
+from headbench.testing.small import small_config
 
 SIZE = 32
 
 
-def setup(method: str, steps: int, **options: object) -> tuple[type[Portrait], MethodConfig]:
+def setup(method: str, steps: int) -> tuple[type[Portrait], MethodConfig]:
     portrait_type = registry().load_method(method)
-    values = preset_values(registry().method(method), "demo")
-    values = {**values, **options, "train": {**values["train"], "steps": steps, "resolution": None}}
+    values = small_config(registry().method(method), portrait_type).model_dump()
+    values = {**values, "train": {**values["train"], "steps": steps, "resolution": None}}
     return portrait_type, portrait_type.config_type.model_validate(values)
 
 
-SMALL = {
-    "FlashAvatar": {"uv_size": 24, "hidden": 16, "sh_degree": 2, "sh_every": 4, "offset_bound": 0.02},
-    "FateAvatar": {"num_points": 400, "densify_every": 3, "densify_count": 20, "prune_every": 4},
-    "GaussianAvatars": {"densify_from": 2, "densify_every": 3, "max_points": 20000},
-    "MonoGaussianAvatar": {
-        "start_points": 50,
-        "growth": [{"epoch": 1, "points": 80, "shrink": 0.75}, {"epoch": 2, "points": 120, "shrink": 0.75}],
-        "regulariser": {"milestones": [2, 3], "decay": "every_step"},
-        "fresh_optimizer": True,
-        "network": {"deformer_width": 8, "geometry_width": 44, "correction_width": 4, "start": "plain"},
-    },
-    "SplattingAvatar": {"num_points": 400, "densify_from": 2, "densify_every": 3, "walk_every": 4, "extent": 0.5},
-}
-ABOUT = {"preset": "demo", "variant": "", "dataset": "none", "subject": "made"}
+METHOD = "FateAvatar"
+"""One that densifies, prunes and resets; `check_method` resumes and loads every other."""
+ABOUT = {"method": METHOD, "preset": "tiny", "variant": "", "dataset": "none", "subject": "made"}
 
 
-def train(stage: Path, subject: Subject, method: str, steps: int, until: int | None = None, **options: object) -> Path:
+def train(stage: Path, subject: Subject, steps: int, until: int | None = None) -> Path:
     """Train `steps`; with `until`, pretend that the run was killed right after the checkpoint of that step."""
-    portrait_type, config = setup(method, steps, **{**SMALL[method], **options})
+    portrait_type, config = setup(METHOD, steps)
     every = Execution(device="cpu", checkpoint_every=5, log_every=2, preview_every=1000, deterministic=True)
 
     class Killed(Exception):
@@ -59,26 +49,24 @@ def train(stage: Path, subject: Subject, method: str, steps: int, until: int | N
         if until is not None and entry["step"] > until:
             raise Killed
 
-    about = {**ABOUT, "method": method}
     if until is not None:
         with pytest.raises(Killed):
-            train_stage(stage, about, portrait_type, config, subject, every, watch)
+            train_stage(stage, ABOUT, portrait_type, config, subject, every, watch)
         assert not (stage / "summary.json").exists()
     else:
-        train_stage(stage, about, portrait_type, config, subject, every)
+        train_stage(stage, ABOUT, portrait_type, config, subject, every)
     found = latest_checkpoint(stage)
     assert found is not None
     return found
 
 
-@pytest.mark.parametrize("method", SMALL)
 def test_a_resumed_run_ends_bit_equal_to_an_undisturbed_one(
-    method: str, made_subject: Callable[..., Subject], tmp_path: Path
+    made_subject: Callable[..., Subject], tmp_path: Path
 ) -> None:
-    whole = train(tmp_path / "whole", made_subject(), method, 16)
-    train(tmp_path / "parts", made_subject(), method, 16, until=5)
-    train(tmp_path / "parts", made_subject(), method, 16, until=11)
-    parts = train(tmp_path / "parts", made_subject(), method, 16)
+    whole = train(tmp_path / "whole", made_subject(), 16)
+    train(tmp_path / "parts", made_subject(), 16, until=5)
+    train(tmp_path / "parts", made_subject(), 16, until=11)
+    parts = train(tmp_path / "parts", made_subject(), 16)
     assert whole.name == parts.name == "checkpoint-16"
     for name in ("model.safetensors", "optimizer.safetensors"):
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
@@ -86,11 +74,10 @@ def test_a_resumed_run_ends_bit_equal_to_an_undisturbed_one(
     assert steps == sorted(set(steps))
 
 
-@pytest.mark.parametrize("method", SMALL)
 def test_a_checkpoint_rebuilds_the_same_portrait_without_the_dataset(
-    method: str, made_subject: Callable[..., Subject], tmp_path: Path
+    made_subject: Callable[..., Subject], tmp_path: Path
 ) -> None:
-    checkpoint = train(tmp_path, made_subject(), method, 6)
+    checkpoint = train(tmp_path, made_subject(), 6)
     assert len({path.stat().st_mode for path in checkpoint.iterdir()}) == 1, "weights are readable as other files are"
     loaded = load_portrait(checkpoint)
     again = load_portrait(checkpoint)
@@ -99,7 +86,7 @@ def test_a_checkpoint_rebuilds_the_same_portrait_without_the_dataset(
     with torch.no_grad():
         images = [x.portrait.render(frame.params, frame.camera, white, rasterizer) for x in (loaded, again)]
     assert torch.equal(*images)
-    assert loaded.about["method"] == method
+    assert loaded.about["method"] == METHOD
     assert loaded.step == 6
     assert loaded.portrait.count() == json.loads((tmp_path / "summary.json").read_text())["gaussians"] > 0
     torch.testing.assert_close(loaded.identity.first.jaw, made_subject().train[0].params.jaw)
@@ -112,24 +99,23 @@ def test_a_checkpoint_rebuilds_the_same_portrait_without_the_dataset(
 def test_training_lowers_the_loss_and_a_finished_stage_returns_at_once(
     made_subject: Callable[..., Subject], tmp_path: Path
 ) -> None:
-    portrait_type, config = setup("FateAvatar", 40, **SMALL["FateAvatar"])
+    portrait_type, config = setup(METHOD, 40)
     options = Execution(device="cpu", log_every=10, checkpoint_every=40, preview_every=40)
-    about = {**ABOUT, "method": "FateAvatar"}
-    summary = train_stage(tmp_path, about, portrait_type, config, made_subject(), options)
+    summary = train_stage(tmp_path, ABOUT, portrait_type, config, made_subject(), options)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert losses[-1] < 0.8 * losses[0]
     assert (tmp_path / "previews" / "step-0000040.png").is_file()
     assert summary.steps == 40
     assert summary.rate == pytest.approx(40 / summary.seconds)
     stamp = (tmp_path / "checkpoint-40" / "state.json").stat().st_mtime_ns
-    assert train_stage(tmp_path, about, portrait_type, config, made_subject(), options) == summary
+    assert train_stage(tmp_path, ABOUT, portrait_type, config, made_subject(), options) == summary
     assert (tmp_path / "checkpoint-40" / "state.json").stat().st_mtime_ns == stamp
 
 
 def test_a_checkpoint_that_does_not_fit_the_method_says_so(
     made_subject: Callable[..., Subject], tmp_path: Path
 ) -> None:
-    checkpoint = train(tmp_path, made_subject(), "FateAvatar", 5)
+    checkpoint = train(tmp_path, made_subject(), 5)
     state = json.loads((checkpoint / "state.json").read_text())
     state["config"]["delta_vertex"] = False
     del state["seal"]
@@ -167,12 +153,11 @@ def test_a_stage_writes_no_more_checkpoints_and_previews_than_it_has_time_for(
 
     monkeypatch.setattr(stage_module, "save_checkpoint", save)
     monkeypatch.setattr(cadence, "STEPS", 2)
-    portrait_type, config = setup("FateAvatar", 9, **SMALL["FateAvatar"])
-    about = {**ABOUT, "method": "FateAvatar"}
+    portrait_type, config = setup(METHOD, 9)
     for share, steps in ((1.0, [2, 4, 6, 8, 9]), (1e-9, [2, 9])):
         monkeypatch.setattr(cadence, "SHARE", share)
         written.clear()
         place = tmp_path / str(share)
-        train_stage(place, about, portrait_type, config, made_subject(), Execution(device="cpu"))
+        train_stage(place, ABOUT, portrait_type, config, made_subject(), Execution(device="cpu"))
         assert written == steps
         assert len(list((place / "previews").iterdir())) == 5
