@@ -13,7 +13,7 @@ import torch
 
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.head import TAGS, load_head, project
-from headbench.harness.plugins.datasets import DatasetReader
+from headbench.harness.plugins import DatasetReader
 from headbench.harness.plugins.specs import DatasetSpec
 from headbench.harness.problems import Problem
 from headbench.harness.train import identity_of

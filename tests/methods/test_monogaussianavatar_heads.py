@@ -19,7 +19,7 @@ POSE = ("root", "neck", "jaw", "eye_left", "eye_right", "translation")
 def test_the_spec_names_citation_and_licence() -> None:
     assert "arXiv:2312.04558" in MONOGAUSSIANAVATAR.citation
     assert "non-commercial" in MONOGAUSSIANAVATAR.licence
-    assert list(MONOGAUSSIANAVATAR.presets) == PRESETS
+    assert list(MONOGAUSSIANAVATAR.presets) == [*PRESETS, "tiny"]
 
 
 def test_official_has_the_released_numbers(preset: Any) -> None:

@@ -18,7 +18,7 @@ PRESETS = ["official", "fateavatar", "fixed", "demo"]
 def test_the_spec_names_citation_and_licence() -> None:
     assert "arXiv:2403.05087" in SPLATTINGAVATAR.citation
     assert "non-commercial" in SPLATTINGAVATAR.licence
-    assert list(SPLATTINGAVATAR.presets) == PRESETS
+    assert list(SPLATTINGAVATAR.presets) == [*PRESETS, "tiny"]
 
 
 def test_official_has_the_released_numbers(preset: Any) -> None:

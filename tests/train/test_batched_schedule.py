@@ -108,9 +108,9 @@ def test_the_first_update_of_a_batch_is_longer_by_its_factor(cloud) -> None:
 
 
 def _trainer(method: str, subject: Subject, **train: Any) -> Trainer:
-    """Of ten images in small, as the tiny preset trains."""
+    """Of ten images in small, as the demo preset trains."""
     kind = registry().load_method(method)
-    values = preset_values(registry().method(method), "tiny")
+    values = preset_values(registry().method(method), "demo")
     train = {**values["train"], "steps": 10, "epochs": None, "resolution": None, **train}
     config = kind.config_type.model_validate({**values, "train": train})
     options = Execution(device="cpu")
