@@ -130,7 +130,8 @@ class Shrinks(Good):
 
 class Thief(Good):
     def losses(self, drive, splat, batch, clock):
-        for frame in [each for each in gc.get_objects() if isinstance(each, Frame) and each.id == "00003"]:
+        seen = gc.get_objects() if clock.step == 1 else []
+        for frame in [each for each in seen if type(each) is Frame and each.id == "00003"]:
             try:
                 frame.pixels()
             except Exception:
