@@ -14,7 +14,7 @@ from headbench.harness.files import sha256_of
 from headbench.harness.pictures import picture_header
 from headbench.harness.reading import Unreadable
 
-__all__ = ["SUFFIXES", "Header", "any_suffix", "check_header", "read_header", "read_headers"]
+__all__ = ["SUFFIXES", "Expected", "Header", "any_suffix", "check_header", "read_header", "read_headers"]
 
 _Key = TypeVar("_Key")
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -48,6 +48,22 @@ class Header:
     """Action that removes the fault."""
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What an image file should be."""
+
+    modes: tuple[str, ...]
+    """Those that it may have, as PIL names them."""
+    size: tuple[int, int] | None
+    """Width, height; None takes any."""
+    named: str = "the split's JSON names it"
+    """Who says that the file is there, for the help."""
+    sized: str = "as the JSON's w and h say"
+    """Who says what the size is."""
+    mode_help: str = "8 bits a channel, no palette"
+    """What helps against a mode that nothing else is known of."""
+
+
 def read_header(path: Path | None) -> Header:
     """The header of a file; None is a missing one."""
     if path is None:
@@ -77,54 +93,38 @@ def any_suffix(place: Path, stem: str, suffixes: Sequence[str] = SUFFIXES) -> Pa
     return next((path for path in found if there(path)), None)
 
 
-def check_header(
-    path: Path,
-    frame: str,
-    header: Header,
-    findings: Findings,
-    *,
-    modes: Sequence[str],
-    size: tuple[int, int] | None,
-    named: str,
-    sized: str,
-    mode_help: str = "",
-) -> bool:
-    """Whether a file is an image of one of `modes` and of `size`; what is wrong goes to `findings`.
+def check_header(path: Path, frame: str, header: Header, expected: Expected, findings: Findings) -> bool:
+    """Whether a file is an image as expected; what is wrong goes to `findings`."""
+    fault = _fault(path, header, expected)
+    if fault is not None:
+        message, help, kind = fault
+        findings.error(path, message, frame, help, kind)
+    return fault is None
 
-    Args:
-        size: width, height; None takes any.
-        named: who says that the file is there, for the help: ``the split's JSON names it``.
-        sized: who says what the size is: ``as the JSON's w and h say``.
-    """
+
+def _fault(path: Path, header: Header, expected: Expected) -> tuple[str, str, str] | None:
+    """Message, help and kind of what is wrong with a file, or None."""
+    size = expected.size
     if header.fault == "missing":
         other = any_suffix(path.parent, path.stem)
-        if other is not None and other.suffix != path.suffix:
-            message = f"expected this {path.suffix[1:]} file, found {other.name}"
-            findings.error(path, message, frame, "a JPEG has no alpha: convert to RGBA PNG, or name it in the JSON")
-        else:
-            findings.error(path, "expected an image, found no such file", frame, named, kind="image-missing")
-    elif header.fault:
-        findings.error(path, f"expected an image, {header.fault}", frame, header.help)
-    elif header.mode not in modes and not (header.mode == "1" and "L" in modes):
+        if other is None or other.suffix == path.suffix:
+            return "expected an image, found no such file", expected.named, "image-missing"
+        message = f"expected this {path.suffix[1:]} file, found {other.name}"
+        return message, "a JPEG has no alpha: convert to RGBA PNG, or name it in the JSON", ""
+    if header.fault:
+        return f"expected an image, {header.fault}", header.help, ""
+    if header.mode not in expected.modes and not (header.mode == "1" and "L" in expected.modes):
         found, help = _ODD_MODES.get(header.mode, ("", ""))
-        message = f"expected 8-bit {' or '.join(modes)}, found mode {header.mode}{found}"
-        findings.error(path, message, frame, help or mode_help, f"image-mode-{header.mode}")
-    elif header.orientation != 1:
-        findings.error(
-            path,
+        message = f"expected 8-bit {' or '.join(expected.modes)}, found mode {header.mode}{found}"
+        return message, help or expected.mode_help, f"image-mode-{header.mode}"
+    if header.orientation != 1:
+        return (
             f"expected pixels stored upright, found an EXIF orientation of {header.orientation}: viewers turn "
             "the image, trackers did or did not",
-            frame,
             "turn the pixels and remove the tag: jhead -autorot, or exiftool -Orientation=1 if tracking ignored it",
+            "",
         )
-    elif size is not None and header.size != size:
-        findings.error(
-            path,
-            f"expected {size[0]} x {size[1]} pixels {sized}, found {header.size[0]} x {header.size[1]}",
-            frame,
-            "resize images and intrinsics together",
-            kind="image-size",
-        )
-    else:
-        return True
-    return False
+    if size is not None and header.size != size:
+        message = f"expected {size[0]} x {size[1]} pixels {expected.sized}, found {header.size[0]} x {header.size[1]}"
+        return message, "resize images and intrinsics together", "image-size"
+    return None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.findings import Findings, by_number, ranges
-from headbench.datasets.common.images import Header, any_suffix, check_header, read_header
+from headbench.datasets.common.images import Expected, any_suffix, check_header, read_header, read_headers
 from headbench.datasets.common.masks import all_parsed
 from headbench.datasets.common.numbering import masks_renumbered
 from headbench.datasets.common.paths import not_folders
@@ -30,7 +29,6 @@ __all__ = [
     "stray_images",
 ]
 
-_READERS = 8
 _RECIPE = "matted/ holds RGBA with background and clothing removed; or --set DATASET.matte=mask"
 _PARSER = "FateAvatar's preparation makes parsing/N_mouth.png with a face parser"
 _OWN_ALPHA = "without mask/ the images' own alpha is read, as of SplattingAvatar's data: make mask/, or all RGBA"
@@ -93,59 +91,36 @@ def find_images(video: Video, entries: Sequence[Entry], matte: str, findings: Fi
         there = [Path(name).stem for name in names_in(video.path / colour)]
         if masks_renumbered(video.path / "mask", [there, [str(entry.image) for entry in entries]], findings):
             return {}
-    wanted = [[_stored(video.path / place, entry) for place in places] for entry in entries]
-    if matte != "mask":
-        modes: list[tuple[str, ...]] = [("RGBA",)]
-        named = f"{video.tracking.name} names it; {recipe}"
-    else:
-        modes = [("RGB", "RGBA"), ("L", "RGB", "RGBA")]
-        named = f"{video.tracking.name} names it"
-    with ThreadPoolExecutor(_READERS) as pool:
-        headers = list(pool.map(lambda paths: [read_header(path) for path in paths], wanted))
-    sizes = Counter(header.size for row in headers for header in row if not header.fault)
+    wanted = {(entry.id, place): _stored(video.path / place, entry) for entry in entries for place in places}
+    headers = read_headers(wanted)
+    sizes = Counter(header.size for header in headers.values() if not header.fault)
     size = sizes.most_common(1)[0][0] if sizes else None
+    expected = _expected(places, size, f"{video.tracking.name} names it", recipe)
     found: dict[str, Source] = {}
-    for entry, paths, row in zip(entries, wanted, headers, strict=True):
-        source = _source(entry, paths, row, modes, size, named, recipe, findings)
-        if source is not None:
-            found[entry.id] = source
+    for entry in entries:
+        paths = [wanted[entry.id, place] for place in places]
+        row = [headers[entry.id, place] for place in places]
+        parts = zip(paths, row, expected, strict=True)
+        fits = [check_header(path, entry.id, header, wants, findings) for path, header, wants in parts]
+        if all(fits):
+            alpha = paths[1] if len(paths) > 1 else None
+            digest = "".join(header.digest for header in row)
+            found[entry.id] = Source(paths[0], alpha, row[0].size, digest)
     return found
+
+
+def _expected(places: Sequence[str], size: tuple[int, int] | None, named: str, recipe: str) -> list[Expected]:
+    """What the files of a frame in each of `places` should be: colours and a mask, or both in one."""
+    sized = "as most images of the video have"
+    if len(places) == 1:
+        return [Expected(("RGBA",), size, f"{named}; {recipe}", sized, recipe)]
+    return [Expected(modes, size, named, sized) for modes in (("RGB", "RGBA"), ("L", "RGB", "RGBA"))]
 
 
 def _stored(place: Path, entry: Entry) -> Path:
     """The file of a frame in a folder, whether its suffix is in small letters or not."""
     named = place / f"{entry.image}.png"
     return any_suffix(named.parent, named.stem, (".png",)) or named
-
-
-def _source(
-    entry: Entry,
-    paths: list[Path],
-    headers: list[Header],
-    modes: list[tuple[str, ...]],
-    size: tuple[int, int] | None,
-    named: str,
-    recipe: str,
-    findings: Findings,
-) -> Source | None:
-    fits = [
-        check_header(
-            path,
-            entry.id,
-            header,
-            findings,
-            modes=kinds,
-            size=size,
-            named=named,
-            sized="as most images of the video have",
-            mode_help=recipe if len(paths) == 1 else "8 bits a channel, no palette",
-        )
-        for path, header, kinds in zip(paths, headers, modes, strict=True)
-    ]
-    if not all(fits):
-        return None
-    alpha = paths[1] if len(paths) > 1 else None
-    return Source(paths[0], alpha, headers[0].size, "".join(header.digest for header in headers))
 
 
 def parsed_frames(video: Video, entries: Sequence[Entry], findings: Findings) -> bool:

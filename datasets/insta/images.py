@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from headbench.datasets.common.findings import Findings, ranges
-from headbench.datasets.common.images import SUFFIXES, Header, any_suffix, check_header, read_headers
+from headbench.datasets.common.images import SUFFIXES, Expected, any_suffix, check_header, read_headers
 from headbench.datasets.common.intrinsics import Intrinsics
 from headbench.datasets.common.numbering import masks_renumbered
 from headbench.datasets.common.paths import not_folders
@@ -46,7 +46,7 @@ def find_images(
     taken: dict[str, list[str]] = {}
     for entry in entries:
         name, path, header = entry.id, wanted[entry.id], headers[entry.id]
-        if not _usable(path, name, header, ("RGBA", "RGB"), size, findings):
+        if not check_header(path, name, header, Expected(("RGBA", "RGB"), size, mode_help=_MATTE), findings):
             continue
         if header.mode == "RGBA":
             sources[name] = Source(path, None, header.size, header.digest)
@@ -55,9 +55,8 @@ def find_images(
             findings.error(path, message, name, _MATTE, kind="no-alpha")
         elif not shifted:
             matte, matte_header = mattes[name], matte_headers[name]
-            if matte is not None and _usable(
-                matte, name, matte_header, ("L", "RGB", "RGBA"), size or header.size, findings
-            ):
+            expected = Expected(("L", "RGB", "RGBA"), size or header.size, mode_help=_MATTE)
+            if matte is not None and check_header(matte, name, matte_header, expected, findings):
                 sources[name] = Source(path, matte, header.size, header.digest + matte_header.digest)
                 taken.setdefault(matte.parent.name, []).append(name)
     for where, names in taken.items():
@@ -122,24 +121,3 @@ def _colour(folder: Folder, entry: Entry, place: str) -> Path:
 
 def _matte(folder: Folder, name: str) -> Path | None:
     return any_suffix(folder.path / "alpha", name) or any_suffix(folder.path / "matted", name)
-
-
-def _usable(
-    path: Path,
-    name: str,
-    header: Header,
-    modes: tuple[str, ...],
-    size: tuple[int, int] | None,
-    findings: Findings,
-) -> bool:
-    return check_header(
-        path,
-        name,
-        header,
-        findings,
-        modes=modes,
-        size=size,
-        named="the split's JSON names it",
-        sized="as the JSON's w and h say",
-        mode_help=_MATTE,
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from headbench.datasets.common.findings import Findings
-from headbench.datasets.common.images import Header, check_header, read_header
+from headbench.datasets.common.images import Expected, check_header, read_headers
 from headbench.datasets.common.numbering import masks_renumbered
 from headbench.datasets.common.pixels import LazyMasks, PixelReader, read_planes
 from headbench.datasets.common.sources import Source
@@ -20,7 +19,6 @@ from headbench.harness.types import Pixels
 
 __all__ = ["BakedPixels", "OpaquePixels", "find_images", "without_background"]
 
-_READERS = 8
 _LEVELS = {"white": 255.0, "black": 0.0}
 
 
@@ -73,16 +71,17 @@ def find_images(entries: Sequence[Entry], alpha: str, findings: Findings) -> dic
     """
     if _renumbered(entries, findings):
         return {}
-    with ThreadPoolExecutor(_READERS) as pool:
-        colours = list(pool.map(lambda entry: read_header(entry.image), entries))
-        masks = list(pool.map(lambda entry: None if entry.mask is None else read_header(entry.mask), entries))
+    files = [path for entry in entries for path in (entry.image, entry.mask) if path is not None]
+    headers = read_headers({path: path for path in files})
     found: dict[str, Source] = {}
     bare: list[str] = []
-    for entry, colour, mask in zip(entries, colours, masks, strict=True):
-        if not _fits(entry, entry.image, colour, ("RGB", "RGBA"), findings):
+    for entry in entries:
+        colour, size = headers[entry.image], (entry.lens.width, entry.lens.height)
+        if not check_header(entry.image, entry.id, colour, Expected(("RGB", "RGBA"), size), findings):
             continue
-        if mask is not None and entry.mask is not None:
-            if _fits(entry, entry.mask, mask, ("L", "RGB", "RGBA"), findings):
+        if entry.mask is not None:
+            mask = headers[entry.mask]
+            if check_header(entry.mask, entry.id, mask, Expected(("L", "RGB", "RGBA"), size), findings):
                 found[entry.id] = Source(entry.image, entry.mask, colour.size, colour.digest + mask.digest)
         elif colour.mode == "RGBA":
             found[entry.id] = Source(entry.image, None, colour.size, colour.digest)
@@ -109,17 +108,3 @@ def _renumbered(entries: Sequence[Entry], findings: Findings) -> bool:
             images.setdefault(entry.mask.parent, []).append(entry.image.stem)
     found = [masks_renumbered(place, [names], findings) for place, names in images.items()]
     return any(found)
-
-
-def _fits(entry: Entry, path: Path, header: Header, modes: tuple[str, ...], findings: Findings) -> bool:
-    return check_header(
-        path,
-        entry.id,
-        header,
-        findings,
-        modes=modes,
-        size=(entry.lens.width, entry.lens.height),
-        named="the split's JSON names it",
-        sized="as the JSON's w and h say",
-        mode_help="8 bits a channel, no palette",
-    )

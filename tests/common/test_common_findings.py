@@ -13,7 +13,7 @@ from PIL import Image
 from headbench.datasets.common.documents import finite_number, read_npz, read_object
 from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.fingerprints import fingerprint
-from headbench.datasets.common.images import check_header, read_header
+from headbench.datasets.common.images import Expected, check_header, read_header
 from headbench.datasets.common.params import head_params, numbers
 from headbench.datasets.common.roots import find_subjects
 from headbench.datasets.common.sniff import looks_like
@@ -236,7 +236,7 @@ def test_a_jpeg_that_viewers_turn_is_an_error(tmp_path: Path, orientation: int) 
     path = tmp_path / "1.jpg"
     Image.new("RGB", (8, 6)).save(path, exif=exif)
     findings = Findings()
-    fits = check_header(path, "1", read_header(path), findings, modes=("RGB",), size=(8, 6), named="", sized="")
+    fits = check_header(path, "1", read_header(path), Expected(("RGB",), (8, 6), "", ""), findings)
     assert fits == (orientation == 1)
     assert [p.message.split(":")[0] for p in findings.errors()] == (
         [] if fits else ["expected pixels stored upright, found an EXIF orientation of 6"]
