@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headbench.harness.errors import DataError
 from headbench.harness.plugins import Problem
 from headbench.testing.foreign import FOREIGN
 
-__all__ = ["FOREIGN", "Case", "each", "error_cases", "expect_told", "ruin", "warning_cases"]
+__all__ = ["FOREIGN", "Case", "each", "expect_read", "expect_told", "ruin"]
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,6 @@ def each(cases: Sequence[Case]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", cases, ids=[case.name for case in cases])
 
 
-def error_cases(cases: Sequence[Case]) -> list[Case]:
-    """Those that keep a folder from being read."""
-    return [case for case in cases if case.severity == "error" and not case.deep]
-
-
-def warning_cases(cases: Sequence[Case]) -> list[Case]:
-    """Those that do not."""
-    return [case for case in cases if case.severity == "warning"]
-
-
 def expect_told(case: Case, problems: Sequence[Problem]) -> None:
     """The case's problem is told, in one line, with its file and frame, and of as many frames as it is to be."""
     every = "\n".join(problem.line() for problem in problems)
@@ -87,3 +78,17 @@ def expect_told(case: Case, problems: Sequence[Problem]) -> None:
     assert str(at.path).endswith(case.path), every
     assert (at.frame, at.severity) == (case.frame, case.severity), every
     assert at.line().startswith(f"{case.severity}: {at.path}") and "\n" not in at.line()
+
+
+def expect_read(case: Case, dataset: str, read: Callable[[], Any]) -> None:
+    """An error that `check` told keeps the folder from being read, with the command that lists all; a warning does not.
+
+    Cases of `deep` say nothing about reading.
+    """
+    if case.deep:
+        return
+    if case.severity == "error":
+        with pytest.raises(DataError, match=f"bench data check {dataset} --data-root"):
+            read()
+    elif case.severity == "warning":
+        assert read().train

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
-from damage_cases import Case, each, error_cases, expect_told, warning_cases
+from damage_cases import Case, each, expect_read, expect_told
 from PIL import Image
 
 from headbench.datasets.imavatar.reader import ImavatarReader
-from headbench.harness.errors import DataError
 
 TRAIN = "someone_train/flame_params.json"
 TEST = "someone_test/flame_params.json"
@@ -239,24 +237,12 @@ CASES = [
 
 
 @each(CASES)
-def test_damage_is_told_with_file_and_frame(case, author) -> None:
+def test_damage_is_told_with_file_and_frame_and_errors_stop_reading(case, author) -> None:
     case.damage(author)
     problems = ImavatarReader().check(author.folder, case.options)
     expect_told(case, problems)
     assert not any("DATASET." in problem.line() for problem in problems)
-
-
-@each(error_cases(CASES))
-def test_errors_stop_reading(case, author) -> None:
-    case.damage(author)
-    with pytest.raises(DataError, match="bench data check imavatar --data-root"):
-        ImavatarReader().read(author.folder, case.options)
-
-
-@each(warning_cases(CASES))
-def test_warnings_do_not(case, author) -> None:
-    case.damage(author)
-    assert ImavatarReader().read(author.folder, case.options).train
+    expect_read(case, "imavatar", lambda: ImavatarReader().read(author.folder, case.options))
 
 
 def test_messages_are_distinct() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from damage_cases import Case, each, error_cases, expect_told
+from damage_cases import Case, each, expect_read, expect_told
 
 from headbench.datasets.insta.reader import InstaReader
 from headbench.harness.errors import DataError
@@ -484,16 +484,10 @@ CASES = [
 
 
 @each(CASES)
-def test_damage_is_told_with_file_and_frame(case, author) -> None:
+def test_damage_is_told_with_file_and_frame_and_errors_stop_reading(case, author) -> None:
     case.damage(author)
     expect_told(case, InstaReader().check(author.folder, case.options))
-
-
-@each(error_cases(CASES))
-def test_errors_stop_reading(case, author) -> None:
-    case.damage(author)
-    with pytest.raises(DataError, match="bench data check insta --data-root"):
-        InstaReader().read(author.folder, case.options)
+    expect_read(case, "insta", lambda: InstaReader().read(author.folder, case.options))
 
 
 def test_messages_are_distinct() -> None:

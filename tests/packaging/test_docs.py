@@ -29,7 +29,7 @@ from headbench.metrics.protocol import Protocol
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-ROOMS = ("harness", "methods", "datasets", "metrics", "reports", "configs", "tests", "docs")
+ROOMS = ("harness", "methods", "datasets", "metrics", "reports", "testing", "configs", "tests", "docs")
 
 
 def text(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from damage_cases import Case, each, error_cases, expect_told, warning_cases
+from damage_cases import Case, each, expect_read, expect_told
 from PIL import Image
 
 from headbench.datasets.vhap.reader import VhapReader
@@ -203,22 +203,10 @@ CASES = [
 
 
 @each(CASES)
-def test_damage_is_told_with_file_and_frame(case, author) -> None:
+def test_damage_is_told_with_file_and_frame_and_errors_stop_reading(case, author) -> None:
     case.damage(author)
     expect_told(case, VhapReader().check(author.folder, case.options))
-
-
-@each(error_cases(CASES))
-def test_errors_stop_reading(case, author) -> None:
-    case.damage(author)
-    with pytest.raises(DataError, match="bench data check vhap --data-root"):
-        VhapReader().read(author.folder, case.options)
-
-
-@each(warning_cases(CASES))
-def test_warnings_do_not(case, author) -> None:
-    case.damage(author)
-    assert VhapReader().read(author.folder, case.options).train
+    expect_read(case, "vhap", lambda: VhapReader().read(author.folder, case.options))
 
 
 @pytest.mark.parametrize(
