@@ -350,6 +350,15 @@ def test_a_dry_run_says_when_the_last_of_several_cells_at_once_ends(
     assert "3 cells at once: 1.00 h until the last ends" in many.out, many
 
 
+def test_a_dry_run_of_a_finished_run_names_nothing_that_is_not_in_the_sums(
+    bench: Callable[..., Any], faces: Path
+) -> None:
+    asked = ("run", "--methods", "average", "--datasets", "discs[anna]", "--data-root", faces, *COMMON)
+    assert bench(*asked).code == 0
+    done = bench(*asked, "--dry-run", "--workers", 2)
+    assert "1 cells, 0 to do" in done.out and "not in the sums" not in done.out and "at once" not in done.out, done
+
+
 @pytest.mark.parametrize(
     ("hours", "slots", "end"),
     [
