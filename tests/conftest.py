@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+# As `bench` sets it before torch is loaded: threads that wait for work must not burn the cores that others need.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 _number = itertools.count()
 
 
