@@ -6,13 +6,14 @@ do not survive a fork, so cells must be planned with one.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from headbench.harness.run import child
 
@@ -83,10 +84,22 @@ def _become_worker(command: list[str], stdin: int, out: int, env: dict[str, str]
         os._exit(code)
 
 
+def _start(command: list[str], **rest: Any) -> Process | subprocess.Popen[bytes]:
+    """A fork where the cell draws with torch; else a process: numba's threads end one that was forked beside them."""
+    place = next(index for index, part in enumerate(command) if Path(part).name == "worker.py")
+    try:
+        job = json.loads((Path(command[place + 1]) / "job.json").read_text(encoding="utf-8"))
+        forks = job["execution"]["rasterizer"] == "torch"
+    except (OSError, ValueError, LookupError, TypeError):  # what it does about that needs no rasterizer
+        forks = True
+    return Process(command, **rest) if forks else subprocess.Popen(command, **rest)
+
+
 class Forks:
     """Stands in for the module `subprocess` where workers are started."""
 
-    PIPE, STDOUT, TimeoutExpired, Popen = subprocess.PIPE, subprocess.STDOUT, subprocess.TimeoutExpired, Process
+    PIPE, STDOUT, TimeoutExpired = subprocess.PIPE, subprocess.STDOUT, subprocess.TimeoutExpired
+    Popen = staticmethod(_start)
 
 
 def fork_workers(monkeypatch: object) -> None:

@@ -150,7 +150,8 @@ def _queue_cell(
         return
     for stale in (HANDLE, OUTCOME, PROGRESS):
         discard(folder / stale)
-    append_to(log_path(folder)).close()
+    if planned.record.state is State.QUEUED:
+        append_to(log_path(folder)).close()
     record = planned.record
     if before is not None:
         stages = _with_earlier(before.stages, record.stages)

@@ -14,7 +14,7 @@ from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.trained import WEIGHTS
 from headbench.metrics.stored import read_scores
 
-ANNA = ("--datasets", "discs[anna]", "--out", "out")
+ANNA = ("--datasets", "discs[anna]", "--out", "out", "--rasterizer", "torch")
 CELL = Path("out/cells/blobs-demo/discs/anna/seed0")
 TRAINED = CELL / "stages" / "train"
 SCORES = CELL / "scores" / "headbench@1.jsonl"
