@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from headbench.harness.errors import BenchError
+from headbench.harness.files import sha256_of
 from headbench.harness.layout import CellFolder
 from headbench.harness.run.cell import AGAIN, Job, StageJob
 from headbench.harness.staged import read_stage, stale
@@ -33,8 +34,11 @@ def inputs_of(cell: CellFolder, way: Way, job: Job, registry: Registry) -> dict[
     summary = read_summary(place.folder)
     if summary is None:
         raise BenchError(f"{place.folder} is not finished, and {way} is made from it.", help=AGAIN)
-    digests = read_state(place.checkpoint(summary.steps)).sha256
-    return found | {f"{way.parent}'s {name}": digest for name, digest in digests.items() if name != WEIGHTS[1]}
+    checkpoint = place.checkpoint(summary.steps)
+    digests = {name: digest for name, digest in read_state(checkpoint).sha256.items() if name != WEIGHTS[1]}
+    if not digests:  # format 1 kept none, and refined parameters with the optimiser's state
+        digests = {name: sha256_of(checkpoint / name) for name in WEIGHTS}
+    return found | {f"{way.parent}'s {name}": digest for name, digest in digests.items()}
 
 
 def stage_faults(cell: CellFolder, job: Job, registry: Registry) -> list[str]:

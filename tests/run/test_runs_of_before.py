@@ -9,9 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from headbench.harness.files import read_json, sha256_of, write_json
+from headbench.harness.layout import CellFolder
+from headbench.harness.staged import read_stage
 from headbench.harness.trained import WEIGHTS
+from headbench.harness.way import Way
 from headbench.metrics.stored import read_scores
 
 ANNA = ("--datasets", "discs[anna]", "--out", "out", "--rasterizer", "torch")
@@ -148,3 +152,36 @@ def test_cut_weights_of_before_are_seen_though_nothing_has_hashed_them(old, benc
     done = old()
     assert done.code == 0, done
     assert path.read_bytes() == whole
+
+
+@pytest.fixture
+def old_average(bench, faces: Path, installed_tints: Path):
+    """As `old`, of a method that the stages of headbench-tints fit; the command takes more options."""
+
+    def run(*more):
+        asked = ("run", "--methods", "average", "--data-root", faces, *ANNA, "--protocol", "none")
+        return bench(*asked, *more, site=installed_tints)
+
+    done = run()
+    assert done.code == 0, done
+    trained = Path("out/cells/average-demo/discs/anna/seed0/stages/train")
+    (trained / "stage.json").unlink()
+    _rewritten(trained / "summary.json", dict)
+    (state,) = trained.glob("checkpoint-*/state.json")
+    _rewritten(state, lambda values: {"format": 1} | {name: values[name] for name in STATE})
+    return run, state.parent
+
+
+def test_a_stage_made_from_a_checkpoint_of_before_knows_what_it_was_made_from(old_average):
+    run, checkpoint = old_average
+    asked = ("--stages", "train,train/tint:red")
+    done = run(*asked)
+    assert done.code == 0, done
+    made = read_stage(CellFolder(checkpoint.parents[2]).stage(Way.parse("train/tint:red")).folder)
+    assert made is not None
+    assert {made.inputs[f"train's {name}"] for name in WEIGHTS} == {sha256_of(checkpoint / name) for name in WEIGHTS}
+    assert "stale" not in run(*asked).out
+    tensors = load_file(checkpoint / WEIGHTS[0])
+    save_file(tensors | {"portrait/colour": tensors["portrait/colour"] * 0.5}, checkpoint / WEIGHTS[0])
+    again = run(*asked)
+    assert again.code == 0 and "stage train/tint:red is stale: train's model.safetensors changed" in again.out, again
