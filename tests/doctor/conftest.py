@@ -16,7 +16,9 @@ from headbench.datasets.synthetic import write_synthetic
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound subject of 30 frames. Read only."""
-    return write_synthetic(tmp_path_factory.mktemp("doctor"), "insta", 1, 30, 64, 3, lambda _: None, workers=1)[0]
+    return write_synthetic(
+        tmp_path_factory.mktemp("doctor"), "insta", 1, 30, 64, 3, lambda _: None, workers=1, around=1
+    )[0]
 
 
 @pytest.fixture

@@ -41,5 +41,5 @@ def made_up(tmp_path_factory) -> Path:
     """A data root with a made-up participant of 22 frames, one a sequence, and the same performance in INSTA layout."""
     root = tmp_path_factory.mktemp("made_up")
     for layout in ("nersemble", "insta"):
-        write_synthetic(root, layout, 1, 22, 48, 3, lambda line: None, workers=1)
+        write_synthetic(root, layout, 1, 22, 48, 3, lambda line: None, workers=1, around=1)
     return root

@@ -26,6 +26,7 @@ from headbench.harness.train.checkpoint import restore_portrait
 from headbench.harness.types import Camera, Frame, HeadParams, Pixels, Subject
 from headbench.metrics import GroundTruth, load_protocol, protocol_names, score_frames
 from headbench.metrics.protocol import Protocol
+from headbench.testing import check_method
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -162,6 +163,7 @@ def test_the_example_is_a_whole_distribution() -> None:
 def test_the_example_registers_and_passes_the_checks(beads: Registry) -> None:
     assert beads.check() == []
     assert list(beads.methods()) == ["Beads"]
+    check_method(beads.method("Beads"), only=("create", "drive", "edit", "gradient", "load", "heads"))
 
 
 @pytest.mark.usefixtures("flame_home")

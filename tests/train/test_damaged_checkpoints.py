@@ -20,15 +20,16 @@ from headbench.harness.trained import TrainSummary, checkpoint_fault, checkpoint
 from headbench.harness.types import Subject
 from headbench.testing.small import small_config
 
-ABOUT = {"method": "FateAvatar", "preset": "tiny", "variant": "", "dataset": "none", "subject": "made"}
+METHOD = "SplattingAvatar"
+ABOUT = {"method": METHOD, "preset": "tiny", "variant": "", "dataset": "none", "subject": "made"}
 STEPS, EVERY, LOG = 9, 3, 4
 """A line of the log holds steps of before a checkpoint and of after it."""
 
 
 def train(stage: Path, subject: Subject) -> tuple[TrainSummary, list[dict[str, Any]]]:
     """The summary, and all that was said on the way."""
-    kind = registry().load_method("FateAvatar")
-    values = small_config(registry().method("FateAvatar"), kind).model_dump()
+    kind = registry().load_method(METHOD)
+    values = small_config(registry().method(METHOD), kind).model_dump()
     train = {**values["train"], "steps": STEPS, "resolution": None}
     config = kind.config_type.model_validate({**values, "train": train})
     options = Execution("cpu", checkpoint_every=EVERY, log_every=LOG, preview_every=1000, deterministic=True)
