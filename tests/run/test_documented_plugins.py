@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 from safetensors.torch import load_file
 
 from headbench.harness.errors import DataError
 from headbench.harness.layout import CellFolder
 from headbench.harness.plugins import Registry, Source
 from headbench.harness.way import Way
+from headbench.testing import DATASET_CHECKS, check_dataset
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
 RUN = {
@@ -36,21 +34,40 @@ def written(package: str, site: Path) -> Path:
     info = site / f"{package}-1.0.dist-info"
     for folder in (site / package, info):
         folder.mkdir(parents=True)
-    found = re.findall(rf"^`{package}/(\w+)\.py`[^\n]*\n\n```python\n(.*?)^```", PAGE, re.M | re.S)
-    assert found and found[0][0] == "__init__", f"docs/plugins.md has no example {package}"
-    for name, code in found:
-        (site / package / f"{name}.py").write_text(code, encoding="utf-8")
+    found = re.findall(rf"^`{package}/(\w+\.\w+)`(?:(?!\n\n).)*\n\n```\w+\n(.*?)^```", PAGE, re.M | re.S)
+    assert found and found[0][0] == "__init__.py", f"docs/plugins.md has no example {package}"
+    for name, contents in found:
+        (site / package / name).write_text(contents, encoding="utf-8")
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[headbench]\nown = {package}\n")
     return site
 
 
+CHECKS = re.search(r"^```python\n(from headbench\.testing .*?)^```", PAGE, re.M | re.S)
+"""The one example that is no file: how a plugin's own tests call the checks."""
+
+
 def test_every_example_of_the_page_is_a_file_that_some_test_runs() -> None:
     files = re.findall(r"^`(\w+)/\w+\.py`(?:(?!\n\n).)*\n\n```python\n", PAGE, re.M | re.S)
-    assert len(files) == PAGE.count("\n```python\n"), "an example of docs/plugins.md has no file name before it"
+    assert CHECKS is not None
+    assert len(files) + 1 == PAGE.count("\n```python\n"), "an example of docs/plugins.md has no file name before it"
     assert set(files) == set(RUN)
     for package, test in RUN.items():
         assert package in (Path(__file__).parents[1] / test).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_checks_are_called_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs: list[Any] = []
+    for package, hook in (("headbench_beads", "register_methods"), ("headbench_mine", "register_datasets")):
+        monkeypatch.syspath_prepend(str(written(package, tmp_path / package)))
+        getattr(importlib.import_module(package), hook)(specs.append)
+    assert CHECKS is not None
+    exec(CHECKS[1], {"SPEC": specs[0], "DATASET": specs[1]})
+
+
+def test_the_dataset_passes_the_checks_of_datasets(mine: Registry) -> None:
+    assert len(check_dataset(mine.dataset("mine"))) == len(DATASET_CHECKS)
 
 
 @pytest.fixture
@@ -60,17 +77,11 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 
 @pytest.fixture
-def someone(tmp_path: Path) -> Path:
-    """A subject of the layout: five images of 16 x 16."""
-    folder = tmp_path / "data" / "mine" / "someone"
-    folder.mkdir(parents=True)
-    rows = [[0.1 * k, 0.0, 0.2] for k in range(5)]
-    (folder / "track.json").write_text(json.dumps({"camera": [16, 32.0], "expression": rows}))
-    for k in range(5):
-        image = np.full((16, 16, 4), 40 * k, np.uint8)
-        image[:, 8:, 3] = 255
-        Image.fromarray(image).save(folder / f"{k:05d}.png")
-    return folder
+def someone(mine: Registry, tmp_path: Path) -> Path:
+    """The subject that the page's own code writes: ten images of 32 x 32."""
+    write: Callable[[Path], None] = importlib.import_module("headbench_mine.sample").write
+    write(tmp_path / "data")
+    return tmp_path / "data" / "mine" / "someone"
 
 
 def test_the_dataset_is_read_as_the_page_says(mine: Registry, someone: Path) -> None:
@@ -79,10 +90,10 @@ def test_the_dataset_is_read_as_the_page_says(mine: Registry, someone: Path) -> 
     assert reader.subjects(someone.parents[1]) == reader.subjects(someone.parent) == {"someone": someone}
     assert reader.check(someone, {}) == []
     subject = reader.read(someone, {})
-    assert [frame.id for frame in subject.train] == [f"{k:05d}" for k in range(4)]
-    (last,) = subject.test
-    assert last.params.expression.tolist() == [[pytest.approx(0.4), 0.0, pytest.approx(0.2)]]
-    assert last.pixels().colour[0, 0, 0] == 160 and last.camera.K[0, 0].tolist() == [32.0, 0.0, 8.0]
+    assert [frame.id for frame in subject.train] == [f"{k:05d}" for k in range(8)]
+    last = subject.test[-1]
+    assert last.params.expression.tolist() == [[pytest.approx(0.9), 0.0, pytest.approx(0.2)]]
+    assert last.pixels().colour[0, 0, 0] == 180 and last.camera.K[0, 0].tolist() == [64.0, 0.0, 16.0]
     assert {"images", "tracking", "split"} < set(subject.fingerprint)
 
 
@@ -93,7 +104,7 @@ def test_what_is_wrong_with_its_data_is_told_by_the_pieces_that_it_is_made_of(mi
     assert problem.frame == "00002" and "found no such file" in problem.message
     with pytest.raises(DataError, match="00002"):
         reader.read(someone, {})
-    (someone / "track.json").write_text('{"camera": [16, 32.0]}')
+    (someone / "track.json").write_text('{"camera": [32, 64.0]}')
     with pytest.raises(DataError, match="`expression`: expected"):
         reader.read(someone, {})
 
