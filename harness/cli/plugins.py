@@ -40,7 +40,7 @@ def plugins(names: tuple[str, ...], check: bool, train: bool) -> None:
     from headbench.harness.problems import grouped
 
     if (train and not check) or (names and not train):
-        raise BenchError("NAMES and --train go with --check.", help="bench plugins --check --train [NAMES]")
+        raise BenchError("NAMES go with --train, and --train with --check: bench plugins --check --train [NAMES].")
     if check:
         # What did harm when it was tried gets another chance.
         forget()

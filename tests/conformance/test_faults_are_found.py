@@ -350,6 +350,6 @@ def test_bench_plugins_tells_each_check_on_a_line_and_goes_on_after_a_failure(mo
 
 
 def test_names_that_bench_plugins_cannot_try_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "NAMES and --train go with --check" in bench(monkeypatch, "--train")[2]
-    assert "NAMES and --train go with --check" in bench(monkeypatch, "--check", "good")[2]
+    assert "NAMES go with --train, and --train with --check" in bench(monkeypatch, "--train")[2]
+    assert "NAMES go with --train, and --train with --check" in bench(monkeypatch, "--check", "good")[2]
     assert "Unknown method 'goood'. Did you mean 'Good'" in bench(monkeypatch, "--check", "--train", "goood")[2]
