@@ -26,6 +26,7 @@ __all__ = [
     "digest_of",
     "discard",
     "make_folder",
+    "make_way",
     "read_json",
     "remove_leftovers",
     "sha256_of",
@@ -104,15 +105,24 @@ def make_folder(path: Path) -> None:
         raise Unwritable(f"{place}: expected a folder, found {kind_at(place)}.", _AWAY) from error
 
 
-def append_to(path: Path) -> BinaryIO:
-    """Open a file for adding at its end; it is made where there is none, as is its folder.
+def make_way(path: Path) -> None:
+    """Make the folder that shall hold a file that is added to, which is made later where there is none.
 
     Raises:
-        Unwritable: something that is no regular file is in its place; a named pipe is not waited for.
+        Unwritable: something that is no regular file is in its place, or no folder in that of its folder.
     """
     make_folder(path.parent)
     if (found := kind_at(path)) not in ("", "a file"):
         raise Unwritable(f"{path}: expected a file, found {found}.", _AWAY)
+
+
+def append_to(path: Path) -> BinaryIO:
+    """Open a file for adding at its end; it is made where there is none, as is its folder.
+
+    Raises:
+        Unwritable: as `make_way`; a named pipe is not waited for.
+    """
+    make_way(path)
     return path.open("ab")
 
 

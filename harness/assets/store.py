@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from headbench.harness.assets.kinds import KINDS, Refusal, kind
-from headbench.harness.errors import BenchError, DataError, MissingAsset
+from headbench.harness.errors import BenchError, DataError, MissingAsset, of_system
 from headbench.harness.files import atomic_path, read_json, sha256_of, write_json
 from headbench.harness.home import home
 
@@ -115,7 +115,8 @@ def register(
             if sha256_of(part) != digest:
                 raise DataError(f"{file} changed while it was copied.", help="run this again")
     except OSError as error:
-        raise DataError(f"Cannot read {file}: {error.strerror or error}.") from error
+        told = of_system(error, str(file))
+        raise DataError(str(told.args[0]), told.help) from error
     entry = Record(
         name=name,
         file=target.name,

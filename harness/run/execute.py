@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headbench.harness.execution import Executor, holder
-from headbench.harness.files import Unwritable, append_to, discard, remove_leftovers
+from headbench.harness.files import Unwritable, discard, make_way, remove_leftovers
 from headbench.harness.run.cell import CellRecord, StageJob, StageState, State, cell_folder
 from headbench.harness.run.child import OUTCOME, PROGRESS, log_path
 from headbench.harness.run.crew import HANDLE, POLL, Crew, Watcher
@@ -151,7 +151,7 @@ def _queue_cell(
     for stale in (HANDLE, OUTCOME, PROGRESS):
         discard(folder / stale)
     if planned.record.state is State.QUEUED:
-        append_to(log_path(folder)).close()
+        make_way(log_path(folder))
     record = planned.record
     if before is not None:
         stages = _with_earlier(before.stages, record.stages)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import append_to
+from headbench.harness.files import make_way
 
 __all__ = ["held", "is_held"]
 
@@ -26,7 +26,7 @@ def held(path: Path, what: str, wait: float = 1.0) -> Iterator[None]:
     Raises:
         BenchError: another living process holds it.
     """
-    append_to(path).close()  # or what is in its place is told
+    make_way(path)
     deadline = time.monotonic() + wait
     with path.open("a+", encoding="utf-8", errors="replace") as handle:
         while not _try_lock(handle.fileno()):

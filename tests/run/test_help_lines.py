@@ -319,7 +319,7 @@ def _check_lists_all(world: World, text: str) -> None:
         (author.folder / "images" / f"{name}.png").unlink()
     help = told(raised(lambda: registry().load_dataset("insta").read(author.folder, {})), text)
     done = world.bench(*shlex.split(help)[1:])
-    assert done.code == 2 and "images" in done.out and "2 errors" in done.out
+    assert done.code == 2 and "images" in done.out and "1 error in 2 frames" in done.out
 
 
 @case("--data-root D with D/{}/SUBJECT/{}")
