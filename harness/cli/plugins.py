@@ -57,7 +57,7 @@ def plugins(names: tuple[str, ...], check: bool, train: bool) -> None:
     failed = False
     if train and not asked:
         say("nothing to train: all methods and datasets are built in; name some to try them")
-    for outcome in _outcomes(asked):
+    for outcome in _outcomes(asked) if asked else ():  # the suites need torch
         say(outcome.line())
         failed |= outcome.failure is not None
     if problems or failed:
