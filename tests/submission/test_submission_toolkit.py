@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib.util
 import json
 import sys
@@ -62,7 +63,10 @@ def submission_data(installed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     # leaves the file 18 bytes further on, and then no plugin recognises any video. So the plugin is named.
     named = functools.partial(submission_data.iio.improps, plugin="pyav")
     monkeypatch.setattr(submission_data.iio, "improps", named)
-    return submission_data
+    # imageio collects garbage whenever it closes a video; what was there before would be gone through 320 times.
+    gc.freeze()
+    yield submission_data
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
