@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from headbench.harness.avatar import Portrait, Section
@@ -18,9 +19,31 @@ from headbench.harness.types import Subject, TrainView
 if TYPE_CHECKING:
     from headbench.harness.train import LoadedPortrait
 
-__all__ = ["Stage", "StageWork"]
+__all__ = ["Stage", "StageWork", "input_file", "input_files"]
+
+_INPUT = {"input_file": True}
 
 Progress = Callable[[Mapping[str, Any]], None]
+
+
+def input_file(required: bool = False, description: str = "") -> Any:
+    """The default of an option, of type Path or None, that names a file of the user's: ``--set edit.picture=FILE``.
+
+    The file must be there when the run is planned. What it holds counts, not where it lies: an instance is made again
+    when its SHA-256 changes. A stage finds it in `StageWork.inputs`.
+
+    Args:
+        required: without it the option is None where the user names no file.
+        description: one phrase.
+    """
+    return Field(default=... if required else None, description=description or None, json_schema_extra=dict(_INPUT))
+
+
+def input_files(config: BaseModel) -> dict[str, Path]:
+    """Option -> the file that it names, of options that are `input_file`."""
+    fields = type(config).model_fields
+    named = [name for name, field in fields.items() if field.json_schema_extra == _INPUT]
+    return {name: Path(getattr(config, name)) for name in named if getattr(config, name) is not None}
 
 
 @dataclass(frozen=True)
@@ -41,7 +64,7 @@ class StageWork:
     folder: Path
     """Of the instance. What a stage writes here besides, it keeps."""
     inputs: Mapping[str, Path]
-    """Files that the user named -> where they lie."""
+    """Option -> the file that the user named by it (`input_file`)."""
     progress: Progress
     """Hears step, total and whatever else the stage can say."""
     save: Callable[[Portrait, int, Mapping[str, Tensor]], None]

@@ -103,6 +103,8 @@ class StageJob:
     """Options of the stage; of ``train`` they are the method's and stand in the job."""
     reason: str = ""
     """Why this method lacks it; then it is skipped, and nothing else stops."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Option of the stage -> the file that the user named by it, as a whole path."""
 
 
 @dataclass(frozen=True)

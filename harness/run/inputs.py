@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headbench.harness.assets import NETWORKS, record
 from headbench.harness.errors import BenchError
 from headbench.harness.files import sha256_of
 from headbench.harness.layout import CellFolder
@@ -16,6 +19,9 @@ from headbench.harness.way import TRAIN, Way
 
 if TYPE_CHECKING:
     from headbench.harness.plugins import Registry
+
+_FILE = "the file of option "
+"""Before the option, in the names of inputs."""
 
 __all__ = ["changed_inputs", "inputs_of", "stage_faults", "why_stale"]
 
@@ -28,6 +34,11 @@ def inputs_of(cell: CellFolder, way: Way, job: Job, registry: Registry) -> dict[
     """
     data = hashlib.sha256(json.dumps(sorted(job.fingerprint.items())).encode()).hexdigest()
     found = {"the training data": data, f"the plugin of stage {way.stage}": registry.origin(registry.stage(way.stage))}
+    planned = next((each for each in job.stages if each.way == str(way)), StageJob(str(way)))
+    found |= {f"{_FILE}{name}": sha256_of(Path(path)) for name, path in planned.files.items()}
+    for network in sorted(registry.stage(way.stage).needs & {*NETWORKS}):
+        known = record(NETWORKS[network])
+        found[f"the network {network}"] = known.sha256 if known is not None else ""
     if way.parent is None:
         return found
     place = cell.stage(way.parent)
@@ -61,11 +72,18 @@ def changed_inputs(cell: CellFolder, way: Way, job: Job, registry: Registry) -> 
     saved = read_stage(cell.stage(way).folder)
     if saved is None:  # it lay in its parent's folder
         return f"{way.parent} was made again"
-    return why_stale(cell, StageJob(str(way), True, saved.config), job, registry)
+    # Which files it was given is not known to this request.
+    files = {name: digest for name, digest in saved.inputs.items() if name.startswith(_FILE)}
+    return why_stale(cell, StageJob(str(way), True, saved.config), job, registry, files)
 
 
-def why_stale(cell: CellFolder, planned: StageJob, job: Job, registry: Registry) -> str:
+def why_stale(
+    cell: CellFolder, planned: StageJob, job: Job, registry: Registry, files: Mapping[str, str] | None = None
+) -> str:
     """What has changed since an instance was made, or nothing; what was begun with other options counts, too.
+
+    Args:
+        files: digests of files that the user named once, where the job does not name them.
 
     Of ``train`` nothing is asked: a run whose data or configuration changed is refused as a whole.
     """
@@ -74,7 +92,7 @@ def why_stale(cell: CellFolder, planned: StageJob, job: Job, registry: Registry)
     if saved is None:
         return "nobody knows what it was made with" if cell.stage(way).summary.is_file() else ""
     try:
-        changed = stale(saved, planned.config, inputs_of(cell, way, job, registry))
+        changed = stale(saved, planned.config, inputs_of(cell, way, job, registry) | dict(files or {}))
     except BenchError as error:
         return str(error.args[0]).rstrip(".")
     return f"{', '.join(changed)} changed" if changed else ""

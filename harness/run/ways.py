@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headbench.harness.assets import NETWORKS, asset
 from headbench.harness.errors import BenchError, MissingAsset, PluginError, did_you_mean
+from headbench.harness.reading import Unreadable, open_regular
 from headbench.harness.run.cell import StageJob
 from headbench.harness.run.config import Setting, apply_settings
 from headbench.harness.way import TRAIN, Way, parse_ways, with_parents
@@ -87,6 +89,8 @@ def _leads_on(way: Way, jobs: dict[Way, StageJob]) -> bool:
 
 
 def _job(way: Way, asked: bool, above: type[Portrait], registry: Registry, settings: Sequence[Setting]) -> StageJob:
+    from headbench.harness.stage import input_files
+
     spec = registry.stage(way.stage)
     try:
         stage_type = registry.load_stage(spec.name)
@@ -94,8 +98,24 @@ def _job(way: Way, asked: bool, above: type[Portrait], registry: Registry, setti
         return StageJob(str(way), asked, {}, str(error.args[0]).rstrip("."))
     own = [setting for setting in settings if setting.owner.lower() == spec.name]
     preset = dict(spec.presets.get(way.label or spec.default_preset, {}))
-    config = apply_settings(stage_type, preset, own).model_dump(mode="json")
-    return StageJob(str(way), asked, config, _lacking(spec, above))
+    config = apply_settings(stage_type, preset, own)
+    files = {name: _there(path, spec.name, name) for name, path in input_files(config).items()}
+    values = {name: value for name, value in config.model_dump(mode="json").items() if name not in files}
+    return StageJob(str(way), asked, values, _lacking(spec, above), files)
+
+
+def _there(path: Path, stage: str, option: str) -> str:
+    """The whole path of a file that a stage reads.
+
+    Raises:
+        Unreadable: it cannot be read.
+    """
+    try:
+        with open_regular(path.absolute()):
+            return str(path.absolute())
+    except Unreadable as error:
+        error.help = f"--set {stage}.{option}=FILE"
+        raise
 
 
 def _lacking(spec: StageSpec, above: type[Portrait]) -> str:

@@ -161,6 +161,20 @@ def test_ways_that_do_not_fit_are_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_that_a_stage_reads_counts_by_what_it_holds(run: Callable[..., Any], tmp_path: Path) -> None:
+    swatch = tmp_path / "green.txt"
+    swatch.write_text("0 1 0")
+    asked = ("--stages", "train/tint", "--protocol", "none", "--set")
+    assert run(*asked, "tint.swatch=green.txt").code == 0
+    moved = swatch.rename(tmp_path / "leaf.txt")
+    assert "stale" not in run(*asked, f"tint.swatch={moved}").out
+    moved.write_text("1 1 0")
+    again = run(*asked, "tint.swatch=leaf.txt")
+    assert "train/tint is stale: the file of option swatch changed; done again" in again.out and again.code == 0
+    gone = run(*asked, "tint.swatch=nowhere.txt")
+    assert gone.code == 1 and "nowhere.txt" in gone.err and "--set tint.swatch=FILE" in gone.err
+
+
 def test_options_of_stages_are_checked(run: Callable[..., Any], tmp_path: Path) -> None:
     for settings, words in (
         ("tint.stepps=2", "Unknown option of tint 'stepps'"),

@@ -54,7 +54,12 @@ def stage_task(cell: CellWork, planned: StageJob, parent: Instance | None) -> In
     # One of its own, which the stage may change.
     loaded = parent.reload() if parent is not None and finished(place.folder) is None else None
     portrait_type, config, loader = _loader(cell, way, planned, parent)
-    options = config if way == TRAIN else validate(stage_type.config_type, planned.config, f"stage {way}")
+    options = (
+        config
+        if way == TRAIN
+        else validate(stage_type.config_type, {**planned.config, **planned.files}, f"stage {way}")
+    )
+    files = {name: Path(path) for name, path in planned.files.items()}
     seen = dataclasses.replace(cell.subject, test=())
 
     def progress(now: Any) -> None:
@@ -64,7 +69,7 @@ def stage_task(cell: CellWork, planned: StageJob, parent: Instance | None) -> In
     about, how = cell.job.cell.about(), cell.job.execution
     making = Making(place.folder, about, portrait_type, config, loader, loaded, seen, how)
     work = StageWork(
-        about, portrait_type, loaded, seen, options, how, place.folder, {}, progress, making.save, making.resume
+        about, portrait_type, loaded, seen, options, how, place.folder, files, progress, making.save, making.resume
     )
     inputs = inputs_of(CellFolder(cell.folder), way, cell.job, cell.registry)
     write_stage(place.folder, StageRecord(str(way), loader, planned.config, inputs))
