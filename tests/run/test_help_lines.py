@@ -519,6 +519,18 @@ def _first_stage(world: World, text: str) -> None:
     assert option in all_options() and checked_ways([value], known)
 
 
+@case("--set {}.{}=FILE")
+def _file(world: World, text: str) -> None:
+    from headbench.harness.run.config import parse_setting
+    from headbench.harness.run.ways import _there
+
+    option, value = told(raised(lambda: _there(world.folder / "gone.png", "edit", "picture")), text).split()
+    (world.folder / "FILE").touch()
+    setting = parse_setting(value)
+    assert option in all_options() and (setting.owner, setting.path) == ("edit", "picture")
+    assert _there(world.folder / setting.value, setting.owner, setting.path) == str(world.folder / "FILE")
+
+
 @case("--stages train")
 def _no_stage(world: World, text: str) -> None:
     from headbench.harness.run.ways import checked_ways

@@ -61,9 +61,7 @@ def score_task(
             f"{renders} has no complete renders, which protocol {scorer.name} scores.",
             help=_command(place, scorer),
         )
-    inputs = scorer.inputs(device)
-    target = place.scores(scorer.name)
-    marker = place.marker(scorer.name)
+    inputs, target, marker = scorer.inputs(device), place.scores(scorer.name), place.marker(scorer.name)
 
     def origin() -> Marker:
         return Marker(scorer.name, scorer.hash, sha256_of(renders / LISTING), inputs, sha256_of(target))
