@@ -32,15 +32,6 @@ def test_help_imports_nothing_heavy() -> None:
     assert bench("--help", code=code).returncode == 0
 
 
-# Fails the process if torch was imported, whatever the exit code of the command.
-WATCHED = (
-    "import atexit, os, sys\n"
-    "from headbench.harness.cli.main import main\n"
-    "atexit.register(lambda: os._exit(99) if 'torch' in sys.modules else None)\n"
-    "main()\n"
-)
-
-
 @pytest.fixture
 def small_run(tmp_path: Path) -> Path:
     from headbench.harness.files import write_json
@@ -79,12 +70,6 @@ def test_what_lists_and_tabulates_needs_no_torch(small_run: Path, tmp_path: Path
     assert "failed" in status and "ValueError: no" in status
     assert "interrupted" in status and "its run was killed" in status
     assert "2 cells: 1 running, 1 failed; no run works on it now" in status
-
-
-def test_a_process_that_reports_needs_no_torch(small_run: Path) -> None:
-    """Alone, as users start it: nothing that came before has brought what it lacks."""
-    done = bench("report", str(small_run), code=WATCHED)
-    assert done.returncode == 0, done.stderr
 
 
 def test_wrong_usage_exits_with_1_and_says_what_is_wrong(tmp_path: Path) -> None:

@@ -134,15 +134,15 @@ def test_the_command_writes_one_format_elsewhere(run: Any, tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "paper").iterdir()] == ["headbench@1.tex"]
 
 
-@pytest.mark.parametrize("options", [[], ["--no-figures"]])
-def test_a_report_imports_no_torch_with_or_without_pictures(run: Any, options: list[str]) -> None:
+def test_a_report_imports_no_torch_with_or_without_pictures(run: Any) -> None:
     code = (
         "import sys\nfrom click.testing import CliRunner\nfrom headbench.harness.cli.report import report\n"
-        "done = CliRunner().invoke(report, sys.argv[1:])\n"
-        "print(done.exit_code, 'torch' in sys.modules, 'numba' in sys.modules)\n"
+        "for more in ([], ['--no-figures']):\n"
+        "    done = CliRunner().invoke(report, [*sys.argv[1:], *more])\n"
+        "    print(done.exit_code, 'torch' in sys.modules, 'numba' in sys.modules)\n"
     )
-    command = [sys.executable, "-P", "-c", code, str(run.path), *options]
+    command = [sys.executable, "-P", "-c", code, str(run.path)]
     environment = {**os.environ, "HEADBENCH_PLUGINS": "0"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=True)
-    assert done.stdout.split() == ["0", "False", "False"], done.stdout + done.stderr
+    assert done.stdout.split() == ["0", "False", "False"] * 2, done.stdout + done.stderr
     assert (run.path / "report" / "index.html").is_file()

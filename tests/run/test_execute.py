@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.execution import local
 from headbench.harness.files import read_json
 from headbench.harness.options import Execution, Resources
+from headbench.harness.run import child
 from headbench.harness.run import execute as execution
 from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell
 from headbench.harness.run.child import log_path, signature_of
@@ -90,6 +92,18 @@ class Listener:
         self.seen.append(f"end {record.cell.method} {record.state}")
 
 
+class Impatient(Listener):
+    """For it an hour passes at once, as soon as something is so."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, when: Callable[[list[str]], bool]) -> None:
+        super().__init__()
+        self._when, self._clock = when, time.monotonic
+        patch.setattr(child, "time", SimpleNamespace(monotonic=self._now, sleep=time.sleep))
+
+    def _now(self) -> float:
+        return self._clock() + (3600.0 if self._when(self.seen) else 0.0)
+
+
 @pytest.fixture
 def worker(tmp_path: Path) -> Path:
     path = tmp_path / "worker.py"
@@ -122,14 +136,20 @@ def plan(tmp_path: Path, *methods: str) -> Plan:
     return Plan(tmp_path / "run", tuple(cells), ())
 
 
-def test_each_way_to_fail_has_its_own_state_and_reason_and_the_others_finish(tmp_path: Path, worker: Path) -> None:
+def test_each_way_to_fail_has_its_own_state_and_reason_and_the_others_finish(
+    tmp_path: Path, worker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = plan(tmp_path, "raises", "segfault", "hangs", "exits", "memory", "unable", "good")
-    records = execute(made, worker, Listener(), timeout=6, workers=3)
+    listener = Impatient(
+        monkeypatch,
+        lambda seen: "progress hangs train" in seen and sum(event.startswith("end") for event in seen) >= 6,
+    )
+    records = execute(made, worker, listener, timeout=1800, workers=3)
     found = {r.cell.method: (r.state, r.reason) for r in records}
     assert found["raises"] == (State.FAILED, "ValueError in stage train: no 's0'")
     assert found["segfault"][0] is State.FAILED
     assert "SIGSEGV in stage train" in found["segfault"][1] and "Fatal Python error" in found["segfault"][1]
-    assert found["hangs"] == (State.TIMEOUT, "took more than 6 s in stage train")
+    assert found["hangs"] == (State.TIMEOUT, "took more than 1800 s in stage train")
     assert found["exits"] == (State.FAILED, "ended with exit code 7 in stage train: Fatal: licence server not found")
     assert found["memory"] == (State.OOM, "out of memory in stage train: no memory left")
     assert found["unable"][1].startswith(
@@ -145,10 +165,12 @@ def test_a_hanging_cell_is_ended_with_all_that_it_started(
     tmp_path: Path, worker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = plan(tmp_path, "stubborn")
-    listener = Listener()
-    execute(made, worker, listener, timeout=5)
-    assert "progress stubborn train" in listener.seen
-    alive = [int(p.name.split("-")[1]) for p in cell_folder(made.run, made.cells[0].cell).glob("alive-*")]
+    folder = cell_folder(made.run, made.cells[0].cell)
+    begun = "progress stubborn train"
+    listener = Impatient(monkeypatch, lambda seen: begun in seen and len(list(folder.glob("alive-*"))) == 2)
+    (record,) = execute(made, worker, listener, timeout=1800)
+    assert begun in listener.seen and record.state is State.TIMEOUT
+    alive = [int(p.name.split("-")[1]) for p in folder.glob("alive-*")]
     assert len(alive) == 2
     for process in alive:
         stat = Path(f"/proc/{process}/stat")
