@@ -46,11 +46,13 @@ def check_batch(case: Case) -> str:
     """Steps of two images, the last of an epoch a short one, go as steps of one do."""
     if not case.trained:
         return "nothing to train"
-    train = {**case.config.train.model_dump(), "steps": 6, "epochs": None, "batch": 2, "batch_rates": "given"}
+    train = {**case.config.train.model_dump(), "steps": 6, "epochs": None, "batch": 2}
     config = type(case.config).model_validate({**case.config.model_dump(), "train": train})
     seen = watch(case.kind, config, case.subject, case.spec.name)
     require(len(seen.losses) == 4, "4 steps for 6 images of 3 frames, 2 at a time", f"{len(seen.losses)}")
     finite(seen.avatar, "after steps of two images")
+    nearer = min(seen.errors[1:]) < seen.errors[0]
+    require(nearer, "renders to come nearer to their images by steps of two images", "none that did")
     return ""
 
 
