@@ -12,7 +12,7 @@ __all__ = ["register_methods"]
 _PRESETS = "headbench.configs:methods"
 _NAMES = ("official", "fateavatar", "fixed", "demo", "tiny")
 
-# tests/methods/test_methods_on_datasets.py trains every method on every one of these. No one has had emotalk3d yet.
+# tests/conformance/test_builtin_methods.py trains every method on these. No one has had emotalk3d yet.
 _CHECKED: dict[str, Checked] = dict.fromkeys(
     ("insta", "nersemble", "imavatar", "pointavatar", "4dface", "vhap"), "made-up data"
 )

@@ -86,6 +86,31 @@ def flame_home(flame_files, tmp_path_factory):
     shutil.rmtree(home)
 
 
+@pytest.fixture(scope="session")
+def flame_heads(flame_files, tmp_path_factory):
+    """(tag, topology) -> a made-up FLAME head of either year with all that can be registered beside it. Read only."""
+    from headbench.harness.assets import register
+    from headbench.harness.head import load_head
+
+    folder, known = tmp_path_factory.mktemp("flame_heads"), {}
+    model = folder / "flame2023.pkl"
+    model.symlink_to(flame_files["flame2020/model"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADBENCH_HOME", str(folder / "home"))
+        for name, path in {**flame_files, "flame2023/model": model}.items():
+            register(name, path, source="made by the tests")
+
+    def make(tag, topology):
+        if (tag, topology) not in known:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("HEADBENCH_HOME", str(folder / "home"))
+                known[tag, topology] = load_head(tag, topology)
+        return known[tag, topology]
+
+    yield make
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(autouse=True)
 def _home(request, tmp_path_factory, monkeypatch):
     """No test sees the developer's own files, unless HEADBENCH_TEST_ASSETS names a folder of them."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from headbench.harness.assets import register
 from headbench.harness.cli.list import by_status
-from headbench.harness.head import HeadModel, load_head
+from headbench.harness.head import HeadModel
 from headbench.harness.plugins import MethodSpec, registry
 from headbench.harness.types import Subject
 from headbench.methods.plugin import register_methods
@@ -39,19 +36,10 @@ GROWN = {
 
 
 @pytest.fixture(scope="module")
-def flame(flame_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[HeadModel]]:
+def flame(flame_heads: Callable[[str, str], HeadModel]) -> list[HeadModel]:
     """Made-up FLAME heads of both years, each topology among them, with eyelids."""
-    folder = tmp_path_factory.mktemp("flame_heads")
-    model = folder / "flame2023.pkl"
-    model.symlink_to(flame_files["flame2020/model"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADBENCH_HOME", str(folder / "home"))
-        for name, path in {**flame_files, "flame2023/model": model}.items():
-            register(name, path, source="made by the tests")
-        wanted = (("flame2020", "open"), ("flame2020", "teeth"), ("flame2023", "mouth_closed"), ("flame2023", "teeth"))
-        made = [load_head(tag, topology) for tag, topology in wanted]
-    yield made
-    shutil.rmtree(folder)
+    wanted = (("flame2020", "open"), ("flame2020", "teeth"), ("flame2023", "mouth_closed"), ("flame2023", "teeth"))
+    return [flame_heads(*each) for each in wanted]
 
 
 @pytest.fixture(scope="module")

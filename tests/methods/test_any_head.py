@@ -1,16 +1,13 @@
 """What methods make of FLAME 2020 and 2023; `check_method` takes a step on every head and topology."""
 
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from headbench.harness.assets import register
 from headbench.harness.avatar import Avatar
-from headbench.harness.head import HeadModel, load_head
+from headbench.harness.head import HeadModel
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.types import Camera, Clock, Event, Frame, HeadParams, Identity, TrainView
 from headbench.methods.fateavatar import FateAvatar
@@ -35,28 +32,6 @@ METHODS: dict[str, tuple[type[Avatar], str, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def heads(flame_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., HeadModel]]:
-    """(tag, topology) -> a made-up FLAME with all that can be registered beside it, of either year."""
-    folder, known = tmp_path_factory.mktemp("any_head"), {}
-    model = folder / "flame2023.pkl"
-    model.symlink_to(flame_files["flame2020/model"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADBENCH_HOME", str(folder / "home"))
-        for name, path in {**flame_files, "flame2023/model": model}.items():
-            register(name, path, source="made by the tests")
-
-    def make(tag: str, topology: str) -> HeadModel:
-        if (tag, topology) not in known:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("HEADBENCH_HOME", str(folder / "home"))
-                known[tag, topology] = load_head(tag, topology)
-        return known[tag, topology]
-
-    yield make
-    shutil.rmtree(folder)
-
-
 def speaking(tag: str, given: int, lids: float) -> HeadParams:
     """A frame with `given` coefficients and eyelids closed by `lids`."""
     rng = torch.Generator().manual_seed(0)
@@ -66,7 +41,7 @@ def speaking(tag: str, given: int, lids: float) -> HeadParams:
 
 
 @pytest.fixture
-def made(heads: Callable[..., HeadModel], preset: Any, tiny_camera: Camera) -> Callable[..., Any]:
+def made(flame_heads: Callable[..., HeadModel], preset: Any, tiny_camera: Camera) -> Callable[..., Any]:
     """(method, tag, topology, coefficients) -> a small avatar on that head."""
 
     def make(method: str, tag: str, topology: str, given: int) -> Avatar:
@@ -77,17 +52,17 @@ def made(heads: Callable[..., HeadModel], preset: Any, tiny_camera: Camera) -> C
             tag, torch.zeros(1, 100), params.expression, torch.ones(1, given), params, tiny_camera, "someone"
         )
         frame = Frame("a", tiny_camera, params, lambda: pytest.fail("no image is needed to start"))
-        return kind.create(heads(tag, topology), identity, TrainView((frame,), 32, 32, seed=1), config)
+        return kind.create(flame_heads(tag, topology), identity, TrainView((frame,), 32, 32, seed=1), config)
 
     return make
 
 
 @pytest.mark.parametrize(("tag", "given", "topology"), [("flame2020", 50, "open"), ("flame2023", 100, "teeth")])
 def test_what_learns_per_coefficient_has_as_many_as_the_tracker_gives(
-    heads: Any, made: Any, tag: str, given: int, topology: str
+    flame_heads: Any, made: Any, tag: str, given: int, topology: str
 ) -> None:
     vertices, faces = SIZES[topology]
-    assert (len(heads(tag, topology).template), len(heads(tag, topology).faces)) == (vertices, faces)
+    assert (len(flame_heads(tag, topology).template), len(flame_heads(tag, topology).faces)) == (vertices, faces)
     assert made("FateAvatar", tag, topology, given).delta_expression.shape[2] == given
     assert made("MonoGaussianAvatar", tag, topology, given).deformer.blendshapes.weight.shape[0] == 108 + 3 * given + 3
     assert made("GaussianAvatars", tag, topology, given).count() == faces
