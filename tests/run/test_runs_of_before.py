@@ -18,7 +18,7 @@ from headbench.harness.trained import WEIGHTS
 from headbench.harness.way import Way
 from headbench.metrics.stored import read_scores
 
-ANNA = ("--datasets", "discs[anna]", "--out", "out", "--rasterizer", "torch")
+ANNA = ("--datasets", "discs[anna]", "--out", "out", "--rasterizer", "torch", "--no-report")
 CELL = Path("out/cells/blobs-demo/discs/anna/seed0")
 TRAINED = CELL / "stages" / "train"
 SCORES = CELL / "scores" / "headbench@1.jsonl"
