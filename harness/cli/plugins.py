@@ -9,7 +9,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from headbench.harness.console import say
-from headbench.harness.errors import BenchError
+from headbench.harness.errors import BenchError, PluginError
 
 if TYPE_CHECKING:
     from headbench.harness.plugins import DatasetSpec, MethodSpec, Registry
@@ -57,7 +57,7 @@ def plugins(names: tuple[str, ...], check: bool, train: bool) -> None:
     failed = False
     if train and not asked:
         say("nothing to train: all methods and datasets are built in; name some to try them")
-    for outcome in _outcomes(asked) if asked else ():  # the suites need torch
+    for outcome in _outcomes(found, asked):
         say(outcome.line())
         failed |= outcome.failure is not None
     if problems or failed:
@@ -84,15 +84,22 @@ def _asked(found: Registry, names: tuple[str, ...]) -> list[MethodSpec | Dataset
     return chosen
 
 
-def _outcomes(asked: list[MethodSpec | DatasetSpec]) -> Iterator[Outcome]:
-    """What the conformance suites find, one by one; a dataset without a sample is passed over with a line."""
+def _outcomes(found: Registry, asked: list[MethodSpec | DatasetSpec]) -> Iterator[Outcome]:
+    """What the conformance suites find, one by one; what cannot be tried is passed over with a line."""
     if not asked:  # then torch, which the suites bring, is not needed
         return
     from headbench.harness.plugins import MethodSpec
     from headbench.harness.plugins.aside import aside
+    from headbench.harness.plugins.kinds import DATASETS, METHODS
     from headbench.testing import try_dataset, try_method
 
     for spec in asked:
+        kind = METHODS if isinstance(spec, MethodSpec) else DATASETS
+        try:
+            found.load(kind, spec.name)  # in a process of its own first
+        except PluginError:
+            say(f"{kind.name} {spec.name}: not tried: it cannot be loaded")
+            continue
         if not isinstance(spec, MethodSpec) and not spec.sample:
             say(f"dataset {spec.name}: not tried: its DatasetSpec names no sample")
             continue

@@ -312,14 +312,20 @@ def test_unknown_checks_presets_and_missing_samples_are_errors() -> None:
         check_dataset(DatasetSpec("toyset", "toy_readers:Good"))
 
 
-def bench(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, list[str], str]:
-    """Exit code, lines and errors of `bench plugins` where two toys and two datasets are installed."""
+def bench(monkeypatch: pytest.MonkeyPatch, *arguments: str, absent: bool = False) -> tuple[int, list[str], str]:
+    """Exit code, lines and errors of `bench plugins` where two methods and a dataset are installed.
+
+    Args:
+        absent: whether a method whose class is not there is, too.
+    """
 
     class Toys:
         @hookimpl
         def register_methods(self, register) -> None:  # type: ignore[no-untyped-def]
             register(method("Good"))
             register(method("NaN"))
+            if absent:
+                register(method("Absent"))
 
         @hookimpl
         def register_datasets(self, register) -> None:  # type: ignore[no-untyped-def]
@@ -333,8 +339,8 @@ def bench(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, list[s
 
 
 def test_bench_plugins_tells_each_check_on_a_line_and_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    code, lines, _ = bench(monkeypatch, "--check", "--train")
-    assert code == 1
+    code, lines, _ = bench(monkeypatch, "--check", "--train", absent=True)
+    assert code == 2, "there is a problem, too"
     assert lines[3:] == [
         "method Good: create: ok (204 Gaussians)",
         lines[4],
@@ -342,9 +348,11 @@ def test_bench_plugins_tells_each_check_on_a_line_and_goes_on_after_a_failure(mo
         "method NaN: create: ok (204 Gaussians)",
         "method NaN: step: FAILED: expected finite losses, found NaN or infinity in step 4",
         lines[8],
+        "method Absent: not tried: it cannot be loaded",
         "dataset bare: not tried: its DatasetSpec names no sample",
     ]
     assert lines[4].startswith("method Good: step: ok (9 steps")
+    assert bench(monkeypatch, "--check", "--train", "nan")[0] == 1, "a check failed"
     code, lines, _ = bench(monkeypatch, "--check", "--train", "good")
     assert code == 0 and lines[-1].endswith("no problem found") and len(lines) == 7
 
