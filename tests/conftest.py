@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import itertools
 import os
@@ -36,6 +37,12 @@ _robustness = _module(".", "robustness")
 pytest_addoption, pytest_configure = _robustness.pytest_addoption, _robustness.pytest_configure
 pytest_collection_modifyitems = _robustness.pytest_collection_modifyitems
 pytest_runtest_logreport, pytest_sessionfinish = _robustness.pytest_runtest_logreport, _robustness.pytest_sessionfinish
+
+
+def pytest_collection_finish() -> None:
+    """Imports and tests stay to the end: no collection of garbage need look at their million objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

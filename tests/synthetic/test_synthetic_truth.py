@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -37,7 +40,11 @@ def test_the_orbits_cameras_see_the_neutral_head_where_its_pictures_show_it(writ
     assert np.abs(front - back[:, ::-1]).mean() > 5
 
 
-def test_a_failure_leaves_nothing_half_written(tmp_path) -> None:
+def test_a_failure_leaves_nothing_half_written(tmp_path, monkeypatch) -> None:
+    # Forks have imported what workers need; that such as are started anew can do the work, the same seed shows.
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(f"{write_synthetic.__module__}.multiprocessing", SimpleNamespace(get_context=lambda how: fork))
+
     def stop(line: str) -> None:
         raise KeyboardInterrupt
 
