@@ -1,7 +1,7 @@
 """Workers as forks of this process, which has torch: the same worker in a process of its own, without its start.
 
 Everything else is as with `headbench.harness.run.child.Child`: session, log, parent pipe, signals, exit codes. Threads
-do not survive a fork, so cells must be planned with one.
+do not survive a fork, so cells that are planned with several, or draw with numba, get a process as users' do.
 """
 
 from __future__ import annotations
@@ -85,11 +85,12 @@ def _become_worker(command: list[str], stdin: int, out: int, env: dict[str, str]
 
 
 def _start(command: list[str], **rest: Any) -> Process | subprocess.Popen[bytes]:
-    """A fork where the cell draws with torch; else a process: numba's threads end one that was forked beside them."""
+    """A fork where the cell draws with torch and one thread; else a process, for threads of others do not survive."""
     place = next(index for index, part in enumerate(command) if Path(part).name == "worker.py")
     try:
         job = json.loads((Path(command[place + 1]) / "job.json").read_text(encoding="utf-8"))
-        forks = job["execution"]["rasterizer"] == "torch"
+        how = job["execution"]
+        forks = how["rasterizer"] == "torch" and how.get("threads") in (None, 1)
     except (OSError, ValueError, LookupError, TypeError):  # what it does about that needs no rasterizer
         forks = True
     return Process(command, **rest) if forks else subprocess.Popen(command, **rest)
