@@ -14,14 +14,14 @@ from headbench.harness.types import (
     Batch,
     Camera,
     Clock,
-    Drive,
     Edit,
     Event,
     Gaussians,
     HeadParams,
     Identity,
     ParamGroup,
-    Splat,
+    PosedAvatar,
+    Rendering,
     TrainView,
 )
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from headbench.harness.splat import Rasterizer
     from headbench.harness.train.table import GaussianTable
 
-__all__ = ["Avatar", "BatchRung", "FineTuneConfig", "MethodConfig", "Portrait", "Section", "TrainConfig"]
+__all__ = ["Avatar", "BatchStage", "FineTuneConfig", "MethodConfig", "Portrait", "Section", "TrainConfig"]
 
 
 class Section(BaseModel):
@@ -50,8 +50,8 @@ class FineTuneConfig(Section):
     eps: float = 1e-8
 
 
-class BatchRung(Section):
-    """From an epoch on, so many images a step."""
+class BatchStage(Section):
+    """From an epoch on, so many images per step."""
 
     epoch: int = Field(ge=1)
     """Counts from 1."""
@@ -64,8 +64,8 @@ class TrainConfig(Section):
     epochs: int | None = Field(default=None, ge=0)
     """Passes over the training frames; exactly one of `epochs` and `steps` is set."""
     steps: int | None = Field(default=None, ge=0)
-    batch: Annotated[int, Field(ge=1)] | tuple[BatchRung, ...] = 1
-    """Images a step; or rungs, the first of them at epoch 1, where their number changes with epochs. Rungs go with
+    batch: Annotated[int, Field(ge=1)] | tuple[BatchStage, ...] = 1
+    """Images per step; or stages, the first of them at epoch 1, where their number changes with epochs. Stages go with
     `schedules` images and `batch_rates` given."""
     schedules: Literal["images", "steps"] = "images"
     """What `steps` and the method's own schedules count where `batch` is above 1. images: a step of B images counts as
@@ -78,25 +78,25 @@ class TrainConfig(Section):
     resolution: int | None = Field(default=None, ge=16)
     """Side of the square training images; None keeps the stored size."""
     background: str = Field(default="white", pattern="^(white|black|green|random)$")
-    """random draws a colour a step; renders for scoring take the protocol's background."""
+    """random draws a colour per step; renders for scoring take the protocol's background."""
     finetune: FineTuneConfig = FineTuneConfig()
 
     @model_validator(mode="after")
-    def _rungs_fit(self) -> Self:
+    def _stages_fit(self) -> Self:
         if isinstance(self.batch, int):
             return self
-        epochs = [rung.epoch for rung in self.batch]
+        epochs = [stage.epoch for stage in self.batch]
         if epochs[:1] != [1] or epochs != sorted(set(epochs)):
-            raise ValueError(f"batch: rungs must start at epoch 1 and rise, found epochs {epochs}")
+            raise ValueError(f"batch: stages must start at epoch 1 and rise, found epochs {epochs}")
         if self.schedules != "images" or self.batch_rates != "given":
-            raise ValueError("batch: rungs need schedules: images and batch_rates: given")
+            raise ValueError("batch: stages need schedules: images and batch_rates: given")
         return self
 
     def images_a_step(self) -> list[tuple[int, int]]:
-        """(first epoch, images a step) of each stretch of epochs."""
+        """(first epoch, images per step) of each stretch of epochs."""
         if isinstance(self.batch, int):
             return [(1, self.batch)]
-        return [(rung.epoch, rung.images) for rung in self.batch]
+        return [(stage.epoch, stage.images) for stage in self.batch]
 
 
 class MethodConfig(Section):
@@ -157,23 +157,23 @@ class Avatar(Portrait):
 
     table: GaussianTable
     absolute_gradient: ClassVar[bool] = False
-    """Whether `edit` reads `splat.screen.absolute()`; it costs a little."""
+    """Whether `edit` reads `rendering.screen.absolute()`; it costs a little."""
     reads_depth: ClassVar[bool] = False
-    """Whether `losses` or `edit` read `splat.depth`; it costs a little."""
+    """Whether `losses` or `edit` read `rendering.depth`; it costs a little."""
 
     @abc.abstractmethod
-    def drive(self, params: HeadParams) -> Drive:
+    def drive(self, params: HeadParams) -> PosedAvatar:
         """The Gaussians, batch B, in the pose of `params`; differentiable in parameters and in `params`."""
 
     @abc.abstractmethod
-    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         """Named, weighted terms, each a scalar; their sum is minimised. Must not wait for the device."""
 
     @abc.abstractmethod
     def param_groups(self) -> list[ParamGroup]:
         """Learning rates and schedules by name."""
 
-    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+    def edit(self, event: Event, rendering: Rendering | None, clock: Clock) -> Edit | None:
         """Densify, prune, reset or walk at an event; default: nothing. Statistics are added to the table here."""
         return None
 

@@ -68,7 +68,7 @@ class StagePaths:
         return self.cell / _STAGES / "track" / key
 
     def scores(self, protocol: str) -> Path:
-        """Scores by ``name@version``, one line a frame."""
+        """Scores by ``name@version``, one line per frame."""
         return self._scored(f"{protocol}.jsonl")
 
     def marker(self, protocol: str) -> Path:

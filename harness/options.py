@@ -21,9 +21,9 @@ class Execution:
     deterministic: bool = False
     """torch.use_deterministic_algorithms: a resumed CPU run ends bit-equal to an uninterrupted one."""
     checkpoint_every: int | None = None
-    """Steps; None: as the trainer's cadence does."""
+    """Steps; None: as the trainer's save_schedule does."""
     preview_every: int | None = None
-    """Steps; None: as the trainer's cadence does."""
+    """Steps; None: as the trainer's save_schedule does."""
     log_every: int = 50
     """Steps."""
     tensorboard: bool = False

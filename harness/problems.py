@@ -140,7 +140,8 @@ def grouped(problems: Iterable[Problem]) -> list[Group]:
 
 
 def counted(problems: Mapping[str, Iterable[Problem]]) -> str:
-    """How many errors and warnings there are, one a cause, and in how many frames: ``2 errors in 9 frames, 1 warning``.
+    """How many errors and warnings there are, one per cause, and in how many frames: ``2 errors in 9 frames, 1
+    warning``.
 
     Args:
         problems: subject -> its problems; frames of different subjects are different ones.

@@ -104,7 +104,7 @@ class TrainSummary:
     seconds: float
     """Time spent in steps, over all resumptions; without decoding ahead, checkpoints and previews."""
     rate: float
-    """Steps a second."""
+    """Steps per second."""
     gaussians: int
     peak_memory_bytes: int
     """Of the device: torch's maximum allocation on a GPU, 0 on a CPU."""

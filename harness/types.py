@@ -23,7 +23,7 @@ __all__ = [
     "Batch",
     "Camera",
     "Clock",
-    "Drive",
+    "PosedAvatar",
     "Edit",
     "Event",
     "Frame",
@@ -34,7 +34,7 @@ __all__ = [
     "Pixels",
     "ScreenGradient",
     "Similarity",
-    "Splat",
+    "Rendering",
     "Subject",
     "TrainView",
     "map_tensors",
@@ -138,7 +138,7 @@ class HeadParams(_Batched):
     """(B, 3) metres, after skinning."""
     eyelids: Tensor | None = None
     """(B, 2): left, right lid, 0 open to 1 closed; None where the tracker gives none."""
-    outer: Similarity | None = None
+    similarity: Similarity | None = None
     """Applied last; None is the identity."""
 
 
@@ -268,7 +268,7 @@ class ScreenGradient(Protocol):
 
 
 @dataclass(frozen=True)
-class Splat:
+class Rendering:
     """What a rasterizer returns."""
 
     image: Tensor
@@ -290,7 +290,7 @@ class Splat:
 
 
 @dataclass(frozen=True)
-class Drive:
+class PosedAvatar:
     """An avatar in a pose."""
 
     gaussians: Gaussians

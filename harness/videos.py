@@ -66,7 +66,7 @@ class Video:
 
     @property
     def rate(self) -> Fraction | None:
-        """Images a second."""
+        """Images per second."""
         return self.stream.average_rate
 
     @property

@@ -14,7 +14,7 @@ _NAMES = ("official", "fateavatar", "fixed", "demo", "tiny")
 
 # tests/conformance/test_builtin_methods.py trains every method on these. No one has had emotalk3d yet.
 _CHECKED: dict[str, Checked] = dict.fromkeys(
-    ("insta", "nersemble", "imavatar", "pointavatar", "4dface", "vhap"), "made-up data"
+    ("insta", "nersemble", "imavatar", "pointavatar", "4dface", "vhap"), "synthetic data"
 )
 
 _H200 = "one H200, preset fateavatar, 600 frames of 512²"

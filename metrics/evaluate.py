@@ -59,7 +59,7 @@ class Evaluation:
 
         Raises:
             DataError: a value is not a number; the message names the frame.
-            PluginError: a metric failed, or gave something other than a value a frame.
+            PluginError: a metric failed, or gave something other than a value per frame.
         """
         count = len(truth.ids)
         parts = [_Part(each, range(count), self._run(each, count, "frame", images, truth)) for each in self._frame]

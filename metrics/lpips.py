@@ -25,7 +25,7 @@ WEIGHTS_MISSING = "n/a (weights missing: bench assets fetch lpips)"
 
 
 def default_nets(device: torch.device | str) -> frozenset[str]:
-    """Networks that are computed unasked: both on CUDA, AlexNet alone on a CPU, where VGG16 takes seconds a frame."""
+    """Networks that are computed unasked: both on CUDA, AlexNet alone on a CPU, where VGG16 takes seconds per frame."""
     return frozenset(NETS) if str(device).startswith("cuda") else frozenset({"alex"})
 
 

@@ -62,7 +62,7 @@ class Metric(abc.ABC):  # noqa: B024 - which method is needed depends on the sco
         return ""
 
     def frame(self, render: Tensor, truth: Truth) -> Tensor:
-        """One value a frame.
+        """One value per frame.
 
         Args:
             render: (B, 3, H, W) in [0, 1].

@@ -1,4 +1,4 @@
-"""Scores of one subject, and how they are written: a header line, then one line a frame. Needs no torch."""
+"""Scores of one subject, and how they are written: a header line, then one line per frame. Needs no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headbench.metrics.protocol import Protocol, TrackingRule
 __all__ = ["FORMAT", "LARGEST", "FrameScore", "Scores", "SequenceScore", "package_versions", "write_scores"]
 
 FORMAT = 2
-"""Layout of files of scores. Those without a number are of the layout before, with four fields a frame."""
+"""Layout of files of scores. Those without a number are of the layout before, with four fields per frame."""
 LARGEST = 1e12
 """No finite value of a metric is as large."""
 
@@ -96,7 +96,7 @@ class Scores:
         return key in self.metrics
 
     def is_of_sequences(self, key: str) -> bool:
-        """Whether a metric has one value a sequence, and none a frame."""
+        """Whether a metric has one value per sequence, and none a frame."""
         return any(key in row.values or key in row.absent for row in self.sequences)
 
     def values(self, key: str) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""Files of scores of the layout before numbers were given to layouts: four fields a frame, reasons as sentences."""
+"""Files of scores of the layout before numbers were given to layouts: four fields per frame, reasons as sentences."""
 
 from __future__ import annotations
 

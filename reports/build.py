@@ -186,7 +186,7 @@ class _Builder:
         return rows if uneven else self._mark_best(rows, results)
 
     def _state_rows(self, place: tuple[str, str]) -> list[Row]:
-        """One row a cell that has no scores, with its state and reason."""
+        """One row per cell that has no scores, with its state and reason."""
         rows = []
         for result in (r for r in self.run.results if r.place == place and r not in self.scored):
             state, reason = str(result.state), result.reason

@@ -16,7 +16,7 @@ __all__ = ["ERROR_LIMIT", "Pair", "draw_grid", "error_map", "evenly_spread", "si
 ERROR_LIMIT = 0.2
 """Mean absolute error over RGB, of [0, 1], at the bright end of the scale; one scale for all figures of all runs."""
 SMALLEST = 144
-"""Pixels of width that the labels above an image need."""
+"""Rgb8 of width that the labels above an image need."""
 _LABEL = 18
 """Height of a line of labels in pixels."""
 _BAR = 74
@@ -26,7 +26,7 @@ _GAP = 4
 # Dark blue over magenta and orange to pale yellow: lightness rises all the way, so it also reads in grey.
 _ANCHORS = np.array([[8, 6, 32], [74, 20, 106], [160, 44, 96], [228, 92, 48], [250, 172, 36], [252, 252, 176]], float)
 
-Pixels = NDArray[np.uint8]
+Rgb8 = NDArray[np.uint8]
 """(H, W, 3) sRGB."""
 
 
@@ -35,8 +35,8 @@ class Pair:
     """One test frame: ground truth and render of the same size."""
 
     frame: str
-    truth: Pixels
-    render: Pixels
+    truth: Rgb8
+    render: Rgb8
 
 
 def evenly_spread(count: int, wanted: int) -> list[int]:
@@ -46,7 +46,7 @@ def evenly_spread(count: int, wanted: int) -> list[int]:
     return sorted({round(i * (count - 1) / (wanted - 1)) for i in range(wanted)})
 
 
-def error_map(truth: Pixels, render: Pixels) -> Pixels:
+def error_map(truth: Rgb8, render: Rgb8) -> Rgb8:
     """Mean absolute error over RGB as a colour, clipped at ERROR_LIMIT."""
     error = np.abs(truth.astype(np.float32) - render.astype(np.float32)).mean(axis=-1) / 255.0
     return _colour(error / ERROR_LIMIT)
@@ -76,16 +76,16 @@ def draw_grid(pairs: Sequence[Pair], title: str) -> Image.Image:
     return sheet
 
 
-def side_by_side(pair: Pair) -> Pixels:
+def side_by_side(pair: Pair) -> Rgb8:
     """Ground truth | render: one frame of a video."""
     return np.concatenate([pair.truth, pair.render], axis=1)
 
 
-def _enlarged(image: Pixels, factor: int) -> Pixels:
+def _enlarged(image: Rgb8, factor: int) -> Rgb8:
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _colour(value: NDArray[np.floating]) -> Pixels:
+def _colour(value: NDArray[np.floating]) -> Rgb8:
     place = np.clip(value, 0.0, 1.0) * (len(_ANCHORS) - 1)
     low = np.minimum(place.astype(int), len(_ANCHORS) - 2)
     share = (place - low)[..., None]

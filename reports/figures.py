@@ -33,7 +33,7 @@ from headbench.harness.run.listing import LISTING, listed
 from headbench.harness.run.subject import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import Frame, Subject
-from headbench.reports.draw import Pair, Pixels, draw_grid, evenly_spread, side_by_side
+from headbench.reports.draw import Pair, Rgb8, draw_grid, evenly_spread, side_by_side
 from headbench.reports.page import Figure
 from headbench.reports.read import Result, Run, read_run
 from headbench.reports.scored import rerun
@@ -50,7 +50,7 @@ NAMED = 5
 LONGEST_NAME = 160
 """Bytes of a picture's name without its suffix."""
 VIDEO_RATE = 25
-"""Frames a second."""
+"""Frames per second."""
 FORMAT = 1
 """Counted up when pictures of the same renders change, so that older ones are drawn again."""
 
@@ -223,11 +223,11 @@ def _pair(frame: Frame, renders: Path, background: tuple[float, float, float]) -
     return Pair(frame.id, truth, render)
 
 
-def _truth(frame: Frame, background: tuple[float, float, float]) -> Pixels:
+def _truth(frame: Frame, background: tuple[float, float, float]) -> Rgb8:
     """The stored image on `background`, (H, W, 3) uint8."""
     pixels = frame.pixels()
     image = composite(to_float(pixels.colour), to_float(pixels.alpha), torch.tensor(background))
-    out: Pixels = to_uint8(image).permute(1, 2, 0).contiguous().numpy()
+    out: Rgb8 = to_uint8(image).permute(1, 2, 0).contiguous().numpy()
     return out
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from headbench.harness.errors import BenchError
 from headbench.harness.files import atomic_folder, atomic_path
 from headbench.harness.names import is_label, quoted, safe_name
-from headbench.reports.apart import draw_apart
 from headbench.reports.build import build_table, protocols_of
+from headbench.reports.figures_process import draw_apart
 from headbench.reports.latex import to_latex
 from headbench.reports.table import Table
 from headbench.reports.text import to_csv, to_json, to_markdown

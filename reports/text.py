@@ -43,7 +43,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """One line a row, raw numbers (training time in seconds), an empty field where there is none.
+    """One line per row, raw numbers (training time in seconds), an empty field where there is none.
 
     A text that a spreadsheet would take for a formula (it starts with ``=``, ``+``, ``-`` or ``@``) has an apostrophe
     before it.

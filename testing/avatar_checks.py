@@ -44,7 +44,7 @@ def check_create(case: Case) -> str:
 
 
 def check_drive(case: Case) -> str:
-    """A pose gives Gaussians of the right shapes, a batch what its members give; they follow the outer similarity."""
+    """A pose gives Gaussians of the right shapes, a batch what its members give; they follow the global similarity."""
     portrait, subject = case.portrait()
     frames = subject.train[:2]
     params, camera = HeadParams.join([f.params for f in frames]), Camera.join([f.camera for f in frames])
@@ -65,23 +65,23 @@ def check_drive(case: Case) -> str:
 
 def _gaussians(avatar: Avatar, params: HeadParams, vertices: int) -> None:
     """What `drive` gives for a batch of two has the shapes of the conventions, and `gaussians` gives the same."""
-    drive, count = avatar.drive(params), avatar.count()
-    found: Gaussians = drive.gaussians
+    posed, count = avatar.drive(params), avatar.count()
+    found: Gaussians = posed.gaussians
     for name, tail in (("means", (3,)), ("quats", (4,)), ("scales", (3,)), ("opacities", ())):
         shape = tuple(getattr(found, name).shape)
         fine = shape in ((2, count, *tail), (count, *tail))
         require(fine, f"{name} of {count} Gaussians for 2 poses", f"shape {shape}")
-    shape = tuple(drive.vertices.shape)
+    shape = tuple(posed.vertices.shape)
     require(shape == (2, vertices, 3), f"vertices (2, {vertices}, 3)", f"shape {shape}")
     alike = torch.allclose(avatar.gaussians(params).means, found.means, atol=1e-6)
     require(alike, "gaussians() to be those of drive()", "others")
 
 
 def _follows(avatar: Avatar, params: HeadParams, moved: HeadParams) -> None:
-    """The Gaussians move with the outer similarity of the parameters."""
+    """The Gaussians move with the global similarity of the parameters."""
     shift = avatar.drive(moved).gaussians.means - avatar.drive(params).gaussians.means
     off = float((shift - _ASIDE).abs().max())
-    require(off < 1e-4, "Gaussians to follow the outer similarity, 0.1 m along x", f"some {off:.2g} m beside it")
+    require(off < 1e-4, "Gaussians to follow the global similarity, 0.1 m along x", f"some {off:.2g} m beside it")
 
 
 def check_heads(case: Case) -> str:
@@ -130,10 +130,10 @@ def _heads(case: Case) -> Iterator[tuple[MethodConfig, HeadModel]]:
 def _one_step(case: Case, avatar: Avatar, frame: Frame, where: str) -> None:
     white = torch.ones(1, 3)
     optimizer = AvatarOptimizer(avatar, case.spec.name)
-    drive = avatar.drive(frame.params)
-    splat = make_rasterizer("numba", "cpu")(drive.gaussians, frame.camera, white)
-    require(bool(splat.visible.any()), f"a Gaussian to be seen on {where}", "none")
+    posed = avatar.drive(frame.params)
+    rendering = make_rasterizer("numba", "cpu")(posed.gaussians, frame.camera, white)
+    require(bool(rendering.visible.any()), f"a Gaussian to be seen on {where}", "none")
     batch = batch_of(frame.params, frame.camera, white)
-    torch.stack(list(avatar.losses(drive, splat, batch, _ANY).values())).sum().backward()
+    torch.stack(list(avatar.losses(posed, rendering, batch, _ANY).values())).sum().backward()
     optimizer.step(_ANY)
     finite(avatar, f"after a step on {where}")

@@ -15,7 +15,7 @@ from headbench.harness.head import HeadModel, load_head
 from headbench.harness.plugins.specs import MethodSpec
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.train import identity_of
-from headbench.harness.train.course import Course
+from headbench.harness.train.batch_schedule import BatchSchedule
 from headbench.harness.types import Frame, Subject, TrainView
 from headbench.testing.failure import require
 from headbench.testing.scene import SIZE, Watch, made_subject
@@ -71,12 +71,18 @@ class Case:
     @cached_property
     def steps(self) -> int:
         """Of a training; checkpoints of `staged` lie a third apart."""
-        return Course(self.config.train, len(self.subject.train)).total
+        return BatchSchedule(self.config.train, len(self.subject.train)).total
 
     @cached_property
     def about(self) -> dict[str, str]:
         """What a checkpoint says of itself."""
-        return {"method": self.spec.name, "preset": "tiny", "variant": "", "dataset": "made-up", "subject": "made-up"}
+        return {
+            "method": self.spec.name,
+            "preset": "tiny",
+            "variant": "",
+            "dataset": "synthetic",
+            "subject": "synthetic",
+        }
 
     def portrait(self, head: HeadModel | None = None, config: MethodConfig | None = None) -> tuple[Portrait, Subject]:
         """An untrained portrait on a head (the built-in one by default), and the subject it was made for."""

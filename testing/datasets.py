@@ -55,7 +55,7 @@ def try_dataset(spec: DatasetSpec, only: Sequence[str] = ()) -> Iterator[Outcome
         samples: list[Sample] = []
 
         def load() -> str:
-            require(bool(spec.sample), "a sample in its DatasetSpec, which writes a small made-up subject", "none")
+            require(bool(spec.sample), "a sample in its DatasetSpec, which writes a small synthetic subject", "none")
             samples.append(Sample(spec, dataset_reader(spec, spec.name), Path(folder)))
             return ""
 

@@ -38,7 +38,7 @@ def check_method(
             With `tiny`, another preset is taken with its numbers.
         only: names of checks (`headbench.testing.METHOD_CHECKS`); empty runs all.
         heads: further head models to try, such as FLAME's from files of yours.
-        layouts: dataset -> a subject that was read through it; None takes made-up ones of all built-in datasets.
+        layouts: dataset -> a subject that was read through it; None takes synthetic ones of all built-in datasets.
 
     Returns:
         one outcome per check, none of them a failure.

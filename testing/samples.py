@@ -1,4 +1,4 @@
-"""Made-up subjects as datasets' plugins write them, read through their layouts."""
+"""Synthetic subjects as datasets' plugins write them, read through their layouts."""
 
 from __future__ import annotations
 

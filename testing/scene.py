@@ -1,4 +1,4 @@
-"""A made-up subject in memory: coloured discs as images, random poses of a head model as tracking."""
+"""A synthetic subject in memory: coloured discs as images, random poses of a head model as tracking."""
 
 from __future__ import annotations
 
@@ -38,9 +38,11 @@ def posed(head: HeadModel, seed: int, lids: float | None = None, shift: Tensor |
     rng = torch.Generator().manual_seed(seed)
     expression = 0.3 * torch.randn(1, min(head.sizes[1], GIVEN), generator=rng)
     pose = {n: 0.1 * torch.randn(1, 3, generator=rng) for n in ("root", "neck", "jaw", "eye_left", "eye_right")}
-    outer = None if shift is None else Similarity(torch.ones(1), torch.eye(3)[None], shift)
+    similarity = None if shift is None else Similarity(torch.ones(1), torch.eye(3)[None], shift)
     eyelids = None if lids is None else torch.full((1, 2), lids)
-    return HeadParams(head.tag, expression, translation=torch.zeros(1, 3), eyelids=eyelids, outer=outer, **pose)
+    return HeadParams(
+        head.tag, expression, translation=torch.zeros(1, 3), eyelids=eyelids, similarity=similarity, **pose
+    )
 
 
 def facing(head: HeadModel, size: int = SIZE) -> Camera:
@@ -70,7 +72,7 @@ def made_subject(head: HeadModel, watch: Watch | None = None, frames: int = 3, s
     last = made.pop()
     if watch is not None:
         last = replace(last, pixels=_forbidden(watch, last.id))
-    return Subject("made-up", "made-up", head.tag, torch.zeros(1, head.sizes[0]), tuple(made), (last,))
+    return Subject("synthetic", "synthetic", head.tag, torch.zeros(1, head.sizes[0]), tuple(made), (last,))
 
 
 def batch_of(params: HeadParams, camera: Camera, background: Tensor) -> Batch:

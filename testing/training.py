@@ -14,9 +14,9 @@ from torch import Tensor
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
 from headbench.harness.options import Execution
 from headbench.harness.train import latest_checkpoint, train_stage
+from headbench.harness.train.graph_recorder import GraphRecorder
 from headbench.harness.train.setup import frame_store, make_trainer, prepare
-from headbench.harness.train.tape import Tape
-from headbench.harness.types import Clock, Edit, Event, Splat, Subject
+from headbench.harness.types import Clock, Edit, Event, Rendering, Subject
 from headbench.testing.failure import require
 
 __all__ = ["PlainTape", "Staged", "Watched", "stage", "watch"]
@@ -24,7 +24,7 @@ __all__ = ["PlainTape", "Staged", "Watched", "stage", "watch"]
 _OPTIONS = Execution(device="cpu", deterministic=True)
 
 
-class PlainTape(Tape):
+class PlainTape(GraphRecorder):
     """Stands for a recorder of CUDA graphs on any device: what was recorded is done again by the same calls."""
 
     def __init__(self, device: torch.device) -> None:
@@ -100,8 +100,8 @@ def watch(kind: type[Portrait], config: MethodConfig, subject: Subject, name: st
 
     edit = avatar.edit
 
-    def edited(event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
-        found = edit(event, splat, clock)
+    def edited(event: Event, rendering: Rendering | None, clock: Clock) -> Edit | None:
+        found = edit(event, rendering, clock)
         if found is not None:
             seen.edits.append(event.value)
         return found

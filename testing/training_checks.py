@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from headbench.harness.session.recorded import recorded
+from headbench.harness.session.inference import recorded
 from headbench.harness.train import load_portrait
 from headbench.testing.case import Case, finite, picture, shown, unequal
 from headbench.testing.failure import require
@@ -159,7 +159,7 @@ def check_test_images(case: Case) -> str:
 
 
 def check_layouts(case: Case) -> str:
-    """Two steps and a render of a made-up subject read through each dataset's layout."""
+    """Two steps and a render of a synthetic subject read through each dataset's layout."""
     train = {**case.config.train.model_dump(), "epochs": None, "batch": 1, "resolution": None}
     train["steps"] = 2 if case.trained else 0
     config = type(case.config).model_validate({**case.config.model_dump(), "train": train})

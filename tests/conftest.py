@@ -47,7 +47,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def flame_format():
-    """The module that writes a made-up head in FLAME's file formats: make_head, write_model, write_all ..."""
+    """The module that writes a synthetic head in FLAME's file formats: make_head, write_model, write_all ..."""
     return _module("head", "flame_format")
 
 
@@ -65,7 +65,7 @@ def nersemble_format():
 
 @pytest.fixture(scope="session")
 def made_flame(flame_format):
-    """The arrays of the made-up FLAME head."""
+    """The arrays of the synthetic FLAME head."""
     return flame_format.make_head()
 
 
@@ -80,7 +80,7 @@ def flame_files(flame_format, made_flame, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def flame_home(flame_files, tmp_path_factory):
-    """A HEADBENCH_HOME where a made-up FLAME 2020, masks and UV template are registered; a test that asks for it has
+    """A HEADBENCH_HOME where a synthetic FLAME 2020, masks and UV template are registered; a test that asks for it has
     HEADBENCH_HOME set to it. Read only: the whole session shares it."""
     from headbench.harness.assets import register
 
@@ -95,7 +95,7 @@ def flame_home(flame_files, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def flame_heads(flame_files, tmp_path_factory):
-    """(tag, topology) -> a made-up FLAME head of either year with all that can be registered beside it. Read only."""
+    """(tag, topology) -> a synthetic FLAME head of either year with all that can be registered beside it. Read only."""
     from headbench.harness.assets import register
     from headbench.harness.head import load_head
 

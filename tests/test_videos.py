@@ -24,7 +24,7 @@ from headbench.harness.errors import BenchError, DataError
 from headbench.harness.image.video import write_video
 from headbench.harness.reading import Unreadable
 from headbench.harness.videos import open_video
-from headbench.reports.submission.look import look_at
+from headbench.submission.video_probe import look_at
 
 FRAMES = 12
 

@@ -52,7 +52,7 @@ def read_numbers(path: Path, expected: str, findings: Findings, frame: str = "")
     """The numbers of a text file, apart by white space; None where it holds anything else, which has been reported.
 
     Args:
-        expected: what the file should hold, for the message: ``one number a line``.
+        expected: what the file should hold, for the message: ``one number per line``.
 
     Raises:
         Unreadable: there is no such file.
@@ -102,7 +102,7 @@ def _word(word: str) -> tuple[str, str]:
         help = "write numbers with points: the program that wrote them ran under a language with commas (LC_ALL=C)"
         return f"{shortened(word)}: a decimal comma", help
     if "," in word and all(_is_number(part) for part in word.split(",") if part.strip()):
-        return f"numbers apart by commas, {shortened(word)}", "write one number a line"
+        return f"numbers apart by commas, {shortened(word)}", "write one number per line"
     return shortened(word), ""
 
 

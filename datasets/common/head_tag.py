@@ -1,4 +1,4 @@
-"""Which head the coefficients of a folder drive: made-up subjects say so in a file of their own."""
+"""Which head the coefficients of a folder drive: synthetic subjects say so in a file of their own."""
 
 from __future__ import annotations
 

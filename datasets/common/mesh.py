@@ -34,7 +34,7 @@ class _Loaded:
 class ProjectedMesh:
     """One subject's head mesh with its mouth closed by a cap; the head model is loaded at the first use.
 
-    All of `HeadParams` counts: root, neck, translation, eyelids and the outer similarity as well as expression and
+    All of `HeadParams` counts: root, neck, translation, eyelids and the global similarity as well as expression and
     jaw. Any camera may look. Safe to use from several threads.
 
     Args:

@@ -98,9 +98,9 @@ def _stack(frames: Sequence[Frame]) -> _Stack:
     w2c, K = joined(lambda f: f.camera.w2c), joined(lambda f: f.camera.K)
     place = joined(lambda f: f.params.translation)
     turn = axis_angle_to_matrix(joined(lambda f: f.params.root)) @ axis_angle_to_matrix(joined(lambda f: f.params.neck))
-    if all(frame.params.outer is not None for frame in frames):
-        scale = joined(lambda f: f.params.outer.scale)  # type: ignore[union-attr]
-        R, t = joined(lambda f: f.params.outer.R), joined(lambda f: f.params.outer.t)  # type: ignore[union-attr]
+    if all(frame.params.similarity is not None for frame in frames):
+        scale = joined(lambda f: f.params.similarity.scale)  # type: ignore[union-attr]
+        R, t = joined(lambda f: f.params.similarity.R), joined(lambda f: f.params.similarity.t)  # type: ignore[union-attr]
         place = scale[:, None] * (R @ place[..., None])[..., 0] + t
         turn = R @ turn
     seen = (w2c[:, :3, :3] @ place[..., None])[..., 0] + w2c[:, :3, 3]

@@ -88,7 +88,7 @@ def head_params(
     eye_right: Floats | None = None,
     translation: Floats | None = None,
     eyelids: Floats | None = None,
-    outer: tuple[Floats, Floats, Floats] | None = None,
+    similarity: tuple[Floats, Floats, Floats] | None = None,
 ) -> HeadParams:
     """All frames as one batch, B = T; ``rows(slice(k, k + 1))`` of it is a frame's.
 
@@ -97,7 +97,7 @@ def head_params(
         root, neck, jaw, eye_left, eye_right: (T, 3) axis-angle radians.
         translation: (T, 3) metres.
         eyelids: (T, 2) left, right; None where the tracker gives none.
-        outer: scale (T,), R (T, 3, 3), t (T, 3).
+        similarity: scale (T,), R (T, 3, 3), t (T, 3).
     """
     count = len(expression)
     vectors = {
@@ -114,7 +114,7 @@ def head_params(
         head=head,
         expression=tensor(expression),
         eyelids=None if eyelids is None else tensor(eyelids),
-        outer=None if outer is None else Similarity(*(tensor(part) for part in outer)),
+        similarity=None if similarity is None else Similarity(*(tensor(part) for part in similarity)),
         **stacked,
     )
 

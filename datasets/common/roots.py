@@ -32,7 +32,7 @@ def find_subjects(root: Path, dataset: str, is_subject: Callable[[Path], bool], 
         root: a data root with ``dataset/SUBJECT`` inside, the folder ``dataset``, or one subject's folder.
         is_subject: whether a folder is a subject's; it should also know damaged ones, so that their problems are
             told rather than the folder overlooked. Never asked about hidden folders and files.
-        marks: the files that make a folder a subject, for the message: ``transforms_train.json``.
+        marks: the files that make a folder per subject, for the message: ``transforms_train.json``.
 
     Raises:
         DataError: nothing of this layout is there; the message says what was looked for and found, and which other

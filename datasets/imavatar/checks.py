@@ -123,7 +123,7 @@ _Places = Callable[[Tensor, HeadParams], Tensor]
 
 def _landmarks(found: ImavatarSurvey) -> _Places | None:
     """What gives the landmarks of this subject's mesh, None where nothing is known of them."""
-    vertices = list(found.made_up.landmarks)
+    vertices = list(found.synthetic.landmarks)
     if vertices:
         return lambda posed, params: posed[:, vertices]
     if found.head == "openhead" or record("flame/landmarks") is None:

@@ -28,7 +28,7 @@ __all__ = ["EmoTalk3dReader", "ImavatarReader", "NerFaceReader", "PointAvatarRea
 
 
 class ImavatarReader(SurveyReader[ImavatarOptions, ImavatarSurvey]):
-    """Subjects that IMAvatar's pipeline tracked, and made-up ones in the same layout."""
+    """Subjects that IMAvatar's pipeline tracked, and synthetic ones in the same layout."""
 
     dataset = "imavatar"
     options_type = ImavatarOptions
@@ -96,7 +96,7 @@ def _params(found: ImavatarSurvey) -> HeadParams:
     pose = np.stack([entry.pose for entry in entries]).reshape(-1, 5, 3)
     return head_params(
         found.head,
-        found.made_up.expression(np.stack([entry.expression for entry in entries])),
+        found.synthetic.expression(np.stack([entry.expression for entry in entries])),
         root=pose[:, 0],
         neck=pose[:, 1],
         jaw=pose[:, 2],

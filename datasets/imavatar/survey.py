@@ -16,8 +16,8 @@ from headbench.datasets.common.survey import Floats, Survey
 from headbench.datasets.imavatar.cameras import Lens, is_upright
 from headbench.datasets.imavatar.images import find_images, parsed_frames, source_of
 from headbench.datasets.imavatar.layout import REAL_HEAD, divide, videos
-from headbench.datasets.imavatar.made_up import MadeUp, read_made_up
 from headbench.datasets.imavatar.options import ImavatarOptions
+from headbench.datasets.imavatar.synthetic_head import SyntheticHead, read_synthetic_head
 from headbench.datasets.imavatar.tracking import Entry, Tracking, lens_of, read_tracking
 from headbench.harness.types import Frame
 
@@ -46,7 +46,7 @@ class ImavatarSurvey(Survey):
     """What could be read of a subject: no clips where too little is there to go on."""
 
     options: ImavatarOptions
-    made_up: MadeUp
+    synthetic: SyntheticHead
     clips: tuple[Clip, ...] = ()
     """Those for training, then those for testing."""
     train: tuple[str, ...] = ()
@@ -91,8 +91,8 @@ class ImavatarSurvey(Survey):
 def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> ImavatarSurvey:
     """Read all that can be read of a subject; what is wrong goes to `findings`. Decodes no image."""
     head = head_tag(subject, REAL_HEAD, findings)
-    made_up = read_made_up(subject / HEAD_FILE, head, findings)
-    nothing = ImavatarSurvey(subject, findings, head or "", options, made_up)
+    synthetic = read_synthetic_head(subject / HEAD_FILE, head, findings)
+    nothing = ImavatarSurvey(subject, findings, head or "", options, synthetic)
     found = videos(subject)
     parts = divide(subject, found, options.test, findings)
     clips: list[Clip] = []

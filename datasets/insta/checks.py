@@ -57,7 +57,7 @@ def _check_tracker_cameras(found: InstaSurvey) -> None:
 
 
 def _check_motion(found: InstaSurvey) -> None:
-    """Coefficients that are the same in all frames were not tracked; made-up heads have no use for eyelids."""
+    """Coefficients that are the same in all frames were not tracked; synthetic heads have no use for eyelids."""
     numbers = found.coefficients
     if numbers is None or len(found.entries) < 3 or found.head != REAL_HEAD:
         return

@@ -25,7 +25,7 @@ _Floats = NDArray[np.float64]
 _DUMP = (
     "dump exp, shape, eyes, jaw and eyelids in INSTA's scripts/transforms.py, or copy the tracker's checkpoint/ here"
 )
-_EXPECTED = "one number a line"
+_EXPECTED = "one number per line"
 _SIXES = {"jaw": ("jaw",), "eyes": ("left eye", "right eye")}
 
 

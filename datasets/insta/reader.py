@@ -24,7 +24,7 @@ __all__ = ["InstaReader"]
 
 
 class InstaReader(SurveyReader[InstaOptions, InstaSurvey]):
-    """Subjects that metrical-tracker tracked and INSTA exported, and made-up ones in the same layout."""
+    """Subjects that metrical-tracker tracked and INSTA exported, and synthetic ones in the same layout."""
 
     dataset = DATASET
     options_type = InstaOptions

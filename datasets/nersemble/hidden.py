@@ -32,7 +32,7 @@ from headbench.datasets.nersemble.people import head_and_size
 from headbench.datasets.nersemble.tracking import frame_ids, read_tracking
 from headbench.harness.errors import DataError
 from headbench.harness.files import sha256_of
-from headbench.harness.plugins import HiddenView, SubmissionTask, VideoSlot
+from headbench.harness.plugins.submissions import HiddenView, SubmissionTask, VideoSlot
 from headbench.harness.types import Camera, Frame, HeadParams, Pixels
 
 __all__ = ["benchmark_test", "submission_task"]
@@ -63,7 +63,7 @@ def benchmark_test(folder: Path, options: Mapping[str, object] | None = None) ->
 
     `HiddenView.params` is one batch of T rows in the order of the video, T being the tracking's number of frames; views
     of one sequence share it. Frame ids are ``<sequence>_<number in five digits>``, as those of training frames. Images
-    are 512 x 512 but for made-up people. Needs no image, no training sequence and no head model.
+    are 512 x 512 but for synthetic people. Needs no image, no training sequence and no head model.
 
     Args:
         folder: the person's.

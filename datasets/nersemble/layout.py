@@ -24,7 +24,7 @@ class Folder(roots.Folder):
 
     @property
     def sequences(self) -> Path:
-        """Holds one folder a sequence, for training and testing alike."""
+        """Holds one folder per sequence, for training and testing alike."""
         return self.path / "sequences"
 
     def tracking(self, sequence: str, version: str) -> Path:

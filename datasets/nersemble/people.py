@@ -19,7 +19,7 @@ HEAD = "flame2023"
 def head_and_size(folder: Path, findings: Findings) -> tuple[str | None, int | None]:
     """The head's tag and the side of the images in pixels, each None where it cannot be used.
 
-    Made-up people name both in ``head_model.json``: ``{"tag": "openhead", "size": 64}``.
+    Synthetic people name both in ``head_model.json``: ``{"tag": "openhead", "size": 64}``.
     """
     path = folder / HEAD_FILE
     tag = head_tag(folder, HEAD, findings)

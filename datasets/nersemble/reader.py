@@ -18,14 +18,14 @@ from headbench.datasets.nersemble.options import NersembleOptions
 from headbench.datasets.nersemble.pixels import VideoPixels
 from headbench.datasets.nersemble.survey import NersembleSurvey, survey
 from headbench.datasets.nersemble.tracking import frame_ids
-from headbench.harness.plugins import HiddenView, SubmissionTask
+from headbench.harness.plugins.submissions import HiddenView, SubmissionTask, TakesSubmissions
 from headbench.harness.types import Frame
 
 __all__ = ["NersembleReader"]
 
 
-class NersembleReader(SurveyReader[NersembleOptions, NersembleSurvey]):
-    """The benchmark's five people, and made-up ones in the same layout."""
+class NersembleReader(SurveyReader[NersembleOptions, NersembleSurvey], TakesSubmissions):
+    """The benchmark's five people, and synthetic ones in the same layout."""
 
     dataset = DATASET
     options_type = NersembleOptions

@@ -65,7 +65,7 @@ class Tracking:
     def params(self, head: str) -> HeadParams:
         """All rows as one batch for the head model `head`.
 
-        The head's place in the world is the outer similarity about the model's origin. As root pose, which turns about
+        The head's place in the world is the global similarity about the model's origin. As root pose, which turns about
         the root joint, the same rotation would put the mesh elsewhere.
         """
         return head_params(
@@ -75,7 +75,7 @@ class Tracking:
             jaw=self.jaw,
             eye_left=self.eyes[:, :3],
             eye_right=self.eyes[:, 3:],
-            outer=(np.full(len(self), self.scale), self.rotation, self.translation),
+            similarity=(np.full(len(self), self.scale), self.rotation, self.translation),
         )
 
 

@@ -48,7 +48,7 @@ STRENGTH = {
 
 @dataclass(frozen=True)
 class Motion:
-    """One row a frame; angles in radians, metres."""
+    """One row per frame; angles in radians, metres."""
 
     expression: Floats
     """(T, 52)"""

@@ -1,4 +1,4 @@
-"""A made-up person: identity, colours and the head's rest geometry, from a seed."""
+"""A synthetic person: identity, colours and the head's rest geometry, from a seed."""
 
 from __future__ import annotations
 

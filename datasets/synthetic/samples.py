@@ -1,4 +1,4 @@
-"""The smallest made-up subject of each layout, for checks: what `DatasetSpec.sample` of the built-in datasets names."""
+"""The smallest synthetic subject of each layout, for checks: what the built-in datasets' `DatasetSpec.sample` names."""
 
 from __future__ import annotations
 

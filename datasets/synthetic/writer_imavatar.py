@@ -1,4 +1,4 @@
-"""A made-up subject in IMAvatar layout, as FateAvatar's authors share it: two videos, `_train` and `_test`."""
+"""A synthetic subject in IMAvatar layout, as FateAvatar's authors share it: two videos, `_train` and `_test`."""
 
 from __future__ import annotations
 

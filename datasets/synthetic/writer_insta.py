@@ -1,4 +1,4 @@
-"""A made-up subject in INSTA layout, as a patched INSTA export with FlashAvatar's parsing has it."""
+"""A synthetic subject in INSTA layout, as a patched INSTA export with FlashAvatar's parsing has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Made-up participants of the NeRSemble benchmark's task mono FLAME avatar."""
+"""Synthetic participants of the NeRSemble benchmark's task mono FLAME avatar."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _placed(clip: Clip) -> dict[str, Placed]:
     """Every sequence, in order: an equal part of the performance, seen by the first camera as the motion says."""
     frames = len(clip.motion.yaw)
     if frames < len(SEQUENCES):
-        message = f"Expected at least {len(SEQUENCES)} frames, one a sequence of the benchmark, found {frames}."
+        message = f"Expected at least {len(SEQUENCES)} frames, one per sequence of the benchmark, found {frames}."
         raise BenchError(message, help=f"--frames {2 * len(SEQUENCES)}")
     seen, pose = world_to_camera(clip.motion), _cameras()[0]
     turned = pose[:3, :3].T

@@ -1,4 +1,4 @@
-"""A made-up subject as VHAP exports a tracked video for GaussianAvatars."""
+"""A synthetic subject as VHAP exports a tracked video for GaussianAvatars."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ __all__ = ["VhapReader"]
 
 
 class VhapReader(SurveyReader[VhapOptions, VhapSurvey]):
-    """Subjects that VHAP tracked and exported, one sequence or several combined, and made-up ones."""
+    """Subjects that VHAP tracked and exported, one sequence or several combined, and synthetic ones."""
 
     dataset = DATASET
     options_type = VhapOptions

@@ -16,8 +16,8 @@ from headbench.harness.errors import BenchError, DataError, did_you_mean
 from headbench.harness.names import one_line
 
 if TYPE_CHECKING:
-    from headbench.datasets.doctor import Examination
     from headbench.harness.plugins import DatasetReader
+    from headbench.inspection import Examination
 
 __all__ = ["data"]
 
@@ -46,7 +46,7 @@ def data() -> None:
 )
 @click.argument("out", type=Place())
 def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Path) -> None:
-    """Write made-up subjects on the open head below OUT/<layout>, a data root for `bench run`.
+    """Write synthetic subjects on the open head below OUT/<layout>, a data root for `bench run`.
 
     Face, skin and hair come from the seed; they speak, blink, look around and turn the head, and are rendered by ray
     casts. The same arguments give the same files. A subject appears when it is whole; one that exists is left alone,
@@ -92,7 +92,7 @@ def check(
     fix_list: bool,
     each: bool,
 ) -> None:
-    """Print everything that is wrong with the subjects of DATASET, one line a cause with its files and frames.
+    """Print everything that is wrong with the subjects of DATASET, one line per cause with its files and frames.
 
     Files and numbers are checked; then the head mesh is projected into the first, middle and last frame and must lie
     on the head, and images must move as the tracking does. A mesh beside the head comes with the likeliest cause:
@@ -104,11 +104,11 @@ def check(
 
     Exit codes: 0 no errors, 1 usage, 2 errors.
     """
-    from headbench.datasets.doctor import draw_sheet, fix_lines
     from headbench.harness.files import atomic_path, writable
     from headbench.harness.plugins import registry
     from headbench.harness.plugins.aside import aside
     from headbench.harness.problems import counted
+    from headbench.inspection import draw_sheet, fix_lines
 
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise BenchError(f"--sheet {sheet}: expected a name that ends in .png.")
@@ -141,8 +141,8 @@ def _examine(reader: DatasetReader, subjects: Mapping[str, Path], options: Mappi
     """In the order of `subjects`, several at a time."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from headbench.datasets.doctor import examine
     from headbench.harness.cli import progress
+    from headbench.inspection import examine
 
     def one(name: str) -> Examination:
         made = examine(reader, name, subjects[name], options, lambda step: counter.doing(name, step))
@@ -159,8 +159,8 @@ def _examine(reader: DatasetReader, subjects: Mapping[str, Path], options: Mappi
 
 
 def _tell(examination: Examination, each: bool) -> None:
-    from headbench.datasets.doctor import summary_lines
     from headbench.harness.problems import counted, grouped
+    from headbench.inspection import summary_lines
 
     found = examination.problems
     for line in [problem.line() for problem in found] if each else [group.line() for group in grouped(found)]:

@@ -39,7 +39,7 @@ _DATASETS = (
 @click.option("--protocol", multiple=True, help="Protocol to score by, such as headbench@1; none only renders.")
 @click.option("--device", help="auto, cpu, cuda or cuda:K.")
 @click.option("--rasterizer", help="auto, gsplat, numba or torch.")
-@click.option("--limit", type=int, help="At most so many training and test frames a subject; the table says so.")
+@click.option("--limit", type=int, help="At most so many training and test frames per subject; the table says so.")
 @click.option("--out", type=Place(), help="Folder of the run; runs/<label or preset> without it.")
 @click.option("--timeout", type=Seconds(), help="Time a cell may take: 90s, 30m, 2h.")
 @click.option("--memory", type=Size(), help="Host memory a cell needs, for executors to ask for: 500MB, 16GB.")
@@ -50,7 +50,7 @@ _DATASETS = (
     "--checkpoint-every", type=int, metavar="N", help="Steps between checkpoints; 1000 without it, more if fast."
 )
 @click.option("--threads", type=int, metavar="N", help="CPU threads of a cell; without it workers share the cores.")
-@click.option("--workers", type=int, metavar="N", help="Cells at once; 1 without it, or one a GPU of --gpus.")
+@click.option("--workers", type=int, metavar="N", help="Cells at once; 1 without it, or one per GPU of --gpus.")
 @click.option("--gpus", metavar="0,1", help="GPUs to use, one cell on each at a time.")
 @click.option("--executor", metavar="NAME", help="What runs the cells: local, or one of `bench list executors`.")
 @click.option("--executor-set", multiple=True, metavar="OPTION=VALUE", help="Change an option of the executor.")

@@ -70,7 +70,7 @@ def make() -> None:
 
     Nothing is trained. A killed call goes on where it stopped: what is lost is at most one video.
 
-    Exit codes: 0 the doctor found no error, 1 usage, 2 it found some.
+    Exit codes: 0 the check found no error, 1 usage, 2 it found some.
     """
 
 
@@ -91,7 +91,7 @@ def _make(
     from headbench.harness.home import home
     from headbench.harness.layout import refuse_links
     from headbench.harness.plugins import registry
-    from headbench.reports.submission import Choice, Order, make_submission, read_ledger, task_of, uploads
+    from headbench.submission import Choice, Order, make_submission, read_ledger, task_of, uploads
 
     # The ledger of submissions lies among the user's files; videos that are kept lie in the run.
     writable(home(), folder=True)
@@ -114,7 +114,7 @@ def _make(
 @click.option("--dataset", help="Whose benchmark it is for; needed where several take submissions.")
 @click.option("--data-root", type=Place(), help="Compares with tracking and images of the people.")
 def check(zip_path: Path, dataset: str | None, data_root: Path | None) -> None:
-    """Say what is wrong with ZIP, wherever it comes from, one line a cause.
+    """Say what is wrong with ZIP, wherever it comes from, one line per cause.
 
     With --data-root also frame counts, frame order and colours are compared. A submission.json beside it tells the
     tracking and what encoding cost.
@@ -122,7 +122,7 @@ def check(zip_path: Path, dataset: str | None, data_root: Path | None) -> None:
     Exit codes: 0 no errors, 1 usage, 2 errors.
     """
     from headbench.harness.plugins import registry
-    from headbench.reports.submission import check_zip, find_record, participants, reference_of, task_of
+    from headbench.submission import check_zip, find_record, participants, reference_of, task_of
 
     record = find_record(zip_path)
     name = dataset or (record or {}).get("dataset") or _only_dataset()
@@ -146,7 +146,7 @@ def uploaded(zip_path: Path, note: str) -> None:
     from headbench.harness.files import sha256_of, writable
     from headbench.harness.home import home
     from headbench.harness.plugins import registry
-    from headbench.reports.submission import read_ledger, record_upload, task_of, uploads
+    from headbench.submission import read_ledger, record_upload, task_of, uploads
 
     writable(home(), folder=True)
     digest = sha256_of(zip_path)
@@ -161,12 +161,12 @@ def uploaded(zip_path: Path, note: str) -> None:
 def ledger() -> None:
     """Show what was made and uploaded here, and how much of each quota is left."""
     from headbench.harness.plugins import registry
-    from headbench.reports.submission import ledger_path, read_ledger, task_of, uploads
+    from headbench.submission import ledger_path, read_ledger, task_of, uploads
 
     entries = read_ledger()
     say(f"{len(entries)} entries in {ledger_path()} (HEADBENCH_HOME moves it)")
     for entry in entries:
-        errors = f"; {entry.errors} error(s) by the doctor" if entry.errors else ""
+        errors = f"; {entry.errors} error(s) found by the check" if entry.errors else ""
         note = f"; {entry.note}" if entry.note else ""
         say(
             f"{entry.time}  {entry.event:8}  {entry.task}  {entry.method}  {entry.sha256[:12]}  "
@@ -181,6 +181,7 @@ def ledger() -> None:
 def _only_dataset() -> str:
     """The dataset whose benchmark takes submissions, where there is one."""
     from headbench.harness.plugins import registry
+    from headbench.harness.plugins.submissions import TakesSubmissions
 
     found = []
     for name in registry().datasets():
@@ -188,7 +189,7 @@ def _only_dataset() -> str:
             reader = registry().load_dataset(name)
         except PluginError:
             continue
-        if reader.submission() is not None:
+        if isinstance(reader, TakesSubmissions):
             found.append(name)
     if len(found) != 1:
         raise BenchError(

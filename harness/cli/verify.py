@@ -38,7 +38,7 @@ TOLERANCE = 1e-4
     default=3,
     show_default=True,
     type=click.IntRange(min=0),
-    help="Frames a cell and protocol whose scores are computed again from the pictures; this reads the dataset.",
+    help="Frames per cell and protocol whose scores are computed again from the pictures; this reads the dataset.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
 def verify(run: Path, sample: int, device: str) -> None:

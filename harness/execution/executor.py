@@ -83,7 +83,7 @@ class Executor(abc.ABC):
     def poll(self, handles: Sequence[Handle]) -> list[Ended | None]:
         """For each: None while it waits or works, otherwise how it ended, as far as that is seen from outside.
 
-        What a worker wrote of its own end counts more. Called several times a second.
+        What a worker wrote of its own end counts more. Called several times per second.
         """
 
     @abc.abstractmethod

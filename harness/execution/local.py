@@ -30,7 +30,7 @@ class LocalOptions(ExecutorOptions):
     """How many cells at once, and where."""
 
     workers: int | None = Field(default=None, ge=1, le=1024)
-    """Cells at once; None: one, or one a GPU of `gpus`."""
+    """Cells at once; None: one, or one per GPU of `gpus`."""
     gpus: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_numbers)] = ()
     """Numbers of GPUs, each for one cell at a time, or several where `workers` says so; none: as the device says."""
 

@@ -15,7 +15,7 @@ class HeadModel(LinearHead):
     """A linear head model with joints in the order root, neck, jaw, left eye, right eye. Metres, y up, face to +z.
 
     Vertices are v = template + shape dirs . shape + static offset + expression dirs . expression; joints are regressed
-    from that v; pose correctives are added; linear blend skinning; eyelids; translation; the outer similarity.
+    from that v; pose correctives are added; linear blend skinning; eyelids; translation; the global similarity.
     """
 
     def bind(self, identity: Identity, expression_size: int | None = None, eyelids: bool = True) -> SubjectHead:

@@ -190,11 +190,13 @@ class SubjectHead(MeshBuffers):
         return turns.feature, torch.cat((turns.turned, (self.ancestors @ steps).unsqueeze(-1)), -1)
 
     def to_world(self, points: Tensor, params: HeadParams) -> Tensor:
-        """Skinned points (B, N, 3) after the translation and the outer similarity of `params`."""
+        """Skinned points (B, N, 3) after the translation and the global similarity of `params`."""
         points = points + params.translation.unsqueeze(1)
-        outer = params.outer
-        if outer is not None:
-            points = outer.scale[:, None, None] * (points @ outer.R.transpose(1, 2)) + outer.t.unsqueeze(1)
+        similarity = params.similarity
+        if similarity is not None:
+            points = similarity.scale[:, None, None] * (points @ similarity.R.transpose(1, 2)) + similarity.t.unsqueeze(
+                1
+            )
         return points
 
     def _shaped(self, expression: Tensor) -> tuple[Tensor, Tensor]:
@@ -248,7 +250,7 @@ class SubjectHead(MeshBuffers):
         return (pose.blended @ posed.unsqueeze(-1)).squeeze(-1) + self.chained_weights @ steps
 
     def _place(self, vertices: Tensor, params: HeadParams) -> Tensor:
-        """Eyelids, translation and the outer similarity."""
+        """Eyelids, translation and the global similarity."""
         if params.eyelids is not None and self.eyelid_dirs is not None:
             vertices = vertices + (params.eyelids @ self.eyelid_dirs.flatten(1)).unflatten(1, (-1, 3))
         return self.to_world(vertices, params)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from headbench.harness.image.kernels import kernels
 
-__all__ = ["C1", "C2", "Padding", "gaussian_window", "ssim", "ssim_map"]
+__all__ = ["C1", "C2", "Padding", "dssim", "gaussian_window", "ssim", "ssim_map"]
 
 C1 = 0.01**2
 C2 = 0.03**2
@@ -120,3 +120,8 @@ def ssim_map(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding
 def ssim(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding: Padding = "zero") -> Tensor:
     """a, b (B, C, H, W) with data range 1 -> (B,) mean similarity over windows and channels. See `ssim_map`."""
     return ssim_map(a, b, window, sigma, padding).mean(dim=(1, 2, 3))
+
+
+def dssim(image: Tensor, target: Tensor) -> Tensor:
+    """1 - SSIM of (B, 3, H, W) images in [0, 1]: 11 x 11 Gaussian window, sigma 1.5, zero padding, mean over all."""
+    return 1 - ssim(image, target, window=11, sigma=1.5, padding="zero").mean()

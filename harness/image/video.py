@@ -31,7 +31,7 @@ def write_video(path: Path, images: Iterable[_Pixels], rate: int | Fraction, qua
 
     Args:
         images: (H, W, 3) sRGB of one size, in order.
-        rate: frames a second.
+        rate: frames per second.
         quality: x264's constant rate factor.
 
     Returns:

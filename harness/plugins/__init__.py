@@ -11,7 +11,7 @@ A plugin is a module named by an entry point of the group ``headbench``. It impl
 With ``HEADBENCH_PLUGINS=0`` in the environment only the built-in plugins are loaded.
 """
 
-from headbench.harness.plugins.datasets import DatasetReader, HiddenView, SubmissionTask, VideoSlot
+from headbench.harness.plugins.datasets import DatasetReader
 from headbench.harness.plugins.hookspecs import hookimpl
 from headbench.harness.plugins.loading import Source
 from headbench.harness.plugins.registry import PluginInfo, Registry, registry
@@ -22,7 +22,6 @@ __all__ = [
     "DatasetReader",
     "DatasetSpec",
     "ExecutorSpec",
-    "HiddenView",
     "MethodSpec",
     "MetricSpec",
     "PluginInfo",
@@ -30,9 +29,7 @@ __all__ = [
     "Registry",
     "Source",
     "StageSpec",
-    "SubmissionTask",
     "Variant",
-    "VideoSlot",
     "Where",
     "hookimpl",
     "registry",

@@ -23,7 +23,7 @@ __all__ = [
     "Variant",
 ]
 
-Checked = Literal["made-up data", "real data"]
+Checked = Literal["synthetic data", "real data"]
 """What a method ran on in a dataset's layout."""
 
 CHECKED: tuple[str, ...] = get_args(Checked)
@@ -44,7 +44,7 @@ class Typical:
     """What a cell cost where it was measured: a first guess for `bench run --dry-run` until cells have finished."""
 
     rate: float
-    """Training steps a second; 0 where nothing is trained."""
+    """Training steps per second; 0 where nothing is trained."""
     where: str
     """Machine, preset and image size."""
     bytes: float | None = None
@@ -92,7 +92,7 @@ class DatasetSpec:
     layouts: tuple[str, ...] = ()
     """Variants that the reader tells apart."""
     sample: str = ""
-    """``package.module:function`` that takes a folder and writes a small made-up subject below it, as the layout has
+    """``package.module:function`` that takes a folder and writes a small synthetic subject below it, as the layout has
     it: ``root/<dataset>/<subject>``. `bench plugins --check --train` reads and damages it; empty: nothing is tried."""
 
 

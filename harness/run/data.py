@@ -1,4 +1,4 @@
-"""Which data a cell was trained on: one file a subject in the run's folder, and what differs between two of them."""
+"""Which data a cell was trained on: one file per subject in the run's folder, and what differs between two of them."""
 
 from __future__ import annotations
 

@@ -27,13 +27,13 @@ class Record:
     """What one cell of a method costs: medians over finished cells, or without any what its plugin says."""
 
     rate: float
-    """Training steps a second."""
+    """Training steps per second."""
     bytes: float | None
     """Of a cell's folder; None where nobody looked."""
     cells: int
     device: str
     tracking: float | None = None
-    """Steps a second of test-time tracking; None where no finished cell has tracked."""
+    """Steps per second of test-time tracking; None where no finished cell has tracked."""
 
 
 @dataclass(frozen=True)

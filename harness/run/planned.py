@@ -63,7 +63,7 @@ def plan_cell(
     if changed:
         notes.append(f"{cell.variant}: {', '.join(changed)}")
     if request.limit is not None:
-        notes.append(f"a quick look: at most {request.limit} training and {request.limit} test frames a subject")
+        notes.append(f"a quick look: at most {request.limit} training and {request.limit} test frames per subject")
     record = CellRecord(
         cell,
         notes=tuple(notes),
@@ -98,9 +98,9 @@ def plan_cell(
         data_file=place.data.file if place.data is not None else "",
         stages=entry.stages,
     )
-    from headbench.harness.train.course import Course
+    from headbench.harness.train.batch_schedule import BatchSchedule
 
-    steps = Course(entry.config.train, len(subject.train)).total
+    steps = BatchSchedule(entry.config.train, len(subject.train)).total
     camera = subject.test[0].camera
     frames = (len(subject.train), len(subject.test))
     return PlannedCell(record, job, steps, frames, (camera.width, camera.height), place.data)

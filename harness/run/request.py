@@ -101,7 +101,7 @@ class RunRequest(BaseModel):
     device: str = "auto"
     rasterizer: str = "auto"
     limit: int | None = Field(default=None, ge=1)
-    """At most so many training frames and so many test frames a subject, for a quick look."""
+    """At most so many training frames and so many test frames per subject, for a quick look."""
     out: Path | None = None
     timeout: Annotated[float | None, BeforeValidator(seconds)] = None
     """Seconds a cell may take; or 90s, 30m, 2h."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from headbench.harness.avatar import Portrait
     from headbench.harness.splat import Rasterizer
     from headbench.harness.trained import TrainSummary
-    from headbench.harness.types import Frame, Splat
+    from headbench.harness.types import Frame, Rendering
 
 __all__ = ["Cost", "Speed", "measure_speed", "read_speed"]
 
@@ -42,7 +42,7 @@ class Cost:
 
     seconds: float
     rate: float
-    """Steps a second."""
+    """Steps per second."""
     steps: int
     device: str
 
@@ -124,11 +124,11 @@ def _marked(rasterizer: Rasterizer, mark: Callable[[], None]) -> Rasterizer:
     class Marked(Base):
         name, alpha_max, prepare = rasterizer.name, rasterizer.alpha_max, rasterizer.prepare
 
-        def draw(self, prepared: Any, background: Tensor, absolute_gradient: bool = False) -> Splat:
+        def rasterize(self, prepared: Any, background: Tensor, absolute_gradient: bool = False) -> Rendering:
             mark()
-            splat = rasterizer.draw(prepared, background, absolute_gradient)
+            rendering = rasterizer.rasterize(prepared, background, absolute_gradient)
             mark()
-            return splat
+            return rendering
 
     return Marked()
 

@@ -1,4 +1,5 @@
-"""The track stage: parameters of test frames optimised on their images, one file a frame, where a protocol asks for it.
+"""The track stage: parameters of test frames optimised on their images, one file per frame, where a protocol asks for
+it.
 
 This is the one stage that reads test images before scoring: it gives `Tracker` frames with their images on purpose.
 Its results reach only renders whose key names the tracking; training and other renders never see them.
@@ -47,7 +48,7 @@ class TrackSummary:
     reason: str = ""
     """Why not."""
     rate: float = 0.0
-    """Steps a second."""
+    """Steps per second."""
 
 
 def read_track_summary(folder: Path) -> TrackSummary | None:
@@ -104,7 +105,7 @@ def track_frames(
     from headbench.harness.avatar import Avatar
     from headbench.harness.device import device_label
     from headbench.harness.splat import make_rasterizer
-    from headbench.harness.train.course import Course
+    from headbench.harness.train.batch_schedule import BatchSchedule
     from headbench.harness.train.frames import FrameStore
     from headbench.harness.train.track import Tracker, Untrackable
 
@@ -123,7 +124,7 @@ def track_frames(
         return
     side = config.train.resolution
     store = FrameStore(frames, device, (side, side) if side else None, sorted(config.masks()), _missing(folder, frames))
-    clock = Course(config.train, trained[1]).seen(max(trained[0], 1))
+    clock = BatchSchedule(config.train, trained[1]).seen(max(trained[0], 1))
     tracker = Tracker(portrait, drawing, rule, store, clock, key.background)
     try:
         for row, frame in enumerate(frames):

@@ -23,7 +23,7 @@ class View(NamedTuple):
     place: str = ""
     """What messages call it; empty for ``frame <name>``."""
 
-    def told(self) -> str:
+    def label(self) -> str:
         """What messages call it."""
         return self.place or f"frame {self.name}"
 

@@ -17,7 +17,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import atomic_path
 from headbench.harness.image import to_uint8
 from headbench.harness.session.find import find_checkpoint
-from headbench.harness.session.recorded import recorded
+from headbench.harness.session.inference import recorded
 from headbench.harness.session.renderer import View
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.train import LoadedPortrait, load_portrait
@@ -149,7 +149,7 @@ class Session:
             finite = torch.stack([finite for _, finite in drawn]).tolist()
             for view, good in zip(some, finite, strict=True):
                 if not good:
-                    raise BenchError(f"{view.told()}: the render has values that are not finite (NaN or infinite).")
+                    raise BenchError(f"{view.label()}: the render has values that are not finite (NaN or infinite).")
             yield from [to_uint8(image[0]).cpu() for image, _ in drawn]
 
     def write(
@@ -165,7 +165,7 @@ class Session:
         try:
             return self._draw(view.params, view.camera, background, False)
         except BenchError as error:
-            raise BenchError(f"{view.told()}: {error.args[0]}", error.help) from error
+            raise BenchError(f"{view.label()}: {error.args[0]}", error.help) from error
 
     def _draw(
         self, params: HeadParams, camera: Camera, background: str | Sequence[float] | Tensor, alpha: bool

@@ -3,7 +3,7 @@
 Beside them, where the triangles of a projected mesh fall.
 """
 
-from headbench.harness.splat.protocol import Rasterizer
+from headbench.harness.splat.rasterizer import Rasterizer
 from headbench.harness.splat.registry import backend_report, make_rasterizer
 from headbench.harness.splat.triangles import fill_triangles
 

@@ -1,4 +1,4 @@
-"""Times a rasterizer on a made-up head of Gaussians."""
+"""Times a rasterizer on a synthetic head of Gaussians."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from headbench.harness.splat.protocol import Rasterizer
+from headbench.harness.splat.rasterizer import Rasterizer
 from headbench.harness.splat.registry import make_rasterizer
 from headbench.harness.types import Camera, Gaussians
 
@@ -64,9 +64,9 @@ def time_rasterizer(
     forward, backward = [], []
     for _ in range(repeats + 3):
         start = _now(device)
-        splat = rasterizer(gaussians, camera, background)
+        rendering = rasterizer(gaussians, camera, background)
         middle = _now(device)
-        loss = (splat.image - target).abs().mean()
+        loss = (rendering.image - target).abs().mean()
         before = _now(device)
         torch.autograd.grad(loss, list(leaves.values()))
         end = _now(device)

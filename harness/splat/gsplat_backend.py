@@ -17,7 +17,7 @@ from torch import Tensor
 
 from headbench.harness.errors import BenchError
 from headbench.harness.splat.project import upstream_radii
-from headbench.harness.splat.protocol import (
+from headbench.harness.splat.rasterizer import (
     GSPLAT_ALPHA_MAX,
     LOW_PASS,
     NEAR,
@@ -28,7 +28,7 @@ from headbench.harness.splat.protocol import (
     unpack,
 )
 from headbench.harness.splat.sh import camera_centres, view_colours
-from headbench.harness.types import Camera, Gaussians, Splat
+from headbench.harness.types import Camera, Gaussians, Rendering
 
 __all__ = ["GsplatRasterizer", "missing_for_gsplat"]
 
@@ -85,7 +85,7 @@ class GsplatRasterizer(Rasterizer):
     error. Its coverage clamp is 0.999, not 0.99, and depth is drawn as a fourth channel in the same pass.
 
     Args:
-        depth: False leaves the depth channel out; `Splat.depth` is then empty, (B, 0, H, W), so that nothing can
+        depth: False leaves the depth channel out; `Rendering.depth` is then empty, (B, 0, H, W), so that nothing can
             mistake it for a depth.
 
     Raises:
@@ -120,7 +120,7 @@ class GsplatRasterizer(Rasterizer):
         # Contiguous, so that gsplat makes no other tensor of the means: it leaves gradients at the one it is given.
         return Footprints(radii, means2d.contiguous(), depths, conics, scene.opacities, colours, *size)
 
-    def draw(self, prepared: Footprints, background: Tensor, absolute_gradient: bool = False) -> Splat:
+    def rasterize(self, prepared: Footprints, background: Tensor, absolute_gradient: bool = False) -> Rendering:
         batch, count = prepared.opacities.shape
         backing = backdrop(background, batch)
         width, height = prepared.width, prepared.height
@@ -154,7 +154,7 @@ class GsplatRasterizer(Rasterizer):
         )
         planes = drawn.permute(0, 3, 1, 2)
         frozen = conics.detach()
-        return Splat(
+        return Rendering(
             image=planes[:, :3],
             alpha=alpha.permute(0, 3, 1, 2),
             depth=planes[:, 3:],
@@ -237,11 +237,13 @@ def _import_ops() -> Any:
     return gsplat
 
 
-def _empty(background: Tensor, batch: int, width: int, height: int, with_depth: bool, screen: ScreenGradients) -> Splat:
+def _empty(
+    background: Tensor, batch: int, width: int, height: int, with_depth: bool, screen: ScreenGradients
+) -> Rendering:
     """What no Gaussians look like: the background."""
     nothing = background.new_zeros(batch, 0, 2)
     screen.fill(nothing, nothing)
-    return Splat(
+    return Rendering(
         image=background[:, :, None, None].expand(-1, -1, height, width),
         alpha=background.new_zeros(batch, 1, height, width),
         depth=background.new_zeros(batch, int(with_depth), height, width),

@@ -64,14 +64,14 @@ def _falloff(power: Scalar) -> Scalar:
 
 
 @compiled()
-def _row_is_reached(splat: np.ndarray, left: Scalar, dy: Scalar) -> bool:
+def _row_is_reached(rendering: np.ndarray, left: Scalar, dy: Scalar) -> bool:
     """Does the ellipse of `splat` meet pixel centres left .. left + TILE - 1 of a row at distance dy? NaN: True."""
-    skew = splat[CONIC_B] / splat[CONIC_A]
-    remaining = splat[REACH] - (splat[CONIC_C] - splat[CONIC_B] * skew) * dy * dy
-    start = left - (splat[MEAN_X] - skew * dy)
+    skew = rendering[CONIC_B] / rendering[CONIC_A]
+    remaining = rendering[REACH] - (rendering[CONIC_C] - rendering[CONIC_B] * skew) * dy * dy
+    start = left - (rendering[MEAN_X] - skew * dy)
     end = start + np.float32(TILE - 1)
     nearest = start if start > _ZERO else (end if end < _ZERO else _ZERO)
-    return not splat[CONIC_A] * nearest * nearest > remaining
+    return not rendering[CONIC_A] * nearest * nearest > remaining
 
 
 @compiled()
@@ -133,7 +133,7 @@ def bin_tiles(splats: np.ndarray, order: np.ndarray, tiles_x: int, tiles_y: int)
 @compiled()
 def _blend_row(
     strip: np.ndarray,
-    splat: np.ndarray,
+    rendering: np.ndarray,
     left: Scalar,
     dy: Scalar,
     rank: Scalar,
@@ -142,12 +142,12 @@ def _blend_row(
     stop: Scalar,
 ) -> None:
     """Blend one Gaussian into one row of a tile."""
-    constant = -_HALF * splat[CONIC_C] * dy * dy
-    linear = -splat[CONIC_B] * dy
-    square = -_HALF * splat[CONIC_A]
-    offset = left - splat[MEAN_X]
-    opacity = splat[OPACITY]
-    red, green, blue, depth = splat[RED], splat[GREEN], splat[BLUE], splat[DEPTH]
+    constant = -_HALF * rendering[CONIC_C] * dy * dy
+    linear = -rendering[CONIC_B] * dy
+    square = -_HALF * rendering[CONIC_A]
+    offset = left - rendering[MEAN_X]
+    opacity = rendering[OPACITY]
+    red, green, blue, depth = rendering[RED], rendering[GREEN], rendering[BLUE], rendering[DEPTH]
     for x in range(TILE):
         dx = strip[_COLUMN + x] + offset
         raw = opacity * _falloff(constant + dx * (linear + square * dx))
@@ -212,12 +212,12 @@ def _blend_tile(
     for k in range(ids.shape[0]):
         if k % 8 == 0 and not _any_live(strips, rows):
             break
-        splat = splats[ids[k]]
-        y0, y1 = _row_range(splat[MEAN_Y], splat[HALF_HEIGHT], top)
+        rendering = splats[ids[k]]
+        y0, y1 = _row_range(rendering[MEAN_Y], rendering[HALF_HEIGHT], top)
         for y in range(y0, min(y1, rows)):
-            dy = np.float32(top + y) + _HALF - splat[MEAN_Y]
-            if _row_is_reached(splat, first_centre, dy):
-                _blend_row(strips[y], splat, first_centre, dy, np.float32(k), alpha_max, cut, stop)
+            dy = np.float32(top + y) + _HALF - rendering[MEAN_Y]
+            if _row_is_reached(rendering, first_centre, dy):
+                _blend_row(strips[y], rendering, first_centre, dy, np.float32(k), alpha_max, cut, stop)
     for y in range(rows):
         for x in range(columns):
             left_over = strips[y, _TRANSMITTANCE + x]
@@ -277,7 +277,7 @@ def blend(
 def _blend_row_backward(
     strip: np.ndarray,
     sums: np.ndarray,
-    splat: np.ndarray,
+    rendering: np.ndarray,
     left: Scalar,
     dy: Scalar,
     rank: Scalar,
@@ -285,13 +285,13 @@ def _blend_row_backward(
     cut: Scalar,
 ) -> None:
     """Undo one Gaussian in one row of a tile and add what the row says of it to `sums`, column by column."""
-    a, b, c = splat[CONIC_A], splat[CONIC_B], splat[CONIC_C]
+    a, b, c = rendering[CONIC_A], rendering[CONIC_B], rendering[CONIC_C]
     constant = -_HALF * c * dy * dy
     linear = -b * dy
     square = -_HALF * a
-    offset = left - splat[MEAN_X]
-    opacity = splat[OPACITY]
-    red, green, blue, depth = splat[RED], splat[GREEN], splat[BLUE], splat[DEPTH]
+    offset = left - rendering[MEAN_X]
+    opacity = rendering[OPACITY]
+    red, green, blue, depth = rendering[RED], rendering[GREEN], rendering[BLUE], rendering[DEPTH]
     for x in range(TILE):
         dx = strip[_COLUMN + x] + offset
         falloff = _falloff(constant + dx * (linear + square * dx))
@@ -326,9 +326,9 @@ def _blend_row_backward(
 
 
 @compiled()
-def _collect(strip: np.ndarray, sums: np.ndarray, splat: np.ndarray, left: Scalar, gradient: np.ndarray) -> None:
+def _collect(strip: np.ndarray, sums: np.ndarray, rendering: np.ndarray, left: Scalar, gradient: np.ndarray) -> None:
     """Add the columns' sums of one Gaussian in one tile into `gradient` (GRADIENTS,), and clear them."""
-    offset = left - splat[MEAN_X]
+    offset = left - rendering[MEAN_X]
     sum_x, sum_y, sum_xx, sum_xy, sum_yy = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
     for x in range(TILE):
         dx = strip[_COLUMN + x] + offset
@@ -344,7 +344,7 @@ def _collect(strip: np.ndarray, sums: np.ndarray, splat: np.ndarray, left: Scala
         gradient[DEPTH] += sums[_S_DEPTH + x]
         gradient[ABSOLUTE_X] += sums[_S_ABSOLUTE_X + x]
         gradient[ABSOLUTE_Y] += sums[_S_ABSOLUTE_Y + x]
-    a, b, c = splat[CONIC_A], splat[CONIC_B], splat[CONIC_C]
+    a, b, c = rendering[CONIC_A], rendering[CONIC_B], rendering[CONIC_C]
     gradient[MEAN_X], gradient[MEAN_Y] = a * sum_x + b * sum_y, b * sum_x + c * sum_y
     gradient[CONIC_A], gradient[CONIC_B], gradient[CONIC_C] = -_HALF * sum_xx, -sum_xy, -_HALF * sum_yy
     for k in range(sums.shape[0]):
@@ -394,13 +394,13 @@ def _blend_tile_backward(
             furthest = max(furthest, last[top + y, left + x])
     first_centre = np.float32(left) + _HALF
     for k in range(furthest, -1, -1):
-        splat = splats[ids[k]]
-        y0, y1 = _row_range(splat[MEAN_Y], splat[HALF_HEIGHT], top)
+        rendering = splats[ids[k]]
+        y0, y1 = _row_range(rendering[MEAN_Y], rendering[HALF_HEIGHT], top)
         for y in range(y0, min(y1, rows)):
-            dy = np.float32(top + y) + _HALF - splat[MEAN_Y]
-            if _row_is_reached(splat, first_centre, dy):
-                _blend_row_backward(strips[y], sums, splat, first_centre, dy, np.float32(k), alpha_max, cut)
-        _collect(strips[0], sums, splat, first_centre, gradients[k])
+            dy = np.float32(top + y) + _HALF - rendering[MEAN_Y]
+            if _row_is_reached(rendering, first_centre, dy):
+                _blend_row_backward(strips[y], sums, rendering, first_centre, dy, np.float32(k), alpha_max, cut)
+        _collect(strips[0], sums, rendering, first_centre, gradients[k])
 
 
 @compiled(parallel=True)

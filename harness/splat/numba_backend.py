@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from headbench.harness.splat import kernels, kernels_project
-from headbench.harness.splat.protocol import (
+from headbench.harness.splat.rasterizer import (
     ALPHA_CUT,
     ALPHA_MAX,
     FRUSTUM_MARGIN,
@@ -26,7 +26,7 @@ from headbench.harness.splat.protocol import (
     unpack,
 )
 from headbench.harness.splat.sh import view_colours
-from headbench.harness.types import Splat
+from headbench.harness.types import Rendering
 
 __all__ = ["NumbaRasterizer"]
 
@@ -45,7 +45,7 @@ class NumbaRasterizer(Rasterizer):
     def __init__(self, alpha_max: float = ALPHA_MAX) -> None:
         self.alpha_max = alpha_max
 
-    def draw(self, prepared: View, background: Tensor, absolute_gradient: bool = False) -> Splat:
+    def rasterize(self, prepared: View, background: Tensor, absolute_gradient: bool = False) -> Rendering:
         gaussians, camera = prepared.gaussians, prepared.camera
         if gaussians.means.device.type != "cpu":
             raise ValueError(f"the numba rasterizer needs tensors on the cpu, got {gaussians.means.device}")
@@ -66,7 +66,7 @@ class NumbaRasterizer(Rasterizer):
             self.alpha_max,
             screen,
         )
-        return Splat(image, alpha, depth, radii > 0, screen, lambda: radii)
+        return Rendering(image, alpha, depth, radii > 0, screen, lambda: radii)
 
 
 def _array(tensor: Tensor, dtype: Any = np.float32) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.rotations import quat_to_matrix
-from headbench.harness.splat.protocol import ALPHA_CUT, FRUSTUM_MARGIN, LOW_PASS, NEAR, RADIUS_SIGMAS
+from headbench.harness.splat.rasterizer import ALPHA_CUT, FRUSTUM_MARGIN, LOW_PASS, NEAR, RADIUS_SIGMAS
 
 __all__ = ["Projected", "covariances", "project", "upstream_radii"]
 

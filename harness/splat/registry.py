@@ -7,7 +7,7 @@ import importlib.util
 import torch
 
 from headbench.harness.errors import BenchError, did_you_mean
-from headbench.harness.splat.protocol import Rasterizer
+from headbench.harness.splat.rasterizer import Rasterizer
 
 __all__ = ["backend_report", "make_rasterizer"]
 
@@ -17,7 +17,7 @@ _NAMES = ("gsplat", "numba", "torch")
 def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu", depth: bool = True) -> Rasterizer:
     """The rasterizer `name` for tensors on `device`; `auto` is gsplat on CUDA and numba on the CPU.
 
-    Without `depth` a back end may leave `Splat.depth` empty, (B, 0, H, W), where drawing it costs time.
+    Without `depth` a back end may leave `Rendering.depth` empty, (B, 0, H, W), where drawing it costs time.
 
     Raises:
         BenchError: the name is unknown, the back end does not work on this device, or something it needs is missing.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.splat.project import Projected, project
-from headbench.harness.splat.protocol import (
+from headbench.harness.splat.rasterizer import (
     ALPHA_CUT,
     ALPHA_MAX,
     TRANSMITTANCE_STOP,
@@ -21,7 +21,7 @@ from headbench.harness.splat.protocol import (
     unpack,
 )
 from headbench.harness.splat.sh import view_colours
-from headbench.harness.types import Splat
+from headbench.harness.types import Rendering
 
 __all__ = ["TorchRasterizer"]
 
@@ -34,7 +34,7 @@ class TorchRasterizer(Rasterizer):
     def __init__(self, alpha_max: float = ALPHA_MAX) -> None:
         self.alpha_max = alpha_max
 
-    def draw(self, prepared: View, background: Tensor, absolute_gradient: bool = False) -> Splat:
+    def rasterize(self, prepared: View, background: Tensor, absolute_gradient: bool = False) -> Rendering:
         gaussians, camera = prepared.gaussians, prepared.camera
         scene = unpack(gaussians, camera)
         width, height = camera.width, camera.height
@@ -52,7 +52,7 @@ class TorchRasterizer(Rasterizer):
         def planes(pixels: Tensor) -> Tensor:
             return pixels.transpose(1, 2).unflatten(2, (height, width))
 
-        return Splat(
+        return Rendering(
             image=planes(image),
             alpha=planes(1 - left[..., None]),
             depth=planes(drawn[..., 3:]),

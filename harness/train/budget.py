@@ -30,10 +30,10 @@ class Budget:
     """Median milliseconds of data, drive, raster, losses, backward, edits, optimizer, and their total. On a GPU a part
     is the time between two events on the stream, so where the host is late a part shows the host's time."""
     rate: float
-    """Steps a second without events, over all counted steps; the median of `rounds`."""
+    """Steps per second without events, over all counted steps; the median of `rounds`."""
     rounds: int
     images: float
-    """Images a step, the mean of an epoch: its last batch may be a short one."""
+    """Images per step, the mean of an epoch: its last batch may be a short one."""
     gaussians: int
     peak_memory_bytes: int
     device: str

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from headbench.harness.splat import Rasterizer
-from headbench.harness.train.tape import Tape
-from headbench.harness.types import Splat, map_tensors
+from headbench.harness.train.graph_recorder import GraphRecorder
+from headbench.harness.types import Rendering, map_tensors
 
 __all__ = ["RecordedStep", "builder", "leaves", "sum_of"]
 
@@ -26,7 +26,7 @@ class _Work:
     """What the three parts of a step leave for each other; replays write into the same tensors."""
 
     batch: Any = None
-    drive: Any = None
+    posed: Any = None
     prepared: Any = None
     terms: Any = None
     from_losses: Sequence[Tensor | None] = ()
@@ -43,8 +43,8 @@ class RecordedStep:
 
     Args:
         owner: the avatar, whose parameters get gradients.
-        begin: from inputs to (batch, drive).
-        weigh: from (drive, batch, splat) to named loss terms.
+        begin: from inputs to (batch, posed).
+        compute_losses: from (posed, batch, rendering) to named loss terms.
         inputs: dataclasses or mappings of tensors; their structure is kept, their values are an example.
 
     Gradients and `terms` lie in memory that the next call overwrites: use or copy them within the step.
@@ -55,16 +55,16 @@ class RecordedStep:
         owner: nn.Module,
         rasterizer: Rasterizer,
         begin: Callable[[Any], tuple[Any, Any]],
-        weigh: Callable[[Any, Any, Splat], dict[str, Tensor]],
+        compute_losses: Callable[[Any, Any, Rendering], dict[str, Tensor]],
         inputs: Any,
         absolute_gradient: bool,
-        tape: Tape,
+        recorder: GraphRecorder,
     ) -> None:
         self._rasterizer = rasterizer
         self._begin = begin
-        self._weigh = weigh
+        self._compute_losses = compute_losses
         self._absolute = absolute_gradient
-        self._tape = tape
+        self._recorder = recorder
         self._inputs = map_tensors(inputs, lambda t: t.detach().clone().requires_grad_(t.requires_grad))
         self._slots = [t.detach() for t in leaves(self._inputs)]
         self._free = [t for t in leaves(self._inputs) if t.requires_grad]
@@ -76,11 +76,11 @@ class RecordedStep:
         self._leaves: list[Tensor] = []
         self._replay_update: Callable[[], None] | None = None
         self._stepped = False
-        tape.warm_up(self._plainly)
+        recorder.warm_up(self._plainly)
         # From here on the tensors of `_work` are those that the graphs write.
-        self._replay_drive = tape.record(self._drive)
-        self._replay_losses = tape.record(self._losses)
-        self._replay_rest = tape.record(self._rest)
+        self._replay_drive = recorder.record(self._drive)
+        self._replay_losses = recorder.record(self._losses)
+        self._replay_rest = recorder.record(self._rest)
 
     @property
     def terms(self) -> dict[str, Tensor]:
@@ -88,21 +88,21 @@ class RecordedStep:
         found: dict[str, Tensor] = self._work.terms
         return found
 
-    def run(self, inputs: Any, watch: Callable[[str], None]) -> Splat:
+    def run(self, inputs: Any, watch: Callable[[str], None]) -> Rendering:
         """What a step draws; afterwards parameters have their gradients, and `terms` holds the losses."""
         torch._foreach_copy_(self._slots, leaves(inputs))
         self._replay_drive()
         watch("drive")
-        splat = self._draw()
+        rendering = self._draw()
         watch("raster")
         self._replay_losses()
         watch("losses")
-        self._pull(splat)
+        self._pull(rendering)
         self._replay_rest()
         for parameter, gradient in zip(self.parameters, self._work.gradients, strict=False):
             parameter.grad = gradient
         watch("backward")
-        return splat
+        return rendering
 
     def input_gradients(self) -> Sequence[Tensor | None]:
         """After `run`: the gradients of those inputs that asked for one, in the order of `leaves`."""
@@ -115,53 +115,53 @@ class RecordedStep:
             step()
             return
         if self._replay_update is None:
-            self._replay_update = self._tape.record(step)
+            self._replay_update = self._recorder.record(step)
         self._replay_update()
 
     def _plainly(self) -> None:
         self._drive()
-        splat = self._draw(make=True)
+        rendering = self._draw(make=True)
         self._losses()
-        self._pull(splat, make=True)
+        self._pull(rendering, make=True)
         self._rest()
 
     def _drive(self) -> None:
         work = self._work
         with torch.enable_grad():
-            work.batch, work.drive = self._begin(self._inputs)
-            work.prepared = self._rasterizer.prepare(work.drive.gaussians, work.batch.camera)
+            work.batch, work.posed = self._begin(self._inputs)
+            work.prepared = self._rasterizer.prepare(work.posed.gaussians, work.batch.camera)
 
-    def _draw(self, make: bool = False) -> Splat:
+    def _draw(self, make: bool = False) -> Rendering:
         work = self._work
         prepared = map_tensors(work.prepared, _cut)
         with torch.enable_grad():
-            splat = self._rasterizer.draw(prepared, work.batch.background, self._absolute)
+            rendering = self._rasterizer.rasterize(prepared, work.batch.background, self._absolute)
         self._leaves = [t for t in leaves(prepared) if t.requires_grad]
-        drawn = [t.detach() for t in (splat.image, splat.alpha, splat.depth, splat.visible)]
+        drawn = [t.detach() for t in (rendering.image, rendering.alpha, rendering.depth, rendering.visible)]
         if make:
             self._shown = [torch.empty_like(t) for t in drawn]
         torch._foreach_copy_(self._shown[:3], drawn[:3])
         self._shown[3].copy_(drawn[3])
-        return splat
+        return rendering
 
     def _losses(self) -> None:
         work = self._work
-        drive, batch = map_tensors(work.drive, _cut), map_tensors(work.batch, _cut)
+        posed, batch = map_tensors(work.posed, _cut), map_tensors(work.batch, _cut)
         image, alpha, depth = (t.detach().requires_grad_() for t in self._shown[:3])
-        still = Splat(image, alpha, depth, self._shown[3], _Unrecorded(), _unmeasured)
+        still = Rendering(image, alpha, depth, self._shown[3], _Unrecorded(), _unmeasured)
         with torch.enable_grad():
-            terms = self._weigh(drive, batch, still)
+            terms = self._compute_losses(posed, batch, still)
             total = sum_of(terms)
-            asked = [t for t in (*leaves(drive), *leaves(batch)) if t.requires_grad]
+            asked = [t for t in (*leaves(posed), *leaves(batch)) if t.requires_grad]
             wanted = [image, alpha, depth, *asked, *self.parameters]
             work.from_losses = torch.autograd.grad(total, wanted, allow_unused=True)
         work.terms = {name: term.detach() for name, term in terms.items()}
 
-    def _pull(self, splat: Splat, make: bool = False) -> None:
+    def _pull(self, rendering: Rendering, make: bool = False) -> None:
         """The loss's gradient by what was drawn, taken back to the prepared Gaussians."""
         outputs = [
             (t, g)
-            for t, g in zip((splat.image, splat.alpha, splat.depth), self._work.from_losses, strict=False)
+            for t, g in zip((rendering.image, rendering.alpha, rendering.depth), self._work.from_losses, strict=False)
             if g is not None and t.requires_grad
         ]
         if outputs:
@@ -174,7 +174,7 @@ class RecordedStep:
 
     def _rest(self) -> None:
         work = self._work
-        asked = [t for t in (*leaves(work.drive), *leaves(work.batch)) if t.requires_grad]
+        asked = [t for t in (*leaves(work.posed), *leaves(work.batch)) if t.requires_grad]
         prepared = [t for t in leaves(work.prepared) if t.requires_grad]
         pulled = [t for t, there in zip(prepared, self._pulled, strict=True) if there]
         direct = work.from_losses[3 : 3 + len(asked)]

@@ -183,6 +183,10 @@ def _host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}
 
 
+_KEYS = {"similarity": "outer"}
+"""Field -> its key in checkpoints, where they have kept an older one."""
+
+
 def _pack_identity(identity: Identity) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors by path and the rest as JSON, of the identity and what it holds."""
     tensors: dict[str, Tensor] = {}
@@ -193,7 +197,7 @@ def _pack_identity(identity: Identity) -> tuple[dict[str, Tensor], dict[str, Any
             tensors[path] = value
         elif hasattr(value, "__dataclass_fields__"):
             for field in fields(value):
-                walk(getattr(value, field.name), f"{path}/{field.name}")
+                walk(getattr(value, field.name), f"{path}/{_KEYS.get(field.name, field.name)}")
         elif value is not None:
             plain[path] = value
 
@@ -213,7 +217,7 @@ def _unpack_identity(tensors: Mapping[str, Tensor], plain: Mapping[str, Any], ch
     try:
         first = children("identity/first")
         if any(k.startswith("identity/first/outer/") for k in values):
-            first["outer"] = Similarity(**children("identity/first/outer"))
+            first["similarity"] = Similarity(**children("identity/first/outer"))
         return Identity(**children("identity"), first=HeadParams(**first), camera=Camera(**children("identity/camera")))
     except TypeError as error:  # a field too many or too few
         raise Unreadable(

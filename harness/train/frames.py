@@ -36,7 +36,8 @@ class FrameStore:
         frames: in any order; rows are their positions.
         size: (width, height) of the training images; None keeps the first frame's.
         masks: names of masks every frame must have.
-        weight: one of `masks` that becomes `Batch.weight`, such as a made-up view's confidence; None weighs all alike.
+        weight: one of `masks` that becomes `Batch.weight`, such as a synthetic view's confidence; None weighs all
+        alike.
 
     Raises:
         DataError: an image cannot be read or its size differs from its camera's (when first touched).

@@ -21,7 +21,7 @@ from headbench.harness.types import Clock
 __all__ = ["Progress", "TrainLog"]
 
 Progress = Callable[[Mapping[str, Any]], None]
-"""Receives step, total, epoch, rate (steps a second), eta (seconds), gaussians and each loss term."""
+"""Receives step, total, epoch, rate (steps per second), eta (seconds), gaussians and each loss term."""
 
 
 class TrainLog:

@@ -15,11 +15,11 @@ from headbench.harness.splat import Rasterizer
 from headbench.harness.train.capture import RecordedStep, leaves, sum_of
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import FrameStore
+from headbench.harness.train.graph_recorder import GraphRecorder
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.train.sampler import Sampler
-from headbench.harness.train.tape import Tape
-from headbench.harness.types import Batch, Clock, Drive, Edit, Event, Splat
+from headbench.harness.types import Batch, Clock, Edit, Event, PosedAvatar, Rendering
 
 __all__ = ["Trainer"]
 
@@ -31,7 +31,7 @@ class Trainer:
         update_last: `TrainConfig.update_last`.
         record: replay `drive` and `losses` as CUDA graphs where the avatar allows it.
         watch: called with the name of each part of a step when its work has been queued; for budgets.
-        tape: makes what records on a device; CUDA graphs unless told otherwise.
+        recorder: makes what records on a device; CUDA graphs unless told otherwise.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Trainer:
         update_last: bool = True,
         record: bool = False,
         watch: Callable[[str], None] = lambda part: None,
-        tape: Callable[[torch.device], Tape] = Tape,
+        recorder: Callable[[torch.device], GraphRecorder] = GraphRecorder,
     ) -> None:
         self.avatar = avatar
         self.optimizer = optimizer
@@ -55,12 +55,12 @@ class Trainer:
         self.update_last = update_last
         self.watch = watch
         self.recording = record
-        self.make_tape = tape
+        self.make_tape = recorder
         self._clock = sampler.at(1).clock
         self._key: Hashable = None
         self._recordings: dict[Hashable, RecordedStep] = {}
         self._current: RecordedStep | None = None
-        self._tape: Tape | None = None
+        self._recorder: GraphRecorder | None = None
         self._tuned = False
         self._drawn: tuple[str, ...] = ()
 
@@ -70,65 +70,71 @@ class Trainer:
         clock = moment.clock
         if moment.begins_epoch:
             self._event(Event.EPOCH_START, None, clock)
-        terms, splat = self.gradients(step)
-        edit = self._event(Event.AFTER_BACKWARD, splat, clock) if moment.maintains else None
+        terms, rendering = self.gradients(step)
+        edit = self._event(Event.AFTER_BACKWARD, rendering, clock) if moment.maintains else None
         self.watch("edits")
         if self.update_last or step < self.total:
             self._update(clock, replay=edit is None)
         self.watch("optimizer")
         if moment.maintains:
-            self._event(Event.AFTER_STEP, splat, clock)
+            self._event(Event.AFTER_STEP, rendering, clock)
         if moment.ends_epoch:
             self._event(Event.EPOCH_END, None, clock)
         self.watch("edits")
         if log is not None:
             log.add(terms, moment.counted, self.avatar.count(), self._drawn)
 
-    def gradients(self, step: int) -> tuple[dict[str, Tensor], Splat]:
+    def gradients(self, step: int) -> tuple[dict[str, Tensor], Rendering]:
         """The loss terms of a step and what was drawn; the gradient of their sum then lies at all parameters."""
         clock = self._clock = self.sampler.at(step).clock
         key = self.avatar.capture_key(clock) if self.recording else None
-        draw = self.sampler.draw(step)
-        store = draw.store
-        self._drawn = store.ids(draw.rows)
+        sample = self.sampler.sample(step)
+        store = sample.store
+        self._drawn = store.ids(sample.rows)
         # Frames of another store than the tables' have no parameters to refine.
         tuning = self._tuned = store.frames is self.finetune.frames and self.finetune.active(clock)
         self.optimizer.zero_grad()
         if tuning:
             self.finetune.zero_grad_tables()
         if key is not None and store.resident and not tuning:
-            inputs = {"index": draw.index, "background": draw.background}
-            return self._recorded(key, inputs, partial(self._begin_resident, store, draw.tag), (id(store), draw.tag))
-        batch = store.batch(draw.index, draw.rows, draw.background, draw.tag)
+            inputs = {"index": sample.index, "background": sample.background}
+            return self._recorded(
+                key, inputs, partial(self._begin_resident, store, sample.tag), (id(store), sample.tag)
+            )
+        batch = store.batch(sample.index, sample.rows, sample.background, sample.tag)
         if tuning:
-            batch = self.finetune.into(batch, draw.index)
+            batch = self.finetune.into(batch, sample.index)
         self.watch("data")
         if key is None:
             return self._plainly(batch)
-        found = self._recorded(key, replace(batch, frame_ids=()), self._begin_batch, (draw.tag,))
+        found = self._recorded(key, replace(batch, frame_ids=()), self._begin_batch, (sample.tag,))
         if tuning and self._current is not None:
             tuned = [t for t in leaves(batch) if t.requires_grad]
             pairs = [(t, g) for t, g in zip(tuned, self._current.input_gradients(), strict=True) if g is not None]
             torch.autograd.backward([t for t, _ in pairs], [g for _, g in pairs])
         return found
 
-    def _plainly(self, batch: Batch) -> tuple[dict[str, Tensor], Splat]:
+    def _plainly(self, batch: Batch) -> tuple[dict[str, Tensor], Rendering]:
         self._current = None
-        drive = self.avatar.drive(batch.params)
+        posed = self.avatar.drive(batch.params)
         self.watch("drive")
-        splat = self.rasterizer(
-            drive.gaussians, batch.camera, batch.background, absolute_gradient=self.avatar.absolute_gradient
+        rendering = self.rasterizer(
+            posed.gaussians, batch.camera, batch.background, absolute_gradient=self.avatar.absolute_gradient
         )
         self.watch("raster")
-        terms = self._weigh(drive, batch, splat)
+        terms = self._compute_losses(posed, batch, rendering)
         self.watch("losses")
         sum_of(terms).backward()
         self.watch("backward")
-        return terms, splat
+        return terms, rendering
 
     def _recorded(
-        self, key: Hashable, inputs: Any, begin: Callable[[Any], tuple[Batch, Drive]], source: tuple[Hashable, ...]
-    ) -> tuple[dict[str, Tensor], Splat]:
+        self,
+        key: Hashable,
+        inputs: Any,
+        begin: Callable[[Any], tuple[Batch, PosedAvatar]],
+        source: tuple[Hashable, ...],
+    ) -> tuple[dict[str, Tensor], Rendering]:
         """A replayed step; one recording per source of frames and layout of inputs, such as an epoch's short batch."""
         if key != self._key:
             self._recordings.clear()
@@ -136,22 +142,24 @@ class Trainer:
         layout = (source, tuple((t.shape, t.dtype, t.requires_grad) for t in leaves(inputs)))
         found = self._recordings.get(layout)
         if found is None:
-            self._tape = self._tape or self.make_tape(self.finetune.rows.device)
+            self._recorder = self._recorder or self.make_tape(self.finetune.rows.device)
             absolute = self.avatar.absolute_gradient
-            found = RecordedStep(self.avatar, self.rasterizer, begin, self._weigh, inputs, absolute, self._tape)
+            found = RecordedStep(
+                self.avatar, self.rasterizer, begin, self._compute_losses, inputs, absolute, self._recorder
+            )
             self._recordings[layout] = found
         self._current = found
-        splat = found.run(inputs, self.watch)
-        return found.terms, splat
+        rendering = found.run(inputs, self.watch)
+        return found.terms, rendering
 
-    def _begin_resident(self, store: FrameStore, tag: str, inputs: dict[str, Tensor]) -> tuple[Batch, Drive]:
+    def _begin_resident(self, store: FrameStore, tag: str, inputs: dict[str, Tensor]) -> tuple[Batch, PosedAvatar]:
         return self._begin_batch(store.resident_batch(inputs["index"], inputs["background"], tag))
 
-    def _begin_batch(self, batch: Batch) -> tuple[Batch, Drive]:
+    def _begin_batch(self, batch: Batch) -> tuple[Batch, PosedAvatar]:
         return batch, self.avatar.drive(batch.params)
 
-    def _weigh(self, drive: Drive, batch: Batch, splat: Splat) -> dict[str, Tensor]:
-        return self.avatar.losses(drive, splat, _weighted(batch, splat), self._clock)
+    def _compute_losses(self, posed: PosedAvatar, batch: Batch, rendering: Rendering) -> dict[str, Tensor]:
+        return self.avatar.losses(posed, rendering, _weighted(batch, rendering), self._clock)
 
     def _update(self, clock: Clock, replay: bool) -> None:
         """The optimisers' steps; the avatar's is recorded with the gradients it reads."""
@@ -163,9 +171,9 @@ class Trainer:
         if self._tuned:
             self.finetune.step()
 
-    def _event(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+    def _event(self, event: Event, rendering: Rendering | None, clock: Clock) -> Edit | None:
         with torch.no_grad():
-            edit: Edit | None = self.avatar.edit(event, splat, clock)
+            edit: Edit | None = self.avatar.edit(event, rendering, clock)
             if self.optimizer.apply(edit):
                 self.forget()
         return edit
@@ -176,12 +184,12 @@ class Trainer:
         self._current = None
 
 
-def _weighted(batch: Batch, splat: Splat) -> Batch:
+def _weighted(batch: Batch, rendering: Rendering) -> Batch:
     """The batch as losses see it: where its weight is below 1, the target moves to the render itself, without gradient.
 
     A pixel of weight 0 then costs nothing in any loss that compares render and target, whatever the method.
     """
     if batch.weight is None:
         return batch
-    image = torch.lerp(splat.image.detach(), batch.image, batch.weight)
-    return replace(batch, image=image, alpha=torch.lerp(splat.alpha.detach(), batch.alpha, batch.weight))
+    image = torch.lerp(rendering.image.detach(), batch.image, batch.weight)
+    return replace(batch, image=image, alpha=torch.lerp(rendering.alpha.detach(), batch.alpha, batch.weight))

@@ -24,7 +24,7 @@ class AvatarOptimizer:
     Args:
         avatar: its `param_groups()` are read once; their columns are looked up in `avatar.table` by name.
         name: the method's, for errors.
-        batch: images a step.
+        batch: images per step.
         rule: what that does to the rates, `TrainConfig.batch_rates`.
 
     Raises:

@@ -9,11 +9,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from headbench.harness.train.course import Course
+from headbench.harness.train.batch_schedule import BatchSchedule
 from headbench.harness.train.frames import BACKGROUNDS, FrameStore, epoch_order
 from headbench.harness.types import Clock
 
-__all__ = ["AlternatingSampler", "Draw", "EpochSampler", "Moment", "Sampler"]
+__all__ = ["AlternatingSampler", "Sample", "EpochSampler", "Moment", "Sampler"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Draw:
-    """Which frames a step sees."""
+class Sample:
+    """Which frames per step sees."""
 
     store: FrameStore
     rows: list[int]
@@ -57,7 +57,7 @@ class Sampler(Protocol):
         """Where a step is. Asking changes nothing."""
         ...
 
-    def draw(self, step: int) -> Draw:
+    def sample(self, step: int) -> Sample:
         """The frames of a step, decoded and on their way to the device. May draw random numbers."""
         ...
 
@@ -75,18 +75,20 @@ class EpochSampler:
 
     Args:
         store: the frames.
-        course: how many steps, epochs and images per step.
+        schedule: how many steps, epochs and images per step.
         background: a key of BACKGROUNDS, or ``random`` for a colour per image.
         seed: of the run.
         tag: `Batch.tag` of what is drawn.
     """
 
-    def __init__(self, store: FrameStore, course: Course, background: str, seed: int, tag: str = "train") -> None:
+    def __init__(
+        self, store: FrameStore, schedule: BatchSchedule, background: str, seed: int, tag: str = "train"
+    ) -> None:
         self.store = store
-        self.course = course
+        self.schedule = schedule
         self.seed = seed
         self.tag = tag
-        self.total = course.total
+        self.total = schedule.total
         self._epoch = -1
         self._rows: list[int] = []
         self._index: Tensor = torch.empty(0, dtype=torch.int64)
@@ -94,11 +96,11 @@ class EpochSampler:
         self._background = None if fixed is None else torch.tensor([fixed], device=store.device)
 
     def at(self, step: int) -> Moment:
-        course = self.course
-        return Moment(course.seen(step), course.clock(step), course.begins_epoch(step), course.ends_epoch(step))
+        schedule = self.schedule
+        return Moment(schedule.seen(step), schedule.clock(step), schedule.begins_epoch(step), schedule.ends_epoch(step))
 
-    def draw(self, step: int) -> Draw:
-        epoch, drawn = self.course.clock(step).epoch, self.course.images(step)
+    def sample(self, step: int) -> Sample:
+        epoch, drawn = self.schedule.clock(step).epoch, self.schedule.images(step)
         if epoch != self._epoch:
             order = epoch_order(len(self.store), self.seed, epoch)
             self._epoch, self._rows, self._index = epoch, order.tolist(), order.to(self.store.device)
@@ -108,7 +110,7 @@ class EpochSampler:
         else:
             background = self._background.expand(len(rows), 3)
         self.store.touch(rows)
-        return Draw(self.store, rows, index, background, self.tag)
+        return Sample(self.store, rows, index, background, self.tag)
 
     def state(self) -> dict[str, Tensor]:
         return {}
@@ -165,9 +167,9 @@ class AlternatingSampler:
             maintains=self._maintain in ("both", "regular" if regular else "other"),
         )
 
-    def draw(self, step: int) -> Draw:
+    def sample(self, step: int) -> Sample:
         if self._is_regular(step):
-            return self.regular.draw(step // 2)
+            return self.regular.sample(step // 2)
         place = torch.randint(len(self._candidates), (1,), generator=self._generator)
         rows = self._candidates[place]
         if self._background is None:
@@ -175,7 +177,7 @@ class AlternatingSampler:
         else:
             background = self._background
         self.other.touch(rows.tolist())
-        return Draw(self.other, rows.tolist(), rows.to(self.other.device), background, self.tag)
+        return Sample(self.other, rows.tolist(), rows.to(self.other.device), background, self.tag)
 
     def state(self) -> dict[str, Tensor]:
         return {"other": self._generator.get_state()}

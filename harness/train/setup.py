@@ -13,7 +13,7 @@ from headbench.harness.device import be_deterministic, resolve_device
 from headbench.harness.head import load_head
 from headbench.harness.options import Execution
 from headbench.harness.splat import Rasterizer, make_rasterizer
-from headbench.harness.train.course import Course
+from headbench.harness.train.batch_schedule import BatchSchedule
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import FrameStore, epoch_order
 from headbench.harness.train.loop import Trainer
@@ -95,12 +95,12 @@ def frame_store(parts: Parts, subject: Subject, options: Execution) -> FrameStor
 def make_trainer(parts: Parts, avatar: Avatar, store: FrameStore, options: Execution, method: str) -> Trainer:
     """The loop around an avatar; `method` is its name, for errors."""
     config = parts.config.train
-    course = Course(config, len(store))
+    schedule = BatchSchedule(config, len(store))
     return Trainer(
         avatar,
         AvatarOptimizer(avatar, method, config.images_a_step()[0][1], config.batch_rates),
         FrameParameters(store.frames, store.params, store.cameras, config.finetune),
-        EpochSampler(store, course, config.background, options.seed),
+        EpochSampler(store, schedule, config.background, options.seed),
         parts.rasterizer,
         config.update_last,
         record=options.record and parts.device.type == "cuda",

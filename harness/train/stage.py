@@ -20,12 +20,12 @@ from headbench.harness.options import Execution
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import write_sealed
 from headbench.harness.stage import Stage, StageWork
-from headbench.harness.train.cadence import Cadence
 from headbench.harness.train.checkpoint import checkpoint_tensors, refined_frames, restore_portrait, save_checkpoint
 from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.log import Progress, TrainLog
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.preview import write_preview
+from headbench.harness.train.save_schedule import SaveSchedule
 from headbench.harness.train.setup import Parts, frame_store, make_trainer, peak_memory, prepare, wait_for
 from headbench.harness.trained import (
     WEIGHTS,
@@ -153,11 +153,11 @@ class _Run:
         options = self.options
         log = TrainLog(self.stage, options.log_every, self.done, progress, options.tensorboard, logged, sums)
         watched = [len(store) * k // 4 for k in range(min(4, len(store)))]
-        cadence = Cadence(total, options.preview_every, options.checkpoint_every)
+        save_schedule = SaveSchedule(total, options.preview_every, options.checkpoint_every)
         started = time.perf_counter()
         for step in range(self.done + 1, total + 1):
             trainer.step(step, log)
-            shown, kept = cadence.preview(step), cadence.checkpoint(step)
+            shown, kept = save_schedule.preview(step), save_schedule.checkpoint(step)
             if shown or kept:
                 wait_for(self.parts.device)
                 self.seconds += time.perf_counter() - started
@@ -168,7 +168,7 @@ class _Run:
                 if kept:
                     begun = time.perf_counter()
                     self.save(step, self._training_state(trainer, log), log.state()[0], _refined(trainer))
-                    cadence.wrote(time.perf_counter() - begun)
+                    save_schedule.wrote(time.perf_counter() - begun)
                 started = time.perf_counter()
         if total == 0 and resumed is None:
             self.save(0, self._training_state(trainer, log), frames=_refined(trainer))

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from headbench.harness.avatar import Avatar, FineTuneConfig
 from headbench.harness.errors import BenchError
+from headbench.harness.image import dssim
 from headbench.harness.splat import Rasterizer
 from headbench.harness.train.capture import sum_of
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import BACKGROUNDS, FrameStore
-from headbench.harness.train.losses import dssim
 from headbench.harness.types import Batch, Clock, Frame
 
 __all__ = ["TrackedFrame", "Tracker", "Tracking", "Untrackable"]
@@ -170,6 +170,6 @@ class Tracker:
                 "dssim": lambda: dssim(image, batch.image),
             }
             return sum_of({name: weight * found[name]() for name, weight in self.rule.loss.items() if weight})
-        drive = self.avatar.drive(batch.params)
-        splat = self.rasterizer(drive.gaussians, batch.camera, batch.background)
-        return sum_of(self.avatar.losses(drive, splat, batch, self.clock))
+        posed = self.avatar.drive(batch.params)
+        rendering = self.rasterizer(posed.gaussians, batch.camera, batch.background)
+        return sum_of(self.avatar.losses(posed, rendering, batch, self.clock))

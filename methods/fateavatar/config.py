@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from headbench.harness.avatar import MethodConfig, Section
-from headbench.harness.train.perceptual import Precision
+from headbench.harness.blocks.perceptual import Precision
 
 __all__ = ["FateAvatarConfig", "Rates", "Weights"]
 

@@ -1,22 +1,22 @@
-"""FateAvatar's maintenance of its Gaussians: growing where gradients gather, pruning, opacity resets."""
+"""How FateAvatar densifies and prunes its Gaussians: growing where gradients gather, pruning, opacity resets."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from headbench.harness.blocks.densify import mean_gradient, opacity_reset, step_generator
+from headbench.harness.blocks.placement import random_barycentrics
+from headbench.harness.blocks.schedules import due
 from headbench.harness.train import GaussianTable
-from headbench.harness.train.densify import mean_gradient, opacity_reset, step_generator
-from headbench.harness.train.placement import random_barycentrics
-from headbench.harness.train.schedules import due
 from headbench.harness.types import Clock, Edit
 
 from .config import FateAvatarConfig
 
-__all__ = ["children_of", "draw_parents", "maintenance"]
+__all__ = ["children_of", "draw_parents", "densify_and_prune"]
 
 
-def maintenance(table: GaussianTable, config: FateAvatarConfig, clock: Clock, seed: Tensor) -> Edit | None:
+def densify_and_prune(table: GaussianTable, config: FateAvatarConfig, clock: Clock, seed: Tensor) -> Edit | None:
     """What is due after this step - densify, then prune, then reset - as one Edit; None on ordinary steps.
 
     `seed` () int64 is read on steps with an edit only.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from headbench.harness.train.losses import UniformLaplacian, dssim, scale_ratio, squared_length
-from headbench.harness.train.perceptual import VggLoss
-from headbench.harness.types import Batch, Drive, Splat
+from headbench.harness.blocks.losses import UniformLaplacian, scale_ratio, squared_length
+from headbench.harness.blocks.perceptual import VggLoss
+from headbench.harness.image import dssim
+from headbench.harness.types import Batch, PosedAvatar, Rendering
 
 from .config import FateAvatarConfig
 
@@ -28,24 +29,24 @@ class FateLosses:
         self.laplacian = UniformLaplacian(faces, vertices)
         self.vgg = VggLoss(config.vgg_precision)
 
-    def __call__(self, drive: Drive, log_scales: Tensor, splat: Splat, batch: Batch) -> dict[str, Tensor]:
+    def __call__(self, posed: PosedAvatar, log_scales: Tensor, rendering: Rendering, batch: Batch) -> dict[str, Tensor]:
         """name -> weighted scalar; `log_scales` (N, 3) are local, without the size of the face."""
         weights, config = self.config.weights, self.config
-        difference = splat.image - batch.image
+        difference = rendering.image - batch.image
         terms: dict[str, Tensor] = {}
         if weights.rgb > 0:
             error = difference.abs() if config.rgb_loss == "l1" else difference.square()
             terms["rgb"] = weights.rgb * error.mean()
         if weights.dssim > 0:
-            terms["dssim"] = weights.dssim * dssim(splat.image, batch.image)
+            terms["dssim"] = weights.dssim * dssim(rendering.image, batch.image)
         if weights.vgg > 0:
-            terms["vgg"] = weights.vgg * self.vgg(splat.image, batch.image)
+            terms["vgg"] = weights.vgg * self.vgg(rendering.image, batch.image)
         if weights.scale > 0:
             terms["scale"] = weights.scale * scale_ratio(log_scales, config.scale_threshold)
         if weights.laplacian > 0:
-            correction = drive.vertices - drive.plain.detach()
+            correction = posed.vertices - posed.plain.detach()
             terms["laplacian"] = weights.laplacian * squared_length(self.laplacian(correction))
         if weights.flame > 0:
             # The original has the mean over axes here and their sum above, and detaches the plain mesh above only.
-            terms["flame"] = weights.flame * (drive.vertices - drive.plain).square().mean()
+            terms["flame"] = weights.flame * (posed.vertices - posed.plain).square().mean()
         return terms

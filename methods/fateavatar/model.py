@@ -10,27 +10,27 @@ import torch
 from torch import Tensor, nn
 
 from headbench.harness.avatar import Avatar
+from headbench.harness.blocks.densify import accumulate, statistics
+from headbench.harness.blocks.placement import mean_neighbour_distance, upright
 from headbench.harness.head import Corrections, HeadModel, SubjectHead, face_frames, points_on_faces, quat_multiply
 from headbench.harness.head.canonical import canonical_params
 from headbench.harness.train import GaussianTable
-from headbench.harness.train.densify import accumulate, statistics
-from headbench.harness.train.placement import mean_neighbour_distance, upright
 from headbench.harness.types import (
     Batch,
     Clock,
-    Drive,
     Edit,
     Event,
     Gaussians,
     HeadParams,
     Identity,
     ParamGroup,
-    Splat,
+    PosedAvatar,
+    Rendering,
     TrainView,
 )
 
 from .config import FateAvatarConfig
-from .edits import maintenance
+from .edits import densify_and_prune
 from .losses import FateLosses
 from .sampling import place, seen_faces
 
@@ -113,15 +113,15 @@ class FateAvatar(Avatar):
                 avatar._losses.vgg.load(device)
         return avatar
 
-    def drive(self, params: HeadParams) -> Drive:
+    def drive(self, params: HeadParams) -> PosedAvatar:
         vertices, plain = self.head.pair(params, self._corrections())
-        return Drive(self._gaussians(vertices), vertices, plain)
+        return PosedAvatar(self._gaussians(vertices), vertices, plain)
 
     def gaussians(self, params: HeadParams) -> Gaussians:
         return self._gaussians(self.head.vertices(params, self._corrections()))
 
-    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        return self._losses(drive, self.table["scaling"], splat, batch)
+    def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        return self._losses(posed, self.table["scaling"], rendering, batch)
 
     def param_groups(self) -> list[ParamGroup]:
         rates, eps = self.config.rates, self.config.eps
@@ -133,11 +133,11 @@ class FateAvatar(Avatar):
                 groups.append(ParamGroup(name, rate, parameters=(own[name],), eps=eps))
         return groups
 
-    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
-        if event is Event.AFTER_BACKWARD and splat is not None:
-            accumulate(self.table, splat)
+    def edit(self, event: Event, rendering: Rendering | None, clock: Clock) -> Edit | None:
+        if event is Event.AFTER_BACKWARD and rendering is not None:
+            accumulate(self.table, rendering)
         if event is Event.AFTER_STEP:
-            return maintenance(self.table, self.config, clock, self.seed)
+            return densify_and_prune(self.table, self.config, clock, self.seed)
         return None
 
     def capture_key(self, clock: Clock) -> Hashable:

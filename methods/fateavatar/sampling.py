@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from headbench.harness.blocks.placement import random_barycentrics, uv_places
 from headbench.harness.head import HeadModel, SubjectHead, face_frames
-from headbench.harness.train.placement import random_barycentrics, uv_places
 from headbench.harness.types import TrainView
 
 from .config import FateAvatarConfig

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from headbench.harness.avatar import MethodConfig, Section
-from headbench.harness.train.perceptual import Precision
+from headbench.harness.blocks.perceptual import Precision
 
 __all__ = ["FlashAvatarConfig", "Rates", "Weights"]
 
@@ -63,7 +63,7 @@ class FlashAvatarConfig(MethodConfig):
     offset_bound: float = Field(default=1.0, gt=0)
     """Metres a Gaussian may move away from its place, along each axis."""
     offset_frame: Literal["world", "head"] = "world"
-    """head: offsets and rotations turn with root, neck and outer similarity, and scales grow with the latter."""
+    """head: offsets and rotations turn with root, neck and global similarity, and scales grow with the latter."""
     scale_change: Literal["exponent", "factor"] = "exponent"
     """exponent: s = base ** c, so that 1.1 shrinks 3 mm to 1.7 mm; factor: s = base * c."""
 

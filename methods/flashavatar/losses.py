@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from headbench.harness.train.perceptual import LpipsLoss
+from headbench.harness.blocks.perceptual import LpipsLoss
 from headbench.harness.types import Batch, Clock
 
 from .config import FlashAvatarConfig

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar
+from headbench.harness.blocks.degree import RisingDegree
+from headbench.harness.blocks.encoding import encode
+from headbench.harness.blocks.placement import upright
 from headbench.harness.head import (
     HeadModel,
     SubjectHead,
@@ -18,21 +21,18 @@ from headbench.harness.head import (
     quat_multiply,
 )
 from headbench.harness.train import GaussianTable
-from headbench.harness.train.degree import RisingDegree
-from headbench.harness.train.encoding import encode
 from headbench.harness.train.frames import epoch_order
-from headbench.harness.train.placement import upright
 from headbench.harness.types import (
     Batch,
     Clock,
-    Drive,
     Edit,
     Event,
     Gaussians,
     HeadParams,
     Identity,
     ParamGroup,
-    Splat,
+    PosedAvatar,
+    Rendering,
     TrainView,
 )
 
@@ -96,8 +96,8 @@ class FlashAvatar(Avatar):
         anchor = anchors(head, subject, face_index, bary, config)
         table = GaussianTable(columns, {"face_index": face_index, "bary": bary, "anchor": anchor})
         generator = torch.Generator().manual_seed(train.seed if train is not None else 0)
-        told = code_size(subject.expression_size, config)
-        network = OffsetNetwork(3 + 6 * config.octaves, told, config, generator).to(like)
+        codes = code_size(subject.expression_size, config)
+        network = OffsetNetwork(3 + 6 * config.octaves, codes, config, generator).to(like)
         avatar = cls(subject, table, network, config)
         if train is not None:
             avatar._start(head, train)
@@ -113,7 +113,7 @@ class FlashAvatar(Avatar):
         resting = points_on_faces(head.template[None], head.faces, table["face_index"], table["bary"])[0]
         table["scaling"].copy_(first_log_scales(cloud, resting, self.config))
 
-    def drive(self, params: HeadParams) -> Drive:
+    def drive(self, params: HeadParams) -> PosedAvatar:
         config, table = self.config, self.table
         vertices = self.head.vertices(params)
         surface = points_on_faces(vertices, self.head.faces, table["face_index"], table["bary"])
@@ -133,10 +133,10 @@ class FlashAvatar(Avatar):
             colours=torch.cat([table["dc"], table["rest"]], dim=1) if config.sh_degree else table["dc"],
             sh_degree=self.degree.now,
         )
-        return Drive(gaussians, vertices, vertices)
+        return PosedAvatar(gaussians, vertices, vertices)
 
-    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        return self._losses(splat.image, batch, clock)
+    def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        return self._losses(rendering.image, batch, clock)
 
     def param_groups(self) -> list[ParamGroup]:
         config, rates = self.config, self.config.rates
@@ -146,7 +146,7 @@ class FlashAvatar(Avatar):
         weights = tuple(self.network.parameters())
         return [*groups, ParamGroup("network", rates.network, parameters=weights, eps=config.network_eps)]
 
-    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+    def edit(self, event: Event, rendering: Rendering | None, clock: Clock) -> Edit | None:
         if event is Event.AFTER_STEP:
             self.degree.after(clock)
         return None
@@ -158,11 +158,11 @@ class FlashAvatar(Avatar):
 def _with_head(params: HeadParams, offset: Tensor, quats: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Offset (B, N, 3), rotation (B, N, 4) and log scale (B, N, 3) of a head at rest, for the head as it is held."""
     turn = axis_angle_to_matrix(params.root) @ axis_angle_to_matrix(params.neck)
-    outer = params.outer
-    if outer is not None:
-        turn = outer.R @ turn
-        offset = offset * outer.scale[:, None, None]
-        log_scales = log_scales + outer.scale.log()[:, None, None]
+    similarity = params.similarity
+    if similarity is not None:
+        turn = similarity.R @ turn
+        offset = offset * similarity.scale[:, None, None]
+        log_scales = log_scales + similarity.scale.log()[:, None, None]
     return offset @ turn.mT, quat_multiply(matrix_to_quat(turn)[:, None], quats), log_scales
 
 

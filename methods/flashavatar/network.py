@@ -37,8 +37,8 @@ def codes(params: HeadParams, expressions: int, config: FlashAvatarConfig) -> Te
     parts = [functional.pad(given, (0, expressions - given.shape[1])), turns.flatten(1)]
     if config.eyelids:
         parts.append(given.new_zeros(len(given), 2) if params.eyelids is None else params.eyelids)
-    told = torch.cat(parts, 1)
-    return told.detach() if config.detach_codes else told
+    codes = torch.cat(parts, 1)
+    return codes.detach() if config.detach_codes else codes
 
 
 class OffsetNetwork(nn.Module):
@@ -46,14 +46,14 @@ class OffsetNetwork(nn.Module):
 
     Args:
         positions: length of an encoded position.
-        told: length of the codes.
+        codes: length of the codes.
         generator: draws the first weights as PyTorch's Linear does, uniform within 1 / sqrt(inputs); on the CPU.
     """
 
-    def __init__(self, positions: int, told: int, config: FlashAvatarConfig, generator: torch.Generator) -> None:
+    def __init__(self, positions: int, codes: int, config: FlashAvatarConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.positions = positions
-        sizes = [positions + told, *[config.hidden] * config.layers, OUTPUTS]
+        sizes = [positions + codes, *[config.hidden] * config.layers, OUTPUTS]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for inside, out in itertools.pairwise(sizes):
@@ -64,14 +64,14 @@ class OffsetNetwork(nn.Module):
             nn.init.zeros_(self.weights[-1])
             nn.init.zeros_(self.biases[-1])
 
-    def forward(self, encoded: Tensor, told: Tensor) -> Tensor:
-        """encoded (N, P), told (B, C) -> (B, N, 10) in (-1, 1).
+    def forward(self, encoded: Tensor, codes: Tensor) -> Tensor:
+        """encoded (N, P), codes (B, C) -> (B, N, 10) in (-1, 1).
 
         The first layer's two parts are applied before they are added: positions are the same for all frames and codes
         for all Gaussians, so neither is repeated.
         """
         here, face = self.weights[0].split((self.positions, self.weights[0].shape[1] - self.positions), dim=1)
-        from_codes = functional.linear(told, face, self.biases[0])
+        from_codes = functional.linear(codes, face, self.biases[0])
         x = (functional.linear(encoded, here) + from_codes[:, None]).relu()
         for weight, bias in zip(list(self.weights)[1:-1], list(self.biases)[1:-1], strict=True):
             x = functional.linear(x, weight, bias).relu()

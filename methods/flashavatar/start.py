@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from headbench.harness.blocks.placement import mean_neighbour_distance, neighbour_distances, uv_places
 from headbench.harness.errors import BenchError
 from headbench.harness.head import HeadModel, SubjectHead, points_on_faces
-from headbench.harness.train.placement import mean_neighbour_distance, neighbour_distances, uv_places
 
 from .config import FlashAvatarConfig
 

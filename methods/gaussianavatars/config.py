@@ -70,7 +70,7 @@ class GaussianAvatarsConfig(MethodConfig):
     densify_from: int = Field(default=10_000, ge=0)
     """Densification starts after this step."""
     densify_until: int = Field(default=600_000, ge=0)
-    """All maintenance and its statistics end before this step."""
+    """Densification, pruning and their statistics end before this step."""
     densify_every: int = Field(default=2000, ge=0)
     gradient_threshold: float = 2e-4
     """Mean screen-space gradient, normalised device coordinates x half the image size."""

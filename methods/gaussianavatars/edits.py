@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from headbench.harness.train import GaussianTable
-from headbench.harness.train.densify import (
+from headbench.harness.blocks.densify import (
     CHILDREN,
     SHRINK,
     Growth,
@@ -17,12 +16,13 @@ from headbench.harness.train.densify import (
     split_offsets,
     step_generator,
 )
-from headbench.harness.train.schedules import due
+from headbench.harness.blocks.schedules import due
+from headbench.harness.train import GaussianTable
 from headbench.harness.types import Clock, Edit
 
 from .config import GaussianAvatarsConfig
 
-__all__ = ["collects", "densify_due", "maintenance", "reset_due", "sizes"]
+__all__ = ["collects", "densify_due", "densify_and_prune", "reset_due", "sizes"]
 
 
 def collects(config: GaussianAvatarsConfig, clock: Clock) -> bool:
@@ -47,7 +47,7 @@ def sizes(table: GaussianTable, face_size: Tensor, space: str) -> Tensor:
     return largest * face_size[table["face_index"]] if space == "world" else largest
 
 
-def maintenance(
+def densify_and_prune(
     table: GaussianTable,
     config: GaussianAvatarsConfig,
     clock: Clock,

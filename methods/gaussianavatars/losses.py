@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from headbench.harness.train.losses import dssim, hinge_norm, position_hinge
-from headbench.harness.types import Batch, Splat
+from headbench.harness.blocks.losses import hinge_norm, position_hinge
+from headbench.harness.image import dssim
+from headbench.harness.types import Batch, Rendering
 
 from .config import GaussianAvatarsConfig
 
@@ -17,7 +18,7 @@ def terms(
     position: Tensor,
     log_scales: Tensor,
     gaussian_size: Tensor,
-    splat: Splat,
+    rendering: Rendering,
     batch: Batch,
 ) -> dict[str, Tensor]:
     """name -> weighted scalar.
@@ -28,12 +29,12 @@ def terms(
         gaussian_size: (B, N, 1) metres a triangle unit.
     """
     weights = config.weights
-    visible = splat.visible if config.regularise == "visible" else None
+    visible = rendering.visible if config.regularise == "visible" else None
     result: dict[str, Tensor] = {}
     if weights.l1 > 0:
-        result["l1"] = weights.l1 * (splat.image - batch.image).abs().mean()
+        result["l1"] = weights.l1 * (rendering.image - batch.image).abs().mean()
     if weights.dssim > 0:
-        result["dssim"] = weights.dssim * dssim(splat.image, batch.image)
+        result["dssim"] = weights.dssim * dssim(rendering.image, batch.image)
     if weights.position > 0:
         if config.position_metric:
             value = hinge_norm(gaussian_size * position, config.position_threshold, visible)

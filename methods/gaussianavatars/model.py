@@ -10,16 +10,15 @@ import torch
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar
+from headbench.harness.blocks.degree import RisingDegree
+from headbench.harness.blocks.densify import accumulate, statistics
+from headbench.harness.blocks.placement import upright
+from headbench.harness.blocks.schedules import log_linear
 from headbench.harness.head import HeadModel, SubjectHead, face_frames, quat_multiply, quat_normalise
 from headbench.harness.train import GaussianTable
-from headbench.harness.train.degree import RisingDegree
-from headbench.harness.train.densify import accumulate, statistics
-from headbench.harness.train.placement import upright
-from headbench.harness.train.schedules import log_linear
 from headbench.harness.types import (
     Batch,
     Clock,
-    Drive,
     Edit,
     Event,
     Frame,
@@ -27,12 +26,13 @@ from headbench.harness.types import (
     HeadParams,
     Identity,
     ParamGroup,
-    Splat,
+    PosedAvatar,
+    Rendering,
     TrainView,
 )
 
 from .config import GaussianAvatarsConfig
-from .edits import collects, maintenance
+from .edits import collects, densify_and_prune
 from .losses import terms
 
 __all__ = ["GaussianAvatars", "camera_extent"]
@@ -73,7 +73,7 @@ class GaussianAvatars(Avatar):
     def create(
         cls, head: HeadModel, identity: Identity, train: TrainView | None, config: GaussianAvatarsConfig
     ) -> Self:
-        """A new avatar with one Gaussian a face; without training frames its scalars await a checkpoint."""
+        """A new avatar with one Gaussian per face; without training frames its scalars await a checkpoint."""
         if not config.use_static_offset:
             identity = replace(identity, static_offset=None)
         device, dtype, rows = head.template.device, head.template.dtype, len(head.faces)
@@ -99,7 +99,7 @@ class GaussianAvatars(Avatar):
             avatar.seed.fill_(train.seed)
         return avatar
 
-    def drive(self, params: HeadParams) -> Drive:
+    def drive(self, params: HeadParams) -> PosedAvatar:
         """The Gaussians in a pose. What a face gives is packed, so that it is gathered once."""
         vertices = self.head.vertices(params)
         frames = face_frames(vertices, self.head.faces)
@@ -119,10 +119,10 @@ class GaussianAvatars(Avatar):
             colours=colours,
             sh_degree=self.degree.now,
         )
-        return Drive(gaussians, vertices, vertices, {"size": size})
+        return PosedAvatar(gaussians, vertices, vertices, {"size": size})
 
-    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        return terms(self.config, self.table["position"], self.table["scaling"], drive.aux["size"], splat, batch)
+    def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        return terms(self.config, self.table["position"], self.table["scaling"], posed.aux["size"], rendering, batch)
 
     def param_groups(self) -> list[ParamGroup]:
         rates, eps = self.config.rates, self.config.eps
@@ -130,14 +130,14 @@ class GaussianAvatars(Avatar):
         others = [name for name in self.table.names() if name != "position"]
         return groups + [ParamGroup(name, getattr(rates, name), (name,), eps=eps) for name in others]
 
-    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+    def edit(self, event: Event, rendering: Rendering | None, clock: Clock) -> Edit | None:
         if event is Event.AFTER_STEP:
             self.degree.after(clock)
-        if event is not Event.AFTER_BACKWARD or splat is None:
+        if event is not Event.AFTER_BACKWARD or rendering is None:
             return None
         if collects(self.config, clock):
-            accumulate(self.table, splat)
-        return maintenance(self.table, self.config, clock, self.face_size, self._extent, self.seed)
+            accumulate(self.table, rendering)
+        return densify_and_prune(self.table, self.config, clock, self.face_size, self._extent, self.seed)
 
     def capture_key(self, clock: Clock) -> Hashable:
         return self.degree.now

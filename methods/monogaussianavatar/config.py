@@ -7,12 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from headbench.harness.avatar import MethodConfig, Section
-from headbench.harness.train.perceptual import Precision
+from headbench.harness.blocks.perceptual import Precision
 
-__all__ = ["GROWTH", "MonoGaussianAvatarConfig", "Networks", "Regulariser", "Rung", "Weights"]
+__all__ = ["GROWTH", "MonoGaussianAvatarConfig", "Networks", "Regulariser", "GrowthStage", "Weights"]
 
 
-class Rung(Section):
+class GrowthStage(Section):
     """A step of growth: what holds once so many epochs are complete."""
 
     epoch: int = Field(ge=1)
@@ -21,11 +21,11 @@ class Rung(Section):
     """The radius is multiplied by this, once."""
 
 
-def _rungs(*steps: tuple[int, int, float]) -> tuple[Rung, ...]:
-    return tuple(Rung(epoch=epoch, points=points, shrink=shrink) for epoch, points, shrink in steps)
+def _growth_stages(*steps: tuple[int, int, float]) -> tuple[GrowthStage, ...]:
+    return tuple(GrowthStage(epoch=epoch, points=points, shrink=shrink) for epoch, points, shrink in steps)
 
 
-GROWTH = _rungs(
+GROWTH = _growth_stages(
     (5, 800, 0.75),
     (10, 1600, 0.75),
     (15, 3200, 0.75),
@@ -100,9 +100,9 @@ class MonoGaussianAvatarConfig(MethodConfig):
     """Of the sphere, units."""
     splat_radius: float | None = Field(default=None, ge=0)
     """What is added to every scale at the start, units; None: 0.15 * 0.75^log2(start_points / 100)."""
-    growth: tuple[Rung, ...] = GROWTH
+    growth: tuple[GrowthStage, ...] = GROWTH
     shrink_every: int = Field(default=5, ge=0)
-    """Epochs between further shrinks after the last rung; 0 is never."""
+    """Epochs between further shrinks after the last stage; 0 is never."""
     shrink: float = 0.75
     edit_every: int = Field(default=1, ge=1)
     """Epochs between prune and insert."""

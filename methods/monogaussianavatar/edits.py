@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from headbench.harness.blocks.densify import step_generator
+from headbench.harness.blocks.placement import random_barycentrics
 from headbench.harness.errors import BenchError
 from headbench.harness.train import GaussianTable
-from headbench.harness.train.densify import step_generator
-from headbench.harness.train.placement import random_barycentrics
 from headbench.harness.types import Clock, Edit
 
 from .config import MonoGaussianAvatarConfig
 from .schedule import jitter, points
 
-__all__ = ["edit_due", "maintenance", "on_mesh", "on_sphere"]
+__all__ = ["edit_due", "densify_and_prune", "on_mesh", "on_sphere"]
 
 
 def on_sphere(count: int, radius: float, generator: torch.Generator) -> Tensor:
@@ -38,7 +38,7 @@ def edit_due(config: MonoGaussianAvatarConfig, clock: Clock) -> bool:
     return whole and clock.epoch % config.edit_every == 0 and (config.edit_last or clock.step < clock.total)
 
 
-def maintenance(
+def densify_and_prune(
     table: GaussianTable, config: MonoGaussianAvatarConfig, clock: Clock, radius: float, seed: int
 ) -> Edit | None:
     """Prune what was never opaque in the epoch that ends, then copy survivors up to the number that is due.

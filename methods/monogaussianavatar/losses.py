@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from headbench.harness.blocks.perceptual import VggLoss
 from headbench.harness.head import SubjectHead, nearest_rows
-from headbench.harness.train.losses import dssim
-from headbench.harness.train.perceptual import VggLoss
-from headbench.harness.types import Batch, Splat
+from headbench.harness.image import dssim
+from headbench.harness.types import Batch, Rendering
 
 from .config import MonoGaussianAvatarConfig
 from .networks import Skin
@@ -30,14 +30,14 @@ class ImageLosses:
         self.weights = config.weights
         self.vgg = VggLoss(config.vgg_precision)
 
-    def __call__(self, splat: Splat, batch: Batch) -> dict[str, Tensor]:
+    def __call__(self, rendering: Rendering, batch: Batch) -> dict[str, Tensor]:
         """name -> weighted scalar."""
         weights = self.weights
-        terms = {"rgb": weights.rgb * (splat.image - batch.image).abs().mean()}
+        terms = {"rgb": weights.rgb * (rendering.image - batch.image).abs().mean()}
         if weights.dssim > 0:
-            terms["dssim"] = weights.dssim * dssim(splat.image, batch.image)
+            terms["dssim"] = weights.dssim * dssim(rendering.image, batch.image)
         if weights.vgg > 0:
-            terms["vgg"] = weights.vgg * self.vgg(splat.image, batch.image)
+            terms["vgg"] = weights.vgg * self.vgg(rendering.image, batch.image)
         return terms
 
 

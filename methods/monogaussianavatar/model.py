@@ -16,20 +16,20 @@ from headbench.harness.train import GaussianTable
 from headbench.harness.types import (
     Batch,
     Clock,
-    Drive,
     Edit,
     Event,
     Gaussians,
     HeadParams,
     Identity,
     ParamGroup,
-    Splat,
+    PosedAvatar,
+    Rendering,
     TrainView,
 )
 
 from .config import MonoGaussianAvatarConfig
 from .deform import code_matrix, effective_rotation, pose_points, unpose
-from .edits import edit_due, maintenance, on_mesh, on_sphere
+from .edits import densify_and_prune, edit_due, on_mesh, on_sphere
 from .losses import HeadTargets, ImageLosses
 from .networks import Corrections, Deformer, Geometry
 from .schedule import first_radius, learning_rate, radius, regulariser
@@ -108,14 +108,14 @@ class MonoGaussianAvatar(Avatar):
             avatar._images.vgg.load(head.template.device)
         return avatar
 
-    def drive(self, params: HeadParams) -> Drive:
+    def drive(self, params: HeadParams) -> PosedAvatar:
         gaussians = self.gaussians(params)
         with torch.no_grad():
             if self.training:
                 # Into memory that stays: pruning asks for it when the epoch ends, and a recorded step must write it.
                 self.table["seen"].logical_or_((gaussians.opacities >= self.config.prune_opacity).any(0))
             vertices = self.head.vertices(params)
-        return Drive(gaussians, vertices, vertices)
+        return PosedAvatar(gaussians, vertices, vertices)
 
     def gaussians(self, params: HeadParams) -> Gaussians:
         config, points = self.config, self.table["points"]
@@ -130,10 +130,10 @@ class MonoGaussianAvatar(Avatar):
             scales = scales * columns
         quats = functional.normalize(quats, dim=-1)
         scales = scales / config.world_units
-        outer = params.outer
-        if outer is not None:
-            quats = quat_multiply(matrix_to_quat(outer.R)[:, None], quats)
-            scales = scales * outer.scale[:, None, None]
+        similarity = params.similarity
+        if similarity is not None:
+            quats = quat_multiply(matrix_to_quat(similarity.R)[:, None], quats)
+            scales = scales * similarity.scale[:, None, None]
         return Gaussians(
             means=self.head.to_world(moved / config.world_units, params),
             quats=quats,
@@ -142,9 +142,9 @@ class MonoGaussianAvatar(Avatar):
             colours=(looks.colour + change.colour).sigmoid(),
         )
 
-    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         """Terms of a step whose regulariser's factor `edit` has set, at the start of the epoch or after a step."""
-        terms = self._images(splat, batch)
+        terms = self._images(rendering, batch)
         if self._regularised(clock):
             # A second query, whose loss reaches the deformer and not the points.
             terms |= self.targets(self.deformer(self.table["points"].detach()), self.factor)
@@ -156,7 +156,7 @@ class MonoGaussianAvatar(Avatar):
         schedule = (lambda clock: learning_rate(config, clock)) if config.rate_milestones else None
         return [ParamGroup("all", config.rate, ("points",), networks, schedule)]
 
-    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+    def edit(self, event: Event, rendering: Rendering | None, clock: Clock) -> Edit | None:
         if event is Event.EPOCH_START:
             self._set_factor(clock)
         elif event is Event.AFTER_STEP:
@@ -166,7 +166,7 @@ class MonoGaussianAvatar(Avatar):
         elif event is Event.EPOCH_END:
             edit = None
             if edit_due(self.config, clock):
-                edit = maintenance(self.table, self.config, clock, float(self.radius), int(self.seed))
+                edit = densify_and_prune(self.table, self.config, clock, float(self.radius), int(self.seed))
                 self.radius.fill_(radius(self.config, clock.epoch))
             self.table["seen"].zero_()
             return edit

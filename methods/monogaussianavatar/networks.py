@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from headbench.harness.train.encoding import encode
+from headbench.harness.blocks.encoding import encode
 
 from .config import Networks
 from .layers import Linear, NormedLinear, normal_, plain_

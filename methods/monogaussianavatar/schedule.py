@@ -20,14 +20,14 @@ def first_radius(config: MonoGaussianAvatarConfig) -> float:
 
 def points(config: MonoGaussianAvatarConfig, epochs: int) -> int:
     """How many points there shall be after `epochs` complete epochs."""
-    return next((rung.points for rung in reversed(config.growth) if rung.epoch <= epochs), config.start_points)
+    return next((stage.points for stage in reversed(config.growth) if stage.epoch <= epochs), config.start_points)
 
 
 def radius(config: MonoGaussianAvatarConfig, epochs: int) -> float:
     """What is added to every scale after `epochs` complete epochs, units."""
     value = first_radius(config)
-    for rung in config.growth:
-        value *= rung.shrink if rung.epoch <= epochs else 1.0
+    for stage in config.growth:
+        value *= stage.shrink if stage.epoch <= epochs else 1.0
     last = config.growth[-1].epoch if config.growth else 0
     if config.shrink_every and epochs > last:
         value *= config.shrink ** ((epochs - last) // config.shrink_every)

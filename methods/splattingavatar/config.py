@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from headbench.harness.avatar import MethodConfig, Section
+from headbench.harness.blocks.perceptual import Precision
 from headbench.harness.head.walk import WalkRule
-from headbench.harness.train.perceptual import Precision
 
 __all__ = ["Rates", "SplattingAvatarConfig", "Weights"]
 

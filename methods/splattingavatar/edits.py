@@ -1,4 +1,4 @@
-"""SplattingAvatar's maintenance: clone, split onto the surface, prune, opacity reset, and the walk on triangles."""
+"""How SplattingAvatar densifies, prunes and walks: clone, split onto the surface, opacity reset, walk on triangles."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headbench.harness.head import points_on_faces
-from headbench.harness.head.walk import walk
-from headbench.harness.train import GaussianTable
-from headbench.harness.train.densify import (
+from headbench.harness.blocks.densify import (
     CHILDREN,
     Growth,
     children_of_split,
@@ -19,14 +16,26 @@ from headbench.harness.train.densify import (
     split_offsets,
     step_generator,
 )
-from headbench.harness.train.schedules import due
+from headbench.harness.blocks.schedules import due
+from headbench.harness.head import points_on_faces
+from headbench.harness.head.walk import walk
+from headbench.harness.train import GaussianTable
 from headbench.harness.types import Clock, Edit
 
 from .config import SplattingAvatarConfig
 from .phong import embed, phong_point
 from .surface import Surface
 
-__all__ = ["Pose", "collects", "densify_due", "maintenance", "place_weights", "reset_due", "sizes", "stroll"]
+__all__ = [
+    "Pose",
+    "collects",
+    "densify_due",
+    "densify_and_prune",
+    "place_weights",
+    "reset_due",
+    "sizes",
+    "walk_on_triangles",
+]
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ def sizes(columns: dict[str, Tensor], which: str, config: SplattingAvatarConfig,
     return (ratio * longest).exp() if config.mesh_scaling == "power" else ratio * longest.exp()
 
 
-def maintenance(
+def densify_and_prune(
     table: GaussianTable, config: SplattingAvatarConfig, clock: Clock, surface: Surface, pose: Pose, seed: Tensor
 ) -> Edit | None:
     """What is due before this step's update, as one Edit; None on ordinary steps.
@@ -100,7 +109,7 @@ def maintenance(
     )
 
 
-def stroll(table: GaussianTable, config: SplattingAvatarConfig, surface: Surface) -> Edit:
+def walk_on_triangles(table: GaussianTable, config: SplattingAvatarConfig, surface: Surface) -> Edit:
     """The walk: every Gaussian moves to where its learnt shift leads, and the shift starts afresh."""
     face, bary = walk(
         table["face_index"],

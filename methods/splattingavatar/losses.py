@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from headbench.harness.train.losses import masked_mean
-from headbench.harness.train.perceptual import LpipsLoss
-from headbench.harness.types import Batch, Splat
+from headbench.harness.blocks.losses import masked_mean
+from headbench.harness.blocks.perceptual import LpipsLoss
+from headbench.harness.types import Batch, Rendering
 
 from .config import SplattingAvatarConfig
 
@@ -21,7 +21,7 @@ def long_axes(scales: Tensor, threshold: float, ratio: float) -> Tensor:
 
 
 def terms(
-    config: SplattingAvatarConfig, lpips: LpipsLoss, scales: Tensor, splat: Splat, batch: Batch
+    config: SplattingAvatarConfig, lpips: LpipsLoss, scales: Tensor, rendering: Rendering, batch: Batch
 ) -> dict[str, Tensor]:
     """name -> weighted scalar.
 
@@ -29,7 +29,7 @@ def terms(
         scales: (B, N, 3) or (N, 3), standard deviations in the method's units.
     """
     weights = config.weights
-    difference = splat.image - batch.image
+    difference = rendering.image - batch.image
     result: dict[str, Tensor] = {}
     if weights.l1 > 0:
         result["l1"] = weights.l1 * difference.abs().mean()
@@ -37,7 +37,7 @@ def terms(
         result["mse"] = weights.mse * difference.square().mean()
     if weights.lpips > 0:
         mask = batch.alpha if config.lpips_masked else None
-        result["lpips"] = weights.lpips * lpips(splat.image, batch.image, mask)
+        result["lpips"] = weights.lpips * lpips(rendering.image, batch.image, mask)
     if weights.scale > 0:
         result["scale"] = weights.scale * long_axes(scales, config.scale_threshold, config.axis_ratio)
     return result

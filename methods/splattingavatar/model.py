@@ -10,30 +10,30 @@ import torch
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar
+from headbench.harness.blocks.densify import accumulate, statistics
+from headbench.harness.blocks.perceptual import LpipsLoss
+from headbench.harness.blocks.placement import neighbour_distances, upright
+from headbench.harness.blocks.schedules import due, log_linear
 from headbench.harness.head import HeadModel, SubjectHead, points_on_faces, quat_multiply, quat_normalise
 from headbench.harness.head.canonical import canonical_params
 from headbench.harness.rotations import safe_normalise
 from headbench.harness.train import GaussianTable
-from headbench.harness.train.densify import accumulate, statistics
-from headbench.harness.train.perceptual import LpipsLoss
-from headbench.harness.train.placement import neighbour_distances, upright
-from headbench.harness.train.schedules import due, log_linear
 from headbench.harness.types import (
     Batch,
     Clock,
-    Drive,
     Edit,
     Event,
     Gaussians,
     HeadParams,
     Identity,
     ParamGroup,
-    Splat,
+    PosedAvatar,
+    Rendering,
     TrainView,
 )
 
 from .config import SplattingAvatarConfig
-from .edits import Pose, collects, maintenance, place_weights, stroll
+from .edits import Pose, collects, densify_and_prune, place_weights, walk_on_triangles
 from .losses import terms
 from .surface import Surface
 
@@ -133,7 +133,7 @@ class SplattingAvatar(Avatar):
                 avatar._lpips.load(device)
         return avatar
 
-    def drive(self, params: HeadParams) -> Drive:
+    def drive(self, params: HeadParams) -> PosedAvatar:
         """The Gaussians in a pose. What a face gives is packed, so that it is gathered once."""
         config, table = self.config, self.table
         vertices = self.head.vertices(params)
@@ -157,12 +157,12 @@ class SplattingAvatar(Avatar):
             colours=torch.cat([table["dc"], table["rest"]], dim=1) if config.sh_degree else table["dc"],
             sh_degree=config.sh_degree,
         )
-        return Drive(gaussians, vertices, vertices)
+        return PosedAvatar(gaussians, vertices, vertices)
 
-    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        posed = self.config.scale_loss_size == "posed"
-        scales = drive.gaussians.scales * self.config.units if posed else self.table["scaling"].exp()
-        return terms(self.config, self._lpips, scales, splat, batch)
+    def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        at_pose = self.config.scale_loss_size == "posed"
+        scales = posed.gaussians.scales * self.config.units if at_pose else self.table["scaling"].exp()
+        return terms(self.config, self._lpips, scales, rendering, batch)
 
     def param_groups(self) -> list[ParamGroup]:
         rates, eps = self.config.rates, self.config.eps
@@ -174,15 +174,15 @@ class SplattingAvatar(Avatar):
         others = [name for name in self.table.names() if name not in ("displacement", "shift")]
         return groups + [ParamGroup(name, getattr(rates, name), (name,), eps=eps) for name in others]
 
-    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+    def edit(self, event: Event, rendering: Rendering | None, clock: Clock) -> Edit | None:
         config = self.config
-        if event is Event.AFTER_BACKWARD and splat is not None:
+        if event is Event.AFTER_BACKWARD and rendering is not None:
             if collects(config, clock):
-                accumulate(self.table, splat)
-            return maintenance(self.table, config, clock, self.surface, Pose(self.growth, self.posed), self.seed)
+                accumulate(self.table, rendering)
+            return densify_and_prune(self.table, config, clock, self.surface, Pose(self.growth, self.posed), self.seed)
         # As released every shift is 0, and a walk by nothing moves nothing.
         if event is Event.AFTER_STEP and config.embedding == "lifted" and due(clock, config.walk_every):
-            return stroll(self.table, config, self.surface)
+            return walk_on_triangles(self.table, config, self.surface)
         return None
 
     def capture_key(self, clock: Clock) -> Hashable:

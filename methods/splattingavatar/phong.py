@@ -7,7 +7,7 @@ from torch import Tensor
 
 from headbench.harness.head.walk import walk
 from headbench.harness.rotations import safe_normalise
-from headbench.harness.train.tape import repeat
+from headbench.harness.train.graph_recorder import repeat
 
 from .surface import Surface
 

@@ -1,4 +1,4 @@
-"""Reads the files whose names it is told, one a line, in little memory, and says what came of each."""
+"""Reads the files whose names it is told, one per line, in little memory, and says what came of each."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def write(flame_format, made_flame, tmp_path):
-    """faces (F, 3) -> an .obj of the made-up head's vertices with them."""
+    """faces (F, 3) -> an .obj of the synthetic head's vertices with them."""
 
     def make(faces: np.ndarray, name: str = "head_template_mouth_close.obj") -> Path:
         return flame_format.write_obj(tmp_path / name, made_flame, faces)
@@ -62,7 +62,7 @@ def beside_the_mouth(made_flame) -> np.ndarray:
                 within = [edge for edge, count in uses(patch).items() if count == 2]
                 if len(patch) == 30 and all(inside[e] == 2 for e in rim) and not any(inside[e] for e in within):
                     return patch
-    raise AssertionError("no such ring on the made-up head")
+    raise AssertionError("no such ring on the synthetic head")
 
 
 def test_the_faces_of_flame_and_a_closed_mouth_are_a_template_in_any_order(write, made_flame, flame_format):

@@ -63,11 +63,12 @@ def test_a_dataset_is_run_on_untried_or_out_of_reach() -> None:
     ]
     method = MethodSpec(
         "Mine", "x:Mine", {"demo": "x:demo.yaml"}, "demo",
-        needs=frozenset({"mouth", "vgg16"}), checked={"made": "made-up data", "bare": "real data", "real": "real data"},
+        needs=frozenset({"mouth", "vgg16"}),
+        checked={"made": "synthetic data", "bare": "real data", "real": "real data"},
     )  # fmt: skip
     assert by_status(method, known) == {
         "ran on real data": ["real"],
-        "ran on made-up data": ["made"],
+        "ran on synthetic data": ["made"],
         "cannot run, no mouth masks": ["bare"],
         "not tried": ["new"],
     }

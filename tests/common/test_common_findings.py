@@ -206,11 +206,15 @@ def test_numbers_are_checked_for_shape_finiteness_and_size() -> None:
 
 
 def test_parameters_are_stacked_and_what_is_not_given_is_zero() -> None:
-    outer = np.array([1.0, 2.0]), np.stack([np.eye(3)] * 2), np.zeros((2, 3))
-    params = head_params("openhead", np.ones((2, 4)), jaw=np.full((2, 3), 0.5), outer=outer)
+    similarity = np.array([1.0, 2.0]), np.stack([np.eye(3)] * 2), np.zeros((2, 3))
+    params = head_params("openhead", np.ones((2, 4)), jaw=np.full((2, 3), 0.5), similarity=similarity)
     second = params.rows(slice(1, 2))
     assert second.expression.shape == (1, 4) and second.jaw.tolist() == [[0.5] * 3] and second.eyelids is None
-    assert torch.equal(second.root, torch.zeros(1, 3)) and second.outer is not None and second.outer.scale.item() == 2
+    assert (
+        torch.equal(second.root, torch.zeros(1, 3))
+        and second.similarity is not None
+        and second.similarity.scale.item() == 2
+    )
     with pytest.raises(ValueError, match="2 expressions"):
         head_params("openhead", np.ones((2, 4)), neck=np.zeros((3, 3)))
 

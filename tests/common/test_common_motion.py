@@ -149,13 +149,13 @@ def test_the_place_of_a_head_in_an_outer_similarity_counts() -> None:
     turn = axis_angle_to_matrix(params.neck).double().numpy()
     moved = params.translation.double().numpy() + np.array([0.1, 0, 0])
 
-    def outer(places: np.ndarray) -> list[Frame]:
-        made = head_params("flame2023", params.expression.double().numpy(), outer=(np.ones(COUNT), turn, places))
+    def similarity(places: np.ndarray) -> list[Frame]:
+        made = head_params("flame2023", params.expression.double().numpy(), similarity=(np.ones(COUNT), turn, places))
         return _frames(made)
 
-    assert not _told(outer(moved)).problems
+    assert not _told(similarity(moved)).problems
     moved[77, 1] += 1.5
-    (problem,) = _told(outer(moved)).problems
+    (problem,) = _told(similarity(moved)).problems
     assert (problem.severity, problem.frame) == ("error", "00077") and "head in the image" in problem.message
 
 

@@ -37,7 +37,7 @@ GROWN = {
 
 @pytest.fixture(scope="module")
 def flame(flame_heads: Callable[[str, str], HeadModel]) -> list[HeadModel]:
-    """Made-up FLAME heads of both years, each topology among them, with eyelids."""
+    """Synthetic FLAME heads of both years, each topology among them, with eyelids."""
     wanted = (("flame2020", "open"), ("flame2020", "teeth"), ("flame2023", "mouth_closed"), ("flame2023", "teeth"))
     return [flame_heads(*each) for each in wanted]
 
@@ -68,5 +68,5 @@ def test_a_preset_in_small_is_resumed_bit_equal_and_learns_in_every_group(spec: 
 def test_every_built_in_method_claims_the_datasets_it_is_tried_on_but_the_one_nobody_has() -> None:
     names = list(sampled_subjects())
     for spec in SPECS:
-        assert spec.checked == {name: "made-up data" for name in names if name != "emotalk3d"}
+        assert spec.checked == {name: "synthetic data" for name in names if name != "emotalk3d"}
         assert by_status(spec, list(registry().datasets().values()))["not tried"] == ["emotalk3d"]

@@ -21,7 +21,7 @@ import torch
 from headbench.harness.avatar import Avatar, MethodConfig
 from headbench.harness.head import face_frames
 from headbench.harness.train import GaussianTable
-from headbench.harness.types import Drive, Edit, Event, Frame, Gaussians, ParamGroup
+from headbench.harness.types import PosedAvatar, Edit, Event, Frame, Gaussians, ParamGroup
 from dataclasses import replace
 
 
@@ -45,7 +45,7 @@ class Good(Avatar):
         scales = 2 * frames.size[:, face, None] * self.table["size"].exp()[:, None]
         look = self.table["opacity"].sigmoid(), self.table["colour"]
         gaussians = Gaussians(frames.centroid[:, face], frames.quats()[:, face], scales.expand(-1, -1, 3), *look)
-        return Drive(gaussians, vertices, vertices)
+        return PosedAvatar(gaussians, vertices, vertices)
 
     def losses(self, drive, splat, batch, clock):
         return {"l1": (splat.image - batch.image).abs().mean()}
@@ -68,7 +68,7 @@ class Unseeded(Good):
 
 class Still(Good):
     def drive(self, params):
-        return super().drive(replace(params, outer=None))
+        return super().drive(replace(params, similarity=None))
 
 
 class NaN(Good):
@@ -205,7 +205,7 @@ class Raw(Good):
 """
 METHODS = {
     "create": ("Unseeded", "create() to depend on the seed alone, found other values of table.size"),
-    "drive": ("Still", "Gaussians to follow the outer similarity"),
+    "drive": ("Still", "Gaussians to follow the global similarity"),
     "step": ("NaN", "expected finite losses, found NaN or infinity in step 4"),
     "batch": ("OneImage", "expected no exception, found RuntimeError"),
     "edit": ("Emptied", "check edit"),

@@ -49,7 +49,7 @@ def tiny(tiny_arrays):
 def draw():
     """draw(head, batch, seed, ...) -> random HeadParams of a head, in its type."""
 
-    def make(head, batch=2, seed=0, expression=None, angle=0.4, eyelids=False, outer=False):
+    def make(head, batch=2, seed=0, expression=None, angle=0.4, eyelids=False, similarity=False):
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape):
@@ -64,7 +64,7 @@ def draw():
             **{name: normal(batch, 3) * angle for name in ("root", "neck", "jaw", "eye_left", "eye_right")},
             translation=normal(batch, 3),
             eyelids=normal(batch, 2).sigmoid() if eyelids else None,
-            outer=Similarity(normal(batch).exp(), turn, normal(batch, 3)) if outer else None,
+            similarity=Similarity(normal(batch).exp(), turn, normal(batch, 3)) if similarity else None,
         )
 
     return make

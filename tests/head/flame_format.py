@@ -1,4 +1,5 @@
-"""A made-up head in the exact file formats of FLAME: 5,023 vertices, 9,976 faces, pickled as Python 2 with chumpy does.
+"""A synthetic head in the exact file formats of FLAME: 5,023 vertices, 9,976 faces, pickled as Python 2 with chumpy
+does.
 
 Nothing here comes from FLAME but what its published code fixes: counts, array shapes, key names, joint order, and the
 vertex numbers of the two lip rings that teeth are built from. The head is an ellipsoid with a mouth, two eye sockets, a
@@ -112,7 +113,7 @@ def _waves(rng: np.random.Generator, vertices: np.ndarray, count: int, size: np.
 
 
 def make_head(seed: int = 0) -> MadeHead:
-    """The arrays of a made-up FLAME."""
+    """The arrays of a synthetic FLAME."""
     rng = np.random.default_rng(seed)
     sphere, faces, cap, holes = _shell()
     ball = _fibonacci(EYEBALL)

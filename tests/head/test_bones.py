@@ -12,7 +12,7 @@ def test_bones_move_the_head_s_own_vertices_to_where_the_head_has_them(
     tiny: HeadModel, draw: Callable, identify: Callable
 ) -> None:
     head = tiny.bind(identify(tiny))
-    params = draw(tiny, batch=3, outer=True)
+    params = draw(tiny, batch=3, similarity=True)
     feature, bones = head.bones(params)
     assert feature.shape == (3, 36)
     assert bones.shape == (3, 5, 3, 4)

@@ -41,9 +41,9 @@ def reference(head, params, row, base, expression_dirs, pose_dirs):
         for side in range(2):
             out += float(params.eyelids[row, side]) * head.eyelid_dirs[side].double().numpy()
     out += params.translation[row].numpy()
-    if params.outer is not None:
-        outer = params.outer
-        out = float(outer.scale[row]) * out @ outer.R[row].numpy().T + outer.t[row].numpy()
+    if params.similarity is not None:
+        similarity = params.similarity
+        out = float(similarity.scale[row]) * out @ similarity.R[row].numpy().T + similarity.t[row].numpy()
     return out
 
 
@@ -56,7 +56,7 @@ def corrections(tiny):
 
 @pytest.mark.parametrize("corrected", [False, True])
 def test_vertices_match_an_independent_skinning(tiny, draw, identify, corrections, corrected):
-    params, identity = draw(tiny, 3, eyelids=True, outer=True), identify(tiny, static=True)
+    params, identity = draw(tiny, 3, eyelids=True, similarity=True), identify(tiny, static=True)
     base = (
         tiny.template.numpy() + tiny.shape_dirs.numpy() @ identity.shape[0].numpy() + identity.static_offset[0].numpy()
     )
@@ -78,13 +78,13 @@ def test_a_head_at_rest_is_its_template_with_the_identity(tiny, draw, identify):
 
 
 def test_a_batch_is_its_members_one_by_one(tiny, draw, identify):
-    params, head = draw(tiny, 4, eyelids=True, outer=True), tiny.bind(identify(tiny))
+    params, head = draw(tiny, 4, eyelids=True, similarity=True), tiny.bind(identify(tiny))
     singles = torch.cat([head.vertices(params.rows(slice(i, i + 1))) for i in range(4)])
     torch.testing.assert_close(head.vertices(params), singles)
 
 
 def test_pair_gives_corrected_and_plain_vertices(tiny, draw, identify, corrections):
-    params, head = draw(tiny, 2, eyelids=True, outer=True), tiny.bind(identify(tiny))
+    params, head = draw(tiny, 2, eyelids=True, similarity=True), tiny.bind(identify(tiny))
     corrected, plain = head.pair(params, corrections)
     torch.testing.assert_close(corrected, head.vertices(params, corrections))
     torch.testing.assert_close(plain, head.vertices(params))
@@ -119,10 +119,12 @@ def test_a_uniform_offset_carries_the_joints_so_the_pose_turns_about_the_moved_h
 
 
 def test_the_outer_similarity_turns_about_the_origin_after_translation(tiny, draw, identify):
-    params, identity = draw(tiny, 2, outer=True), identify(tiny)
-    inner = tiny(dataclasses.replace(params, outer=None), identity)
-    outer = params.outer
-    expected = torch.einsum("bij,bvj->bvi", outer.scale[:, None, None] * outer.R, inner) + outer.t[:, None]
+    params, identity = draw(tiny, 2, similarity=True), identify(tiny)
+    inner = tiny(dataclasses.replace(params, similarity=None), identity)
+    similarity = params.similarity
+    expected = (
+        torch.einsum("bij,bvj->bvi", similarity.scale[:, None, None] * similarity.R, inner) + similarity.t[:, None]
+    )
     torch.testing.assert_close(tiny(params, identity), expected)
 
 
@@ -132,7 +134,7 @@ def test_feeding_the_outer_rotation_as_root_pose_is_another_mesh(tiny, draw, ide
     still = dataclasses.replace(params, root=0 * turn, translation=0 * turn)
     one = torch.ones(1, dtype=torch.float64)
     R = torch.from_numpy(Rotation.from_rotvec(turn.numpy()).as_matrix())
-    about_origin = tiny(dataclasses.replace(still, outer=Similarity(one, R, 0 * turn)), identity)
+    about_origin = tiny(dataclasses.replace(still, similarity=Similarity(one, R, 0 * turn)), identity)
     about_root = tiny(dataclasses.replace(still, root=turn), identity)
     difference = about_origin - about_root
     assert difference.abs().max() > 1e-3
@@ -202,7 +204,7 @@ def test_a_static_offset_of_another_mesh_is_refused(tiny, identify):
 
 
 def test_gradients_match_finite_differences(tiny, draw, identify, corrections):
-    params, identity = draw(tiny, 1, eyelids=True, outer=True), identify(tiny)
+    params, identity = draw(tiny, 1, eyelids=True, similarity=True), identify(tiny)
 
     def vertices(expression, pose, translation, shape, eyelids, delta):
         moved = dataclasses.replace(
@@ -234,12 +236,14 @@ def test_corrections_of_expression_and_pose_learn(tiny, draw, identify):
 def test_float32_agrees_with_float64_and_double_changes_one_head_only(tiny_arrays, draw, identify):
     single = HeadModel(tiny_arrays)
     head = single.bind(identify(single))
-    params = draw(single, 2, eyelids=True, outer=True)
+    params = draw(single, 2, eyelids=True, similarity=True)
     coarse = head.vertices(params)
     double = dataclasses.replace(
         params,
         **{f.name: getattr(params, f.name).double() for f in dataclasses.fields(params)[1:9]},
-        outer=Similarity(params.outer.scale.double(), params.outer.R.double(), params.outer.t.double()),
+        similarity=Similarity(
+            params.similarity.scale.double(), params.similarity.R.double(), params.similarity.t.double()
+        ),
     )
     fine = head.double().vertices(double)
     assert coarse.dtype == torch.float32 and fine.dtype == torch.float64
@@ -259,7 +263,7 @@ def test_a_bound_head_keeps_faces_regions_and_what_it_was_made_of(tiny, identify
 
 
 def test_a_frame_asks_for_no_values_so_nothing_waits_for_a_device(tiny, draw, identify, corrections):
-    params, head = draw(tiny, 2, eyelids=True, outer=True), tiny.bind(identify(tiny)).to("meta")
+    params, head = draw(tiny, 2, eyelids=True, similarity=True), tiny.bind(identify(tiny)).to("meta")
     moved = Corrections(corrections.template.to("meta"), corrections.expression.to("meta"), corrections.pose.to("meta"))
     corrected, plain = head.pair(params.to("meta"), moved)
     assert corrected.shape == plain.shape == head.vertices(params.to("meta"), moved).shape == (2, 12, 3)
@@ -268,14 +272,14 @@ def test_a_frame_asks_for_no_values_so_nothing_waits_for_a_device(tiny, draw, id
 def test_it_compiles_without_a_break_in_the_graph(tiny, draw, identify, corrections):
     head = tiny.bind(identify(tiny))
     compiled = torch.compile(head.pair, backend="eager", fullgraph=True)
-    params = draw(tiny, 2, eyelids=True, outer=True)
+    params = draw(tiny, 2, eyelids=True, similarity=True)
     for found, expected in zip(compiled(params, corrections), head.pair(params, corrections), strict=True):
         torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.gpu
 def test_on_a_gpu_nothing_waits_and_the_vertices_are_the_same(tiny, draw, identify, corrections):
-    params, identity = draw(tiny, 2, eyelids=True, outer=True), identify(tiny)
+    params, identity = draw(tiny, 2, eyelids=True, similarity=True), identify(tiny)
     expected = tiny.bind(identity).pair(params, corrections)
     head = tiny.bind(identity).cuda()
     params = params.to("cuda")

@@ -27,7 +27,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def linked(flame_home, tmp_path, monkeypatch):
-    """The made-up FLAME, in a home of this test's own."""
+    """The synthetic FLAME, in a home of this test's own."""
     place = tmp_path / "home" / "assets"
     place.mkdir(parents=True)
     for folder in (flame_home / "assets").iterdir():

@@ -17,7 +17,7 @@ NAMES = {"face", "lips", "mouth_interior", "eyes", "left_eye", "right_eye", "ear
 
 @pytest.fixture
 def home(tmp_path, monkeypatch, flame_files):
-    """register one after another: add("flame/masks") puts the made-up file into an empty home."""
+    """register one after another: add("flame/masks") puts the synthetic file into an empty home."""
     monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path / "home"))
 
     def add(*names):

@@ -17,7 +17,7 @@ from headbench.harness.types import HeadParams, Identity
 
 @pytest.fixture
 def home(flame_home, tmp_path, monkeypatch):
-    """The made-up FLAME in a home of this test's own."""
+    """The synthetic FLAME in a home of this test's own."""
     for file in (flame_home / "assets").rglob("*"):
         if file.is_file():
             link = tmp_path / "home" / "assets" / file.relative_to(flame_home / "assets")
@@ -39,7 +39,7 @@ def _store_landmarks(author, tables, faces, shift: float) -> None:
             joints = torch.tensor(frame["pose"], dtype=torch.float32).reshape(5, 1, 3)
             expression = torch.tensor([frame["expression"]], dtype=torch.float32)
             zero = torch.zeros(1, 3)
-            params = HeadParams("flame2020", expression, *joints, translation=zero, eyelids=None, outer=None)
+            params = HeadParams("flame2020", expression, *joints, translation=zero, eyelids=None, similarity=None)
             shape = torch.tensor([content["shape_params"]], dtype=torch.float32)
             still = torch.zeros_like(expression)
             vertices = head(params, Identity("flame2020", shape, still, still, None, None))[0].numpy()

@@ -49,7 +49,7 @@ def test_coefficients_have_their_places(author) -> None:
     for k, name in enumerate(("root", "neck", "jaw", "eye_left", "eye_right")):
         expected = [0.1 + 0.001 * (3 * k + j) for j in range(3)]
         np.testing.assert_allclose(getattr(params, name)[0], expected, rtol=1e-6)
-    assert not params.translation.any() and params.eyelids is None and params.outer is None
+    assert not params.translation.any() and params.eyelids is None and params.similarity is None
     assert subject.shape.shape == (1, 100) and subject.shape[0, :3].tolist() == [0.5, -0.25, 0.0]
     assert params.expression.shape == (1, 50)
 

@@ -108,7 +108,7 @@ class Author:
                 self.text(kind, frame, values)
 
     def text(self, kind: str, frame: int, values: Any) -> None:
-        """Write a coefficient file, one number a line."""
+        """Write a coefficient file, one number per line."""
         path = self.folder / "flame" / kind / f"{frame:05d}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{value:.8f}\n" for value in np.atleast_1d(values)))

@@ -362,7 +362,7 @@ CASES = [
         "words for numbers",
         lambda a: a.overwrite("flame/exp/00002.txt", "0.1\nnone\n"),
         "flame/exp/00002.txt",
-        ("expected one number a line", "none"),
+        ("expected one number per line", "none"),
         "00002",
     ),
     Case(

@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from headbench.datasets.doctor import examine
 from headbench.datasets.insta.reader import InstaReader
 from headbench.harness.errors import MissingAsset
+from headbench.inspection import examine
 
 SIZE = 32
 HALF_WIDTH, HALF_HEIGHT = 0.075, 0.135
-"""Metres: the made-up FLAME of the tests is an ellipsoid about the origin."""
+"""Metres: the synthetic FLAME of the tests is an ellipsoid about the origin."""
 
 
 def _zoom(author, focal: float) -> None:

@@ -56,7 +56,7 @@ def test_root_neck_and_translation_are_zero_and_the_rest_is_as_stored(author) ->
         assert still.shape == (9, 3) and not still.any()
     expected = np.stack([author.numbers(k)["exp"] for k in range(9)])
     assert np.abs(params.expression.numpy() - expected).max() < 1e-6
-    assert params.eyelids is not None and params.outer is None
+    assert params.eyelids is not None and params.similarity is None
     torch.testing.assert_close(params.eyelids[2], torch.tensor([0.2, 0.4]))
     assert subject.shape.shape == (1, 300) and subject.shape[0, :3].tolist() == [0.5, -0.25, 0.125]
 
@@ -129,7 +129,7 @@ def test_the_named_head_is_taken(author) -> None:
     (author.folder / "head_model.json").write_text('{"tag": "openhead"}')
     subject = InstaReader().read(author.folder, {})
     assert subject.head == "openhead" and subject.train[0].params.head == "openhead"
-    # A made-up subject is not measured against INSTA's split.
+    # A synthetic subject is not measured against INSTA's split.
     assert subject.notes == ()
 
 

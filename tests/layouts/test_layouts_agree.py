@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from headbench.datasets.common.mesh import ProjectedMesh
-from headbench.datasets.doctor import examine
 from headbench.harness.head import face_frames, load_head
 from headbench.harness.plugins import registry
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.types import Gaussians, Identity
+from headbench.inspection import examine
 
 OTHERS = ("imavatar", "vhap")
 

@@ -118,7 +118,7 @@ DAMAGE = {
 
 
 @pytest.mark.tried(
-    "damaged inputs", "nine faults of every frame, in three layouts", "one line a cause, no consequences"
+    "damaged inputs", "nine faults of every frame, in three layouts", "one line per cause, no consequences"
 )
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("fault", DAMAGE)

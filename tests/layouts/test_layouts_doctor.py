@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from headbench.datasets.doctor import draw_sheet, examine, summary_lines
 from headbench.harness.plugins import registry
 from headbench.harness.run.data import Manifest
+from headbench.inspection import draw_sheet, examine, summary_lines
 
 
 @pytest.mark.parametrize("name", ["insta", "imavatar", "vhap"])

@@ -12,7 +12,7 @@ import yaml
 
 from headbench.harness.head import HeadArrays, HeadModel
 from headbench.harness.plugins.specs import MethodSpec
-from headbench.harness.types import Camera, Frame, HeadParams, Identity, Pixels, Splat, TrainView
+from headbench.harness.types import Camera, Frame, HeadParams, Identity, Pixels, Rendering, TrainView
 from headbench.methods.fateavatar import FateAvatar
 from headbench.methods.flashavatar import FlashAvatar
 from headbench.methods.gaussianavatars import GaussianAvatars
@@ -230,12 +230,12 @@ class Screen:
 
 
 @pytest.fixture
-def splat_of() -> Callable[..., Splat]:
+def splat_of() -> Callable[..., Rendering]:
     """(radii (B, N), gradient (B, N, 2)) -> what a rasterizer would return with them."""
 
-    def make(radii: torch.Tensor, gradient: torch.Tensor | None = None) -> Splat:
+    def make(radii: torch.Tensor, gradient: torch.Tensor | None = None) -> Rendering:
         blank = torch.zeros(len(radii), 3, 16, 16)
         gradient = torch.zeros(*radii.shape, 2) if gradient is None else gradient
-        return Splat(blank, blank[:, :1], blank[:, :1], radii > 0, Screen(gradient), lambda: radii)
+        return Rendering(blank, blank[:, :1], blank[:, :1], radii > 0, Screen(gradient), lambda: radii)
 
     return make

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from headbench.harness.train.densify import step_generator
+from headbench.harness.blocks.densify import step_generator
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.types import Clock, Edit, Event
 from headbench.methods.fateavatar import FateAvatar

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from headbench.harness.blocks.perceptual import VggLoss
 from headbench.harness.errors import BenchError, MissingAsset
 from headbench.harness.head import HeadModel, quat_to_matrix, uv_raster
 from headbench.harness.head.canonical import canonical_params
 from headbench.harness.image import VggFeatureLoss
 from headbench.harness.splat import make_rasterizer
-from headbench.harness.train.perceptual import VggLoss
 from headbench.harness.types import Batch, Camera, Clock, HeadParams, Identity, Similarity, TrainView
 from headbench.methods.fateavatar import FateAvatar
 from headbench.methods.fateavatar.config import Weights
@@ -142,12 +142,12 @@ def test_drive_is_the_published_map_from_the_mesh(
     avatar = fate(**changes)
     shake(avatar)
     params = tiny_params(4)
-    drive = avatar.drive(params)
+    posed = avatar.drive(params)
     canonical = tiny_head(canonical_params(tiny_identity, 0.2), tiny_identity)[0]
-    torch.testing.assert_close(drive.plain, tiny_head(params, tiny_identity), rtol=1e-5, atol=1e-7)
-    assert (drive.vertices - drive.plain).abs().max() > 1e-3
-    expected = reference(avatar, drive.vertices[0].detach().double().numpy(), canonical.double().numpy())
-    g = drive.gaussians
+    torch.testing.assert_close(posed.plain, tiny_head(params, tiny_identity), rtol=1e-5, atol=1e-7)
+    assert (posed.vertices - posed.plain).abs().max() > 1e-3
+    expected = reference(avatar, posed.vertices[0].detach().double().numpy(), canonical.double().numpy())
+    g = posed.gaussians
     np.testing.assert_allclose(g.means[0].detach().numpy(), expected["means"], atol=2e-7)
     np.testing.assert_allclose(g.scales.detach().reshape(-1, 3).numpy(), expected["scales"], rtol=2e-5)
     np.testing.assert_allclose(quat_to_matrix(g.quats[0].detach()).numpy(), expected["turns"], atol=1e-5)
@@ -188,7 +188,7 @@ def test_a_similarity_of_the_mesh_carries_the_gaussians(fate: Any, tiny_params: 
     avatar.table["offset"].data.zero_()
     params = tiny_params(2)
     R = quat_to_matrix(torch.tensor([[0.8, 0.3, -0.4, 0.2]]))
-    moved = replace(params, outer=Similarity(torch.tensor([2.0]), R, torch.tensor([[0.1, 0.2, 0.3]])))
+    moved = replace(params, similarity=Similarity(torch.tensor([2.0]), R, torch.tensor([[0.1, 0.2, 0.3]])))
     before, after = avatar.drive(params).gaussians, avatar.drive(moved).gaussians
     torch.testing.assert_close(after.means, 2 * before.means @ R.mT + torch.tensor([0.1, 0.2, 0.3]), atol=1e-5, rtol=0)
     torch.testing.assert_close(after.scales, 2 * before.scales, rtol=1e-4, atol=0)
@@ -217,8 +217,8 @@ def test_gradients_of_the_whole_avatar_are_right_in_double(fate: Any, tiny_param
 
     def output(expression: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
         state = dict(zip(names, values, strict=True))
-        drive = torch.func.functional_call(avatar, state, (replace(params, expression=expression),))
-        g = drive.gaussians
+        posed = torch.func.functional_call(avatar, state, (replace(params, expression=expression),))
+        g = posed.gaussians
         return (torch.cat([g.means[0], g.quats[0], g.scales[0]], 1) * weights).sum()
 
     avatar.forward = avatar.drive  # type: ignore[method-assign]  # what functional_call calls
@@ -235,15 +235,15 @@ def test_losses_are_the_published_terms(
     shake(avatar)
     target = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     batch = Batch(tiny_params(1), tiny_camera, target, target[:, :1], torch.ones(1, 3), ("a",))
-    drive = avatar.drive(batch.params)
-    splat = make_rasterizer("torch")(drive.gaussians, tiny_camera, batch.background)
-    terms = avatar.losses(drive, splat, batch, FRESH)
+    posed = avatar.drive(batch.params)
+    rendering = make_rasterizer("torch")(posed.gaussians, tiny_camera, batch.background)
+    terms = avatar.losses(posed, rendering, batch, FRESH)
     assert set(terms) == {"rgb", "dssim", "scale", "laplacian", "flame"}
-    assert terms["rgb"].item() == pytest.approx(float((splat.image - target).abs().mean().detach()), rel=1e-5)
+    assert terms["rgb"].item() == pytest.approx(float((rendering.image - target).abs().mean().detach()), rel=1e-5)
     scales = avatar.table["scaling"].detach().exp().numpy()
     ratio = np.maximum(scales.max(1) / scales.min(1) - 1.5, 0).mean()
     assert terms["scale"].item() == pytest.approx(0.1 * ratio, rel=1e-4)
-    moved = (drive.vertices - drive.plain)[0].detach().double().numpy()
+    moved = (posed.vertices - posed.plain)[0].detach().double().numpy()
     assert terms["flame"].item() == pytest.approx(100 * (moved**2).mean(), rel=1e-4)
     neighbours: list[set[int]] = [set() for _ in moved]
     for face in avatar.head.faces.tolist():
@@ -264,12 +264,12 @@ def test_the_feature_term_is_a_tenth_of_the_shared_vgg_loss(
     avatar = fate()
     losses = FateLosses(avatar.config.model_copy(update={"weights": Weights()}), avatar.head.faces, 42)
     losses.vgg = VggLoss(weights=weights)
-    splat = splat_of(torch.ones(1, 100))
+    rendering = splat_of(torch.ones(1, 100))
     target = torch.rand(1, 3, 16, 16, generator=generator)
     batch = Batch(tiny_params(1), tiny_camera, target, target[:, :1], torch.ones(1, 3), ("a",))
-    found = losses(avatar.drive(tiny_params(1)), avatar.table["scaling"], splat, batch)
+    found = losses(avatar.drive(tiny_params(1)), avatar.table["scaling"], rendering, batch)
     assert set(found) == {"rgb", "vgg", "scale", "laplacian"}
-    torch.testing.assert_close(found["vgg"], 0.1 * VggFeatureLoss(weights)(splat.image, target))
+    torch.testing.assert_close(found["vgg"], 0.1 * VggFeatureLoss(weights)(rendering.image, target))
 
 
 def test_the_laplacian_pulls_on_the_corrected_mesh_alone(
@@ -277,12 +277,12 @@ def test_the_laplacian_pulls_on_the_corrected_mesh_alone(
 ) -> None:
     avatar = fate()
     shake(avatar)
-    drive = avatar.drive(tiny_params(1))
-    plain = drive.plain.detach().requires_grad_()
-    vertices = drive.vertices.detach().requires_grad_()
+    posed = avatar.drive(tiny_params(1))
+    plain = posed.plain.detach().requires_grad_()
+    vertices = posed.vertices.detach().requires_grad_()
     blank = torch.zeros(1, 3, 16, 16)
     batch = Batch(tiny_params(1), tiny_camera, blank, blank[:, :1], torch.ones(1, 3), ("a",))
-    terms = avatar.losses(replace(drive, plain=plain, vertices=vertices), splat_of(torch.ones(1, 100)), batch, FRESH)
+    terms = avatar.losses(replace(posed, plain=plain, vertices=vertices), splat_of(torch.ones(1, 100)), batch, FRESH)
     terms["laplacian"].backward()
     assert plain.grad is None
     assert vertices.grad is not None
@@ -293,8 +293,8 @@ def test_corrections_can_be_switched_off(fate: Any, tiny_params: Callable[[int],
     avatar = fate(delta_blendshapes=False, delta_vertex=False)
     names = [g.name for g in avatar.param_groups()]
     assert names == ["offset", "dc", "scaling", "rotation", "opacity"]
-    drive = avatar.drive(tiny_params(1))
-    torch.testing.assert_close(drive.vertices, drive.plain)
+    posed = avatar.drive(tiny_params(1))
+    torch.testing.assert_close(posed.vertices, posed.plain)
 
 
 def test_only_expression_slices_are_learnt(fate: Any) -> None:

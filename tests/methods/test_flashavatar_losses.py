@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from headbench.harness.avatar import TrainConfig
-from headbench.harness.train.perceptual import LpipsLoss
+from headbench.harness.blocks.perceptual import LpipsLoss
 from headbench.harness.types import Batch, Camera, Clock, HeadParams
 from headbench.methods.flashavatar.config import FlashAvatarConfig
 from headbench.methods.flashavatar.losses import FlashLosses

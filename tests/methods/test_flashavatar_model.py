@@ -35,7 +35,7 @@ def turned(params: HeadParams) -> HeadParams:
     """The same, on a head that is moved and half as large again."""
     R = quat_to_matrix(torch.tensor([[0.8, 0.3, -0.4, 0.2]], dtype=params.jaw.dtype))
     t = torch.tensor([[0.1, 0.2, 0.3]], dtype=params.jaw.dtype)
-    return replace(params, outer=Similarity(torch.tensor([1.5], dtype=params.jaw.dtype), R, t))
+    return replace(params, similarity=Similarity(torch.tensor([1.5], dtype=params.jaw.dtype), R, t))
 
 
 def reference(avatar: FlashAvatar, params: HeadParams) -> dict[str, np.ndarray]:
@@ -51,9 +51,9 @@ def reference(avatar: FlashAvatar, params: HeadParams) -> dict[str, np.ndarray]:
     head, size = np.eye(3), 1.0
     if config.offset_frame == "head":
         head = (axis_angle_to_matrix(params.root) @ axis_angle_to_matrix(params.neck))[0].double().numpy()
-        if params.outer is not None:
-            head = params.outer.R[0].double().numpy() @ head
-            size = float(params.outer.scale)
+        if params.similarity is not None:
+            head = params.similarity.R[0].double().numpy() @ head
+            size = float(params.similarity.scale)
     means, turns, scales = [], [], []
     for i, face in enumerate(avatar.table["face_index"].tolist()):
         x = table["anchor"][i]
@@ -86,14 +86,14 @@ def test_drive_is_the_published_map(flash: Any, tiny_params: Callable[[int], Hea
     avatar = flash(which)
     shake(avatar)
     params = turned(tiny_params(4))
-    drive = avatar.drive(params)
+    posed = avatar.drive(params)
     expected = reference(avatar, params)
-    g = drive.gaussians
+    g = posed.gaussians
     np.testing.assert_allclose(g.means[0].detach().numpy(), expected["means"], atol=3e-6)
     np.testing.assert_allclose(g.scales[0].detach().numpy(), expected["scales"], rtol=1e-4)
     np.testing.assert_allclose(quat_to_matrix(g.quats[0].detach()).numpy(), expected["turns"], atol=2e-5)
     torch.testing.assert_close(g.opacities, avatar.table["opacity"].sigmoid())
-    torch.testing.assert_close(drive.vertices, drive.plain)
+    torch.testing.assert_close(posed.vertices, posed.plain)
     assert (g.colours.shape[1], g.sh_degree) == ((16 if which in ("official", "fixed") else 1), 0)
 
 
@@ -124,14 +124,14 @@ def test_the_network_s_ranges_are_a_metre_and_a_factor_e(flash: Any, tiny_params
     for sign, exponential in ((0.9999999, 2.718), (-0.9999999, 0.368)):
         avatar = flash()
         with_outputs(avatar, [sign] * 10)
-        drive = avatar.drive(tiny_params(1))
+        posed = avatar.drive(tiny_params(1))
         with_outputs(avatar, [0.0] * 10)
-        moved = drive.gaussians.means - avatar.drive(tiny_params(1)).gaussians.means
+        moved = posed.gaussians.means - avatar.drive(tiny_params(1)).gaussians.means
         torch.testing.assert_close(moved, torch.full_like(moved, sign), atol=1e-5, rtol=0)
-        expected = torch.tensor([exponential, sign, sign, sign]).expand_as(drive.gaussians.quats)
-        torch.testing.assert_close(drive.gaussians.quats, expected, atol=1e-3, rtol=0)
+        expected = torch.tensor([exponential, sign, sign, sign]).expand_as(posed.gaussians.quats)
+        torch.testing.assert_close(posed.gaussians.quats, expected, atol=1e-3, rtol=0)
         if sign < 0:
-            largest = drive.gaussians.scales
+            largest = posed.gaussians.scales
             torch.testing.assert_close(largest, torch.full_like(largest, 0.12), atol=0.005, rtol=0)
         bounded = flash("fixed")
         with_outputs(bounded, [sign] * 10)
@@ -150,8 +150,8 @@ def test_a_repaired_offset_turns_with_the_head_and_the_original_one_does_not(
 ) -> None:
     params = tiny_params(2)
     moved = turned(params)
-    assert moved.outer is not None
-    R, t = moved.outer.R, moved.outer.t
+    assert moved.similarity is not None
+    R, t = moved.similarity.R, moved.similarity.t
     for which, carried in (("fixed", True), ("official", False)):
         avatar = flash(which)
         shake(avatar)
@@ -305,9 +305,9 @@ def test_recording_is_keyed_by_degree_and_the_start_of_lpips(flash: Any) -> None
 def test_nothing_is_added_or_removed(flash: Any, splat_of: Any) -> None:
     avatar = flash()
     n = avatar.count()
-    splat = splat_of(torch.ones(1, n), torch.ones(1, n, 2))
+    rendering = splat_of(torch.ones(1, n), torch.ones(1, n, 2))
     for event in Event:
-        assert avatar.edit(event, splat, at(3000)) is None
+        assert avatar.edit(event, rendering, at(3000)) is None
     assert avatar.table.statistic_names() == ()
 
 

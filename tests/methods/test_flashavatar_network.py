@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from headbench.harness.blocks.encoding import encode
 from headbench.harness.head import axis_angle_to_matrix, load_head
-from headbench.harness.train.encoding import encode
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.types import Camera, Clock, HeadParams, Identity
 from headbench.methods.flashavatar import FlashAvatar

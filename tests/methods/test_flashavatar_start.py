@@ -13,12 +13,12 @@ from headbench.harness.assets import asset, record
 from headbench.harness.assets.eyelids import read_eyelids
 from headbench.harness.assets.flame import read_masks
 from headbench.harness.assets.templates import read_template
+from headbench.harness.blocks.encoding import encode
+from headbench.harness.blocks.placement import mean_neighbour_distance, neighbour_distances
 from headbench.harness.errors import BenchError, MissingAsset
 from headbench.harness.head import HeadModel, SubjectHead, load_head, uv_raster
 from headbench.harness.head.topology import boundary_loops
-from headbench.harness.train.encoding import encode
 from headbench.harness.train.frames import epoch_order
-from headbench.harness.train.placement import mean_neighbour_distance, neighbour_distances
 from headbench.harness.types import HeadParams, Identity, TrainView
 from headbench.methods.flashavatar import FlashAvatar
 from headbench.methods.flashavatar.network import OffsetNetwork
@@ -164,12 +164,12 @@ def test_the_official_cloud_starts_shifted_as_a_whole_by_centimetres(preset: Any
 
 def test_the_repaired_cloud_starts_on_the_mesh(flash: Any, tiny_params: Callable[[int], HeadParams]) -> None:
     avatar = flash("fixed")
-    drive = avatar.drive(tiny_params(2))
+    posed = avatar.drive(tiny_params(2))
     np.testing.assert_allclose(
-        drive.gaussians.means[0].detach().numpy(), on_points(avatar, drive.vertices[0]), atol=1e-6
+        posed.gaussians.means[0].detach().numpy(), on_points(avatar, posed.vertices[0]), atol=1e-6
     )
     assert isinstance(avatar.head, SubjectHead)
-    torch.testing.assert_close(drive.gaussians.scales[0], avatar.table["scaling"].exp())
+    torch.testing.assert_close(posed.gaussians.scales[0], avatar.table["scaling"].exp())
 
 
 def test_without_lpips_weights_the_official_preset_says_what_to_do(

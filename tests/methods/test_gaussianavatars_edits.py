@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from headbench.harness.blocks.densify import step_generator
 from headbench.harness.head import HeadModel, quat_to_matrix
-from headbench.harness.train.densify import step_generator
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.types import Clock, Edit, Event, Identity, TrainView
 from headbench.methods.gaussianavatars import GaussianAvatars
@@ -36,9 +36,9 @@ def prepare(avatar: GaussianAvatars, wanted: list[int], seed: int = 0) -> dict[s
     return {n: table[n].detach().clone() for n in (*table.names(), *table.buffer_names())}
 
 
-def edit_at(avatar: GaussianAvatars, step: int, splat: Any, total: int = 600_000) -> Edit | None:
+def edit_at(avatar: GaussianAvatars, step: int, rendering: Any, total: int = 600_000) -> Edit | None:
     with torch.no_grad():
-        return avatar.edit(Event.AFTER_BACKWARD, splat, at(step, total))
+        return avatar.edit(Event.AFTER_BACKWARD, rendering, at(step, total))
 
 
 @pytest.fixture
@@ -70,10 +70,10 @@ def test_without_a_white_background_there_is_no_reset_at_the_start_of_densificat
 
 def test_ordinary_steps_ask_for_nothing(rigged: Any, splat_of: Any) -> None:
     avatar = rigged()
-    splat = splat_of(torch.ones(1, 60), torch.ones(1, 60, 2))
-    assert all(edit_at(avatar, s, splat) is None for s in (1, 999, 11_999, 12_001, 2000))
+    rendering = splat_of(torch.ones(1, 60), torch.ones(1, 60, 2))
+    assert all(edit_at(avatar, s, rendering) is None for s in (1, 999, 11_999, 12_001, 2000))
     assert avatar.table["grad_count"].unique().tolist() == [5.0]
-    assert edit_at(avatar, 600_000, splat) is None, "the last step neither counts nor densifies"
+    assert edit_at(avatar, 600_000, rendering) is None, "the last step neither counts nor densifies"
     assert avatar.table["grad_count"].unique().tolist() == [5.0]
 
 
@@ -305,9 +305,9 @@ def test_no_face_is_ever_emptied_and_columns_stay_together(rigged: Any, splat_of
         avatar.table["scaling"].data.copy_(torch.randn(n, 3, generator=rng) * 2)
         avatar.table["opacity"].data.copy_(torch.randn(n, generator=rng) * 4 - 3)
         avatar.face_size.copy_(0.005 + 0.01 * torch.rand(60, generator=rng))
-        splat = splat_of(torch.ones(1, n), torch.rand(1, n, 2, generator=rng) * 3e-4)
+        rendering = splat_of(torch.ones(1, n), torch.rand(1, n, 2, generator=rng) * 3e-4)
         with torch.no_grad():
-            optimizer.apply(edit_at(avatar, 60_000 + 2000 * round_, splat))
+            optimizer.apply(edit_at(avatar, 60_000 + 2000 * round_, rendering))
         counts = torch.bincount(avatar.table["face_index"], minlength=60)
         assert counts.min() >= 1
         assert int(counts.sum()) == avatar.count() == len(avatar.table["rest"]) == len(avatar.table["grad_sum"])

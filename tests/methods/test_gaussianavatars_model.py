@@ -59,8 +59,8 @@ def test_drive_is_the_published_map_from_triangle_to_world(
 ) -> None:
     avatar = rigged()
     shake(avatar)
-    drive = avatar.drive(tiny_params(3))
-    vertices = drive.vertices[0].double().numpy()
+    posed = avatar.drive(tiny_params(3))
+    vertices = posed.vertices[0].double().numpy()
     table = {n: avatar.table[n].detach().double() for n in ("position", "scaling", "rotation")}
     for i, face in enumerate(avatar.head.faces.tolist()):
         v0, v1, v2 = vertices[face]
@@ -71,7 +71,7 @@ def test_drive_is_the_published_map_from_triangle_to_world(
         R, k = np.stack([a0, a1, a2], 1), (np.linalg.norm(v1 - v0) + abs(a2 @ (v2 - v0))) / 2
         mean = k * R @ table["position"][i].numpy() + (v0 + v1 + v2) / 3
         turn = R @ quat_to_matrix(table["rotation"][i]).numpy()
-        g = drive.gaussians
+        g = posed.gaussians
         np.testing.assert_allclose(g.means[0, i].detach().numpy(), mean, atol=1e-6)
         np.testing.assert_allclose(g.scales[0, i].detach().numpy(), k * table["scaling"][i].exp(), rtol=1e-4)
         np.testing.assert_allclose(quat_to_matrix(g.quats[0, i].detach()).numpy(), turn, atol=1e-5)
@@ -110,7 +110,7 @@ def test_moving_and_scaling_the_mesh_moves_and_scales_the_gaussians(
         quat_to_matrix(torch.tensor([[0.8, 0.3, -0.4, 0.2]])),
         torch.tensor([[0.1, 0.2, 0.3]]),
     )
-    moved = replace(params, outer=Similarity(torch.tensor([scale]), R, t))
+    moved = replace(params, similarity=Similarity(torch.tensor([scale]), R, t))
     before, after = avatar.drive(params).gaussians, avatar.drive(moved).gaussians
     torch.testing.assert_close(after.means, scale * before.means @ R.mT + t, atol=1e-5, rtol=0)
     torch.testing.assert_close(after.scales, scale * before.scales, rtol=1e-3, atol=0)
@@ -242,11 +242,11 @@ def test_the_static_offset_is_the_official_code_s_and_not_the_port_s(
     torch.testing.assert_close(means["official"], means["fateavatar"] + 0.01, atol=1e-5, rtol=0)
 
 
-def terms(avatar: GaussianAvatars, params: HeadParams, camera: Camera, splat: Any) -> dict[str, float]:
+def terms(avatar: GaussianAvatars, params: HeadParams, camera: Camera, rendering: Any) -> dict[str, float]:
     blank = torch.full((1, 3, 16, 16), 0.25)
     batch = Batch(params, camera, blank, blank[:, :1], torch.ones(1, 3), ("a",))
     with torch.no_grad():
-        return {k: float(v) for k, v in avatar.losses(avatar.drive(params), splat, batch, at(1)).items()}
+        return {k: float(v) for k, v in avatar.losses(avatar.drive(params), rendering, batch, at(1)).items()}
 
 
 def test_regularisers_see_the_visible_or_in_the_port_all(

@@ -120,11 +120,11 @@ def test_the_loss_falls_along_its_gradient(
     draw = make_rasterizer("torch")
 
     def loss() -> Tensor:
-        drive = avatar.drive(scene.params)
-        splat = draw(drive.gaussians, scene.camera, scene.background)
-        assert bool(splat.visible.all())
-        assert drive.gaussians.sh_degree == avatar.config.sh_degree
-        terms = avatar.losses(drive, splat, scene, LATE)
+        posed = avatar.drive(scene.params)
+        rendering = draw(posed.gaussians, scene.camera, scene.background)
+        assert bool(rendering.visible.all())
+        assert posed.gaussians.sh_degree == avatar.config.sh_degree
+        terms = avatar.losses(posed, rendering, scene, LATE)
         assert {name for name, term in terms.items() if float(term.detach()) > 0} == small.terms
         return torch.stack(list(terms.values())).sum()
 
@@ -143,8 +143,8 @@ def test_fateavatar_s_loss_falls_along_its_gradient(fate: Any, scene: Batch, whi
 
     def loss() -> Tensor:
         # The Laplacian takes the uncorrected mesh as given.
-        drive = replace(avatar.drive(scene.params), plain=plain)
-        terms = avatar.losses(drive, draw(drive.gaussians, scene.camera, scene.background), scene, LATE)
+        posed = replace(avatar.drive(scene.params), plain=plain)
+        terms = avatar.losses(posed, draw(posed.gaussians, scene.camera, scene.background), scene, LATE)
         assert {name for name, term in terms.items() if float(term.detach()) > 0} == {"rgb", "scale", "laplacian"}
         return torch.stack(list(terms.values())).sum()
 
@@ -158,8 +158,8 @@ def test_monogaussianavatar_s_loss_falls_along_its_gradient(growing: Any, scene:
     draw = make_rasterizer("torch")
 
     def terms() -> dict[str, Tensor]:
-        drive = avatar.drive(scene.params)
-        found = avatar.losses(drive, draw(drive.gaussians, scene.camera, scene.background), scene, Clock(1, 1, 6, 60))
+        posed = avatar.drive(scene.params)
+        found = avatar.losses(posed, draw(posed.gaussians, scene.camera, scene.background), scene, Clock(1, 1, 6, 60))
         assert set(found) == {"rgb", "dssim", "skinning", "pose", "expression"}
         return found
 

@@ -8,7 +8,7 @@ import torch
 
 from headbench.harness.avatar import Avatar
 from headbench.harness.head import HeadModel
-from headbench.harness.types import Batch, Camera, Clock, Event, HeadParams, Identity, Splat, TrainView
+from headbench.harness.types import Batch, Camera, Clock, Event, HeadParams, Identity, Rendering, TrainView
 from headbench.methods.fateavatar import FateAvatar
 from headbench.methods.flashavatar import FlashAvatar
 from headbench.methods.gaussianavatars import GaussianAvatars
@@ -39,23 +39,23 @@ def test_an_ordinary_step_never_waits_for_the_device(
     avatar: Avatar,
     tiny_params: Callable[[int], HeadParams],
     tiny_camera: Camera,
-    splat_of: Callable[..., Splat],
+    splat_of: Callable[..., Rendering],
 ) -> None:
     params, camera = tiny_params(1).to("cuda"), tiny_camera.to("cuda")
     n = avatar.count()
-    splat = splat_of(torch.ones(1, n, device="cuda"), torch.ones(1, n, 2, device="cuda"))
+    rendering = splat_of(torch.ones(1, n, device="cuda"), torch.ones(1, n, 2, device="cuda"))
     blank = torch.zeros(1, 3, 16, 16, device="cuda")
-    splat = Splat(blank, blank[:, :1], blank[:, :1], splat.visible, splat.screen, splat.measure)
+    rendering = Rendering(blank, blank[:, :1], blank[:, :1], rendering.visible, rendering.screen, rendering.measure)
     white, masks = torch.ones(1, 3, device="cuda"), {"mouth": torch.ones_like(blank[:, :1])}
     batch = Batch(params, camera, blank + 0.5, blank[:, :1], white, ("a",), masks)
 
     def step() -> None:
-        drive = avatar.drive(params)
-        terms = avatar.losses(drive, splat, batch, CLOCK)
-        (sum(terms.values()) + drive.gaussians.means.sum()).backward()
+        posed = avatar.drive(params)
+        terms = avatar.losses(posed, rendering, batch, CLOCK)
+        (sum(terms.values()) + posed.gaussians.means.sum()).backward()
         with torch.no_grad():
-            assert avatar.edit(Event.AFTER_BACKWARD, splat, CLOCK) is None
-            assert avatar.edit(Event.AFTER_STEP, splat, CLOCK) is None
+            assert avatar.edit(Event.AFTER_BACKWARD, rendering, CLOCK) is None
+            assert avatar.edit(Event.AFTER_STEP, rendering, CLOCK) is None
 
     step()
     torch.cuda.synchronize()
@@ -67,7 +67,11 @@ def test_an_ordinary_step_never_waits_for_the_device(
 
 
 def test_splattingavatar_grows_and_walks_on_the_device_as_on_the_host(
-    tiny_head: HeadModel, tiny_identity: Identity, tiny_train: TrainView, preset: Any, splat_of: Callable[..., Splat]
+    tiny_head: HeadModel,
+    tiny_identity: Identity,
+    tiny_train: TrainView,
+    preset: Any,
+    splat_of: Callable[..., Rendering],
 ) -> None:
     config = preset("SplattingAvatar", "fixed", num_points=100, weights={"lpips": 0.0}, extent=1e-6, max_size_share=1e9)
     columns: dict[str, dict[str, torch.Tensor]] = {}
@@ -75,11 +79,11 @@ def test_splattingavatar_grows_and_walks_on_the_device_as_on_the_host(
         avatar = SplattingAvatar.create(tiny_head.to(device), tiny_identity.to(device), tiny_train, config).to(device)
         shift = 0.2 * torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
         avatar.table["shift"].data.copy_(shift)
-        splat = splat_of(torch.ones(1, 100, device=device), torch.ones(1, 100, 2, device=device))
+        rendering = splat_of(torch.ones(1, 100, device=device), torch.ones(1, 100, 2, device=device))
         clock = Clock(700, 1, 100, 1000)
         with torch.no_grad():
             for event in (Event.AFTER_STEP, Event.AFTER_BACKWARD):
-                edit = avatar.edit(event, splat, clock)
+                edit = avatar.edit(event, rendering, clock)
                 assert edit is not None
                 avatar.table.apply_edit(edit)
         columns[device] = {name: avatar.table[name].detach().cpu() for name in ("face_index", "bary", "displacement")}

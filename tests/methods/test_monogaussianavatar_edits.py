@@ -10,7 +10,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.types import Clock, Edit, Event
 from headbench.methods.monogaussianavatar import MonoGaussianAvatar
-from headbench.methods.monogaussianavatar.edits import edit_due, maintenance
+from headbench.methods.monogaussianavatar.edits import densify_and_prune, edit_due
 from headbench.methods.monogaussianavatar.schedule import first_radius, jitter, learning_rate, points, radius
 
 SPAN = 10
@@ -182,7 +182,7 @@ def test_draws_follow_seed_and_step(growing: Any) -> None:
 
     def draw(seed: int) -> torch.Tensor:
         table["seen"].fill_(True)
-        edit = maintenance(table, config, after(5), 0.1, seed)
+        edit = densify_and_prune(table, config, after(5), 0.1, seed)
         assert edit is not None and edit.append is not None
         return edit.append["points"]
 

@@ -8,7 +8,7 @@ import torch
 
 from headbench.harness.head import HeadModel, load_head
 from headbench.harness.splat import make_rasterizer
-from headbench.harness.types import Batch, Camera, Clock, Event, HeadParams, Identity, Splat, TrainView
+from headbench.harness.types import Batch, Camera, Clock, Event, HeadParams, Identity, Rendering, TrainView
 from headbench.methods.monogaussianavatar import MonoGaussianAvatar
 from headbench.methods.plugin import MONOGAUSSIANAVATAR
 
@@ -73,16 +73,16 @@ def driven(head: HeadModel, config: Any, camera: Camera) -> tuple[MonoGaussianAv
 
 def check(avatar: MonoGaussianAvatar, params: HeadParams) -> None:
     """Driven, pulled to the head's vertices, differentiable; a head's own weights give the head's own motion."""
-    drive = avatar.drive(params)
-    assert bool(torch.isfinite(drive.gaussians.means).all())
+    posed = avatar.drive(params)
+    assert bool(torch.isfinite(posed.gaussians.means).all())
     skin = avatar.deformer(avatar.table["points"].detach())
-    assert len(avatar.targets.vertices) == drive.vertices.shape[1]
-    total = sum(avatar.targets(skin, avatar.factor).values()) + drive.gaussians.means.square().sum()
+    assert len(avatar.targets.vertices) == posed.vertices.shape[1]
+    total = sum(avatar.targets(skin, avatar.factor).values()) + posed.gaussians.means.square().sum()
     total.backward()
     assert all(bool(torch.isfinite(p.grad).all()) for p in avatar.deformer.parameters() if p.grad is not None)
     t = avatar.targets
     posed = avatar._move(t.vertices, t.directions, t.weights, params) / avatar.config.units
-    torch.testing.assert_close(avatar.head.to_world(posed, params), drive.vertices, atol=2e-5, rtol=0)
+    torch.testing.assert_close(avatar.head.to_world(posed, params), posed.vertices, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("topology", ["open", "teeth"])
@@ -124,15 +124,15 @@ def test_an_ordinary_step_never_waits_for_the_device(
         batch = Batch(params, camera, blank + 0.5, blank[:, :1], torch.ones(1, 3, device="cuda"), ("a",))
 
         def step(avatar: MonoGaussianAvatar = avatar, params: HeadParams = params, batch: Batch = batch) -> None:
-            drive = avatar.drive(params)
-            image = batch.image * drive.gaussians.colours.mean()
+            posed = avatar.drive(params)
+            image = batch.image * posed.gaussians.colours.mean()
             seen = torch.ones(1, avatar.count(), dtype=torch.bool, device="cuda")
-            splat = Splat(image, image[:, :1], image[:, :1], seen, None, lambda: seen)  # type: ignore[arg-type]
-            terms = avatar.losses(drive, splat, batch, CLOCK)
-            (sum(terms.values()) + drive.gaussians.means.sum()).backward()
+            rendering = Rendering(image, image[:, :1], image[:, :1], seen, None, lambda: seen)  # type: ignore[arg-type]
+            terms = avatar.losses(posed, rendering, batch, CLOCK)
+            (sum(terms.values()) + posed.gaussians.means.sum()).backward()
             with torch.no_grad():
-                assert avatar.edit(Event.AFTER_BACKWARD, splat, CLOCK) is None
-                assert avatar.edit(Event.AFTER_STEP, splat, CLOCK) is None
+                assert avatar.edit(Event.AFTER_BACKWARD, rendering, CLOCK) is None
+                assert avatar.edit(Event.AFTER_STEP, rendering, CLOCK) is None
 
         step()
         torch.cuda.synchronize()
@@ -151,8 +151,8 @@ def test_a_hundred_thousand_points_stay_within_24_gigabytes(preset: Any, tiny_ca
     avatar, one = driven(head, config, tiny_camera)
     params = HeadParams.join([one] * batch)
     torch.cuda.reset_peak_memory_stats()
-    drive = avatar.drive(params)
+    posed = avatar.drive(params)
     pull = sum(avatar.targets(avatar.deformer(avatar.table["points"].detach()), avatar.factor).values())
-    g = drive.gaussians
+    g = posed.gaussians
     (pull + g.means.sum() + g.colours.sum() + g.scales.sum() + g.opacities.sum() + g.quats.sum()).backward()
     assert torch.cuda.max_memory_allocated() < 16 * 2**30, "the rasterizer and the pictures need room too"

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from headbench.harness.blocks.perceptual import VggLoss
 from headbench.harness.errors import MissingAsset
 from headbench.harness.head import HeadModel
 from headbench.harness.head.canonical import canonical_params
-from headbench.harness.image import VggFeatureLoss
-from headbench.harness.train.losses import dssim
-from headbench.harness.train.perceptual import VggLoss
+from headbench.harness.image import VggFeatureLoss, dssim
 from headbench.harness.types import Batch, Camera, Clock, Event, HeadParams, Identity, TrainView
 from headbench.methods.monogaussianavatar import MonoGaussianAvatar
 from headbench.methods.monogaussianavatar.losses import ImageLosses, inverse_variance
@@ -110,11 +109,11 @@ def test_pictures_are_compared_by_l1_and_similarity(
     make: Any, tiny_params: Callable[[int], HeadParams], tiny_camera: Camera, splat_of: Any
 ) -> None:
     avatar = make()
-    splat = splat_of(torch.ones(1, 60))
-    batch = Batch(tiny_params(1), tiny_camera, splat.image + 0.25, splat.alpha, torch.ones(1, 3), ("a",))
-    found = avatar.losses(avatar.drive(tiny_params(1)), splat, batch, FRESH)
+    rendering = splat_of(torch.ones(1, 60))
+    batch = Batch(tiny_params(1), tiny_camera, rendering.image + 0.25, rendering.alpha, torch.ones(1, 3), ("a",))
+    found = avatar.losses(avatar.drive(tiny_params(1)), rendering, batch, FRESH)
     assert found["rgb"].item() == pytest.approx(0.25)
-    torch.testing.assert_close(found["dssim"], 0.25 * dssim(splat.image, batch.image))
+    torch.testing.assert_close(found["dssim"], 0.25 * dssim(rendering.image, batch.image))
     assert {n: found[n].item() for n in ("skinning", "pose", "expression")} == pytest.approx(terms(avatar))
 
 
@@ -127,13 +126,13 @@ def test_the_feature_term_is_a_tenth_of_the_shared_vgg_loss(
         weights[f"features.{layer}.bias"] = torch.randn(3, generator=generator) * 0.1
     losses = ImageLosses(preset("MonoGaussianAvatar", "official"))
     losses.vgg = VggLoss(weights=weights)
-    splat = splat_of(torch.ones(1, 60))
+    rendering = splat_of(torch.ones(1, 60))
     target = torch.rand(1, 3, 16, 16, generator=generator)
     batch = Batch(tiny_params(1), tiny_camera, target, target[:, :1], torch.ones(1, 3), ("a",))
-    found = losses(splat, batch)
+    found = losses(rendering, batch)
     assert set(found) == {"rgb", "dssim", "vgg"}
-    torch.testing.assert_close(found["vgg"], 0.1 * VggFeatureLoss(weights)(splat.image, target))
-    assert "vgg" not in ImageLosses(preset("MonoGaussianAvatar", "fateavatar"))(splat, batch)
+    torch.testing.assert_close(found["vgg"], 0.1 * VggFeatureLoss(weights)(rendering.image, target))
+    assert "vgg" not in ImageLosses(preset("MonoGaussianAvatar", "fateavatar"))(rendering, batch)
 
 
 def factor(config: Any, epoch: int, step_in_epoch: int = 1, span: int = 600) -> float:
@@ -173,12 +172,12 @@ def test_the_factor_of_a_step_is_set_before_it(growing: Any) -> None:
 def test_switched_off_the_regulariser_is_not_computed(
     make: Any, tiny_params: Callable[[int], HeadParams], tiny_camera: Camera, splat_of: Any
 ) -> None:
-    avatar, splat = make("fateavatar"), splat_of(torch.ones(1, 60))
-    batch = Batch(tiny_params(1), tiny_camera, splat.image, splat.alpha, torch.ones(1, 3), ("a",))
-    drive = avatar.drive(tiny_params(1))
+    avatar, rendering = make("fateavatar"), splat_of(torch.ones(1, 60))
+    batch = Batch(tiny_params(1), tiny_camera, rendering.image, rendering.alpha, torch.ones(1, 3), ("a",))
+    posed = avatar.drive(tiny_params(1))
     late = Clock(40 * 600, 40, 600, 60_000)
-    assert set(avatar.losses(drive, splat, batch, FRESH)) == {"rgb", "dssim", "skinning", "pose", "expression"}
-    assert set(avatar.losses(drive, splat, batch, late)) == {"rgb", "dssim"}
+    assert set(avatar.losses(posed, rendering, batch, FRESH)) == {"rgb", "dssim", "skinning", "pose", "expression"}
+    assert set(avatar.losses(posed, rendering, batch, late)) == {"rgb", "dssim"}
 
 
 def test_without_vgg_weights_the_official_preset_says_what_to_do(

@@ -252,9 +252,9 @@ def test_an_outer_similarity_carries_the_gaussians(growing: Any, tiny_params: Ca
     shake(avatar)
     params = tiny_params(2)
     R = quat_to_matrix(torch.tensor([[0.8, 0.3, -0.4, 0.2]]))
-    outer = Similarity(torch.tensor([2.0]), R, torch.tensor([[0.1, 0.2, 0.3]]))
-    before, after = avatar.drive(params).gaussians, avatar.drive(replace(params, outer=outer)).gaussians
-    torch.testing.assert_close(after.means, 2 * before.means @ R.mT + outer.t, atol=1e-5, rtol=0)
+    similarity = Similarity(torch.tensor([2.0]), R, torch.tensor([[0.1, 0.2, 0.3]]))
+    before, after = avatar.drive(params).gaussians, avatar.drive(replace(params, similarity=similarity)).gaussians
+    torch.testing.assert_close(after.means, 2 * before.means @ R.mT + similarity.t, atol=1e-5, rtol=0)
     torch.testing.assert_close(after.scales, 2 * before.scales)
     torch.testing.assert_close(quat_to_matrix(after.quats), R @ quat_to_matrix(before.quats), atol=1e-5, rtol=0)
 
@@ -297,9 +297,9 @@ def test_the_picture_moves_points_and_deformer_and_the_regulariser_the_deformer_
     params = tiny_params(1)
     target = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     batch = Batch(params, tiny_camera, target, target[:, :1], torch.ones(1, 3), ("a",))
-    drive = avatar.drive(params)
-    splat = make_rasterizer("torch")(drive.gaussians, tiny_camera, batch.background)
-    terms = avatar.losses(drive, splat, batch, FRESH)
+    posed = avatar.drive(params)
+    rendering = make_rasterizer("torch")(posed.gaussians, tiny_camera, batch.background)
+    terms = avatar.losses(posed, rendering, batch, FRESH)
     assert set(terms) == {"rgb", "dssim", "skinning", "pose", "expression"}
     points, first = avatar.table["points"], avatar.deformer.trunk[0].v
     picture = torch.autograd.grad(terms["rgb"] + terms["dssim"], [points, first], retain_graph=True)

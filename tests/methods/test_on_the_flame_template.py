@@ -7,8 +7,8 @@ import torch
 
 from headbench.harness.assets import asset, record
 from headbench.harness.assets.templates import read_template
+from headbench.harness.blocks.placement import mean_neighbour_distance, neighbour_distances, random_barycentrics
 from headbench.harness.head import face_frames, uv_raster
-from headbench.harness.train.placement import mean_neighbour_distance, neighbour_distances, random_barycentrics
 from headbench.methods.splattingavatar.model import random_places
 
 OPEN = 9_976

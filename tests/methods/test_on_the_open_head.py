@@ -47,9 +47,9 @@ def test_fateavatar_covers_the_head(tiny_identity: Any, tiny_train: Any, preset:
     avatar.table["opacity"].data.fill_(5.0)
     draw, black = make_rasterizer("numba"), torch.zeros(1, 3)
     with torch.no_grad():
-        splat = draw(avatar.drive(resting(head)).gaussians, facing(head), black)
-    assert 0.2 < float((splat.alpha > 0.5).float().mean()) < 0.9
-    seen = splat.image[0].movedim(0, -1)[splat.alpha[0, 0] > 0.99]
+        rendering = draw(avatar.drive(resting(head)).gaussians, facing(head), black)
+    assert 0.2 < float((rendering.alpha > 0.5).float().mean()) < 0.9
+    seen = rendering.image[0].movedim(0, -1)[rendering.alpha[0, 0] > 0.99]
     torch.testing.assert_close(seen.median(), torch.tensor(0.5), atol=0.01, rtol=0)
 
 
@@ -63,9 +63,9 @@ def test_gaussianavatars_covers_the_head(tiny_identity: Any, tiny_train: Any, pr
     avatar.table["scaling"].data.fill_(-1.0)
     draw, black = make_rasterizer("numba"), torch.zeros(1, 3)
     with torch.no_grad():
-        splat = draw(avatar.drive(resting(head)).gaussians, facing(head), black)
-    assert 0.2 < float((splat.alpha > 0.5).float().mean()) < 0.9
-    assert bool(torch.isfinite(splat.image).all())
+        rendering = draw(avatar.drive(resting(head)).gaussians, facing(head), black)
+    assert 0.2 < float((rendering.alpha > 0.5).float().mean()) < 0.9
+    assert bool(torch.isfinite(rendering.image).all())
 
 
 @pytest.mark.parametrize("which", ["official", "fateavatar", "fixed", "demo"])
@@ -83,7 +83,7 @@ def test_flashavatar_covers_the_head(tiny_identity: Any, tiny_train: Any, preset
         shift = (gaussians.means - surface).mean(1, keepdim=True)
         assert (float(shift.norm()) < 1e-6) == (config.last_layer == "zero")
         drawn = replace(gaussians, means=gaussians.means - shift, scales=torch.full_like(gaussians.scales, 0.003))
-        splat = make_rasterizer("numba")(drawn, facing(head), torch.zeros(1, 3))
-    assert 0.2 < float((splat.alpha > 0.5).float().mean()) < 0.9
-    seen = splat.image[0].movedim(0, -1)[splat.alpha[0, 0] > 0.99]
+        rendering = make_rasterizer("numba")(drawn, facing(head), torch.zeros(1, 3))
+    assert 0.2 < float((rendering.alpha > 0.5).float().mean()) < 0.9
+    seen = rendering.image[0].movedim(0, -1)[rendering.alpha[0, 0] > 0.99]
     torch.testing.assert_close(seen.median(), torch.tensor(0.5), atol=0.01, rtol=0)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from headbench.harness.blocks.densify import step_generator
 from headbench.harness.head import quat_to_matrix
-from headbench.harness.train.densify import step_generator
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.types import Clock, Edit, Event
 from headbench.methods.splattingavatar import SplattingAvatar
@@ -40,9 +40,9 @@ def prepare(avatar: SplattingAvatar, wanted: list[int], size: float = 0.001) -> 
     return {n: table[n].detach().clone() for n in (*table.names(), *table.buffer_names())}
 
 
-def edit_at(avatar: SplattingAvatar, step: int, splat: Any) -> Edit | None:
+def edit_at(avatar: SplattingAvatar, step: int, rendering: Any) -> Edit | None:
     with torch.no_grad():
-        return avatar.edit(Event.AFTER_BACKWARD, splat, at(step))
+        return avatar.edit(Event.AFTER_BACKWARD, rendering, at(step))
 
 
 @pytest.fixture
@@ -67,11 +67,11 @@ def test_the_port_densifies_from_step_100_and_resets_for_ever(embedded: Any) -> 
 
 def test_ordinary_steps_ask_for_nothing_and_statistics_end_before_29000(embedded: Any, splat_of: Any) -> None:
     avatar = embedded()
-    splat = splat_of(torch.ones(1, 80), torch.full((1, 80, 2), 3.0))
-    assert all(edit_at(avatar, s, splat) is None for s in (1, 99, 100, 599, 601, 28_999))
+    rendering = splat_of(torch.ones(1, 80), torch.full((1, 80, 2), 3.0))
+    assert all(edit_at(avatar, s, rendering) is None for s in (1, 99, 100, 599, 601, 28_999))
     assert avatar.table["grad_count"].unique().tolist() == [6.0]
     torch.testing.assert_close(avatar.table["grad_sum"], torch.full((80,), 6 * 18**0.5))
-    assert edit_at(avatar, 29_000, splat) is None
+    assert edit_at(avatar, 29_000, rendering) is None
     assert avatar.table["grad_count"].unique().tolist() == [6.0]
 
 
@@ -290,16 +290,16 @@ def test_the_released_height_learns_up_to_the_first_walk(embedded: Any, splat_of
     """With walks and, in the port, densification every 10 steps; the last step that moves a height."""
     avatar = embedded(which, walk_every=10, densify_every=10, densify_from=0 if which == "fateavatar" else 60)
     optimizer = AvatarOptimizer(avatar, "SplattingAvatar")
-    splat = splat_of(torch.ones(1, 80))
+    rendering = splat_of(torch.ones(1, 80))
     moved = []
     for step in range(1, 21):
         for name in avatar.table.names():
             avatar.table[name].grad = torch.ones_like(avatar.table[name])
         before = avatar.table["displacement"].detach().clone()
         with torch.no_grad():
-            optimizer.apply(avatar.edit(Event.AFTER_BACKWARD, splat, at(step)))
+            optimizer.apply(avatar.edit(Event.AFTER_BACKWARD, rendering, at(step)))
             optimizer.step(at(step))
-            optimizer.apply(avatar.edit(Event.AFTER_STEP, splat, at(step)))
+            optimizer.apply(avatar.edit(Event.AFTER_STEP, rendering, at(step)))
         if not torch.equal(avatar.table["displacement"].detach(), before):
             moved.append(step)
     assert moved == list(range(1, last + 1))

@@ -126,7 +126,7 @@ def small(preset: Any) -> Callable[..., Any]:
 
 
 def live(avatar: SplattingAvatar, head: HeadModel, splat_of: Any, step: int) -> None:
-    """Drive another expression, then grow and walk as at `step`."""
+    """PosedAvatar another expression, then grow and walk as at `step`."""
     params = resting(head, seed=5)
     g = avatar.drive(HeadParams.join([params, params])).gaussians
     assert g.means.shape == (2, avatar.count(), 3)
@@ -153,8 +153,8 @@ def test_it_covers_the_open_head_grows_and_walks(small: Any, splat_of: Any, whic
     avatar.table["opacity"].data.fill_(5.0)
     draw, black = make_rasterizer("numba"), torch.zeros(1, 3)
     with torch.no_grad():
-        splat = draw(avatar.drive(resting(head)).gaussians, facing(head), black)
-    assert 0.2 < float((splat.alpha > 0.5).float().mean()) < 0.9
+        rendering = draw(avatar.drive(resting(head)).gaussians, facing(head), black)
+    assert 0.2 < float((rendering.alpha > 0.5).float().mean()) < 0.9
     live(avatar, head, splat_of, 700 if which != "demo" else 100)
 
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from headbench.harness.blocks.perceptual import LpipsLoss
 from headbench.harness.errors import MissingAsset
 from headbench.harness.head import HeadModel, quat_to_matrix
 from headbench.harness.head.canonical import canonical_params
 from headbench.harness.splat import make_rasterizer
-from headbench.harness.train.perceptual import LpipsLoss
 from headbench.harness.types import Batch, Camera, Clock, Event, HeadParams, Identity, Similarity, TrainView
 from headbench.methods.splattingavatar import SplattingAvatar
 from headbench.methods.splattingavatar.losses import long_axes, terms
@@ -168,9 +168,9 @@ def test_drive_is_the_published_embedding(
     canonical = tiny_head(tiny_identity.first if first else canonical_params(tiny_identity, 0.2), tiny_identity)
     posed = tiny_head(params, tiny_identity)
     expected = reference(avatar, posed[0].double().numpy(), canonical[0].double().numpy())
-    drive = avatar.drive(params)
-    g = drive.gaussians
-    torch.testing.assert_close(drive.vertices, posed, rtol=1e-5, atol=1e-7)
+    posed = avatar.drive(params)
+    g = posed.gaussians
+    torch.testing.assert_close(posed.vertices, posed, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(g.means[0].detach(), expected["means"], atol=3e-7)
     np.testing.assert_allclose(g.scales.detach().reshape(-1, 3), expected["scales"], rtol=1e-4)
     same = np.sign((g.quats[0].detach().numpy() * expected["quats"]).sum(1, keepdims=True))
@@ -201,7 +201,7 @@ def test_a_rigid_motion_carries_the_gaussians(
     shake(avatar)
     params = tiny_params(2)
     R, t = quat_to_matrix(torch.tensor([[0.8, 0.3, -0.4, 0.2]])), torch.tensor([[0.1, 0.2, 0.3]])
-    moved = replace(params, outer=Similarity(torch.ones(1), R, t))
+    moved = replace(params, similarity=Similarity(torch.ones(1), R, t))
     before = avatar.drive(params).gaussians
     growth = avatar.growth.clone()
     after = avatar.drive(moved).gaussians
@@ -214,8 +214,8 @@ def test_a_rigid_motion_carries_the_gaussians(
 def test_a_rigid_motion_of_the_canonical_mesh_turns_every_vertex_alike(embedded: Any, tiny_identity: Identity) -> None:
     avatar = embedded()
     Q = torch.tensor([[0.6, -0.2, 0.5, 0.1]])
-    outer = Similarity(torch.ones(1), quat_to_matrix(Q), torch.zeros(1, 3))
-    vertices = avatar.head.vertices(replace(tiny_identity.first, outer=outer))
+    similarity = Similarity(torch.ones(1), quat_to_matrix(Q), torch.zeros(1, 3))
+    vertices = avatar.head.vertices(replace(tiny_identity.first, similarity=similarity))
     found = avatar.surface.pose(vertices).corners.unflatten(-1, (3, 10))[..., 6:].reshape(-1, 4)
     unit_quat = (Q / Q.norm()).expand(len(found), 4)
     torch.testing.assert_close(found, unit_quat, atol=2e-3, rtol=0)
@@ -272,7 +272,7 @@ def test_near_half_a_turn_only_aligned_quaternions_do_not_cancel(
 ) -> None:
     R = torch.tensor(Rotation.from_rotvec([0, math.pi, 0]).as_matrix(), dtype=torch.float32)[None]
     turned = Similarity(torch.ones(1), R, torch.zeros(1, 3))
-    moving = replace(tiny_params(2), outer=turned)
+    moving = replace(tiny_params(2), similarity=turned)
     worst = {}
     for signs in ("as_given", "aligned"):
         avatar = embedded("fixed", quaternion_signs=signs)
@@ -347,19 +347,19 @@ def test_losses_are_the_published_terms(
     embedded: Any, tiny_params: Callable[[int], HeadParams], tiny_camera: Camera, splat_of: Any
 ) -> None:
     batch = batch_of(tiny_params(4), tiny_camera)
-    splat = replace(splat_of(torch.ones(1, 80)), image=picture(2) * 1.2 - 0.1)
+    rendering = replace(splat_of(torch.ones(1, 80)), image=picture(2) * 1.2 - 0.1)
     for which, units in (("official", 4.0), ("fateavatar", 1.0)):
         avatar = embedded(which)
         shake(avatar)
         avatar.table["scaling"].data[:] = torch.linspace(-9, -1, 240).view(80, 3)[:, [0, 2, 1]] * 1.0
         avatar.table["scaling"].data[::2, 0] -= 2.5
-        drive = avatar.drive(batch.params)
-        found = {k: float(v.detach()) for k, v in avatar.losses(drive, splat, batch, at(1)).items()}
+        posed = avatar.drive(batch.params)
+        found = {k: float(v.detach()) for k, v in avatar.losses(posed, rendering, batch, at(1)).items()}
         assert set(found) == {"l1", "mse", "scale"}
-        difference = (splat.image - batch.image).double().numpy()
+        difference = (rendering.image - batch.image).double().numpy()
         assert found["l1"] == pytest.approx(np.abs(difference).mean(), rel=1e-5)
         assert found["mse"] == pytest.approx(10 * (difference**2).mean(), rel=1e-5)
-        posed = drive.gaussians.scales[0].detach().numpy() * units
+        posed = posed.gaussians.scales[0].detach().numpy() * units
         scales = posed if which == "official" else avatar.table["scaling"].detach().exp().numpy()
         longest = scales.max(1)
         chosen = (longest > 0.008) & (longest / scales.min(1) > 10)
@@ -399,8 +399,8 @@ def test_lpips_sees_the_matte_alone_and_in_the_port_everything(
     for which in ("official", "fateavatar"):
         for outside in (0.0, 1.0):
             image = torch.where(batch.alpha > 0, picture(2), outside)
-            splat = replace(splat_of(torch.ones(1, 4)), image=image)
-            value = terms(preset("SplattingAvatar", which), lpips, torch.ones(4, 3), splat, batch)["lpips"]
+            rendering = replace(splat_of(torch.ones(1, 4)), image=image)
+            value = terms(preset("SplattingAvatar", which), lpips, torch.ones(4, 3), rendering, batch)["lpips"]
             found[which, outside] = float(value)
     assert found["official", 0.0] == found["official", 1.0] > 0
     matted = float(lpips(picture(2) * batch.alpha, batch.image * batch.alpha))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from headbench.harness.blocks.densify import step_generator
 from headbench.harness.errors import MissingAsset
 from headbench.harness.head import HeadModel, load_head, quat_to_matrix
-from headbench.harness.train.densify import step_generator
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.types import Clock, Event, HeadParams, Identity, TrainView
 from headbench.methods.splattingavatar import SplattingAvatar

@@ -48,7 +48,7 @@ def torchmetrics_image(request):
 
 @pytest.fixture(scope="session")
 def portrait():
-    """(2, 3, 96, 128) float32 in [0, 1] on 8-bit steps: a made-up picture and a degraded copy, by formula."""
+    """(2, 3, 96, 128) float32 in [0, 1] on 8-bit steps: a synthetic picture and a degraded copy, by formula."""
     y, x = np.mgrid[0:96, 0:128].astype(np.float64)
     head = np.exp(-((((x - 64) / 34) ** 2 + ((y - 50) / 40) ** 2) ** 3))
     detail = 0.12 * np.sin(x / 3.1) * np.cos(y / 4.3) + 0.08 * np.sin(x * y / 173)

@@ -37,9 +37,9 @@ def short(nersemble_format, _sound, tmp_path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def made_up(tmp_path_factory) -> Path:
-    """A data root with a made-up participant of 22 frames, one a sequence, and the same performance in INSTA layout."""
-    root = tmp_path_factory.mktemp("made_up")
+def synthetic(tmp_path_factory) -> Path:
+    """A data root with a synthetic participant of 22 frames, one per sequence, and the same performance as INSTA."""
+    root = tmp_path_factory.mktemp("synthetic")
     for layout in ("nersemble", "insta"):
         write_synthetic(root, layout, 1, 22, 48, 3, lambda line: None, workers=1, around=1)
     return root

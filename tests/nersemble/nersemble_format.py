@@ -1,5 +1,5 @@
-"""A person of the task mono FLAME avatar written by hand: two 32 x 32 images a sequence, nothing of it made by the code
-under test."""
+"""A person of the task mono FLAME avatar written by hand: two 32 x 32 images per sequence, nothing of it made by the
+code under test."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ import pytest
 from damage_cases import FOREIGN, Case, each, expect_read, expect_told, ruin
 from scipy.spatial.transform import Rotation
 
-from headbench.datasets.doctor import examine
 from headbench.datasets.nersemble.reader import NersembleReader
 from headbench.harness.errors import DataError
+from headbench.inspection import examine
 
 SEQ = "EXP-2-eyes"
 V2 = "tracking/flame2023_tracking_v2.npz"
@@ -632,7 +632,7 @@ def test_damage_is_told_with_file_and_frame(case, short) -> None:
 
 BESIDE_THE_HEAD = [
     _case(
-        "images a frame late",
+        "images per frame late",
         _shifted,
         "393",
         ("expected the head mesh on the head", "the tracking of frame EXP-2-eyes_00002 fits", "shifted by +1?"),

@@ -35,7 +35,7 @@ def test_hidden_views_have_every_sequence_from_every_camera(author, nersemble_fo
         assert np.allclose(view.camera.K[0], stored["intrinsics"][view.camera_id], atol=1e-4)
         assert (view.camera.width, view.camera.height) == (32, 32)
     last = nersemble_format.arrays(21)
-    assert torch.equal(views[-1].params.outer.R, torch.from_numpy(last["rotation_matrices"]))
+    assert torch.equal(views[-1].params.similarity.R, torch.from_numpy(last["rotation_matrices"]))
     assert torch.equal(views[-1].params.expression, torch.from_numpy(last["expression"]))
     slots = [slot for slot in submission_task().videos if slot.subject == "393"]
     assert {(slot.sequence, slot.camera_id) for slot in slots} == {(view.sequence, view.camera_id) for view in views}

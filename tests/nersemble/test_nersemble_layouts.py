@@ -1,4 +1,4 @@
-"""What the writer of made-up participants wrote is read as the same performance as in INSTA layout."""
+"""What the writer of synthetic participants wrote is read as the same performance as in INSTA layout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from scipy.spatial.transform import Rotation
 
 from headbench.datasets.common.mesh import ProjectedMesh
-from headbench.datasets.doctor.views import sequence_views
 from headbench.datasets.insta.reader import InstaReader
 from headbench.datasets.nersemble.hidden import benchmark_test
 from headbench.datasets.nersemble.reader import NersembleReader
@@ -22,11 +21,12 @@ from headbench.harness.errors import BenchError
 from headbench.harness.head import face_frames, load_head, project
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.types import Gaussians, Identity
+from headbench.inspection.views import sequence_views
 
 
 @pytest.fixture(scope="module")
-def people(made_up):
-    return NersembleReader().subjects(made_up)
+def people(synthetic):
+    return NersembleReader().subjects(synthetic)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def subject(people):
 
 
 @pytest.fixture(scope="module")
-def same_in_insta(made_up):
-    return InstaReader().read(InstaReader().subjects(made_up)["synth00"], {})
+def same_in_insta(synthetic):
+    return InstaReader().read(InstaReader().subjects(synthetic)["synth00"], {})
 
 
 def _pixels(subject, frame, topology="open"):
@@ -80,14 +80,18 @@ def test_one_avatar_renders_the_same_through_either_layout(subject, same_in_inst
 def test_a_wrong_reading_of_the_rotation_would_show(subject, same_in_insta) -> None:
     """The comparison above notices extrinsic angles, and a rotation about the root joint."""
     by_moment = {f.timestep: f for f in same_in_insta.train + same_in_insta.test}
-    frame = max(subject.train, key=lambda f: (f.params.outer.R[0] - torch.eye(3)).abs().max())
+    frame = max(subject.train, key=lambda f: (f.params.similarity.R[0] - torch.eye(3)).abs().max())
     right = _pixels(same_in_insta, by_moment[frame.timestep])
-    outer = frame.params.outer
-    rotation = Rotation.from_matrix(outer.R[0].numpy())
+    similarity = frame.params.similarity
+    rotation = Rotation.from_matrix(similarity.R[0].numpy())
     swapped = torch.tensor(Rotation.from_euler("xyz", rotation.as_euler("XYZ")).as_matrix()[None]).float()
     as_root = torch.tensor(rotation.as_rotvec()[None]).float()
-    extrinsic = {**vars(frame.params), "outer": type(outer)(outer.scale, swapped, outer.t)}
-    rooted = {**vars(frame.params), "outer": type(outer)(outer.scale, torch.eye(3)[None], outer.t), "root": as_root}
+    extrinsic = {**vars(frame.params), "similarity": type(similarity)(similarity.scale, swapped, similarity.t)}
+    rooted = {
+        **vars(frame.params),
+        "similarity": type(similarity)(similarity.scale, torch.eye(3)[None], similarity.t),
+        "root": as_root,
+    }
     for fields in (extrinsic, rooted):
         wrong = type(frame)(frame.id, frame.camera, type(frame.params)(**fields), frame.pixels)
         assert np.abs(_pixels(subject, wrong) - right).max() > 0.5
@@ -156,8 +160,8 @@ def test_every_camera_sees_the_head_from_its_side_with_its_own_lens(people, subj
         assert ((pixels > 0) & (pixels < 48)).mean() > 0.97, view.camera_id
 
 
-def test_the_doctor_finds_nothing_wrong_with_made_up_people(made_up, subject) -> None:
-    result = CliRunner().invoke(data, ["check", "nersemble", "--data-root", str(made_up)])
+def test_the_doctor_finds_nothing_wrong_with_made_up_people(synthetic, subject) -> None:
+    result = CliRunner().invoke(data, ["check", "nersemble", "--data-root", str(synthetic)])
     assert result.exit_code == 0, result.output
     assert "14 frames" in result.output and "4 frames" in result.output
     assert "0 errors, 0 warnings" in result.output
@@ -175,9 +179,9 @@ def test_fewer_frames_than_sequences_and_more_people_than_five_are_refused(tmp_p
 
 
 @pytest.mark.slow
-def test_the_same_arguments_give_the_same_data_whatever_the_number_of_processes(made_up, tmp_path) -> None:
+def test_the_same_arguments_give_the_same_data_whatever_the_number_of_processes(synthetic, tmp_path) -> None:
     write_synthetic(tmp_path, "nersemble", 1, 22, 48, 3, lambda line: None, workers=2, around=1)
-    first, second = (NersembleReader().subjects(root)["393"] for root in (made_up, tmp_path))
+    first, second = (NersembleReader().subjects(root)["393"] for root in (synthetic, tmp_path))
     names = sorted(path.relative_to(first) for path in _files(first))
     assert names == sorted(path.relative_to(second) for path in _files(second))
     for name in names:

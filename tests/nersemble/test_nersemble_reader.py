@@ -12,12 +12,12 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from headbench.datasets.doctor import examine
 from headbench.datasets.nersemble.reader import NersembleReader
 from headbench.harness.assets.flame import recognise_model
 from headbench.harness.errors import DataError
 from headbench.harness.head import load_head
 from headbench.harness.types import HeadParams, Identity
+from headbench.inspection import examine
 
 HELD_OUT = ("EXP-9-jaw-2", "EMO-4-disgust+happy", "SEN-07-fond_note_fried", "SEN-08-clothes_and_lodging")
 
@@ -69,9 +69,9 @@ def test_rotation_is_intrinsic_xyz_about_the_origin_of_the_head(author) -> None:
         content["scale"][:] = 2
 
     author.retrack("EXP-1-head", change)
-    outer = _read(author).train[0].params.outer
-    assert torch.equal(outer.R, torch.from_numpy(turned[:1])) and outer.scale.tolist() == [2]
-    torch.testing.assert_close(outer.t, torch.tensor([[0.1, 0.2, 0.3]]))
+    similarity = _read(author).train[0].params.similarity
+    assert torch.equal(similarity.R, torch.from_numpy(turned[:1])) and similarity.scale.tolist() == [2]
+    torch.testing.assert_close(similarity.t, torch.tensor([[0.1, 0.2, 0.3]]))
     # Extrinsic angles of the same values would be another rotation.
     angles = [quarter, quarter, 0]
     assert np.allclose(Rotation.from_euler("XYZ", angles).as_matrix(), turned[0], atol=1e-7)
@@ -83,7 +83,7 @@ def test_all_rotations_are_scipys_capital_xyz_and_never_the_root_pose(author, ne
     params = HeadParams.join([f.params for f in subject.train[:4]])
     angles = [nersemble_format.angles(sequence, frame) for sequence in (0, 1) for frame in (0, 1)]
     expected = Rotation.from_euler("XYZ", angles).as_matrix()
-    assert np.abs(params.outer.R.numpy() - expected).max() < 1e-6
+    assert np.abs(params.similarity.R.numpy() - expected).max() < 1e-6
     assert not params.root.any() and not params.translation.any() and params.eyelids is None
     torch.testing.assert_close(params.jaw, torch.tensor([[0.1, 0.0, 0.01]] * 4))
     torch.testing.assert_close(params.neck, torch.tensor([[0.0, 0.02, 0.0]] * 4))
@@ -98,7 +98,7 @@ def test_the_posed_mesh_is_the_unplaced_one_scaled_turned_and_moved(author, ners
     params = subject.train[3].params
     head, zero = load_head("openhead", "open"), 0 * params.expression
     bound = head.bind(Identity("openhead", subject.shape, zero, zero, params, subject.train[3].camera))
-    plain = dataclasses.replace(params, outer=None)
+    plain = dataclasses.replace(params, similarity=None)
     stored = nersemble_format.arrays(1)
     turned = bound.vertices(plain)[0].double().numpy() @ stored["rotation_matrices"][1].astype(float).T
     expected = stored["scale"][0, 0] * turned + stored["translation"][1]
@@ -193,7 +193,7 @@ def test_the_old_tracking_is_read_when_asked_for_and_never_mixed(author) -> None
     author.old_tracking()
     old, new = _read(author, tracking="v1"), _read(author)
     assert (old.variant, new.variant) == ("nersemble/v1", "nersemble/v2")
-    shift = old.train[0].params.outer.t - new.train[0].params.outer.t
+    shift = old.train[0].params.similarity.t - new.train[0].params.similarity.t
     torch.testing.assert_close(shift, torch.full((1, 3), 0.03))
     assert any("old tracking flame2023_tracking" in note for note in old.notes)
     assert not any("tracking" in note for note in new.notes)

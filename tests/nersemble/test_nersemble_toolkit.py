@@ -32,7 +32,7 @@ def folder(request):
     """A person written by hand, and one of the synthetic writer."""
     if request.param == "by hand":
         return request.getfixturevalue("author").folder
-    return request.getfixturevalue("made_up") / "nersemble" / "mono_flame_avatar" / "393"
+    return request.getfixturevalue("synthetic") / "nersemble" / "mono_flame_avatar" / "393"
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def _same(params, tracking, row) -> None:
     }
     for name, values in stored.items():
         assert np.array_equal(getattr(params, name)[0], values[row]), name
-    assert np.array_equal(params.outer.R[0], tracking.rotation_matrices[row])
-    assert np.array_equal(params.outer.t[0], tracking.translation[row])
-    assert float(params.outer.scale) == float(tracking.scale[0, 0])
+    assert np.array_equal(params.similarity.R[0], tracking.rotation_matrices[row])
+    assert np.array_equal(params.similarity.t[0], tracking.translation[row])
+    assert float(params.similarity.scale) == float(tracking.scale[0, 0])
 
 
 def test_images_and_mattes_are_the_toolkits(manager, folder) -> None:

@@ -103,7 +103,7 @@ def test_the_rooms_of_the_architecture_page_are_the_folders() -> None:
 
 def test_every_type_that_crosses_borders_keeps_its_documented_joint_order_and_constants() -> None:
     page = text("docs/conventions.md")
-    for name in ("root", "neck", "jaw", "eye_left", "eye_right", "translation", "expression", "eyelids", "outer"):
+    for name in ("root", "neck", "jaw", "eye_left", "eye_right", "translation", "expression", "eyelids", "similarity"):
         assert name in HeadParams.__dataclass_fields__
         assert name in page
 

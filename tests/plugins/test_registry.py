@@ -130,7 +130,7 @@ def test_a_name_taken_by_another_plugin_is_refused_and_both_are_named() -> None:
         (spec(presets={"../demo": "toy_code:demo.yaml"}, default_preset="../demo"), "found a path"),
         (spec(default_preset="dmeo"), "Did you mean 'demo'"),
         (spec(needs={"mouth"}), "frozenset"),
-        (spec(checked={"insta": "made-up dta"}), "Did you mean 'made-up data'"),
+        (spec(checked={"insta": "synthetic dta"}), "Did you mean 'synthetic data'"),
         (spec(checked="insta"), "checked must map"),
         (DatasetSpec("x", "a:B"), "expected a MethodSpec"),
     ],

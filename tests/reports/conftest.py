@@ -24,7 +24,7 @@ class RunFolder:
     def __init__(self, path: Path, protocols: Sequence[str] = ("headbench@1",), layout: int = 2) -> None:
         self.path = path
         self.layout = layout
-        """Of the files of scores; 1 had four fields a frame and no number."""
+        """Of the files of scores; 1 had four fields per frame and no number."""
         self.plan: list[dict[str, Any]] = []
         path.mkdir()
         (path / "run.yaml").write_text(f"methods: [all]\nprotocol: {json.dumps(list(protocols))}\n", encoding="utf-8")

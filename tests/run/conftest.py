@@ -1,4 +1,4 @@
-"""A made-up dataset and methods that go wrong, installed as a distribution of their own."""
+"""A synthetic dataset and methods that go wrong, installed as a distribution of their own."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def bench(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     fork_workers(monkeypatch)
-    # Speed is measured over three seconds a cell; here a few frames show all but the number.
+    # Speed is measured over three seconds per cell; here a few frames show all but the number.
     monkeypatch.setattr(speed, "CPU_SECONDS", 0.0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

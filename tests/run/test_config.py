@@ -75,7 +75,7 @@ def test_a_setting_finds_its_option_and_changes_nothing_else(text: str, read) ->
         ("m.train.batch=[{epoch: 1, image: 2}]", "Unknown key 'train.batch.0.image'. Available: epoch, images."),
         (
             "m.train.batch=[{epoch: 2, images: 2}]",
-            "batch: rungs must start at epoch 1 and rise, found epochs [2]",
+            "batch: stages must start at epoch 1 and rise, found epochs [2]",
         ),
     ],
 )

@@ -82,7 +82,7 @@ VARIANTS: dict[str, tuple[Callable[[Any], None], str, str]] = {
 
 @pytest.fixture
 def home(flame_home: Path) -> Path:
-    """Where `bench` finds the made-up FLAME."""
+    """Where `bench` finds the synthetic FLAME."""
     return flame_home
 
 

@@ -599,13 +599,13 @@ def _looks(world: World, text: str) -> None:
     from headbench.harness.train.log import TrainLog
     from headbench.harness.types import Clock
     from headbench.methods.monogaussianavatar.config import MonoGaussianAvatarConfig
-    from headbench.methods.monogaussianavatar.edits import maintenance
+    from headbench.methods.monogaussianavatar.edits import densify_and_prune
 
     first = Clock(1, 1, 1, 1)
     if "cameras" in text:
         config = MonoGaussianAvatarConfig(**preset_values(registry().method("MonoGaussianAvatar"), "official"))
         table: Any = {"seen": torch.zeros(2, dtype=torch.bool), "points": torch.zeros(2, 3)}
-        told(raised(lambda: maintenance(table, config, first, 1.0, seed=0)), text)
+        told(raised(lambda: densify_and_prune(table, config, first, 1.0, seed=0)), text)
     else:
         log = TrainLog(world.folder, 1, 0, None, False)
         told(raised(lambda: log.add({"l1": torch.tensor(float("nan"))}, first, 1, ("00000",))), text)
@@ -660,7 +660,7 @@ def _out(world: World, text: str) -> None:
 
 @case("name one with --method, --preset, --variant, --stage and --seed")
 def _choice(world: World, text: str) -> None:
-    from headbench.reports.submission import cells
+    from headbench.submission import cells
 
     world.run("--protocol", "none", "--seeds", "0,1")
     task = registry().load_dataset("nersemble").submission()
@@ -675,7 +675,7 @@ def _choice(world: World, text: str) -> None:
 
 @case("bench run --datasets {} --methods M --data-root D", "bench status {}")
 def _submit(world: World, text: str) -> None:
-    from headbench.reports.submission import cells
+    from headbench.submission import cells
 
     world.run("--protocol", "none", method="noisy")
     task = registry().load_dataset("nersemble").submission()
@@ -692,7 +692,7 @@ def _submit(world: World, text: str) -> None:
 
 @case("bench submit ledger; if the ledger is wrong, mend its lines")
 def _ledger(world: World, text: str) -> None:
-    from headbench.reports.submission.ledger import MADE, Entry, add_entry, ledger_path, record_upload
+    from headbench.submission.ledger import MADE, Entry, add_entry, ledger_path, record_upload
 
     for digest in ("a" * 64, "b" * 64):
         add_entry(Entry(MADE, "2026-01-01", "nersemble", "task", digest, "x.zip", "m", 0))

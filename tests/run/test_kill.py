@@ -54,8 +54,8 @@ def results(run: Path) -> dict[str, tuple[str, list[object]]]:
         for path in sorted(stage.glob(f"checkpoint-{read_json(stage / 'summary.json')['steps']}/*.safetensors")):
             hashes += f"{sha256_of(path)}  {path.name}\n"
         log = stage / "metrics.jsonl"
-        course = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-        kept = [{key: value for key, value in line.items() if key != "rate"} for line in course]
+        schedule = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        kept = [{key: value for key, value in line.items() if key != "rate"} for line in schedule]
         found[record.cell.path] = (hashes, [*(json.loads(line) for line in lines[1:]), *kept])
     return found
 

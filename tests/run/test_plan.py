@@ -117,7 +117,7 @@ def test_options_of_a_dataset_make_a_variant_of_all_methods(registry: Registry, 
 def test_a_limit_is_a_variant_and_a_note(registry: Registry, faces: Path) -> None:
     cell = planned(registry, faces, limit=2).cells[0]
     assert cell.frames == (2, 2) and cell.cell.variant == "limit2"
-    assert "a quick look: at most 2 training and 2 test frames a subject" in cell.record.notes
+    assert "a quick look: at most 2 training and 2 test frames per subject" in cell.record.notes
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from headbench.harness.session import Session
 from headbench.harness.session.orbit import orbit
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.train import LoadedPortrait, TrainSummary
-from headbench.harness.types import Camera, Drive, Frame, Gaussians, Identity, Subject
+from headbench.harness.types import Camera, Frame, Gaussians, Identity, PosedAvatar, Subject
 
 CPU = torch.device("cpu")
 
@@ -144,9 +144,9 @@ class Sleeper(Avatar):
             torch.cuda._sleep(self.cycles)
         means = torch.zeros(1, 3, device=device)
         gaussians = Gaussians(means, means.new_tensor([[1.0, 0, 0, 0]]), means + 0.01, means[:, 0] + 0.5, means)
-        return Drive(gaussians, means[None], means[None])
+        return PosedAvatar(gaussians, means[None], means[None])
 
-    def losses(self, drive, splat, batch, clock):
+    def losses(self, drive, rendering, batch, clock):
         return {}
 
     def param_groups(self):

@@ -35,14 +35,14 @@ from headbench.harness.types import (
     Batch,
     Camera,
     Clock,
-    Drive,
     Frame,
     Gaussians,
     HeadParams,
     Identity,
     ParamGroup,
     Pixels,
-    Splat,
+    PosedAvatar,
+    Rendering,
     TrainView,
 )
 from headbench.metrics import FrameScore, Scores, load_protocol, read_scores, write_scores
@@ -204,14 +204,14 @@ class Still(Avatar):
     def create(cls, head: Any, identity: Identity, train: TrainView | None, config: Any) -> Still:
         return cls()
 
-    def drive(self, params: HeadParams) -> Drive:
+    def drive(self, params: HeadParams) -> PosedAvatar:
         means = torch.tensor([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.1, 0.0]])
         quats = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).expand(3, 4)
         gaussians = Gaussians(means, quats, torch.full((3, 3), 0.05), torch.full((3,), 0.9), torch.zeros(3, 3))
-        return Drive(gaussians, means[None], means[None])
+        return PosedAvatar(gaussians, means[None], means[None])
 
-    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, torch.Tensor]:
-        return {"l1": (splat.image - batch.image).abs().mean()}
+    def losses(self, drive: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, torch.Tensor]:
+        return {"l1": (rendering.image - batch.image).abs().mean()}
 
     def param_groups(self) -> list[ParamGroup]:
         return []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from headbench.harness.types import Camera, Gaussians, Splat
+from headbench.harness.types import Camera, Gaussians, Rendering
 
 GAUSSIAN_FIELDS = ("means", "quats", "scales", "opacities", "colours")
 INPUTS = (*GAUSSIAN_FIELDS, "w2c", "K", "background")
@@ -28,7 +28,7 @@ class Scene:
 class Drawn:
     """A splat and the gradients of a fixed loss of its image, alpha and depth, all float64 on the CPU."""
 
-    splat: Splat
+    rendering: Rendering
     gradients: dict[str, Tensor]
     screen: Tensor
     absolute: Tensor
@@ -162,9 +162,9 @@ def draw() -> Callable[..., Drawn]:
         leaves = {name: v.to(device, dtype, copy=True).requires_grad_(name != skip) for name, v in values.items()}
         gaussians = replace(scene.gaussians, **{name: leaves[name] for name in GAUSSIAN_FIELDS})
         camera = replace(scene.camera, w2c=leaves["w2c"], K=leaves["K"])
-        splat = rasterizer(gaussians, camera, leaves["background"], absolute_gradient=True)  # type: ignore[operator]
+        rendering = rasterizer(gaussians, camera, leaves["background"], absolute_gradient=True)  # type: ignore[operator]
         loss = torch.zeros((), dtype=torch.float64, device=device)
-        for seed, output in enumerate((splat.image, splat.alpha, splat.depth)):
+        for seed, output in enumerate((rendering.image, rendering.alpha, rendering.depth)):
             weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
             loss = loss + (output.double() * weights.to(device)).sum()
         loss.backward()
@@ -178,13 +178,13 @@ def draw() -> Callable[..., Drawn]:
             if name != skip
         }
         drawn = replace(
-            splat,
-            image=home(splat.image),
-            alpha=home(splat.alpha),
-            depth=home(splat.depth),
-            visible=home(splat.visible),
-            measure=lambda: home(splat.radii),
+            rendering,
+            image=home(rendering.image),
+            alpha=home(rendering.alpha),
+            depth=home(rendering.depth),
+            visible=home(rendering.visible),
+            measure=lambda: home(rendering.radii),
         )
-        return Drawn(drawn, gradients, home(splat.screen.plain()), home(splat.screen.absolute()))
+        return Drawn(drawn, gradients, home(rendering.screen.plain()), home(rendering.screen.absolute()))
 
     return run

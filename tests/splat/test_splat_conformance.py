@@ -85,19 +85,19 @@ def test_screen_gradients_are_in_half_image_units_and_absolute_ones_add_up_pixel
     background = scene.background.float().to(device)
     weights = torch.randn(1, 3, 6, 9, generator=torch.Generator().manual_seed(0)).to(device)
 
-    def splat():
+    def rendering():
         means = gaussians.means.clone().requires_grad_()
         camera = Camera(scene.camera.w2c.float().to(device), K.float().to(device), 9, 6)
         return rasterizer(replace(gaussians, means=means), camera, background, absolute_gradient=True)
 
-    whole = splat()
+    whole = rendering()
     (whole.image * weights).sum().backward()
     plain, absolute = whole.screen.plain(), whole.screen.absolute()
 
     per_pixel = []
     for v in range(6):
         for u in range(9):
-            one = splat()
+            one = rendering()
             (one.image * weights)[..., v, u].sum().backward()
             per_pixel.append(one.screen.plain())
     torch.testing.assert_close(torch.stack(per_pixel).sum(0), plain, atol=1e-4, rtol=1e-3)
@@ -141,10 +141,10 @@ def test_nothing_but_colours_may_ask_for_gradients(name, make_scene):
     gaussians = replace(scene.gaussians, **{f: getattr(scene.gaussians, f).float().to(device) for f in fields})
     gaussians.colours.requires_grad_()
     camera = replace(scene.camera, w2c=scene.camera.w2c.float(), K=scene.camera.K.float()).to(device)
-    splat = make_rasterizer(name, device)(gaussians, camera, torch.ones(3, device=device))
-    splat.image.square().sum().backward()
+    rendering = make_rasterizer(name, device)(gaussians, camera, torch.ones(3, device=device))
+    rendering.image.square().sum().backward()
     assert gaussians.colours.grad.abs().sum() > 0
-    assert splat.screen.plain().abs().sum() > 0
+    assert rendering.screen.plain().abs().sum() > 0
 
 
 @pytest.mark.gpu

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from headbench.harness.splat.project import covariances, project
-from headbench.harness.splat.protocol import ALPHA_CUT, ALPHA_MAX, LOW_PASS, NEAR, TRANSMITTANCE_STOP
+from headbench.harness.splat.rasterizer import ALPHA_CUT, ALPHA_MAX, LOW_PASS, NEAR, TRANSMITTANCE_STOP
 from headbench.harness.splat.sh import sh_basis, sh_to_rgb
 from headbench.harness.splat.torch_backend import TorchRasterizer
 from headbench.harness.types import Camera, Gaussians
@@ -38,8 +38,8 @@ def test_every_gradient_of_the_oracle_is_that_of_finite_differences(make_scene, 
     def draw(*values):
         moved = replace(gaussians, **dict(zip(FIELDS, values[:5], strict=True)))
         w2c, K, background = values[5:]
-        splat = TorchRasterizer()(moved, Camera(w2c, K, camera.width, camera.height), background)
-        return torch.cat([splat.image, splat.alpha, splat.depth], 1)
+        rendering = TorchRasterizer()(moved, Camera(w2c, K, camera.width, camera.height), background)
+        return torch.cat([rendering.image, rendering.alpha, rendering.depth], 1)
 
     leaves = [value.clone().requires_grad_() for value in values]
     drawn = draw(*leaves)
@@ -76,16 +76,16 @@ def _camera(size: int = 15, focal: float = 40.0) -> Camera:
 
 
 def test_one_round_gaussian_is_the_textbook_formula():
-    splat = TorchRasterizer()(_one(0.8), _camera(), torch.zeros(3, dtype=torch.float64))
+    rendering = TorchRasterizer()(_one(0.8), _camera(), torch.zeros(3, dtype=torch.float64))
     offsets = torch.arange(15, dtype=torch.float64) + 0.5 - 7.5
     # On the axis the Jacobian is f / z times the identity.
     variance = (40.0 * 0.05) ** 2 + LOW_PASS
     expected = 0.8 * torch.exp(-0.5 * (offsets[:, None] ** 2 + offsets[None] ** 2) / variance)
     expected = torch.where(expected >= ALPHA_CUT, expected, torch.zeros_like(expected))
     assert (expected == 0).any() and (expected > 0).any()
-    torch.testing.assert_close(splat.alpha[0, 0], expected)
-    torch.testing.assert_close(splat.depth[0, 0], expected)
-    assert splat.radii.item() == torch.ceil(3 * torch.tensor(variance + 0.1**0.5).sqrt())
+    torch.testing.assert_close(rendering.alpha[0, 0], expected)
+    torch.testing.assert_close(rendering.depth[0, 0], expected)
+    assert rendering.radii.item() == torch.ceil(3 * torch.tensor(variance + 0.1**0.5).sqrt())
 
 
 def test_coverage_is_clamped_and_a_pixel_stops_before_it_is_full():

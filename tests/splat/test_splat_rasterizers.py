@@ -29,11 +29,20 @@ def _everything(gaussians: Gaussians, camera: Camera) -> list[torch.Tensor]:
     fields = ("means", "quats", "scales", "opacities", "colours")
     leaves = {f: getattr(gaussians, f).clone().requires_grad_() for f in fields}
     moved = replace(camera, w2c=camera.w2c.clone().requires_grad_(), K=camera.K.clone().requires_grad_())
-    splat = NumbaRasterizer()(replace(gaussians, **leaves), moved, torch.ones(3), absolute_gradient=True)
-    (splat.image.square().sum() + splat.depth.sum() + splat.alpha.sum()).backward()
+    rendering = NumbaRasterizer()(replace(gaussians, **leaves), moved, torch.ones(3), absolute_gradient=True)
+    (rendering.image.square().sum() + rendering.depth.sum() + rendering.alpha.sum()).backward()
     gradients = [leaf.grad for leaf in leaves.values()]
-    screen = [splat.screen.plain(), splat.screen.absolute()]
-    return [splat.image, splat.alpha, splat.depth, splat.radii, *gradients, moved.w2c.grad, moved.K.grad, *screen]
+    screen = [rendering.screen.plain(), rendering.screen.absolute()]
+    return [
+        rendering.image,
+        rendering.alpha,
+        rendering.depth,
+        rendering.radii,
+        *gradients,
+        moved.w2c.grad,
+        moved.K.grad,
+        *screen,
+    ]
 
 
 def test_results_are_bit_equal_for_any_number_of_threads(two_heads):
@@ -73,9 +82,9 @@ def test_a_gaussian_that_is_not_a_number_is_culled_and_spoils_no_other():
             for f in vars(gaussians)
             if f != "sh_degree"
         }
-        splat = NumbaRasterizer()(replace(gaussians, **(others | {name: broken})), camera, torch.ones(3))
-        assert splat.radii[0, -1] == 0
-        assert torch.equal(splat.image, expected.image)
+        rendering = NumbaRasterizer()(replace(gaussians, **(others | {name: broken})), camera, torch.ones(3))
+        assert rendering.radii[0, -1] == 0
+        assert torch.equal(rendering.image, expected.image)
 
 
 def test_a_colour_that_is_not_a_number_shows():
@@ -111,23 +120,23 @@ def test_harmonics_of_too_few_coefficients_are_named():
 def test_screen_gradients_say_what_they_miss():
     gaussians, camera = head_scene(50, 40)
     gaussians.means.requires_grad_()
-    splat = NumbaRasterizer()(gaussians, camera, torch.ones(3))
+    rendering = NumbaRasterizer()(gaussians, camera, torch.ones(3))
     with pytest.raises(BenchError, match="before backward"):
-        splat.screen.plain()
-    splat.image.sum().backward()
-    assert splat.screen.plain().shape == (1, 50, 2)
+        rendering.screen.plain()
+    rendering.image.sum().backward()
+    assert rendering.screen.plain().shape == (1, 50, 2)
     with pytest.raises(BenchError, match="absolute_gradient=True"):
-        splat.screen.absolute()
+        rendering.screen.absolute()
 
 
 def test_an_input_changed_before_backward_is_an_error():
     gaussians, camera = head_scene(50, 40)
     gaussians.means.requires_grad_()
-    splat = NumbaRasterizer()(gaussians, camera, torch.ones(3))
+    rendering = NumbaRasterizer()(gaussians, camera, torch.ones(3))
     with torch.no_grad():
         gaussians.means.add_(0.01)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        splat.image.sum().backward()
+        rendering.image.sum().backward()
 
 
 def test_rasterizers_are_made_by_name_and_device():

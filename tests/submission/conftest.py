@@ -1,4 +1,4 @@
-"""A made-up benchmark of 8 videos, a run that was trained for it, and a way to break a good zip."""
+"""A synthetic benchmark of 8 videos, a run that was trained for it, and a way to break a good zip."""
 
 from __future__ import annotations
 
@@ -28,18 +28,17 @@ from headbench.harness.run import State, cell_folder, speed
 from headbench.harness.run.plan import make_plan, write_plan
 from headbench.harness.run.request import RunRequest
 from headbench.harness.run.stages import run_stages
-from headbench.reports.submission import (
+from headbench.submission import (
     Made,
     Order,
     Reference,
     check_zip,
-    doctor,
     make_submission,
     reference_of,
     task_of,
 )
-from headbench.reports.submission.checks import check_video
-from headbench.reports.submission.look import look_at
+from headbench.submission.checks import check_video
+from headbench.submission.video_probe import look_at
 
 HERE = Path(__file__).parent
 FRAMES = 32
@@ -187,8 +186,8 @@ def clinic(
 ) -> Clinic:
     """The good zip's members, to break."""
     look, check = seen
-    monkeypatch.setattr(doctor, "look_at", look)
-    monkeypatch.setattr(doctor, "check_video", check)
+    monkeypatch.setattr(check, "look_at", look)
+    monkeypatch.setattr(check, "check_video", check)
     with zipfile.ZipFile(made.zip) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     return Clinic(members, tmp_path, task_of(toys, "stage")[2], reference)

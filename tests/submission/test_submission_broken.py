@@ -21,9 +21,9 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of
 from headbench.harness.names import one_line
 from headbench.harness.reading import Unreadable
-from headbench.reports.submission import Limits, check_zip
-from headbench.reports.submission.archive import member_bytes, unsafe_members
-from headbench.reports.submission.motion import compare_order
+from headbench.submission import Limits, check_zip
+from headbench.submission.archive import member_bytes, unsafe_members
+from headbench.submission.motion import compare_order
 
 ONE = "007/EMO+joy/cam_100.mp4"
 
@@ -183,7 +183,7 @@ def test_too_much_compression(clinic) -> None:
 
 def test_another_frame_rate(clinic) -> None:
     clinic.encode(ONE, clinic.images(ONE), rate="25")
-    assert clinic.errors() == [f"error: {ONE}: format: expected 24.3 frames a second, found 25"]
+    assert clinic.errors() == [f"error: {ONE}: format: expected 24.3 frames per second, found 25"]
 
 
 def test_another_codec(clinic) -> None:

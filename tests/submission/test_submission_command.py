@@ -11,8 +11,8 @@ import pytest
 
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import read_json, sha256_of
-from headbench.reports.submission import Entry, ledger_path, read_ledger, record_upload
-from headbench.reports.submission.ledger import add_entry
+from headbench.submission import Entry, ledger_path, read_ledger, record_upload
+from headbench.submission.ledger import add_entry
 
 
 def entry(number: int, event: str = "made", task: str = "toy_avatar") -> Entry:

@@ -20,9 +20,9 @@ import torch
 
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import read_json, sha256_of, write_json
-from headbench.harness.plugins import VideoSlot
-from headbench.reports.submission import Choice, Order, make_submission, read_ledger, task_of, write_zip
-from headbench.reports.submission.videos import complete, make_video, marker
+from headbench.harness.plugins.submissions import VideoSlot
+from headbench.submission import Choice, Order, make_submission, read_ledger, task_of, write_zip
+from headbench.submission.videos import complete, make_video, marker
 
 
 def quiet(line: str) -> None:
@@ -179,7 +179,7 @@ import sys
 from pathlib import Path
 import torch
 from headbench.harness.plugins import registry
-from headbench.reports.submission import Choice, Order, make_submission
+from headbench.submission import Choice, Order, make_submission
 torch.set_num_threads(1)
 order = Order(Path(sys.argv[1]), "stage", Choice("Slow"), device="cpu")
 make_submission(order, registry(), lambda line: print(line, flush=True))

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headbench.reports.submission import check_zip, task_of, write_zip
-from headbench.reports.submission.videos import make_video
+from headbench.submission import check_zip, task_of, write_zip
+from headbench.submission.videos import make_video
 
 COUNTS = {"FREE": 3, "EMO-1-shout+laugh": 4, "SEN-09-frown_events_bad": 5, "SEN-10-port_strong_smokey": 6}
 UNUSED = ("open3d", "mediapy", "dreifus")

@@ -1,4 +1,4 @@
-"""A small made-up subject, written once."""
+"""A small synthetic subject, written once."""
 
 from __future__ import annotations
 

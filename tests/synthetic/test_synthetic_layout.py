@@ -1,4 +1,4 @@
-"""What a made-up subject's folder holds: INSTA's layout to the letter, and the truth besides."""
+"""What a synthetic subject's folder holds: INSTA's layout to the letter, and the truth besides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pictures of a made-up subject show: alpha, masks, light, wrinkles, hair and motion."""
+"""What the pictures of a synthetic subject show: alpha, masks, light, wrinkles, hair and motion."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_the_head_turns_within_its_limits_and_uses_them(scene) -> None:
 
 def test_motion_is_speech_like_smooth_and_blinks(scene) -> None:
     names = scene.head.expression_names
-    motion = make_motion(2, 750, names)  # 30 s at 25 frames a second
+    motion = make_motion(2, 750, names)  # 30 s at 25 frames per second
     jaw = motion.jaw[:, 0]
     assert jaw.min() > 0 and jaw.max() < 0.3 and np.ptp(jaw) > 0.1
     spectrum = np.abs(np.fft.rfft(jaw - jaw.mean())) ** 2

@@ -1,4 +1,4 @@
-"""The truth beside a made-up subject, and that a failure leaves nothing behind."""
+"""The truth beside a synthetic subject, and that a failure leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from headbench.harness.types import (
     Batch,
     Camera,
     Clock,
-    Drive,
     Edit,
     Event,
     Frame,
@@ -19,7 +18,8 @@ from headbench.harness.types import (
     HeadParams,
     ParamGroup,
     Pixels,
-    Splat,
+    PosedAvatar,
+    Rendering,
     Subject,
 )
 
@@ -52,7 +52,7 @@ class Cloud(Avatar):
     def create(cls, head, identity, train, config):  # type: ignore[no-untyped-def]
         return cls(config.points)
 
-    def drive(self, params: HeadParams) -> Drive:
+    def drive(self, params: HeadParams) -> PosedAvatar:
         n = len(self.table)
         means = self.table["xyz"] + params.translation[:, None]
         gaussians = Gaussians(
@@ -62,10 +62,10 @@ class Cloud(Avatar):
             opacities=torch.sigmoid(self.table["opacity"]),
             colours=self.table["colour"] * self.gain,
         )
-        return Drive(gaussians, means, means)
+        return PosedAvatar(gaussians, means, means)
 
-    def losses(self, drive: Drive, splat: Splat, batch: Batch, clock: Clock) -> dict[str, torch.Tensor]:
-        return {"l1": (splat.image - batch.image).abs().mean()}
+    def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, torch.Tensor]:
+        return {"l1": (rendering.image - batch.image).abs().mean()}
 
     def param_groups(self) -> list[ParamGroup]:
         return [
@@ -74,7 +74,7 @@ class Cloud(Avatar):
             ParamGroup("gain", 1e-3, parameters=(self.gain,)),
         ]
 
-    def edit(self, event: Event, splat: Splat | None, clock: Clock) -> Edit | None:
+    def edit(self, event: Event, rendering: Rendering | None, clock: Clock) -> Edit | None:
         if event is Event.AFTER_BACKWARD and self.pending is not None:
             edit, self.pending = self.pending, None
             return edit

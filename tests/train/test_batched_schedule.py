@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from headbench.harness.avatar import TrainConfig
+from headbench.harness.blocks.schedules import due
 from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
-from headbench.harness.train.course import Course
+from headbench.harness.train.batch_schedule import BatchSchedule
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.optimizer import AvatarOptimizer, batch_rule
-from headbench.harness.train.schedules import due
 from headbench.harness.train.setup import frame_store, make_trainer, prepare
 from headbench.harness.types import Clock, Subject
 
@@ -22,13 +22,13 @@ from headbench.harness.types import Clock, Subject
 @pytest.mark.parametrize("budget", [{"steps": 137}, {"epochs": 6}])
 def test_a_batched_run_sees_every_image_count_once(batch: int, budget: dict[str, int]) -> None:
     config, frames = TrainConfig(batch=batch, **budget), 10
-    course, images = Course(config, frames), budget.get("steps", 60)
-    clocks = [course.seen(step) for step in range(1, course.total + 1)]
+    schedule, images = BatchSchedule(config, frames), budget.get("steps", 60)
+    clocks = [schedule.seen(step) for step in range(1, schedule.total + 1)]
     assert clocks[-1].step == images == clocks[-1].total
     assert [c.step - c.stride for c in clocks] == [0, *(c.step for c in clocks[:-1])]
     assert all(c.steps_per_epoch == frames for c in clocks)
     assert [c.epoch for c in clocks] == [math.ceil(c.step / frames) for c in clocks]
-    assert all(course.clock(s).steps_per_epoch == math.ceil(frames / batch) for s in range(1, course.total + 1))
+    assert all(schedule.clock(s).steps_per_epoch == math.ceil(frames / batch) for s in range(1, schedule.total + 1))
     for interval in (5, 10, 25):
         assert sum(due(c, interval) for c in clocks) <= images // interval
     for interval in (10, 30):
@@ -37,35 +37,35 @@ def test_a_batched_run_sees_every_image_count_once(batch: int, budget: dict[str,
 
 def test_schedules_in_steps_count_steps() -> None:
     config = TrainConfig(batch=4, steps=20, schedules="steps")
-    course = Course(config, 10)
-    assert course.total == 20
-    assert course.seen(7) == course.clock(7) == Clock(7, 3, 3, 20)
+    schedule = BatchSchedule(config, 10)
+    assert schedule.total == 20
+    assert schedule.seen(7) == schedule.clock(7) == Clock(7, 3, 3, 20)
 
 
 def test_rungs_change_the_images_of_a_step_between_epochs() -> None:
-    rungs = [{"epoch": 1, "images": 4}, {"epoch": 3, "images": 3}, {"epoch": 4, "images": 1}]
-    course = Course(TrainConfig(epochs=5, batch=rungs, batch_rates="given"), 10)
-    steps = range(1, course.total + 1)
-    assert [(c.epoch, c.stride) for c in map(course.seen, steps)] == [
+    stages = [{"epoch": 1, "images": 4}, {"epoch": 3, "images": 3}, {"epoch": 4, "images": 1}]
+    schedule = BatchSchedule(TrainConfig(epochs=5, batch=stages, batch_rates="given"), 10)
+    steps = range(1, schedule.total + 1)
+    assert [(c.epoch, c.stride) for c in map(schedule.seen, steps)] == [
         *([(1, 4), (1, 4), (1, 2), (2, 4), (2, 4), (2, 2), (3, 3), (3, 3), (3, 3), (3, 1)]),
         *([(4, 1)] * 10 + [(5, 1)] * 10),
     ]
-    assert [course.seen(s).step for s in steps][-1] == 50 == course.seen(1).total
-    drawn = [(course.clock(s).epoch, place) for s in steps for place in range(10)[course.images(s)]]
+    assert [schedule.seen(s).step for s in steps][-1] == 50 == schedule.seen(1).total
+    drawn = [(schedule.clock(s).epoch, place) for s in steps for place in range(10)[schedule.images(s)]]
     assert drawn == [(epoch, place) for epoch in range(1, 6) for place in range(10)]
-    assert [s for s in steps if course.begins_epoch(s)] == [1, 4, 7, 11, 21]
-    assert [s for s in steps if course.ends_epoch(s)] == [3, 6, 10, 20, 30]
+    assert [s for s in steps if schedule.begins_epoch(s)] == [1, 4, 7, 11, 21]
+    assert [s for s in steps if schedule.ends_epoch(s)] == [3, 6, 10, 20, 30]
 
 
 def test_a_budget_in_images_ends_rungs_where_it_is_spent() -> None:
-    rungs = [{"epoch": 1, "images": 4}, {"epoch": 3, "images": 1}]
-    course = Course(TrainConfig(steps=23, batch=rungs, batch_rates="given"), 10)
-    assert course.total == 3 + 3 + 3
-    assert course.seen(course.total) == Clock(23, 3, 10, 23, 1)
+    stages = [{"epoch": 1, "images": 4}, {"epoch": 3, "images": 1}]
+    schedule = BatchSchedule(TrainConfig(steps=23, batch=stages, batch_rates="given"), 10)
+    assert schedule.total == 3 + 3 + 3
+    assert schedule.seen(schedule.total) == Clock(23, 3, 10, 23, 1)
 
 
 @pytest.mark.parametrize(
-    ("rungs", "others", "complaint"),
+    ("stages", "others", "complaint"),
     [
         ([{"epoch": 2, "images": 4}], {"batch_rates": "given"}, "start at epoch 1"),
         ([{"epoch": 1, "images": 4}, {"epoch": 1, "images": 2}], {"batch_rates": "given"}, "rise"),
@@ -75,10 +75,10 @@ def test_a_budget_in_images_ends_rungs_where_it_is_spent() -> None:
     ],
 )
 def test_rungs_that_cannot_hold_are_refused(
-    rungs: list[dict[str, int]], others: dict[str, str], complaint: str
+    stages: list[dict[str, int]], others: dict[str, str], complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
-        TrainConfig(epochs=5, batch=rungs, **others)
+        TrainConfig(epochs=5, batch=stages, **others)
 
 
 def test_a_step_is_passed_by_the_one_that_stands_for_it() -> None:
@@ -119,12 +119,12 @@ def _trainer(method: str, subject: Subject, **train: Any) -> Trainer:
 
 
 def test_monogaussianavatar_takes_fewer_frames_a_step_from_epoch_to_epoch(made_subject) -> None:
-    rungs = [{"epoch": 1, "images": 4}, {"epoch": 2, "images": 1}]
-    trainer = _trainer("MonoGaussianAvatar", made_subject(), batch=rungs, batch_rates="given")
+    stages = [{"epoch": 1, "images": 4}, {"epoch": 2, "images": 1}]
+    trainer = _trainer("MonoGaussianAvatar", made_subject(), batch=stages, batch_rates="given")
     shown = []
     for step in range(1, trainer.total + 1):
         trainer.step(step)
-        shown.append(len(trainer.sampler.draw(step).rows))
+        shown.append(len(trainer.sampler.sample(step).rows))
     assert shown == [4, 1, 1, 1, 1, 1, 1]
 
 

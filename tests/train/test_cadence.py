@@ -1,18 +1,18 @@
 """When a train stage writes previews and checkpoints."""
 
-from headbench.harness.train.cadence import PREVIEWS, SHARE, Cadence
+from headbench.harness.train.save_schedule import PREVIEWS, SHARE, SaveSchedule
 
 
 def checkpoints(total: int, rate: float, cost: float, every: int | None = None) -> tuple[list[int], float]:
-    """Steps of checkpoints of a made-up run, and the share of its time that they took."""
+    """Steps of checkpoints of a synthetic run, and the share of its time that they took."""
     now = 0.0
-    cadence = Cadence(total, checkpoint_every=every, clock=lambda: now)
+    save_schedule = SaveSchedule(total, checkpoint_every=every, clock=lambda: now)
     found: list[int] = []
     for step in range(1, total + 1):
         now += 1 / rate
-        if cadence.checkpoint(step):
+        if save_schedule.checkpoint(step):
             now += cost
-            cadence.wrote(cost)
+            save_schedule.wrote(cost)
             found.append(step)
     return found, len(found) * cost / now
 
@@ -36,10 +36,10 @@ def test_steps_that_were_asked_for_are_kept() -> None:
 
 def test_a_run_has_a_handful_of_previews_however_long_it_is() -> None:
     for total, every in ((600, 600), (6000, 1000), (600_000, 30_000), (610_000, 31_000)):
-        cadence = Cadence(total)
-        found = [step for step in range(1, total + 1) if cadence.preview(step)]
+        save_schedule = SaveSchedule(total)
+        found = [step for step in range(1, total + 1) if save_schedule.preview(step)]
         assert found[0] == every
         assert found[-1] == total
         assert len(found) <= PREVIEWS
-    cadence = Cadence(100, preview_every=40)
-    assert [step for step in range(1, 101) if cadence.preview(step)] == [40, 80, 100]
+    save_schedule = SaveSchedule(100, preview_every=40)
+    assert [step for step in range(1, 101) if save_schedule.preview(step)] == [40, 80, 100]

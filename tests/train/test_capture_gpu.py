@@ -9,7 +9,7 @@ import torch
 from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
-from headbench.harness.session.recorded import recorded
+from headbench.harness.session.inference import recorded
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.setup import frame_store, make_trainer, prepare

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from headbench.harness.train.capture import builder, leaves
-from headbench.harness.types import Batch, Camera, Drive, Gaussians, HeadParams, map_tensors
+from headbench.harness.types import Batch, Camera, Gaussians, HeadParams, PosedAvatar, map_tensors
 
 
 def batch() -> Batch:
@@ -31,7 +31,7 @@ def test_what_is_taken_apart_is_put_together_in_the_same_places() -> None:
 
 def test_leaves_come_in_the_order_in_which_map_tensors_visits() -> None:
     gaussians = Gaussians(*(torch.rand(3, k) for k in (3, 4, 3, 1, 3)), sh_degree=0)
-    value = {"drive": Drive(gaussians, torch.rand(2), torch.rand(2), {"size": torch.rand(1)}), "batch": batch()}
+    value = {"drive": PosedAvatar(gaussians, torch.rand(2), torch.rand(2), {"size": torch.rand(1)}), "batch": batch()}
     visited: list[torch.Tensor] = []
     map_tensors(value, lambda t: visited.append(t) or t)  # type: ignore[func-returns-value]
     assert [id(t) for t in visited] == [id(t) for t in leaves(value)]

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from headbench.harness.head import quat_to_matrix
-from headbench.harness.train.densify import (
+from headbench.harness.blocks.densify import (
     Growth,
     accumulate,
     children_of_split,
@@ -19,8 +18,9 @@ from headbench.harness.train.densify import (
     statistics,
     step_generator,
 )
+from headbench.harness.head import quat_to_matrix
 from headbench.harness.train.table import GaussianTable
-from headbench.harness.types import ScreenGradient, Splat
+from headbench.harness.types import Rendering, ScreenGradient
 
 
 class Known:
@@ -33,17 +33,17 @@ class Known:
     absolute = plain
 
 
-def splat(radii: torch.Tensor, gradient: torch.Tensor) -> Splat:
+def rendering(radii: torch.Tensor, gradient: torch.Tensor) -> Rendering:
     screen: ScreenGradient = Known(gradient)
     blank = torch.zeros(len(radii), 3, 2, 2)
-    return Splat(blank, blank[:, :1], blank[:, :1], radii > 0, screen, lambda: radii)
+    return Rendering(blank, blank[:, :1], blank[:, :1], radii > 0, screen, lambda: radii)
 
 
 def test_statistics_count_visible_gaussians_only() -> None:
     table = GaussianTable({"x": torch.zeros(3)}, statistics=statistics(3, "cpu", radii=True))
     gradient = torch.tensor([[[3.0, 4.0], [6.0, 8.0], [1.0, 0.0]]])
-    accumulate(table, splat(torch.tensor([[2.0, 0.0, 5.0]]), gradient))
-    accumulate(table, splat(torch.tensor([[1.0, 0.0, 0.0]]), gradient))
+    accumulate(table, rendering(torch.tensor([[2.0, 0.0, 5.0]]), gradient))
+    accumulate(table, rendering(torch.tensor([[1.0, 0.0, 0.0]]), gradient))
     assert table["grad_sum"].tolist() == [10.0, 0.0, 1.0]
     assert table["grad_count"].tolist() == [2.0, 0.0, 1.0]
     assert table["max_radii"].tolist() == [2.0, 0.0, 5.0]
@@ -55,10 +55,10 @@ def test_a_batch_counts_as_its_images_one_by_one() -> None:
     gradient, radii = torch.randn(4, 6, 2, generator=rng), torch.randint(0, 3, (4, 6), generator=rng)
     single = GaussianTable({"x": torch.zeros(6)}, statistics=statistics(6, "cpu"))
     for k in range(4):
-        accumulate(single, splat(radii[k : k + 1], gradient[k : k + 1]))
+        accumulate(single, rendering(radii[k : k + 1], gradient[k : k + 1]))
     together = GaussianTable({"x": torch.zeros(6)}, statistics=statistics(6, "cpu"))
     # The loss of a batch is a mean, so each image's gradient arrives divided by four.
-    accumulate(together, splat(radii, gradient / 4))
+    accumulate(together, rendering(radii, gradient / 4))
     torch.testing.assert_close(together["grad_sum"], single["grad_sum"])
     torch.testing.assert_close(together["grad_count"], single["grad_count"])
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from headbench.harness.train.encoding import encode
+from headbench.harness.blocks.encoding import encode
 
 
 def test_encoding_is_the_point_then_sines_and_cosines_of_doubling_frequency() -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from headbench.harness.blocks.perceptual import LpipsLoss
 from headbench.harness.errors import MissingAsset
 from headbench.harness.image import Lpips
-from headbench.harness.train.perceptual import LpipsLoss
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from headbench.harness.errors import BenchError
-from headbench.harness.head import HeadModel, load_head, uv_raster
-from headbench.harness.head.load import load_arrays
-from headbench.harness.train.placement import (
+from headbench.harness.blocks.placement import (
     mean_neighbour_distance,
     neighbour_distances,
     random_barycentrics,
     upright,
     uv_places,
 )
+from headbench.harness.errors import BenchError
+from headbench.harness.head import HeadModel, load_head, uv_raster
+from headbench.harness.head.load import load_arrays
 
 
 def test_places_are_the_filled_pixels_of_the_atlas() -> None:

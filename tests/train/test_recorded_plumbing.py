@@ -22,4 +22,4 @@ def test_recorded_and_plain_training_refine_the_same_parameters(made_subject: Ca
         # Not bit for bit: where a parameter has gradients from several sides, they are summed in another order.
         torch.testing.assert_close(recorded[key], value, rtol=1e-4, atol=1e-5)
     tracked = torch.cat([frame.params.expression for frame in subject.train])
-    assert 1e-3 < float((plain["tables.expression"] - tracked).abs().max()) <= 4e-3, "up to a rate a step"
+    assert 1e-3 < float((plain["tables.expression"] - tracked).abs().max()) <= 4e-3, "up to a rate per step"

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from headbench.harness.train.losses import (
+from headbench.harness.blocks.losses import (
     UniformLaplacian,
-    dssim,
     hinge_norm,
     masked_mean,
     position_hinge,
     scale_ratio,
     squared_length,
 )
+from headbench.harness.image import dssim
 
 FACES = torch.tensor([[0, 1, 2], [0, 2, 3], [0, 3, 4], [2, 3, 5]])
 

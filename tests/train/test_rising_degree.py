@@ -2,7 +2,7 @@
 
 import torch
 
-from headbench.harness.train.degree import RisingDegree
+from headbench.harness.blocks.degree import RisingDegree
 from headbench.harness.types import Clock
 
 

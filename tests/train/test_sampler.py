@@ -9,7 +9,7 @@ import torch
 
 from headbench.harness.avatar import TrainConfig
 from headbench.harness.splat import make_rasterizer
-from headbench.harness.train.course import Course
+from headbench.harness.train.batch_schedule import BatchSchedule
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import FrameStore, epoch_order
 from headbench.harness.train.loop import Trainer
@@ -31,7 +31,7 @@ def _sampler(subject, steps=6, background="white", maintain="regular", level=255
     views = FrameStore(
         [_with_confidence(f, level) for f in subject.train], CPU, None, ["confidence"], None, "confidence"
     )
-    regular = EpochSampler(store, Course(TrainConfig(steps=steps), len(store)), background, seed=3)
+    regular = EpochSampler(store, BatchSchedule(TrainConfig(steps=steps), len(store)), background, seed=3)
     return AlternatingSampler(regular, views, [1, 3], background, maintain=maintain)
 
 
@@ -46,10 +46,10 @@ def _trainer(cloud, subject, sampler):
 
 def test_epochs_are_shuffled_by_seed_and_step_alone(made_subject) -> None:
     store = FrameStore(made_subject().train, CPU)
-    sampler = EpochSampler(store, Course(TrainConfig(epochs=2), 5), "black", seed=3)
-    seen = [sampler.draw(step).rows for step in range(1, 11)]
+    sampler = EpochSampler(store, BatchSchedule(TrainConfig(epochs=2), 5), "black", seed=3)
+    seen = [sampler.sample(step).rows for step in range(1, 11)]
     assert [row for (row,) in seen] == [*epoch_order(5, 3, 1).tolist(), *epoch_order(5, 3, 2).tolist()]
-    assert sampler.draw(7).rows == seen[6] and sampler.state() == {}
+    assert sampler.sample(7).rows == seen[6] and sampler.state() == {}
     moments = [sampler.at(step) for step in range(1, 11)]
     assert [m.begins_epoch for m in moments] == [True, *[False] * 4] * 2
     assert [m.ends_epoch for m in moments] == [*[False] * 4, True] * 2
@@ -59,9 +59,9 @@ def test_two_sources_take_turns_on_the_regular_ones_clock(made_subject) -> None:
     sampler = _sampler(made_subject())
     plain = sampler.regular
     assert sampler.total == 12
-    draws = [sampler.draw(step) for step in range(1, 13)]
+    draws = [sampler.sample(step) for step in range(1, 13)]
     assert [d.tag for d in draws] == ["pseudo", "train"] * 6
-    assert [d.rows for d in draws[1::2]] == [plain.draw(step).rows for step in range(1, 7)]
+    assert [d.rows for d in draws[1::2]] == [plain.sample(step).rows for step in range(1, 7)]
     assert {row for d in draws[::2] for row in d.rows} <= {1, 3}
     moments = [sampler.at(step) for step in range(1, 13)]
     assert [m.clock.step for m in moments] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
@@ -75,13 +75,13 @@ def test_a_resumed_sampler_draws_the_same(background: str, made_subject) -> None
     first, second = _sampler(made_subject(), background=background), _sampler(made_subject(), background=background)
     torch.manual_seed(0)
     for step in range(1, 8):
-        first.draw(step)
+        first.sample(step)
     second.load({name: value.clone() for name, value in first.state().items()})
     rng = torch.get_rng_state()
-    expected = [first.draw(step) for step in range(8, 13)]
+    expected = [first.sample(step) for step in range(8, 13)]
     torch.set_rng_state(rng)
     for step, wanted in zip(range(8, 13), expected, strict=True):
-        found = second.draw(step)
+        found = second.sample(step)
         assert found.rows == wanted.rows and torch.equal(found.background, wanted.background)
 
 
@@ -89,7 +89,7 @@ def test_a_resumed_sampler_draws_the_same(background: str, made_subject) -> None
 def test_the_sampler_says_which_steps_may_densify(maintain: str, steps: list[int], cloud, made_subject) -> None:
     trainer = _trainer(cloud, made_subject(), _sampler(made_subject(), maintain=maintain))
     asked = []
-    trainer.avatar.edit = lambda event, splat, clock: asked.append((event, step))
+    trainer.avatar.edit = lambda event, rendering, clock: asked.append((event, step))
     for step in range(1, 5):
         trainer.step(step)
     for event in (Event.AFTER_BACKWARD, Event.AFTER_STEP):

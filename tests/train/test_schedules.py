@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from headbench.harness.train.schedules import due, log_linear, sh_degree
+from headbench.harness.blocks.schedules import due, log_linear, sh_degree
 from headbench.harness.types import Clock
 
 

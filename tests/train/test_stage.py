@@ -16,7 +16,7 @@ from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.splat import make_rasterizer
-from headbench.harness.train import cadence, latest_checkpoint, load_portrait, train_stage
+from headbench.harness.train import latest_checkpoint, load_portrait, save_schedule, train_stage
 from headbench.harness.train import stage as stage_module
 from headbench.harness.train.checkpoint import save_checkpoint
 from headbench.harness.types import Frame, Subject
@@ -153,10 +153,10 @@ def test_a_stage_writes_no_more_checkpoints_and_previews_than_it_has_time_for(
         return save_checkpoint(*arguments, **more)
 
     monkeypatch.setattr(stage_module, "save_checkpoint", save)
-    monkeypatch.setattr(cadence, "STEPS", 2)
+    monkeypatch.setattr(save_schedule, "STEPS", 2)
     portrait_type, config = setup(METHOD, 9)
     for share, steps in ((1.0, [2, 4, 6, 8, 9]), (1e-9, [2, 9])):
-        monkeypatch.setattr(cadence, "SHARE", share)
+        monkeypatch.setattr(save_schedule, "SHARE", share)
         written.clear()
         place = tmp_path / str(share)
         train_stage(place, ABOUT, portrait_type, config, made_subject(), Execution(device="cpu"))

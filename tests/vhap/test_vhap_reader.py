@@ -49,7 +49,7 @@ def test_parameters_have_their_places(author, by_hand) -> None:
     for key, name in {"translation": "translation", **names}.items():
         np.testing.assert_array_equal(getattr(params, name), stored[key])
     np.testing.assert_array_equal(torch.cat((params.eye_left, params.eye_right), 1), stored["eyes_pose"])
-    assert params.outer is None and params.eyelids is None
+    assert params.similarity is None and params.eyelids is None
     np.testing.assert_array_equal(subject.shape[0], stored["shape"])
     assert subject.static_offset.shape == (1, 5143, 3) and float(subject.static_offset.max()) == pytest.approx(0.001)
     author.all_npz(static_offset=None)

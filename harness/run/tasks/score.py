@@ -83,7 +83,7 @@ def score_task(
 
 
 def _command(place: StagePaths, scorer: Scorer) -> str:
-    """What renders a cell again for a protocol."""
+    """What renders per cell again for a protocol."""
     folder = place.cell
     job = Job.read(folder)
     asked = scorer.source in job.protocols or scorer.name in job.protocols

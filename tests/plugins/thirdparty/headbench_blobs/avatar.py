@@ -5,7 +5,7 @@ import torch
 from headbench.harness.avatar import Avatar, MethodConfig
 from headbench.harness.head import face_frames
 from headbench.harness.train import GaussianTable
-from headbench.harness.types import Drive, Gaussians, ParamGroup
+from headbench.harness.types import Gaussians, ParamGroup, PosedAvatar
 
 
 class BlobsConfig(MethodConfig):
@@ -46,10 +46,10 @@ class Blobs(Avatar):
             opacities=table["opacity"].sigmoid(),
             colours=table["colour"],
         )
-        return Drive(gaussians, vertices, vertices)
+        return PosedAvatar(gaussians, vertices, vertices)
 
-    def losses(self, drive, splat, batch, clock):
-        return {"l1": (splat.image - batch.image).abs().mean()}
+    def losses(self, posed, rendering, batch, clock):
+        return {"l1": (rendering.image - batch.image).abs().mean()}
 
     def param_groups(self):
         return [ParamGroup("look", self.config.rate, columns=("colour", "opacity", "size"))]

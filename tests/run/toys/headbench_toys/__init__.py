@@ -1,4 +1,4 @@
-"""A made-up dataset and methods that go wrong in every way, for the tests of runs."""
+"""A synthetic dataset and methods that go wrong in every way, for the tests of runs."""
 
 from headbench.harness.plugins import DatasetSpec, MethodSpec, hookimpl
 

@@ -1,4 +1,4 @@
-"""A made-up dataset with a benchmark, and portraits that are drawn rather than trained."""
+"""A synthetic dataset with a benchmark, and portraits that are drawn rather than trained."""
 
 from headbench.harness.plugins import DatasetSpec, MethodSpec, hookimpl
 

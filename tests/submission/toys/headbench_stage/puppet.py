@@ -12,7 +12,7 @@ SKIN = (0.85, 0.60, 0.42)
 
 def draw(params, camera, background):
     """image (1, 3, H, W) on the background, alpha (1, 1, H, W), of one frame."""
-    centre = params.outer.t[0] @ camera.w2c[0, :3, :3].T + camera.w2c[0, :3, 3]
+    centre = params.similarity.t[0] @ camera.w2c[0, :3, :3].T + camera.w2c[0, :3, 3]
     x, y, _ = (camera.K[0] @ (centre / centre[2])).tolist()
     unit = float(camera.K[0, 0, 0]) * 0.1 / float(centre[2])
     across = torch.arange(camera.width) + 0.5 - x
@@ -47,8 +47,10 @@ class Puppet(Portrait):
 
 class Still(Puppet):
     def render(self, params, camera, background, rasterizer):
-        first = params.outer.t * 0
-        return super().render(replace(params, outer=replace(params.outer, t=first)), camera, background, rasterizer)
+        first = params.similarity.t * 0
+        return super().render(
+            replace(params, similarity=replace(params.similarity, t=first)), camera, background, rasterizer
+        )
 
 
 class Torn(Puppet):

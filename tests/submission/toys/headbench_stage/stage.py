@@ -6,7 +6,8 @@ import json
 import torch
 
 from headbench.harness.errors import DataError
-from headbench.harness.plugins import DatasetReader, HiddenView, SubmissionTask, VideoSlot
+from headbench.harness.plugins import DatasetReader
+from headbench.harness.plugins.submissions import HiddenView, SubmissionTask, TakesSubmissions, VideoSlot
 from headbench.harness.types import Camera, Frame, HeadParams, Pixels, Similarity, Subject
 from headbench_stage.puppet import draw
 
@@ -14,7 +15,7 @@ PEOPLE, SEQUENCES, CAMERAS = ("007", "011"), ("FREE", "EMO+joy"), ("100", "200")
 SIZE = 64
 
 
-class Stage(DatasetReader):
+class Backstage(DatasetReader):
     def subjects(self, root):
         found = {path.parent.name: path.parent for path in sorted((root / "stage").glob("*/person.json"))}
         if not found:
@@ -35,6 +36,8 @@ class Stage(DatasetReader):
     def check(self, folder, options):
         return []
 
+
+class Stage(Backstage, TakesSubmissions):
     def submission(self):
         slots = [VideoSlot(f"{p}/{s}/cam_{c}.mp4", p, s, c) for p in PEOPLE for s in SEQUENCES for c in CAMERAS]
         return SubmissionTask("toy_avatar", "toy benchmark v1", tuple(slots), SIZE, SIZE, 24.3, 14, "v2", quota=2)
@@ -51,11 +54,6 @@ class Stage(DatasetReader):
         return tuple(views)
 
 
-class Backstage(Stage):
-    def submission(self):
-        return None
-
-
 def motion(person, sequence, count):
     """A head that sways, nods and speaks: smooth, different for every person and sequence, never symmetric in time."""
     seed = int(hashlib.sha256(f"{person} {sequence}".encode()).hexdigest()[:8], 16)
@@ -65,8 +63,8 @@ def motion(person, sequence, count):
     path = 0.05 * (path - path.mean(0)) / path.std(0)
     zero = torch.zeros(count, 3)
     jaw = torch.cat([4 * path[:, 2:].abs(), torch.zeros(count, 2)], dim=1)
-    outer = Similarity(torch.ones(count), torch.eye(3).expand(count, 3, 3), path * torch.tensor([1.0, 1.0, 0.0]))
-    return HeadParams("openhead", torch.zeros(count, 4), zero, zero, jaw, zero, zero, zero, outer=outer)
+    similarity = Similarity(torch.ones(count), torch.eye(3).expand(count, 3, 3), path * torch.tensor([1.0, 1.0, 0.0]))
+    return HeadParams("openhead", torch.zeros(count, 4), zero, zero, jaw, zero, zero, zero, similarity=similarity)
 
 
 def camera(name, size):

@@ -1,0 +1,92 @@
+"""Loss terms that two methods or more share. Each returns a scalar and never waits for the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["UniformLaplacian", "hinge_norm", "masked_mean", "position_hinge", "scale_ratio", "squared_length"]
+
+
+def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean of `values` (..., N) where `mask` (..., N) is true; 0, not NaN, where nothing is."""
+    if mask is None:
+        return values.mean()
+    values, mask = torch.broadcast_tensors(values, mask)
+    return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
+
+
+def position_hinge(positions: Tensor, threshold: float, mask: Tensor | None = None) -> Tensor:
+    """Mean of max(|x| - threshold, 0) over rows (..., N, 3), in the unit of `positions`."""
+    return masked_mean((_length(positions) - threshold).relu(), mask)
+
+
+def hinge_norm(values: Tensor, threshold: float, mask: Tensor | None = None) -> Tensor:
+    """Mean length of max(x - threshold, 0), taken axis by axis, over rows (..., N, 3)."""
+    return masked_mean(_length((values - threshold).relu()), mask)
+
+
+def scale_ratio(log_scales: Tensor, threshold: float) -> Tensor:
+    """Mean of max(longest / shortest axis - threshold, 0) over Gaussians (N, 3) given by log standard deviations."""
+    return ((log_scales.amax(-1) - log_scales.amin(-1)).exp() - threshold).relu().mean()
+
+
+def squared_length(vectors: Tensor) -> Tensor:
+    """Mean squared length of (..., 3) vectors."""
+    return vectors.square().sum(-1).mean()
+
+
+def _length(vectors: Tensor) -> Tensor:
+    """(..., 3) -> (...), with gradient 0 rather than NaN at zero."""
+    return torch.linalg.vector_norm(vectors, dim=-1)
+
+
+class UniformLaplacian(nn.Module):
+    """x -> mean of the neighbours' x minus x, on the edges of `faces` (F, 3): rows 1 / degree, diagonal -1.
+
+    A vertex without neighbours keeps its -1. Neighbours are gathered, backwards too (the adjacency is symmetric), so
+    results do not depend on the order of atomic additions and no dense V x V matrix exists.
+    """
+
+    neighbours: Tensor
+    inverse_degree: Tensor
+
+    def __init__(self, faces: Tensor, vertices: int) -> None:
+        super().__init__()
+        edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+        edges = torch.unique(torch.cat([edges, edges.flip(1)]), dim=0)
+        start, end = edges.unbind(1)
+        degree = torch.bincount(start, minlength=vertices)
+        first = degree.cumsum(0) - degree
+        slot = torch.arange(len(start), device=faces.device) - first[start]
+        table = torch.full((vertices, max(int(degree.max()), 1)), vertices, device=faces.device)
+        table[start, slot] = end
+        self.register_buffer("neighbours", table, persistent=False)
+        self.register_buffer("inverse_degree", 1.0 / degree.clamp(min=1), persistent=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, V, 3) -> (B, V, 3)."""
+        weights = self.inverse_degree.to(values.dtype)
+        result: Tensor = _Laplacian.apply(values, self.neighbours, weights[:, None])
+        return result
+
+
+class _Laplacian(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, neighbours: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(neighbours, weights)
+        return _sum_of_neighbours(values, neighbours) * weights - values
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        neighbours, weights = ctx.saved_tensors
+        (gradient,) = gradients
+        return _sum_of_neighbours(gradient * weights, neighbours) - gradient, None, None
+
+
+def _sum_of_neighbours(values: Tensor, neighbours: Tensor) -> Tensor:
+    padded = torch.cat([values, values.new_zeros((len(values), 1, values.shape[2]))], dim=1)
+    gathered = padded.index_select(1, neighbours.reshape(-1))
+    return gathered.unflatten(1, tuple(neighbours.shape)).sum(2)

@@ -1,0 +1,94 @@
+"""Inference with CUDA graphs: posing and projection are captured once per layout and replayed for each picture."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from headbench.harness.avatar import Avatar, Portrait
+from headbench.harness.head import HeadModel
+from headbench.harness.splat import Rasterizer
+from headbench.harness.train.capture import leaves
+from headbench.harness.train.graph_recorder import GraphRecorder
+from headbench.harness.types import Camera, Clock, HeadParams, Identity, TrainView, map_tensors
+
+__all__ = ["recorded"]
+
+_ANY = Clock(step=1, epoch=1, steps_per_epoch=1, total=1)
+_LAYOUTS = 4
+"""Recordings that are kept, such as those of a viewer's full and quarter size; the one used longest ago goes."""
+
+
+def recorded(portrait: Portrait, device: torch.device, recorder: GraphRecorder | None = None) -> Portrait:
+    """`portrait`, or on a GPU, where it permits recording, one that shows the same and is quicker.
+
+    It must not be trained or loaded into while it is shown, nor used by two threads at once (`Session` sees to that).
+
+    Args:
+        portrait: what is shown.
+        device: where it lives.
+        recorder: records, whatever the device; None: CUDA graphs on a GPU, nothing elsewhere.
+    """
+    if not isinstance(portrait, Avatar) or type(portrait).render is not Avatar.render:
+        return portrait
+    if (recorder is None and device.type != "cuda") or portrait.capture_key(_ANY) is None:
+        return portrait
+    return _Recorded(portrait, recorder or GraphRecorder(device))
+
+
+@dataclass
+class _Recording:
+    """One layout of inputs: slots that a replay reads, and what it prepared for drawing."""
+
+    slots: list[Tensor]
+    replay: Callable[[], None]
+    prepared: Any
+
+
+class _Recorded(Portrait):
+    """Renders by replaying the avatar's Gaussians with the rasterizer's preparation."""
+
+    def __init__(self, avatar: Avatar, recorder: GraphRecorder) -> None:
+        super().__init__()
+        self.avatar = avatar
+        self._recorder = recorder
+        self._recordings: OrderedDict[Hashable, _Recording] = OrderedDict()
+
+    @classmethod
+    def create(cls, head: HeadModel, identity: Identity, train: TrainView | None, config: Any) -> Self:
+        raise TypeError("made by recorded() alone")
+
+    def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:
+        with torch.no_grad():
+            inputs = {"params": params, "camera": camera}
+            values = leaves(inputs)
+            size = (camera.width, camera.height)
+            layout = (params.head, size, rasterizer, tuple((t.shape, t.dtype) for t in values))
+            found = self._recordings.get(layout) or self._record(layout, inputs, rasterizer)
+            self._recordings.move_to_end(layout)
+            torch._foreach_copy_(found.slots, values)
+            found.replay()
+            return rasterizer.rasterize(found.prepared, background).image
+
+    def count(self) -> int:
+        return self.avatar.count()
+
+    def _record(self, layout: Hashable, inputs: dict[str, Any], rasterizer: Rasterizer) -> _Recording:
+        while len(self._recordings) >= _LAYOUTS:
+            self._recordings.popitem(last=False)
+        still = map_tensors(inputs, lambda t: t.detach().clone())
+        made = _Recording(leaves(still), lambda: None, None)
+
+        def work() -> None:
+            with torch.no_grad():
+                made.prepared = rasterizer.prepare(self.avatar.gaussians(still["params"]), still["camera"])
+
+        self._recorder.warm_up(work)
+        made.replay = self._recorder.record(work)
+        self._recordings[layout] = made
+        return made

@@ -1,0 +1,213 @@
+"""What a rasterizer is, and the constants of 3D Gaussian splatting that all back ends share."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from headbench.harness.errors import BenchError
+from headbench.harness.types import Camera, Gaussians, Rendering
+
+__all__ = [
+    "ALPHA_CUT",
+    "ALPHA_MAX",
+    "FRUSTUM_MARGIN",
+    "GSPLAT_ALPHA_MAX",
+    "LOW_PASS",
+    "NEAR",
+    "RADIUS_SIGMAS",
+    "TRANSMITTANCE_STOP",
+    "Rasterizer",
+    "Scene",
+    "ScreenGradients",
+    "View",
+    "backdrop",
+    "unpack",
+]
+
+LOW_PASS: Final = 0.3
+"""Added to the diagonal of each projected covariance, in pixels squared."""
+ALPHA_MAX: Final = 0.99
+"""A Gaussian covers a pixel by at most this: min(0.99, opacity * falloff) in the 2023 rasterizer."""
+GSPLAT_ALPHA_MAX: Final = 0.999
+"""The same clamp as gsplat 1.5 compiles it in; it cannot be set from outside, so that back end differs here."""
+ALPHA_CUT: Final = 1.0 / 255.0
+"""Coverage below this is skipped. It also bounds a Gaussian: none reaches beyond where it falls to the cut."""
+TRANSMITTANCE_STOP: Final = 1e-4
+"""A pixel is finished before the Gaussian that would leave it this transmittance or less."""
+NEAR: Final = 0.2
+"""Gaussians whose centre is nearer than this are culled; metres along the optical axis."""
+FRUSTUM_MARGIN: Final = 0.3
+"""The projection's Jacobian is taken at most this share of tan(half the field of view) beyond the image's edges.
+
+With a centred principal point this is the 2023 rasterizer's limit of 1.3 tan(fov / 2); off centre it is gsplat's.
+"""
+RADIUS_SIGMAS: Final = 3.0
+"""`Rendering.radii` is this many standard deviations of the longer axis, rounded up, as the 2023 rasterizer reports
+it."""
+
+
+class Rasterizer(abc.ABC):
+    """Draws Gaussians; `make_rasterizer` gives one."""
+
+    name: str
+    """torch, numba or gsplat."""
+    alpha_max: float
+    """The clamp of a Gaussian's coverage that this back end applies."""
+
+    def __call__(
+        self, gaussians: Gaussians, camera: Camera, background: Tensor, absolute_gradient: bool = False
+    ) -> Rendering:
+        """Draw `gaussians` as B cameras see them.
+
+        Args:
+            gaussians: (B, N, ...), or (N, ...) shared by the batch; N may be 0.
+            camera: B cameras of one image size.
+            background: (B, 3) or (3,) in [0, 1].
+            absolute_gradient: also collect `Rendering.screen.absolute()`.
+
+        Raises:
+            ValueError: a shape does not fit the others.
+        """
+        return self.rasterize(self.prepare(gaussians, camera), background, absolute_gradient)
+
+    def prepare(self, gaussians: Gaussians, camera: Camera) -> Any:
+        """The part of drawing that never waits for the device, so that it can be recorded with what comes before it.
+
+        Returns:
+            a dataclass of tensors for `rasterize`, differentiable; unless a back end knows better, a `View` of both.
+        """
+        return View(gaussians, camera)
+
+    @abc.abstractmethod
+    def rasterize(self, prepared: Any, background: Tensor, absolute_gradient: bool = False) -> Rendering:
+        """Draw what `prepare` gave."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Gaussians and who sees them, nothing done yet."""
+
+    gaussians: Gaussians
+    camera: Camera
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Gaussians with every field given its batch dimension (views, not copies)."""
+
+    means: Tensor
+    """(B, N, 3)"""
+    quats: Tensor
+    """(B, N, 4)"""
+    scales: Tensor
+    """(B, N, 3)"""
+    opacities: Tensor
+    """(B, N)"""
+    colours: Tensor
+    """(B, N, 3) or (B, N, K, 3)"""
+
+
+def backdrop(background: Tensor, batch: int) -> Tensor:
+    """`background` as (B, 3), a view.
+
+    Raises:
+        ValueError: its shape does not fit the batch.
+    """
+    if background.ndim == 1:
+        background = background.expand(batch, -1)
+    _expect("background", background, (batch, 3))
+    return background
+
+
+def unpack(gaussians: Gaussians, camera: Camera) -> Scene:
+    """Check shapes against each other and expand what the batch shares.
+
+    Raises:
+        ValueError: a shape does not fit the others; names the field, what was expected and what was got.
+    """
+    batch = camera.w2c.shape[0]
+    count = gaussians.means.shape[-2]
+    _expect("camera.w2c", camera.w2c, (batch, 4, 4))
+    _expect("camera.K", camera.K, (batch, 3, 3))
+
+    def batched(name: str, value: Tensor, tail: tuple[int, ...]) -> Tensor:
+        if value.ndim == 1 + len(tail):
+            value = value.expand(batch, *value.shape)
+        _expect(f"gaussians.{name}", value, (batch, count, *tail))
+        return value
+
+    if gaussians.sh_degree is None:
+        colour_tail: tuple[int, ...] = (3,)
+    else:
+        coefficients = gaussians.colours.shape[-2] if gaussians.colours.ndim >= 3 else 0
+        needed = (gaussians.sh_degree + 1) ** 2
+        if not 0 <= gaussians.sh_degree <= 3 or coefficients < needed:
+            raise ValueError(
+                f"sh_degree {gaussians.sh_degree} needs 0 to 3 and gaussians.colours of shape (..., N, K, 3) with"
+                f" K >= {needed}, got {tuple(gaussians.colours.shape)}"
+            )
+        colour_tail = (coefficients, 3)
+    return Scene(
+        means=batched("means", gaussians.means, (3,)),
+        quats=batched("quats", gaussians.quats, (4,)),
+        scales=batched("scales", gaussians.scales, (3,)),
+        opacities=batched("opacities", gaussians.opacities, ()),
+        colours=batched("colours", gaussians.colours, colour_tail),
+    )
+
+
+def _expect(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(value.shape) != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
+
+
+class ScreenGradients:
+    """A `ScreenGradient` from gradients per pixel, which a back end fills in during backward."""
+
+    def __init__(self, width: int, height: int, wants_absolute: bool) -> None:
+        self.wants_absolute = wants_absolute
+        self._unit = (width / 2.0, height / 2.0)
+        self._plain: Tensor | None = None
+        self._absolute: Tensor | None = None
+
+    def fill(self, plain: Tensor, absolute: Tensor | None) -> None:
+        """Store the gradients (B, N, 2) per pixel of one backward pass; a later pass replaces them."""
+        self._plain, self._absolute = plain, absolute
+
+    def per_pixel(self) -> tuple[Tensor | None, Tensor | None]:
+        """Plain and absolute gradients (B, N, 2) per pixel; None what is not there yet."""
+        return self._plain, self._absolute
+
+    def plain(self) -> Tensor:
+        """(B, N, 2) signed sum over pixels; zero where not visible.
+
+        Raises:
+            BenchError: no backward has reached this splat yet.
+        """
+        return self._in_upstream_unit(self.per_pixel()[0])
+
+    def absolute(self) -> Tensor:
+        """(B, N, 2) sum over pixels of absolute values.
+
+        Raises:
+            BenchError: it was not asked for, or no backward has reached this splat yet.
+        """
+        if not self.wants_absolute:
+            raise BenchError(
+                "Absolute screen gradients were not collected.", help="call the rasterizer with absolute_gradient=True"
+            )
+        return self._in_upstream_unit(self.per_pixel()[1])
+
+    def _in_upstream_unit(self, gradient: Tensor | None) -> Tensor:
+        if gradient is None:
+            raise BenchError(
+                "Screen gradients were read before backward.", help="call backward on a loss of this splat first"
+            )
+        # By numbers, not by a tensor of them: that would be a copy from the host, which waits for a GPU.
+        x, y = gradient.detach().unbind(-1)
+        return torch.stack([x * self._unit[0], y * self._unit[1]], -1)

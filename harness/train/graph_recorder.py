@@ -1,0 +1,81 @@
+"""CUDA graphs: work for the device that is recorded once and replayed, so that the host launches it at one go."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+__all__ = ["GraphRecorder", "repeat"]
+
+_WARM_UP = 2
+"""Plain passes before the first recording of a process: libraries allocate and choose their kernels in them."""
+
+
+class GraphRecorder:
+    """Records work for the device into graphs that share memory, so they must be replayed in the order of recording."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream(device)
+        self._passes = _WARM_UP
+        # A pool without graphs is given up: this one keeps it, with its memory, between recordings.
+        self._anchor = self.record(lambda: torch.zeros(1, device=device))
+
+    def warm_up(self, work: Callable[[], None]) -> None:
+        """Do `work` plainly before it is recorded, on the stream of recording: its results must not matter."""
+        with self._aside():
+            for _ in range(self._passes):
+                work()
+        self._passes = 1
+
+    def record(self, work: Callable[[], object]) -> Callable[[], None]:
+        """What does `work` again each time it is called; nothing is done yet."""
+        graph = torch.cuda.CUDAGraph()
+        with self._aside():
+            # Not torch.cuda.graph: it waits for the device and empties the allocator's cache at every recording.
+            graph.capture_begin(pool=self._pool)
+            try:
+                work()
+            finally:
+                graph.capture_end()
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        outside = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(outside)
+        with torch.cuda.stream(self._stream):
+            yield
+        outside.wait_stream(self._stream)
+
+
+def repeat(work: Callable[[], None], times: int, going: Tensor) -> None:
+    """Do `work` so many times, or fewer once `going` () bool is False.
+
+    On a CPU the repetition ends there. A GPU is not asked, which would cost more than the work: `work` is done `times`
+    times, all but twice as a replay, and must change nothing any more where `going` is False.
+
+    Args:
+        work: reads and writes tensors that exist before, and never waits for the device.
+    """
+    if going.device.type != "cuda":
+        for _ in range(times):
+            work()
+            if not bool(going):
+                break
+        return
+    work()
+    replay = _common_recorder(going.device).record(work)
+    for _ in range(times - 1):
+        replay()
+
+
+@functools.cache
+def _common_recorder(device: torch.device) -> GraphRecorder:
+    """For work that is replayed at once and never again."""
+    return GraphRecorder(device)

@@ -1,0 +1,40 @@
+"""How much of a projected mesh falls where an image shows something: little where camera, head or frame is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["INSIDE", "Overlap", "overlap"]
+
+INSIDE = 0.6
+"""Share of vertices that must fall on opaque pixels; the rim of the neck is under clothing, which is removed."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How a projected mesh and an alpha mask fit."""
+
+    inside: float
+    """Share of the vertices on opaque pixels."""
+    iou: float
+    """Intersection over union of the mesh's silhouette and the opaque pixels; hair keeps it below 1."""
+
+    def describe(self) -> str:
+        """What was expected and what was found, for a message."""
+        return (
+            f"expected the head mesh on the head, found {self.inside:.0%} of its vertices on opaque pixels, "
+            f"IoU {self.iou:.2f}"
+        )
+
+
+def overlap(points: NDArray[np.float64], silhouette: NDArray[np.bool_], opaque: NDArray[np.bool_]) -> Overlap:
+    """Of vertices (V, 2) in pixels, the silhouette (H, W) of their mesh, and the image's opaque pixels (H, W)."""
+    height, width = opaque.shape
+    x, y = np.floor(np.nan_to_num(points, nan=-1.0).clip(-1, 1e6)).astype(np.int64).T
+    seen = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    inside = opaque[y[seen], x[seen]].sum() / len(points)
+    union = (silhouette | opaque).sum()
+    return Overlap(float(inside), float((silhouette & opaque).sum() / union) if union else 0.0)

@@ -1,0 +1,108 @@
+"""First, middle and last frame with the projected mesh, and one of every sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.probes import probes
+from headbench.harness.errors import DataError
+from headbench.harness.types import Frame, Pixels, Subject
+from headbench.inspection.coarse import opaque
+from headbench.inspection.overlap import INSIDE, Overlap, overlap
+from headbench.inspection.tracks import all_frames, tracks
+
+__all__ = ["View", "sequence_views", "take_views"]
+
+_POOR = 0.8
+"""IoU below which causes are looked for even where the mesh is on the head: hair and shoulders explain much."""
+_HOPELESS = 0.3
+"""IoU that nothing but a wrong mesh explains."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One frame, its image and the mesh on it."""
+
+    frame: Frame
+    pixels: Pixels
+    points: NDArray[np.float64]
+    """(V, 2) pixels."""
+    vertices: NDArray[np.float64]
+    """(V, 3) metres, in the world."""
+    faces: NDArray[np.int64]
+    """(F, 3)"""
+    silhouette: NDArray[np.bool_]
+    """(H, W)"""
+    overlap: Overlap
+
+    @property
+    def fits(self) -> bool:
+        """Whether the mesh lies on the head and is not far too small for it."""
+        return self.overlap.inside >= INSIDE and self.overlap.iou >= _HOPELESS
+
+    @property
+    def poor(self) -> bool:
+        """Whether the mesh may be wrong although it lies on the head."""
+        return self.overlap.iou < _POOR
+
+
+def take_views(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: Findings) -> tuple[View, ...]:
+    """The views, with their overlaps as a note. Frames whose image cannot be decoded are reported and left out;
+    coefficients that are of another head are reported, and nothing is shown.
+
+    Raises:
+        MissingAsset: the head model's file is not registered.
+    """
+    frames = all_frames(subject)
+    views = []
+    for row in probes(len(frames)):
+        frame = frames[row]
+        try:
+            pixels = frame.pixels()
+        except DataError as error:
+            findings.error(folder, str(error.args[0]), frame.id, error.help)
+            continue
+        try:
+            views.append(_view(frame, pixels, mesh))
+        except DataError as error:
+            findings.error(folder, f"the head cannot be posed: {error.args[0]}", frame.id, error.help)
+            return ()
+    if views:
+        told = ", ".join(f"{view.overlap.iou:.2f} (frame {view.frame.id})" for view in views)
+        findings.remark(folder, f"mesh and alpha overlap: IoU {told}")
+    return tuple(views)
+
+
+def sequence_views(subject: Subject, mesh: ProjectedMesh, seen: Container[str]) -> Iterator[View]:
+    """The middle frame of every sequence where there are several, by one camera; but those whose ids are `seen`, and
+    those that cannot be decoded.
+
+    Raises:
+        MissingAsset: the head model's file is not registered.
+        DataError: the coefficients are of another head.
+    """
+    longest: dict[str, list[Frame]] = {}
+    for track in tracks(subject):
+        longest.setdefault(track[0].sequence, track)
+    for track in longest.values() if len(longest) > 1 else ():
+        frame = track[len(track) // 2]
+        if frame.id in seen:
+            continue
+        try:
+            pixels = frame.pixels()
+        except DataError:  # the reader's own checks decode every image
+            continue
+        yield _view(frame, pixels, mesh)
+
+
+def _view(frame: Frame, pixels: Pixels, mesh: ProjectedMesh) -> View:
+    points, silhouette = mesh.points(frame.params, frame.camera), mesh.silhouette(frame.params, frame.camera)
+    found = overlap(points, silhouette, opaque(pixels))
+    return View(frame, pixels, points, mesh.vertices(frame.params), mesh.faces(frame.params), silhouette, found)

@@ -1,0 +1,82 @@
+"""What a video shows, gathered in one pass over its images: counts, sizes, and small pictures of all of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.harness.errors import BenchError
+from headbench.harness.reading import Unreadable
+from headbench.harness.videos import open_video
+
+__all__ = ["SMALL", "Look", "look_at"]
+
+SMALL = 64
+"""Side of the small pictures: enough for background, colours and motion, and little work."""
+_SETTINGS = re.compile(rb"x264 - core.{0,2000}? crf=([0-9]+\.?[0-9]*)", re.S)
+"""x264 writes its settings into the stream's first bytes."""
+
+Rgb8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A decoded video. T is the number of images that were really decoded, whatever the container claims."""
+
+    codec: str
+    pixel_format: str
+    rate: Fraction | None
+    """Images per second."""
+    crf: float | None
+    """x264's quality, None where another encoder or tool left no word of it."""
+    sizes: tuple[tuple[int, int], ...]
+    """(T,) width and height of every image."""
+    small: Rgb8
+    """(T, 64, 64, 3) sRGB, each image averaged down."""
+    fault: str = ""
+    """Why decoding stopped; empty where it reached the end."""
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+
+def look_at(content: bytes, longest: int) -> Look:
+    """Decode a video from memory.
+
+    Args:
+        longest: images after which decoding stops with a fault; no submission is that long.
+
+    Raises:
+        BenchError: it is no video at all.
+    """
+    sizes: list[tuple[int, int]] = []
+    small: list[Rgb8] = []
+    fault = ""
+    try:
+        # Videos are looked at beside each other; more threads for one would only fight for the same cores.
+        with open_video(Path("the video"), content, threads=1) as video:
+            try:
+                for frame in video.frames(longest):
+                    sizes.append((frame.width, frame.height))
+                    tiny = frame.reformat(SMALL, SMALL, "rgb24", interpolation="AREA")
+                    small.append(np.asarray(tiny.to_ndarray(), np.uint8))
+            except Unreadable as error:
+                fault = error.found.removeprefix("found ")
+            # At the first place alone: a hostile video may begin so a million times.
+            settings = _SETTINGS.match(content, max(0, content.find(b"x264 - core")))
+            return Look(
+                codec=video.codec,
+                pixel_format=video.pixel_format,
+                rate=video.rate,
+                crf=float(settings.group(1)) if settings else None,
+                sizes=tuple(sizes),
+                small=np.stack(small) if small else np.empty((0, SMALL, SMALL, 3), np.uint8),
+                fault=fault,
+            )
+    except Unreadable as error:
+        raise BenchError(f"expected an mp4, {error.found}", error.help) from error
