@@ -6,6 +6,7 @@ do not survive a fork, so cells that are planned with several, or draw with numb
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -67,6 +68,7 @@ def _become_worker(command: list[str], stdin: int, out: int, env: dict[str, str]
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+        faulthandler.enable(file=2)  # into the log, as PYTHONFAULTHANDLER does; pytest has its own place
         os.environ.clear()
         os.environ.update(env)
         place = next(index for index, part in enumerate(command) if Path(part).name == "worker.py")
