@@ -1,4 +1,4 @@
-"""Cameras of this project from matrices, and what is wrong with a matrix that cannot be one."""
+"""Make `Camera`s from matrices, and say why a matrix cannot be the pose of a camera."""
 
 from __future__ import annotations
 
@@ -14,33 +14,40 @@ __all__ = ["FAR", "NEAR", "OPENGL", "PoseFault", "cameras", "pinhole", "rigid_fa
 
 Floats = NDArray[np.float64]
 _TOLERANCE = 1e-3
+"""Largest element of R R^T - I that still passes for a rotation."""
 _FARTHEST = 1e6
-"""No number of a pose is larger, whatever the unit."""
+"""Largest number that a pose may hold, whatever its unit."""
 NEAR, FAR = 0.3, 4.0
-"""Metres in front of the camera at which a tracked head is found; outside, the unit is suspicious."""
+"""Range of a tracked head's distance from the camera, in metres; outside it, the unit is suspicious."""
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
-"""camera-to-world with OpenGL axes (y up, z backward) @ OPENGL is the one with OpenCV axes."""
+"""Change of axes: a camera-to-world matrix with OpenGL axes (y up, z backward) times this one has OpenCV axes."""
 
 
 @dataclass(frozen=True)
 class PoseFault:
-    """Why a matrix cannot be a camera of a layout."""
+    """Reason why a matrix cannot be the pose of a camera, and what helps."""
 
     message: str
     help: str = ""
 
 
 def pinhole(fl_x: float, fl_y: float, cx: float, cy: float) -> Floats:
-    """(3, 3) in pixels."""
+    """Intrinsic matrix (3, 3) of a pinhole camera, in pixels.
+
+    Args:
+        fl_x, fl_y: focal lengths, pixels.
+        cx, cy: principal point, pixels from the top left corner.
+    """
     return np.array([[fl_x, 0, cx], [0, fl_y, cy], [0, 0, 1]], dtype=np.float64)
 
 
 def cameras(w2c: Floats, K: Floats, width: int, height: int) -> list[Camera]:
-    """One camera (B = 1) a row.
+    """Make one camera (B = 1) per world-to-camera matrix.
 
     Args:
         w2c: (T, 4, 4) world to camera, OpenCV axes, metres.
-        K: (3, 3) of all, or (T, 3, 3).
+        K: intrinsics in pixels: (3, 3) shared by all cameras, or (T, 3, 3).
+        width, height: size of every image, pixels.
     """
     poses = torch.from_numpy(np.array(w2c, dtype=np.float64)).to(torch.float32)
     poses[:, 3] = torch.tensor([0.0, 0.0, 0.0, 1.0])
@@ -49,7 +56,7 @@ def cameras(w2c: Floats, K: Floats, width: int, height: int) -> list[Camera]:
 
 
 def rigid_fault(pose: Floats) -> PoseFault | None:
-    """What keeps a matrix from being a rigid motion, whichever way it leads, or None."""
+    """Say what keeps a matrix from being a rigid motion, in either direction; None where nothing does."""
     if pose.shape != (4, 4):
         found = " x ".join(str(side) for side in pose.shape) or "none"
         return PoseFault(f"expected 4 x 4 numbers, found {found}")

@@ -1,4 +1,4 @@
-"""JSON and npz files of strangers: whatever is wrong with one is a finding, never an exception."""
+"""JSON, npz and text files made by others: whatever is wrong with one becomes a finding, never an exception."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ _DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+(?:[eE][-+]?[0-9]+)?")
 
 
 def read_object(path: Path, what: str, findings: Findings, help: str = "") -> dict[str, Any] | None:
-    """The object in a JSON file, None where it cannot be had, which has been reported.
+    """Read the object in a JSON file; None where it cannot be had, which has been reported.
 
     Args:
+        path: the file.
         what: what the file is, for the message of a missing one: ``the split's JSON``.
+        findings: receives what is wrong.
         help: who writes it.
     """
     try:
@@ -40,7 +42,16 @@ def read_object(path: Path, what: str, findings: Findings, help: str = "") -> di
 def read_npz(
     path: Path, what: str, findings: Findings, frame: str = "", help: str = ""
 ) -> dict[str, NDArray[Any]] | None:
-    """All arrays in an npz file, None where it cannot be read, which has been reported. Loads no pickles."""
+    """Read all arrays of an npz file; None where it cannot be read, which has been reported. Loads no pickles.
+
+    Args:
+        path: the file.
+        what: what the file is, for messages: ``FLAME parameters (npz)``.
+        findings: receives what is wrong.
+        frame: id of the frame, or name of the sequence, that the file belongs to; empty for a file of the whole
+            subject.
+        help: who writes it.
+    """
     try:
         return arrays.read_npz(path)
     except Unreadable as error:
@@ -49,10 +60,15 @@ def read_npz(
 
 
 def read_numbers(path: Path, expected: str, findings: Findings, frame: str = "") -> NDArray[np.float64] | None:
-    """The numbers of a text file, apart by white space; None where it holds anything else, which has been reported.
+    """Read the numbers of a text file; None where it holds anything else, which has been reported.
+
+    Numbers are separated by white space.
 
     Args:
+        path: the file.
         expected: what the file should hold, for the message: ``one number per line``.
+        findings: receives what is wrong.
+        frame: id of the frame that the file belongs to; empty for a file of the whole subject.
 
     Raises:
         Unreadable: there is no such file.
@@ -74,7 +90,11 @@ def read_numbers(path: Path, expected: str, findings: Findings, frame: str = "")
 
 
 def found_instead(value: Any) -> tuple[str, str]:
-    """Describe in words a JSON value that should be numbers, and say what helps."""
+    """Describe in words a JSON value that should be numbers, and say what helps.
+
+    Returns:
+        What was found, and a remedy; the latter is empty where none is known.
+    """
     text = _first_text(value)
     if text is not None:
         return _word(text)
@@ -86,7 +106,7 @@ def found_instead(value: Any) -> tuple[str, str]:
 
 
 def finite_number(value: Any) -> float | None:
-    """A number of JSON as float, None for anything else: truth values, texts, NaN and Infinity."""
+    """A number of JSON as float; None for anything else: truth values, texts, NaN and Infinity."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -97,7 +117,7 @@ def finite_number(value: Any) -> float | None:
 
 
 def _word(word: str) -> tuple[str, str]:
-    """A text in place of a number, in words, and what helps."""
+    """Describe a text that stands in place of a number, and say what helps; see `found_instead`."""
     if _DECIMAL_COMMA.fullmatch(word.strip()):
         help = "write numbers with points: the program that wrote them ran under a language with commas (LC_ALL=C)"
         return f"{shortened(word)}: a decimal comma", help
@@ -115,7 +135,7 @@ def _is_number(word: str) -> bool:
 
 
 def _first_text(value: Any, depth: int = 4) -> str | None:
-    """The first text in nested lists that is no number."""
+    """The first text in nested lists that is no number, looking `depth` lists deep; None where there is none."""
     if isinstance(value, str):
         return None if _is_number(value) else value
     if isinstance(value, list) and depth:
@@ -131,6 +151,6 @@ def _is_plain(value: Any) -> bool:
 
 
 def shortened(value: Any) -> str:
-    """A value as a message shows it: at most 60 characters."""
+    """A value as a message quotes it: at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

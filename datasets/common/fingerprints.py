@@ -1,4 +1,4 @@
-"""What a subject's data were: digests for provenance, whole and frame by frame."""
+"""Digests of a subject's images, tracking and split, for provenance: of the whole subject and of every frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 __all__ = ["array_digest", "fingerprint"]
 
 _SHORT = 16
-"""Hex digits of a frame's digest; it only says which frame changed, the whole one says whether."""
+"""Hex digits kept of a frame's digest, which only says which frame changed; the whole one says whether any did."""
 
 
 def array_digest(values: Sequence[NDArray[Any] | str]) -> str:
@@ -35,18 +35,18 @@ def fingerprint(
     tracking: Mapping[str, Sequence[NDArray[Any]]],
     shared: Sequence[NDArray[Any] | str],
 ) -> dict[str, str]:
-    """The value of `Subject.fingerprint`.
+    """Digest a subject's images, tracking and split: the value of `Subject.fingerprint`.
 
     Args:
         train, test: frame ids.
         images: frame id -> digest of the bytes that its pixels are read from.
         tracking: frame id -> its numbers as they lie in the files (not as this project converts them, which may
             change in the last bit from machine to machine).
-        shared: numbers and texts of all frames: head tag, shape, intrinsics, static offset.
+        shared: numbers and texts that all frames share: head tag, shape, intrinsics, static offset.
 
     Returns:
-        ``images``, ``tracking`` and ``split`` -> SHA-256 of all; ``images:ID`` and ``tracking:ID`` -> the first digits
-        of a frame's own, by which a run says which frames changed.
+        ``images``, ``tracking`` and ``split`` -> SHA-256 over all frames; ``images:ID`` and ``tracking:ID`` -> first
+        digits of a frame's own, by which a run says which frames changed.
     """
     ids = sorted({*train, *test})
     numbers = {name: array_digest(tracking[name]) for name in ids}

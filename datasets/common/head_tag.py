@@ -1,4 +1,4 @@
-"""Which head the coefficients of a folder drive: synthetic subjects say so in a file of their own."""
+"""Head model that a subject's coefficients drive; synthetic subjects name theirs in ``head_model.json``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from headbench.harness.head import TAGS
 __all__ = ["HEAD_FILE", "head_tag"]
 
 HEAD_FILE = "head_model.json"
-"""Names the head whose coefficients the subject holds; real data have none."""
+"""File that names the head model whose coefficients the subject holds; real data have none."""
 
 
 def head_tag(folder: Path, usual: str, findings: Findings) -> str | None:
-    """The tag in ``head_model.json``, `usual` where there is no such file, None where it cannot be used.
+    """Read the head tag from ``head_model.json``; None where it cannot be used, which has been reported.
 
     Args:
-        usual: what the layout's tracker fits, such as flame2020.
+        folder: the subject's.
+        usual: what the layout's tracker fits, such as flame2020; taken where there is no such file.
+        findings: receives what is wrong.
     """
     path = folder / HEAD_FILE
     if not there(path):

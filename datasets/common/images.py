@@ -1,4 +1,4 @@
-"""Image files, as far as they can be told without decoding: header and digest."""
+"""What image files say without being decoded: header and digest."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ __all__ = ["SUFFIXES", "Expected", "Header", "any_suffix", "check_header", "read
 
 _Key = TypeVar("_Key")
 SUFFIXES = (".png", ".jpg", ".jpeg")
+"""Suffixes of image files in small letters, the preferred one first."""
 _READERS = 8
 _WITHOUT_PALETTE = "write 8 bits a channel, no palette: magick mogrify -type TrueColor, for masks -type Grayscale"
 _ODD_MODES = {
@@ -27,45 +28,45 @@ _ODD_MODES = {
     "I;16B": (": 16 bits a channel", "write 8 bits a channel: magick mogrify -depth 8 *.png"),
     "I": (": 16 or 32 bits a channel", "write 8 bits a channel: magick mogrify -depth 8 *.png"),
 }
-"""Mode that no layout has -> what it is, and what helps. Black and white alone (``1``) is a mask like any other."""
+"""PIL mode that no layout has -> what it is, and what helps. Black and white alone (``1``) is a mask like any other."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file's first bytes say, and the digest of all of them."""
+    """What the first bytes of an image file say, and the digest of the whole file."""
 
     digest: str = ""
     """SHA-256 of the file."""
     mode: str = ""
-    """As PIL names it: RGBA, RGB, L ..."""
+    """PIL's name of the mode: RGBA, RGB, L ..."""
     size: tuple[int, int] = (0, 0)
-    """Width, height."""
+    """Width, height; pixels."""
     fault: str = ""
-    """Nothing, ``missing``, or what was found instead of an image."""
+    """Empty, ``missing``, or what was found instead of an image."""
     orientation: int = 1
-    """EXIF's, of a JPEG: 1 is upright as stored."""
+    """EXIF orientation of a JPEG: 1 is upright as stored."""
     help: str = ""
     """Action that removes the fault."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What an image file should be."""
+    """What an image file should be: mode, size, and words for messages about it."""
 
     modes: tuple[str, ...]
-    """Those that it may have, as PIL names them."""
+    """Modes that it may have, as PIL names them."""
     size: tuple[int, int] | None
-    """Width, height; None takes any."""
+    """Width, height in pixels; None takes any."""
     named: str = "the split's JSON names it"
-    """Who says that the file is there, for the help."""
+    """What names the file, for the help of a missing one."""
     sized: str = "as the JSON's w and h say"
-    """Who says what the size is."""
+    """What gives the size, for the message of a wrong one."""
     mode_help: str = "8 bits a channel, no palette"
-    """What helps against a mode that nothing else is known of."""
+    """Remedy for a mode of which nothing else is known."""
 
 
 def read_header(path: Path | None) -> Header:
-    """The header of a file; None is a missing one."""
+    """Read the header and the digest of an image file; a path of None counts as a missing file."""
     if path is None:
         return Header(fault="missing")
     try:
@@ -76,17 +77,23 @@ def read_header(path: Path | None) -> Header:
 
 
 def read_headers(paths: Mapping[_Key, Path | None]) -> dict[_Key, Header]:
-    """Headers of many files, read by several threads."""
+    """Read the headers of many image files in several threads.
+
+    Args:
+        paths: any key -> file, or None for a missing one.
+    """
     with ThreadPoolExecutor(_READERS) as pool:
         return dict(zip(paths, pool.map(read_header, paths.values()), strict=True))
 
 
 def any_suffix(place: Path, stem: str, suffixes: Sequence[str] = SUFFIXES) -> Path | None:
-    """The image of this stem in a folder, PNG before JPEG, small letters before capitals; None where there is none.
+    """Image with a given stem in a folder, PNG before JPEG, small letters before capitals; None where there is none.
 
     Also what is there under its name and is no file, so that it is refused rather than passed over.
 
     Args:
+        place: the folder.
+        stem: name of the image without suffix.
         suffixes: some of `SUFFIXES`.
     """
     found = (place / f"{stem}{suffix}" for given in suffixes for suffix in (given, given.upper()))
@@ -94,7 +101,15 @@ def any_suffix(place: Path, stem: str, suffixes: Sequence[str] = SUFFIXES) -> Pa
 
 
 def check_header(path: Path, frame: str, header: Header, expected: Expected, findings: Findings) -> bool:
-    """Whether a file is an image as expected; what is wrong goes to `findings`."""
+    """Tell whether a file is an image as expected; what is wrong is reported.
+
+    Args:
+        path: the file.
+        frame: id of its frame, for messages.
+        header: what `read_header` gave for it.
+        expected: what it should be.
+        findings: receives what is wrong.
+    """
     fault = _fault(path, header, expected)
     if fault is not None:
         message, help, kind = fault
@@ -103,7 +118,7 @@ def check_header(path: Path, frame: str, header: Header, expected: Expected, fin
 
 
 def _fault(path: Path, header: Header, expected: Expected) -> tuple[str, str, str] | None:
-    """Message, help and kind of what is wrong with a file, or None."""
+    """Message, help and kind of what is wrong with an image file; None where nothing is."""
     size = expected.size
     if header.fault == "missing":
         other = any_suffix(path.parent, path.stem)

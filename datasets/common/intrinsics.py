@@ -1,4 +1,4 @@
-"""Size and pinhole parameters as NeRF's JSON files have them."""
+"""Image size and pinhole parameters as NeRF's JSON files store them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from headbench.datasets.common.findings import Findings
 __all__ = ["Intrinsics", "check_angles", "read_intrinsics"]
 
 _LARGEST = 100_000
-"""Pixels that no side and no focal length has."""
+"""Pixels that no side of an image and no focal length reaches."""
 _ANGLE_TOLERANCE = 1e-4
-"""Radians between `camera_angle_*` and the angle that size and focal length give."""
+"""Radians by which `camera_angle_*` may differ from the angle that size and focal length give."""
 
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """In pixels, origin at the top left corner of the image where the layout has no other."""
+    """Image size and pinhole parameters in pixels; origin at the top left corner where the layout has no other."""
 
     width: int
     height: int
@@ -31,22 +31,25 @@ class Intrinsics:
     cy: float
 
     def angle(self, axis: str) -> float:
-        """Field of view along ``x`` or ``y``, radians."""
+        """Field of view along ``x`` or ``y``, in radians."""
         side, focal = (self.width, self.fl_x) if axis == "x" else (self.height, self.fl_y)
         return 2 * math.atan(side / (2 * focal))
 
     def centred_inside(self) -> bool:
-        """Whether the principal point is inside the image."""
+        """Tell whether the principal point is inside the image."""
         return 0 < self.cx < self.width and 0 < self.cy < self.height
 
 
 def read_intrinsics(
     path: Path, content: Mapping[str, Any], findings: Findings, frame: str = "", help: str = ""
 ) -> Intrinsics | None:
-    """``w h fl_x fl_y cx cy`` of `content`; what is wrong goes to `findings`.
+    """Read ``w h fl_x fl_y cx cy`` from a JSON object; None where they cannot be used, which has been reported.
 
     Args:
-        path: the file that `content` is of.
+        path: the file that `content` was read from, for messages.
+        content: the object.
+        findings: receives what is wrong.
+        frame: id of the frame that the object belongs to; empty where all frames share it.
         help: who writes it.
     """
     values: dict[str, float] = {}
@@ -68,7 +71,15 @@ def read_intrinsics(
 
 
 def check_angles(path: Path, content: Mapping[str, Any], k: Intrinsics, findings: Findings, frame: str = "") -> bool:
-    """Whether ``camera_angle_x`` and ``_y``, where they are numbers, say what size and focal length do."""
+    """Tell whether ``camera_angle_x`` and ``_y``, where they are numbers, agree with image size and focal length.
+
+    Args:
+        path: the file that `content` was read from, for messages.
+        content: the JSON object with the angles, radians.
+        k: size and focal lengths to compare them with.
+        findings: receives what is wrong.
+        frame: id of the frame that the object belongs to; empty where all frames share it.
+    """
     fits = True
     for axis, size, focal in (("x", k.width, k.fl_x), ("y", k.height, k.fl_y)):
         stored = _number(content.get(f"camera_angle_{axis}"))
@@ -85,7 +96,7 @@ def check_angles(path: Path, content: Mapping[str, Any], k: Intrinsics, findings
 
 
 def _number(value: Any) -> float | None:
-    """Also one that is not finite, which is no angle; None for what is no number."""
+    """A number of JSON as float, also one that is not finite, which is no angle; None for what is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

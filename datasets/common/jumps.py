@@ -1,4 +1,4 @@
-"""Single frames that leave the motion of the frames around them: a tracker that lost the head for a moment."""
+"""Find single frames that leave the motion of the frames around them: a tracker that lost the head for a moment."""
 
 from __future__ import annotations
 
@@ -11,36 +11,41 @@ __all__ = ["Jump", "jumps"]
 
 _Floats = NDArray[np.float64]
 _WINDOW = 5
-"""Frames whose median stands for where a frame should be: two odd ones in a row do not move it, and a cut to another
-take leaves it on the frame's own side."""
+"""Length in frames of the running median that says where a frame should be.
+
+Two odd ones in a row do not move it, and a cut to another take leaves it on the frame's own side."""
 _TIMES = 8.0
-"""How many times as far from that median as nine frames of ten; talk and blinks take several frames at 25 a second."""
+"""Least distance of a jump from the running median, in multiples of the distance that nine of ten frames keep.
+
+Talk and blinks take several frames at 25 per second."""
 _CLOUD = 2.0
-"""How many times as far from the middle of all frames as nine of ten: a jump within what the subject does elsewhere may
-be real."""
+"""Least distance of a jump from the median of all frames, in multiples of what nine of ten frames keep.
+
+A jump within what the subject does elsewhere may be real."""
 _COMMON = 90.0
-"""Percentile for nine of ten, which single glitches do not move."""
+"""Percentile that stands for nine of ten frames, which single glitches do not move."""
 _FEWEST = 8
-"""Frames of a track below which nothing is common."""
+"""Least length of a track in frames: below, nothing can be called usual."""
 
 
 @dataclass(frozen=True)
 class Jump:
-    """One frame that is off."""
+    """A frame that leaves the motion of its track."""
 
     row: int
+    """Index of the frame in the track."""
     off: float
-    """Distance from the median of the frames around."""
+    """Distance from the running median, in the unit of the values."""
     usual: float
-    """Compute the value that nine frames of ten stay below."""
+    """Distance from the running median that nine of ten frames stay below."""
 
 
 def jumps(values: _Floats, floor: float) -> list[Jump]:
-    """The rows of a track that are off by `floor` at least, and by far more than others are.
+    """Find the rows of a track that are off by `floor` at least, and by far more than other rows are.
 
     Args:
         values: (T, D) in the order of time.
-        floor: in the unit of the values; what is smaller does no harm.
+        floor: smallest jump that counts, in the unit of the values; what is smaller does no harm.
     """
     count = len(values)
     if count < _FEWEST:

@@ -1,4 +1,4 @@
-"""Mouth masks where a dataset has none: drawn from the head mesh."""
+"""Mouth masks of frames for which a dataset has none: rasterized from the head mesh."""
 
 from __future__ import annotations
 
@@ -19,21 +19,30 @@ from headbench.harness.types import Camera, HeadParams
 __all__ = ["MOUTH_NOTE", "all_parsed", "projected_mouth"]
 
 MOUTH_NOTE = "mouth masks projected from the head mesh"
-"""The note of a subject whose masks are drawn."""
+"""Note of a subject whose mouth masks are rasterized."""
 
 
 def projected_mouth(mesh: ProjectedMesh, params: HeadParams, camera: Camera) -> Callable[[], Tensor]:
-    """What draws a frame's mouth mask, (1, H, W) uint8, when a method asks for it; for `PixelReader.masks`."""
+    """Make a function that rasterizes a frame's mouth mask, (1, H, W) uint8, when a method asks for it.
+
+    Its place is `PixelReader.masks`.
+
+    Args:
+        mesh: the subject's.
+        params: the frame's, B = 1.
+        camera: the frame's, B = 1.
+    """
     return partial(mesh.mouth, params, camera)
 
 
 def all_parsed(place: Path, masks: Mapping[str, Path], findings: Findings, help: str) -> bool:
-    """Whether every frame has a face parser's mouth mask; a warning if not. What is there and no file is an error.
+    """Tell whether every frame has a face parser's mouth mask; a warning if not. What is there and no file is an error.
 
     Args:
         place: the folder of masks.
         masks: frame id -> where its mask would be, in `place` or a folder in it.
-        help: who makes them.
+        findings: receives the warning and the errors.
+        help: who makes the masks.
     """
     named = [path.stem for path in masks.values()]
     if not_folders([place], findings) or masks_renumbered(place, [named], findings):

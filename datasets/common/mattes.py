@@ -1,4 +1,4 @@
-"""The rules of pixels: what makes one matte unusable, and what many frames tell about how they were made."""
+"""Faults of mattes and masks: what makes one unusable, and what their edges say about how they were made."""
 
 from __future__ import annotations
 
@@ -15,38 +15,40 @@ _Bytes = NDArray[np.uint8]
 _LABELS = 20
 """Highest level of a mask that holds 0 and 1, or a face parser's class numbers (19 of them), and no opacity."""
 _SPECKS = 1e-3
-"""Share of pixels that must bear such levels: a codec leaves single ones on a picture of nothing."""
+"""Share of pixels that must have such low levels: a codec leaves single ones on a picture of nothing."""
 _CORNER, _CENTRE = 16, 4
-"""One part in so many of the sides: blocks in the upper corners, and the one in the middle."""
+"""Divisors of the image's sides that give the size of the blocks in the upper corners, and in the middle."""
 _CLEAR, _SOLID = 32, 224
-"""Mean levels below which a block is transparent, above which it is opaque."""
+"""Mean level below which a block is transparent, and above which it is opaque."""
 _SOFT = (16, 239)
 """Levels of half-transparent pixels that tell how colour goes with alpha; nearer to the ends rounding hides it."""
 _TOLERANCE = 4
 """Levels by which a colour that was multiplied by alpha exceeds it all the same: rounding, and the codec of a JPEG."""
 _EXCEED = 0.03
-"""Share of soft pixels that may be brighter than their alpha. Where colour was not multiplied, only a subject as dark
-as the lowest alphas stays below."""
+"""Share of half-transparent pixels that may be brighter than their alpha.
+
+Where colour was not multiplied, only a subject as dark as the lowest alphas stays below."""
 _BLACK = 8.0
-"""Mean level of soft pixels below which colour is black either way."""
+"""Mean level of half-transparent pixels below which colour is black either way."""
 _INTERCEPT = 0.3
-"""Brightness that soft pixels keep where their alpha goes to 0, as a share of their mean: 0 where colour was multiplied
-by alpha, about 1 where not, however dark the subject is."""
+"""Brightness that half-transparent pixels keep where alpha goes to 0, as a share of their mean.
+
+It is 0 where colour was multiplied by alpha, about 1 where not, however dark the subject is."""
 _ENOUGH_SOFT = 100
-"""Soft pixels in all frames together from which on that is asked."""
+"""Least number of half-transparent pixels, over all frames, that tells whether colours were multiplied by alpha."""
 _EXACT = 0.5
 """Share of pixels that a matte has at exactly 0 or 255; video compression leaves almost none there."""
 _HALO = 64.0
 """Levels by which half-transparent pixels may differ from the opaque ones beside them, in all channels to one side."""
 _RING = 3
-"""Pixels beside the edge that it is compared with."""
+"""Width in pixels of the ring beside a matte's edge that the edge is compared with."""
 _ENOUGH = 40
-"""Pixels that a mean is taken of at least."""
+"""Least number of pixels over which a mean is taken."""
 
 
 @dataclass(frozen=True)
 class MatteFault:
-    """Why a matte cannot be what it is taken for."""
+    """Reason why a matte or mask is not what it is taken for, what helps, and the slug of the cause."""
 
     message: str
     help: str
@@ -54,9 +56,12 @@ class MatteFault:
 
 
 def level_fault(alpha: _Bytes) -> MatteFault | None:
-    """Tell whether a matte or mask (H, W) of 0 to 255 was written as 0 and 1, or holds class numbers; None where not.
+    """Say whether a matte or mask was written as 0 and 1, or holds class numbers; None where not.
 
-    A mask that is 0 everywhere is none of these: there may be nothing to see.
+    A mask that is 0 everywhere has no such fault: there may be nothing to see.
+
+    Args:
+        alpha: (H, W), expected from 0 to 255.
     """
     high = int(alpha.max(initial=0))
     if not 0 < high <= _LABELS or float((alpha > 0).mean()) < _SPECKS:
@@ -83,8 +88,13 @@ def matte_fault(alpha: _Bytes) -> MatteFault | None:
 
 
 def is_inverted(alpha: _Bytes) -> bool:
-    """Tell whether both upper corners are opaque and the middle is transparent: a head is in the middle, and
-    shoulders reach the lower corners alone."""
+    """Tell whether a matte is opaque in both upper corners and transparent in the middle.
+
+    A head is in the middle, and shoulders reach the lower corners alone.
+
+    Args:
+        alpha: (H, W).
+    """
     height, width = alpha.shape
     high, wide = max(1, height // _CORNER), max(1, width // _CORNER)
     if min(float(alpha[:high, :wide].mean()), float(alpha[:high, -wide:].mean())) < _SOLID:
@@ -99,17 +109,22 @@ class Fringe:
     """Statistics of one frame's half-transparent pixels, as sums that can be added over frames."""
 
     count: int
-    """Half-transparent pixels."""
+    """Number of half-transparent pixels."""
     exceed: int
-    """Those of them that are brighter than their alpha."""
+    """Number of half-transparent pixels that are brighter than their alpha."""
     moments: tuple[float, float, float, float]
-    """Sums over them of alpha, alpha squared, brightness, and alpha times brightness."""
+    """Sums over the half-transparent pixels: of alpha, alpha squared, brightness, and alpha times brightness."""
     lit: bool
     """Flag: transparent pixels hold colours, so nothing was multiplied by alpha."""
 
     @classmethod
     def of(cls, colour: _Bytes, alpha: _Bytes) -> Fringe:
-        """Of colour (3, H, W) and alpha (H, W)."""
+        """Measure the half-transparent pixels of an image.
+
+        Args:
+            colour: (3, H, W).
+            alpha: (H, W).
+        """
         soft = (alpha >= _SOFT[0]) & (alpha <= _SOFT[1])
         a = alpha[soft].astype(np.float64)
         brightest = colour[:, soft].max(axis=0).astype(np.float64) if a.size else a
@@ -120,8 +135,13 @@ class Fringe:
 
 
 def is_premultiplied(fringes: Sequence[Fringe]) -> bool:
-    """Whether colours were multiplied by alpha, or composited on black: nothing is brighter than its alpha, and
-    brightness goes to 0 with alpha. A dark subject stays as dark as it is, and a black background alone is no sign.
+    """Tell whether colours were multiplied by alpha, or composited on black.
+
+    Then nothing is brighter than its alpha, and brightness goes to 0 with alpha. A dark subject stays as dark as it is,
+    and a black background alone is no sign.
+
+    Args:
+        fringes: statistics of some of the subject's frames.
     """
     count = sum(fringe.count for fringe in fringes)
     if count < _ENOUGH_SOFT or any(fringe.lit for fringe in fringes):
@@ -135,7 +155,7 @@ def is_premultiplied(fringes: Sequence[Fringe]) -> bool:
 
 
 def edge_faults(colour: _Bytes, alpha: _Bytes) -> list[str]:
-    """Sentences about a matte's edge, none where nothing is odd.
+    """Describe what is odd about a matte's edge, one sentence per fault.
 
     Args:
         colour: (3, H, W), un-premultiplied.

@@ -19,13 +19,15 @@ __all__ = ["ProjectedMesh"]
 
 _MOUTH = ("lips", "mouth_interior")
 _NEAREST = 1e-3
-"""Metres; what is nearer to the camera, or behind it, has no place in the image."""
+"""Least depth of a vertex in metres; what is nearer to the camera, or behind it, has no place in the image."""
 _KEPT = 64
-"""Frames whose vertices are kept: a check looks at the same ones from many sides."""
+"""Number of frames whose vertices are kept in memory: a check looks at the same ones from many sides."""
 
 
 @dataclass(frozen=True)
 class _Loaded:
+    """A head model bound to the subject's identity, with its faces (F, 3), and those of the mouth."""
+
     head: SubjectHead
     faces: NDArray[np.int64]
     mouth: NDArray[np.int64]
@@ -38,8 +40,8 @@ class ProjectedMesh:
     jaw. Any camera may look. Safe to use from several threads.
 
     Args:
-        head: tag.
-        shape: (1, S)
+        head: the head model's tag.
+        shape: (1, S) identity coefficients.
         static_offset: (1, V, 3) metres, with or without the vertices of teeth.
     """
 
@@ -53,11 +55,11 @@ class ProjectedMesh:
 
     @classmethod
     def of(cls, subject: Subject) -> ProjectedMesh:
-        """The mesh of a subject."""
+        """Make the mesh of a subject."""
         return cls(subject.head, subject.shape, subject.static_offset)
 
     def vertices(self, params: HeadParams) -> NDArray[np.float64]:
-        """(V, 3) metres, in the world, of B = 1 parameters.
+        """World-space vertices (V, 3), in metres, of the mesh posed by B = 1 parameters.
 
         Raises:
             MissingAsset: the head model's file is not registered.
@@ -66,11 +68,11 @@ class ProjectedMesh:
         return np.asarray(self._vertices(params)[0].double().numpy())
 
     def faces(self, params: HeadParams) -> NDArray[np.int64]:
-        """(F, 3) of the mesh; `params` are any of the subject's."""
+        """Triangles (F, 3) of the mesh, as vertex indices; `params` may be those of any frame of the subject."""
         return self._load(params).faces
 
     def points(self, params: HeadParams, camera: Camera) -> NDArray[np.float64]:
-        """(V, 2) pixels of a frame's vertices; NaN for those behind the camera.
+        """Pixel positions (V, 2) of a frame's vertices; NaN for those behind the camera.
 
         Raises:
             MissingAsset: the head model's file is not registered.
@@ -82,18 +84,18 @@ class ProjectedMesh:
         return np.asarray(pixels[0].double().numpy())
 
     def silhouette(self, params: HeadParams, camera: Camera) -> NDArray[np.bool_]:
-        """(H, W): where any face of the mesh falls."""
+        """Silhouette (H, W) of the mesh in an image: true where any of its faces falls."""
         points = self.points(params, camera)
         return fill_triangles(points, self._load(params).faces, camera.width, camera.height)
 
     def mouth(self, params: HeadParams, camera: Camera) -> Tensor:
-        """(1, H, W) uint8, 255 where lips and mouth interior fall; what is in front of them is not considered."""
+        """Mouth mask (1, H, W) uint8: 255 where lips and mouth interior fall, also behind other parts of the head."""
         points = self.points(params, camera)
         mask = fill_triangles(points, self._load(params).mouth, camera.width, camera.height)
         return torch.from_numpy(mask.astype(np.uint8) * 255)[None]
 
     def _vertices(self, params: HeadParams) -> Tensor:
-        """(1, V, 3), those of the last frames from memory. `params` are told by identity: a frame's never change."""
+        """Vertices (1, V, 3), kept for recent frames by the identity of `params`: a frame's parameters never change."""
         with self._lock:
             kept = self._posed.get(id(params))
         if kept is not None:
@@ -108,6 +110,7 @@ class ProjectedMesh:
         return vertices
 
     def _load(self, params: HeadParams) -> _Loaded:
+        """Load the head model once; `params` give the number of its expressions."""
         with self._lock:
             if self._loaded is None:
                 head = load_head(self._tag, "mouth_closed")

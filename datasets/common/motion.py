@@ -1,4 +1,4 @@
-"""Every frame's tracking, looked at without images and without a head model: cheap enough for each reading."""
+"""Checks of every frame's tracking without images and without a head model: cheap enough for each reading."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = ["check_motion"]
 _Floats = NDArray[np.float64]
 _Where = Callable[[Frame, str], Path]
 _COEFFICIENT = 50.0
-"""No tracker gives an expression or shape beyond this: they are in standard deviations of heads, and 5 is a lot."""
+"""Largest expression or shape coefficient that any tracker gives, in standard deviations, of which 5 is a lot."""
 _SHAPE = 15.0
-"""Beyond this a head looks like none."""
+"""Shape coefficient beyond which a head looks like none."""
 _TURN = 2 * math.pi
-"""Radians; a joint that turns further was written in degrees, or exploded."""
+"""Largest rotation of a joint, in radians; one that turns further was written in degrees, or exploded."""
 _LIDS = 10.0
-"""Times that an eyelid closes; 0 is open, 1 closed."""
+"""Largest eyelid coefficient; 0 is open, 1 closed."""
 _OUTSIDE = 0.5
-"""Sides of the image beyond its edge at which nothing of a head is seen."""
+"""Distance from the image's edge, in sides of the image, beyond which nothing of a head can be in it."""
 _FLOORS = {
     "camera": (0.06, "sides of the image that the head moves"),
     "distance": (0.2, "of the distance (as a logarithm)"),
@@ -38,8 +38,10 @@ _FLOORS = {
     "jaw": (0.5, "radians"),
     "expression": (2.0, "standard deviations over all coefficients"),
 }
-"""Quantity -> smallest jump in one frame that is told, and its unit. A quick nod moves a head by 0.02 of the image from
-frame to frame, a shout opens the jaw by 0.3; and these are smooth, jumps are not."""
+"""Quantity -> smallest jump in one frame that is reported, and its unit.
+
+A quick nod moves a head by 0.02 of the image from frame to frame, a shout opens the jaw by 0.3; and these are smooth,
+jumps are not."""
 _MANY = 0.5
 """Share of the frames from which on a fault is the file's, not the frame's."""
 _FOREIGN = "coefficients of another head model or in another unit? They are not interchangeable"
@@ -48,30 +50,31 @@ _AGAIN = "track this frame again, or leave it out of the split"
 
 @dataclass(frozen=True)
 class _Stack:
-    """All frames, one row each."""
+    """Tracking of all frames, one row per frame."""
 
     pixel: _Floats
-    """(T, 2) of the head's origin, in sides of the image."""
+    """(T, 2) image position of the head's origin, in sides of the image."""
     depth: _Floats
-    """(T,) metres before the camera."""
+    """(T,) metres from the camera along its axis."""
     turn: _Floats
     """(T, 9) rotation of the head as the camera sees it."""
     jaw: _Floats
-    """(T, 3)"""
+    """(T, 3) axis-angle, radians."""
     expression: _Floats
-    """(T, E)"""
+    """(T, E) coefficients."""
 
 
 def check_motion(frames: Sequence[Frame], shape: Tensor, where: _Where, findings: Findings) -> None:
-    """Whether numbers are such as trackers give, the head is in every image, and no frame jumps out of its sequence.
+    """Check that numbers are such as trackers give, that the head is in every image, and that no frame jumps.
 
     Errors are what cannot be a head: coefficients or angles beyond any tracker, a head that is behind the camera, or
     out of the image in one frame. Odd jumps are warnings, and noted for tables.
 
     Args:
-        frames: all of a subject, in any order; sequences and cameras apart by their fields.
-        shape: (1, S)
+        frames: all frames of a subject, in any order; sequences and cameras are told apart by their fields.
+        shape: (1, S) identity coefficients.
         where: gives the file that a quantity (expression, jaw, pose, camera, eyelids, shape) of a frame was read from.
+        findings: receives the problems and the note.
     """
     if not frames:
         return
@@ -92,6 +95,8 @@ def check_motion(frames: Sequence[Frame], shape: Tensor, where: _Where, findings
 
 
 def _stack(frames: Sequence[Frame]) -> _Stack:
+    """Stack the frames' tracking: the head's place as the camera sees it, jaw and expression."""
+
     def joined(part: Callable[[Frame], Tensor]) -> Tensor:
         return torch.cat([part(frame) for frame in frames]).double()
 
@@ -117,6 +122,7 @@ def _stack(frames: Sequence[Frame]) -> _Stack:
 
 
 def _check_shape(shape: Tensor, path: Path, findings: Findings) -> None:
+    """Report identity coefficients (1, S) that no head has."""
     largest = float(shape.abs().max()) if shape.numel() else 0.0
     message = (
         f"`shape`: expected coefficients within 5 or so, found {largest:.3g}: multiplied, or of another head model?"
@@ -130,10 +136,25 @@ def _check_shape(shape: Tensor, path: Path, findings: Findings) -> None:
 
 
 def _check_ranges(frames: Sequence[Frame], stack: _Stack, where: _Where, findings: Findings) -> bool:
-    """Whether all numbers are such as some tracker gives."""
+    """Tell whether all numbers are such as some tracker gives; those that are not are errors.
+
+    Args:
+        frames: all frames of a subject.
+        stack: their tracking, in the same order.
+        where: gives the file that a quantity of a frame was read from.
+        findings: receives the errors.
+    """
     before = len(findings.errors())
 
     def told(what: str, rows: _Floats, limit: float, expected: str) -> None:
+        """Report the rows of a quantity that are beyond a limit: once if they are most frames, else one by one.
+
+        Args:
+            what: name of the quantity.
+            rows: (T,) its largest value in each frame.
+            limit: largest value that is accepted.
+            expected: what was expected, for the message.
+        """
         wrong = np.flatnonzero(~(rows <= limit))
         if len(wrong) > _MANY * len(rows):
             found = f"found up to {rows[wrong].max():.3g} in {len(wrong)} of {len(rows)} frames"
@@ -161,7 +182,7 @@ def _check_ranges(frames: Sequence[Frame], stack: _Stack, where: _Where, finding
 
 
 def _tracks(frames: Sequence[Frame]) -> list[list[int]]:
-    """Rows by sequence and camera, in the order of time, each frame once."""
+    """Rows of frames grouped by sequence and camera, each group in the order of time, each frame once."""
     found: dict[tuple[str, str], dict[str, int]] = {}
     for row, frame in enumerate(frames):
         found.setdefault((frame.sequence, frame.camera_id), {}).setdefault(frame.id, row)
@@ -176,7 +197,18 @@ def _check_track(
     where: _Where,
     findings: Findings,
 ) -> set[str]:
-    """The ids of frames that jump; those that jump out of the image are errors, others warnings."""
+    """Find the frames of one track that jump, and return their ids.
+
+    A jump out of the image is an error and is not among them; others are warnings.
+
+    Args:
+        frames: all frames of a subject.
+        stack: their tracking, in the same order.
+        rows: rows of one sequence and camera, in the order of time.
+        coefficients: fields of `stack` to check besides the head's place: jaw, expression, or none.
+        where: gives the file that a quantity of a frame was read from.
+        findings: receives the problems.
+    """
     values = {
         "camera": stack.pixel[rows],
         "distance": np.log(stack.depth[rows])[:, None],
@@ -204,7 +236,15 @@ def _check_track(
 
 
 def _check_outside(frames: Sequence[Frame], stack: _Stack, told: set[str], where: _Where, findings: Findings) -> None:
-    """A warning where nothing of the head can be in the image, and no jump explains it."""
+    """Warn where nothing of the head can be in the image, and no jump explains it.
+
+    Args:
+        frames: all frames of a subject.
+        stack: their tracking, in the same order.
+        told: ids of the frames whose jumps were reported.
+        where: gives the file that a quantity of a frame was read from.
+        findings: receives the warnings and a note.
+    """
     known = told | {problem.frame for problem in findings.errors()}
     far = ((stack.pixel < -_OUTSIDE) | (stack.pixel > 1 + _OUTSIDE)).any(axis=1)
     lost = [int(row) for row in np.flatnonzero(far) if frames[int(row)].id not in known]
@@ -217,5 +257,6 @@ def _check_outside(frames: Sequence[Frame], stack: _Stack, told: set[str], where
 
 
 def _place(frame: Frame, x: float, y: float) -> str:
+    """An image position in words, in pixels; `x` and `y` are in sides of the frame's image."""
     width, height = frame.camera.width, frame.camera.height
     return f"({x * width:.0f}, {y * height:.0f}) of {width} x {height} pixels"

@@ -1,4 +1,4 @@
-"""Images and masks that are numbered differently."""
+"""Find masks that are numbered differently from their images."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ _NAME = re.compile(r"([0-9]{1,12})([^0-9].*)?")
 
 
 def masks_renumbered(place: Path, images: Iterable[Sequence[str]], findings: Findings) -> bool:
-    """Whether the masks in a folder were numbered on across a gap of the images, so that each is of another frame.
+    """Tell whether masks were numbered on across a gap of the images, so that each belongs to another frame.
 
     That is an error, and no mask there is what its name says.
 
     Args:
         place: the folder of masks.
-        images: lists of names without suffix: those that are named, and those that are there.
+        images: lists of images' names without suffix: those that a document names, and those that are in the folder.
+        findings: receives the error.
     """
     masks = [Path(name).stem for name in names_in(place) if Path(name).suffix.lower() in SUFFIXES]
     first = next((found for names in images if (found := renumbered(names, masks))), "")
@@ -40,10 +41,10 @@ def masks_renumbered(place: Path, images: Iterable[Sequence[str]], findings: Fin
 
 
 def renumbered(images: Sequence[str], masks: Sequence[str]) -> str:
-    """The first image after a gap across which the masks were numbered on, so that its mask is another's; or nothing.
+    """First image after a gap across which the masks were numbered on, so that its mask is another's; or nothing.
 
     That is so where there are as many masks as images and their numbers are consecutive, while the images' are not.
-    Names that differ in what follows the number are of different cameras or kinds, and counted apart.
+    Names that differ in what follows the number belong to different cameras or kinds, and are counted apart.
 
     Args:
         images, masks: names without suffix; only those that begin with a number count.
@@ -60,7 +61,7 @@ def renumbered(images: Sequence[str], masks: Sequence[str]) -> str:
 
 
 def _by_kind(names: Sequence[str]) -> dict[str, dict[int, str]]:
-    """What follows the number -> number -> name."""
+    """Names that begin with a number, grouped: what follows the number -> number -> name."""
     found: dict[str, dict[int, str]] = {}
     for name in names:
         match = _NAME.fullmatch(name)

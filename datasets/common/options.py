@@ -1,4 +1,4 @@
-"""Readers' options: what the command line and run files give, checked against what a reader knows."""
+"""Options of dataset readers: what the command line and run files give, checked against what a reader knows."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ def _joined(value: Any) -> str:
 
 
 Listed = Annotated[str, BeforeValidator(_joined)]
-"""A text of names with commas between; a list or a number of YAML becomes one."""
+"""A text of names separated by commas; a list or a number of YAML becomes one."""
 
 
 class ReaderOptions(BaseModel):
-    """Base of every reader's options: each field has a default and a description, which is its help."""
+    """Base class of every reader's options: each field has a default and a description, which is its help."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
     def help(cls) -> dict[str, str]:
-        """Option -> what it does, for lists."""
+        """Option -> its description, for lists of options."""
         return {name: field.description or "" for name, field in cls.model_fields.items()}
 
     @classmethod
     def parse(cls, options: Mapping[str, object], dataset: str) -> Self:
-        """Options from what a user gave.
+        """Make checked options from what a user gave.
 
         Args:
             options: option -> value.
-            dataset: the reader's name, for messages.
+            dataset: the dataset's name, for messages.
 
         Raises:
             DataError: an unknown option or value, with close matches.
@@ -52,6 +52,7 @@ class ReaderOptions(BaseModel):
 
     @classmethod
     def _told(cls, error: ValidationError, dataset: str) -> str:
+        """One sentence that says what is wrong with a value, for the user."""
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         choices = cls.choices().get(name)
@@ -61,7 +62,7 @@ class ReaderOptions(BaseModel):
 
     @classmethod
     def choices(cls) -> dict[str, tuple[str, ...]]:
-        """Option -> its values, for the options that have few."""
+        """Option -> its values, for the options that take one of a few texts."""
         kinds = {name: field.annotation for name, field in cls.model_fields.items()}
         found = {name: getattr(kind, "__args__", ()) for name, kind in kinds.items()}
         return {name: args for name, args in found.items() if args and all(isinstance(a, str) for a in args)}

@@ -1,4 +1,4 @@
-"""Numbers of trackers: checked for shape and finiteness, and stacked to the parameters of all frames."""
+"""Numbers of trackers, checked for shape and finiteness, and stacked to one batch of head parameters for all frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FOREIGN = "coefficients of another tracker or FLAME version are not interchange
 
 
 def tensor(values: NDArray[Any]) -> Tensor:
-    """float32, of the same shape."""
+    """Convert an array to a float32 tensor of the same shape."""
     return torch.from_numpy(np.array(values, dtype=np.float64)).to(torch.float32)
 
 
@@ -36,12 +36,16 @@ def numbers(
     help: str = _FOREIGN,
     limit: float = 1e6,
 ) -> Floats | None:
-    """`value` as float64 of `shape`, None where it is not that, which has been reported.
+    """Convert a value from a file to float64 numbers of a given shape; None where that fails, which has been reported.
 
     Args:
-        name: the key in the file, for the message.
+        path: the file, for messages.
+        name: the key in the file, for messages.
         value: nested lists of JSON, or an array.
         shape: None stands for any length. Sides of 1 that `value` lacks or has too many, at the front, do not matter.
+        findings: receives what is wrong.
+        frame: id of the frame that the value belongs to; empty where all frames share it.
+        help: what the user can do where the shape or the size of the numbers is wrong.
         limit: no number may be larger than this either way.
     """
     expected = " x ".join("any" if side is None else str(side) for side in shape) or "1"
@@ -90,14 +94,17 @@ def head_params(
     eyelids: Floats | None = None,
     similarity: tuple[Floats, Floats, Floats] | None = None,
 ) -> HeadParams:
-    """All frames as one batch, B = T; ``rows(slice(k, k + 1))`` of it is a frame's.
+    """Stack the parameters of all frames to one batch, B = T; ``rows(slice(k, k + 1))`` of it is the part of frame k.
+
+    What is not given is zero.
 
     Args:
-        expression: (T, E). What is not given is zero.
+        head: the head model's tag.
+        expression: (T, E) coefficients.
         root, neck, jaw, eye_left, eye_right: (T, 3) axis-angle radians.
         translation: (T, 3) metres.
         eyelids: (T, 2) left, right; None where the tracker gives none.
-        similarity: scale (T,), R (T, 3, 3), t (T, 3).
+        similarity: scale (T,), R (T, 3, 3), t (T, 3) in metres; None where the head has no global similarity.
     """
     count = len(expression)
     vectors = {
@@ -120,6 +127,7 @@ def head_params(
 
 
 def _same_length(count: int, parts: Sequence[Tensor]) -> None:
+    """Refuse stacked parameters whose numbers of rows differ from `count`."""
     lengths = {len(part) for part in parts}
     if lengths != {count}:
         raise ValueError(f"{count} expressions, but other parameters for {sorted(lengths)} frames")

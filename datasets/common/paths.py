@@ -1,4 +1,4 @@
-"""Paths that a JSON names: read whatever system and loader wrote them, and never out of the subject's folder."""
+"""Paths that a JSON file names: read whatever system and loader wrote them, and never out of the subject's folder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from headbench.harness.reading import kind_at
 __all__ = ["Paths", "image_stem", "not_folders"]
 
 _LONGEST = 255
-"""Bytes of a name that file systems take."""
+"""Most bytes in a name that file systems take."""
 _DRIVE = re.compile(r"[A-Za-z]:/|//")
 _ODD = {
     "backslash": "paths with backslashes, as Windows writes them; read as paths",
     "absolute": "absolute paths into this folder; read, but they end when it is moved",
     "suffix": "names of images without suffix, or with one in other letters; the image of that name is taken",
 }
+"""Unusual way of writing paths -> what a remark says of it."""
 
 
 @dataclass
@@ -31,17 +32,17 @@ class Paths:
     """Reads the paths of one document, and remembers how they were written.
 
     Args:
-        folder: what they are relative to: the subject's.
+        folder: the subject's, which paths are relative to.
         beside: whether they may lie in a folder beside it, ``../OTHER/images/0.png``.
     """
 
     folder: Path
     beside: bool = False
     odd: dict[str, list[str]] = field(default_factory=dict)
-    """How paths were written where it was not as usual, a key of the notes -> the paths."""
+    """Unusual way of writing paths, a key of `_ODD` -> the paths that were written so."""
 
     def read(self, value: object) -> PurePosixPath | None:
-        """The path relative to the folder, with forward slashes; None where it is no text or leads elsewhere."""
+        """Read a path relative to the folder, with forward slashes; None where it is no text or leads elsewhere."""
         if not isinstance(value, str) or not value:
             return None
         path = value.replace("\\", "/")
@@ -57,13 +58,13 @@ class Paths:
         return PurePosixPath(path)
 
     def at(self, path: PurePosixPath) -> Path:
-        """Where a path that `read` gave lies."""
+        """Place in the file system of a path that `read` gave."""
         if path.parts[:1] == ("..",):
             return self.folder.resolve().parent / PurePosixPath(*path.parts[1:])
         return self.folder / path
 
     def image(self, path: PurePosixPath) -> PurePosixPath:
-        """The image file that is there for a path whose suffix was left out or is in other letters; else the path."""
+        """Correct the path of an image whose suffix was left out or is in other letters, if that file is there."""
         if there(self.at(path)):
             return path
         place, stem = self.at(path).parent, image_stem(path)
@@ -75,7 +76,7 @@ class Paths:
         return path.with_name(found.name)
 
     def help(self, value: object) -> str:
-        """What helps where `read` gave None: for an absolute path that ends in a file of this folder."""
+        """Remedy for a path that `read` refuses; where it ends in a file of this folder, how to shorten it."""
         path = value.replace("\\", "/") if isinstance(value, str) else ""
         if not _is_absolute(path):
             return ""
@@ -87,12 +88,17 @@ class Paths:
         return "write paths relative to the subject's folder"
 
     def tell(self, document: Path, findings: Findings) -> None:
-        """A remark for each unusual way of writing paths."""
+        """Report a remark for each unusual way of writing paths that was met.
+
+        Args:
+            document: the file that names the paths.
+            findings: receives the remarks.
+        """
         for how, values in self.odd.items():
             findings.remark(document, f"found {_ODD[how]} ({values[0]} is the first of {len(values)})", kind=how)
 
     def _own(self, path: str) -> str:
-        """An absolute path as relative to the folder, where it leads into it; otherwise nothing."""
+        """Make an absolute path that leads into the folder relative to it; empty for any other."""
         for folder in (self.folder, self.folder.absolute(), self.folder.resolve()):
             for base, up in ((folder, ""), (folder.parent, "../")) if self.beside else ((folder, ""),):
                 start = f"{base.as_posix().rstrip('/')}/"
@@ -105,14 +111,18 @@ class Paths:
 
 
 def image_stem(path: PurePosixPath) -> str:
-    """The name of an image without suffix, whether the path has one or not."""
+    """Name of an image without suffix, whether the path has one or not."""
     return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
 def not_folders(paths: Iterable[Path], findings: Findings) -> bool:
-    """Whether some of these folders are there as something else: a link to nowhere, a file, a pipe; each is an error.
+    """Report an error for each path that should be a folder and is a link to nowhere, a file or a pipe; tell if any is.
 
     What such a folder should hold must not be taken from elsewhere.
+
+    Args:
+        paths: folders that are read where they are there.
+        findings: receives the errors.
     """
     odd = {path: found for path in dict.fromkeys(paths) if (found := kind_at(path)) not in ("", "a folder")}
     for path, found in odd.items():
@@ -130,5 +140,5 @@ def _family(suffix: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name with what cannot be in a file name taken out, so that it can be measured."""
+    """A name without what cannot be in a file name, so that its length can be measured."""
     return name.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""The pixels of one frame, decoded when asked for."""
+"""Pixels of one frame, decoded when asked for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ _PLANES = {"L": 1, "RGB": 3, "RGBA": 4}
 
 
 class LazyMasks(Mapping[str, Tensor]):
-    """Masks that are read or drawn when they are looked up, so that a method without need of them pays nothing."""
+    """Masks that are read or rasterized when they are looked up, so that a method without need of them pays nothing.
+
+    Args:
+        makers: name -> function that gives the mask, (1, H, W) uint8.
+    """
 
     def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
         self._makers = makers
@@ -42,19 +46,19 @@ class LazyMasks(Mapping[str, Tensor]):
 
 @dataclass(frozen=True)
 class PixelReader:
-    """Reads one frame of image files; the callable of `Frame.pixels`."""
+    """Reads one frame from image files; it is the callable in `Frame.pixels`."""
 
     frame: str
     """The frame's id, for messages."""
     colour: Path
-    """RGB or RGBA, un-premultiplied."""
+    """RGB or RGBA file, un-premultiplied."""
     alpha: Path | None = None
-    """Its alpha channel, or first channel, is the alpha; None takes the alpha channel of `colour`."""
+    """File whose alpha channel, or else first channel, is the alpha; None takes the alpha channel of `colour`."""
     masks: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
-    """Name -> what gives the mask, (1, H, W) uint8."""
+    """Name -> function that gives the mask, (1, H, W) uint8."""
 
     def __call__(self) -> Pixels:
-        """Colour as stored and alpha.
+        """Decode the frame: colour as stored, and alpha.
 
         Raises:
             DataError: a file cannot be decoded, is not of the channels that it should have, or its alpha cannot be one
@@ -69,7 +73,11 @@ class PixelReader:
 
 
 def read_alpha(path: Path, frame: str) -> Tensor:
-    """(1, H, W) uint8 from the alpha channel, or from the first channel of a file that has none.
+    """Read a mask (1, H, W) uint8 from a file's alpha channel, or from the first channel where it has none.
+
+    Args:
+        path: the file.
+        frame: id of its frame, for messages.
 
     Raises:
         DataError: the file cannot be decoded, or holds 0 and 1 or class numbers.
@@ -89,7 +97,11 @@ def _refuse(fault: MatteFault | None, path: Path, frame: str) -> None:
 
 
 def read_planes(path: Path, frame: str) -> Tensor:
-    """(C, H, W) uint8 of an 8-bit file with 1, 3 or 4 channels; black-and-white files and palettes become 8-bit.
+    """Decode an 8-bit image of 1, 3 or 4 channels to (C, H, W) uint8; black-and-white files and palettes become 8-bit.
+
+    Args:
+        path: the file.
+        frame: id of its frame, for messages.
 
     Raises:
         DataError: the file cannot be decoded, or has another depth.

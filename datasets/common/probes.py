@@ -1,4 +1,4 @@
-"""The frames that stand for all where looking at every one would take too long."""
+"""Frames that stand for all of a subject where looking at every one would take too long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reader of any layout here: one survey of the folder, which a check looks at closely and a run briefly."""
+"""Base class of this package's readers: one survey per folder, which a check examines closely and a run briefly."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ Found = TypeVar("Found", bound=Survey)
 
 
 class SurveyReader(DatasetReader, Generic[Options, Found]):
-    """Checks and reads subjects by their survey. Help may name options as ``--set DATASET.``."""
+    """Checks and reads subjects by a survey of their folder; help may name options as ``--set DATASET.``."""
 
     dataset: str
-    """The name that it is registered by."""
+    """Name that the reader is registered by."""
     options_type: type[Options]
+    """Class of the reader's options."""
     sequences: Collection[str] = ()
     """Names that stand for whole sequences where a problem's frame is given."""
 
@@ -53,28 +54,40 @@ class SurveyReader(DatasetReader, Generic[Options, Found]):
 
     @abc.abstractmethod
     def survey(self, folder: Path, options: Options, findings: Findings) -> Found:
-        """Read all that can be read of a subject; what is wrong goes to `findings`. Decodes no image."""
+        """Read all that can be read of a subject without decoding images.
+
+        Args:
+            folder: the subject's.
+            options: the reader's, checked.
+            findings: receives what is wrong.
+        """
 
     @abc.abstractmethod
     def look_closely(self, found: Found) -> None:
-        """Add what only `check` pays for: all images, files that are not needed. The survey may have errors."""
+        """Add the problems that only `check` looks for: in all images and in files that are not needed.
+
+        The survey may have errors.
+        """
 
     @abc.abstractmethod
     def look_briefly(self, found: Found) -> None:
-        """Add what a run can afford before it trains: some images. The survey is sound."""
+        """Add the problems that a run can afford to look for before it trains: in some images.
+
+        The survey is sound.
+        """
 
     @abc.abstractmethod
     def frames(self, found: Found) -> Sequence[Frame]:
-        """The frames of a sound survey, each once, sequence by sequence."""
+        """Make the frames of a sound survey, each once, sequence by sequence."""
 
     def look_at_subject(self, found: Found, subject: Subject) -> None:
-        """Add what takes the subject's head; by default nothing. For `check` alone."""
+        """Add the problems that are found by posing the subject's head; by default none. Only `check` asks for it."""
 
     def _survey(self, folder: Path, options: Mapping[str, object]) -> Found:
         return self.survey(folder, self.options_type.parse(options, self.dataset), Findings(self.sequences))
 
     def _subject(self, found: Found) -> Subject | None:
-        """What was found as a subject; None where there is an error, also one that making it has shown."""
+        """Make a subject of a survey; None where it has an error, also one that making the subject has shown."""
         if not found.sound:
             return None
         frames = {frame.id: frame for frame in self.frames(found)}
@@ -97,7 +110,7 @@ class SurveyReader(DatasetReader, Generic[Options, Found]):
         )
 
     def _named(self, findings: Findings) -> Findings:
-        """With the dataset's own name in the commands of help."""
+        """Copy problems with the dataset's own name in the commands of their help."""
         named = Findings()
         named.problems = [
             replace(problem, help=problem.help.replace("--set DATASET.", f"--set {self.dataset}."))

@@ -1,4 +1,4 @@
-"""Where subjects lie: below a data root, in the dataset's own folder, or one subject's folder."""
+"""Find the folders of subjects: below a data root, in the dataset's own folder, or one subject's folder itself."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ class Folder:
 
     @property
     def name(self) -> str:
-        """The subject, or the number of a participant."""
+        """Name of the subject, or number of a participant."""
         return self.path.resolve().name
 
 
 def find_subjects(root: Path, dataset: str, is_subject: Callable[[Path], bool], marks: str) -> dict[str, Path]:
-    """Subject -> folder, in the order of names.
+    """Find the subjects of a dataset: name -> folder, in the order of names.
 
     Args:
         root: a data root with ``dataset/SUBJECT`` inside, the folder ``dataset``, or one subject's folder.
+        dataset: name of the dataset's folder, also for messages.
         is_subject: whether a folder is a subject's; it should also know damaged ones, so that their problems are
-            told rather than the folder overlooked. Never asked about hidden folders and files.
-        marks: the files that make a folder per subject, for the message: ``transforms_train.json``.
+            reported rather than the folder overlooked. Never asked about hidden folders and files.
+        marks: the files that make a folder one of a subject, for the message: ``transforms_train.json``.
 
     Raises:
         DataError: nothing of this layout is there; the message says what was looked for and found, and which other
@@ -68,7 +69,7 @@ def listing(path: Path) -> str:
 
 
 def names_in(place: Path) -> frozenset[str]:
-    """Names in a folder, empty where there is none that may be listed; one listing instead of many stats."""
+    """Names of what is in a folder, empty where there is none that may be listed; one listing instead of many stats."""
     try:
         return frozenset(path.name for path in place.iterdir())
     except (OSError, ValueError):
@@ -85,15 +86,15 @@ def odd_names(place: Path) -> frozenset[str]:
 
 
 def there(path: Path) -> bool:
-    """Whether there is anything at a path, also a link to nowhere; never raises.
+    """Tell whether there is anything at a path, also a link to nowhere; never raises.
 
-    For what is optional: where it is there, it is read, and reading says what else than a file it is.
+    For what is optional: where it is there, it is read, and reading reports what else than a file it is.
     """
     return os.path.lexists(path)
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file, or a link to one, that can be seen; never raises."""
+    """Tell whether there is a regular file, or a link to one, that can be seen; never raises."""
     try:
         return path.is_file()
     except (OSError, ValueError):

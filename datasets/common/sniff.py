@@ -1,6 +1,6 @@
-"""Which layout a folder looks like: for messages, and for readers whose marks other layouts share.
+"""Guess which dataset layout a folder has: for messages, and for readers whose marks other layouts share.
 
-No layout is told by one file: names are one point each, what a file says inside is two, and two points are the least.
+One file never decides: a name is one point, what a file says inside is two, and two points are the least.
 """
 
 from __future__ import annotations
@@ -16,26 +16,31 @@ from headbench.harness.reading import Unreadable, open_regular
 __all__ = ["looks_like", "outdone", "points"]
 
 _DEEP = 4
-"""Levels of folders that are looked at."""
+"""Most levels of folders that are searched."""
 _MANY = 2000
-"""Folders that are looked at, at most."""
+"""Most folders that are searched."""
 _ENOUGH = 2
+"""Least points for a folder to be called one of a layout."""
 _HEAD = 256 * 1024
-"""Bytes of a document that are looked at."""
+"""Most bytes of a document that are searched."""
 
 
 @dataclass(frozen=True)
 class _Layout:
+    """Features by which a layout of folders is known, and how a message names it."""
+
     datasets: tuple[str, ...]
-    """Names under which it is read; none where it is not."""
+    """Names of the datasets that read it; none where it cannot be read."""
     meaning: str
+    """Words for what a folder of this layout is."""
     marks: tuple[str, ...]
-    """Files and folders, alternatives separated by ``|``: a point each."""
+    """Names of files and folders, alternatives separated by ``|``: a point each."""
     says: Mapping[str, re.Pattern[bytes]]
-    """File -> what its beginning has: two points."""
+    """File -> pattern that its beginning has: two points."""
 
 
 def _says(*keys: str) -> re.Pattern[bytes]:
+    """Pattern of a JSON document that has these keys in this order."""
     return re.compile(rb".*?".join(rb'"%b"\s*:' % re.escape(key).encode() for key in keys), re.DOTALL)
 
 
@@ -79,24 +84,30 @@ _LAYOUTS = {
         {},
     ),
 }
-"""The first of those with most points is named."""
+"""Name -> features of the layout. Of those with most points the first one is named."""
 
 
 def points(folder: Path, layout: str) -> int:
-    """How many features of a layout (vhap, imavatar, insta, nersemble, nerface, nerf) a folder has."""
+    """Count the features of a layout that a folder has: a point per mark, two for what a document says.
+
+    Args:
+        folder: any folder.
+        layout: vhap, imavatar, insta, nersemble, nerface or nerf.
+    """
     return len(_marks(folder, _LAYOUTS[layout])) + 2 * _spoken(folder, _LAYOUTS[layout])
 
 
 def outdone(folder: Path, layout: str) -> bool:
-    """Whether a folder is plainly of another layout, so that this one's reader has to leave it alone."""
+    """Tell whether a folder is plainly of another layout, so that the reader of `layout` has to leave it alone."""
     others = max(points(folder, other) for other in _LAYOUTS if other not in (layout, "nerf"))
     return others >= _ENOUGH and others > points(folder, layout)
 
 
 def looks_like(root: Path, asked: str = "") -> str:
-    """A sentence on the first known layout at or below a folder; nothing where there is none, or the one asked for.
+    """Sentence on the first known layout at or below a folder; empty where there is none, or the one asked for.
 
     Args:
+        root: the folder.
         asked: the dataset that was looked for in vain.
     """
     level = [root]
@@ -117,16 +128,18 @@ def looks_like(root: Path, asked: str = "") -> str:
 
 
 def _marks(folder: Path, layout: _Layout) -> list[str]:
-    """Names of the layout's marks that are there, one for each."""
+    """Names of the layout's marks that are in a folder, one per mark."""
     found = (next(filter(lambda name: _there(folder / name), mark.split("|")), "") for mark in layout.marks)
     return [name for name in found if name]
 
 
 def _spoken(folder: Path, layout: _Layout) -> bool:
+    """Tell whether a document in a folder has the keys of a layout."""
     return any(_has(folder / name, pattern.search) for name, pattern in layout.says.items())
 
 
 def _has(path: Path, search: Callable[[bytes], object]) -> bool:
+    """Tell whether a search finds something in the beginning of a file; false where it cannot be read."""
     try:
         with open_regular(path) as file:
             return bool(search(file.read(_HEAD)))

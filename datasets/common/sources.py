@@ -1,4 +1,4 @@
-"""The image files of a frame, and whether their pixels are what they are taken for."""
+"""Image files of frames, and whether their pixels are what they are taken for."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from headbench.harness.reading import Unreadable
 __all__ = ["Source", "check_decoded", "check_masks", "check_sample"]
 
 _DECODERS = 8
+"""Threads that decode images."""
 _SAMPLE = 9
-"""Frames whose pixels are looked at before a run; `bench data check` looks at all, and training at each it decodes."""
+"""Frames whose pixels are checked before a run; `bench data check` checks all, and training each that it decodes."""
 _UNREADABLE = MatteFault("expected an image, found one that cannot be decoded", "write it again", "image-damaged")
 _DIVIDE = "divide colours by alpha, or write what the matting gave before it was composited"
 _PREMULTIPLIED = (
@@ -28,42 +29,51 @@ _PREMULTIPLIED = (
 
 @dataclass(frozen=True)
 class Source:
-    """Files of one frame; their headers have been read and fit."""
+    """Image files of one frame, whose headers have been read and fit."""
 
     colour: Path
     alpha: Path | None
-    """None: the alpha channel of `colour`, or no alpha at all."""
+    """File of the matte; None: the alpha channel of `colour`, or no alpha at all."""
     size: tuple[int, int]
-    """Width, height."""
+    """Width, height; pixels."""
     digest: str
     """SHA-256 of the bytes of the files."""
     has_alpha: bool = True
+    """Whether the frame has an alpha in any of its files."""
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What was found in one frame."""
+    """Faults and statistics of one decoded frame."""
 
     faults: tuple[tuple[Path, MatteFault], ...] = ()
     level: int | None = None
-    """The only level of an alpha that has one."""
+    """Level of an alpha that is the same everywhere; None of any other."""
     fringe: Fringe | None = None
+    """Statistics of half-transparent pixels; None where a fault, a flat or a missing alpha leaves none to measure."""
 
 
 def check_sample(sources: Mapping[str, Source], findings: Findings, premultiplied: str = _DIVIDE) -> None:
-    """`check_decoded` of a few frames spread over all: what a run can afford before it trains."""
+    """Run `check_decoded` on a few frames spread over all: what a run can afford before it trains.
+
+    Args:
+        sources: frame id -> its files, of all frames.
+        findings: receives the problems and notes.
+        premultiplied: help against colours multiplied by alpha; empty: that is no fault.
+    """
     check_decoded({name: sources[name] for name in _sample(list(sources))}, findings, premultiplied)
 
 
 def check_decoded(sources: Mapping[str, Source], findings: Findings, premultiplied: str = _DIVIDE) -> None:
-    """Decode images, which no reading of headers replaces.
+    """Decode images and check their pixels, which no reading of headers replaces.
 
     An error where that fails, or where a matte cannot be one: levels of 0 and 1, numbers of classes, inverted, nothing
     in any. A warning where an alpha is the same everywhere, and where colours were multiplied by alpha; both are noted.
 
     Args:
         sources: frame id -> its files.
-        premultiplied: what helps against the latter; nothing where the reader takes black out of the colours.
+        findings: receives the problems and notes.
+        premultiplied: help against colours multiplied by alpha; empty where the reader takes black out of them itself.
     """
     with ThreadPoolExecutor(_DECODERS) as pool:
         looks = dict(zip(sources, pool.map(_look, sources, sources.values()), strict=True))
@@ -92,10 +102,11 @@ def check_decoded(sources: Mapping[str, Source], findings: Findings, premultipli
 
 
 def check_masks(paths: Mapping[str, Path], findings: Findings) -> None:
-    """An error for each mask that cannot be decoded or holds 0 and 1 instead of 0 and 255.
+    """Decode masks, and report an error for each that cannot be, or that holds 0 and 1 instead of 0 and 255.
 
     Args:
         paths: frame id -> file.
+        findings: receives the errors.
     """
     with ThreadPoolExecutor(_DECODERS) as pool:
         for name, found in zip(paths, pool.map(_mask_fault, paths.values(), paths), strict=True):
@@ -104,11 +115,13 @@ def check_masks(paths: Mapping[str, Path], findings: Findings) -> None:
 
 
 def _sample(names: list[str]) -> list[str]:
+    """Names of up to `_SAMPLE` frames, spread evenly from the first to the last."""
     count = min(_SAMPLE, len(names))
     return [names[row] for row in sorted({round(k * (len(names) - 1) / max(1, count - 1)) for k in range(count)})]
 
 
 def _look(name: str, source: Source) -> _Look:
+    """Decode one frame and check its alpha; faults are returned, never raised."""
     faults: list[tuple[Path, MatteFault]] = []
     planes = []
     for path in (source.colour, source.alpha):
@@ -133,7 +146,7 @@ def _look(name: str, source: Source) -> _Look:
 
 
 def _unreadable(error: DataError) -> MatteFault:
-    """What is there instead of an image that can be decoded."""
+    """Fault that says what is there instead of an image that can be decoded."""
     cause = error.__cause__
     if not isinstance(cause, Unreadable):
         return _UNREADABLE
@@ -141,6 +154,7 @@ def _unreadable(error: DataError) -> MatteFault:
 
 
 def _mask_fault(path: Path, name: str) -> MatteFault | None:
+    """Fault of a mask that cannot be decoded or has wrong levels; None where it is one."""
     try:
         planes = read_planes(path, name).numpy()
     except DataError as error:

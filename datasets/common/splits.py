@@ -1,4 +1,4 @@
-"""What any split must be: both parts there, no frame in both."""
+"""Checks of any split: each frame once, and none in both parts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ __all__ = ["check_disjoint", "check_unique"]
 
 
 def check_disjoint(path: Path, train: Sequence[str], test: Sequence[str], findings: Findings) -> None:
-    """An error where ids are in both parts.
+    """Report an error where frames are in both parts of a split.
 
     Args:
-        path: the file that names the test frames.
+        path: the file that names the test frames, or the subject's folder.
+        train, test: frame ids.
+        findings: receives the error.
     """
     ids = sorted({*train} & {*test}, key=by_number)
     if ids:
@@ -27,7 +29,13 @@ def check_disjoint(path: Path, train: Sequence[str], test: Sequence[str], findin
 
 
 def check_unique(path: Path, ids: Sequence[str], findings: Findings) -> None:
-    """An error for each id that comes twice."""
+    """Report an error for each frame id that comes again.
+
+    Args:
+        path: the file that names the frames.
+        ids: frame ids in its order.
+        findings: receives the errors.
+    """
     seen: set[str] = set()
     for name in ids:
         if name in seen:

@@ -1,4 +1,4 @@
-"""What one pass over a subject's folder found: the one thing that checking and reading a subject are made of."""
+"""Result of one pass over a subject's folder, from which both checking and reading the subject are made."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Survey(abc.ABC):
     path: Path
     """The subject's folder."""
     findings: Findings
-    """What is wrong; checks that come later write here, too."""
+    """Problems of the subject; checks that come later add theirs here, too."""
     head: str
-    """Tag of the head whose coefficients these are; empty where it is not known."""
+    """Tag of the head model whose coefficients these are; empty where it is not known."""
 
     @property
     @abc.abstractmethod
@@ -45,7 +45,7 @@ class Survey(abc.ABC):
 
     @property
     def sound(self) -> bool:
-        """Whether it is whole and has no error."""
+        """Whether the survey is whole and has no error."""
         return self.whole and not self.findings.errors()
 
     @property
@@ -55,16 +55,16 @@ class Survey(abc.ABC):
 
     @property
     def static_offset(self) -> Floats | None:
-        """(V, 3) metres; None, as of most layouts, where there is none."""
+        """Offset (V, 3) of the template's vertices, in metres; None, as in most layouts, where there is none."""
         return None
 
     @abc.abstractmethod
     def split(self) -> tuple[Sequence[str], Sequence[str]]:
-        """The ids of the training frames, and of the test frames."""
+        """Ids of the training frames, and of the test frames."""
 
     @abc.abstractmethod
     def variant(self) -> str:
-        """Which preparation of the layout this is: what follows the dataset's name and a slash."""
+        """Preparation of the data within the layout; it follows the dataset's name and a slash in `Subject.variant`."""
 
     @abc.abstractmethod
     def digests(self) -> Mapping[str, str]:
@@ -75,31 +75,31 @@ class Survey(abc.ABC):
         """Frame id -> its tracking, as stored."""
 
     def shared(self) -> Sequence[NDArray[Any] | str]:
-        """Numbers and texts of all frames, as stored."""
+        """Numbers and texts that all frames share, as stored."""
         return [self.head, self.shape]
 
     @abc.abstractmethod
     def where(self, frame: Frame, what: str) -> Path:
-        """The file that a quantity (of those of `check_motion`) of a frame was read from."""
+        """The file that a quantity of a frame was read from; for the names of quantities see `check_motion`."""
 
     def fingerprint(self) -> dict[str, str]:
-        """The value of `Subject.fingerprint`."""
+        """Digests of images, tracking and split: the value of `Subject.fingerprint`."""
         return fingerprint(*self.split(), self.digests(), self.numbers(), self.shared())
 
     def offset(self) -> Tensor | None:
-        """The static offset (1, V, 3) float32."""
+        """Static offset (1, V, 3) as a float32 tensor; None where there is none."""
         return None if self.static_offset is None else tensor(self.static_offset[None])
 
     def mesh(self) -> ProjectedMesh:
-        """The subject's head, for masks."""
+        """The subject's head mesh, from which masks are rasterized."""
         return ProjectedMesh(self.head, tensor(self.shape[None]), self.offset())
 
 
 def known(part: _Part | None) -> _Part:
-    """A part of a survey that is whole.
+    """Return a part of a survey that must be there.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is None.
     """
     if part is None:
         raise ValueError("a part of a survey that is not whole was asked for")
