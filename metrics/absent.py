@@ -9,7 +9,12 @@ __all__ = ["Absent", "AbsentKind"]
 
 
 class AbsentKind(enum.StrEnum):
-    """Kinds of reasons, as files of scores hold them."""
+    """Kinds of reasons, as files of scores hold them.
+
+    Example:
+        >>> AbsentKind("no-weights") is AbsentKind.NO_WEIGHTS
+        True
+    """
 
     NOT_IN_PROTOCOL = "not-in-protocol"
     NOT_ASKED = "not-asked"
@@ -31,7 +36,13 @@ class AbsentKind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Absent:
-    """Why there is no value."""
+    """Why there is no value.
+
+    Example:
+        >>> protocol = load_protocol("headbench@1")
+        >>> Scores.of(protocol, [FrameScore("a", {"psnr": 30.0})]).why("edges")
+        Absent(kind=<AbsentKind.NOT_IN_PROTOCOL: 'not-in-protocol'>, text='n/a (not part of headbench@1)')
+    """
 
     kind: AbsentKind
     text: str

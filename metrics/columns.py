@@ -17,7 +17,13 @@ __all__ = ["COLUMNS", "Column", "column_of"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column of values: a metric, or what a result cost."""
+    """One column of values: a metric, or what a result cost.
+
+    Example:
+        >>> column = Column("edges", "Edges", digits=3, better="lower")
+        >>> column.heading(), column.format(0.12345, std=0.01)
+        ('Edges ↓', '0.123 ± 0.010')
+    """
 
     key: str
     """As in scores: psnr, lpips/alex; of a cost, its name: train_seconds."""
@@ -62,7 +68,13 @@ class Column:
 
 
 def column_of(spec: MetricSpec, variant: str = "") -> Column:
-    """The column of a metric, or of one variant of it."""
+    """The column of a metric, or of one variant of it.
+
+    Example:
+        >>> from headbench.metrics.plugin import LPIPS
+        >>> column_of(LPIPS, "vgg").key, column_of(LPIPS, "vgg").field
+        ('lpips/vgg', 'lpips_vgg')
+    """
     known, label = spec.variants.get(variant), spec.label or spec.name
     return Column(
         join_key(spec.name, variant),

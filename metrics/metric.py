@@ -29,6 +29,13 @@ class Metric(abc.ABC):  # noqa: B024 - which method is needed depends on the sco
         options: of `options_type`, as the protocol gives them.
         device: where renders and truth are.
         variant: what stands behind the slash of ``name/variant``; empty without one.
+
+    Example:
+        >>> class Brightness(Metric):
+        ...     def frame(self, render, truth):
+        ...         return (render - truth.image).mean(dim=(1, 2, 3)).abs()
+        >>> Brightness(MetricOptions(), "cpu").frame(torch.ones(1, 3, 8, 8), truth)
+        tensor([1.])
     """
 
     options_type: ClassVar[type[MetricOptions]] = MetricOptions

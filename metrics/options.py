@@ -14,6 +14,12 @@ class MetricOptions(BaseModel):
 
     Options enter the hash of a protocol; those that have their defaults are left out of it, so a default keeps its
     meaning for ever.
+
+    Example:
+        >>> class EdgeOptions(MetricOptions):
+        ...     width: int = 3
+        >>> EdgeOptions(width=5)
+        EdgeOptions(width=5)
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -101,6 +101,11 @@ class Protocol(_Frozen):
 
     A field that is added later needs a default with the meaning of the time before it; defaults are left out of the
     hash, so old scores keep theirs.
+
+    Example:
+        >>> protocol = load_protocol("headbench@1")
+        >>> protocol.label, protocol.render_key, [asked.key for asked in protocol.asked()]
+        ('headbench@1', 'train-white', ['psnr', 'ssim', 'lpips/alex', 'lpips/vgg'])
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)
@@ -184,7 +189,12 @@ def _folder() -> Path:
 
 
 def protocol_names() -> list[str]:
-    """Built-in protocols as ``name@version``."""
+    """Built-in protocols as ``name@version``.
+
+    Example:
+        >>> "headbench@1" in protocol_names()
+        True
+    """
     return sorted(path.name.removesuffix(".yaml") for path in _folder().glob("*@*.yaml"))
 
 
@@ -196,6 +206,10 @@ def load_protocol(name: str, known: Registry | None = None) -> Protocol:
 
     Raises:
         BenchError: there is no such protocol, or its file is not valid; the message names the field.
+
+    Example:
+        >>> load_protocol("headbench@1").background_rgb
+        (1.0, 1.0, 1.0)
     """
     if name.endswith(".yaml"):
         path = Path(name)

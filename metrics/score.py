@@ -65,6 +65,14 @@ def score_frames(
             should give, or a value is not a number; the message names the frame.
         BenchError: a metric of the protocol is not there, or fails.
         ValueError: `nets` has an unknown name, or `batch` is below 1.
+
+    Example:
+        >>> from PIL import Image
+        >>> Image.new("RGB", (32, 32), "white").save(folder / "a.png")
+        >>> truth = GroundTruth(pixels=lambda name: frame.pixels())
+        >>> scores = score_frames({"a": folder / "a.png"}, truth, load_protocol("headbench@1"))
+        >>> 0 < scores.mean("psnr") < 10
+        True
     """
     if batch < 1:
         raise ValueError(f"expected a batch of at least 1, got {batch}")

@@ -37,17 +37,35 @@ class _Values:
 
 @dataclass(frozen=True)
 class FrameScore(_Values):
-    """The metrics of one frame."""
+    """The metrics of one frame.
+
+    Example:
+        >>> frame_score = FrameScore("00001", {"psnr": 31.5})
+        >>> frame_score.value("psnr"), frame_score.value("ssim")
+        (31.5, None)
+    """
 
 
 @dataclass(frozen=True)
 class SequenceScore(_Values):
-    """The metrics of one sequence that are of all its frames together."""
+    """The metrics of one sequence that are of all its frames together.
+
+    Example:
+        >>> SequenceScore("cam0", {"flicker": 0.25}).value("flicker")
+        0.25
+    """
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One subject's frames and what they were scored with."""
+    """One subject's frames and what they were scored with.
+
+    Example:
+        >>> frames = [FrameScore("a", {"psnr": 30.0}), FrameScore("b", {"psnr": 32.0})]
+        >>> scores = Scores.of(load_protocol("headbench@1"), frames)
+        >>> scores.mean("psnr"), scores.mean("ssim")
+        (31.0, None)
+    """
 
     protocol: str
     """name@version"""
@@ -140,6 +158,12 @@ def write_scores(path: Path, scores: Scores) -> None:
 
     Args:
         path: the file; its folder is made.
+
+    Example:
+        >>> scores = Scores.of(load_protocol("headbench@1"), [FrameScore("a", {"psnr": 30.0})])
+        >>> write_scores(folder / "scores.jsonl", scores)
+        >>> read_scores(folder / "scores.jsonl") == scores
+        True
     """
     name, _, number = scores.protocol.partition("@")
     header: dict[str, Any] = {

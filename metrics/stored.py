@@ -46,6 +46,12 @@ def read_scores(path: Path) -> Scores:
     Raises:
         DataError: the file is missing, incomplete, not of this layout or of a newer one, or holds a value of a wrong
             type, a number that is not finite, a name that no path may have, or a frame twice.
+
+    Example:
+        >>> scores = Scores.of(load_protocol("headbench@1"), [FrameScore("a", {"psnr": 30.0})])
+        >>> write_scores(folder / "scores.jsonl", scores)
+        >>> read_scores(folder / "scores.jsonl").frames
+        (FrameScore(id='a', values={'psnr': 30.0}, absent={}),)
     """
     try:
         lines = parse_json_lines(read_text(path), path)

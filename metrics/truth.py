@@ -17,7 +17,14 @@ __all__ = ["GroundTruth", "Masks", "Projection", "Projector", "Truth"]
 
 
 class Projection(NamedTuple):
-    """The tracked head's mesh in the image, by the data's parameters; faces that are hidden are among them."""
+    """The tracked head's mesh in the image, by the data's parameters; faces that are hidden are among them.
+
+    Example:
+        >>> vertices, depth = torch.tensor([[[4.0, 2.0]]]), torch.ones(1, 1)
+        >>> projection = Projection(vertices, depth, torch.zeros(0, 3, dtype=torch.int64), width=8, height=8)
+        >>> projection.resized(16, 8).vertices
+        tensor([[[8., 2.]]])
+    """
 
     vertices: Tensor
     """(B, V, 2) float32 pixels as (x, y); the centre of the first pixel is at (0.5, 0.5)."""
@@ -43,7 +50,14 @@ Projector = Callable[[Sequence[str]], Projection]
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Where the truth comes from; given by whoever knows the dataset."""
+    """Where the truth comes from; given by whoever knows the dataset.
+
+    Example:
+        >>> frames = {frame.id: frame for frame in subject.train}
+        >>> truth = GroundTruth(lambda name: frames[name].pixels(), {"00000": "cam0"})
+        >>> truth.sequence("00000"), truth.sequence("00001"), truth.pixels("00000").colour.shape
+        ('cam0', 'all', torch.Size([3, 32, 32]))
+    """
 
     pixels: Callable[[str], Pixels]
     """Frame id -> stored pixels; called once a frame, from one other thread."""
@@ -99,6 +113,12 @@ class Truth:
         sequences: of each frame.
         masks: of each frame.
         projector: makes the projection; None where there is no head model.
+
+    Example:
+        >>> truth.image.shape, truth.ids, truth.sequences
+        (torch.Size([1, 3, 8, 8]), ('00000',), ('all',))
+        >>> Truth.pick([(truth, 0), (truth, 0)]).ids
+        ('00000', '00000')
     """
 
     def __init__(

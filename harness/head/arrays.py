@@ -19,7 +19,14 @@ _Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class HeadArrays:
-    """Metres, y up, face towards +z. J = 5 joints in the order of `JOINTS`; P = 9 (J - 1) pose features."""
+    """Metres, y up, face towards +z. J = 5 joints in the order of `JOINTS`; P = 9 (J - 1) pose features.
+
+    Example:
+        >>> from headbench.harness.head.load import load_arrays
+        >>> arrays = load_arrays("openhead", "mouth_closed")
+        >>> arrays.topology, arrays.faces.shape[1], arrays.parents
+        ('mouth_closed', 3, (-1, 0, 1, 1, 1))
+    """
 
     tag: str
     topology: str

@@ -14,7 +14,15 @@ __all__ = ["FaceFrames", "face_frames", "points_on_faces"]
 
 @dataclass(frozen=True)
 class FaceFrames:
-    """A frame per triangle (v0, v1, v2): the one that GaussianAvatars and FateAvatar share."""
+    """A frame per triangle (v0, v1, v2): the one that GaussianAvatars and FateAvatar share.
+
+    Example:
+        >>> frames = face_frames(head.template[None], head.faces)
+        >>> frames.R.shape == (1, len(head.faces), 3, 3)
+        True
+        >>> frames.quats().shape == (1, len(head.faces), 4)
+        True
+    """
 
     R: Tensor
     """(B, F, 3, 3), columns a0 along v1 - v0, a1 the outward normal, a2 in the plane and away from v2; det +1."""
@@ -42,6 +50,12 @@ def face_frames(vertices: Tensor, faces: Tensor) -> FaceFrames:
     Args:
         vertices: (B, V, 3) metres.
         faces: (F, 3) int64; the starting vertex of a face decides its frame.
+
+    Example:
+        >>> corners = torch.tensor([[[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]])
+        >>> frames = face_frames(corners, torch.tensor([[0, 1, 2]]))
+        >>> frames.size, frames.raw_normal
+        (tensor([[2.]]), tensor([[[0., 0., 4.]]]))
     """
     points = corners(vertices, faces)
     origin = points[:, :, 0]
@@ -71,6 +85,11 @@ def points_on_faces(vertices: Tensor, faces: Tensor, face_index: Tensor, bary: T
 
     Returns:
         (B, N, 3)
+
+    Example:
+        >>> corners = torch.tensor([[[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]])
+        >>> points_on_faces(corners, torch.tensor([[0, 1, 2]]), torch.tensor([0]), torch.tensor([[0.5, 0.25, 0.25]]))
+        tensor([[[0.5000, 0.5000, 0.0000]]])
     """
     picked = corners(vertices, faces.index_select(0, face_index))
     return (picked * bary.unsqueeze(-1)).sum(2)

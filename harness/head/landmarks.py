@@ -25,6 +25,12 @@ class FaceLandmarks:
     """Vertices and weights of landmarks in iBUG's order: 17 of the contour, then 51 within the face.
 
     Vertices, not faces, so that meshes of every topology may be asked: extra vertices come last in all of them.
+
+    Example:
+        >>> corners = torch.arange(204).reshape(68, 3)
+        >>> landmarks = FaceLandmarks(corners, torch.full((68, 3), 1 / 3), None, None, None, None)
+        >>> landmarks.points(head.template[None]).shape
+        torch.Size([1, 68, 3])
     """
 
     full: Tensor
@@ -83,6 +89,11 @@ def load_landmarks(tag: str, device: torch.device | str = "cpu") -> FaceLandmark
         BenchError: the open head has none.
         MissingAsset: the embedding or the model is not registered.
         DataError: a registered file is not what it should be.
+
+    Example:
+        >>> load_landmarks("openhead")
+        Traceback (most recent call last):
+        headbench.harness.errors.BenchError: flame/landmarks are points on FLAME's faces; the open head has others.
     """
     if tag == "openhead":
         raise BenchError("flame/landmarks are points on FLAME's faces; the open head has others.")

@@ -45,5 +45,10 @@ def load_head(tag: str, topology: str = "open", device: torch.device | str = "cp
         BenchError: no such tag or topology.
         MissingAsset: the FLAME model of this tag is not registered; the message says how.
         DataError: a registered file is not what it should be.
+
+    Example:
+        >>> head = load_head("openhead", "teeth")
+        >>> head.tag, head.topology, len(head.parents)
+        ('openhead', 'teeth', 5)
     """
     return HeadModel(load_arrays(tag, topology)).to(device)

@@ -16,6 +16,12 @@ class HeadModel(LinearHead):
 
     Vertices are v = template + shape dirs . shape + static offset + expression dirs . expression; joints are regressed
     from that v; pose correctives are added; linear blend skinning; eyelids; translation; the global similarity.
+
+    Example:
+        >>> head = load_head("openhead")
+        >>> vertices = head(frame.params, identity)
+        >>> vertices.shape == (1, len(head.template), 3)
+        True
     """
 
     def bind(self, identity: Identity, expression_size: int | None = None, eyelids: bool = True) -> SubjectHead:

@@ -21,6 +21,11 @@ def nearest_rows(queries: Tensor, points: Tensor, cells: int = _CELLS) -> Tensor
 
     Raises:
         ValueError: there is no point.
+
+    Example:
+        >>> points = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+        >>> nearest_rows(torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.0, 0.0]]), points)
+        tensor([1, 0])
     """
     if len(points) == 0:
         raise ValueError("nearest_rows needs at least one point")

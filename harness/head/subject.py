@@ -63,6 +63,11 @@ class SubjectHead(MeshBuffers):
     """Made by `HeadModel.bind`. Nothing in `vertices` and `pair` waits for the device.
 
     It owns references to the model's arrays: `.to()` and `.double()` change this head only.
+
+    Example:
+        >>> subject_head = head.bind(identity)
+        >>> subject_head.vertices(frame.params).shape == (1, len(head.template), 3)
+        True
     """
 
     base: Tensor

@@ -46,6 +46,11 @@ def uv_raster(
     Returns:
         face_index (M,) int64 and bary (M, 3) float32 of the filled pixels, on the CPU, in row-major order; row 0 is v
         near 1.
+
+    Example:
+        >>> faces, bary = uv_raster([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0, 1, 2]], size=4)
+        >>> faces, bary.shape
+        (tensor([0, 0, 0, 0, 0, 0]), torch.Size([6, 3]))
     """
     corners = _numpy(uvs, np.float64)[_numpy(uv_faces, np.int64)]
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]

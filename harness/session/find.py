@@ -15,6 +15,10 @@ def find_checkpoint(path: Path) -> Path:
 
     Raises:
         BenchError: there is none.
+
+    Example:
+        >>> find_checkpoint(stage) == find_checkpoint(find_checkpoint(stage))
+        True
     """
     from headbench.harness.layout import CellFolder
     from headbench.harness.train import latest_checkpoint

@@ -12,7 +12,13 @@ __all__ = ["Renderer", "View"]
 
 
 class View(NamedTuple):
-    """One picture to make."""
+    """One picture to make.
+
+    Example:
+        >>> view = View("front", frame.params, frame.camera)
+        >>> view.label(), view.camera.width
+        ('frame front', 32)
+    """
 
     name: str
     """Frame id, also the file's stem."""
@@ -29,7 +35,14 @@ class View(NamedTuple):
 
 
 class Renderer(Protocol):
-    """Makes pictures of views: a session, or a program that works on files."""
+    """Makes pictures of views: a session, or a program that works on files.
+
+    Example:
+        >>> renderer: Renderer = open_checkpoint(checkpoint, "cpu")
+        >>> renderer.write([View("front", frame.params, frame.camera)], folder, "white")
+        >>> [path.name for path in folder.iterdir()]
+        ['front.png']
+    """
 
     def about(self) -> Mapping[str, str]:
         """What tells its pictures from those of another renderer of the same weights: back end and device."""

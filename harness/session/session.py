@@ -43,8 +43,10 @@ def open_checkpoint(path: Path, device: str = "auto", rasterizer: str = "auto") 
         MissingAsset: the head model's files are not registered.
 
     Example:
-        >>> session = open_checkpoint(Path("runs/demo/cells/…/seed0"))  # doctest: +SKIP
-        >>> image = session.render(params, camera, "white")  # (1, 3, H, W) uint8  # doctest: +SKIP
+        >>> session = open_checkpoint(checkpoint, "cpu")  # or Path("runs/demo/cells/…/seed0"): its newest checkpoint
+        >>> image = session.render(frame.params, frame.camera, "white")
+        >>> image.shape, image.dtype
+        (torch.Size([1, 3, 32, 32]), torch.uint8)
     """
     where = resolve_device(device)
     checkpoint = find_checkpoint(path)
@@ -59,6 +61,12 @@ class Session:
         device: where it renders.
         rasterizer: auto, or the name of a back end.
         path: the checkpoint's folder, where it came from one.
+
+    Example:
+        >>> with open_checkpoint(checkpoint, "cpu") as session:
+        ...     image = session.render(frame.params, frame.camera.resized(16, 24), "black", alpha=True)
+        >>> image.shape, image.dtype
+        (torch.Size([1, 4, 24, 16]), torch.uint8)
     """
 
     def __init__(

@@ -23,6 +23,11 @@ def orbit_views(loaded: LoadedPortrait, count: int, degrees: float = 360.0) -> I
         loaded: a trained portrait.
         count: how many views.
         degrees: angle of the circle; less than 360 swings there and back.
+
+    Example:
+        >>> views = orbit_views(open_checkpoint(checkpoint, "cpu").loaded, count=3)
+        >>> [view.name for view in views]
+        ['00000', '00001', '00002']
     """
     identity = loaded.identity
     head = load_head(identity.head, loaded.config.topology(), device=identity.shape.device)
@@ -32,6 +37,11 @@ def orbit_views(loaded: LoadedPortrait, count: int, degrees: float = 360.0) -> I
 
 
 def driven_views(frames: Iterable[Frame]) -> Iterator[View]:
-    """What frames say of head and camera, without their images."""
+    """What frames say of head and camera, without their images.
+
+    Example:
+        >>> [view.name for view in driven_views(subject.train)]
+        ['00000', '00001', '00002']
+    """
     for frame in frames:
         yield View(frame.id, frame.params, frame.camera)

@@ -52,7 +52,16 @@ it."""
 
 
 class Rasterizer(abc.ABC):
-    """Draws Gaussians; `make_rasterizer` gives one."""
+    """Draws Gaussians; `make_rasterizer` gives one.
+
+    Example:
+        >>> from headbench.harness.types import Gaussians
+        >>> size, white = torch.full((1, 3), 0.05), torch.ones(1, 3)
+        >>> one = Gaussians(torch.zeros(1, 3), torch.eye(4)[:1], size, torch.ones(1), white)
+        >>> rendering = make_rasterizer("torch")(one, frame.camera, background=torch.zeros(3))
+        >>> rendering.image.shape, bool(rendering.visible.all())
+        (torch.Size([1, 3, 32, 32]), True)
+    """
 
     name: str
     """torch, numba or gsplat."""

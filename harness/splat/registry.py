@@ -21,6 +21,10 @@ def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu", dept
 
     Raises:
         BenchError: the name is unknown, the back end does not work on this device, or something it needs is missing.
+
+    Example:
+        >>> make_rasterizer(device="cpu").name, make_rasterizer("torch").name
+        ('numba', 'torch')
     """
     kind = torch.device(device).type
     if name == "auto":
@@ -49,7 +53,12 @@ def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu", dept
 
 
 def backend_report() -> list[tuple[str, bool, str]]:
-    """(name, usable, reason or version) of each back end, for `bench doctor`. Compiles nothing and never raises."""
+    """(name, usable, reason or version) of each back end, for `bench doctor`. Compiles nothing and never raises.
+
+    Example:
+        >>> [name for name, usable, reason in backend_report()]
+        ['gsplat', 'numba', 'torch']
+    """
     return [("gsplat", *_gsplat()), ("numba", *_numba()), ("torch", True, f"torch {torch.__version__}; small scenes")]
 
 

@@ -19,6 +19,13 @@ def fill_triangles(
     Args:
         points: (V, 2) pixels, the first one's centre at 0.5.
         triangles: (F, 3) rows of `points`, either way round; those with a corner that is not finite are left out.
+
+    Example:
+        >>> corners = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 2.0], [0.0, 2.0]])
+        >>> fill_triangles(corners, np.array([[0, 1, 2], [0, 2, 3]]), width=4, height=3)
+        array([[ True,  True,  True,  True],
+               [ True,  True,  True,  True],
+               [False, False, False, False]])
     """
     from headbench.harness.splat.kernels_triangles import FINER, fill, vote
 
