@@ -81,8 +81,8 @@ def check(avatar: MonoGaussianAvatar, params: HeadParams) -> None:
     total.backward()
     assert all(bool(torch.isfinite(p.grad).all()) for p in avatar.deformer.parameters() if p.grad is not None)
     t = avatar.targets
-    posed = avatar._move(t.vertices, t.directions, t.weights, params) / avatar.config.units
-    torch.testing.assert_close(avatar.head.to_world(posed, params), posed.vertices, atol=2e-5, rtol=0)
+    moved = avatar._move(t.vertices, t.directions, t.weights, params) / avatar.config.units
+    torch.testing.assert_close(avatar.head.to_world(moved, params), posed.vertices, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("topology", ["open", "teeth"])

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-ROOMS = ("harness", "methods", "datasets", "metrics", "reports", "testing", "configs")
+ROOMS = ("harness", "methods", "datasets", "inspection", "metrics", "reports", "submission", "testing", "configs")
 
 _PROBE = """
 import importlib.util, sys
