@@ -1,4 +1,4 @@
-"""Training: one loop for every method, the Gaussian table and its edits, checkpoints."""
+"""Training of avatars: one loop for every method, the table of Gaussians and its edits, checkpoints."""
 
 from headbench.harness.train.checkpoint import LoadedPortrait, load_portrait
 from headbench.harness.train.setup import identity_of

@@ -1,4 +1,4 @@
-"""The course of a run: how many steps it has, and to which epoch and which images of it a step belongs."""
+"""Batch schedules: how many steps a training has, and to which epoch and which of its images each step belongs."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ __all__ = ["BatchSchedule"]
 
 @dataclass(frozen=True)
 class _Span:
-    """Epochs with one number of images per step."""
+    """Consecutive epochs that share one number of images per step."""
 
     epoch: int
     """First epoch, 1-based."""
     step: int
     """First step, 1-based."""
     images: int
-    """Images per step; the last of an epoch may have fewer."""
+    """Images per step; the last step of an epoch may have fewer."""
     per_epoch: int
     """Steps per epoch."""
 
 
 class BatchSchedule:
-    """What a configuration makes of a number of training frames.
+    """Assigns each training step its epoch and its images, from the configuration and the number of training frames.
 
     Two clocks run: `clock` counts steps, `seen` is what a method's schedules see, which count images where
     `TrainConfig.schedules` says so.
+
+    Args:
+        config: epochs or steps, and images per step.
+        frames: number of training frames, at least 1.
     """
 
     def __init__(self, config: TrainConfig, frames: int) -> None:
@@ -49,12 +53,12 @@ class BatchSchedule:
             self.total = whole.step + (epochs + 1 - whole.epoch) * whole.per_epoch - 1 - (-rest // whole.images)
 
     def clock(self, step: int) -> Clock:
-        """Where a 1-based step is, in steps."""
+        """Clock at a 1-based step, in units of steps."""
         span, epoch, _ = self._at(step)
         return Clock(step, epoch, span.per_epoch, self.total)
 
     def seen(self, step: int) -> Clock:
-        """The same as a method sees it."""
+        """Clock at a 1-based step in the units of a method's schedules, which may count images."""
         if self._counts_steps:
             return self.clock(step)
         _, epoch, _ = self._at(step)
@@ -66,17 +70,17 @@ class BatchSchedule:
         return self._at(step)[2] == 0
 
     def ends_epoch(self, step: int) -> bool:
-        """Whether a step is the last of its epoch, or of all."""
+        """Whether a step is the last of its epoch, or of the whole training."""
         span, _, place = self._at(step)
         return place == span.per_epoch - 1 or step == self.total
 
     def images(self, step: int) -> slice:
-        """Which of its epoch's shuffled frames per step draws."""
+        """Positions, in the epoch's shuffled order of frames, of the images that a step takes."""
         span, _, place = self._at(step)
         return slice(place * span.images, min((place + 1) * span.images, self.frames))
 
     def _at(self, step: int) -> tuple[_Span, int, int]:
-        """(span, epoch, number of steps of that epoch before this one)."""
+        """Place of a step: (its span, its epoch, number of steps of that epoch before it)."""
         span = next(span for span in reversed(self._spans) if span.step <= step)
         epochs, place = divmod(step - span.step, span.per_epoch)
         return span, span.epoch + epochs, place
@@ -85,7 +89,7 @@ class BatchSchedule:
         return next(span for span in reversed(self._spans) if span.epoch <= epoch)
 
     def _until(self, step: int) -> int:
-        """Images drawn by a step and all before it; those of the last step beyond the budget do not count."""
+        """Images taken by a step and all before it; those of the last step beyond the budget do not count."""
         if step == 0:
             return 0
         drawn = (self._at(step)[1] - 1) * self.frames + self.images(step).stop

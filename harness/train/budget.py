@@ -1,4 +1,4 @@
-"""Where the milliseconds of a training step go, measured with CUDA events (or a clock on the CPU)."""
+"""Profile of a training step: milliseconds per part, measured with CUDA events (or a clock on the CPU)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Budget:
     """The cost of a method's ordinary training step."""
 
     parts: dict[str, float]
-    """Median milliseconds of data, drive, raster, losses, backward, edits, optimizer, and their total. On a GPU a part
+    """Median milliseconds per part: data, drive, raster, losses, backward, edits, optimizer, and total. On a GPU a part
     is the time between two events on the stream, so where the host is late a part shows the host's time."""
     rate: float
-    """Steps per second without events, over all counted steps; the median of `rounds`."""
+    """Steps per second, measured without events; the median over `rounds` rounds."""
     rounds: int
     images: float
     """Images per step, the mean of an epoch: its last batch may be a short one."""
@@ -50,7 +50,19 @@ def measure_budget(
     steps: int = 200,
     rounds: int = 3,
 ) -> Budget:
-    """Train `warmup` uncounted steps, then `rounds` times `steps` steps for the rate, then `steps` with events.
+    """Measure an ordinary training step of a method: its rate first, then the time of its parts.
+
+    `warmup` uncounted steps come first, then `rounds` times `steps` steps for the rate, then `steps` with events.
+
+    Args:
+        method: its name, for errors.
+        portrait_type: the method's class.
+        config: the method's configuration.
+        subject: its training frames are trained on.
+        options: device, rasterizer, seed and whether to record.
+        warmup: steps that are not counted.
+        steps: steps per round, at least 1.
+        rounds: how often the rate is measured, at least 1.
 
     Raises:
         BenchError: the method has no training steps.

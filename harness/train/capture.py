@@ -1,8 +1,8 @@
-"""Replaying a step's own operations as CUDA graphs, so that the host's launch time does not set the rate.
+"""Replay of a training step's operations as CUDA graphs, so that the host's launch time does not set the rate.
 
-An avatar step is some hundreds of small kernels; launched one by one they cost more than they compute. Recording
-changes no arithmetic: the same kernels run on the same memory. Only drawing stays outside, because the rasterizer reads
-the number of tile intersections back to the host.
+A training step of an avatar is some hundreds of small kernels; launched one by one they cost more than they compute.
+Recording changes no arithmetic: the same kernels run on the same memory. Only rasterizing stays outside, because the
+rasterizer reads the number of tile intersections back to the host.
 """
 
 from __future__ import annotations
@@ -23,29 +23,33 @@ __all__ = ["RecordedStep", "builder", "leaves", "sum_of"]
 
 @dataclass
 class _Work:
-    """What the three parts of a step leave for each other; replays write into the same tensors."""
+    """Tensors that the three parts of a step hand to each other; replays write into the same ones."""
 
     batch: Any = None
     posed: Any = None
     prepared: Any = None
     terms: Any = None
     from_losses: Sequence[Tensor | None] = ()
-    """Gradients of the loss by image, alpha, depth, then leaves of drive and batch, then parameters."""
+    """Gradients of the loss with respect to image, alpha, depth, then leaves of posed avatar and batch, then
+    parameters."""
     gradients: Sequence[Tensor | None] = ()
-    """By parameters, then by inputs that asked for one."""
+    """Gradients of the loss with respect to the parameters, then to those inputs that require one."""
 
 
 class RecordedStep:
-    """One training step, from its inputs to the gradients of all parameters, for one layout of inputs.
+    """One recorded training step, from its inputs to the gradients of all parameters, for one layout of inputs.
 
     Recorded are: `begin` with the rasterizer's `prepare`; the losses with their gradients; the gradients of the rest.
-    Drawing and its gradients run plainly between them.
+    Rasterizing and its gradients run without recording between them.
 
     Args:
         owner: the avatar, whose parameters get gradients.
-        begin: from inputs to (batch, posed).
-        compute_losses: from (posed, batch, rendering) to named loss terms.
+        rasterizer: the back end; its `prepare` is recorded, its `rasterize` is not.
+        begin: from inputs to (batch, posed avatar).
+        compute_losses: from (posed avatar, batch, rendering) to named loss terms.
         inputs: dataclasses or mappings of tensors; their structure is kept, their values are an example.
+        absolute_gradient: whether the rasterizer also sums absolute screen gradients.
+        recorder: records the three parts into CUDA graphs.
 
     Gradients and `terms` lie in memory that the next call overwrites: use or copy them within the step.
     """
@@ -89,7 +93,15 @@ class RecordedStep:
         return found
 
     def run(self, inputs: Any, watch: Callable[[str], None]) -> Rendering:
-        """What a step draws; afterwards parameters have their gradients, and `terms` holds the losses."""
+        """Replay the step; afterwards parameters have their gradients, and `terms` holds the losses.
+
+        Args:
+            inputs: in the layout of the constructor's; their values are copied.
+            watch: called with the name of each part when its work has been queued.
+
+        Returns:
+            the step's rendering.
+        """
         torch._foreach_copy_(self._slots, leaves(inputs))
         self._replay_drive()
         watch("drive")
@@ -109,7 +121,7 @@ class RecordedStep:
         return self._work.gradients[len(self.parameters) :]
 
     def update(self, step: Callable[[], None]) -> None:
-        """`step`, an optimiser's, recorded at the second call: the first makes its moments."""
+        """Call an optimiser's `step`; it is recorded at the second call, since the first makes its moments."""
         if self._replay_update is None and not self._stepped:
             self._stepped = True
             step()
@@ -158,7 +170,7 @@ class RecordedStep:
         work.terms = {name: term.detach() for name, term in terms.items()}
 
     def _pull(self, rendering: Rendering, make: bool = False) -> None:
-        """The loss's gradient by what was drawn, taken back to the prepared Gaussians."""
+        """Propagate the loss's gradient from the rendering back to the prepared Gaussians."""
         outputs = [
             (t, g)
             for t, g in zip((rendering.image, rendering.alpha, rendering.depth), self._work.from_losses, strict=False)
@@ -190,19 +202,19 @@ class RecordedStep:
 
 
 def _cut(tensor: Tensor) -> Tensor:
-    """The same memory as a leaf of its own that asks for a gradient where `tensor` did."""
+    """A leaf tensor that shares the memory of `tensor` and requires a gradient where `tensor` does."""
     return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
 def _laid_out_like(tensor: Tensor, gradient: Tensor) -> Tensor:
-    """`gradient` with the strides of `tensor`, as autograd leaves it at a leaf and fused optimisers demand it."""
+    """Copy of `gradient` with the strides of `tensor`, as autograd leaves it at a leaf and fused optimisers demand."""
     if gradient.stride() == tensor.stride():
         return gradient
     return torch.empty_like(tensor).copy_(gradient)
 
 
 def sum_of(terms: Mapping[str, Tensor]) -> Tensor:
-    """What is minimised."""
+    """Sum of named loss terms, at least one: the scalar that is minimised."""
     first, *others = terms.values()
     for other in others:
         first = first + other
@@ -210,7 +222,7 @@ def sum_of(terms: Mapping[str, Tensor]) -> Tensor:
 
 
 class _Unrecorded:
-    """Stands for the screen gradient in recorded losses: it exists only after backward."""
+    """Stand-in for the screen gradient in recorded losses, where it does not exist before backward; reading raises."""
 
     def plain(self) -> Tensor:
         raise RuntimeError("losses cannot read the screen gradient: it exists only after backward")

@@ -1,4 +1,4 @@
-"""Checkpoints: ``checkpoint-<step>/{model.safetensors, optimizer.safetensors, state.json}``."""
+"""Saving and loading of checkpoints: ``checkpoint-<step>/{model.safetensors, optimizer.safetensors, state.json}``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LoadedPortrait:
-    """A trained portrait with all that it takes to show it."""
+    """A trained portrait with all that rendering it takes."""
 
     portrait: Portrait
     identity: Identity
@@ -46,14 +46,15 @@ class LoadedPortrait:
     """method, preset, variant, dataset, subject."""
     step: int
     loader: str = ""
-    """How the registry calls its class."""
+    """Name of the portrait's class in the registry: ``method:NAME`` or ``stage:NAME``."""
     path: Path = Path()
     """The checkpoint's folder."""
 
     @cached_property
     def frames(self) -> Mapping[str, Tensor]:
-        """Refined parameters of training frames on the host: timesteps (T,) and a table (T, ·) a field; empty where
-        training refined none.
+        """Refined parameters of training frames on the host: timesteps (T,) and one table (T, ·) per field.
+
+        Empty where training refined none.
 
         Raises:
             Unreadable: they are not as they were written.
@@ -75,8 +76,16 @@ def save_checkpoint(
     The disk has the tensors before it gets the state file, and the whole folder before it gets its name.
 
     Args:
+        stage: folder of the stage instance.
+        portrait: its state_dict is saved.
+        identity: what the portrait keeps of its subject.
+        optimizer: tensors by name that training goes on from.
         state: without digests and the identity, which are filled in.
+        keep: number of checkpoints that stay, at least 1.
         frames: refined parameters of training frames; a file of them is written where there are any.
+
+    Returns:
+        the checkpoint's folder.
     """
     folder = stage / f"checkpoint-{state.step}"
     tensors, plain = _pack_identity(identity)
@@ -103,7 +112,13 @@ def save_checkpoint(
 def checkpoint_tensors(
     checkpoint: Path, name: str, state: CheckpointState, device: torch.device | str = "cpu"
 ) -> dict[str, Tensor]:
-    """The tensors of one of a checkpoint's files; its bytes are hashed first.
+    """The tensors in one file of a checkpoint; its bytes are hashed first.
+
+    Args:
+        checkpoint: its folder.
+        name: of the file, such as model.safetensors.
+        state: the checkpoint's, with the hash to compare with.
+        device: where the tensors shall live.
 
     Raises:
         Unreadable: it is missing, or not as it was written.
@@ -150,7 +165,7 @@ def load_portrait(
 
 
 def _refined(checkpoint: Path, config: MethodConfig) -> dict[str, Tensor]:
-    """Refined parameters of training frames; an older version kept them with the optimiser's state alone."""
+    """Refined parameters of training frames, by field; older versions kept them with the optimiser's state alone."""
     if checkpoint == Path():
         return {}
     state = read_state(checkpoint)
@@ -164,13 +179,26 @@ def _refined(checkpoint: Path, config: MethodConfig) -> dict[str, Tensor]:
 
 
 def refined_frames(tables: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of `FrameParameters` as it is kept for others: nothing where no field was refined."""
+    """The state of `FrameParameters` as later stages read it, by field; empty where no field was refined.
+
+    Args:
+        tables: its state_dict.
+    """
     found = {name.removeprefix("tables."): value for name, value in tables.items()}
     return found if set(found) > {"timesteps"} else {}
 
 
 def restore_portrait(portrait: Portrait, tensors: Mapping[str, Tensor], checkpoint: Path) -> None:
-    """Put saved tensors into a portrait, whatever number of Gaussians they hold."""
+    """Put saved tensors into a portrait, whatever number of Gaussians they hold.
+
+    Args:
+        portrait: is resized and loaded into.
+        tensors: of the checkpoint's weights file; those below ``portrait/`` are taken.
+        checkpoint: its folder, for errors.
+
+    Raises:
+        BenchError: names or shapes do not fit the method.
+    """
     saved = {k.removeprefix("portrait/"): v for k, v in tensors.items() if k.startswith("portrait/")}
     portrait.resize_for({name: tensor.shape for name, tensor in saved.items()})
     try:
@@ -184,11 +212,11 @@ def _host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 _KEYS = {"similarity": "outer"}
-"""Field -> its key in checkpoints, where they have kept an older one."""
+"""Field of the identity -> its key in checkpoint files, where files keep an older name."""
 
 
 def _pack_identity(identity: Identity) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors by path and the rest as JSON, of the identity and what it holds."""
+    """Flatten an identity into (tensors by path, everything else by path, as JSON)."""
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
 

@@ -1,4 +1,4 @@
-"""Per-frame head parameters that training refines, one row a timestep."""
+"""Per-frame head parameters that training refines, one row per timestep."""
 
 from __future__ import annotations
 
@@ -19,18 +19,24 @@ _FIELDS = ("expression", "root", "neck", "jaw", "eye_left", "eye_right", "transl
 
 
 class FrameParameters(nn.Module):
-    """Tables of tracked values, started at the tracker's, that replace a batch's parameters and learn with the avatar.
+    """Learned tables of per-frame head parameters, started at the tracker's values, that replace those of a batch.
 
     Frames of one timestep share a row. ``camera.t`` is the translation of the world-to-camera matrix, keyed the same
     way. Dense Adam moves every row by its momentum in every step; sparse Adam only the rows of the batch, with one step
     count for all rows (as torch's SparseAdam has it), which makes early and late rows move by different amounts.
+
+    Args:
+        frames: T training frames.
+        params: tracked head parameters of all frames, (T, ·), on the device.
+        cameras: of all frames, (T, ·).
+        config: which fields are refined, at which rates and from which epoch on.
 
     Raises:
         BenchError: the configuration names a field that does not exist.
     """
 
     rows: Tensor
-    """(T,) table row of each frame."""
+    """(T,) int64: each frame's row in the tables."""
 
     def __init__(self, frames: Sequence[Frame], params: HeadParams, cameras: Camera, config: FineTuneConfig) -> None:
         super().__init__()
@@ -58,11 +64,11 @@ class FrameParameters(nn.Module):
             self._optimizer = torch.optim.SparseAdam(groups, eps=config.eps)
 
     def active(self, clock: Clock) -> bool:
-        """Whether the tables take part in this step."""
+        """Whether the tables take part in the step of this clock."""
         return self._optimizer is not None and clock.epoch >= self.config.start_epoch
 
     def into(self, batch: Batch, index: Tensor) -> Batch:
-        """The batch with tracked values replaced by the tables' rows; `index` (B,) are positions of frames."""
+        """A batch with tracked values replaced by the tables' rows; `index` (B,) are positions of its frames."""
         rows = self.rows.index_select(0, index)
         params, camera = batch.params, batch.camera
         for name in self.config.rates:
@@ -76,17 +82,17 @@ class FrameParameters(nn.Module):
         return replace(batch, params=params, camera=camera)
 
     def zero_grad_tables(self) -> None:
-        """Forget gradients."""
+        """Forget the gradients of the tables."""
         if self._optimizer is not None:
             self._optimizer.zero_grad(set_to_none=True)
 
     def step(self) -> None:
-        """One update of the tables."""
+        """Update the tables by one step of their optimiser."""
         if self._optimizer is not None:
             self._optimizer.step()
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """``<table>/<key>`` -> tensor."""
+        """State of the tables' optimiser: ``<table>/<key>`` -> tensor; empty where nothing is refined."""
         if self._optimizer is None:
             return {}
         named = {id(t): name for name, t in self.tables.items()}
@@ -97,7 +103,7 @@ class FrameParameters(nn.Module):
         }
 
     def load_optimizer_state(self, state: dict[str, Tensor]) -> None:
-        """Continue from what `optimizer_state` returned."""
+        """Continue from what `optimizer_state` returned; entries of unknown tables are ignored."""
         if self._optimizer is None:
             return
         for name, table in self.tables.items():

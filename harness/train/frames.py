@@ -1,4 +1,4 @@
-"""Training frames on the device: decoded once in the background, sampled without waiting for the host."""
+"""Store of training frames on the device: decoded once in the background, sampled without waiting for the host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["BACKGROUNDS", "FrameStore", "epoch_order"]
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0)}
 
 _DEVICE_SHARE = 0.6
-"""Share of free device memory that frames may take; a larger subject stays in host memory and is copied a step."""
+"""Share of free device memory that frames may take; a larger subject stays in host memory and is copied per step."""
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
@@ -33,11 +33,13 @@ class FrameStore:
     """All frames of a subject as uint8, filled as they are first touched; decoding runs ahead in threads.
 
     Args:
-        frames: in any order; rows are their positions.
-        size: (width, height) of the training images; None keeps the first frame's.
-        masks: names of masks every frame must have.
-        weight: one of `masks` that becomes `Batch.weight`, such as a synthetic view's confidence; None weighs all
-        alike.
+        frames: at least one, in any order; rows are their positions.
+        device: where batches are wanted.
+        size: (width, height) of the training images in pixels; None keeps the first frame's.
+        masks: names of masks that every frame must have.
+        order: rows in the order in which they are decoded ahead; None: as they lie.
+        weight: one of `masks` that becomes `Batch.weight`, such as a generated view's confidence; None weighs all
+            pixels alike.
 
     Raises:
         DataError: an image cannot be read or its size differs from its camera's (when first touched).
@@ -91,12 +93,13 @@ class FrameStore:
             self._missing.discard(row)
 
     def batch(self, index: Tensor, rows: Sequence[int], background: Tensor, tag: str = "train") -> Batch:
-        """The frames of `rows` as a batch.
+        """The frames of `rows` as a batch, composited on `background`.
 
         Args:
             index: (B,) int64, equal to `rows`, on the device.
-            rows: the same on the host.
+            rows: positions of B frames, on the host.
             background: (B, 3) in [0, 1], on the device.
+            tag: becomes `Batch.tag`: which kind of step the batch is for.
         """
         self.touch(rows)
         if self.resident:
@@ -107,14 +110,28 @@ class FrameStore:
         return replace(batch, frame_ids=self.ids(rows))
 
     def ids(self, rows: Sequence[int]) -> tuple[str, ...]:
-        """Frame ids of rows."""
+        """Ids of the frames at `rows`."""
         return tuple(self.frames[row].id for row in rows)
 
     def resident_batch(self, index: Tensor, background: Tensor, tag: str = "train") -> Batch:
-        """`batch` of touched rows of a resident store, without ids: device work alone, so it can be recorded."""
+        """A batch of decoded frames by device work alone, so that it can be recorded; it has no frame ids.
+
+        Args:
+            index: (B,) int64 rows on the device, touched before; the store must be `resident`.
+            background: (B, 3) in [0, 1], on the device.
+            tag: becomes `Batch.tag`.
+        """
         return self._compose(self._pixels.index_select(0, index), index, background, tag)
 
     def _compose(self, packed: Tensor, index: Tensor, background: Tensor, tag: str) -> Batch:
+        """Make a batch without frame ids from packed pixels.
+
+        Args:
+            packed: (B, 4 + M, H, W) uint8: colour, alpha, M masks.
+            index: (B,) int64 rows of the frames.
+            background: (B, 3) in [0, 1].
+            tag: becomes `Batch.tag`.
+        """
         pixels = packed.to(torch.float32).mul_(1 / 255)
         alpha = pixels[:, 3:4]
         return Batch(
@@ -163,7 +180,7 @@ def _fits(shape: tuple[int, ...], device: torch.device) -> bool:
 
 
 def _resample(packed: Tensor, width: int, height: int) -> Tensor:
-    """(4 + M, H, W) uint8 resampled in premultiplied colour, so that no hidden colour bleeds in at the silhouette."""
+    """Resample (4 + M, H, W) uint8 in premultiplied colour, so that no hidden colour bleeds in at the silhouette."""
     planes = packed.to(torch.float32) / 255
     premultiplied = torch.cat([planes[:3] * planes[3:4], planes[3:]])
     small = functional.interpolate(

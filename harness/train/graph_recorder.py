@@ -1,4 +1,4 @@
-"""CUDA graphs: work for the device that is recorded once and replayed, so that the host launches it at one go."""
+"""Recording of GPU work into CUDA graphs that are replayed, so that the host launches all of it at one go."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 __all__ = ["GraphRecorder", "repeat"]
 
 _WARM_UP = 2
-"""Plain passes before the first recording of a process: libraries allocate and choose their kernels in them."""
+"""Unrecorded passes before the first recording of a recorder: libraries allocate and choose their kernels in them."""
 
 
 class GraphRecorder:
-    """Records work for the device into graphs that share memory, so they must be replayed in the order of recording."""
+    """Records GPU work into CUDA graphs that share memory, so they must be replayed in the order of recording."""
 
     def __init__(self, device: torch.device) -> None:
         self._pool = torch.cuda.graph_pool_handle()
@@ -26,14 +26,14 @@ class GraphRecorder:
         self._anchor = self.record(lambda: torch.zeros(1, device=device))
 
     def warm_up(self, work: Callable[[], None]) -> None:
-        """Do `work` plainly before it is recorded, on the stream of recording: its results must not matter."""
+        """Do `work` without recording it, as a rehearsal on the stream of recording: its results must not matter."""
         with self._aside():
             for _ in range(self._passes):
                 work()
         self._passes = 1
 
     def record(self, work: Callable[[], object]) -> Callable[[], None]:
-        """What does `work` again each time it is called; nothing is done yet."""
+        """Record `work` without doing it; the returned function does it, each time it is called."""
         graph = torch.cuda.CUDAGraph()
         with self._aside():
             # Not torch.cuda.graph: it waits for the device and empties the allocator's cache at every recording.
@@ -55,13 +55,15 @@ class GraphRecorder:
 
 
 def repeat(work: Callable[[], None], times: int, going: Tensor) -> None:
-    """Do `work` so many times, or fewer once `going` () bool is False.
+    """Do `work` at most `times` times, until `going` is False.
 
     On a CPU the repetition ends there. A GPU is not asked, which would cost more than the work: `work` is done `times`
-    times, all but twice as a replay, and must change nothing any more where `going` is False.
+    times, all but the first as a replay, and must change nothing any more where `going` is False.
 
     Args:
         work: reads and writes tensors that exist before, and never waits for the device.
+        times: at least 1.
+        going: () bool, which `work` sets to False when it is done.
     """
     if going.device.type != "cuda":
         for _ in range(times):
@@ -77,5 +79,5 @@ def repeat(work: Callable[[], None], times: int, going: Tensor) -> None:
 
 @functools.cache
 def _common_recorder(device: torch.device) -> GraphRecorder:
-    """For work that is replayed at once and never again."""
+    """The device's shared recorder, for work that is replayed at once and never again."""
     return GraphRecorder(device)

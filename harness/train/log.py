@@ -1,4 +1,4 @@
-"""What training writes down: metrics.jsonl, optional TensorBoard, and progress for whoever watches."""
+"""The log of a training: metrics.jsonl, optionally TensorBoard, and progress for whoever watches."""
 
 from __future__ import annotations
 
@@ -21,16 +21,21 @@ from headbench.harness.types import Clock
 __all__ = ["Progress", "TrainLog"]
 
 Progress = Callable[[Mapping[str, Any]], None]
-"""Receives step, total, epoch, rate (steps per second), eta (seconds), gaussians and each loss term."""
+"""Callback that receives step, total, epoch, rate (steps per second), eta (seconds), gaussians, each loss term."""
 
 
 class TrainLog:
-    """Means of the loss terms since the last line, read from the device only when a line is due.
+    """Writes the means of the loss terms since the last line; they are read from the device only when a line is due.
 
     Args:
         stage: lines are appended to ``stage/metrics.jsonl``; those after `step` are dropped first, so that a resumed
             run has each step once.
-        logged, sums: as `state` gave them at that step, so that the next line is that of a run left alone.
+        every: steps per line, at least 1.
+        step: the last step that was taken, 0 at the start.
+        progress: receives each line as well; None: nobody watches.
+        tensorboard: whether to write event files to ``stage/tensorboard`` as well.
+        logged: what `state` counted at `step`, so that the next line is that of a run without interruption.
+        sums: the sums that `state` returned with it, by term.
     """
 
     def __init__(
@@ -58,7 +63,10 @@ class TrainLog:
         """Count one step in; every `every` steps write a line.
 
         Args:
-            frames: ids of what the step drew.
+            terms: loss terms of the step by name, scalars on the device.
+            clock: of the step, in steps.
+            gaussians: their number after the step.
+            frames: ids of the frames that the step took.
 
         Raises:
             BenchError: a loss term is not finite.
@@ -74,7 +82,7 @@ class TrainLog:
             self._write(clock, gaussians)
 
     def state(self) -> tuple[Logged, dict[str, Tensor]]:
-        """What was counted since the last line, and the sums by term."""
+        """The number of steps since the last line with the terms' names, and the sums of the terms."""
         return Logged(tuple(self._sums), self._count), dict(self._sums)
 
     def _write(self, clock: Clock, gaussians: int) -> None:
@@ -101,7 +109,7 @@ class TrainLog:
         self._trail = []
 
     def _culprit(self) -> str:
-        """The first step whose sums are not finite, with its frames and those of the step before, which may have
+        """Name the first step whose sums are not finite, with its frames and those of the step before, which may have
         broken the parameters with a finite loss."""
         finite = torch.stack([torch.stack(sums).isfinite().all() for _, _, sums in self._trail]).tolist()
         first = finite.index(False)
@@ -115,7 +123,7 @@ class TrainLog:
 
 
 def _drop_after(path: Path, step: int) -> None:
-    """Keep the whole lines up to a step; what a kill cut short, or something else damaged, goes."""
+    """Keep the lines of a log up to a step; lines that a kill cut short, or something else damaged, are removed."""
     if not path.exists():
         return
     kept = []

@@ -1,4 +1,4 @@
-"""The one training loop. Between log lines and edits nothing here waits for the device."""
+"""The training loop of all methods; between log lines and edits nothing in it waits for the device."""
 
 from __future__ import annotations
 
@@ -25,13 +25,18 @@ __all__ = ["Trainer"]
 
 
 class Trainer:
-    """An avatar with everything that changes it.
+    """Trains an avatar step by step: holds it with its optimisers, its frames and its recordings.
 
     Args:
-        update_last: `TrainConfig.update_last`.
+        avatar: is trained in place.
+        optimizer: of the avatar's parameters.
+        finetune: refined per-frame parameters and their optimiser.
+        sampler: says which frames each step takes.
+        rasterizer: the back end that renders.
+        update_last: `TrainConfig.update_last`: whether the last step changes anything.
         record: replay `drive` and `losses` as CUDA graphs where the avatar allows it.
-        watch: called with the name of each part of a step when its work has been queued; for budgets.
-        recorder: makes what records on a device; CUDA graphs unless told otherwise.
+        watch: called with the name of each part of a step when its work has been queued; for profiles.
+        recorder: makes the graph recorder of a device.
     """
 
     def __init__(
@@ -65,7 +70,12 @@ class Trainer:
         self._drawn: tuple[str, ...] = ()
 
     def step(self, step: int, log: TrainLog | None = None) -> None:
-        """One optimisation step with its events."""
+        """Take one optimisation step with its events.
+
+        Args:
+            step: counts from 1.
+            log: counts the step's loss terms; None: nothing is logged.
+        """
         moment = self.sampler.at(step)
         clock = moment.clock
         if moment.begins_epoch:
@@ -85,7 +95,7 @@ class Trainer:
             log.add(terms, moment.counted, self.avatar.count(), self._drawn)
 
     def gradients(self, step: int) -> tuple[dict[str, Tensor], Rendering]:
-        """The loss terms of a step and what was drawn; the gradient of their sum then lies at all parameters."""
+        """Loss terms and rendering of a 1-based step; the gradients of their sum are left at all parameters."""
         clock = self._clock = self.sampler.at(step).clock
         key = self.avatar.capture_key(clock) if self.recording else None
         sample = self.sampler.sample(step)
@@ -135,7 +145,16 @@ class Trainer:
         begin: Callable[[Any], tuple[Batch, PosedAvatar]],
         source: tuple[Hashable, ...],
     ) -> tuple[dict[str, Tensor], Rendering]:
-        """A replayed step; one recording per source of frames and layout of inputs, such as an epoch's short batch."""
+        """Loss terms and rendering of a step by replay; recorded first where no recording fits.
+
+        There is one recording per source of frames and layout of inputs, such as an epoch's short last batch.
+
+        Args:
+            key: the avatar's `capture_key`; another one than before drops all recordings.
+            inputs: dataclasses or mappings of tensors.
+            begin: from inputs to (batch, posed avatar).
+            source: tells the sources of frames apart, such as a store and a tag.
+        """
         if key != self._key:
             self._recordings.clear()
             self._key = key
@@ -162,7 +181,12 @@ class Trainer:
         return self.avatar.losses(posed, rendering, _weighted(batch, rendering), self._clock)
 
     def _update(self, clock: Clock, replay: bool) -> None:
-        """The optimisers' steps; the avatar's is recorded with the gradients it reads."""
+        """Step the optimisers of avatar and per-frame parameters; the avatar's may be a replay.
+
+        Args:
+            clock: of the step, for scheduled rates.
+            replay: whether the update may be recorded with the gradients it reads: no edit changed them.
+        """
         if self._current is None or not replay:
             self.optimizer.step(clock)
         else:
@@ -179,13 +203,13 @@ class Trainer:
         return edit
 
     def forget(self) -> None:
-        """Record afresh: tensors that recordings read have been replaced by others."""
+        """Drop all recordings: tensors that they read have been replaced by others."""
         self._recordings.clear()
         self._current = None
 
 
 def _weighted(batch: Batch, rendering: Rendering) -> Batch:
-    """The batch as losses see it: where its weight is below 1, the target moves to the render itself, without gradient.
+    """Batch as losses see it: where its weight is below 1, the target moves to the render itself, without gradient.
 
     A pixel of weight 0 then costs nothing in any loss that compares render and target, whatever the method.
     """

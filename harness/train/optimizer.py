@@ -1,4 +1,4 @@
-"""Adam over an avatar's parameter groups that survives edits of the Gaussian table."""
+"""Adam over an avatar's parameter groups, whose moments follow edits of the Gaussian table."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class AvatarOptimizer:
-    """Adam with one group a ParamGroup. Rows that an Edit keeps keep their moments; new rows start at zero.
+    """Adam with one group per ParamGroup. Rows that an Edit keeps keep their moments; new rows start at zero.
 
     Args:
         avatar: its `param_groups()` are read once; their columns are looked up in `avatar.table` by name.
         name: the method's, for errors.
-        batch: images per step.
-        rule: what that does to the rates, `TrainConfig.batch_rates`.
+        batch: images per step, at least 1.
+        rule: what a batch does to the learning rates: sqrt, linear or given, see `TrainConfig.batch_rates`.
 
     Raises:
         PluginError: a parameter of the avatar is in no group, or in two.
@@ -51,18 +51,18 @@ class AvatarOptimizer:
         ]
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Forget the gradients of all parameters."""
         for adam in self._adams:
             adam.zero_grad(set_to_none=True)
 
     def step(self, clock: Clock) -> None:
-        """Set the scheduled rates of this step and update. Parameters without a gradient stay as they are."""
+        """Set the learning rates of this step and update; parameters without a gradient stay as they are."""
         self.set_rates(clock)
         for adam in self._adams:
             adam.step()
 
     def set_rates(self, clock: Clock) -> None:
-        """The scheduled rates of a step. On a GPU they lie there, where a recorded update reads them."""
+        """Set the scheduled learning rates of a step; on a GPU they lie there, where a recorded update reads them."""
         for group, adam in zip(self.groups, self._adams, strict=True):
             (options,) = adam.param_groups
             if group.schedule is not None:
@@ -73,7 +73,7 @@ class AvatarOptimizer:
                     options["lr"] = rate
 
     def replayed_step(self) -> None:
-        """The update alone, as it may be recorded: with the rates that `set_rates` left."""
+        """Update with the rates that `set_rates` left: the part of a step that may be recorded into a CUDA graph."""
         recording = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
         for adam in self._adams:
             adam.param_groups[0]["capturable"] = (
@@ -84,10 +84,10 @@ class AvatarOptimizer:
             adam.param_groups[0]["capturable"] = False
 
     def apply(self, edit: Edit | None) -> bool:
-        """Change the table and the moments together, as `edit` says.
+        """Change the Gaussian table and Adam's moments together, as an edit says; None changes nothing.
 
         Returns:
-            whether some parameter or moment is another tensor now; if not, recordings of them hold.
+            whether some parameter or moment is another tensor now; if not, recordings of them stay valid.
         """
         if edit is None:
             return False
@@ -119,7 +119,7 @@ class AvatarOptimizer:
         return kept is not None or edit.new_optimizer != "none"
 
     def state(self) -> dict[str, Tensor]:
-        """``<parameter>/<exp_avg|exp_avg_sq|step>`` -> tensor; parameters never stepped are absent."""
+        """Adam's state: ``<parameter>/<exp_avg|exp_avg_sq|step>`` -> tensor; parameters never stepped are absent."""
         return {
             f"{name}/{key}": value
             for name, parameter in self._named()
@@ -155,7 +155,12 @@ class AvatarOptimizer:
 
 
 def batch_rule(batch: int, rule: str) -> tuple[float, int]:
-    """(factor of the learning rates, exponent of Adam's betas) of a rule of `TrainConfig.batch_rates`."""
+    """Factor of the learning rates and exponent of Adam's betas for a batch.
+
+    Args:
+        batch: images per step, at least 1.
+        rule: sqrt, linear or given, see `TrainConfig.batch_rates`.
+    """
     if rule == "sqrt":
         return math.sqrt(batch), batch
     return (float(batch) if rule == "linear" else 1.0), 1

@@ -1,4 +1,4 @@
-"""A preview grid: a few training frames beside what the avatar shows for them."""
+"""Preview grids: a few training frames beside the avatar's renders of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ __all__ = ["write_preview"]
 
 @torch.no_grad()
 def write_preview(path: Path, avatar: Avatar, store: FrameStore, rows: Sequence[int], rasterizer: Rasterizer) -> None:
-    """One row of pictures a frame, at `path` (PNG): ground truth on white, render, absolute difference."""
+    """Write a PNG with one row of pictures per frame: ground truth on white, render, absolute difference.
+
+    Args:
+        path: of the PNG; it is written atomically.
+        avatar: is rendered.
+        store: the training frames.
+        rows: positions of the frames in the store, at least one.
+        rasterizer: the back end that renders.
+    """
     white = torch.ones((1, 3), device=store.device)
     strips = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""What each training step sees: which frames, what the clock says, and whether the avatar may densify and prune."""
+"""Samplers: they say for each training step which frames it takes, its clock, and whether it may densify and prune."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ __all__ = ["AlternatingSampler", "Sample", "EpochSampler", "Moment", "Sampler"]
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a step is, before anything is drawn; a pure function of the step."""
+    """Clocks and events of a step, known before any frame is sampled: a pure function of the step."""
 
     clock: Clock
-    """As the method's schedules see it."""
+    """Clock in the units of the method's schedules, which may count images."""
     counted: Clock
-    """In steps, for the log."""
+    """Clock in steps, for the log."""
     begins_epoch: bool = False
     """Whether EPOCH_START comes before this step."""
     ends_epoch: bool = False
     """Whether EPOCH_END comes after this step."""
     maintains: bool = True
-    """Whether AFTER_BACKWARD and AFTER_STEP come: whether the avatar may densify, prune and reset."""
+    """Whether AFTER_BACKWARD and AFTER_STEP are sent: whether the avatar may densify, prune and reset."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Which frames per step sees."""
+    """The share of one training step: its B frames, their background and their tag."""
 
     store: FrameStore
     rows: list[int]
-    """Positions in the store."""
+    """Positions of the B frames in the store, on the host."""
     index: Tensor
-    """(B,) int64, the same on the device."""
+    """(B,) int64: positions of the frames in the store, on the device."""
     background: Tensor
-    """(B, 3) in [0, 1], on the device."""
+    """(B, 3) background colours in [0, 1], on the device."""
     tag: str = "train"
-    """`Batch.tag`."""
+    """Kind of the step, which losses read as `Batch.tag`."""
 
 
 class Sampler(Protocol):
-    """Says for each step what it sees. Steps count from 1 and are asked for in order, each once."""
+    """Says for each training step which frames it takes; steps count from 1 and are asked for in order, each once."""
 
     total: int
-    """Steps of the whole training."""
+    """Number of steps of the whole training."""
 
     def at(self, step: int) -> Moment:
-        """Where a step is. Asking changes nothing."""
+        """Clocks and events of a step. Asking changes nothing."""
         ...
 
     def sample(self, step: int) -> Sample:
@@ -62,23 +62,23 @@ class Sampler(Protocol):
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps so that a resumed training draws the same; empty where the step alone decides."""
+        """Tensors for a checkpoint, so that a resumed training samples the same; empty where the step alone decides."""
         ...
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         ...
 
 
 class EpochSampler:
-    """Shuffled passes over the frames of one store; the order of a step depends on seed and step alone.
+    """Samples shuffled passes over the frames of one store; the frames of a step depend on seed and step alone.
 
     Args:
         store: the frames.
         schedule: how many steps, epochs and images per step.
-        background: a key of BACKGROUNDS, or ``random`` for a colour per image.
+        background: a key of BACKGROUNDS, or ``random`` for a random colour per image.
         seed: of the run.
-        tag: `Batch.tag` of what is drawn.
+        tag: `Batch.tag` of all its samples.
     """
 
     def __init__(
@@ -120,15 +120,16 @@ class EpochSampler:
 
 
 class AlternatingSampler:
-    """Each step of `regular` is preceded by one that sees a random frame of another store.
+    """Puts before each step of one sampler a step that takes one random frame of another store.
 
     The clock of both is the regular step's, so schedules go on as if the other steps were not there; which of the two
-    maintain is the caller's choice. The other frames are drawn with a generator of their own, whose state is saved.
+    densify and prune is the caller's choice. The other frames are sampled with a generator of their own, whose state is
+    saved.
 
     Args:
         regular: its steps keep their order.
-        other: frames of the other kind, such as views that a prior made up.
-        candidates: rows of `other` to draw from, each as likely as any other.
+        other: frames of the other kind, such as views that a prior generated.
+        candidates: rows of `other` to sample from, each as likely as any other; at least one.
         background: of the other frames; a key of BACKGROUNDS or ``random``.
         tag: `Batch.tag` of the other steps.
         maintain: on which steps the avatar may densify and prune: ``regular``, ``other`` or ``both``.

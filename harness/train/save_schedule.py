@@ -1,4 +1,4 @@
-"""At which steps a train stage stops to write a preview or a checkpoint."""
+"""Save schedule: at which steps a train stage stops to write a preview or a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Callable
 __all__ = ["PREVIEWS", "SHARE", "STEPS", "SaveSchedule"]
 
 STEPS = 1000
-"""Of a preview or a checkpoint that nobody asked for more often."""
+"""Default interval between previews, and between checkpoints, in steps."""
 PREVIEWS = 20
-"""About so many a run: long runs would fill the disk with pictures that nobody looks at."""
+"""Default number of previews per run, at most: long runs would fill the disk with pictures that nobody looks at."""
 SHARE = 0.02
-"""Of the time between two checkpoints, what writing one may take. Where a thousand steps take four seconds, a
-checkpoint after each would cost a tenth of the run."""
+"""Share of the time between two checkpoints that writing one may take. Where a thousand steps take four seconds, one
+checkpoint per thousand steps would cost a tenth of the run."""
 
 
 class SaveSchedule:
-    """Says when to write; asked once a step.
+    """Says after which steps a preview or a checkpoint is written; asked once per step.
 
     Args:
         total: steps of the whole run.
-        preview_every: steps between previews; None: `PREVIEWS` a run, none closer than `STEPS`.
-        checkpoint_every: steps between checkpoints, kept exactly; None: `STEPS`, or so seldom that writing takes no
-            more than `SHARE` of the time.
-        clock: seconds.
+        preview_every: steps between previews; None: about `PREVIEWS` per run, none closer than `STEPS`.
+        checkpoint_every: steps between checkpoints, kept exactly; None: `STEPS`, or a multiple of it so large that
+            writing takes no more than `SHARE` of the time.
+        clock: the present time in seconds, from any zero.
     """
 
     def __init__(
@@ -52,5 +52,5 @@ class SaveSchedule:
         return step % self._checkpoint_every == 0 and (self._exact or self._clock() >= self._not_before)
 
     def wrote(self, seconds: float) -> None:
-        """Tell that a checkpoint was written just now and took so long."""
+        """Note that a checkpoint was written just now and took `seconds`, which delays the next one."""
         self._not_before = self._clock() + seconds * (1 / SHARE - 1)

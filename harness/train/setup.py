@@ -1,4 +1,4 @@
-"""What training needs, made from a subject and a configuration; shared by the train stage and the profiler."""
+"""Makes all that training needs from a subject and a configuration; shared by the train stage and the profiler."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Parts:
-    """An untrained portrait with what surrounds it."""
+    """An untrained portrait with all that a training needs besides: identity, configuration, back end, device."""
 
     portrait: Portrait
     identity: Identity
@@ -42,11 +42,11 @@ class Parts:
     rasterizer: Rasterizer
     device: torch.device
     notes: tuple[str, ...]
-    """Of the head model."""
+    """What the head model had to fall back to, one sentence each."""
 
 
 def identity_of(subject: Subject) -> Identity:
-    """What an avatar may keep of its subject, from training frames alone."""
+    """The identity that an avatar may keep of its subject, computed from training frames alone."""
     expression = torch.cat([f.params.expression for f in subject.train])
     variance = expression.var(dim=0, keepdim=True) if len(expression) > 1 else torch.zeros_like(expression)
     first = subject.train[0]
@@ -65,7 +65,14 @@ def identity_of(subject: Subject) -> Identity:
 def prepare(
     portrait_type: type[Portrait], config: MethodConfig, subject: Subject, options: Execution, scratch: str = ""
 ) -> Parts:
-    """Seed everything, load the head, make the portrait.
+    """Seed all generators, load the head model and make the untrained portrait.
+
+    Args:
+        portrait_type: the method's class.
+        config: the method's configuration.
+        subject: only its training frames are read.
+        options: device, rasterizer, seed, deterministic algorithms.
+        scratch: folder for the method's own files; empty: it gets none.
 
     Raises:
         MissingAsset: the subject's head model, or a network that the losses need, is not registered.
@@ -93,7 +100,15 @@ def frame_store(parts: Parts, subject: Subject, options: Execution) -> FrameStor
 
 
 def make_trainer(parts: Parts, avatar: Avatar, store: FrameStore, options: Execution, method: str) -> Trainer:
-    """The loop around an avatar; `method` is its name, for errors."""
+    """Make the trainer of an avatar.
+
+    Args:
+        parts: that the avatar is a part of.
+        avatar: is trained in place.
+        store: its training frames.
+        options: seed, and whether to record CUDA graphs.
+        method: the method's name, for errors.
+    """
     config = parts.config.train
     schedule = BatchSchedule(config, len(store))
     return Trainer(
@@ -108,13 +123,13 @@ def make_trainer(parts: Parts, avatar: Avatar, store: FrameStore, options: Execu
 
 
 def wait_for(device: torch.device) -> None:
-    """Until all work queued on the device is done."""
+    """Wait until all work queued on the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes that torch's allocator had in use at most on a GPU; 0 on a CPU."""
+    """Peak of the memory that torch's allocator had in use on a GPU, in bytes; 0 on a CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
 
 

@@ -44,12 +44,12 @@ __all__ = ["TrainStage", "train_stage"]
 
 
 class TrainStage(Stage):
-    """The root that every method has: trains the method's avatar."""
+    """The stage ``train``, the root that every method has: it trains the method's avatar."""
 
     config_type = MethodConfig
 
     def run(self, work: StageWork) -> None:
-        """Train it, going on from the newest whole checkpoint."""
+        """Train the method's avatar, going on from the newest whole checkpoint; saves portrait and summary itself."""
         train_stage(work.folder, work.about, work.portrait_type, work.config, work.subject, work.options, work.progress)
 
 
@@ -69,6 +69,14 @@ def train_stage(
     Args:
         stage: folder of the stage instance; checkpoints, metrics.jsonl, previews and summary.json appear in it.
         about: method, preset, variant, dataset, subject; saved in every checkpoint.
+        portrait_type: the method's class.
+        config: the method's configuration.
+        subject: only its training frames are read.
+        options: device, back end, seed, intervals of log, previews and checkpoints.
+        progress: receives each line of the log, and a note per checkpoint that was lost; None: nobody watches.
+
+    Returns:
+        the summary that ``summary.json`` holds.
 
     Raises:
         BenchError: a loss is not finite, or a checkpoint does not fit.
@@ -111,7 +119,16 @@ def train_stage(
 
 
 def _take_up(stage: Path, about: Mapping[str, str], progress: Progress | None) -> tuple[Path | None, tuple[str, ...]]:
-    """The checkpoint to go on from, and what the table must say of those that were lost."""
+    """The checkpoint to go on from, None to begin; and notes on damaged ones, which are removed.
+
+    Args:
+        stage: folder of the stage instance.
+        about: must be what the checkpoint says of itself.
+        progress: receives the notes.
+
+    Raises:
+        BenchError: the checkpoint is of another cell.
+    """
     found, lost = remove_damaged(stage)
     if found is not None and dict(read_state(found).about) != dict(about):
         raise BenchError(
@@ -127,7 +144,7 @@ def _take_up(stage: Path, about: Mapping[str, str], progress: Progress | None) -
 
 @dataclass
 class _Run:
-    """The state of one train stage between resumptions."""
+    """The state of one train stage in this process: what was done, how long it took, and notes for its summary."""
 
     stage: Path
     about: Mapping[str, str]
@@ -136,13 +153,21 @@ class _Run:
     done: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
-    """Of checkpoints that were lost."""
+    """Notes on checkpoints that were lost, one sentence each."""
     before: Machine | None = None
-    """Where the steps before the resumption were taken."""
+    """Device on which the steps before the resumption were taken; None without a resumption."""
     fresh: bool = True
-    """Whether a step was taken in this process, or none ever."""
+    """Whether the steps were taken in this process: False from a resumption until its first saved step."""
 
     def train(self, avatar: Avatar, store: FrameStore, resumed: Path | None, progress: Progress | None) -> None:
+        """Take all remaining steps, with previews and checkpoints between them.
+
+        Args:
+            avatar: the portrait of `parts`.
+            store: its training frames.
+            resumed: folder of the checkpoint to go on from; None begins at step 1.
+            progress: receives each line of the log.
+        """
         state = self.restore_model(resumed) if resumed is not None else None
         trainer = make_trainer(self.parts, avatar, store, self.options, self.about["method"])
         total = trainer.total
@@ -174,7 +199,7 @@ class _Run:
             self.save(0, self._training_state(trainer, log), frames=_refined(trainer))
 
     def machine(self) -> Machine:
-        """Where the steps were taken: here, or where none was taken since the resumption, there."""
+        """The machine that took the steps: this one, or an earlier one if none was taken since the resumption."""
         now = Machine(device_label(self.parts.device), self.parts.rasterizer.name, peak_memory(self.parts.device))
         if self.before is None:
             return now
@@ -189,6 +214,14 @@ class _Run:
         logged: Logged = Logged(),  # noqa: B008 - frozen
         frames: Mapping[str, Tensor] | None = None,
     ) -> None:
+        """Write a checkpoint of the portrait.
+
+        Args:
+            step: number of steps taken.
+            tensors: what training goes on from, by name.
+            logged: steps and terms that the log counted since its last line.
+            frames: refined parameters of training frames, by field.
+        """
         state = CheckpointState(
             step=step,
             about=dict(self.about),
@@ -204,7 +237,7 @@ class _Run:
         save_checkpoint(self.stage, self.parts.portrait, self.parts.identity, tensors, state, frames=frames)
 
     def restore_model(self, checkpoint: Path) -> CheckpointState:
-        """Go on from a checkpoint: the portrait's part."""
+        """Load the portrait of a checkpoint, with the steps, seconds and notes that it has so far."""
         state = read_state(checkpoint)
         self.done, self.seconds, self.before = state.step, state.seconds, state.machine
         self.notes = (*state.notes, *self.notes)
@@ -226,7 +259,15 @@ class _Run:
         return state
 
     def _restore_training(self, checkpoint: Path, state: CheckpointState, trainer: Trainer) -> dict[str, Tensor]:
-        """The same for what trains it; returns the log's sums.
+        """Load all but the portrait from a checkpoint: optimisers, statistics, sampler and random generators.
+
+        Args:
+            checkpoint: its folder.
+            state: its ``state.json``.
+            trainer: is loaded into.
+
+        Returns:
+            the log's sums by term.
 
         Raises:
             Unreadable: the optimiser's file is of another method or version.

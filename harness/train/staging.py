@@ -1,4 +1,4 @@
-"""Makes one stage instance: what a stage gets, and what it leaves."""
+"""Makes one stage instance: hands a stage its work, resumes it, and saves the portrait that it returns."""
 
 from __future__ import annotations
 
@@ -39,24 +39,30 @@ __all__ = ["Making", "make_instance"]
 
 @dataclasses.dataclass
 class Making:
-    """One instance to make."""
+    """One stage instance to make: where it lies, what it is made from and how it is saved."""
 
     folder: Path
     about: Mapping[str, str]
     """method, preset, variant, dataset, subject."""
     portrait_type: type[Portrait]
     portrait_config: MethodConfig
-    """Of the class that loads the result."""
+    """Configuration of the class that loads the result."""
     loader: str
-    """How the registry calls that class."""
+    """Name of that class in the registry: ``method:NAME`` or ``stage:NAME``."""
     parent: LoadedPortrait | None
     subject: Subject
     options: Execution
     seconds: float = 0.0
-    """Spent before this process took it up."""
+    """Seconds spent on the instance before this process took it up."""
 
     def save(self, portrait: Portrait, step: int, tensors: Mapping[str, Tensor]) -> None:
-        """Keep a portrait, and what the stage goes on from."""
+        """Write a checkpoint of a portrait.
+
+        Args:
+            portrait: its state_dict is saved.
+            step: number of steps taken; part of the checkpoint's name.
+            tensors: what the stage needs to go on from here, by name.
+        """
         state = CheckpointState(
             step=step,
             about=dict(self.about),
@@ -72,7 +78,11 @@ class Making:
         save_checkpoint(self.folder, portrait, identity, tensors, state, frames=frames)
 
     def resume(self, portrait: Portrait) -> tuple[int, Mapping[str, Tensor]] | None:
-        """Put the newest whole checkpoint into a portrait."""
+        """Put the newest whole checkpoint into a portrait.
+
+        Returns:
+            its step and the tensors that `save` got; None where there is no checkpoint.
+        """
         found, _ = remove_damaged(self.folder)
         if found is None:
             return None
@@ -82,7 +92,7 @@ class Making:
         return state.step, checkpoint_tensors(found, WEIGHTS[1], state)
 
     def machine(self) -> Machine:
-        """Where the work is done."""
+        """Description of the machine on which the work is done."""
         device = resolve_device(self.options.device)
         return Machine(device_label(device), self.options.rasterizer, peak_memory(device))
 
@@ -93,8 +103,16 @@ class Making:
 def make_instance(stage: Stage, making: Making, work: StageWork) -> TrainSummary:
     """Run a stage unless its instance is finished and whole.
 
+    Args:
+        stage: does the work.
+        making: the instance, with which the portrait is saved.
+        work: what the stage gets.
+
+    Returns:
+        the instance's summary.
+
     Raises:
-        BenchError: as the stage, or it gave something that is no portrait of the class that is to load it.
+        BenchError: what the stage raises; or its result is no portrait of the class that is to load it.
     """
     folder = making.folder
     remove_leftovers(folder)

@@ -1,4 +1,4 @@
-"""Per-Gaussian parameters, buffers and statistics as one table of N rows that only the trainer changes."""
+"""Table of per-Gaussian parameters, buffers and statistics, N rows that only the trainer changes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ __all__ = ["GaussianTable"]
 
 
 class GaussianTable(nn.Module):
-    """N rows; a column is a parameter (optimised), a buffer (saved) or a statistic (neither).
+    """Table of N Gaussians, one row each; a column is a parameter (optimised), a buffer (saved) or a statistic.
+
+    Statistics start at zero and are saved in training checkpoints only.
 
     Args:
-        parameters: name -> (N, ...) float tensor.
+        parameters: name -> (N, ...) float tensor; at least one.
         buffers: name -> (N, ...) tensor, such as face index and barycentrics.
-        statistics: name -> (N, ...) tensor of zeros' shape and type, such as gradient sums.
+        statistics: name -> (N, ...) tensor whose shape and type are taken, such as gradient sums.
 
     Columns are read as attributes or by item: ``table["opacity"]``.
 
@@ -58,15 +60,15 @@ class GaussianTable(nn.Module):
         return value
 
     def names(self) -> tuple[str, ...]:
-        """Parameter columns, in order."""
+        """Names of the parameter columns, in order."""
         return self._parameter_names
 
     def buffer_names(self) -> tuple[str, ...]:
-        """Buffer columns, in order."""
+        """Names of the buffer columns, in order."""
         return self._buffer_names
 
     def statistic_names(self) -> tuple[str, ...]:
-        """Statistic columns, in order; zero at the start and for new rows, kept in training checkpoints only."""
+        """Names of the statistic columns, in order; they are zero at the start and for new rows."""
         return self._statistic_names
 
     def resize(self, rows: int) -> None:
@@ -76,10 +78,10 @@ class GaussianTable(nn.Module):
             self._set(name, old.detach().new_zeros((rows, *old.shape[1:])))
 
     def apply_edit(self, edit: Edit) -> dict[str, Tensor]:
-        """Change the rows as `edit` says; called by the trainer alone, which changes the moments to match.
+        """Change the rows as `edit` says; called by the optimiser alone, which changes its moments to match.
 
         Returns:
-            row origin: {"kept": (N',) indices of the old rows that stand first} - empty when no row changed.
+            ``{"kept": (N',)}``, indices of the old rows that stand first; empty when no row was added or removed.
 
         Raises:
             ValueError: `append` lacks a column, has an unknown one, or shapes do not fit.

@@ -1,4 +1,4 @@
-"""Test-time tracking of one frame: its parameters are optimised on its own image by drawing a frozen avatar.
+"""Test-time tracking of one frame: its parameters are optimised on its own image by rendering a frozen avatar.
 
 Together with the stage that calls it (harness/run/track.py) this is the one place that looks at test images before
 scoring. It runs only where a protocol asks for it.
@@ -28,30 +28,30 @@ __all__ = ["TrackedFrame", "Tracker", "Tracking", "Untrackable"]
 
 
 class Untrackable(BenchError):
-    """Nothing of a portrait's picture depends differentiably on what should be optimised."""
+    """Raised where a portrait's picture has no gradient with respect to the parameters to be optimised."""
 
 
 @dataclass(frozen=True)
 class Tracking:
-    """How the parameters of a test frame are optimised; protocols explain the fields."""
+    """Settings of test-time tracking: how the parameters of a test frame are optimised."""
 
     steps: int
-    """A frame, at least 1."""
+    """Optimisation steps per frame, at least 1."""
     rates: Mapping[str, float]
     """Field of HeadParams or camera.t -> learning rate."""
     optimizer: Literal["adam", "sparse_adam"]
     loss: Literal["training"] | Mapping[str, float]
-    """training, or the weights of l1 and dssim."""
+    """``training`` for the method's own loss terms, or the weights of l1 and dssim."""
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON."""
+        """The settings as plain JSON values."""
         loss = self.loss if isinstance(self.loss, str) else dict(self.loss)
         return {"steps": self.steps, "rates": dict(self.rates), "optimizer": self.optimizer, "loss": loss}
 
 
 @dataclass(frozen=True)
 class TrackedFrame:
-    """What optimisation made of one frame."""
+    """Result of test-time tracking for one frame: its parameters, and the loss before and after."""
 
     tensors: Mapping[str, Tensor]
     """Field of HeadParams or camera.t -> (1, ·) on the host."""
@@ -60,12 +60,12 @@ class TrackedFrame:
     seconds: float
 
     def into(self, frame: Frame) -> Frame:
-        """The frame with these parameters; its images stay."""
+        """The given frame with the tracked parameters in place of its own; its images stay."""
         return replaced(frame, self.tensors)
 
 
 def replaced(frame: Frame, tensors: Mapping[str, Tensor]) -> Frame:
-    """The frame with other parameters: field of HeadParams or camera.t -> (1, ·)."""
+    """Copy of a frame with other parameters: field of HeadParams or camera.t -> (1, ·)."""
     fields = {name: value for name, value in tensors.items() if name != "camera.t"}
     params = replace(frame.params, **fields)  # type: ignore[arg-type]  # tensor fields by name
     camera = frame.camera
@@ -77,15 +77,17 @@ def replaced(frame: Frame, tensors: Mapping[str, Tensor]) -> Frame:
 
 
 class Tracker:
-    """Optimises frames one after the other, each from the values that its dataset gives.
+    """Optimises the parameters of test frames one after the other, each from the values that its dataset gives.
 
     A frame's result depends on the avatar, the frame and, with sparse_adam, its position in the sequence, and on no
     other frame's result. On a CPU with deterministic algorithms it is the same to the bit whenever it is made again.
 
     Args:
         avatar: trained; its parameters are frozen for good.
+        rasterizer: the back end that renders.
+        rule: steps, rates, optimiser and loss.
         store: decodes the frames' images.
-        clock: of the last training step; the training terms are asked for as of then.
+        clock: of the last training step, at which the method's loss terms are computed.
         background: white, black or green.
     """
 
@@ -146,7 +148,13 @@ class Tracker:
         return TrackedFrame(tensors, before, after, time.perf_counter() - started)
 
     def _table(self, frame: Frame, given: Batch, position: int) -> FrameParameters:
-        """A table of this frame's row alone, with its optimiser."""
+        """Make a one-row table of a frame's parameters, with its optimiser.
+
+        Args:
+            frame: is optimised.
+            given: its batch, B = 1, with the parameters to start from.
+            position: of the frame in the test sequence, from 0.
+        """
         kind = "sparse" if self.rule.optimizer == "sparse_adam" else "dense"
         config = FineTuneConfig(rates=self.rule.rates, optimizer=kind)
         table = FrameParameters([frame], given.params, given.camera, config)
@@ -162,7 +170,7 @@ class Tracker:
         return table
 
     def _loss(self, batch: Batch) -> Tensor:
-        """What is minimised, a scalar."""
+        """The loss of a batch that tracking minimises, a scalar."""
         if not isinstance(self.rule.loss, str):
             image = self.avatar.render(batch.params, batch.camera, batch.background, self.rasterizer)
             found = {
