@@ -24,10 +24,11 @@ __all__ = ["NO_ARCHIVE", "Archive", "open_archive", "open_zip"]
 
 NO_ARCHIVE = "found no zip archive or a damaged one"
 DIRECTORY_BYTES = 8 * 2**20
-"""The most that the list of members may take: some 100,000 members."""
+"""Limit of the size of an archive's list of members, in bytes: some 100,000 members."""
 _PIECE = 2**20
+"""Bytes of a member that are unpacked at once."""
 _HEADER = 30
-"""Bytes of a member's own header, without its name."""
+"""Size of the header before a member's packed bytes, without the member's name, in bytes."""
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError, NotImplementedError)
 
@@ -50,12 +51,12 @@ class _Bounded:
 
 
 class Archive:
-    """An open archive of sound members.
+    """An open zip archive, every member of which can be unpacked by itself.
 
     Args:
         path: the file, for messages.
-        archive: its directory.
-        size: the file's bytes.
+        archive: the opened file with its list of members.
+        size: bytes of the file.
 
     Raises:
         Unreadable: a member is there twice, encrypted, packed in an unusual way, or overlaps another.
@@ -74,6 +75,7 @@ class Archive:
             end = info.header_offset
 
     def _fault(self, info: zipfile.ZipInfo, end: int) -> str:
+        """Say why a member that should end before the byte `end` is not read; empty where nothing is wrong."""
         if info.filename in self.members:
             return "is in it twice"
         if info.flag_bits & 1:
@@ -85,7 +87,11 @@ class Archive:
         return ""
 
     def read(self, name: str, limit: int) -> NDArray[np.uint8]:
-        """All bytes of a member, in an array of their own.
+        """Return all unpacked bytes of a member, in a new array.
+
+        Args:
+            name: the member's name in the archive.
+            limit: the most bytes that it may have once unpacked.
 
         Raises:
             Unreadable: there is no such member, it is damaged, or it claims to have more than `limit` bytes.
@@ -108,6 +114,7 @@ class Archive:
             raise fault_of(self.path, error) from error
 
     def _unpacked(self, info: zipfile.ZipInfo) -> NDArray[np.uint8]:
+        """Unpack a member into exactly as many bytes as it claims; EOFError where it has more."""
         content = np.empty(info.file_size, np.uint8)
         with self._archive.open(info) as member:
             for done in range(0, len(content), _PIECE):
@@ -121,7 +128,7 @@ class Archive:
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip archive, open for reading, of whose members nothing is known yet; see `open_archive`.
+    """Open a zip archive whose members are not checked yet (`open_archive` checks them).
 
     Raises:
         Unreadable: the file cannot be opened, is no zip archive, or its directory is larger than `DIRECTORY_BYTES`.
@@ -140,7 +147,7 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
-    """A zip archive of sound members, open for reading.
+    """Open a zip archive and check all its members (see `Archive`).
 
     Raises:
         Unreadable: as `open_zip`, or a member is not sound (see `Archive`).
@@ -150,6 +157,6 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 
 def _shown(name: str) -> str:
-    """A member's name as a message shows it."""
+    """Name of a member for a message: escaped, and at most 60 characters."""
     text = ascii(name)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -25,9 +25,11 @@ from headbench.harness.reading import Unreadable, fault_of, open_regular
 __all__ = ["ARRAY_BYTES", "Header", "NotPlain", "npy_header", "plain_array", "plain_dtype", "read_npy", "read_npz"]
 
 ARRAY_BYTES = 2**30
-"""Default limit of what the arrays of one file take in memory."""
+"""Default limit of what the arrays of one file take in memory, in bytes."""
 AXES = 32
+"""Limit of the number of an array's axes."""
 _SIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16)}
+"""Kind of number, as numpy's letter -> sizes that are read, in bytes."""
 _KIND = re.compile(r"([<>|=]?)(?:(\?)|([biufcSU])(\d{1,9}))", re.ASCII)
 _MAGIC = b"\x93NUMPY"
 _HEADER_BYTES = 10_000
@@ -40,26 +42,27 @@ _RECORDS = re.compile(r"""(['"])descr\1\s*:\s*\[""")
 
 
 class NotPlain(Exception):
-    """Bytes are no plain array; the text says why: ``its numbers are of the kind M8``."""
+    """Error of bytes that are no plain array; its text says why: ``its values are of the kind 'M8', which ...``."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an .npy file says about its array."""
+    """The header of an .npy file: data type, shape, order of the axes, and where the values begin."""
 
     dtype: np.dtype[Any] | None
-    """None: objects, which are stored as a pickle."""
+    """Data type of the values; None: Python objects, which are stored as a pickle."""
     shape: tuple[int, ...]
     fortran: bool
+    """Whether the first axis varies fastest."""
     start: int
-    """Where the array's bytes begin, in bytes."""
+    """Offset of the first value in the file, in bytes."""
 
 
 def plain_dtype(code: str) -> np.dtype[Any]:
-    """The data type of a code such as ``<f8``, ``|b1``, ``?``, ``S5`` or ``>U3``.
+    """Return the numpy data type that a code names, such as ``<f8``, ``|b1``, ``?``, ``S5`` or ``>U3``.
 
     Raises:
-        NotPlain: it is of another kind: objects, records, dates, unusual sizes.
+        NotPlain: the code names another kind: objects, records, dates, unusual sizes.
     """
     match = _KIND.fullmatch(code)
     if match is None:
@@ -75,16 +78,16 @@ def plain_dtype(code: str) -> np.dtype[Any]:
 def plain_array(
     content: NDArray[np.uint8], dtype: np.dtype[Any], shape: Sequence[Any], fortran: bool = False
 ) -> NDArray[Any]:
-    """An array over bytes, which are not copied (truth values are).
+    """Return raw bytes as an array of the given type and shape; only truth values are copied.
 
     Args:
-        content: (n,) its bytes, exactly as many as it needs.
-        dtype: of `plain_dtype`.
-        shape: sizes of the axes, of which nothing is known yet.
+        content: (n,) the array's bytes, exactly as many as it needs.
+        dtype: data type of the values, from `plain_dtype`.
+        shape: sizes of the axes, not checked yet.
         fortran: whether the first axis varies fastest.
 
     Raises:
-        NotPlain: the shape is none, does not fit the number of bytes, or the text holds no characters.
+        NotPlain: the shape is no shape, does not fit the number of bytes, or text holds codes beyond Unicode.
     """
     count = values_in(shape)
     if count * dtype.itemsize != content.size:
@@ -97,10 +100,10 @@ def plain_array(
 
 
 def values_in(shape: Sequence[Any]) -> int:
-    """How many values an array of this shape has.
+    """Return the number of values in an array of a shape that comes from a file.
 
     Raises:
-        NotPlain: these are no sizes of axes, or more than a computer can count.
+        NotPlain: an entry is no size of an axis, there are more than `AXES`, or the array would be absurdly large.
     """
     if len(shape) > AXES or any(type(side) is not int or side < 0 for side in shape):
         raise NotPlain(f"{_shown(shape)} is no shape of an array")
@@ -111,10 +114,10 @@ def values_in(shape: Sequence[Any]) -> int:
 
 
 def npy_header(content: bytes) -> Header:
-    """The header of an .npy file.
+    """Parse the header of an .npy file, without evaluating it.
 
     Args:
-        content: the file's first `_HEADER_BYTES` or all of it.
+        content: the file's first `_HEADER_BYTES` bytes, or all of them where there are fewer.
 
     Raises:
         NotPlain: it is no .npy file, or its array is neither plain nor of objects.
@@ -148,11 +151,11 @@ def npy_header(content: bytes) -> Header:
 
 
 def read_npy(path: Path, limit: int = ARRAY_BYTES) -> NDArray[Any]:
-    """The array of an .npy file.
+    """Read the array of numbers or text in an .npy file.
 
     Args:
         path: the file.
-        limit: bytes at most.
+        limit: the most bytes that the array may take.
 
     Raises:
         Unreadable: it cannot be opened, is no .npy file, is cut, larger than `limit`, or holds other than
@@ -169,13 +172,14 @@ def read_npy(path: Path, limit: int = ARRAY_BYTES) -> NDArray[Any]:
 
 
 def _rest(handle: BinaryIO, header: Header, limit: int) -> NDArray[Any]:
+    """Read the values that follow the header of an open .npy file, at most `limit` bytes."""
     dtype, needed = _needed(header, limit, os.fstat(handle.fileno()).st_size)
     handle.seek(header.start)
     return plain_array(np.fromfile(handle, np.uint8, needed), dtype, header.shape, header.fortran)
 
 
 def _needed(header: Header, limit: int, there: int) -> tuple[np.dtype[Any], int]:
-    """Kind and bytes of the array of a header, in a file or member of `there` bytes."""
+    """Return the data type and size in bytes of the array that a header promises in a file of `there` bytes."""
     if header.dtype is None:
         raise NotPlain("it holds Python objects, which are not loaded")
     needed = values_in(header.shape) * header.dtype.itemsize
@@ -190,15 +194,15 @@ def _needed(header: Header, limit: int, there: int) -> tuple[np.dtype[Any], int]
 
 
 def read_npz(path: Path, names: Collection[str] | None = None, limit: int = ARRAY_BYTES) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz archive by their names; members that are no .npy are left out.
+    """Read the arrays of an .npz archive by name; members that are no .npy are left out.
 
     Args:
         path: the file.
-        names: read these alone, as far as they are there; all by default.
-        limit: bytes at most, of all arrays that are read together.
+        names: arrays to read, where the archive has them; all by default.
+        limit: the most bytes that all arrays that are read may take together.
 
     Raises:
-        Unreadable: it cannot be opened, is no zip archive, or an array is as `read_npy` refuses it.
+        Unreadable: it cannot be opened, is no zip archive, or holds an array that `read_npy` would refuse.
     """
     arrays: dict[str, NDArray[Any]] = {}
     try:
@@ -218,6 +222,7 @@ def read_npz(path: Path, names: Collection[str] | None = None, limit: int = ARRA
 
 
 def _member(archive: Archive, member: str, limit: int) -> NDArray[Any]:
+    """Read the .npy file that is a member of an archive; its array may take `limit` bytes."""
     content = archive.read(member, limit + _HEADER_BYTES)
     try:
         header = npy_header(bytes(content[:_HEADER_BYTES]))
@@ -229,14 +234,17 @@ def _member(archive: Archive, member: str, limit: int) -> NDArray[Any]:
 
 
 def _starts_as_npy(path: Path) -> bool:
+    """Whether a file begins with the signature of .npy."""
     with open_regular(path) as handle:
         return handle.read(len(_MAGIC)) == _MAGIC
 
 
 def _shown(shape: Sequence[Any]) -> str:
+    """Format a shape from a file for a message: at most eight axes, each escaped and short."""
     sides = [str(side) if type(side) is int and abs(side) < 10**20 else ascii(side)[:20] for side in shape[:8]]
     return f"({', '.join(sides)}{', ...' if len(shape) > 8 else ''})"
 
 
 def _many(count: int) -> str:
+    """Format a number of bytes for a message, which an absurd one must not fill."""
     return f"{count:,}" if count < 10**20 else "far too many"

@@ -1,4 +1,4 @@
-"""The one console: colours and tables on a terminal, plain text elsewhere."""
+"""Output on the console: colours and tables on a terminal, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ STATE_STYLES = {
     "skipped": "yellow",
     "unknown": "red",
 }
-"""State of a cell -> rich style."""
+"""State of a cell (one run of a method on a subject) -> colour of the library rich."""
 
 
 @functools.cache
 def console() -> Console:
-    """The console on standard output; where that is no terminal, lines are as long as they need to be."""
+    """Return the console on standard output; where that is no terminal, lines are not wrapped."""
     from rich.console import Console
 
     width = None if is_terminal() else max(160, shutil.get_terminal_size((160, 24)).columns)
@@ -52,21 +52,22 @@ def console() -> Console:
 
 
 def forgive_encoding() -> None:
-    """From now on a character that standard output's encoding lacks becomes a question mark, not an exception.
+    """Print question marks from now on for characters that standard output's encoding lacks, not an exception.
 
-    Standard error does so by itself.
+    Standard error replaces them by itself.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
 
 def say(text: str, err: bool = False, nl: bool = True, mark: str = "") -> None:
-    """Print lines that may hold texts of files: no control character reaches the terminal but line ends and tabs.
+    """Print text that may come from files: no control character reaches the terminal but line ends and tabs.
 
     Args:
-        err: on standard error.
+        text: one line or several.
+        err: print to standard error.
         nl: end with a line end.
-        mark: what stands before it and may be coloured; nothing of a file.
+        mark: printed before the text as it is, colours too; never from a file.
     """
     import click
 
@@ -74,32 +75,32 @@ def say(text: str, err: bool = False, nl: bool = True, mark: str = "") -> None:
 
 
 def live(text: str = "") -> Status:
-    """A line with a spinner on a terminal, not yet started; see `plain` for its texts."""
+    """Return a status line with a spinner, not started yet; pass later texts through `plain`."""
     spinner = "dots" if console().encoding.startswith("utf") else "line"
     return console().status(plain(text), spinner=spinner)
 
 
 def literal(text: str, style: str = "") -> Text:
-    """One line of text for a table of rich, with nothing in it that a terminal obeys."""
+    """Return one line of text for a rich table, free of control characters; `style` is a rich style."""
     from rich.text import Text
 
     return Text(one_line(text), style=style)
 
 
 def plain(text: str) -> str:
-    """One line of text where rich reads markup, which leaves its square brackets alone."""
+    """Return one line of text in which rich sees no markup: square brackets are escaped, hidden characters too."""
     from rich.markup import escape
 
     return escape(one_line(text))
 
 
 def is_terminal() -> bool:
-    """Whether a person watches standard output."""
+    """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
 def duration(seconds: float) -> str:
-    """12 s, 3 min 5 s, 2 h 7 min."""
+    """Format a duration in seconds for people: 12 s, 3 min 5 s, 2 h 7 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -109,7 +110,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people: 12.3 MB."""
+    """Format a number of bytes for people, in powers of 1000: 12.3 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Which device work runs on, and what of it may run at the same time."""
+"""The device that computes: choice of GPU or CPU, threads, determinism, and parallel branches of a CUDA graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Result = TypeVar("_Result")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """`auto` is CUDA where a device is usable, otherwise the CPU.
+    """Return the torch device of a name: auto, cpu, cuda or cuda:K; auto is CUDA where a GPU is usable, else the CPU.
 
     Raises:
         BenchError: CUDA was asked for by name and there is none, or the name is unknown.
@@ -43,16 +43,16 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def be_deterministic(wanted: bool) -> None:
-    """Let torch choose deterministic algorithms only, or any again.
+    """Restrict torch to deterministic algorithms, or allow all again.
 
-    Asked only where something changes: torch imports its compiler for it, which takes a second.
+    torch is called only where something changes: it imports its compiler for this, which takes a second.
     """
     if torch.are_deterministic_algorithms_enabled() != wanted:
         torch.use_deterministic_algorithms(wanted)
 
 
 def use_threads(count: int | None, device: torch.device) -> None:
-    """Compute with so many threads of the CPU from now on; None leaves all as it is.
+    """Set the number of CPU threads of torch, and of the rasterizer where `device` is the CPU; None changes nothing.
 
     The rasterizer's results are the same for any number of threads, torch's sums are not.
     """
@@ -68,17 +68,17 @@ def use_threads(count: int | None, device: torch.device) -> None:
 
 
 def device_label(device: torch.device) -> str:
-    """What tables show: the GPU's name, or CPU with its thread count."""
+    """Return the name of a device for tables: the GPU's model, or CPU with its thread count."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({torch.get_num_threads()} threads)"
 
 
 def side_by_side(*works: Callable[[], _Result]) -> list[_Result]:
-    """What independent pieces of work return.
+    """Run independent pieces of work and return their results in order.
 
-    While a CUDA graph is being recorded they become branches of it, which a GPU that one of them does not fill runs at
-    the same time. Otherwise they are done in turn.
+    While a CUDA graph is being recorded they become parallel branches of it, so that a GPU that one of them does not
+    fill runs them at the same time. Otherwise they run one after another.
     """
     if not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
         return [work() for work in works]
@@ -97,4 +97,5 @@ def side_by_side(*works: Callable[[], _Result]) -> list[_Result]:
 
 @functools.cache
 def _side_stream(device: torch.device, number: int) -> torch.cuda.Stream:
+    """Return the CUDA stream of a branch: one per device and number, made once."""
     return torch.cuda.Stream(device)

@@ -1,4 +1,4 @@
-"""Errors a person can act on. The command line prints them without a traceback."""
+"""Errors that a person can act on; the command line prints them without a traceback."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ _FOUND = {
     errno.ESTALE: ("the network drive has lost it", "mount the drive again"),
     errno.ENOMEM: ("no memory is left", "end other programs"),
 }
+"""Error number of the operating system -> what was found and what helps, in the project's words."""
 
 
 class BenchError(Exception):
-    """Something the user can mend. The message names the object, what was expected and what was found.
+    """Error that the user can mend; the message names the object, what was expected and what was found.
 
     Args:
         message: one or more sentences.
@@ -50,19 +51,25 @@ class BenchError(Exception):
 
 
 class DataError(BenchError):
-    """A dataset, subject or frame that cannot be read as its layout says."""
+    """Error of a dataset, subject or frame that cannot be read as its layout says."""
 
 
 class MissingAsset(BenchError):
-    """A file that only the user may have (FLAME, network weights) is not registered."""
+    """Error of a file that only the user may have (FLAME, network weights) and has not registered."""
 
 
 class PluginError(BenchError):
-    """A plugin that is broken, misspelt or incomplete; the message names it."""
+    """Error of a plugin that is broken, misspelt or incomplete; the message names it."""
 
 
 def did_you_mean(kind: str, name: str, known: Iterable[str]) -> str:
-    """The message for an unknown `name` of a `kind`, with close matches and what there is."""
+    """Return the message for an unknown name, with close matches and all known names.
+
+    Args:
+        kind: what is named, in words: ``method``.
+        name: the unknown name.
+        known: the names that there are.
+    """
     from headbench.harness.names import one_line
 
     choices = sorted(known)
@@ -77,9 +84,10 @@ def did_you_mean(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def of_system(error: OSError, place: str = "") -> BenchError:
-    """What the operating system says of a file, in our words.
+    """Return an error of the operating system about a file as a `BenchError` with a remedy.
 
     Args:
+        error: what the system reported.
         place: the file, where the error names none.
     """
     unknown = f"the system refuses it ({errno.errorcode.get(error.errno or 0, error.errno)})"

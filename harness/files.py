@@ -1,4 +1,4 @@
-"""Files: writing so that no half-written one is ever read, what a kill leaves behind, JSON, digests."""
+"""Writing files atomically, removing what killed processes left half-written, JSON and SHA-256."""
 
 from __future__ import annotations
 
@@ -37,20 +37,21 @@ __all__ = [
 ]
 
 LONGEST = 200
-"""Bytes of a name that a temporary name beside it repeats; file systems allow 255 for all of it."""
+"""Bytes of a file's name that its temporary name repeats; file systems allow 255 for the whole name."""
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>part|old)")
-"""What `atomic_path` and `atomic_folder` call what is not finished."""
+"""Names that `atomic_path` and `atomic_folder` give to what is not finished."""
 
 
 class Unwritable(BenchError):
-    """A place where nothing can be written."""
+    """Error of a path at which nothing can be written."""
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
-    """A path beside `path` to write to; renamed to `path` when the block ends well, removed when it does not.
+    """Give a temporary path to write to; it is renamed to `path` when the block ends well, else removed.
 
     Args:
+        path: the file to write or replace.
         durable: wait until the disk has it, so that it survives a power cut, not only a kill.
     """
     temporary = _beside(path, "part")
@@ -72,7 +73,7 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder beside `path` to fill; renamed to `path` (an older one is removed) when the block ends well."""
+    """Give a temporary folder to fill; it is renamed to `path` when the block ends well and replaces an older one."""
     temporary = _beside(path, "part")
     try:
         make_folder(path.parent)
@@ -96,7 +97,7 @@ def make_folder(path: Path) -> None:
     """Make a folder and those above it, where they are missing.
 
     Raises:
-        Unwritable: something else is in its place, or in that of one above.
+        Unwritable: a file or the like is in its place, or in the place of a folder above.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -106,10 +107,10 @@ def make_folder(path: Path) -> None:
 
 
 def make_way(path: Path) -> None:
-    """Make the folder that shall hold a file that is added to, which is made later where there is none.
+    """Make the folder of a file that will be appended to, and check that the file can be a regular one.
 
     Raises:
-        Unwritable: something that is no regular file is in its place, or no folder in that of its folder.
+        Unwritable: something other than a regular file is at `path`, or something other than a folder above it.
     """
     make_folder(path.parent)
     if (found := kind_at(path)) not in ("", "a file"):
@@ -117,20 +118,21 @@ def make_way(path: Path) -> None:
 
 
 def append_to(path: Path) -> BinaryIO:
-    """Open a file for adding at its end; it is made where there is none, as is its folder.
+    """Open a file for appending bytes; it and its folder are made where they are missing.
 
     Raises:
-        Unwritable: as `make_way`; a named pipe is not waited for.
+        Unwritable: something other than a regular file is at `path`; a named pipe is not waited for.
     """
     make_way(path)
     return path.open("ab")
 
 
 def discard(path: Path, folders_alone: bool = False) -> None:
-    """Remove a file, whatever kind of one, or an empty folder in its place; nothing where there is none.
+    """Remove a file of any kind, or an empty folder in its place; do nothing where nothing is there.
 
     Args:
-        folders_alone: a file stays, since it is about to be replaced.
+        path: what to remove.
+        folders_alone: keep a file, since it is about to be replaced.
 
     Raises:
         Unwritable: a folder that holds something is in its place.
@@ -141,11 +143,12 @@ def discard(path: Path, folders_alone: bool = False) -> None:
         except OSError as error:
             raise Unwritable(f"{path}: expected a file, found a folder that is not empty.", _AWAY) from error
     elif not folders_alone:
-        with contextlib.suppress(NotADirectoryError):  # a file in the place of its folder, which whoever writes tells
+        with contextlib.suppress(NotADirectoryError):  # a file in the place of its folder: writing reports it
             path.unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that it holds."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -153,12 +156,13 @@ def _remove(path: Path) -> None:
 
 
 def writable(path: Path, folder: bool = False) -> None:
-    """Find out before any work whether `path` can be written, by making and removing a file in the folder that would
-    hold it; folders that are missing on the way are not made.
+    """Check before any work that `path` can be written, by making and removing a file in the folder that would hold it.
+
+    Folders that are missing on the way are not made.
 
     Args:
         path: what is going to be written.
-        folder: it is a folder, which may exist; otherwise a file, which is replaced where it exists.
+        folder: whether it is a folder, which may exist; otherwise it is a file, which is replaced.
 
     Raises:
         Unwritable: it cannot be written; the message says what is in the way.
@@ -194,31 +198,32 @@ _IN_THE_WAY = {
     errno.EPERM: "this user may not write there",
     errno.EIO: "the disk answers with an error",
 }
+"""Error number of the operating system -> why nothing can be written, in words."""
 _AWAY = "move it away, then the same command"
 _REFUSED = "nothing can be made there"
 _ELSEWHERE = "name another place, or make this one writable"
 
 
 def _beside(path: Path, ending: str) -> Path:
-    """A hidden name beside `path`, short enough for a name that is as long as names can be."""
+    """Return a new hidden temporary path beside `path`; long names are cut so that the result still fits."""
     name = path.name.encode(errors="surrogateescape")[:LONGEST].decode(errors="ignore")
     return path.with_name(f".{name}.{uuid.uuid4().hex[:8]}.{ending}")
 
 
 def _locate(error: OSError, path: Path) -> None:
-    """Tell the error which file was to be written, where the system does not say: a full disk names none."""
+    """Put the path that was to be written into an error that names none, as that of a full disk does."""
     if error.filename is None:
         error.filename = str(path)
 
 
 def write_json(path: Path, value: Any, durable: bool = True) -> None:
-    """`value` as indented JSON at `path`, atomically. NaN and infinity are errors, not tokens."""
+    """Write `value` as indented JSON, atomically; NaN and infinity raise ValueError (`durable` as in `atomic_path`)."""
     with atomic_path(path, durable) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read the object in a JSON file.
 
     Raises:
         DataError: it is missing, not readable, or no JSON object.
@@ -230,7 +235,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has it; for folders that appear as a whole."""
+    """Write a file and wait until the disk has it; for files in a folder that `atomic_folder` renames."""
     with path.open("wb") as handle:
         handle.write(content)
         handle.flush()
@@ -238,7 +243,7 @@ def write_synced(path: Path, content: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the disk has the names in a folder."""
+    """Wait until the disk has the list of a folder's files, so that renames in it survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -247,13 +252,14 @@ def sync_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path, deep: bool = True, age: float = 0.0) -> list[Path]:
-    """Remove what killed processes left half-written in `folder`, and return it.
+    """Remove what killed processes left half-written in `folder`, and return the paths.
 
     A folder that was being replaced when the kill came gets its old content back.
 
     Args:
-        deep: also in the folders below.
-        age: seconds that it must have been left alone, where others may be writing.
+        folder: where to look.
+        deep: look in the folders below, too.
+        age: seconds since the last change that a leftover must have, where other processes may be writing.
     """
     listed = folder.rglob(".*") if deep else folder.glob(".*")
     found = []
@@ -272,7 +278,7 @@ def remove_leftovers(folder: Path, deep: bool = True, age: float = 0.0) -> list[
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a regular file's bytes, in hex.
+    """Return the SHA-256 of a regular file's bytes as 64 hexadecimal digits.
 
     Raises:
         Unreadable: it is missing, no regular file, or not permitted.
@@ -285,7 +291,7 @@ def sha256_of(path: Path) -> str:
 
 
 def digest_of(path: Path) -> str | None:
-    """The same, None where the file is missing or cannot be read."""
+    """Return the SHA-256 of a file as hexadecimal digits, None where the file is missing or cannot be read."""
     try:
         return sha256_of(path)
     except Unreadable:

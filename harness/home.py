@@ -1,4 +1,4 @@
-"""Where the user's own files lie: registered assets, the ledger of submissions, what is remembered of plugins."""
+"""The folder of the user's own files: registered assets, the ledger of submissions, what is remembered of plugins."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ __all__ = ["home"]
 
 
 def home() -> Path:
-    """The folder of all user files: HEADBENCH_HOME, else headbench in the user's data folder. It may not exist.
+    """Return the folder of the user's files: HEADBENCH_HOME, else headbench in the user's data folder.
+
+    It may not exist.
 
     Raises:
-        BenchError: there is something that is no folder.
+        BenchError: something that is no folder is in its place.
     """
     folder, named = _home()
     if folder.exists() and not folder.is_dir():
@@ -26,7 +28,7 @@ def home() -> Path:
 
 
 def _home() -> tuple[Path, bool]:
-    """The folder, and whether HEADBENCH_HOME names it."""
+    """Return the folder of the user's files, unchecked, and whether HEADBENCH_HOME names it."""
     chosen = os.environ.get("HEADBENCH_HOME")
     if chosen:
         return Path(chosen).expanduser(), True

@@ -1,4 +1,4 @@
-"""What an mp4's boxes say, before a demuxer believes them: that it is one, is whole, and claims no absurd counts."""
+"""Check of an mp4's boxes before a demuxer believes them: it is an mp4, is whole, and claims no absurd counts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from headbench.harness.reading import Unreadable
 __all__ = ["check_boxes"]
 
 SAMPLES = 1_000_000
-"""Samples (coded images, pieces of sound) that all tracks together may have. FFmpeg keeps 70 bytes of each, and a file
-of 2 KB can claim four thousand million."""
+"""Limit of the samples (coded images, pieces of sound) of all tracks together.
+
+FFmpeg keeps 70 bytes per sample, and a file of 2 KB can claim four thousand million."""
 BOXES = 100_000
-"""Boxes that are looked at; a video in fragments of one second has four a second."""
+"""Limit of the boxes (parts) of an mp4; a video in fragments of one second has four per second."""
 _FIRST = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"}
-"""Boxes with which the files of this family begin."""
+"""Kinds of boxes with which an mp4 or QuickTime file begins."""
 _INSIDE = {
     *(b"moov", b"hoov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf", b"udta", b"tref"),
     *(b"moof", b"traf", b"mvex"),
 }
-"""Boxes that hold boxes, and tables of samples among them."""
+"""Kinds of boxes that hold boxes, tables of samples among them."""
 _OTHERS = (
     (0, b"\x1aE\xdf\xa3", "a WebM or Matroska video"),
     (8, b"AVI ", "an AVI video"),
@@ -31,10 +32,11 @@ _OTHERS = (
     (0, b"GIF8", "a GIF image"),
     (0, b"PK\x03\x04", "a zip"),
 )
+"""Offset and bytes of another format's signature, and the format in words, for messages."""
 
 
 def check_boxes(path: Path, file: IO[bytes]) -> None:
-    """Refuse what is no mp4, is cut, or claims more samples than a video has. Reads headers of boxes alone.
+    """Refuse a file that is no mp4, is cut, or claims more samples than a video has; only headers of boxes are read.
 
     Args:
         path: for the message.
@@ -68,7 +70,14 @@ def check_boxes(path: Path, file: IO[bytes]) -> None:
 
 
 def _boxes(file: IO[bytes], place: int, end: int, depth: int) -> Iterator[tuple[bytes, int, int, int]]:
-    """Kind, place of the content, end as promised, and depth of every box between `place` and `end`."""
+    """Yield kind, offset of the content, promised end and depth of each box of an mp4, boxes inside boxes too.
+
+    Args:
+        file: open for reading; its position changes.
+        place: offset of the first box, in bytes.
+        end: offset at which to stop, in bytes.
+        depth: number of boxes around these, 0 at the top of the file.
+    """
     while place + 8 <= end:
         file.seek(place)
         header = file.read(16)

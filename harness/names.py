@@ -1,4 +1,4 @@
-"""Names and texts that strangers may have written: what may become part of a path, and how it is shown.
+"""Checks and escapes for names and texts that strangers may have written, before they become paths or messages.
 
 A name that a file holds (a subject, a frame, a protocol) is checked here before it becomes part of a path; a text that
 a file holds goes through `printable` or `one_line` before a terminal, a table or a page shows it.
@@ -29,27 +29,27 @@ __all__ = [
 ]
 
 NAME_BYTES = 200
-"""Bytes of UTF-8 that a name may have; file systems take 255, and suffixes are added."""
+"""Limit of a name's length in bytes of UTF-8; file systems take 255, and suffixes are added."""
 _SHOWN = 60
-"""Characters of a name that a message repeats."""
+"""Number of characters of a text from a file that a message repeats at most."""
 _LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,99}@[1-9][0-9]{0,5}")
 _HEX = re.compile(r"[0-9a-f]+")
 _JOINERS = "\u200c\u200d"
-"""They are invisible too, and words of Persian and Hindi are written with them."""
+"""Invisible characters that are allowed, since words of Persian and Hindi are written with them."""
 
 
 def _hidden() -> str:
-    """All characters below U+10000 that move a cursor, end a line, turn the direction of writing or show nothing."""
+    """Return characters below U+10000 that move a cursor, end a line, turn the direction of text or are invisible."""
     kinds = {"Cc", "Cf", "Zl", "Zp"}
     return "".join(c for c in map(chr, range(0x10000)) if unicodedata.category(c) in kinds and c not in _JOINERS)
 
 
 HIDDEN = re.compile(f"[{re.escape(_hidden())}\ud800-\udfff\U000e0000-\U000e0fff]")
-"""A control or format character, half of a pair (a byte of a file name that is not UTF-8), or an invisible tag."""
+"""Pattern of one hidden character: control, format, surrogate (a byte of a file name that is not UTF-8) or tag."""
 
 
 def name_fault(text: object) -> str:
-    """Why `text` cannot be one part of a path, or nothing where it can.
+    """Say why `text` cannot be one part of a path; empty where it can.
 
     It can where it is one plain, visible name: no separators, no control characters, no leading dot or dash, and at
     most `NAME_BYTES` bytes.
@@ -69,7 +69,7 @@ def name_fault(text: object) -> str:
 
 
 def safe_name(text: object, what: str, where: Path | str) -> str:
-    """`text` as a name that may become one part of a path.
+    """Return `text` where it is a name that may become one part of a path, else raise an error that says why not.
 
     Args:
         text: what a file holds; of any type.
@@ -77,7 +77,7 @@ def safe_name(text: object, what: str, where: Path | str) -> str:
         where: the file that holds it.
 
     Raises:
-        DataError: it is no such name; the message names file, kind and reason.
+        DataError: `text` cannot be part of a path; the message names file, kind and reason.
     """
     fault = name_fault(text)
     if fault or not isinstance(text, str):
@@ -91,14 +91,14 @@ def is_label(text: object) -> bool:
 
 
 def protocol_label(text: object, where: Path | str) -> str:
-    """`text` as a protocol's ``name@version``, which may become part of a path.
+    """Return `text` where it is a protocol's ``name@version``, which may become part of a path, else raise an error.
 
     Args:
         text: what a file holds; of any type.
         where: the file that holds it.
 
     Raises:
-        DataError: it is none.
+        DataError: `text` does not have this form.
     """
     if not is_label(text) or not isinstance(text, str):
         raise DataError(f"{where}: protocol {quoted(text)} is not of the form name@version, such as headbench@1.")
@@ -106,16 +106,16 @@ def protocol_label(text: object, where: Path | str) -> str:
 
 
 def hex_digest(text: object, what: str, where: Path | str, digits: int = 64) -> str:
-    """`text` as a hash in lower-case hexadecimal digits; 64 of them are a SHA-256.
+    """Return `text` where it is a hash in lower-case hexadecimal digits (64 for SHA-256), else raise an error.
 
     Args:
         text: what a file holds; of any type.
         what: the kind of hash, for the message: ``hash``.
         where: the file that holds it.
-        digits: how many there must be.
+        digits: the number of digits that it must have.
 
     Raises:
-        DataError: it is none.
+        DataError: `text` is no hash of this length.
     """
     if not isinstance(text, str) or len(text) != digits or not _HEX.fullmatch(text):
         raise DataError(f"{where}: {what} {quoted(text)} is no hash: expected {digits} hexadecimal digits.")
@@ -129,28 +129,28 @@ def is_inside(path: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """`text` with line ends and tabs as they are, and every other hidden character written out: ``\\x1b``.
+    """Return `text` with hidden characters written out, such as ``\\x1b``; line ends and tabs stay.
 
-    No escape sequence, no change of direction and no half of a pair is left, so that it can be printed and encoded.
+    No escape sequence, no change of direction and no surrogate is left, so that it can be printed and encoded.
     """
     return HIDDEN.sub(lambda found: found[0] if found[0] in "\n\t" else _escaped(found[0]), text)
 
 
 def one_line(text: str) -> str:
-    """As `printable`, with line ends and tabs as one space each, so that it cannot pretend to be two lines."""
+    """Return `text` on one line: hidden characters are written out, line ends and tabs become spaces."""
     lines = text.replace("\t", " ").splitlines()
     return printable(" ".join(line.strip() for line in lines if line.strip()))
 
 
 def quoted(value: object) -> str:
-    """A value of a file, for a message: escaped and not too long, a text in quotes."""
+    """Format a value from a file for a message: hidden characters escaped, cut to 60 characters, a text in quotes."""
     shown = value if isinstance(value, str) else repr(value)
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
     return repr(shown) if isinstance(value, str) else one_line(shown)
 
 
 def shortened(text: str, limit: int = NAME_BYTES) -> str:
-    """`text`, or where it has more bytes its beginning and a digest of the whole, so that it stays one of its own."""
+    """Return `text` cut to `limit` bytes of UTF-8; a cut one ends in a digest of the whole, so that it stays unique."""
     content = text.encode("utf-8", "surrogatepass")
     if len(content) <= limit:
         return text
@@ -159,6 +159,7 @@ def shortened(text: str, limit: int = NAME_BYTES) -> str:
 
 
 def _escaped(character: str) -> str:
+    """Write out one hidden character as Python does in a literal; an undecoded byte of a file name as that byte."""
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a file name that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"

@@ -1,7 +1,7 @@
 """Opening image files that strangers may have made: PNG and JPEG, of bounded size, decoded within bounded memory.
 
-Every reader of the project opens images through this module. What is no image, is another format, is too large or is
-damaged is refused with one sentence, and size is looked at before anything is decoded.
+Every reader of the project opens images through this module. A file that is no image, of another format, too large or
+damaged is refused with one sentence, and the size is checked before anything is decoded.
 """
 
 from __future__ import annotations
@@ -25,21 +25,23 @@ from headbench.harness.reading import Unreadable, fault_of, open_regular
 __all__ = ["PIXELS", "Chunk", "PictureHeader", "picture_header", "png_chunks", "read_picture"]
 
 PIXELS = 40_000_000
-"""Pixels that an image may have. The largest real frames are 4K (8.3 million); 8K has 33.2 million."""
+"""Limit of an image's size in pixels. The largest real frames are 4K (8.3 million); 8K has 33.2 million."""
 PIXELS_AT_ONCE = 2 * PIXELS
-"""Pixels that all threads of a process decode at once; the others wait. At four bytes, 320 MB."""
+"""Limit of the pixels that all threads of a process decode at once; further threads wait. At four bytes, 320 MB."""
 FILE_BYTES = 8 * PIXELS
-"""Bytes of an image file: two bytes for each of four channels."""
+"""Limit of an image file's size in bytes: two bytes for each of four channels."""
 _BLOCK = 2**20
-"""Bytes that are read at once for check sums."""
+"""Size of the blocks that are read for check sums, in bytes."""
 SCANS = 500
-"""Scans of a progressive JPEG; each may cost a pass over the whole image. Encoders write 10."""
+"""Limit of the scans of a progressive JPEG; each may cost a pass over the whole image. Encoders write 10."""
 _FORMATS: dict[str, tuple[bytes, Callable[[IO[bytes]], ImageFile.ImageFile]]] = {
     "PNG": (b"\x89PNG\r\n\x1a\n", PngImageFile),
     "JPEG": (b"\xff\xd8\xff", JpegImageFile),
 }
-"""Format -> how its files begin, and its decoder. Named, since PIL's own guess would also start decoders of rare
-formats, and it would take a JPEG with a preview in it for another format."""
+"""Format -> first bytes of its files, and PIL's decoder for it.
+
+The decoder is named, since PIL's own guess would also start decoders of rare formats, and it would take a JPEG with a
+preview in it for another format."""
 _OTHERS = (
     (0, b"BM", "BMP"),
     (0, b"GIF8", "GIF"),
@@ -51,24 +53,25 @@ _OTHERS = (
     (0, b"\x76\x2f\x31\x01", "OpenEXR"),
     (0, b"\0\0\0\x0cjP", "JPEG 2000"),
 )
+"""Offset and bytes of another format's signature, and its name, for messages."""
 _ORIENTATION = 0x0112
-"""EXIF's tag."""
+"""Number of the EXIF tag that says how an image is turned."""
 
 
 @dataclass(frozen=True)
 class PictureHeader:
-    """What an image file says before it is decoded."""
+    """The header of an image file: mode, size and orientation, known before anything is decoded."""
 
     mode: str
-    """As PIL names it: RGBA, RGB, L ..."""
+    """Channels, as PIL names them: RGBA, RGB, L ..."""
     size: tuple[int, int]
-    """Width, height."""
+    """Width and height in pixels, as stored."""
     orientation: int = 1
-    """EXIF's, of a JPEG: 1 is upright as stored."""
+    """Orientation that a JPEG's EXIF gives, 1 to 8; 1 is upright as stored."""
 
 
 def picture_header(path: Path) -> PictureHeader:
-    """Mode, size and orientation of a PNG or JPEG file; decodes nothing.
+    """Read mode, size and orientation of a PNG or JPEG file without decoding it.
 
     Raises:
         Unreadable: it is missing, no regular file, no PNG or JPEG, animated, or has more than `PIXELS` pixels.
@@ -82,14 +85,14 @@ def picture_header(path: Path) -> PictureHeader:
 
 
 def read_picture(path: Path, content: bytes | None = None) -> ImageFile.ImageFile:
-    """A PNG or JPEG file, decoded.
+    """Open and decode a PNG or JPEG file.
 
     Args:
         path: the file; only a name where `content` is given.
         content: its bytes, where they are at hand.
 
     Raises:
-        Unreadable: as `picture_header`, or its pixels are cut or damaged. Of a PNG every flipped bit is seen.
+        Unreadable: as for `picture_header`, or its pixels are cut or damaged. In a PNG every flipped bit is noticed.
     """
     with _opened(path, content) as image:
         width, height = image.size
@@ -105,7 +108,7 @@ def read_picture(path: Path, content: bytes | None = None) -> ImageFile.ImageFil
 
 @contextlib.contextmanager
 def _opened(path: Path, content: bytes | None) -> Iterator[ImageFile.ImageFile]:
-    """The image of a file whose header is right; the file is closed afterwards."""
+    """Open an image whose header is sound and whose size is allowed, not decoded yet; its file is closed afterwards."""
     try:
         file: IO[bytes] = open_regular(path) if content is None else io.BytesIO(content)
     except OSError as error:
@@ -124,6 +127,7 @@ def _opened(path: Path, content: bytes | None) -> Iterator[ImageFile.ImageFile]:
 
 
 def _parsed(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
+    """Parse the header of an image file by the decoder that its first bytes ask for."""
     try:
         start, length = file.read(16), file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -150,23 +154,25 @@ def _parsed(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a PNG."""
+    """One chunk (part) of a PNG file."""
 
     kind: bytes
+    """The chunk's type, four letters such as IDAT."""
     start: int
-    """Of the file, in bytes; as `end`."""
+    """Offset of its first byte in the file."""
     end: int
+    """Offset of the byte after its last."""
     whole: bool
-    """Whether its check sum fits."""
+    """Whether its check sum fits its bytes."""
 
     @property
     def decides(self) -> bool:
-        """Whether pixels depend on it; texts and the like may be of programs that do not care for check sums."""
+        """Whether pixels depend on this chunk; texts may be of programs that do not care for check sums."""
         return self.kind[:1].isupper() or self.kind == b"tRNS"
 
 
 def png_chunks(file: IO[bytes]) -> Iterator[Chunk]:
-    """The parts of a PNG with their check sums compared, up to where the file ends or is cut; within little memory."""
+    """Yield the chunks of a PNG with their check sums compared, up to where the file ends or is cut."""
     size, at = file.seek(0, os.SEEK_END), len(_FORMATS["PNG"][0])
     while at + 12 <= size:
         file.seek(at)
@@ -183,9 +189,9 @@ def png_chunks(file: IO[bytes]) -> Iterator[Chunk]:
 
 
 def _check_sums(path: Path, file: IO[bytes]) -> None:
-    """Compare check sums, which the decoder does not do for pixels; beside decoding that costs next to nothing.
+    """Refuse a PNG whose pixels have a wrong check sum, which the decoder does not compare.
 
-    What is cut is left to the decoder.
+    This costs next to nothing beside decoding. Files that are cut are left to the decoder.
     """
     place = file.tell()
     for chunk in png_chunks(file):
@@ -198,6 +204,7 @@ def _check_sums(path: Path, file: IO[bytes]) -> None:
 
 
 def _no_format(path: Path, start: bytes, length: int) -> Unreadable:
+    """Return the error for a file of `length` bytes that begins with `start` and is neither PNG nor JPEG."""
     if not length:
         return Unreadable(path, "found an empty file", "copy or write it again")
     other = next((name for place, magic, name in _OTHERS if start[place:].startswith(magic)), "")
@@ -207,7 +214,14 @@ def _no_format(path: Path, start: bytes, length: int) -> Unreadable:
 
 
 def _damage(path: Path, name: str, file: IO[bytes] | None, error: Exception) -> Unreadable:
-    """Why a decoder failed, told from the file rather than in its words."""
+    """Return the error for an image that a decoder refused, judged from the file and not in the decoder's words.
+
+    Args:
+        path: for the message.
+        name: the format: PNG or JPEG.
+        file: the image's bytes, where they are still open.
+        error: what the decoder raised.
+    """
     if isinstance(error, OSError) and error.errno is not None:
         return fault_of(path, error)
     if isinstance(error, MemoryError):
@@ -225,7 +239,7 @@ def _damage(path: Path, name: str, file: IO[bytes] | None, error: Exception) -> 
 
 
 class _Budget:
-    """Lets threads in while what they hold together is within a limit."""
+    """Limit of an amount that threads share: a thread waits until its part is free."""
 
     def __init__(self, limit: int) -> None:
         self._free = limit
@@ -233,6 +247,7 @@ class _Budget:
 
     @contextlib.contextmanager
     def hold(self, amount: int) -> Iterator[None]:
+        """Wait until `amount` is free, and take it until the block ends."""
         with self._changed:
             self._changed.wait_for(lambda: self._free >= amount)
             self._free -= amount

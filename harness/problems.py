@@ -1,4 +1,4 @@
-"""What is wrong with a dataset, a plugin, a submission or this machine; and how it is told: one cause, one line."""
+"""Problems of a dataset, a plugin, a submission or this machine, and their report: one line per cause."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from headbench.harness.names import one_line
 __all__ = ["Group", "Problem", "Severity", "Where", "by_number", "counted", "grouped", "ranges"]
 
 Severity = Literal["error", "warning", "note"]
-"""error: it cannot be used; warning: it can, numbers may suffer; note: a measurement, or what was not looked at."""
+"""How bad a problem is.
+
+error: the thing cannot be used; warning: it can, but numbers may suffer; note: a measurement, or a check that was not
+made."""
 _RANKS = ("error", "warning", "note")
+"""Severities in the order in which problems are listed."""
 _FILE = re.compile(r"[\w./\\-]+\.(?:png|jpe?g|txt|npz|npy|frame|json|mp4)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?|\b(?:nan|inf)\b)", re.IGNORECASE)
 _RUNS = 6
-"""Runs of ids that are spelt out."""
+"""Number of runs of frame ids that a line spells out at most."""
 
 
 @dataclass(frozen=True)
 class Where:
-    """What a problem is of."""
+    """The place of a problem: a file or a named thing, and the frame or sequence in it."""
 
     place: Path | str
     """A file or folder; or, as text, the name of a plugin, a member of a zip or a part of the machine; empty where the
@@ -32,7 +36,7 @@ class Where:
     frame: str = ""
     """Id of the frame, or name of the sequence, where the problem is of one."""
     each: Literal["frame", "sequence"] = "frame"
-    """Which of the two `frame` is."""
+    """Whether `frame` is the id of a frame or the name of a sequence."""
 
     def __str__(self) -> str:
         return f"{self.place}" + (f" [{self.each} {self.frame}]" if self.frame else "")
@@ -40,7 +44,7 @@ class Where:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong."""
+    """One thing that is wrong: where, how bad, and what the user can do."""
 
     severity: Severity
     where: Where
@@ -49,48 +53,48 @@ class Problem:
     help: str = ""
     """What the user can do."""
     kind: str = ""
-    """A short stable slug of the cause, such as image-size. Problems of one kind in one folder are told as one; without
-    a kind, those whose messages differ in numbers and names alone."""
+    """A short stable slug of the cause, such as image-size. Problems of one kind in one folder share a line; without a
+    kind, those whose messages differ in numbers and names alone."""
 
     @property
     def path(self) -> Path:
-        """The file or folder; a name as a path of its own."""
+        """The file or folder of the problem; a name that is no file as a path of one part."""
         return Path(self.where.place)
 
     @property
     def frame(self) -> str:
-        """The frame's id, or nothing."""
+        """Id of the frame (or name of the sequence); empty where the problem is of no single one."""
         return self.where.frame
 
     def text(self) -> str:
-        """The problem on one line, without its severity."""
+        """Return the problem on one line, without its severity."""
         place = str(self.where)
         return one_line((f"{place}: " if place else "") + self.message + (f" ({self.help})" if self.help else ""))
 
     def line(self) -> str:
-        """The problem on one line."""
+        """Return the problem on one line, with its severity."""
         return f"{self.severity}: {self.text()}"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Problems of one cause, in the order in which they were found; at least one."""
+    """Problems of one cause, by frame; at least one."""
 
     problems: tuple[Problem, ...]
 
     @property
     def first(self) -> Problem:
-        """The example that stands for all."""
+        """The first problem, which stands for all of the group as an example."""
         return self.problems[0]
 
     @property
     def frames(self) -> tuple[str, ...]:
-        """The ids of all frames, each once, by number."""
+        """Ids of all frames (or names of all sequences) with this problem, each once, sorted by number."""
         return tuple(sorted({problem.frame for problem in self.problems if problem.frame}, key=by_number))
 
     @property
     def place(self) -> Path | str:
-        """The file or name that all problems are of; otherwise the folder that holds all their files, or no name."""
+        """The file or name that all problems share; otherwise the folder that holds all their files, or no name."""
         places = {problem.where.place for problem in self.problems}
         if len(places) == 1:
             return self.first.where.place
@@ -99,20 +103,21 @@ class Group:
         return Path(os.path.commonpath([Path(place).parent for place in places]))
 
     def text(self, each: str = "file") -> str:
-        """All problems on one line, without their severity; see `line`."""
+        """Return all problems on one line, without their severity; `each` as in `line`."""
         if len(self.problems) == 1:
             return self.first.text()
         return self._text(each)
 
     def line(self, each: str = "file") -> str:
-        """All problems on one line: what the first one says, how often, in which frames, and its file as example.
+        """Return all problems on one line: the first message, how often, in which frames, and a file as example.
 
         Args:
-            each: what a place is, where there are no frames to count: file, video, plugin.
+            each: the word for one place, where there are no frames to count: file, video, plugin.
         """
         return f"{self.first.severity}: {self.text(each)}"
 
     def _text(self, each: str) -> str:
+        """Return a group of at least two problems on one line, without the severity."""
         first, place = self.first, self.place
         count = len({problem.where.place for problem in self.problems})
         if self.frames:
@@ -129,7 +134,7 @@ class Group:
 
 
 def grouped(problems: Iterable[Problem]) -> list[Group]:
-    """Problems by cause: errors, warnings, notes; in each those of whole files first, then by the first frame."""
+    """Group problems by cause, sorted: errors, warnings, notes; within these, those without a frame, then by frame."""
     groups: dict[tuple[str, ...], list[Problem]] = {}
     for problem in problems:
         groups.setdefault(_cause(problem), []).append(problem)
@@ -140,11 +145,10 @@ def grouped(problems: Iterable[Problem]) -> list[Group]:
 
 
 def counted(problems: Mapping[str, Iterable[Problem]]) -> str:
-    """How many errors and warnings there are, one per cause, and in how many frames: ``2 errors in 9 frames, 1
-    warning``.
+    """Count errors and warnings, one per cause, and the frames that have them: ``2 errors in 9 frames, 1 warning``.
 
     Args:
-        problems: subject -> its problems; frames of different subjects are different ones.
+        problems: subject -> its problems; equal ids of different subjects count as different frames.
     """
     parts = []
     for severity in _RANKS[:2]:
@@ -157,13 +161,13 @@ def counted(problems: Mapping[str, Iterable[Problem]]) -> str:
 
 
 def by_number(name: str) -> list[tuple[int, str]]:
-    """Sorting key of an id, numbers in it by value: ``9`` before ``10``, ``EXP-2`` before ``EXP-10``."""
+    """Return the sorting key of an id, with numbers by value: ``9`` before ``10``, ``EXP-2`` before ``EXP-10``."""
     parts = re.split(r"([0-9]+)", name)
     return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
 
 
 def ranges(ids: Sequence[str]) -> str:
-    """Frame ids as text, runs shortened: ``00001-00003, 00007``; at most six runs are spelt out.
+    """Format frame ids, with runs shortened: ``00001-00003, 00007``; at most six runs are spelt out.
 
     Ids need not be numbers: ``FREE_00001`` and ``FREE_00002`` are a run, as any two that differ in one number by 1.
     """
@@ -181,11 +185,12 @@ def ranges(ids: Sequence[str]) -> str:
 
 
 def _number(count: int, what: str) -> str:
+    """Format a count with its noun, in the plural where it is not 1: ``2 frames``."""
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _cause(problem: Problem) -> tuple[str, ...]:
-    """What problems of one cause have in common."""
+    """Return the key that groups a problem: severity, folder, and kind or message without numbers and names."""
     place, frame = problem.where.place, problem.frame
     folder = "/".join("*" if part == frame else part for part in place.parent.parts) if isinstance(place, Path) else ""
     if problem.kind:
@@ -199,7 +204,7 @@ def _cause(problem: Problem) -> tuple[str, ...]:
 
 
 def _example(path: Path | str, folder: Path | str) -> str:
-    """A file as the folder's own name and what is below it."""
+    """Format a file relative to the parent of a folder that holds it, so that the folder's name stays."""
     if isinstance(path, str) or isinstance(folder, str):
         return str(path)
     below = path.relative_to(folder)
@@ -207,7 +212,7 @@ def _example(path: Path | str, folder: Path | str) -> str:
 
 
 def _step(before: str, after: str) -> int | None:
-    """Which number of an id grew by one where all the rest is the same."""
+    """Return the index of the number that grew by one from an id to the next where all the rest is equal, else None."""
     old, new = by_number(before), by_number(after)
     if len(old) != len(new):
         return None

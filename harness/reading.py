@@ -32,18 +32,19 @@ __all__ = [
 ]
 
 DOCUMENT_BYTES = 256 * 2**20
-"""Default limit of a text document, in bytes."""
+"""Default limit of the size of a file that is read as a whole, in bytes."""
 DEPTH = 64
-"""Levels that JSON and YAML may nest; ours and all trackers' nest fewer than 10."""
+"""Limit of the levels that JSON and YAML nest; files of the project and of trackers nest fewer than 10."""
 YAML_NODES = 100_000
-"""Nodes that a YAML document may have once its aliases are written out."""
+"""Limit of the nodes of a YAML document once its aliases are written out."""
 YAML_CHARACTERS = 2**20
-"""Characters of a YAML document; requests, presets and protocols have a few thousand."""
+"""Limit of the characters of a YAML document; requests, presets and protocols have a few thousand."""
 NUMBER_CHARACTERS = 100
-"""Characters of a number or date in YAML: ``1:1:1:...`` takes quadratic time."""
+"""Limit of the characters of a number or date in YAML: parsing ``1:1:1:...`` takes quadratic time."""
 _TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{\]}]', re.DOTALL)
-"""Strings, also one without an end (matched as a whole, or looking for it would take quadratic time), and brackets."""
+"""Pattern of JSON's brackets and strings; one without an end matches as a whole, else the search would be quadratic."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
+"""First bytes of the text that Git LFS leaves in place of a file that was not fetched."""
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -54,7 +55,7 @@ _KINDS = (
 
 
 class Unreadable(DataError):
-    """A file that cannot be read as what it should be.
+    """Error of a file that cannot be read as what it should be.
 
     Args:
         path: the file.
@@ -71,7 +72,7 @@ class Unreadable(DataError):
 
 
 def fault_of(path: Path, error: Exception) -> Unreadable:
-    """What the operating system said about a file, as an `Unreadable`."""
+    """Return an error of the operating system about a file as an `Unreadable` with a cause and a remedy."""
     if isinstance(error, Unreadable):
         return error
     if isinstance(error, FileNotFoundError):
@@ -95,7 +96,7 @@ def fault_of(path: Path, error: Exception) -> Unreadable:
 
 
 def kind_at(path: Path) -> str:
-    """What is at a path, links followed: a file, a named pipe, a link to X which is not there, or nothing."""
+    """Return in words what is at a path, links followed: a file, a folder, a named pipe ...; empty where nothing is."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -130,14 +131,14 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_bytes(path: Path, limit: int = DOCUMENT_BYTES) -> bytes:
-    """All bytes of a regular file.
+    """Read all bytes of a regular file.
 
     Args:
         path: the file.
-        limit: bytes at most.
+        limit: the most bytes that it may have.
 
     Raises:
-        Unreadable: as `open_regular`, or it is larger than `limit`.
+        Unreadable: as for `open_regular`, or it is larger than `limit`.
     """
     try:
         with open_regular(path) as handle:
@@ -151,10 +152,14 @@ def read_bytes(path: Path, limit: int = DOCUMENT_BYTES) -> bytes:
 
 
 def read_text(path: Path, limit: int = DOCUMENT_BYTES) -> str:
-    """The text of a regular file in UTF-8, or in UTF-16 where it begins with that mark; a mark at the start goes.
+    """Read a text file in UTF-8, or in UTF-16 where it begins with that byte order mark; the mark is dropped.
+
+    Args:
+        path: the file.
+        limit: the most bytes that it may have.
 
     Raises:
-        Unreadable: as `read_bytes`, or it is in another encoding.
+        Unreadable: as for `read_bytes`, or it is in another encoding.
     """
     content = read_bytes(path, limit)
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -167,7 +172,7 @@ def read_text(path: Path, limit: int = DOCUMENT_BYTES) -> str:
 
 
 def parse_json(text: str, path: Path) -> Any:
-    """The value of a JSON document.
+    """Parse a JSON document; `path` is the file that it is from, for messages.
 
     Raises:
         Unreadable: it is no JSON, or nests deeper than `DEPTH`; the message has line and column.
@@ -187,10 +192,10 @@ def parse_json(text: str, path: Path) -> Any:
 
 
 def parse_json_lines(text: str, path: Path) -> list[Any]:
-    """The values of a file of JSON lines.
+    """Parse JSON lines, one value per line; `path` is the file that they are from, for messages.
 
     Raises:
-        Unreadable: as `parse_json`; the message has the line.
+        Unreadable: as for `parse_json`; the message has the line.
     """
     values = []
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
@@ -203,7 +208,7 @@ def parse_json_lines(text: str, path: Path) -> list[Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses documents that nest deeper than `DEPTH`, and numbers of more than `NUMBER_CHARACTERS`."""
+    """YAML loader that refuses more than `DEPTH` levels and numbers of more than `NUMBER_CHARACTERS` characters."""
 
     depth = 0
 
@@ -221,12 +226,15 @@ class _Loader(yaml.SafeLoader):
 
 
 _NUMBERS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
+"""YAML tags of values whose parsing may take quadratic time."""
 
 
 def parse_yaml(text: str, path: Path, once: bool = False) -> Any:
-    """The value of a YAML document of plain types; None for an empty one.
+    """Parse a YAML document of plain types; None for an empty one.
 
     Args:
+        text: the document.
+        path: the file that it is from, for messages.
         once: refuse a key that stands twice in one mapping; otherwise the last one counts, as elsewhere.
 
     Raises:
@@ -264,7 +272,13 @@ def parse_yaml(text: str, path: Path, once: bool = False) -> Any:
 
 
 def _expanded(node: yaml.Node, known: dict[int, int], open_: set[int]) -> int:
-    """Nodes below and including this one, each alias counted as all that it stands for."""
+    """Count the nodes of a YAML tree, each alias as all that it stands for.
+
+    Args:
+        node: the root of the tree, which counts too.
+        known: id of a node -> its count, as far as they were counted.
+        open_: ids of the nodes around `node`; an alias to one of them would have no end.
+    """
     if id(node) in open_:
         raise yaml.YAMLError("an alias stands for a value that holds it")
     if id(node) not in known:
@@ -280,7 +294,7 @@ def _expanded(node: yaml.Node, known: dict[int, int], open_: set[int]) -> int:
 
 
 def _refuse_twice(node: yaml.Node, seen: set[int]) -> None:
-    """Refuse a key that stands twice in one mapping of the document."""
+    """Raise an error for a key that is in one mapping of a YAML tree twice; `seen` holds ids of checked nodes."""
     if id(node) in seen or not isinstance(node, yaml.CollectionNode):
         return
     seen.add(id(node))
@@ -297,9 +311,11 @@ def _refuse_twice(node: yaml.Node, seen: set[int]) -> None:
 
 
 def _refuse_kind(path: Path, mode: int) -> None:
+    """Raise an error where `mode` (of stat) is not that of a regular file."""
     if not stat.S_ISREG(mode):
         raise Unreadable(path, f"found {_kind(mode)} instead of a file")
 
 
 def _kind(mode: int) -> str:
+    """Return in words what kind of file other than a regular one has this `mode` (of stat)."""
     return next((name for is_kind, name in _KINDS if is_kind(mode)), "something that is no regular file")

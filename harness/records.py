@@ -25,15 +25,19 @@ __all__ = ["Moment", "parsed", "read_record", "read_sealed", "write_sealed"]
 
 T = TypeVar("T")
 _SEAL = "seal"
+"""Key of a JSON file's digest over its other values."""
 _LARGEST = 1e300
+"""Limit of the magnitude of a number in a record."""
 _PLAIN = {str: "a text", int: "a whole number", bool: "true or false"}
 
 
 class _Misfit(Exception):
-    """A value of another kind than its field.
+    """Error of a value that does not fit the type of its field.
 
     Args:
-        name: of the field, with dots. found: in words, as is `expected`.
+        name: path of the field, its parts joined by dots.
+        found: the value, in words.
+        expected: what the field takes, in words.
     """
 
     def __init__(self, name: str, found: str, expected: str) -> None:
@@ -42,6 +46,7 @@ class _Misfit(Exception):
 
 
 def _moment(text: str) -> bool:
+    """Whether a text is a time in ISO 8601 with its offset from UTC, or empty."""
     try:
         return not text or datetime.datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
@@ -49,22 +54,26 @@ def _moment(text: str) -> bool:
 
 
 Moment = Annotated[str, (_moment, "a moment such as 2025-01-31T12:00:00+00:00")]
-"""UTC as ISO 8601 with its offset; empty where it has not come yet."""
+"""Time in UTC as ISO 8601 with its offset; empty for a time that has not come yet."""
 
 
 def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file with a digest over its own values, so that `read_record` sees when one of them has changed."""
+    """Write a JSON file with a digest over its own values, so that `read_record` notices later changes."""
     plain = {name: value for name, value in values.items() if name != _SEAL}
     write_json(path, {**plain, _SEAL: _seal_of(plain)})
 
 
 def read_sealed(path: Path, fits: Callable[[dict[str, Any]], T]) -> T:
-    """What `fits` makes of the object in a JSON file, which is as it was sealed, or was written without a seal.
+    """Read a JSON file, convert its object by `fits`, and check that it has not changed since `write_sealed`.
 
-    A value of the wrong kind is told before the seal is looked at, since that tells more.
+    A file without a seal is read, too. `fits` runs before the seal is compared, since its error says more.
+
+    Args:
+        path: the file.
+        fits: converts the object; it raises Unreadable for values that do not fit.
 
     Raises:
-        Unreadable: it is missing, no JSON object, or has changed; or as `fits`.
+        Unreadable: the file is missing, holds no JSON object, or has changed; or what `fits` raises.
     """
     values = read_json(path)
     seal = values.pop(_SEAL, None)
@@ -75,7 +84,7 @@ def read_sealed(path: Path, fits: Callable[[dict[str, Any]], T]) -> T:
 
 
 def read_record(kind: type[T], path: Path, help: str = "") -> T:
-    """The record that a JSON file holds.
+    """Read a JSON file as a dataclass, with every value checked against the type of its field.
 
     Args:
         kind: a dataclass of plain types.
@@ -94,7 +103,13 @@ def read_record(kind: type[T], path: Path, help: str = "") -> T:
 
 
 def parsed(kind: type[T], values: Mapping[str, Any], path: Path, help: str = "") -> T:
-    """`values`, as JSON gave them, as a `kind`; unknown keys of newer versions are left alone.
+    """Convert values from JSON into the dataclass `kind`; unknown keys, of newer versions, are ignored.
+
+    Args:
+        kind: a dataclass of plain types.
+        values: key -> value, as JSON gave them.
+        path: the file that they are from, for messages.
+        help: what the user can do about values that do not fit.
 
     Raises:
         Unreadable: a field is missing or has a value of another kind; the message names `path` and the field.
@@ -107,20 +122,21 @@ def parsed(kind: type[T], values: Mapping[str, Any], path: Path, help: str = "")
 
 
 def _seal_of(values: Mapping[str, Any]) -> str:
-    """SHA-256 of the values as JSON, whatever the order of keys and the spaces between them."""
+    """Return the SHA-256 of values as JSON; the order of keys does not matter."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.cache
 def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
-    """Name and type of each field of a dataclass, and whether it must be there."""
+    """Return name, type and whether it is required of each field of a dataclass."""
     hints = get_type_hints(kind, include_extras=True)
     nothing = dataclasses.MISSING
     return [(f.name, hints[f.name], f.default is f.default_factory is nothing) for f in dataclasses.fields(kind)]
 
 
 def _record(kind: Any, value: Any, name: str) -> Any:
+    """Convert an object from JSON, found under the dotted path `name`, into the dataclass `kind`."""
     if not isinstance(value, Mapping):
         raise _Misfit(name, quoted(value), "an object")
     found = {}
@@ -134,7 +150,7 @@ def _record(kind: Any, value: Any, name: str) -> Any:
 
 
 def _fitting(hint: Any, value: Any, name: str) -> Any:
-    """`value` as a field of type `hint` holds it."""
+    """Convert a JSON value, found under the dotted path `name`, into the type `hint` of a field, or raise _Misfit."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
@@ -159,7 +175,7 @@ def _fitting(hint: Any, value: Any, name: str) -> Any:
 
 
 def _single(hint: Any, value: Any, name: str) -> Any:
-    """A text, a number, true or false, or one of an enumeration's values."""
+    """Convert a JSON value into a type that is neither container nor record: text, number, bool or enumeration."""
     if issubclass(hint, enum.Enum):
         known = [each.value for each in hint]
         if value not in known:

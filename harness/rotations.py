@@ -22,24 +22,25 @@ __all__ = [
 ]
 
 SMALLEST = 1e-10
-"""Lengths below this are taken as this; the 1e-20 on squared lengths of FateAvatar and GaussianAvatars."""
+"""Smallest length that a vector is divided by: FateAvatar and GaussianAvatars bound squared lengths by 1e-20."""
 _SERIES_BELOW = 1e-4
 """Squared angle in radians below which power series replace sin(t) / t; four terms are exact in float64 there."""
 
 
 def safe_normalise(x: Tensor) -> Tensor:
-    """x / max(|x|, SMALLEST) over the last dimension; zero stays zero."""
+    """Scale vectors (..., n) to unit length: x / max(|x|, SMALLEST) over the last dimension; zero stays zero."""
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(SMALLEST)
 
 
 def _skew(x: Tensor) -> Tensor:
+    """Return the matrices (..., 3, 3) of the cross products with vectors (..., 3)."""
     a, b, c = x.unbind(-1)
     zero = torch.zeros_like(a)
     return torch.stack((zero, -c, b, c, zero, -a, -b, a, zero), -1).unflatten(-1, (3, 3))
 
 
 def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
-    """Rodrigues' formula, smooth through zero: (..., 3) radians -> (..., 3, 3).
+    """Rotation matrix of an axis-angle by Rodrigues' formula, smooth through zero: (..., 3) radians -> (..., 3, 3).
 
     FLAME adds 1e-8 inside the norm, which leaves the gradient at zero to chance; the rotations agree to 1e-8.
 
@@ -63,7 +64,7 @@ def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
 
 
 def rotation_6d_to_matrix(rotation: Tensor) -> Tensor:
-    """The first two rows of a matrix, Gram-Schmidt, third row their cross product: (..., 6) -> (..., 3, 3).
+    """Rotation matrix whose first two rows are given, made orthonormal by Gram-Schmidt: (..., 6) -> (..., 3, 3).
 
     Example:
         >>> rotation_6d_to_matrix(torch.tensor([2.0, 0.0, 0.0, 1.0, 3.0, 0.0]))
@@ -78,7 +79,7 @@ def rotation_6d_to_matrix(rotation: Tensor) -> Tensor:
 
 
 def matrix_to_quat(matrix: Tensor) -> Tensor:
-    """Unit quaternion with non-negative real part: (..., 3, 3) -> (..., 4).
+    """Unit quaternion with non-negative real part of a rotation matrix: (..., 3, 3) -> (..., 4).
 
     Example:
         >>> matrix_to_quat(torch.diag(torch.tensor([1.0, -1.0, -1.0])))  # half a turn about x
@@ -100,7 +101,7 @@ def matrix_to_quat(matrix: Tensor) -> Tensor:
 
 
 def quat_normalise(quat: Tensor) -> Tensor:
-    """Unit quaternion (..., 4); an all-zero one stays zero.
+    """Scale quaternions (..., 4) to unit length; an all-zero one stays zero.
 
     Example:
         >>> quat_normalise(torch.tensor([0.0, 2.0, 0.0, 0.0]))
@@ -110,7 +111,7 @@ def quat_normalise(quat: Tensor) -> Tensor:
 
 
 def quat_multiply(a: Tensor, b: Tensor) -> Tensor:
-    """Hamilton product a b (first b, then a), not normalised: (..., 4), (..., 4) -> (..., 4).
+    """Hamilton product a b of quaternions (first b, then a), not normalised: (..., 4), (..., 4) -> (..., 4).
 
     Example:
         >>> i, j = torch.tensor([0.0, 1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 1.0, 0.0])
@@ -131,7 +132,7 @@ def quat_multiply(a: Tensor, b: Tensor) -> Tensor:
 
 
 def quat_to_matrix(quat: Tensor) -> Tensor:
-    """Rotation of a quaternion of any length but zero: (..., 4) -> (..., 3, 3).
+    """Rotation matrix of a quaternion of any length but zero: (..., 4) -> (..., 3, 3).
 
     Example:
         >>> quat_to_matrix(torch.tensor([0.0, 3.0, 0.0, 0.0]))  # half a turn about x
@@ -157,7 +158,7 @@ def quat_to_matrix(quat: Tensor) -> Tensor:
 
 
 def quat_to_axis_angle(quat: Tensor) -> Tensor:
-    """The shortest rotation, at most pi radians: (..., 4) of any length but zero -> (..., 3).
+    """Shortest axis-angle, at most pi radians, of a quaternion of any length but zero: (..., 4) -> (..., 3).
 
     Example:
         >>> quat_to_axis_angle(torch.tensor([1.0, 1.0, 0.0, 0.0]))  # a quarter turn about x
@@ -175,7 +176,7 @@ def quat_to_axis_angle(quat: Tensor) -> Tensor:
 
 
 def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
-    """(..., 3, 3) -> (..., 3) radians, at most pi long.
+    """Shortest axis-angle, at most pi radians, of a rotation matrix: (..., 3, 3) -> (..., 3).
 
     Example:
         >>> matrix_to_axis_angle(torch.diag(torch.tensor([-1.0, 1.0, -1.0])))  # half a turn about y

@@ -1,7 +1,7 @@
-"""Tensors from safetensors files that strangers may have made.
+"""Reading of tensors from safetensors files that strangers may have made.
 
 The format is harmless, but its header may be large, promise what is not there, or be no header; and the library's own
-words for that help nobody. Each file is checked here first, and refused with one sentence.
+messages for that help nobody. Each file is checked here first, and refused with one sentence.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 __all__ = ["read_arrays", "read_metadata", "read_tensors"]
 
 HEADER_BYTES = 8 * 2**20
-"""The most that a header may take: some 50,000 tensors."""
+"""Limit of the size of a safetensors header, in bytes: some 50,000 tensors."""
 _BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3"), 8),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
     **dict.fromkeys(("U32", "I32", "F32"), 32),
     **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
 }
-"""Kind of number -> bits; files of other kinds are refused."""
+"""Data type of a tensor, as safetensors names it -> bits per value; other types are refused."""
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file by name.
+    """Read all tensors of a safetensors file by name.
 
     Args:
         path: the file.
@@ -53,7 +53,11 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, to
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """As `read_tensors`, but arrays of numpy, without torch."""
+    """Read all tensors of a safetensors file by name as numpy arrays, without torch.
+
+    Raises:
+        Unreadable: it cannot be opened, is no safetensors file, or is damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -65,16 +69,16 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The texts that stand beside the tensors in a file's header.
+    """Read the metadata of a safetensors file: texts by key, from its header.
 
     Raises:
-        Unreadable: as `read_tensors`.
+        Unreadable: as for `read_tensors`.
     """
     return dict(_header(path).get("__metadata__", {}))
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """The header of a file whose tensors are all in it."""
+    """Read the header of a safetensors file and check that all bytes that it promises are in the file."""
     try:
         with open_regular(path) as handle:
             size = os.fstat(handle.fileno()).st_size
@@ -96,6 +100,7 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    """Parse the JSON of a safetensors header; its metadata must be texts."""
     try:
         header = parse_json(content.decode("utf-8"), path)
     except (Unreadable, UnicodeDecodeError) as error:
@@ -109,7 +114,7 @@ def _parsed(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def _end(path: Path, name: str, entry: Any) -> int:
-    """Where a tensor's bytes end, counted from the header's end."""
+    """Return where a tensor's bytes end, counted from the header's end, once shape and type are found to fit them."""
     try:
         begin, end = entry["data_offsets"]
         sides, bits = entry["shape"], _BITS[entry["dtype"]]
@@ -124,4 +129,5 @@ def _end(path: Path, name: str, entry: Any) -> int:
 
 
 def _damaged(path: Path) -> Unreadable:
+    """Return the error for a safetensors file that is damaged."""
     return Unreadable(path, "found a safetensors file that is damaged or of kinds that are not read")

@@ -1,4 +1,4 @@
-"""The types that cross the borders between rooms.
+"""Types that parts of the project exchange: cameras, head parameters, frames, Gaussians, batches, renderings.
 
 Every tensor here has a leading batch B, also for a single frame (B = 1). Shapes, axes, units and ranges are those of
 ``docs/conventions.md``; the short form stands at each field. torch is imported for type checkers only, so that plans,
@@ -44,7 +44,7 @@ _T = TypeVar("_T")
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """`value` with `change` applied to every tensor in it, in order, through dataclasses and mappings."""
+    """Apply `change` to every tensor in a value, through dataclasses and mappings, and return the changed copy."""
     if hasattr(value, "__dataclass_fields__"):
         return replace(value, **{f.name: map_tensors(getattr(value, f.name), change) for f in fields(value)})
     if isinstance(value, Mapping):
@@ -53,7 +53,7 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _join(values: Sequence[Any]) -> Any:
-    """Concatenate equal-structured values along the batch; anything that is no tensor must agree."""
+    """Concatenate values of equal structure along the batch; what is no tensor must be equal in all."""
     import torch
 
     first = values[0]
@@ -67,19 +67,19 @@ def _join(values: Sequence[Any]) -> Any:
 
 
 class _Batched:
-    """Moving, slicing and joining, shared by the types whose tensors all have the leading batch."""
+    """Base of types whose tensors all have a leading batch: moving between devices, slicing and joining."""
 
     def to(self: _T, device: torch.device | str, non_blocking: bool = False) -> _T:
-        """The same values on `device`."""
+        """Return a copy on `device`; `non_blocking` as in torch's `Tensor.to`."""
         return map_tensors(self, lambda t: t.to(device, non_blocking=non_blocking))  # type: ignore[no-any-return]
 
     def rows(self: _T, index: Tensor | slice) -> _T:
-        """The members of the batch that `index` names."""
+        """Return the members of the batch that `index` (a slice, row numbers or a mask) selects, as a batch."""
         return map_tensors(self, lambda t: t[index])  # type: ignore[no-any-return]
 
     @classmethod
     def join(cls: type[_T], members: Sequence[_T]) -> _T:
-        """One batch of all members in order.
+        """Concatenate batches into one, in order.
 
         Raises:
             ValueError: members differ in something that is not a tensor (image size, head tag).
@@ -99,52 +99,52 @@ class Camera(_Batched):
     height: int
 
     def resized(self, width: int, height: int) -> Camera:
-        """The same cameras for images resampled to `width` x `height` (pixel edges stay at pixel edges)."""
+        """Return the same cameras for images resampled to `width` x `height` (pixel edges stay at pixel edges)."""
         scale = self.K.new_tensor([[width / self.width], [height / self.height], [1.0]])
         return replace(self, K=self.K * scale, width=width, height=height)
 
 
 @dataclass(frozen=True)
 class Similarity(_Batched):
-    """x -> scale * R x + t, applied to the posed mesh about the head model's origin."""
+    """Global similarity x -> scale * R x + t of the posed mesh, about the head model's origin."""
 
     scale: Tensor
-    """(B,)"""
+    """(B,) factor."""
     R: Tensor
-    """(B, 3, 3)"""
+    """(B, 3, 3) rotation."""
     t: Tensor
-    """(B, 3) metres."""
+    """(B, 3) translation in metres."""
 
 
 @dataclass(frozen=True)
 class HeadParams(_Batched):
-    """What drives a head in one frame or a batch: axis-angle radians, metres, coefficients of the tagged head."""
+    """Parameters that pose a head model, for a batch of frames: axis-angle in radians, metres, coefficients."""
 
     head: str
     """Head tag: flame2020, flame2023, flame2023_open, openhead."""
     expression: Tensor
-    """(B, E)"""
+    """(B, E) expression coefficients."""
     root: Tensor
-    """(B, 3)"""
+    """(B, 3) rotation of the whole head."""
     neck: Tensor
-    """(B, 3)"""
+    """(B, 3) rotation of the neck joint."""
     jaw: Tensor
-    """(B, 3)"""
+    """(B, 3) rotation of the jaw joint."""
     eye_left: Tensor
-    """(B, 3), the subject's left eye."""
+    """(B, 3) rotation of the subject's left eye."""
     eye_right: Tensor
-    """(B, 3)"""
+    """(B, 3) rotation of the subject's right eye."""
     translation: Tensor
-    """(B, 3) metres, after skinning."""
+    """(B, 3) metres, added after skinning."""
     eyelids: Tensor | None = None
     """(B, 2): left, right lid, 0 open to 1 closed; None where the tracker gives none."""
     similarity: Similarity | None = None
-    """Applied last; None is the identity."""
+    """Global similarity, applied last; None: no change."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """All that a trained avatar must know of its subject; saved in its checkpoint."""
+    """Facts of the subject that a trained avatar keeps in its checkpoint: shape, expression statistics, first frame."""
 
     head: str
     shape: Tensor
@@ -183,16 +183,17 @@ class Frame:
     """One image of a subject with what drove it. Everything is joined by `id`, never by list order."""
 
     id: str
-    """Unique in the subject and safe as a file name."""
+    """Id of the frame: unique in the subject and safe as a file name."""
     camera: Camera
-    """B = 1."""
+    """Camera of the image, B = 1."""
     params: HeadParams
-    """B = 1."""
+    """Tracked head parameters of the image, B = 1."""
     pixels: Callable[[], Pixels]
-    """Reads and decodes the image; slow, called once a frame by whoever caches it."""
+    """Reads and decodes the image; slow, so whoever caches images calls it once per frame."""
     sequence: str = ""
+    """Name of the recording that the image is from; empty where there is one only."""
     timestep: int = 0
-    """Key of fine-tuned parameters; cameras that saw the same moment share one."""
+    """Number of the moment; cameras that saw the same moment share it. Key of fine-tuned parameters."""
     camera_id: str = "0"
 
     def __post_init__(self) -> None:
@@ -209,27 +210,30 @@ class Subject:
     dataset: str
     head: str
     shape: Tensor
-    """(1, S)"""
+    """(1, S) identity coefficients."""
     train: tuple[Frame, ...]
     test: tuple[Frame, ...]
     static_offset: Tensor | None = None
-    """(1, V, 3)"""
+    """(1, V, 3) metres, added to the template before joints are regressed; None where the tracker gives none."""
     variant: str = ""
-    """Which preparation of the dataset this is, such as insta/original."""
+    """Preparation of the dataset, such as insta/original."""
     fingerprint: Mapping[str, str] = field(default_factory=dict)
-    """What -> SHA-256, for provenance: tracking, images, split."""
+    """Part of the data (tracking, images, split) -> SHA-256, for provenance."""
     notes: tuple[str, ...] = ()
-    """What the reader had to fall back to, in sentences a table can show."""
+    """Sentences for tables about fall-backs that the reader had to take."""
 
 
 @dataclass(frozen=True)
 class TrainView:
-    """What a method may see of a subject: its training frames."""
+    """The part of a subject that a method may see: its training frames."""
 
     frames: tuple[Frame, ...]
     width: int
+    """Width of the training images in pixels."""
     height: int
+    """Height of the training images in pixels."""
     seed: int = 0
+    """Seed of the run's random numbers."""
     directory: str = ""
     """An empty folder of the cell for a method's own scratch files."""
 
@@ -249,7 +253,9 @@ class Gaussians:
     colours: Tensor
     """(..., N, 3) RGB, or (..., N, K, 3) spherical-harmonics coefficients when `sh_degree` is not None."""
     sh_degree: int | None = None
-    """Active degree; coefficients above it are ignored. RGB of degree 0 is max(0, 0.28209479 c + 0.5)."""
+    """Active degree of the spherical harmonics; None: plain RGB. Coefficients above it are ignored.
+
+    RGB of degree 0 is max(0, 0.28209479 c + 0.5)."""
 
 
 class ScreenGradient(Protocol):
@@ -259,52 +265,56 @@ class ScreenGradient(Protocol):
     """
 
     def plain(self) -> Tensor:
-        """(B, N, 2) signed sum over pixels; zero where not visible."""
+        """Gradients (B, N, 2) as the signed sum over pixels; zero where not visible."""
         ...
 
     def absolute(self) -> Tensor:
-        """(B, N, 2) sum over pixels of absolute values."""
+        """Gradients (B, N, 2) as the sum over pixels of absolute values."""
         ...
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """What a rasterizer returns."""
+    """Result of rasterizing Gaussians: image, alpha, depth, visibility, and gradients on the screen after backward."""
 
     image: Tensor
-    """(B, 3, H, W), on the background, not clamped."""
+    """(B, 3, H, W) RGB on the background, not clamped."""
     alpha: Tensor
-    """(B, 1, H, W)"""
+    """(B, 1, H, W) coverage by all Gaussians, in [0, 1]."""
     depth: Tensor
     """(B, 1, H, W) metres along the optical axis, accumulated: sum of w_i z_i, not divided by alpha."""
     visible: Tensor
     """(B, N) bool, False where a Gaussian was culled."""
     screen: ScreenGradient
+    """Gradients with respect to the projected means, readable after backward."""
     measure: Callable[[], Tensor]
-    """Computes `radii`, which few need in every step."""
+    """Computes `radii`, which few methods need in every step."""
 
     @property
     def radii(self) -> Tensor:
-        """(B, N) pixels: three standard deviations rounded up, 0 where not visible. Computed at each access."""
+        """Radii (B, N) on the screen in pixels: three standard deviations, rounded up; 0 where not visible.
+
+        Computed at each access.
+        """
         return self.measure()
 
 
 @dataclass(frozen=True)
 class PosedAvatar:
-    """An avatar in a pose."""
+    """An avatar in a pose: its Gaussians, the mesh that carries them, and what the method's losses read."""
 
     gaussians: Gaussians
     vertices: Tensor
-    """(B, V, 3) the mesh that carries them, with learned corrections."""
+    """(B, V, 3) vertices of the mesh that carries the Gaussians, with learned corrections; metres."""
     plain: Tensor
-    """(B, V, 3) the same mesh without corrections."""
+    """(B, V, 3) vertices of the same mesh without learned corrections; metres."""
     aux: Mapping[str, Tensor] = field(default_factory=dict)
-    """What the method's own losses need besides."""
+    """Further tensors by name, for the method's own losses."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one training step sees, on the training device."""
+    """Images, masks, head parameters and cameras of one training step, on the training device."""
 
     params: HeadParams
     camera: Camera
@@ -318,7 +328,7 @@ class Batch:
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     """name -> (B, 1, H, W) in [0, 1]."""
     tag: str = "train"
-    """train, or the sampler's own such as pseudo."""
+    """Kind of the frames: train, or a sampler's own such as pseudo."""
     weight: Tensor | None = None
     """(B, 1, H, W) in [0, 1]: how much a pixel of the image counts. Losses see a target that moves to the render itself
     as the weight falls to 0. None counts all."""
@@ -326,10 +336,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Clock:
-    """Where training is. Steps and epochs count from 1; `total` and `steps_per_epoch` are in steps.
+    """Progress of training: step and epoch, from 1, with the number of steps per epoch and in total.
 
-    What a method sees counts images where several are drawn at once (`TrainConfig.schedules`): a step of B images then
-    counts as the B steps that it stands for, and `stride` is B.
+    Schedules of methods may count images instead of steps (`TrainConfig.schedules`): a step of B images then counts as
+    B steps, and `stride` is B.
     """
 
     step: int
@@ -337,15 +347,15 @@ class Clock:
     steps_per_epoch: int
     total: int
     stride: int = 1
-    """By how much `step` has grown since the step before."""
+    """Increase of `step` since the training step before."""
 
     def passes(self, step: int) -> bool:
-        """Whether this is the step, or it stands for it."""
+        """Whether `step` is this step, or one of the `stride` steps that this one counts as."""
         return self.step - self.stride < step <= self.step
 
 
 class Event(enum.Enum):
-    """Moments at which a method may ask for an Edit."""
+    """Moments of training at which a method may change its Gaussians by an `Edit`."""
 
     AFTER_BACKWARD = "after_backward"
     AFTER_STEP = "after_step"
@@ -368,12 +378,13 @@ class Edit:
     replace: Mapping[str, Tensor] = field(default_factory=dict)
     """column -> (N, ...) new values for existing rows."""
     zero_moments: tuple[str, ...] = ()
-    """Parameter columns whose optimiser moments are zeroed."""
+    """Names of parameter columns whose optimiser moments are set to zero."""
     zero_statistics: tuple[str, ...] = ()
-    """Statistics set to zero for all rows."""
+    """Names of statistics that are set to zero for all rows."""
     new_optimizer: Literal["none", "table", "all"] = "none"
-    """Whose optimiser state - moments and step counts - starts afresh: nobody's, the table's, or that of all
-    parameters, networks' too."""
+    """Part of the optimiser's state (moments and step counts) that starts afresh.
+
+    none: no part; table: that of the Gaussians' columns; all: that of all parameters, networks too."""
 
 
 @dataclass(frozen=True)
@@ -382,11 +393,14 @@ class ParamGroup:
 
     name: str
     lr: float
+    """Learning rate."""
     columns: tuple[str, ...] = ()
-    """Columns of the avatar's GaussianTable."""
+    """Names of columns of the avatar's GaussianTable."""
     parameters: tuple[Tensor, ...] = ()
-    """Other parameters of the avatar."""
+    """Other parameters of the avatar, such as those of networks."""
     schedule: Callable[[Clock], float] | None = None
-    """The rate of a step, called before the step; None keeps `lr`."""
+    """Returns the learning rate of a step, called before the step; None keeps `lr`."""
     eps: float = 1e-8
+    """Adam's term in the denominator."""
     betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay rates of the first and second moment."""

@@ -1,4 +1,4 @@
-"""Typed values from files and command lines: the one place that words what pydantic found."""
+"""Validation of options from files and command lines by pydantic, with messages in the project's words."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["faults", "validate"]
 
 
 def validate(kind: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:
-    """`values` as a `kind`.
+    """Convert values from a file or a command line into a pydantic model, or raise one error that names every fault.
 
     Args:
         kind: a pydantic model.
-        values: what a file or a command line gave.
+        values: option -> value, as given.
         where: the start of the message, such as the file's path.
 
     Raises:
@@ -33,7 +33,7 @@ def validate(kind: type[BaseModel], values: Mapping[str, Any], where: str) -> An
 
 
 def faults(error: ValidationError, kind: type[BaseModel]) -> list[str]:
-    """What does not fit, one text per value: its dotted path, what was expected and what was given.
+    """Return one text per value that does not fit: its dotted path, what was expected and what was given.
 
     Args:
         error: what pydantic raised.
@@ -58,15 +58,18 @@ def faults(error: ValidationError, kind: type[BaseModel]) -> list[str]:
 
 
 def _section(annotation: object) -> type[BaseModel] | None:
-    """The section that an option's type is or holds, as a tuple of sections does."""
+    """Return the pydantic model that an option's type is or holds (as a tuple of models does), or None."""
     if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
         return annotation
     return next((found for part in get_args(annotation) if (found := _section(part)) is not None), None)
 
 
 def _told(error: ValidationError) -> list[Any]:
-    """Its faults. Where an option takes values of several types, pydantic tells why each of them did not fit and names
-    the type behind the option; only what is wrong with a value of a right type is kept, if there is such a type."""
+    """Return the faults that pydantic found, without those of types that the value was never meant to have.
+
+    Where an option takes values of several types, pydantic reports for each of them why it did not fit, and adds the
+    type to the path; only faults of a value that has a right type are kept, if there is such a type.
+    """
     faults: list[Any] = error.errors(include_url=False)
     places = [tuple(part for part in fault["loc"] if not _is_type(part)) for fault in faults]
     alternatives = {place for fault, place in zip(faults, places, strict=True) if len(place) < len(fault["loc"])}
@@ -80,6 +83,7 @@ def _told(error: ValidationError) -> list[Any]:
 
 
 def _is_type(part: object) -> bool:
+    """Whether a part of pydantic's path to a value names a type, and not an option."""
     return isinstance(part, str) and (
         part.startswith(("constrained-", "tuple[", "literal[")) or part in ("int", "float", "str")
     )

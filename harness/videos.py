@@ -26,13 +26,13 @@ from headbench.harness.reading import Unreadable, fault_of, open_regular
 __all__ = ["FRAMES", "Video", "open_video"]
 
 FRAMES = 200_000
-"""Images that a video may have: more than an hour of 50 a second."""
+"""Limit of the images of a video: more than an hour at 50 per second."""
 FRAME_PIXELS = 4096 * 4096
-"""Pixels that an image of a video may have. A decoder may hold 16 of them."""
+"""Limit of the pixels of one image of a video. A decoder may hold 16 images."""
 VIDEO_PIXELS = 40_000_000_000
-"""Pixels of all images that are decoded of one video: 150,000 of 512 x 512, or 4,800 of 4K."""
+"""Limit of the pixels of all decoded images of one video: 150,000 of 512 x 512, or 4,800 of 4K."""
 CODECS = ("h264", "hevc", "av1", "libdav1d", "vp9", "mpeg4")
-"""Decoders that are started, as FFmpeg names them."""
+"""Decoders that are allowed, as FFmpeg names them."""
 _OPTIONS = {
     "protocol_whitelist": "none",
     "codec_whitelist": ",".join(CODECS),
@@ -41,13 +41,19 @@ _OPTIONS = {
     "max_pixels": str(FRAME_PIXELS),
     "threads": "1",
 }
-"""For the demuxer, and for the decoders that it asks about a stream."""
+"""Options of FFmpeg's demuxer, and of the decoders that it asks about a stream."""
 _BUFFER = 1 << 18
-"""Bytes that are read at once."""
+"""Size of the blocks that FFmpeg reads, in bytes."""
 
 
 class Video:
-    """An open mp4 file with a video stream of bounded size."""
+    """An open mp4 file with a video stream of bounded size.
+
+    Args:
+        path: the file, for messages.
+        container: the opened file.
+        stream: its first video stream.
+    """
 
     def __init__(self, path: Path, container: InputContainer, stream: VideoStream) -> None:
         self.stream = stream
@@ -56,26 +62,26 @@ class Video:
 
     @property
     def codec(self) -> str:
-        """As FFmpeg names it."""
+        """Name of the decoder, as FFmpeg has it: h264."""
         return self.stream.codec_context.name
 
     @property
     def pixel_format(self) -> str:
-        """As FFmpeg names it; known once an image was decoded."""
+        """Layout of the pixels, as FFmpeg names it: yuv420p; known once an image was decoded."""
         return self.stream.codec_context.pix_fmt or "unknown"
 
     @property
     def rate(self) -> Fraction | None:
-        """Images per second."""
+        """Average number of images per second; None where the file does not say."""
         return self.stream.average_rate
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height, as the header says."""
+        """Width and height in pixels, as the header says."""
         return self.stream.codec_context.width, self.stream.codec_context.height
 
     def packets(self) -> int:
-        """Coded images that are really in the file; the header of a file that was cut may promise more.
+        """Count the coded images that are really in the file; the header of a file that was cut may promise more.
 
         Raises:
             Unreadable: they cannot be told apart.
@@ -86,13 +92,14 @@ class Video:
             raise Unreadable(self._path, "found an mp4 whose images cannot be told apart", _AGAIN) from error
 
     def frames(self, limit: int = FRAMES) -> Iterator[VideoFrame]:
-        """Its images in order, decoded.
+        """Decode the images of the video in order.
 
         Args:
-            limit: images after which decoding stops with an error.
+            limit: number of images after which a further one is an error.
 
         Raises:
-            Unreadable: it is damaged, or larger than `limit` or the module's limits; images before that were given.
+            Unreadable: the video is damaged, or larger than `limit` or the module's limits; images before that point
+                have been yielded.
         """
         count, left = 0, VIDEO_PIXELS
         frames = self._container.decode(self.stream)
@@ -114,12 +121,12 @@ class Video:
 
 @contextlib.contextmanager
 def open_video(path: Path, content: bytes | None = None, threads: int = 0) -> Iterator[Video]:
-    """An mp4 file, open for reading; nothing is decoded yet.
+    """Open an mp4 file for reading; nothing is decoded yet.
 
     Args:
         path: the file; only a name where `content` is given.
         content: its bytes, where they are at hand.
-        threads: of the decoder; 0 for one a core.
+        threads: number of threads of the decoder; 0 for one per core.
 
     Raises:
         Unreadable: it is missing, no regular file, no mp4, cut, without a video stream, in another codec than `CODECS`,
@@ -147,11 +154,15 @@ _AGAIN = "copy or download it again"
 
 @functools.cache
 def _texts() -> dict[str, Any]:
-    """Titles that are not UTF-8 must not stop a video. PyAV before 19 has to be told; 19 has no such argument."""
+    """Return the option of `av.open` by which titles that are not UTF-8 do not stop a video.
+
+    PyAV before 19 needs it; 19 has no such argument.
+    """
     return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 def _stream(path: Path, container: InputContainer, threads: int) -> VideoStream:
+    """Return the first video stream, once its codec and size are found to be allowed, set up for decoding."""
     if not container.streams.video:
         raise Unreadable(path, "found a file without a video stream")
     stream = container.streams.video[0]
