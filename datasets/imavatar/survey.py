@@ -121,7 +121,7 @@ def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> Imava
 
 def _clip(tracking: Tracking, options: ImavatarOptions, findings: Findings) -> Clip | None:
     video = tracking.video
-    # Files of frames without usable numbers are looked at, too, so that all faults are told at once.
+    # Files of frames without usable numbers are looked at, too, so that all faults are reported at once.
     entries = sorted(tracking.entries + tracking.astray, key=Entry.order)
     matte = source_of(video, entries, options.matte)
     images = find_images(video, entries, matte, findings)

@@ -1,4 +1,4 @@
-"""Cameras of this project from the intrinsics and poses of the JSON."""
+"""Cameras of the INSTA layout, from the intrinsics and poses of its JSON files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ __all__ = ["cameras", "intrinsic_matrix"]
 
 
 def intrinsic_matrix(k: Intrinsics, fov: str) -> NDArray[np.float64]:
-    """(3, 3) in pixels.
+    """Intrinsic matrix (3, 3) in pixels, by either of two readings of the JSON.
 
     Args:
+        k: size and intrinsics of the JSON.
         fov: exact, or fateavatar: the field of view 2 atan(2 c^2 / (size fl)) with a centred principal point, which
             is the true one only where c is half the size; the focal length is off by (size / (2 c))^2.
     """
@@ -31,5 +32,11 @@ def intrinsic_matrix(k: Intrinsics, fov: str) -> NDArray[np.float64]:
 
 
 def cameras(k: Intrinsics, poses: Sequence[NDArray[np.float64]], fov: str) -> list[Camera]:
-    """One camera (B = 1) a camera-to-world matrix; inverted in float64."""
+    """Make one camera (B = 1) per camera-to-world matrix; inverted in float64.
+
+    Args:
+        k: size and intrinsics of the JSON.
+        poses: (4, 4) camera to world, OpenCV axes, metres, one per camera.
+        fov: exact or fateavatar; see `intrinsic_matrix`.
+    """
     return stacked(np.linalg.inv(np.stack(poses)), intrinsic_matrix(k, fov), k.width, k.height)

@@ -1,4 +1,4 @@
-"""Checks that only `bench data check` pays for: they decode images, open more files and pose the head."""
+"""Checks of the INSTA layout that only `bench data check` makes: decode images, open more files and pose the head."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SAME_CAMERA = 1e-3
 
 
 def deep_checks(found: InstaSurvey) -> None:
-    """Add what the pass over names and headers could not see."""
+    """Add to a survey the problems that names and headers do not show."""
     if not found.entries:
         return
     findings = found.findings
@@ -36,7 +36,7 @@ def deep_checks(found: InstaSurvey) -> None:
 
 
 def _check_tracker_cameras(found: InstaSurvey) -> None:
-    """Where `.frame` files are there: the JSON's camera must be the tracker's of the same number."""
+    """Report an error where the JSON's camera is not that of the tracker's `.frame` file with the same number."""
     folder = found.folder
     for row in probes(len(found.entries)):
         entry = found.entries[row]
@@ -57,7 +57,7 @@ def _check_tracker_cameras(found: InstaSurvey) -> None:
 
 
 def _check_motion(found: InstaSurvey) -> None:
-    """Coefficients that are the same in all frames were not tracked; synthetic heads have no use for eyelids."""
+    """Warn of coefficients that are the same in all frames: they were not tracked. Real heads only."""
     numbers = found.coefficients
     if numbers is None or len(found.entries) < 3 or found.head != REAL_HEAD:
         return
@@ -75,6 +75,7 @@ def _check_motion(found: InstaSurvey) -> None:
 
 
 def _tracker_camera(folder: Folder, frame: str) -> NDArray[np.float64] | None:
+    """World to camera (4, 4) of a frame's `.frame` file; None where there is no such file, or it cannot be read."""
     try:
         return read_frame_file(folder.tracked(frame)).w2c
     except (FileNotFoundError, DataError):

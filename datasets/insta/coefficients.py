@@ -1,4 +1,4 @@
-"""The FLAME coefficients of all frames, from text files or, where those are missing, from `.frame` files."""
+"""FLAME coefficients of all frames, from text files or, where those are missing, from `.frame` files."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ _DUMP = (
 )
 _EXPECTED = "one number per line"
 _SIXES = {"jaw": ("jaw",), "eyes": ("left eye", "right eye")}
+"""Kind -> the joints whose rotations a file of that kind holds, six numbers per joint."""
 
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Rows in the order of the entries; rotations still as six numbers."""
+    """FLAME coefficients of many frames, in the order of the JSON's entries; rotations still as six numbers."""
 
     exp: _Floats
     """(T, 100)"""
@@ -48,7 +49,12 @@ class Coefficients:
 
 
 class _Source:
-    """Reads single values, remembers `.frame` files, and counts what came from them."""
+    """Reads coefficients of single frames, keeps the `.frame` files that were opened, and counts what came from them.
+
+    Args:
+        folder: the subject's.
+        findings: receives what is wrong.
+    """
 
     def __init__(self, folder: Folder, findings: Findings) -> None:
         self._folder = folder
@@ -59,7 +65,7 @@ class _Source:
         self.missing: dict[str, list[Entry]] = {kind: [] for kind in KINDS}
 
     def tracked(self, frame: str) -> Tracked | None:
-        """The frame's `.frame` file; None where it is missing or damaged, which is reported once."""
+        """Read a frame's `.frame` file; None where it is missing or damaged, which is reported once."""
         if frame not in self._tracked:
             path = self._folder.tracked(frame)
             try:
@@ -75,7 +81,7 @@ class _Source:
         return self._tracked[frame]
 
     def value(self, kind: str, entry: Entry) -> _Floats | None:
-        """The checked numbers of a kind, or None, which has been reported or counted as missing."""
+        """Read and check the numbers of a kind for one frame; None where that fails, reported or counted as missing."""
         path = self._folder.path / entry.coefficients(kind)
         try:
             numbers = read_numbers(path, _EXPECTED, self._findings, entry.id)
@@ -95,7 +101,12 @@ class _Source:
 
 
 def read_coefficients(folder: Folder, entries: Sequence[Entry], findings: Findings) -> Coefficients | None:
-    """The coefficients of `entries`, the shape of the first one.
+    """Read the coefficients of all frames, and the shape of the first one.
+
+    Args:
+        folder: the subject's.
+        entries: the frames.
+        findings: receives what is wrong.
 
     Returns:
         None where something is missing or wrong; `findings` then has it.
@@ -118,6 +129,15 @@ def read_coefficients(folder: Folder, entries: Sequence[Entry], findings: Findin
 
 
 def _check(path: Path, kind: str, frame: str, numbers: _Floats, findings: Findings) -> bool:
+    """Tell whether numbers fit their kind: how many, finite, and rotations; what is wrong is an error.
+
+    Args:
+        path: the file that they were read from.
+        kind: a key of `KINDS`.
+        frame: id of their frame.
+        numbers: (n,).
+        findings: receives the error.
+    """
     where = f"`{kind}`: " if path.suffix == ".frame" else ""
     if numbers.size != KINDS[kind]:
         hint = ": DECA/IMAvatar coefficients?" if numbers.size == 50 else ""
@@ -148,6 +168,14 @@ def _check(path: Path, kind: str, frame: str, numbers: _Floats, findings: Findin
 
 
 def _check_one_identity(folder: Folder, last: Entry, shape: _Floats, findings: Findings) -> None:
+    """Warn where the last frame's shape is another than the first one's.
+
+    Args:
+        folder: the subject's.
+        last: the last frame.
+        shape: (300,) of the first frame.
+        findings: receives the warning.
+    """
     path = folder.path / last.coefficients("shape")
     other = read_numbers(path, _EXPECTED, findings, last.id) if there(path) else None
     if other is not None and (other.size != shape.size or not np.allclose(other, shape, atol=1e-5)):
@@ -160,6 +188,15 @@ def _check_one_identity(folder: Folder, last: Entry, shape: _Floats, findings: F
 
 
 def _report_missing(folder: Folder, kind: str, missing: list[Entry], total: int, findings: Findings) -> None:
+    """Report coefficients that are in no file: one error for a kind that is missing altogether, else one per frame.
+
+    Args:
+        folder: the subject's.
+        kind: a key of `KINDS`.
+        missing: frames without these coefficients.
+        total: number of frames that need them.
+        findings: receives the errors.
+    """
     if not missing:
         return
     place = (folder.path / missing[0].coefficients(kind)).parent
@@ -187,6 +224,14 @@ def _report_missing(folder: Folder, kind: str, missing: list[Entry], total: int,
 
 
 def _report_taken(folder: Folder, source: _Source, total: int, findings: Findings) -> None:
+    """Note which coefficients came from `.frame` files, and warn where text files of a kind are missing in part.
+
+    Args:
+        folder: the subject's.
+        source: what was read.
+        total: number of frames.
+        findings: receives notes and warnings.
+    """
     whole = [kind for kind, ids in source.taken.items() if ids and (kind == "shape" or len(ids) == total)]
     if whole:
         findings.note(f"{', '.join(whole)} read from checkpoint/*.frame (no text files)")
@@ -198,6 +243,14 @@ def _report_taken(folder: Folder, source: _Source, total: int, findings: Finding
 
 
 def _eyelids(folder: Folder, rows: list[_Floats | None], missing: list[Entry], findings: Findings) -> _Floats | None:
+    """Stack eyelids to (T, 2); None where some are missing, which is a warning and a note.
+
+    Args:
+        folder: the subject's.
+        rows: (2,) per frame, None where there are none.
+        missing: frames without eyelids in any file.
+        findings: receives the warning and the note.
+    """
     if not missing and rows:
         return np.stack([row for row in rows if row is not None]) if all(r is not None for r in rows) else None
     place = folder.path / "flame" / "eyelids"

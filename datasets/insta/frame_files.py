@@ -1,4 +1,4 @@
-"""metrical-tracker's `.frame` files: what a stock export leaves out of its text files."""
+"""metrical-tracker's `.frame` files, which hold what a stock INSTA export leaves out of its text files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tracked:
-    """The numbers of one frame that this layout uses; what the file lacks is missing from the mapping."""
+    """Coefficients and camera from one `.frame` file; a kind that the file lacks is missing from the mapping."""
 
     coefficients: dict[str, _Floats] = field(default_factory=dict)
     """exp, jaw, eyes, eyelids, shape -> (n,); lengths are whatever the file holds."""
@@ -29,7 +29,7 @@ class Tracked:
 
 
 def read_frame_file(path: Path) -> Tracked:
-    """The content of a file that `torch.save` wrote, read through the allow-list of data types.
+    """Read a file that `torch.save` wrote, through the allow-list of data types.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -51,6 +51,11 @@ def read_frame_file(path: Path) -> Tracked:
 
 
 def _flat(path: Path, name: str, value: Any) -> _Floats:
+    """Convert a value to a flat float64 array.
+
+    Raises:
+        DataError: it does not hold numbers.
+    """
     try:
         return np.asarray(value, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError) as error:
@@ -58,6 +63,7 @@ def _flat(path: Path, name: str, value: Any) -> _Floats:
 
 
 def _w2c(path: Path, camera: Any) -> _Floats | None:
+    """World to camera (4, 4) from the tracker's `opencv` dictionary; None where that has no whole pose."""
     if not isinstance(camera, dict) or "R" not in camera or "t" not in camera:
         return None
     rotation, translation = _flat(path, "opencv.R", camera["R"]), _flat(path, "opencv.t", camera["t"])
@@ -70,4 +76,5 @@ def _w2c(path: Path, camera: Any) -> _Floats | None:
 
 
 def _keys(content: Any) -> str:
+    """What was found in place of a dictionary with `flame`, for a message."""
     return f"the keys {', '.join(map(str, content))}" if isinstance(content, dict) else f"a {type(content).__name__}"

@@ -1,4 +1,4 @@
-"""Which files hold the pixels of a frame, and what can be told without decoding them."""
+"""Image files of an INSTA subject: which hold the pixels of a frame, and what their headers say."""
 
 from __future__ import annotations
 
@@ -22,13 +22,19 @@ _MATTE = "RobustVideoMatting's alpha/ or INSTA's matted/ beside the images gives
 def find_images(
     folder: Folder, entries: Sequence[Entry], intrinsics: Intrinsics | None, findings: Findings
 ) -> dict[str, Source]:
-    """Frame id -> files. Frames whose files are missing or do not fit are reported and left out.
+    """Find the image files of every frame; those that are missing or do not fit are reported and left out.
 
     The JSON names the images. Where the folder that it names is not there at all, ``matted/`` serves, and then
     ``imgs/`` with ``alpha/``; both are noted. Images without alpha take it from ``alpha/`` or ``matted/``.
 
     Args:
+        folder: the subject's.
+        entries: its frames.
         intrinsics: None where the size that images should have is not known.
+        findings: receives what is wrong, and notes.
+
+    Returns:
+        Frame id -> files.
     """
     place = _replacement(folder, entries, findings)
     if place is None:
@@ -68,7 +74,9 @@ def stray_images(folder: Folder, entries: Sequence[Entry], findings: Findings) -
     """Warn of numbered images beside the named ones; a loader that lists the folder would train on them.
 
     Args:
-        entries: of both splits, whose JSON files are without fault: otherwise good images would be called stray.
+        folder: the subject's.
+        entries: frames of both splits, whose JSON files are without fault: otherwise good images would be called stray.
+        findings: receives the warnings.
     """
     named = {entry.image for entry in entries}
     for place in sorted({str(PurePosixPath(image).parent) for image in named}):
@@ -90,13 +98,13 @@ def stray_images(folder: Folder, entries: Sequence[Entry], findings: Findings) -
 
 
 def _renumbered(folder: Folder, entries: Sequence[Entry], findings: Findings) -> bool:
-    """Whether the mattes that would be read were numbered on across a gap of the images."""
+    """Tell whether the mattes that would be read were numbered on across a gap of the images, which is an error."""
     place = next((name for name in ("alpha", "matted") if folder.present(name)), "alpha")
     return masks_renumbered(folder.path / place, [[entry.id for entry in entries]], findings)
 
 
 def _replacement(folder: Folder, entries: Sequence[Entry], findings: Findings) -> str | None:
-    """The folder to take instead of the one that the JSON names, or nothing; None where one is a link to nowhere."""
+    """Folder to read instead of the one that the JSON names, or nothing; None where one is a link to nowhere."""
     place = str(PurePosixPath(entries[0].image).parent)
     if (folder.path / place).is_dir():
         return ""
@@ -114,10 +122,12 @@ def _replacement(folder: Folder, entries: Sequence[Entry], findings: Findings) -
 
 
 def _colour(folder: Folder, entry: Entry, place: str) -> Path:
+    """File of a frame's colours: the one that the JSON names, or the one in `place` where that is given."""
     if not place:
         return folder.path / entry.image
     return any_suffix(folder.path / place, entry.id) or folder.path / place / f"{entry.id}.png"
 
 
 def _matte(folder: Folder, name: str) -> Path | None:
+    """File of a frame's matte in ``alpha/``, else in ``matted/``; None where there is none."""
     return any_suffix(folder.path / "alpha", name) or any_suffix(folder.path / "matted", name)

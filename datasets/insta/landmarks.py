@@ -1,4 +1,4 @@
-"""The tracker's landmark files, where they were copied along: frames that it tracked without having seen the face."""
+"""Landmark files of the tracker, where they were copied along: they show frames in which it saw no face."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ from headbench.harness.reading import Unreadable, kind_at
 __all__ = ["check_landmarks"]
 
 _COUNTS = {"kpt": 68, "kpt_dense": 478}
-"""Folder -> landmarks in a file."""
+"""Folder -> number of landmarks in each of its files."""
 
 
 def check_landmarks(folder: Folder, findings: Findings) -> None:
-    """Warn of landmark files of another size and of those that hold zeros, which the tracker writes for no face."""
+    """Warn of landmark files of another size and of those that hold zeros, which the tracker writes for no face.
+
+    Args:
+        folder: the subject's.
+        findings: receives the warnings.
+    """
     for name, expected in _COUNTS.items():
         place = folder.path / name
         if (found := kind_at(place)) not in ("", "a folder"):
@@ -28,6 +33,7 @@ def check_landmarks(folder: Folder, findings: Findings) -> None:
 
 
 def _check(path: Path, expected: int, findings: Findings) -> None:
+    """Warn of one file that does not hold `expected` landmarks, or zeros alone."""
     try:
         points = read_npy(path)
     except Unreadable as error:

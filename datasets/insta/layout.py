@@ -1,4 +1,4 @@
-"""Where things lie: data roots, subjects, and the files of one subject."""
+"""Layout of INSTA's data on disk: subjects below a data root, and the files of one subject."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ __all__ = ["DATASET", "KINDS", "REAL_HEAD", "SPLITS", "Folder", "find_subjects"]
 
 DATASET = "insta"
 REAL_HEAD = "flame2020"
-"""What metrical-tracker fits, and so what a folder without a word about it holds."""
+"""Head model that metrical-tracker fits, and so that of a folder without ``head_model.json``."""
 SPLITS = {"train": "transforms_train.json", "test": "transforms_test.json"}
+"""Part of the split -> name of its JSON file."""
 KINDS = {"exp": 100, "jaw": 6, "eyes": 12, "eyelids": 2, "shape": 300}
-"""Folder below ``flame/`` -> how many numbers a file holds."""
+"""Folder below ``flame/`` -> how many numbers each of its files holds."""
 
 
 @dataclass(frozen=True)
 class Folder(roots.Folder):
-    """Where the files of one subject lie."""
+    """Paths of the files of one subject."""
 
     def split(self, name: str) -> Path:
-        """The JSON of the split ``train`` or ``test``."""
+        """JSON file of the split ``train`` or ``test``."""
         return self.path / SPLITS[name]
 
     def tracked(self, frame: str) -> Path:
@@ -31,20 +32,20 @@ class Folder(roots.Folder):
         return self.path / "checkpoint" / f"{frame}.frame"
 
     def parsed(self, frame: str) -> Path:
-        """Mask of the mouth from a face parser."""
+        """Mouth mask of a frame, made by a face parser."""
         return self.path / "parsing" / f"{frame}_mouth.png"
 
     def places(self, *names: str) -> list[Path]:
-        """Files and folders in this one."""
+        """Paths of files and folders in the subject's folder."""
         return [self.path / name for name in names]
 
     def present(self, folder: str) -> frozenset[str]:
-        """Names of the files in ``folder``, empty where there is no such folder; one listing instead of many stats."""
+        """Names of the files in a folder of the subject, empty where it is missing; one listing, not many stats."""
         return roots.names_in(self.path / folder)
 
 
 def find_subjects(root: Path) -> dict[str, Path]:
-    """Subject -> folder, in the order of names, below a data root, the dataset's own folder, or one subject.
+    """Find INSTA's subjects below a data root, in the dataset's folder, or at one subject: name -> folder, by name.
 
     Raises:
         DataError: nothing of this layout is there.
@@ -53,7 +54,10 @@ def find_subjects(root: Path) -> dict[str, Path]:
 
 
 def _is_subject(path: Path) -> bool:
-    """Also a damaged one, so that its problems are told rather than the folder overlooked; but no other layout's."""
+    """Tell whether a folder is an INSTA subject's, even a damaged one, and not of another layout.
+
+    Damaged ones count so that their problems are reported rather than the folder overlooked.
+    """
     if outdone(path, DATASET):
         return False
     if any(roots.there(path / name) for name in (*SPLITS.values(), "transforms.json")):

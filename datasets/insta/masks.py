@@ -1,4 +1,4 @@
-"""Where mouth masks come from: a face parser's files, or the projected mesh for all frames alike."""
+"""Source of mouth masks: a face parser's files, or the projected mesh for all frames alike."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ _PARSER = "zllrunning/face-parsing.PyTorch makes FlashAvatar's parsing/NNNNN_mou
 
 
 def parsed_frames(folder: Folder, frames: Sequence[str], findings: Findings) -> bool:
-    """Whether every frame has a parsed mouth mask; if not, that is a warning and a note."""
+    """Tell whether every frame has a face parser's mouth mask; if not, that is a warning and a note.
+
+    Args:
+        folder: the subject's.
+        frames: frame ids.
+        findings: receives the warning and the note.
+    """
     masks = {frame: folder.parsed(frame) for frame in frames}
     if all_parsed(folder.path / "parsing", masks, findings, _PARSER):
         return True
@@ -31,7 +37,16 @@ def parsed_frames(folder: Folder, frames: Sequence[str], findings: Findings) -> 
 def mouth_maker(
     folder: Folder, frame: str, parsed: bool, mesh: ProjectedMesh, params: HeadParams, camera: Camera
 ) -> Callable[[], Tensor]:
-    """What gives a frame's mouth mask, (1, H, W) uint8, when a method asks for it."""
+    """Make a function that gives a frame's mouth mask, (1, H, W) uint8, when a method asks for it.
+
+    Args:
+        folder: the subject's.
+        frame: the frame's id.
+        parsed: whether to read the face parser's mask; otherwise it is rasterized from the mesh.
+        mesh: the subject's.
+        params: the frame's, B = 1.
+        camera: the frame's, B = 1.
+    """
     if parsed:
         return partial(read_alpha, folder.parsed(frame), frame)
     return projected_mouth(mesh, params, camera)

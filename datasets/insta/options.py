@@ -1,4 +1,4 @@
-"""The reader's options, each of which names a quirk of other code."""
+"""Options of the INSTA reader, each of which names a quirk of other code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["InstaOptions"]
 
 
 class InstaOptions(ReaderOptions):
-    """Checked options; the defaults read the data as they were tracked."""
+    """Checked options of the INSTA reader; the defaults read the data as they were tracked."""
 
     eyes: Literal["tracker", "fateavatar"] = Field(
         "tracker",

@@ -1,4 +1,4 @@
-"""What a camera pose may be, and what a wrong one looks like."""
+"""Camera poses of the INSTA layout: what they may be, and what wrong ones look like."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["distance", "pose_fault"]
 
 
 def distance(c2w: NDArray[np.float64]) -> float:
-    """Metres of the head's origin in front of the camera; negative behind it."""
+    """Distance of the head's origin along the axis of a camera (c2w, OpenCV axes), in metres; negative behind it."""
     return float(-c2w[:3, 2] @ c2w[:3, 3])
 
 
 def pose_fault(c2w: NDArray[np.float64]) -> PoseFault | None:
-    """What is wrong with a camera-to-world matrix (OpenCV axes, head at the origin), or None."""
+    """Say what is wrong with a camera-to-world matrix (OpenCV axes, head at the origin); None where nothing is."""
     fault = rigid_fault(c2w)
     if fault is not None:
         return fault
@@ -28,6 +28,12 @@ def pose_fault(c2w: NDArray[np.float64]) -> PoseFault | None:
 
 
 def _behind(rotation: NDArray[np.float64], ahead: float) -> PoseFault:
+    """Fault of a camera that has the head behind it, with the likeliest reason.
+
+    Args:
+        rotation: (3, 3) camera to world.
+        ahead: distance of the head before the camera, metres; 0 or less.
+    """
     found = f"expected the head in front of the camera, found it {-ahead:.2f} m behind"
     # The camera's second axis points down in OpenCV and up in OpenGL; heads of this layout are upright.
     if rotation[1, 1] > 0:

@@ -1,4 +1,4 @@
-"""The reader of the INSTA layout."""
+"""Reader of the INSTA layout: surveys a subject's folder and makes its frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["InstaReader"]
 
 
 class InstaReader(SurveyReader[InstaOptions, InstaSurvey]):
-    """Subjects that metrical-tracker tracked and INSTA exported, and synthetic ones in the same layout."""
+    """Reads subjects that metrical-tracker tracked and INSTA exported, and synthetic ones in the same layout."""
 
     dataset = DATASET
     options_type = InstaOptions
@@ -56,7 +56,10 @@ class InstaReader(SurveyReader[InstaOptions, InstaSurvey]):
 
 
 def _params(head: str, numbers: Coefficients, options: InstaOptions) -> HeadParams:
-    """All rows as one batch. The tracker never moves root, neck or translation: the head's motion is the camera's."""
+    """Stack the parameters of all frames to one batch.
+
+    The tracker never moves root, neck or translation: the head's motion is the camera's.
+    """
     joint3, joint4 = axis_angles(numbers.eyes[:, :6]), axis_angles(numbers.eyes[:, 6:])
     if options.eyes == "fateavatar":
         joint3, joint4 = joint4, joint3

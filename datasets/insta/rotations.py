@@ -1,4 +1,4 @@
-"""The 6D rotations of the tracker: the first two rows of a matrix, not necessarily orthonormal."""
+"""Rotations as six numbers, as metrical-tracker stores them: two rows of a matrix, not necessarily orthonormal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["axis_angles", "degenerate"]
 
 _Floats = NDArray[np.float64]
 _SMALLEST = 1e-6
-"""Length of a row, and of the second row's part across the first relative to it, below which no frame is defined."""
+"""Least length of a row, and of the second row's part across the first relative to it, that defines a rotation."""
 
 
 def degenerate(six: _Floats) -> NDArray[np.bool_]:
-    """Which of (..., 6) numbers define no rotation, (...,)."""
+    """Tell which of (..., 6) numbers define no rotation: (...,) booleans."""
     first, second = six[..., :3], six[..., 3:]
     lengths = np.linalg.norm(first, axis=-1), np.linalg.norm(second, axis=-1)
     across = np.linalg.norm(np.cross(first, second), axis=-1)
@@ -25,6 +25,6 @@ def degenerate(six: _Floats) -> NDArray[np.bool_]:
 
 
 def axis_angles(six: _Floats) -> _Floats:
-    """Axis-angle radians (T, 3) of (T, 6) numbers, none of them degenerate."""
+    """Convert (T, 6) numbers, none of them degenerate, to axis-angle radians (T, 3)."""
     matrices = rotation_6d_to_matrix(torch.from_numpy(np.ascontiguousarray(six)))
     return np.asarray(matrix_to_axis_angle(matrices).numpy())

@@ -1,4 +1,4 @@
-"""Checks that need both splits: that they are disjoint, complete and of one camera."""
+"""Checks that compare the two parts of an INSTA split: that they are disjoint, complete and of one camera."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from headbench.datasets.insta.transforms import Transforms
 __all__ = ["USUAL_TEST", "check_splits"]
 
 USUAL_TEST = 350
-"""Test frames that INSTA's generate.sh splits off unless told otherwise."""
+"""Test frames that INSTA's generate.sh splits off by default."""
 
 
 def check_splits(folder: Folder, train: Transforms, test: Transforms, real: bool, findings: Findings) -> None:
-    """Compare the two splits.
+    """Compare the training part of a split with the test part.
 
     Args:
+        folder: the subject's.
+        train, test: the two JSON files.
         real: tracked data, of which a test set of `USUAL_TEST` frames is expected.
+        findings: receives the problems and notes.
     """
     _check_counts(train, test, real, findings)
     check_disjoint(test.path, sorted(train.listed), sorted(test.listed), findings)
@@ -40,10 +43,18 @@ def check_splits(folder: Folder, train: Transforms, test: Transforms, real: bool
 
 
 def _short(intrinsics: Intrinsics) -> str:
+    """Size and intrinsics in brackets, for messages."""
     return "(" + ", ".join(f"{value:g}" for value in astuple(intrinsics)) + ")"
 
 
 def _check_counts(train: Transforms, test: Transforms, real: bool, findings: Findings) -> None:
+    """Report a part without frames, and a number of test frames that is not INSTA's.
+
+    Args:
+        train, test: the two JSON files.
+        real: whether `USUAL_TEST` test frames are expected.
+        findings: receives the problems and a note.
+    """
     if not train.listed and train.whole:
         findings.error(
             train.path,
@@ -66,6 +77,7 @@ def _check_counts(train: Transforms, test: Transforms, real: bool, findings: Fin
 
 
 def _check_order(train: Transforms, test: Transforms, findings: Findings) -> None:
+    """Warn where a test frame comes before the last training frame."""
     if train.entries and test.entries and int(train.entries[-1].id) > int(test.entries[0].id):
         findings.warning(
             test.path,
@@ -76,6 +88,13 @@ def _check_order(train: Transforms, test: Transforms, findings: Findings) -> Non
 
 
 def _check_gaps(folder: Folder, train: Transforms, test: Transforms, findings: Findings) -> None:
+    """Warn where the numbers of all frames have gaps.
+
+    Args:
+        folder: the subject's.
+        train, test: the two JSON files.
+        findings: receives the warning.
+    """
     if not (train.whole and test.whole):
         return  # which frames there are is not known
     ids = sorted(train.listed | test.listed, key=int)
@@ -93,6 +112,7 @@ def _check_gaps(folder: Folder, train: Transforms, test: Transforms, findings: F
 
 
 def _check_distances(train: Transforms, test: Transforms, findings: Findings) -> None:
+    """Warn where the head is so near to the camera, or so far from it, that the unit may be wrong."""
     for split in (train, test):
         far = [(entry.id, distance(entry.c2w)) for entry in split.entries]
         odd = [(name, metres) for name, metres in far if not NEAR < metres < FAR]

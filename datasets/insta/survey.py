@@ -1,4 +1,4 @@
-"""One pass over a subject's folder that reads what a Subject needs and finds what is wrong with it."""
+"""One pass over an INSTA subject's folder that reads what a `Subject` needs and finds what is wrong with it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ from headbench.harness.types import Frame
 __all__ = ["VARIANTS", "InstaSurvey", "survey"]
 
 VARIANTS = ("original", "fate", "tracker")
-"""A stock export, which leaves all but expressions to `.frame` files; a patched one with text files of everything; and
-one whose numbers are all in `.frame` files."""
+"""Preparations of the layout, by where coefficients are.
+
+In order: a stock export, which leaves all but expressions to `.frame` files; a patched one with text files of
+everything; and one whose numbers are all in `.frame` files."""
 _NEEDED = ("flame", *(f"flame/{kind}" for kind in KINDS), "checkpoint")
-"""What is taken from elsewhere, or done without, where it is not there; so it must be nothing else than a folder."""
+"""Folders whose content is taken from elsewhere, or done without, where they are missing; so each must be a folder."""
 
 _FILES = {"expression": "exp", "jaw": "jaw", "eyelids": "eyelids", "shape": "shape"}
-"""Quantity -> its kind of file; others are in the JSON."""
+"""Quantity of `check_motion` -> kind of the file that holds it; other quantities are in the JSON."""
 
 
 @dataclass(frozen=True)
 class InstaSurvey(Survey):
-    """What could be read of a subject: training entries, then test entries."""
+    """What could be read of an INSTA subject: training entries, then test entries."""
 
     options: InstaOptions
     train: Transforms
@@ -44,14 +46,15 @@ class InstaSurvey(Survey):
     listed: bool
     """Whether the JSON files are without fault, so that what they do not name is in no split."""
     coefficients: Coefficients | None = None
-    """Rows are those of `entries` where it is sound."""
+    """FLAME coefficients, one row per entry of `entries` where the survey is sound."""
     images: Mapping[str, Source] = field(default_factory=dict)
+    """Frame id -> its image files."""
     parsed: bool = False
     """Whether a face parser's mouth masks are there for all frames."""
 
     @property
     def folder(self) -> Folder:
-        """Where its files lie."""
+        """Paths of the subject's files."""
         return Folder(self.path)
 
     @property
@@ -100,7 +103,13 @@ class InstaSurvey(Survey):
 
 
 def survey(path: Path, options: InstaOptions, findings: Findings) -> InstaSurvey:
-    """Read all that can be read of the subject in `path`; what is wrong goes to `findings`. Decodes no image."""
+    """Read all that can be read of an INSTA subject without decoding images.
+
+    Args:
+        path: the subject's folder.
+        options: the reader's.
+        findings: receives what is wrong.
+    """
     folder = Folder(path)
     head = head_tag(folder.path, REAL_HEAD, findings)
     before = len(findings.errors())
@@ -111,7 +120,7 @@ def survey(path: Path, options: InstaOptions, findings: Findings) -> InstaSurvey
     listed = len(findings.errors()) == before
     train, test = train or Transforms(folder.split("train")), test or Transforms(folder.split("test"))
     found = InstaSurvey(path, findings, head or "", options, train, test, listed)
-    # Files of frames without a pose are looked at, too, so that all faults are told at once.
+    # Files of frames without a pose are looked at, too, so that all faults are reported at once.
     entries = [entry for split in (train, test) for entry in sorted(split.entries + split.astray, key=_number)]
     if not entries or not_folders(folder.places(*_NEEDED), findings):
         return found

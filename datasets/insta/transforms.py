@@ -1,4 +1,4 @@
-"""The transforms JSON of one split: intrinsics, and for each frame an image and a camera pose."""
+"""Transforms JSON of one part of the split: intrinsics, and for each frame an image and a camera pose."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ __all__ = ["Entry", "Transforms", "read_transforms"]
 
 _MAKE = "INSTA's scripts/transforms.py writes it"
 _PATHS = ("exp_path", "mesh_path", "depth_path", "seg_mask_path")
+"""Keys of other files that must have the frame's number."""
 _DIGITS = 9
-"""Of a frame's number, at most."""
+"""Most digits of a frame's number."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One frame of the JSON."""
+    """One frame of a transforms JSON."""
 
     id: str
     """Stem of the image's name, such as 00012."""
@@ -44,15 +45,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Transforms:
-    """One split; entries in the order of their numbers. A path alone is a file of which nothing can be used."""
+    """One transforms JSON, its frames in the order of their numbers; a path alone is a file that cannot be used."""
 
     path: Path
     intrinsics: Intrinsics | None = None
-    """None where they cannot be used, so that nothing is known of the images' size."""
+    """Size and intrinsics of all frames; None where they cannot be used, so that the images' size is not known."""
     entries: tuple[Entry, ...] = ()
     """The frames that can be used."""
     astray: tuple[Entry, ...] = ()
-    """Frames whose pose cannot be used, with a pose of zeros: their files can be looked at all the same."""
+    """Frames whose pose cannot be used, with a pose of zeros: their files can be checked all the same."""
     listed: frozenset[str] = frozenset()
     """Ids of all frames in the JSON, those that cannot be used as well."""
     whole: bool = False
@@ -60,10 +61,14 @@ class Transforms:
 
 
 def read_transforms(path: Path, findings: Findings) -> Transforms | None:
-    """The JSON at `path`; whatever is wrong with it goes to `findings`, and frames that cannot be used are left out.
+    """Read a transforms JSON; whatever is wrong with it is reported, and frames that cannot be used are left out.
+
+    Args:
+        path: the file.
+        findings: receives what is wrong.
 
     Returns:
-        None where it has no frames that could be used.
+        None where it is no object with a list of frames.
     """
     content = read_object(path, "the split's JSON", findings, f"{_MAKE}; an interrupted run leaves a part of it")
     if content is None:
@@ -89,12 +94,17 @@ def read_transforms(path: Path, findings: Findings) -> Transforms | None:
 
 
 def _numbered(stem: str) -> bool:
-    """Whether an image's name without suffix is a number that a frame of a video can have."""
+    """Tell whether an image's name without suffix is a number that a frame of a video can have."""
     return stem.isascii() and stem.isdigit() and len(stem) <= _DIGITS
 
 
 class _Reader:
-    """Reads the frames of one JSON one by one."""
+    """Reads the frames of one transforms JSON one by one.
+
+    Args:
+        path: the file.
+        findings: receives what is wrong.
+    """
 
     def __init__(self, path: Path, findings: Findings) -> None:
         self._path = path
@@ -106,7 +116,7 @@ class _Reader:
         self.whole = True
 
     def add(self, position: int, frame: Any) -> None:
-        """One more frame, the one at `position` of the list."""
+        """Read one more frame, the one at `position` of the list."""
         image = self._image(position, frame)
         if image is None:
             self.whole = False
@@ -124,7 +134,7 @@ class _Reader:
         found.append(Entry(name, str(self.paths.image(image)), pose, self._expression(name, frame)))
 
     def _image(self, position: int, frame: Any) -> PurePosixPath | None:
-        """The path of a frame's image as it is written; None where it cannot be one, which has been reported."""
+        """Path of a frame's image as it is written; None where it cannot be one, which has been reported."""
         if not isinstance(frame, dict):
             self._findings.error(
                 self._path,
@@ -148,7 +158,7 @@ class _Reader:
         return image
 
     def _pose(self, name: str, value: Any) -> NDArray[np.float64] | None:
-        """(4, 4) camera to world; None where it is none, which has been reported."""
+        """Camera to world (4, 4) of a frame; None where its matrix is no such pose, which has been reported."""
         try:
             c2w = np.array(value, dtype=np.float64)
         except (TypeError, ValueError, OverflowError):
@@ -162,10 +172,12 @@ class _Reader:
         return c2w
 
     def _expression(self, name: str, frame: dict[str, Any]) -> str:
+        """Path of a frame's expression file: the JSON's if it lies in a folder ``exp``, else the usual one."""
         path = self.paths.read(frame.get("exp_path"))
         return str(path) if path is not None and path.parent.name == "exp" else f"flame/exp/{name}.txt"
 
     def _check_stems(self, name: str, frame: dict[str, Any]) -> None:
+        """Report an error where another file of a frame has another number than its image."""
         for key in _PATHS:
             other = frame.get(key)
             stem = PurePosixPath(other.replace("\\", "/")).stem if isinstance(other, str) else name
