@@ -1,4 +1,4 @@
-"""From the raw camera, which looks along -z at a head four times as large, to this project's."""
+"""Conversion of IMAvatar's raw camera, which looks along -z at a head 4 times as large, to this project's."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ __all__ = ["HEAD_SCALE", "Lens", "intrinsic_matrix", "is_upright", "raw_fault", 
 Floats = NDArray[np.float64]
 
 HEAD_SCALE = 4.0
+"""Size of the head in the files, in multiples of metres."""
 _TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 _IDENTITY = 1e-5
+"""Largest difference of matrix elements from the identity that still counts as it."""
 
 
 @dataclass(frozen=True)
 class Lens:
-    """Relative to the sides of the image; focal lengths positive, origin at the top left corner."""
+    """Intrinsics in parts of the image's sides; focal lengths positive, origin at the top left corner."""
 
     fx: float
     fy: float
@@ -29,7 +31,7 @@ class Lens:
 
 
 def world_to_camera(world_mat: Floats) -> Floats:
-    """(4, 4) OpenCV, metres, of (3, 4); right for any rotation."""
+    """Convert a raw camera (3, 4) to world to camera (4, 4), OpenCV axes, metres; right for any rotation."""
     raw = np.eye(4)
     raw[:3] = world_mat
     raw[:3, 3] /= HEAD_SCALE
@@ -37,9 +39,11 @@ def world_to_camera(world_mat: Floats) -> Floats:
 
 
 def intrinsic_matrix(lens: Lens, width: int, height: int, camera: str) -> Floats:
-    """(3, 3) pixels.
+    """Intrinsic matrix (3, 3) in pixels, by either of two readings of the file.
 
     Args:
+        lens: intrinsics in parts of the image's sides.
+        width, height: of the image, pixels.
         camera: exact, or fateavatar: the field of view 2 atan(cx / fx), as if the principal point were in the middle
             of an image of twice its width.
     """
@@ -49,12 +53,12 @@ def intrinsic_matrix(lens: Lens, width: int, height: int, camera: str) -> Floats
 
 
 def is_upright(world_mat: Floats) -> bool:
-    """Whether the rotation is the identity, as in all released files."""
+    """Tell whether the rotation of a raw camera (3, 4) is the identity, as in all released files."""
     return bool(np.abs(world_mat[:, :3] - np.eye(3)).max() < _IDENTITY)
 
 
 def raw_fault(world_mat: Floats) -> PoseFault | None:
-    """What keeps (3, 4) from being a raw camera before which the head stands, or None."""
+    """Say what keeps a matrix (3, 4) from being a raw camera before which the head stands; None where nothing does."""
     whole = np.eye(4)
     whole[:3] = world_mat
     fault = rigid_fault(whole)

@@ -1,4 +1,4 @@
-"""Checks that only `bench data check` pays for: they decode images, list folders and pose the head."""
+"""Checks of the IMAvatar layout that only `bench data check` makes: decode images, list folders and pose the head."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from headbench.harness.types import Frame, HeadParams
 __all__ = ["check_keypoints", "check_pixels"]
 
 _MEDIAN = 3.0
-"""Pixels of an image of 512 between landmarks as stored and as projected here."""
+"""Largest median distance of stored landmarks from projected ones, in pixels of an image of 512."""
 _ON_MESH = 0.8
-"""Share of stored landmarks that must fall on the projected mesh."""
+"""Least share of the stored landmarks that must fall on the projected mesh."""
 
 
 def check_pixels(found: ImavatarSurvey) -> None:
-    """All images, and what is beside them."""
+    """Add to a survey the problems of all images, mattes and masks, and of files beside them."""
     findings = found.findings
     for clip in found.clips:
         if clip.tracking.whole:
@@ -48,7 +48,12 @@ def check_pixels(found: ImavatarSurvey) -> None:
 
 
 def _check_mattes(images: Mapping[str, Source], findings: Findings) -> None:
-    """First, middle and last image: how their edges were made."""
+    """Warn of odd edges in the mattes of a video's first, middle and last image.
+
+    Args:
+        images: frame id -> its files.
+        findings: receives the warnings.
+    """
     names = list(images)
     for name in dict.fromkeys((names[0], names[len(names) // 2], names[-1])) if names else ():
         source = images[name]
@@ -56,7 +61,7 @@ def _check_mattes(images: Mapping[str, Source], findings: Findings) -> None:
         try:
             colour = read_planes(source.colour, name)[:3].numpy()
             alpha = read_alpha(path, name)[0].numpy()
-        except DataError:  # told by the pass over all images
+        except DataError:  # reported by the pass over all images
             continue
         if len(colour) == 3 and colour.shape[1:] == alpha.shape and alpha.min() != alpha.max():
             for sentence in edge_faults(colour, alpha):
@@ -64,7 +69,10 @@ def _check_mattes(images: Mapping[str, Source], findings: Findings) -> None:
 
 
 def _check_irises(path: Path, findings: Findings) -> None:
-    """The detector's file, where it was kept: a frame without irises was fitted to those of the frame before."""
+    """Warn of images without irises in the detector's file, where it was kept.
+
+    A frame without irises was fitted to those of the frame before.
+    """
     faults = Findings()
     content = read_object(path, "irises of all images", faults) if there(path) else None
     for fault in faults.problems:  # nothing else reads the file
@@ -81,8 +89,13 @@ def _check_irises(path: Path, findings: Findings) -> None:
 def check_keypoints(found: ImavatarSurvey, frames: Sequence[Frame], mesh: ProjectedMesh) -> None:
     """Compare the stored landmarks with the head in the first, the middle and the last frame.
 
-    Where the landmarks' places on the mesh are known (flame/landmarks is registered, or the subject is made up), by
+    Where the landmarks' places on the mesh are known (flame/landmarks is registered, or the subject is synthetic), by
     their distance; otherwise by whether they fall on the mesh.
+
+    Args:
+        found: the survey; receives what is wrong.
+        frames: all frames of the subject.
+        mesh: the subject's head mesh.
     """
     findings = found.findings
     entries = {entry.id: (clip, entry) for clip, entry in found.rows()}
@@ -122,7 +135,12 @@ _Places = Callable[[Tensor, HeadParams], Tensor]
 
 
 def _landmarks(found: ImavatarSurvey) -> _Places | None:
-    """What gives the landmarks of this subject's mesh, None where nothing is known of them."""
+    """Function that finds the landmarks on this subject's posed mesh; None where their places are not known.
+
+    Raises:
+        MissingAsset: the landmarks' file is registered and cannot be found.
+        DataError: it cannot be used.
+    """
     vertices = list(found.synthetic.landmarks)
     if vertices:
         return lambda posed, params: posed[:, vertices]
@@ -138,6 +156,14 @@ def _landmarks(found: ImavatarSurvey) -> _Places | None:
 
 
 def _compare(keypoints: NDArray[np.float64], frame: Frame, mesh: ProjectedMesh, places: _Places | None) -> str:
+    """Say how stored landmarks disagree with the projected head; empty where they agree.
+
+    Args:
+        keypoints: (K, 2) stored landmarks, -1 to 1 from edge to edge of the image.
+        frame: their frame.
+        mesh: the subject's head mesh.
+        places: finds the landmarks on the mesh; None compares with its silhouette.
+    """
     width, height = frame.camera.width, frame.camera.height
     stored = (keypoints + 1) / 2 * (width, height)
     if places is not None:

@@ -1,4 +1,4 @@
-"""Which files hold the pixels of a frame: `matted/`, `image/` with `mask/`, or RGBA in `image/`; and parsed mouths."""
+"""Image files of a video: `matted/`, `image/` with `mask/`, or RGBA in `image/`; and a face parser's mouth masks."""
 
 from __future__ import annotations
 
@@ -41,19 +41,20 @@ class HardMatte:
     reader: PixelReader
 
     def __call__(self) -> Pixels:
-        """As the reader gives them, alpha 255 above one half and 0 elsewhere.
+        """Decode the frame, and make its alpha 255 above one half and 0 elsewhere.
 
         Raises:
-            DataError: as the reader's.
+            DataError: the wrapped reader cannot read the frame.
         """
         pixels = self.reader()
         return replace(pixels, alpha=(pixels.alpha > 127).to(pixels.alpha.dtype) * 255)
 
 
 def source_of(video: Video, entries: Sequence[Entry], matte: str) -> str:
-    """matted, mask or image: where the alpha of a video comes from.
+    """Choose where the alpha of a video comes from: matted, mask or image.
 
     Args:
+        video: the video's folder.
         entries: its frames; the first image that is there tells whether images have an alpha of their own.
         matte: the option; auto takes what is there.
     """
@@ -68,15 +69,21 @@ def source_of(video: Video, entries: Sequence[Entry], matte: str) -> str:
 
 
 def image_folder(video: Video) -> str:
-    """``image``, or ``images`` where only that is there."""
+    """Name of a video's folder of images: ``image``, or ``images`` where only that is there."""
     return "images" if not (video.path / "image").is_dir() and (video.path / "images").is_dir() else "image"
 
 
 def find_images(video: Video, entries: Sequence[Entry], matte: str, findings: Findings) -> dict[str, Source]:
-    """Frame id -> files. Frames whose files are missing or do not fit are reported and left out.
+    """Find the image files of every frame of a video; those that are missing or do not fit are reported and left out.
 
     Args:
-        matte: matted, mask or image, of `source_of`.
+        video: the video's folder.
+        entries: its frames.
+        matte: matted, mask or image, from `source_of`.
+        findings: receives what is wrong, and notes.
+
+    Returns:
+        Frame id -> files.
     """
     colour = "matted" if matte == "matted" else image_folder(video)
     if colour == "images":
@@ -110,7 +117,14 @@ def find_images(video: Video, entries: Sequence[Entry], matte: str, findings: Fi
 
 
 def _expected(places: Sequence[str], size: tuple[int, int] | None, named: str, recipe: str) -> list[Expected]:
-    """What the files of a frame in each of `places` should be: colours and a mask, or both in one."""
+    """Describe what a frame's files should be, one per folder: colours and a mask, or both in one.
+
+    Args:
+        places: names of the folders that are read.
+        size: width, height in pixels; None takes any.
+        named: who says that the files are there, for the help.
+        recipe: help where a single file has to be RGBA.
+    """
     sized = "as most images of the video have"
     if len(places) == 1:
         return [Expected(("RGBA",), size, f"{named}; {recipe}", sized, recipe)]
@@ -118,27 +132,35 @@ def _expected(places: Sequence[str], size: tuple[int, int] | None, named: str, r
 
 
 def _stored(place: Path, entry: Entry) -> Path:
-    """The file of a frame in a folder, whether its suffix is in small letters or not."""
+    """File of a frame in a folder, whether its suffix is in small letters or not."""
     named = place / f"{entry.image}.png"
     return any_suffix(named.parent, named.stem, (".png",)) or named
 
 
 def parsed_frames(video: Video, entries: Sequence[Entry], findings: Findings) -> bool:
-    """Whether every frame has a mouth mask of a face parser; if not, that is a warning."""
+    """Tell whether every frame has a face parser's mouth mask; if not, that is a warning.
+
+    Args:
+        video: the video's folder.
+        entries: its frames.
+        findings: receives the warning.
+    """
     masks = {entry.id: parsed_mouth(video, entry) for entry in entries}
     return all_parsed(video.path / "parsing", masks, findings, _PARSER)
 
 
 def parsed_mouth(video: Video, entry: Entry) -> Path:
-    """A face parser's mask of the mouth."""
+    """File of a frame's mouth mask from a face parser."""
     return video.path / "parsing" / f"{entry.image}_mouth.png"
 
 
 def stray_images(video: Video, listed: Iterable[PurePosixPath], findings: Findings) -> None:
-    """Warn of images that were not tracked, and of folders of images and masks that hold different numbers.
+    """Warn of images that were not tracked, and of folders of images and masks that hold different numbers of files.
 
     Args:
+        video: the video's folder.
         listed: images of all frames of the tracking, whether they can be used or not.
+        findings: receives the warnings.
     """
     counts: dict[str, set[str]] = {}
     for place in ("image", "images", "mask", "matted"):

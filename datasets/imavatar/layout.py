@@ -1,4 +1,4 @@
-"""Where things lie: a subject's videos, and which of them are for testing."""
+"""Layout of IMAvatar's data on disk: a subject's videos, and which of them are for testing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from headbench.datasets.common.sniff import outdone
 __all__ = ["IMAGE_FOLDERS", "REAL_HEAD", "TRACKING", "Video", "divide", "find_subjects", "videos"]
 
 TRACKING = "flame_params.json"
+"""File in a video's folder that holds cameras and coefficients."""
 REAL_HEAD = "flame2020"
-"""What DECA fits, and so what a folder without a word about it holds."""
+"""Head model that DECA fits, and so that of a folder without ``head_model.json``."""
 IMAGE_FOLDERS = ("image", "images", "matted", "mask")
 _MARKS = f"SUBJECT_train/{TRACKING}"
 _RELEASED_TESTS = {
@@ -29,22 +30,26 @@ _RELEASED_TESTS = {
 
 @dataclass(frozen=True)
 class Video:
-    """The folder of one capture; knows names only, opens nothing."""
+    """Folder of one captured video; knows names only, opens nothing."""
 
     path: Path
     name: str
-    """``train`` and ``test`` of ``SUBJECT_train`` and ``SUBJECT_test``; otherwise the folder's own, safe for files."""
+    """``train`` and ``test`` for ``SUBJECT_train`` and ``SUBJECT_test``; otherwise the folder's own, safe for files."""
     part: str
     """train, test, or nothing where the folder's name does not say it."""
 
     @property
     def tracking(self) -> Path:
-        """The file of cameras and coefficients."""
+        """File of the video's cameras and coefficients."""
         return self.path / TRACKING
 
 
 def find_subjects(root: Path, dataset: str) -> dict[str, Path]:
-    """Subject -> folder, in the order of names.
+    """Find subjects of this layout: name -> folder, in the order of names.
+
+    Args:
+        root: a data root, the dataset's own folder, or one subject's.
+        dataset: name of the dataset's folder.
 
     Raises:
         DataError: nothing of this layout is there.
@@ -59,7 +64,7 @@ def find_subjects(root: Path, dataset: str) -> dict[str, Path]:
 
 
 def videos(subject: Path) -> list[Video]:
-    """The videos of a subject, whose folder may lie in another of the same name, as the authors' archives have it.
+    """Find the videos of a subject, whose folder may lie in another of the same name, as the authors' archives have it.
 
     SplattingAvatar's data have one video, whose folder is the subject's.
     """
@@ -73,10 +78,18 @@ def videos(subject: Path) -> list[Video]:
 
 
 def divide(subject: Path, found: Sequence[Video], test: str, findings: Findings) -> dict[str, str] | None:
-    """Folder name -> train or test; the option `test` wins, then names of folders, then what the authors released.
+    """Assign a subject's videos to training and testing: folder name -> train or test.
+
+    The option `test` wins, then names of folders, then what the authors released.
+
+    Args:
+        subject: the subject's folder.
+        found: its videos.
+        test: names of the test videos with commas between, a number of last frames of the only video, or nothing.
+        findings: receives an error where videos cannot be assigned.
 
     Returns:
-        None where it cannot be told, which has been reported.
+        None where they cannot be assigned, which has been reported.
     """
     names = [video.path.name for video in found]
     if test and not test.isdecimal():
@@ -113,13 +126,17 @@ def divide(subject: Path, found: Sequence[Video], test: str, findings: Findings)
 
 
 def _folders(path: Path) -> list[Path]:
+    """Visible folders in a folder, sorted by name; none where it is no folder."""
     if not path.is_dir():
         return []
     return [child for child in sorted(path.iterdir()) if child.is_dir() and not child.name.startswith(".")]
 
 
 def _is_video(path: Path) -> bool:
-    """Also a damaged one, so that its problems are told rather than the folder overlooked; but no other layout's."""
+    """Tell whether a folder is a video's, even a damaged one, and not of another layout.
+
+    Damaged ones count so that their problems are reported rather than the folder overlooked.
+    """
     if outdone(path, "imavatar"):
         return False
     if there(path / TRACKING) or path.name.endswith(("_train", "_test")):
@@ -133,5 +150,5 @@ def _video(path: Path) -> Video:
 
 
 def _part(name: str) -> str:
-    """train or test where a video's folder is called so, or ends so."""
+    """``train`` or ``test`` where a video's folder is called so, or ends so; otherwise nothing."""
     return next((part for part in ("train", "test") if name == part or name.endswith(f"_{part}")), "")

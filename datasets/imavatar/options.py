@@ -1,4 +1,4 @@
-"""The readers' options, each of which names a habit of other code."""
+"""Options of the IMAvatar layout's readers, each of which names a habit of other code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ImavatarOptions"]
 
 
 class ImavatarOptions(ReaderOptions):
-    """Checked options; the defaults read the data as they were tracked."""
+    """Checked options of the IMAvatar layout's readers; the defaults read the data as they were tracked."""
 
     camera: Literal["exact", "fateavatar"] = Field(
         "exact",

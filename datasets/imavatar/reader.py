@@ -1,4 +1,4 @@
-"""The readers of the IMAvatar layout, one for each dataset that has it."""
+"""Readers of the IMAvatar layout, one for each dataset that has it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["EmoTalk3dReader", "ImavatarReader", "NerFaceReader", "PointAvatarRea
 
 
 class ImavatarReader(SurveyReader[ImavatarOptions, ImavatarSurvey]):
-    """Subjects that IMAvatar's pipeline tracked, and synthetic ones in the same layout."""
+    """Reads subjects that IMAvatar's pipeline tracked, and synthetic ones in the same layout."""
 
     dataset = "imavatar"
     options_type = ImavatarOptions
@@ -67,19 +67,19 @@ class ImavatarReader(SurveyReader[ImavatarOptions, ImavatarSurvey]):
 
 
 class PointAvatarReader(ImavatarReader):
-    """PointAvatar's people."""
+    """Reads PointAvatar's people, which IMAvatar's pipeline tracked."""
 
     dataset = "pointavatar"
 
 
 class NerFaceReader(ImavatarReader):
-    """NerFace's people, tracked again by IMAvatar's pipeline: FateAvatar's 4dface."""
+    """Reads NerFace's people, tracked again by IMAvatar's pipeline: FateAvatar's 4dface."""
 
     dataset = "4dface"
 
 
 class EmoTalk3dReader(ImavatarReader):
-    """Frontal videos of EmoTalk3D's people, tracked by IMAvatar's pipeline as FateAvatar's authors did."""
+    """Reads frontal videos of EmoTalk3D's people, tracked by IMAvatar's pipeline as FateAvatar's authors did."""
 
     dataset = "emotalk3d"
 
@@ -91,7 +91,10 @@ def _camera(clip: Clip, entry: Entry, options: ImavatarOptions) -> Camera:
 
 
 def _params(found: ImavatarSurvey) -> HeadParams:
-    """All rows as one batch; head motion is in the root and neck, translation in the camera."""
+    """Stack the parameters of all frames to one batch.
+
+    Head motion is in the root and neck, translation in the camera.
+    """
     entries = [entry for _, entry in found.rows()]
     pose = np.stack([entry.pose for entry in entries]).reshape(-1, 5, 3)
     return head_params(

@@ -1,4 +1,4 @@
-"""One pass over a subject's folder that reads what a Subject needs and finds what is wrong with it."""
+"""One pass over a subject's folder in IMAvatar's layout that reads what a `Subject` needs and finds what is wrong."""
 
 from __future__ import annotations
 
@@ -24,34 +24,37 @@ from headbench.harness.types import Frame
 __all__ = ["Clip", "ImavatarSurvey", "survey"]
 
 _SAME_SHAPE = 1e-6
+"""Largest difference between the shape coefficients of a subject's videos."""
 USUAL_SIZE = 512
 """Side of the published images in pixels."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One video without fault."""
+    """One video with its tracking, intrinsics and images."""
 
     tracking: Tracking
     lens: Lens
     images: dict[str, Source]
+    """Frame id -> its image files."""
     matte: str
-    """matted, mask or image."""
+    """Source of the alpha: matted, mask or image."""
     parsed: bool
     """Whether a face parser's mouth masks are there for all frames."""
 
 
 @dataclass(frozen=True)
 class ImavatarSurvey(Survey):
-    """What could be read of a subject: no clips where too little is there to go on."""
+    """What could be read of a subject in IMAvatar's layout: no clips where too little is there to go on."""
 
     options: ImavatarOptions
     synthetic: SyntheticHead
     clips: tuple[Clip, ...] = ()
-    """Those for training, then those for testing."""
+    """Videos for training, then those for testing."""
     train: tuple[str, ...] = ()
-    """Frame ids."""
+    """Ids of the training frames."""
     test: tuple[str, ...] = ()
+    """Ids of the test frames."""
 
     @property
     def whole(self) -> bool:
@@ -59,19 +62,22 @@ class ImavatarSurvey(Survey):
 
     @property
     def shape(self) -> Floats:
-        """(100,) of the first video."""
+        """Identity coefficients (100,) of the first video."""
         return self.clips[0].tracking.shape
 
     def rows(self) -> list[tuple[Clip, Entry]]:
-        """All frames, video by video."""
+        """All frames with their videos, video by video."""
         return [(clip, entry) for clip in self.clips for entry in clip.tracking.entries]
 
     def split(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return self.train, self.test
 
     def variant(self) -> str:
-        """``fate`` where clothing is removed, ``rgba`` where images have an alpha of their own, otherwise
-        ``original``: clothing kept."""
+        """Preparation of the data: ``fate``, ``rgba`` or ``original``.
+
+        ``fate`` where clothing is removed, ``rgba`` where images have an alpha of their own, otherwise ``original``:
+        clothing kept.
+        """
         mattes = {clip.matte for clip in self.clips}
         return "fate" if mattes == {"matted"} else "rgba" if mattes == {"image"} else "original"
 
@@ -89,7 +95,13 @@ class ImavatarSurvey(Survey):
 
 
 def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> ImavatarSurvey:
-    """Read all that can be read of a subject; what is wrong goes to `findings`. Decodes no image."""
+    """Read all that can be read of a subject in IMAvatar's layout without decoding images.
+
+    Args:
+        subject: the subject's folder.
+        options: the reader's.
+        findings: receives what is wrong.
+    """
     head = head_tag(subject, REAL_HEAD, findings)
     synthetic = read_synthetic_head(subject / HEAD_FILE, head, findings)
     nothing = ImavatarSurvey(subject, findings, head or "", options, synthetic)
@@ -120,6 +132,7 @@ def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> Imava
 
 
 def _clip(tracking: Tracking, options: ImavatarOptions, findings: Findings) -> Clip | None:
+    """Find the images and the intrinsics of a tracked video; None where there are none, which has been reported."""
     video = tracking.video
     # Files of frames without usable numbers are looked at, too, so that all faults are reported at once.
     entries = sorted(tracking.entries + tracking.astray, key=Entry.order)
@@ -137,6 +150,7 @@ def _clip(tracking: Tracking, options: ImavatarOptions, findings: Findings) -> C
 
 
 def _check_rotation(tracking: Tracking, options: ImavatarOptions, findings: Findings) -> None:
+    """Report cameras that turn: an error where the option `camera` can only read upright ones, else a note."""
     turned = [entry.id for entry in tracking.entries if not is_upright(entry.world_mat)]
     if turned and options.camera == "fateavatar":
         findings.error(
@@ -151,6 +165,7 @@ def _check_rotation(tracking: Tracking, options: ImavatarOptions, findings: Find
 
 
 def _check_holes(tracking: Tracking, findings: Findings) -> None:
+    """Warn of numbers without a tracked image between the first and the last."""
     numbers = sorted(int(image.name) for image in tracking.listed)
     lost = numbers[-1] - numbers[0] + 1 - len(set(numbers))
     if lost > 0 and tracking.whole and all(len(image.parts) == 1 for image in tracking.listed):
@@ -162,6 +177,7 @@ def _check_holes(tracking: Tracking, findings: Findings) -> None:
 
 
 def _check_shapes(clips: Sequence[Clip], findings: Findings) -> None:
+    """Report an error for each video whose shape is not that of the first one."""
     first = clips[0].tracking
     for clip in clips[1:]:
         off = float(np.abs(clip.tracking.shape - first.shape).max())
@@ -174,12 +190,14 @@ def _check_shapes(clips: Sequence[Clip], findings: Findings) -> None:
 
 
 def _note_size(clip: Clip, findings: Findings) -> None:
+    """Note images whose size is not that of the published ones."""
     width, height = next(iter(clip.images.values())).size
     if (width, height) != (USUAL_SIZE, USUAL_SIZE):
         findings.note(f"images of {width} x {height} instead of the usual {USUAL_SIZE} x {USUAL_SIZE}")
 
 
 def _check_sizes(clips: Sequence[Clip], findings: Findings) -> None:
+    """Report an error where videos have images of different sizes."""
     sizes = {next(iter(clip.images.values())).size: clip for clip in clips}
     if len(sizes) > 1:
         first, other = list(sizes)[:2]
@@ -194,6 +212,15 @@ def _check_sizes(clips: Sequence[Clip], findings: Findings) -> None:
 def _split(
     subject: Path, clips: Sequence[Clip], parts: dict[str, str], options: ImavatarOptions, findings: Findings
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Divide the frames of all videos into training and test ids; an empty part, or one frame in both, is an error.
+
+    Args:
+        subject: the subject's folder.
+        clips: its videos, those for training first.
+        parts: folder name of each video -> train or test.
+        options: the reader's; a number as `test` takes that many last frames of the only video for testing.
+        findings: receives the errors.
+    """
     ids: dict[str, list[str]] = {"train": [], "test": []}
     for clip in clips:
         names = [entry.id for entry in clip.tracking.entries]

@@ -1,4 +1,4 @@
-"""What synthetic subjects add to the name of their head: which face units the 50 numbers are, and landmark vertices."""
+"""Synthetic subjects' own head in IMAvatar's layout: which face units the 50 numbers are, and landmark vertices."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SyntheticHead:
-    """Nothing, for real data."""
+    """Order of expressions and places of landmarks of a synthetic subject; the default stands for real data."""
 
     columns: tuple[int, ...] = ()
     """Column of the head's expression for each number in the file; empty: the same column."""
     width: int = EXPRESSIONS
-    """Expression coefficients of the head."""
+    """Number of expression coefficients of the head."""
     landmarks: tuple[int, ...] = ()
-    """Vertex of each landmark; empty where nothing says it."""
+    """Vertex of each landmark; empty where the file does not name them."""
 
     def expression(self, values: Floats) -> Floats:
-        """(T, E) in the head's own order, of (T, 50)."""
+        """Put the expressions of a file (T, 50) into the head's own order (T, E)."""
         if not self.columns:
             return values
         placed = np.zeros((len(values), self.width))
@@ -41,7 +41,13 @@ class SyntheticHead:
 
 
 def read_synthetic_head(path: Path, head: str | None, findings: Findings) -> SyntheticHead:
-    """The optional keys ``expression`` (names of units) and ``landmarks`` (vertices) of ``head_model.json``."""
+    """Read the optional keys ``expression`` (names of units) and ``landmarks`` (vertices) of ``head_model.json``.
+
+    Args:
+        path: the file; it need not be there.
+        head: the subject's head tag, None where it is not known; only openhead's keys are read.
+        findings: receives what is wrong.
+    """
     if head != "openhead" or not path.is_file():
         return SyntheticHead()
     content = read_object(path, "the head's name", findings) or {}
@@ -62,6 +68,7 @@ def read_synthetic_head(path: Path, head: str | None, findings: Findings) -> Syn
 
 
 def _landmarks(path: Path, value: Any, findings: Findings) -> tuple[int, ...]:
+    """Check the vertices of a synthetic head's landmarks; empty where they are wrong, which has been reported."""
     if not isinstance(value, list) or not all(isinstance(k, int) and not isinstance(k, bool) for k in value):
         findings.error(path, "`landmarks`: expected numbers of vertices, found something else")
         return ()

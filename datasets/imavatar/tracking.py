@@ -22,21 +22,23 @@ __all__ = ["EXPRESSIONS", "SHAPES", "Entry", "Tracking", "lens_of", "read_tracki
 Floats = NDArray[np.float64]
 
 SHAPES, EXPRESSIONS = 100, 50
+"""Numbers of shape and of expression coefficients that DECA fits."""
 _MAKE = "IMAvatar's preprocess/DECA/optimize.py writes it from a video"
 _DECA = "the layout holds DECA's FLAME 2020 coefficients, 100 for shape and 50 for expression"
 _FOCAL, _CENTRE = (0.3, 20.0), (0.2, 0.8)
+"""Ranges of focal length and principal point, in parts of the image's side, outside which they are refused or odd."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One frame of the file."""
+    """One frame of a video's tracking."""
 
     id: str
     """Video and number, such as train-00012."""
     image: PurePosixPath
-    """Below the folder of images, without suffix: ``12``."""
+    """Path of the image below the folder of images, without suffix: ``12``."""
     world_mat: Floats
-    """(3, 4) raw."""
+    """(3, 4) raw world to camera: y up, z backward, the head 4 times as large as in metres."""
     expression: Floats
     """(50,)"""
     pose: Floats
@@ -51,17 +53,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Tracking:
-    """One video; entries in the order of their numbers."""
+    """Tracking of one video; entries in the order of their numbers."""
 
     video: Video
     intrinsics: Floats
-    """(4,) as stored."""
+    """(4,) fx, fy, cx, cy as stored."""
     shape: Floats
     """(100,)"""
     entries: tuple[Entry, ...]
     """The frames that can be used."""
     astray: tuple[Entry, ...]
-    """Frames whose numbers cannot be used, without these: their files can be looked at all the same."""
+    """Frames whose numbers cannot be used, without these: their files can be checked all the same."""
     listed: frozenset[PurePosixPath]
     """Images of all frames in the file, as `Entry.image`, those that cannot be used as well."""
     whole: bool
@@ -69,12 +71,16 @@ class Tracking:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """File that the tracking was read from."""
         return self.video.tracking
 
 
 def read_tracking(video: Video, findings: Findings) -> Tracking | None:
-    """What can be read of a video's file; what is wrong goes to `findings`, unusable frames are left out.
+    """Read a video's tracking; what is wrong is reported, and frames that cannot be used are left out.
+
+    Args:
+        video: the video's folder.
+        findings: receives what is wrong.
 
     Returns:
         None where nothing of it can be used.
@@ -104,7 +110,14 @@ def read_tracking(video: Video, findings: Findings) -> Tracking | None:
 
 
 def lens_of(tracking: Tracking, size: tuple[int, int], positive_fx: str, findings: Findings) -> Lens | None:
-    """The intrinsics relative to the image's sides; None where they cannot be used, which has been reported."""
+    """Make the intrinsics relative to the image's sides; None where they cannot be used, which has been reported.
+
+    Args:
+        tracking: the video's.
+        size: width, height of its images, pixels.
+        positive_fx: refuse or absolute: what a first intrinsic above 0 is.
+        findings: receives what is wrong, and a note.
+    """
     path, (fx, fy, cx, cy) = tracking.path, tracking.intrinsics.tolist()
     if cy > 1:
         fx, fy, cx, cy = fx / size[0], fy / size[1], cx / size[0], cy / size[1]
@@ -142,7 +155,12 @@ def lens_of(tracking: Tracking, size: tuple[int, int], positive_fx: str, finding
 
 
 class _Reader:
-    """Reads the frames of one file one by one."""
+    """Reads the frames of one tracking file one by one.
+
+    Args:
+        video: the video's folder.
+        findings: receives what is wrong.
+    """
 
     def __init__(self, video: Video, findings: Findings) -> None:
         self._video = video
@@ -154,7 +172,7 @@ class _Reader:
         self.whole = True
 
     def add(self, position: int, frame: Any) -> None:
-        """One more frame, the one at `position` of the list."""
+        """Read one more frame, the one at `position` of the list."""
         place = self._image(position, frame)
         if place is None:
             self.whole = False
@@ -179,7 +197,7 @@ class _Reader:
             self.astray.append(Entry(name, place, none, none, none, None))
 
     def _image(self, position: int, frame: Any) -> PurePosixPath | None:
-        """The path below the folder of images, without suffix; None where there is none, which has been reported."""
+        """Path of an image below its folder, without suffix; None where there is none, which has been reported."""
         path = self._video.tracking
         if not isinstance(frame, dict):
             message = f"expected an object at position {position} of `frames`, found {shortened(frame)}"
@@ -201,6 +219,7 @@ class _Reader:
         return PurePosixPath(*named.parts[1:-1], stem)
 
     def _entry(self, name: str, place: PurePosixPath, frame: dict[str, Any]) -> Entry | None:
+        """Read the numbers of a frame; None where they cannot be used, which has been reported."""
         path, findings = self._video.tracking, self._findings
         world_mat = numbers(path, "world_mat", frame.get("world_mat"), (3, 4), findings, name, _MAKE)
         expression = numbers(path, "expression", frame.get("expression"), (EXPRESSIONS,), findings, name, _DECA)
@@ -219,4 +238,5 @@ class _Reader:
 
 
 def _safe(name: str) -> str:
+    """Replace what a file name should not hold by underscores."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
