@@ -138,8 +138,8 @@ def _landmarks(found: ImavatarSurvey) -> _Places | None:
     """Function that finds the landmarks on this subject's posed mesh; None where their places are not known.
 
     Raises:
-        MissingAsset: the landmarks' file is registered and cannot be found.
-        DataError: it cannot be used.
+        MissingAsset: the head model is not registered.
+        DataError: a registered file is not what it should be.
     """
     vertices = list(found.synthetic.landmarks)
     if vertices:

@@ -1,4 +1,4 @@
-"""The images of one moment's cameras, and what the background that they were composited on did to their edges."""
+"""Images of a VHAP export, whose colours were composited on a background that has to be taken out of soft edges."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from headbench.harness.types import Pixels
 __all__ = ["BakedPixels", "OpaquePixels", "find_images", "without_background"]
 
 _LEVELS = {"white": 255.0, "black": 0.0}
+"""Option `baked` -> grey level of the background."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,15 @@ class BakedPixels:
 
     reader: PixelReader
     background: str
+    """white or black."""
 
     def __call__(self) -> Pixels:
-        """Colour un-premultiplied, so that compositing on the same background gives the file again.
+        """Decode the frame and take the background out of its colour.
+
+        Compositing on the same background gives the file's colours again.
 
         Raises:
-            DataError: as the reader's.
+            DataError: the wrapped reader cannot read the frame.
         """
         pixels = self.reader()
         return replace(pixels, colour=without_background(pixels.colour, pixels.alpha, _LEVELS[self.background]))
@@ -46,7 +50,7 @@ class OpaquePixels:
     reader: PixelReader
 
     def __call__(self) -> Pixels:
-        """Colour as stored, alpha 255.
+        """Decode the frame: colour as stored, alpha 255.
 
         Raises:
             DataError: the file cannot be decoded.
@@ -57,17 +61,31 @@ class OpaquePixels:
 
 
 def without_background(colour: Tensor, alpha: Tensor, level: float) -> Tensor:
-    """(3, H, W) uint8: what gives `colour` when it is composited with `alpha` (1, H, W) on grey `level` (0 to 255)."""
+    """Take a grey background out of colours that were composited on it.
+
+    Args:
+        colour: (3, H, W) uint8.
+        alpha: (1, H, W) uint8.
+        level: grey of the background, 0 to 255.
+
+    Returns:
+        (3, H, W) uint8: what gives `colour` when it is composited with `alpha` on the background.
+    """
     share = alpha.float() / 255
     plain = (colour.float() - (1 - share) * level) / share.clamp(min=1 / 255)
     return torch.where(alpha > 0, plain.round().clamp(0, 255), torch.zeros(())).to(torch.uint8)
 
 
 def find_images(entries: Sequence[Entry], alpha: str, findings: Findings) -> dict[str, Source]:
-    """Frame id -> files. Frames whose files are missing or do not fit are reported and left out.
+    """Find the image files of every frame; those that are missing or do not fit are reported and left out.
 
     Args:
+        entries: the subject's frames.
         alpha: mask, or opaque: frames without any alpha are used as they are.
+        findings: receives what is wrong, and a note.
+
+    Returns:
+        Frame id -> files.
     """
     if _renumbered(entries, findings):
         return {}
@@ -101,7 +119,7 @@ def find_images(entries: Sequence[Entry], alpha: str, findings: Findings) -> dic
 
 
 def _renumbered(entries: Sequence[Entry], findings: Findings) -> bool:
-    """Whether masks of some folder were numbered on across a gap of the images."""
+    """Tell whether masks of some folder were numbered on across a gap of the images, which is an error."""
     images: dict[Path, list[str]] = {}
     for entry in entries:
         if entry.mask is not None:

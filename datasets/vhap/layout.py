@@ -1,4 +1,4 @@
-"""Where things lie: a subject's JSON files, and that images and parameters may be in a sequence's folder beside it."""
+"""Layout of VHAP's exports on disk: a subject's JSON files, whose images may lie in a sequence's folder beside it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ __all__ = ["CANONICAL", "DATASET", "PARTS", "find_subjects"]
 
 DATASET = "vhap"
 PARTS = {name: f"transforms_{name}.json" for name in ("train", "val", "test")}
+"""Part of the split -> name of its JSON file."""
 CANONICAL = "canonical_flame_param.npz"
-"""By whose presence GaussianAvatars knows the layout."""
+"""File by whose presence GaussianAvatars knows the layout: the parameters of the neutral head."""
 _FEATURES = 2
+"""Least points of `sniff.points` for a folder to be a subject's."""
 _BESIDE = re.compile(r'_path"\s*:\s*"\.\.(?:/|\\\\)([^/"\\]+)')
-"""A path into a folder beside the subject's; as text, since a file that is damaged elsewhere has parts as well."""
+"""Pattern of a path into a folder beside the subject's.
+
+It is searched for in text, since a file that is damaged elsewhere names such folders as well."""
 
 
 def find_subjects(root: Path) -> dict[str, Path]:
-    """Subject -> folder, in the order of names. Sequences that a combined folder refers to are no subjects there.
+    """Find subjects of VHAP's layout: name -> folder, in the order of names.
+
+    Sequences that a combined folder refers to are no subjects there.
 
     Raises:
         DataError: nothing of this layout is there.
@@ -36,17 +42,17 @@ def find_subjects(root: Path) -> dict[str, Path]:
 
 
 def _is_subject(path: Path) -> bool:
-    """Also a damaged one, so that its problems are told rather than the folder overlooked."""
+    """Tell whether a folder is a VHAP subject's, even a damaged one, so that its problems are reported."""
     return points(path, DATASET) >= _FEATURES and not outdone(path, DATASET)
 
 
 def _parts(path: Path) -> set[str]:
-    """Folders beside this one that its JSON files and lists of sequences name; none where it is no combined one."""
+    """Names of the folders beside this one that its files refer to; none if it is not a combined one."""
     named: set[str] = set()
     for name in ("sequences_trainval.txt", "sequences_test.txt", *PARTS.values()):
         try:
             text = read_text(path / name)
-        except Unreadable:  # told when the subject is read
+        except Unreadable:  # reported when the subject is read
             continue
         named |= set(_BESIDE.findall(text) if name.endswith(".json") else text.split())
     return named - {path.resolve().name}

@@ -1,4 +1,4 @@
-"""The reader's options, each of which names a habit of other code."""
+"""Options of the VHAP reader, each of which names a habit of other code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["VhapOptions"]
 
 
 class VhapOptions(ReaderOptions):
-    """Checked options; the defaults read the data as VHAP exports them."""
+    """Checked options of the VHAP reader; the defaults read the data as VHAP exports them."""
 
     principal_point: Literal["vhap", "top", "centred"] = Field(
         "vhap",
@@ -52,5 +52,5 @@ class VhapOptions(ReaderOptions):
     )
 
     def wanted(self, camera: str) -> bool:
-        """Whether a camera is to be read."""
+        """Tell whether the option `cameras` selects a camera."""
         return not self.cameras or camera in {name.strip() for name in self.cameras.split(",")}

@@ -1,4 +1,4 @@
-"""The npz files of FLAME parameters, one a moment."""
+"""FLAME parameters of a VHAP export: npz files, one per moment."""
 
 from __future__ import annotations
 
@@ -20,32 +20,36 @@ __all__ = ["KEYS", "Parameters", "read_parameters"]
 Floats = NDArray[np.float64]
 
 KEYS = {"translation": 3, "rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "expr": 100}
-"""Key -> how many numbers it holds, in a row of its own."""
+"""Array in a file -> how many numbers it holds, in a row of its own."""
 SHAPES = 300
+"""Number of identity coefficients."""
 OFFSET_VERTICES = 5143
-"""FLAME's 5023 and 120 of the teeth that VHAP adds."""
+"""Vertices of a static offset: FLAME's 5023 and 120 of the teeth that VHAP adds."""
 _MAKE = "VHAP's export_as_nerf_dataset.py writes it; metrical-tracker's results cannot be renamed to it"
 _SAME = 1e-5
+"""Largest difference of identity coefficients, or of offsets in metres, between moments of one subject."""
 _READERS = 8
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Of the moments that were asked for."""
+    """FLAME parameters of the moments that were asked for, and the identity."""
 
     moments: Mapping[int, Mapping[str, Floats]]
     """Timestep -> key -> numbers of `KEYS`."""
     shape: Floats
-    """(300,) of the first one."""
+    """(300,) identity coefficients of the first moment."""
     static_offset: Floats | None
-    """(V, 3) metres of the first one; None where there is none."""
+    """(V, 3) metres, of the first moment; None where there is none."""
 
 
 def read_parameters(files: Sequence[tuple[int, Path]], head: str, findings: Findings) -> Parameters | None:
-    """The parameters of all moments; what is wrong goes to `findings`.
+    """Read the parameters of all moments.
 
     Args:
-        files: timestep and file, the first one training.
+        files: timestep and file, the first one of a training frame.
+        head: the head model's tag, which says how many vertices a static offset has.
+        findings: receives what is wrong, and notes.
 
     Returns:
         None where something is missing or wrong.
@@ -83,11 +87,20 @@ def read_parameters(files: Sequence[tuple[int, Path]], head: str, findings: Find
 
 
 def _load(path: Path, name: str) -> tuple[dict[str, NDArray[Any]] | None, Findings]:
+    """Read the npz file of a moment, whose name is for messages; returns what is wrong with it besides."""
     findings = Findings()
     return read_npz(path, "FLAME parameters (npz)", findings, name, _MAKE), findings
 
 
 def _values(path: Path, name: str, content: Mapping[str, NDArray[Any]], findings: Findings) -> dict[str, Floats] | None:
+    """Check the arrays of `KEYS` in one file; None where any is missing or wrong, which has been reported.
+
+    Args:
+        path: the file.
+        name: the moment, for messages.
+        content: its arrays.
+        findings: receives what is wrong.
+    """
     found = {key: _one(path, key, content, (size,), name, findings) for key, size in KEYS.items()}
     whole = {key: value for key, value in found.items() if value is not None}
     return whole if len(whole) == len(KEYS) else None
@@ -101,6 +114,16 @@ def _one(
     name: str,
     findings: Findings,
 ) -> Floats | None:
+    """Check one array of a file; None where it is missing or wrong, which has been reported.
+
+    Args:
+        path: the file.
+        key: name of the array.
+        content: arrays of the file.
+        shape: expected shape; None stands for any length.
+        name: the moment, for messages.
+        findings: receives what is wrong.
+    """
     if key not in content:
         findings.error(path, f"expected an array `{key}`, found {', '.join(sorted(content)) or 'none'}", name, _MAKE)
         return None
@@ -120,6 +143,17 @@ def _one(
 
 
 def _offset(path: Path, name: str, content: Mapping[str, NDArray[Any]], head: str, findings: Findings) -> Floats | None:
+    """Check the static offset in a file, (V, 3) metres; None where there is no right one.
+
+    A wrong one is reported.
+
+    Args:
+        path: the file.
+        name: the moment, for messages.
+        content: its arrays.
+        head: the head model's tag.
+        findings: receives what is wrong.
+    """
     if "static_offset" not in content:
         return None
     found = _one(path, "static_offset", content, (None, 3), name, findings)
@@ -135,6 +169,7 @@ def _offset(path: Path, name: str, content: Mapping[str, NDArray[Any]], head: st
 
 
 def _moves(offset: NDArray[Any] | None) -> bool:
+    """Tell whether a dynamic offset is there and not zero."""
     return offset is not None and offset.dtype.kind == "f" and bool(np.any(offset))
 
 
@@ -146,6 +181,16 @@ def _check_same(
     where: Path,
     findings: Findings,
 ) -> None:
+    """Warn of a moment whose shape or static offset is not that of the first one.
+
+    Args:
+        path: the moment's file.
+        name: the moment, for messages.
+        first: shape (300,) and static offset (V, 3) of the first moment.
+        other: those of this moment.
+        where: file of the first moment, for messages.
+        findings: receives the warning and a note.
+    """
     for key, a, b in zip(("shape", "static_offset"), first, other, strict=True):
         same = (a is None) == (b is None) and (
             a is None or b is None or (a.shape == b.shape and np.allclose(a, b, atol=_SAME))

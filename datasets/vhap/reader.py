@@ -1,4 +1,4 @@
-"""The reader of VHAP's exports."""
+"""Reader of VHAP's exports: surveys a subject's folder and makes its frames."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["VhapReader"]
 
 
 class VhapReader(SurveyReader[VhapOptions, VhapSurvey]):
-    """Subjects that VHAP tracked and exported, one sequence or several combined, and synthetic ones."""
+    """Reads subjects that VHAP tracked and exported, one sequence or several combined, and synthetic ones."""
 
     dataset = DATASET
     options_type = VhapOptions
@@ -61,11 +61,12 @@ class VhapReader(SurveyReader[VhapOptions, VhapSurvey]):
 
 
 def _against_black(options: VhapOptions) -> str:
-    """What helps against colours that fade with alpha; nothing where black is taken out of them."""
+    """Help against colours that fade with alpha; empty where the reader takes black out of them."""
     return "" if options.baked == "black" else "--set vhap.baked=black where it was black, or divide colours by alpha"
 
 
 def _pixels(reader: PixelReader, source: Source, baked: str) -> Callable[[], Pixels]:
+    """Choose what decodes a frame: with its background taken out, as stored, or opaque."""
     if not source.has_alpha:
         return OpaquePixels(reader)
     # RGBA files were never composited.
@@ -78,7 +79,7 @@ def _camera(entry: Entry, principal_point: str) -> Camera:
 
 
 def _intrinsics(lens: Lens, principal_point: str) -> NDArray[np.float64]:
-    """(3, 3) pixels."""
+    """Intrinsic matrix (3, 3) in pixels, by the option `principal_point`."""
     if principal_point == "centred":
         focal = lens.width / (2 * np.tan(lens.angle_x / 2))
         return pinhole(focal, focal, lens.width / 2, lens.height / 2)
@@ -87,7 +88,10 @@ def _intrinsics(lens: Lens, principal_point: str) -> NDArray[np.float64]:
 
 
 def _params(found: VhapSurvey, moments: list[int]) -> HeadParams:
-    """One row a moment; `rotation` turns FLAME's root joint, `translation` comes after."""
+    """Stack the parameters of all moments to one batch, one row per moment.
+
+    `rotation` turns FLAME's root joint, `translation` comes after.
+    """
     rows = [known(found.parameters).moments[moment] for moment in moments]
     stacked = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     return head_params(

@@ -1,4 +1,4 @@
-"""Checks over all JSON files of a subject: moments without gaps, nothing twice, heads before their cameras."""
+"""Checks over all JSON files of a VHAP subject: moments without gaps, nothing twice, heads before their cameras."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ Floats = NDArray[np.float64]
 def check_parts(
     folder: Path, parts: Mapping[str, Sequence[Entry]], evaluate: str, whole: bool, findings: Findings
 ) -> None:
-    """Compare the parts (train, val, test), read in full.
+    """Compare the parts of the split: frames that come twice, parts without frames, moments that are missing.
 
     Args:
+        folder: the subject's.
+        parts: train, val or test -> all of its frames.
+        evaluate: the part that is tested on.
         whole: whether the JSON files are without fault, so that what they do not name is not there.
+        findings: receives the errors.
     """
     for part, entries in parts.items():
         check_unique(folder / PARTS[part], [entry.id for entry in entries], findings)
@@ -56,10 +60,13 @@ def check_parts(
 
 
 def check_heads(folder: Path, entries: Sequence[Entry], places: Mapping[int, Floats], findings: Findings) -> None:
-    """An error where a head is behind its camera, a warning where it is too near or too far.
+    """Report an error where a head is behind its camera, a warning where it is too near or too far.
 
     Args:
+        folder: the subject's, for messages.
+        entries: frames to check; those without a usable pose are passed over.
         places: timestep -> translation of the head (3,) metres.
+        findings: receives the problems.
     """
     odd: list[tuple[str, float]] = []
     for entry in (entry for entry in entries if entry.posed):

@@ -1,4 +1,4 @@
-"""One pass over a subject's folder that reads what a Subject needs and finds what is wrong with it."""
+"""One pass over a VHAP subject's folder that reads what a `Subject` needs and finds what is wrong with it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,20 @@ __all__ = ["VhapSurvey", "survey"]
 
 @dataclass(frozen=True)
 class VhapSurvey(Survey):
-    """What could be read of a subject: nothing of it where too little is there to go on."""
+    """What could be read of a VHAP subject: no frames where too little is there to go on."""
 
     options: VhapOptions
     train: tuple[Entry, ...] = ()
+    """Training frames."""
     test: tuple[Entry, ...] = ()
+    """Test frames: those of the part that the option `evaluate` names."""
     parameters: Parameters | None = None
     images: Mapping[str, Source] = field(default_factory=dict)
+    """Frame id -> its image files."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """Training entries, then test entries."""
+        """Training frames, then test frames."""
         return self.train + self.test
 
     @property
@@ -78,7 +81,13 @@ class VhapSurvey(Survey):
 
 
 def survey(folder: Path, options: VhapOptions, findings: Findings) -> VhapSurvey:
-    """Read all that can be read of a subject; what is wrong goes to `findings`. Decodes no image."""
+    """Read all that can be read of a VHAP subject without decoding images.
+
+    Args:
+        folder: the subject's.
+        options: the reader's.
+        findings: receives what is wrong.
+    """
     head = head_tag(folder, options.head, findings)
     nothing = VhapSurvey(folder, findings, head or "", options)
     _check_canonical(folder, findings)
@@ -114,6 +123,7 @@ def survey(folder: Path, options: VhapOptions, findings: Findings) -> VhapSurvey
 
 
 def _check_canonical(folder: Path, findings: Findings) -> None:
+    """Warn where the parameters of the neutral head cannot be read."""
     try:
         open_regular(folder / CANONICAL).close()
     except Unreadable as error:
@@ -130,7 +140,15 @@ def _check_cameras(
     options: VhapOptions,
     findings: Findings,
 ) -> None:
-    """An error where the option `cameras` leaves a part empty."""
+    """Report an error where the option `cameras` leaves a part of the split empty.
+
+    Args:
+        folder: the subject's, for messages.
+        entries: frames of both parts, by any camera.
+        train, test: those by the cameras that are wanted.
+        options: the reader's.
+        findings: receives the error.
+    """
     if not options.cameras or not entries or (train and test) or findings.errors():
         return
     known = sorted({entry.camera for entry in entries})

@@ -1,4 +1,4 @@
-"""One of the JSON files: for each frame a camera, an image and the moment's parameters."""
+"""JSON file of a part of a VHAP export: for each frame a camera, an image and the moment's parameters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAKE = "VHAP's export_as_nerf_dataset.py writes it"
 
 @dataclass(frozen=True)
 class Lens(Intrinsics):
-    """As stored, with cy from the bottom edge in VHAP's files."""
+    """Intrinsics as stored, with cy from the bottom edge in VHAP's files."""
 
     angle_x: float
     """Horizontal field of view, radians."""
@@ -35,28 +35,36 @@ class Entry:
     """One image of one camera at one moment."""
 
     id: str
+    """Timestep and camera index, such as 00012_00."""
     timestep: int
     camera: str
-    """As the files call it."""
+    """Camera id as the files have it."""
     c2w: Floats
-    """(4, 4) as stored: OpenGL axes."""
+    """(4, 4) camera to world as stored, metres: OpenGL axes."""
     lens: Lens
     image: Path
     mask: Path | None
     params: Path
+    """File of the moment's FLAME parameters."""
     sequence: str
     """Folder beside the subject's that holds the files, nothing where it is the subject's own."""
     posed: bool = True
-    """Whether `c2w` can be used. If not it is zeros, an error has been told, and the files can be looked at."""
+    """Whether `c2w` can be used; if not it is zeros, an error has been reported, and the files can be checked."""
 
     @property
     def w2c(self) -> Floats:
-        """(4, 4) OpenCV."""
+        """World to camera (4, 4), OpenCV axes."""
         return np.asarray(np.linalg.inv(self.c2w @ OPENGL))
 
 
 def read_transforms(folder: Path, path: Path, findings: Findings) -> list[Entry]:
-    """The frames of a file whose files are known, in its order; what is wrong with it and others goes to `findings`."""
+    """Read the frames of a JSON file, in its order; those whose files are not known are reported and left out.
+
+    Args:
+        folder: the subject's, which paths are relative to.
+        path: the file.
+        findings: receives what is wrong.
+    """
     content = read_object(path, "the split's JSON", findings, _MAKE)
     if content is None:
         return []
@@ -77,12 +85,21 @@ def read_transforms(folder: Path, path: Path, findings: Findings) -> list[Entry]
 
 
 def _shared(content: dict[str, Any]) -> dict[str, Any]:
-    """Intrinsics of all frames, where a frame has none of its own."""
+    """Intrinsics that all frames share, for those that have none of their own."""
     keys = ("w", "h", "fl_x", "fl_y", "cx", "cy", "camera_angle_x", "camera_angle_y")
     return {key: content[key] for key in keys if key in content}
 
 
 def _entry(paths: Paths, path: Path, position: int, frame: dict[str, Any], findings: Findings) -> Entry | None:
+    """Read one frame; None where its files or its intrinsics are not known, which has been reported.
+
+    Args:
+        paths: reads the paths of the file.
+        path: the file.
+        position: place of the frame in the list.
+        frame: the JSON object, with the intrinsics that all frames share.
+        findings: receives what is wrong.
+    """
     indices = [_index(frame.get(key)) for key in ("timestep_index", "camera_index")]
     for key, value in zip(("timestep_index", "camera_index"), indices, strict=True):
         if value is None:
@@ -112,11 +129,22 @@ def _entry(paths: Paths, path: Path, position: int, frame: dict[str, Any], findi
 
 
 def _index(value: Any) -> int | None:
+    """A number of JSON as a whole number from 0; None for anything else."""
     number = finite_number(value)
     return int(number) if number is not None and 0 <= number < 10**9 and number == int(number) else None
 
 
 def _file(paths: Paths, path: Path, name: str, frame: dict[str, Any], key: str, findings: Findings) -> Path | None:
+    """Read a path of a frame; None where it is missing or leads elsewhere, which has been reported.
+
+    Args:
+        paths: reads the paths of the file.
+        path: the file.
+        name: id of the frame.
+        frame: its JSON object.
+        key: key of the path: file_path, fg_mask_path or flame_param_path.
+        findings: receives what is wrong.
+    """
     value = frame.get(key)
     if key == "flame_param_path" and value is None:
         mesh = "; found exp_path and mesh_path: exported as meshes" if "mesh_path" in frame else ""
@@ -136,6 +164,14 @@ def _file(paths: Paths, path: Path, name: str, frame: dict[str, Any], key: str, 
 
 
 def _lens(path: Path, name: str, frame: dict[str, Any], findings: Findings) -> Lens | None:
+    """Read the intrinsics of a frame; None where they cannot be used, which has been reported.
+
+    Args:
+        path: the file.
+        name: id of the frame.
+        frame: its JSON object.
+        findings: receives what is wrong.
+    """
     k = read_intrinsics(path, frame, findings, name, _MAKE)
     if k is None:
         return None
@@ -149,7 +185,14 @@ def _lens(path: Path, name: str, frame: dict[str, Any], findings: Findings) -> L
 
 
 def _pose(path: Path, name: str, value: Any, findings: Findings) -> Floats | None:
-    """(4, 4) rigid camera to world."""
+    """Read the camera to world (4, 4) of a frame; None where it is no rigid motion, which has been reported.
+
+    Args:
+        path: the file.
+        name: id of the frame.
+        value: what ``transform_matrix`` holds.
+        findings: receives what is wrong.
+    """
     c2w = numbers(path, "transform_matrix", value, (4, 4), findings, name, "camera to world, OpenGL axes")
     if c2w is None:
         return None
