@@ -1,4 +1,4 @@
-"""Runs: a plan of cells, each trained, rendered and scored in a process of its own, resumable at any moment."""
+"""Runs: plans of cells (one method, subject and seed each), trained, rendered and scored, resumable at any moment."""
 
 from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell
 from headbench.harness.run.data import Trained, mixed

@@ -1,4 +1,4 @@
-"""Lists of names as people write them: commas between, subjects in brackets, a backslash before what is meant as it is.
+"""Parse lists of methods, datasets and subjects as users write them, with commas, brackets, wildcards and backslashes.
 
 In ``insta[bala,o*]`` a comma parts two subjects and ``*`` and ``?`` stand for letters; in ``insta[a\\,b]`` the comma is
 a part of the subject's name. Brackets inside the brackets are part of a name where they come in pairs.
@@ -13,18 +13,20 @@ from typing import Any
 __all__ = ["NONE", "asked_subjects", "escaped", "matches", "split_datasets", "split_names"]
 
 NONE = "none"
-"""The protocol that renders and scores nothing."""
+"""Name of the protocol that renders and scores nothing."""
 _SPECIAL = ",[]*?\\"
-"""What a backslash before it makes a part of the name."""
+"""Characters that are part of a name only after a backslash."""
 
 
 def split_names(value: Any) -> Any:
-    """``a,b`` as ["a", "b"], ``a\\,b`` as ["a,b"]; lists stay, their members are split too. No name is empty."""
+    """Split names at commas: ``a,b`` is ["a", "b"], ``a\\,b`` is ["a,b"]; members of lists are split, too."""
     return _each(value, lambda text: [part.replace("\0", ",") for part in text.replace("\\,", "\0").split(",")])
 
 
 def split_datasets(value: Any) -> Any:
-    """``a,b[c,d]`` as ["a", "b[c,d]"]; lists stay, their members are split too. Backslashes stay for `matches`.
+    """Split datasets at commas outside brackets: ``a,b[c,d]`` is ["a", "b[c,d]"]; members of lists are split, too.
+
+    Backslashes stay for `matches`.
 
     Raises:
         ValueError: brackets do not come in pairs.
@@ -41,10 +43,10 @@ def _each(value: Any, split: Callable[[str], list[str]]) -> Any:
 
 
 def asked_subjects(text: str) -> tuple[str, list[str]]:
-    """``insta[bala,o*]`` as ("insta", ["bala", "o*"]); no subjects where there are no brackets.
+    """Split a dataset from its subjects: ``insta[bala,o*]`` is ("insta", ["bala", "o*"]); without brackets, none.
 
     Raises:
-        ValueError: it has another form, or brackets with nothing between them.
+        ValueError: `text` has another form, or brackets with nothing between them.
     """
     name, bracket, rest = text.partition("[")
     if not bracket:
@@ -58,7 +60,7 @@ def asked_subjects(text: str) -> tuple[str, list[str]]:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether `pattern` means the subject `name`: ``*`` and ``?`` stand for letters, all else for itself."""
+    """Whether `pattern` means the subject `name`: ``*`` matches any text, ``?`` one letter, all else itself."""
     expression = ""
     for letter, plain in _letters(pattern):
         wild = {"*": ".*", "?": "."}.get(letter) if not plain else None
@@ -67,12 +69,12 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def escaped(name: str) -> str:
-    """A subject's name as it is asked for: with backslashes where they are needed."""
+    """Name of a subject as a request writes it: with backslashes where they are needed."""
     return "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in name)
 
 
 def _letters(text: str) -> list[tuple[str, bool]]:
-    """Every letter, and whether a backslash made it plain; a backslash before any other letter is a letter itself."""
+    """Letters of `text`, each with whether a backslash made it plain; before an ordinary letter it is itself one."""
     found, position = [], 0
     while position < len(text):
         plain = text[position] == "\\" and text[position + 1 : position + 2] in tuple(_SPECIAL)
@@ -83,7 +85,7 @@ def _letters(text: str) -> list[tuple[str, bool]]:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between commas outside brackets, backslashes kept."""
+    """Parts of `text` between commas outside brackets, backslashes kept."""
     parts, depth = [""], 0
     for letter, plain in _letters(text):
         if not plain:

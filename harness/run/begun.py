@@ -1,4 +1,4 @@
-"""Cells that were begun before go on with what they were begun with, or not at all."""
+"""Refuse to continue cells whose data or configuration changed since they were begun."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ __all__ = ["refuse_changes"]
 
 
 def refuse_changes(run: Path, cells: Sequence[PlannedCell]) -> list[PlannedCell]:
-    """The cells; one of which nobody knows any more what it was begun with cannot go on, and stops no other.
+    """Check that cells of the run's folder `run` go on with the data and configuration they were begun with.
+
+    A cell whose record of that is missing or damaged comes back as failed, and stops no other.
+
+    Returns:
+        all cells, in their order.
 
     Raises:
         BenchError: a cell that was begun would change its data or configuration; the message names what.
@@ -42,10 +47,10 @@ def refuse_changes(run: Path, cells: Sequence[PlannedCell]) -> list[PlannedCell]
 
 
 def _refuse_mixed_data(run: Path, cells: Sequence[PlannedCell]) -> None:
-    """Cells of one subject in one run are trained on the same data, or no table may show them together.
+    """Refuse cells of one subject in one run that would be trained on different data: no table may show them together.
 
     Raises:
-        BenchError: other data than those of a cell that was begun by an earlier request; the message names what.
+        BenchError: the data differ from those of a cell that an earlier request began; the message names what.
     """
     own = {planned.cell.path for planned in cells}
     begun = [cell_folder(run, cell) for cell in planned_cells(run) if cell.path not in own]

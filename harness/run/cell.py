@@ -1,4 +1,4 @@
-"""Cells of a run: what they are called, where they lie, and in which state they are."""
+"""Cells of a run: their names, folders, states, and the files that record them."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ __all__ = [
 ]
 
 LEVELS = 4
-"""Of a cell's folder below ``cells/``."""
+"""Number of levels of a cell's folder below ``cells/``: method, dataset, subject, seed."""
 AGAIN = "run the same `bench run` command again: it looks at the cell afresh and keeps what is whole"
 
 
 class State(StrEnum):
-    """Where a cell is."""
+    """State of a cell, or of one of its stage instances."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -49,7 +49,7 @@ class State(StrEnum):
     INTERRUPTED = "interrupted"
     SKIPPED = "skipped"
     UNKNOWN = "unknown"
-    """Its own files cannot be read; the reason says what to do."""
+    """The cell's own files cannot be read; the reason says what to do."""
 
     @property
     def bad(self) -> bool:
@@ -62,54 +62,54 @@ class Cell:
     """One training of one method on one subject."""
 
     method: str
-    """As in tables; lower case in folders."""
+    """Name of the method as tables show it; folders have it in lower case."""
     preset: str
     variant: str
-    """Label or hash of what was set, and the limit of frames; empty for the preset as it is."""
+    """Label or hash of what ``--set`` changed, and the limit of frames; empty for the unchanged preset."""
     dataset: str
     subject: str
     seed: int
 
     @property
     def path(self) -> str:
-        """Folder below ``cells/`` of the run."""
+        """Folder of the cell below ``cells/`` of its run."""
         first = "-".join(part for part in (self.method.lower(), self.preset, self.variant) if part)
         return f"{first}/{self.dataset}/{self.subject}/seed{self.seed}"
 
     def about(self) -> dict[str, str]:
-        """What a checkpoint says of its origin."""
+        """Origin as checkpoints record it: method, preset, variant, dataset and subject."""
         return {name: getattr(self, name) for name in ("method", "preset", "variant", "dataset", "subject")}
 
 
 @dataclass(frozen=True)
 class StageState:
-    """Where a stage instance is."""
+    """State of a stage instance, with the reason for it."""
 
     state: State
     reason: str = ""
     asked: bool = True
-    """Whether it is a row of the table; one that is only another's parent is not."""
+    """Whether the instance is a row of the table; one that is only another's parent is not."""
 
 
 @dataclass(frozen=True)
 class StageJob:
-    """One stage instance of a job."""
+    """What a worker needs to know of one stage instance of its cell."""
 
     way: str
-    """Its name: train/bake."""
+    """Name of the instance, such as train/bake."""
     asked: bool = True
-    """Whether it is shown and scored; one that is only a parent is not."""
+    """Whether the instance is rendered and scored; one that is only a parent is not."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the stage; of ``train`` they are the method's and stand in the job."""
+    """Options of the stage; those of ``train`` are the method's and stand in the job."""
     reason: str = ""
-    """Why this method lacks it; then it is skipped, and nothing else stops."""
+    """Why the method cannot have this instance, which is then skipped and stops nothing else; empty where it can."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Option of the stage -> the file that the user named by it, as a whole path."""
+    """Option of the stage -> absolute path of the file that the user named by it."""
 
 
 @dataclass(frozen=True)
 class CellRecord:
-    """A cell with its state: ``cell.json``, its fields flat."""
+    """Cell with its state and history, as ``cell.json`` stores them (the cell's fields flat)."""
 
     cell: Cell
     state: State = State.QUEUED
@@ -122,16 +122,16 @@ class CellRecord:
     protocols: Mapping[str, str] = field(default_factory=dict)
     """name@version -> hash of the protocols that a finished cell was scored by."""
     signature: str = ""
-    """What failures of one cause have in common."""
+    """Kind and message of a failure without particulars, the same for failures of one cause."""
     stages: Mapping[str, StageState] = field(default_factory=dict)
-    """Way -> where that instance is; nothing in a cell of an older version, which had ``train`` alone."""
+    """Stage instance -> its state; empty in cells of an older version, which had ``train`` alone."""
     attempts: int = 0
     queued: Moment = ""
     started: Moment = ""
     finished: Moment = ""
 
     def instances(self) -> dict[Way, StageState]:
-        """The stage instances that were asked for, each with its state, or the cell's where that says more."""
+        """Stage instances that were asked for, each with its state, or the cell's where that says more."""
         if not self.stages:
             return {TRAIN: StageState(self.state, self.reason)}
         failed = sum(each.state.bad for each in self.stages.values())
@@ -146,7 +146,7 @@ class CellRecord:
         return found
 
     def unmade(self) -> dict[Way, StageState]:
-        """The instances of a finished cell that were asked for and are not there."""
+        """Stage instances that were asked for and that a finished cell lacks."""
         if self.state is not State.DONE:
             return {}
         return {way: each for way, each in self.instances().items() if each.state is not State.DONE}
@@ -158,10 +158,10 @@ class CellRecord:
 
     @classmethod
     def read(cls, folder: Path) -> CellRecord:
-        """The record that `write` wrote; unknown keys of newer versions are left alone.
+        """Read ``cell.json`` of a cell's folder; unknown keys of newer versions are left alone.
 
         Raises:
-            Unreadable: it is damaged, of a newer version, or of a cell that does not lie in `folder`.
+            Unreadable: the file is damaged, of a newer version, or of a cell that does not lie in `folder`.
         """
         path = folder / "cell.json"
 
@@ -181,30 +181,30 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker needs to know: ``job.json`` in the cell's folder."""
+    """All that a worker needs to know of its cell: ``job.json`` in the cell's folder."""
 
     cell: Cell
     config: Mapping[str, Any]
-    """The resolved configuration of the method."""
+    """Resolved configuration of the method."""
     config_hash: str
     data: str
-    """The subject's folder."""
+    """Folder of the subject."""
     data_options: Mapping[str, Any]
     limit: int | None
-    """At most so many training and so many test frames."""
+    """Maximum number of training frames, and of test frames; None: all."""
     protocols: tuple[str, ...]
     """name@version, or the path of a protocol's file."""
     execution: Execution
-    """How it is computed; the seed is the cell's."""
+    """How the cell is computed (device, rasterizer, threads, …); the seed is the cell's."""
     fingerprint: Mapping[str, str]
-    """Of the subject, as the plan read it: what -> digest over all frames."""
+    """Kind of data -> SHA-256 over all frames of the subject, as read when the run was planned."""
     argv: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
-    """What an executor asks for."""
+    """Resources that an executor asks for."""
     data_file: str = ""
-    """Below the run's folder: the subject's frames, split and digests frame by frame."""
+    """Path, below the run's folder, of the file with the subject's frames, split and digests per frame."""
     stages: tuple[StageJob, ...] = (StageJob("train"),)
-    """In the order of making, parents before children."""
+    """Stage instances in the order in which they are made, parents before children."""
 
     def write(self, folder: Path) -> None:
         """Write job.json atomically."""
@@ -212,10 +212,10 @@ class Job:
 
     @classmethod
     def read(cls, folder: Path) -> Job:
-        """The job of a cell's folder.
+        """Read ``job.json`` of a cell's folder.
 
         Raises:
-            BenchError: there is none, or one that lacks what this version needs to know.
+            BenchError: the file is missing or damaged, or lacks what this version needs to know.
         """
         path = folder / "job.json"
 
@@ -239,19 +239,19 @@ class Job:
 
 
 def cell_folder(run: Path, cell: Cell) -> Path:
-    """Where a cell of `run` lies."""
+    """Folder of a cell of the run whose folder is `run`."""
     return run / "cells" / cell.path
 
 
 def run_of(folder: Path) -> Path:
-    """The run that a cell's folder lies in."""
+    """Folder of the run that a cell's folder lies in."""
     return folder.parents[4]
 
 
 def path_fault(path: str) -> str:
     """Why a cell cannot lie at `path` below ``cells/``; empty where it can.
 
-    What such names look like is for those who show them; here it counts that they stay in their place.
+    Only the form is checked, which keeps the path inside ``cells/``; whoever shows such a name escapes it.
     """
     parts = path.split("/")
     if len(parts) != LEVELS:
@@ -262,16 +262,23 @@ def path_fault(path: str) -> str:
 
 
 def read_cell(folder: Path) -> CellRecord | None:
-    """The record of a cell's folder, None where there is none yet.
+    """Record of the cell in `folder`, None where there is none yet.
 
     Raises:
-        Unreadable: as `CellRecord.read`.
+        Unreadable: ``cell.json`` is damaged, of a newer version, or of a cell that does not lie in `folder`.
     """
     return CellRecord.read(folder) if os.path.lexists(folder / "cell.json") else None
 
 
 def note_stage(folder: Path, way: Way, state: State, reason: str = "") -> None:
-    """Write where a stage instance is into cell.json, where there is one."""
+    """Record the state of a stage instance in cell.json; nothing is done where that file does not exist.
+
+    Args:
+        folder: folder of the cell.
+        way: name of the instance.
+        state: its new state.
+        reason: why it is in that state.
+    """
     record = read_cell(folder)
     if record is None:
         return
@@ -282,7 +289,7 @@ def note_stage(folder: Path, way: Way, state: State, reason: str = "") -> None:
 
 
 def _with_execution(values: dict[str, Any]) -> dict[str, Any]:
-    """`values` of a job; of one that an older version wrote, with its options, which lay flat, in one place."""
+    """Fields of a job in today's form; older versions kept the options under ``execution`` flat in the job."""
     flat = ("device", "rasterizer", "checkpoint_every", "deterministic", "tensorboard")
     if "execution" in values or any(name not in values for name in flat):
         return values
@@ -292,7 +299,7 @@ def _with_execution(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_ways(names: Iterable[str], path: Path) -> None:
-    """Names of stage instances become folders: each must be of their form."""
+    """Refuse names of stage instances that are not of their form: they become folders."""
     for name in names:
         try:
             Way.parse(name)
@@ -301,7 +308,7 @@ def _check_ways(names: Iterable[str], path: Path) -> None:
 
 
 def _agree(cell: Cell, folder: Path, path: Path) -> None:
-    """A file speaks of the cell whose folder it lies in, and of no other place."""
+    """Refuse a file whose cell is not the one in whose folder the file lies."""
     fault = path_fault(cell.path)
     if fault or folder.absolute().parts[-LEVELS:] != tuple(cell.path.split("/")):
         found = quoted(cell.path)

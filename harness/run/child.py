@@ -1,4 +1,4 @@
-"""One cell's child process, seen from outside: starting, watching, ending it, and saying why it ended."""
+"""Start, watch and end the child process that works on a cell, and say why it ended."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ __all__ = [
 ]
 
 PROGRESS = "progress.json"
-"""In the cell's folder: the last thing that the worker said of itself."""
+"""File in the cell's folder with the worker's latest progress report."""
 OUTCOME = "outcome.json"
-"""In the cell's folder: what the worker wrote as its last act."""
+"""File in the cell's folder that the worker writes last: how the cell ended."""
 WITH_PARENT = "--with-parent"
-"""Argument of a worker that ends when the process that started it does."""
+"""Command-line argument that makes a worker end when the process that started it does."""
 BUSY = 75
 """Exit code of a worker that finds another one at work on its cell (EX_TEMPFAIL of sysexits.h)."""
 INTERRUPTED = "interrupted; the same command goes on"
-"""Why a cell ended that somebody ended."""
+"""Reason recorded for cells that were interrupted."""
 _LARGEST = 1e15
-"""Of numbers that a person can make sense of."""
+"""Largest number of a progress report that is passed on; larger ones make no sense to people."""
 GRACE = 2.0
 """Seconds a child has to end by itself after it was asked to."""
 MOMENT = 0.3
-"""Seconds that all children together have to be gone after they were killed."""
+"""Seconds to wait for all killed children together until they are gone."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,19 @@ class Ended:
 
 
 def log_path(folder: Path) -> Path:
-    """Where all that a cell's process prints goes."""
+    """Log file of a cell, which gets all that its process prints."""
     return CellFolder(folder).log
 
 
 def signature_of(kind: str, message: str) -> str:
-    """What failures of one cause have in common: kind and message without numbers, paths and quoted names."""
+    """Text that failures of one cause share: kind and message without numbers, paths and quoted names."""
     text = re.sub(r"\S*/\S*", "PATH", message.splitlines()[0] if message else "")
     text = re.sub(r"'[^']*'", "NAME", text)
     return f"{kind}: {re.sub(r'[0-9]+([.][0-9]+)?', '#', text)[:200]}"
 
 
 def read_progress(folder: Path) -> dict[str, Any]:
-    """What a cell's process last said of itself: stage, step, total, rate, …; nothing that is not of its kind."""
+    """Latest progress report of a cell's process: stage, step, total, rate, …; entries of wrong types are dropped."""
     try:
         values = read_json(folder / PROGRESS)
     except Unreadable:  # not written yet, or damaged
@@ -89,16 +89,16 @@ def read_progress(folder: Path) -> dict[str, Any]:
 
 
 class Child:
-    """A process that works on one cell and goes with this one.
+    """Child process that works on one cell and ends when this process does.
 
-    It lives in a process group of its own, which is ended as a whole. Its standard input is a pipe that this process
+    It has a process group of its own, which is ended as a whole. Its standard input is a pipe that this process
     holds open: when this process dies, however it dies, the child reads the end of it and goes too.
 
     Args:
         command: the command line of the worker.
-        folder: the cell's.
-        timeout: seconds that it may take; None: any time.
-        more: of its environment, besides this process's.
+        folder: folder of the cell.
+        timeout: seconds that the cell may take; None: any time.
+        more: environment variables besides this process's.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """ID of the process."""
         return self._process.pid
 
     def poll(self) -> Ended | None:
-        """How it ended; None while it works. One that takes too long is ended, which takes `GRACE` at most."""
+        """How the child ended, None while it works; one that exceeds its timeout is killed."""
         code = self._process.poll()
         if code is not None:
             self._end()
@@ -138,22 +138,22 @@ class Child:
         return Ended(State.TIMEOUT, f"took more than {self._timeout:g} s{where}", f"timeout{where}")
 
     def ask(self) -> None:
-        """Ask it to end by itself."""
+        """Ask the child to end by itself (SIGTERM)."""
         if self._process.poll() is None:
             _signal(self._process, signal.SIGTERM)
 
     def end(self, deadline: float) -> None:
-        """End it and whatever it started, at that moment of the monotonic clock at the latest; nothing of it stays."""
+        """Wait for the child until `deadline` (monotonic clock, seconds), then kill it and all that it started."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(max(0.0, deadline - time.monotonic()))
         self._end()
 
     def kill(self) -> None:
-        """Kill it and whatever it started, and do not wait."""
+        """Kill the child and all that it started, without waiting."""
         _signal(self._process, signal.SIGKILL)
 
     def is_gone(self) -> bool:
-        """Whether it has ended, however that came about."""
+        """Whether the child has ended, for whatever reason."""
         return self._process.poll() is not None
 
     def _end(self) -> None:
@@ -164,7 +164,7 @@ class Child:
 
 
 def end_all(children: Sequence[Child]) -> None:
-    """Ask them all to end, and end those that have not `GRACE` later."""
+    """Ask children to end, and kill those that have not ended after `GRACE` seconds."""
     for child in children:
         child.ask()
     deadline = time.monotonic() + GRACE
@@ -173,7 +173,7 @@ def end_all(children: Sequence[Child]) -> None:
 
 
 def kill_all(children: Sequence[Child]) -> None:
-    """Kill them all, and wait a `MOMENT` at most until they are gone."""
+    """Kill children, and wait for at most `MOMENT` seconds until they are gone."""
     for child in children:
         child.kill()
     deadline = time.monotonic() + MOMENT
@@ -189,6 +189,15 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> None:
 
 
 def _judge(code: int, folder: Path, log: Path, begin: int, killed_before: int) -> Ended:
+    """How a cell's process ended: what it wrote as its outcome, or else what its exit code and log tell.
+
+    Args:
+        code: exit code; negative for the number of a signal.
+        folder: folder of the cell.
+        log: file that the process printed to.
+        begin: byte of `log` at which this process began.
+        killed_before: processes that the system had killed for want of memory before this one began.
+    """
     try:
         return read_record(Ended, folder / OUTCOME)
     except Unreadable:  # it had no time to write one, or not all of it
@@ -205,12 +214,13 @@ def _judge(code: int, folder: Path, log: Path, begin: int, killed_before: int) -
 
 
 def last_stage(folder: Path) -> str:
+    """Words for a message that say in which stage a cell's process was, by its latest progress report."""
     stage = read_progress(folder).get("stage")
     return f" in stage {stage}" if stage else " before its first stage"
 
 
 def _last_line(log: Path, begin: int) -> str:
-    """The last line that says something; of a fault handler's dump, its headline."""
+    """Last line of a log, from byte `begin` on, that says something; of a fault handler's dump, its headline."""
     with log.open("rb") as handle:
         handle.seek(begin)
         lines = [line.strip() for line in handle.read().decode("utf-8", "replace").splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""Presets, what `--set` changes in them, and their validation."""
+"""Resolve configurations: a preset's values, what ``--set`` changes in them, and their validation."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ __all__ = ["Setting", "apply_settings", "config_hash", "parse_setting", "setting
 
 @dataclass(frozen=True)
 class Setting:
-    """One ``--set owner.path=value``."""
+    """One change of an option, ``--set owner.path=value``."""
 
     owner: str
-    """A method or a dataset, as the user wrote it."""
+    """Method, dataset or stage whose option it is, as the user wrote it."""
     path: str
     value: Any
     text: str
-    """As the user wrote it."""
+    """The whole setting as the user wrote it."""
 
 
 def parse_setting(text: str) -> Setting:
-    """``fateavatar.max_points=100000``; the value is read as YAML.
+    """Parse a setting such as ``fateavatar.max_points=100000``, whose value is read as YAML.
 
     Raises:
-        BenchError: it has another form.
+        BenchError: `text` has another form.
     """
     left, equals, right = text.partition("=")
     owner, dot, path = left.strip().partition(".")
@@ -53,9 +53,14 @@ def parse_setting(text: str) -> Setting:
 
 
 def apply_settings(portrait_type: type[Any], values: Mapping[str, Any], settings: Sequence[Setting]) -> Any:
-    """The configuration that a preset's `values` and `settings` give.
+    """Validated configuration of a method or stage from a preset's `values`, changed by `settings`.
 
     A setting names a dotted path of the (nested) configuration, or a last part of one that is unique in it.
+
+    Args:
+        portrait_type: class of the portrait or stage, whose `config_type` validates.
+        values: options that the preset sets.
+        settings: changes, applied in their order.
 
     Raises:
         BenchError: an option is unknown or ambiguous (with suggestions), or a value does not fit.
@@ -71,19 +76,19 @@ def apply_settings(portrait_type: type[Any], values: Mapping[str, Any], settings
 
 
 def config_hash(values: Mapping[str, Any]) -> str:
-    """SHA-256 of a resolved configuration, whatever the order of its keys."""
+    """SHA-256 (hexadecimal) of a resolved configuration, whatever the order of its keys."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def settings_hash(settings: Sequence[Setting]) -> str:
-    """Eight characters that name what was set; the order of settings of different options does not matter."""
+    """Eight hexadecimal digits that identify settings, whatever the order of different options."""
     final = {setting.path: setting.value for setting in settings}
     return config_hash(json.loads(json.dumps(final, default=str)))[:8]
 
 
 def _paths(config: BaseModel, prefix: str = "") -> dict[str, Any]:
-    """Dotted path -> value of every option, sections included."""
+    """Dotted path -> value of every option of a configuration, sections included."""
     from pydantic import BaseModel
 
     found: dict[str, Any] = {}
@@ -107,7 +112,7 @@ def _assign(values: dict[str, Any], config: MethodConfig, setting: Setting) -> N
 
 
 def _resolve(known: Mapping[str, Any], setting: Setting) -> str:
-    """The full path that a setting means; below an option that is a mapping, any key may be set."""
+    """Full dotted path of the option that a setting means; below an option that is a mapping, any key may be set."""
     if setting.path in known:
         return setting.path
     above, _, key = setting.path.rpartition(".")

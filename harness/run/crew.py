@@ -1,4 +1,4 @@
-"""The cells of a plan on their way through an executor: which wait, which are submitted, which have ended."""
+"""Take the cells of a plan through an executor: submit those that wait, follow them, settle those that ended."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ __all__ = ["HANDLE", "POLL", "Crew", "Watcher"]
 POLL = 0.1
 """Seconds between looks at the cells that run."""
 CIRCUIT = 2
-"""After so many failures of a method with one signature its other cells are skipped."""
+"""Number of failures of one method with one signature after which its other cells are skipped."""
 HANDLE = "handle.json"
-"""In a cell's folder: what its executor knows it by, while it is submitted."""
+"""File in a cell's folder with the handle by which its executor knows it, while it is submitted."""
 
 
 class Watcher(Protocol):
-    """Hears what happens to cells, to show it."""
+    """Interface of an observer that is called with what happens to cells, to show it."""
 
     def lost(self, cell: Cell, faults: Sequence[str]) -> None:
-        """A cell that was finished is not whole any more; what is missing is done again."""
+        """Report that a finished cell is not whole any more; what is missing is done again."""
         ...
 
     def started(self, cell: Cell, number: int, total: int) -> None:
-        """A worker has begun with a cell."""
+        """Report that a worker has begun a cell, the `number`-th (from 1) of `total`."""
         ...
 
     def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
-        """What the cell's worker says of itself: stage, step, total, rate, eta, …"""
+        """Report what the cell's worker says of itself: stage, step, total, rate, eta, …"""
         ...
 
     def ended(self, record: CellRecord, number: int, total: int) -> None:
-        """A cell has its final state; also for cells that were finished before or cannot run."""
+        """Report the final state of a cell, also of one that was finished before or cannot run."""
         ...
 
 
 @dataclass
 class _Circuit:
-    """Counts failures by method and cause."""
+    """Circuit breaker: counts failures per method and cause, and says which methods to stop."""
 
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -66,21 +66,25 @@ class _Circuit:
 
 @dataclass
 class _Submitted:
-    """A cell that the executor has."""
+    """Cell that was submitted to the executor and has not ended."""
 
     folder: Path
     record: CellRecord
     handle: Handle
     started: bool = False
     seen: float = 0.0
-    """Modification of the progress file that was passed on last."""
+    """Modification time of the progress report that was passed on last, in seconds since the epoch."""
 
 
 class Crew:
-    """What of a plan waits, runs and has ended.
+    """Cells of a plan, of which some wait, some are submitted to an executor, and some have ended.
 
     Args:
-        name: of the executor.
+        plan: cells to run, in their order.
+        executor: starts the workers.
+        watcher: is called with what happens to cells.
+        fail_on_error: number of failed cells after which no other begins; None: no such limit.
+        name: name of the executor, which goes into the handles' files.
     """
 
     def __init__(self, plan: Plan, executor: Executor, watcher: Watcher, fail_on_error: int | None, name: str) -> None:
@@ -105,12 +109,12 @@ class Crew:
         return True
 
     def refuse(self, number: int, record: CellRecord) -> None:
-        """A cell whose folder cannot be written in: its record is nowhere but here."""
+        """End a cell whose folder cannot be written in; its record is kept in memory alone."""
         self._waiting.remove(number)
         self._end(number, record)
 
     def fill(self) -> bool:
-        """Submit what waits, as far as there are slots; False where nothing waits and nothing runs any more."""
+        """Submit waiting cells while the executor has free slots; False where none waits and none runs any more."""
         batch: list[tuple[int, CellRecord]] = []
         while self._waiting and len(self._submitted) + len(batch) < self._executor.slots:
             number = self._waiting.popleft()
@@ -128,7 +132,7 @@ class Crew:
         return bool(self._submitted or self._waiting)
 
     def look(self) -> None:
-        """Pass on what submitted cells say, and settle those that have ended."""
+        """Pass on the progress of submitted cells, and settle those that have ended."""
         for number, each in self._submitted.items():
             self._hear(number, each)
         ends = self._executor.poll([each.handle for each in self._submitted.values()])
@@ -138,24 +142,24 @@ class Crew:
         self._refuse()
 
     def stop(self) -> None:
-        """End all that runs; what has not begun stays queued."""
+        """End all running cells; those that have not begun stay queued."""
         self._executor.cancel([each.handle for each in self._submitted.values()])
         self._mark()
 
     def abandon(self) -> None:
-        """As `stop`, without giving anything that runs time to end."""
+        """End all running cells at once, without time to end by themselves; others stay queued."""
         self._executor.abandon([each.handle for each in self._submitted.values()])
         self._mark()
 
     def _mark(self) -> None:
-        """Write that the cells whose workers are gone were interrupted."""
+        """Record the cells whose workers were ended as interrupted."""
         for each in self._submitted.values():
             discard(each.folder / HANDLE)
             if each.started or (each.folder / CLAIM).exists():
                 settle(each.folder, each.record, Ended(State.INTERRUPTED, INTERRUPTED))
 
     def in_order(self) -> list[CellRecord]:
-        """The final records, in the order of the plan."""
+        """Final records of all cells, in the order of the plan."""
         return [self._records[number] for number in range(len(self._plan.cells))]
 
     def _folder(self, number: int) -> Path:
@@ -198,14 +202,14 @@ class Crew:
         self._watcher.ended(record, number + 1, len(self._plan.cells))
 
     def _refusal(self, cell: Cell) -> str:
-        """Why no further cell of its kind begins."""
+        """Why this cell must not begin: too many failures in all, or of its method; empty where it may."""
         if self._most is not None and self._failed >= self._most:
             plural = "s" * (self._failed > 1)
             return f"stopped after {self._failed} failed cell{plural} (--fail-on-error {self._most})"
         return self._circuit.reasons.get(cell.method, "")
 
     def _refuse(self) -> None:
-        """Take back what was submitted and has not begun, where it must not begin any more."""
+        """Take back submitted cells that have not begun and must not begin any more."""
         for number, each in list(self._submitted.items()):
             if each.started or not (reason := self._refusal(each.record.cell)):
                 continue

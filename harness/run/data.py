@@ -1,4 +1,4 @@
-"""Which data a cell was trained on: one file per subject in the run's folder, and what differs between two of them."""
+"""Record which data a cell was trained on (one file per subject and run), and say what differs between two records."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 __all__ = ["Manifest", "Trained", "differences", "mixed", "whole"]
 
 _SHOWN = 4
-"""Frame ids that a message spells out."""
+"""Maximum number of frame IDs that a message spells out."""
 _SPLIT = "split"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A subject's frames, split and digests, as a reader gave them."""
+    """Frame IDs, split and digests of a subject, as the dataset's reader gave them."""
 
     dataset: str
     subject: str
     variant: str
     train: tuple[str, ...]
-    """Frame ids."""
+    """IDs of the training frames."""
     test: tuple[str, ...]
     fingerprint: Mapping[str, str]
-    """What -> SHA-256 over all frames."""
+    """Kind of data -> SHA-256 over all frames."""
     frames: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """What -> frame id -> first digits of the frame's own digest; nothing where a reader gives none."""
+    """Kind of data -> frame ID -> first digits of the frame's own digest; empty where a reader gives none."""
 
     @classmethod
     def of(cls, subject: Subject) -> Manifest:
-        """Of a subject as it was read; keys ``what:ID`` of its fingerprint are those of single frames."""
+        """Manifest of a subject as it was read; keys ``what:ID`` of its fingerprint are digests of single frames."""
         frames: dict[str, dict[str, str]] = {}
         for key, digest in subject.fingerprint.items():
             what, colon, name = key.partition(":")
@@ -59,19 +59,19 @@ class Manifest:
 
     @property
     def file(self) -> str:
-        """Its path below the run's folder; other data have another."""
+        """Path of the manifest below the run's folder; different data have different paths."""
         about = json.dumps([self.dataset, self.subject, self.train, self.test, sorted(self.fingerprint.items())])
         return f"data/{self.dataset}/{self.subject}-{hashlib.sha256(about.encode()).hexdigest()[:12]}.json"
 
     def write(self, run: Path) -> None:
-        """Write it into a run's folder, where it is not there yet."""
+        """Write the manifest into a run's folder, unless it is there already."""
         if Manifest.read(run, self.file) != self:
             # Not `asdict`, which copies thousands of entries one by one.
             write_json(run / self.file, {"format": 1, **self.__dict__}, durable=False)
 
     @classmethod
     def read(cls, run: Path, file: str) -> Manifest | None:
-        """The one that `write` wrote, None where it is gone or damaged: then frames cannot be told apart."""
+        """Read a manifest; None where it is missing or damaged, and messages can then name no frames."""
         if not file.startswith("data/") or not is_inside(file):
             return None
         try:
@@ -82,17 +82,17 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a cell was trained on."""
+    """Data that a cell was trained on."""
 
     folder: Path
-    """The cell's."""
+    """Folder of the cell."""
     data: Manifest
     options: Mapping[str, Any]
-    """Of the reader."""
+    """Options of the dataset's reader."""
 
 
 def mixed(one: Trained, other: Trained) -> list[str]:
-    """What differs between the data of two cells that a table would show side by side; nothing where that is right.
+    """Differences between the data of two cells that a table would show side by side; empty where it may show both.
 
     Options of a reader are part of a variant's name: cells that differ in them are meant to differ.
     """
@@ -106,17 +106,20 @@ def mixed(one: Trained, other: Trained) -> list[str]:
 
 
 def whole(fingerprint: Mapping[str, str]) -> dict[str, str]:
-    """The digests over all frames, without those of single ones."""
+    """Digests of a fingerprint over all frames, without those of single frames."""
     return {what: digest for what, digest in fingerprint.items() if ":" not in what}
 
 
 def differences(
     before: Mapping[str, str], now: Mapping[str, str], old: Manifest | None = None, new: Manifest | None = None
 ) -> list[str]:
-    """What changed between two fingerprints (over all frames), in words.
+    """Changes between two fingerprints of a subject, in words, one text per kind of data.
 
     Args:
-        old, new: the manifests, where they are known: they say which frames.
+        before: kind of data -> earlier SHA-256 over all frames.
+        now: kind of data -> present SHA-256 over all frames.
+        old: earlier manifest, where it is known; with `new` it tells which frames changed.
+        new: present manifest, where it is known.
     """
     changed = [what for what in sorted({*before, *now}) if before.get(what) != now.get(what)]
     if old is None or new is None:

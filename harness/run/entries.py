@@ -1,4 +1,4 @@
-"""The methods of a request, each with a preset: rows of the table to be."""
+"""Combine the methods of a request with its presets: one configured entry per future row of the table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Entry", "check_owners", "chosen_methods", "entries_of", "owned"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A method with one preset, configured, or why it could not be."""
+    """Method with one preset and its configuration, or the reason why it could not be configured."""
 
     spec: MethodSpec
     preset: str
@@ -32,10 +32,15 @@ class Entry:
     config: MethodConfig | None
     fault: str
     stages: tuple[StageJob, ...] = ()
-    """Instances to make; none where it is not configured."""
+    """Stage instances to make; empty where the method is not configured."""
 
 
 def chosen_methods(request: RunRequest, registry: Registry) -> list[MethodSpec]:
+    """Registered methods that a request names, each once.
+
+    Raises:
+        BenchError: a name is unknown, or no method is registered.
+    """
     chosen: dict[str, MethodSpec] = {}
     for name in request.methods:
         found = registry.methods().values() if name.lower() == "all" else [registry.method(name)]
@@ -52,6 +57,18 @@ def check_owners(
     stages: Collection[str],
     registry: Registry,
 ) -> None:
+    """Refuse settings whose owner takes no part in the run.
+
+    Args:
+        settings: all settings of the request.
+        methods: methods of the run.
+        datasets: datasets of the run.
+        stages: names of the run's stages.
+        registry: knows the owners that the run could have had.
+
+    Raises:
+        BenchError: an owner is unknown (with a suggestion), or is registered and not part of this run.
+    """
     here = {spec.name.lower() for spec in methods} | {spec.name.lower() for spec in datasets} | {*stages}
     registered = [*registry.methods(), *registry.datasets(), *(name for name in registry.stages() if name != "train")]
     for setting in settings:
@@ -65,6 +82,7 @@ def check_owners(
 
 
 def owned(settings: Sequence[Setting], owner: str) -> tuple[Setting, ...]:
+    """Settings of one owner (a method, dataset or stage, in upper or lower case), in their order."""
     return tuple(setting for setting in settings if setting.owner.lower() == owner.lower())
 
 
@@ -75,11 +93,18 @@ def entries_of(
     settings: Sequence[Setting],
     ways: Sequence[Way],
 ) -> list[Entry]:
-    """A method with each preset of the request.
+    """Entries of one method, one for each preset of the request; an unknown preset falls back to the default one.
 
     Args:
-        settings: all of the request.
+        spec: the method.
+        request: names the presets.
+        registry: loads the method's class and the stages.
+        settings: all settings of the request; those of the method and of its stages count.
         ways: stage instances that were asked for.
+
+    Raises:
+        PluginError: a method that the request names cannot be loaded; one that only ``all`` means gets a fault.
+        BenchError: an option is unknown, or a value does not fit.
     """
     own = owned(settings, spec.name)
     try:

@@ -1,4 +1,4 @@
-"""What a plan will cost, from the plan's own numbers and from rates that finished cells nearby have recorded."""
+"""Estimate time and size of a plan, from its own numbers and from rates that finished cells nearby have recorded."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = ["CellEstimate", "Record", "estimate", "recorded", "together", "typica
 
 @dataclass(frozen=True)
 class Record:
-    """What one cell of a method costs: medians over finished cells, or without any what its plugin says."""
+    """Typical cost of one cell of a method: medians over finished cells, or without any what its plugin says."""
 
     rate: float
     """Training steps per second."""
     bytes: float | None
-    """Of a cell's folder; None where nobody looked."""
+    """Size of a cell's folder; None where it is not known."""
     cells: int
     device: str
     tracking: float | None = None
@@ -38,20 +38,20 @@ class Record:
 
 @dataclass(frozen=True)
 class CellEstimate:
-    """What one cell is expected to cost; None where nothing is known."""
+    """Expected cost of one planned cell; numbers are None where nothing is known."""
 
     planned: PlannedCell
     state: str
     """done, skipped, failed (before it starts) or queued."""
     seconds: float | None
-    """Of training."""
+    """Seconds of training."""
     bytes: float | None
     tracking: float | None = 0.0
     """Seconds of test-time tracking; 0 where no protocol asks for it."""
 
 
 def recorded(near: Path) -> dict[str, Record]:
-    """Method in lower case -> medians over finished cells of the runs in the folder `near`."""
+    """Median costs per method (its name in lower case), over finished cells of the runs in the folder `near`."""
     rates: dict[str, list[float]] = {}
     sizes: dict[str, list[float]] = {}
     devices: dict[str, set[str]] = {}
@@ -88,15 +88,17 @@ def recorded(near: Path) -> dict[str, Record]:
 
 
 def typical(methods: Mapping[str, MethodSpec], device: str) -> dict[str, Record]:
-    """Method in lower case -> what its plugin says of a device type (cuda, cpu), where it says anything."""
+    """Costs per method (its name in lower case) that plugins declare for a device type (cuda, cpu)."""
     known = {name.lower(): spec.typical.get(device) for name, spec in methods.items()}
     return {name: Record(t.rate, t.bytes, 0, t.where) for name, t in known.items() if t is not None}
 
 
 def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[CellEstimate]:
-    """The cost of every cell of a plan; a finished one costs nothing more, nor does finished training.
+    """Estimate the cost of every cell of a plan; a finished one costs nothing more, nor does finished training.
 
     Args:
+        plan: the cells.
+        known: method in lower case -> its typical cost, as `recorded` and `typical` give it.
         tracked: steps that the plan's protocols spend on a test frame before they score it, together. Where nobody
             has seen how fast they are, they count as steps of training: right to a factor of two (on a CPU FateAvatar's
             took 0.6 of their time, SplattingAvatar's 1.7).
@@ -124,7 +126,7 @@ def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[
 
 
 def together(seconds: Iterable[float], slots: int) -> float:
-    """Seconds until the last of several cells ends, each begun in its turn as soon as one of `slots` places is free."""
+    """Seconds until the last of several cells has ended, of which `slots` run at once, begun in their order."""
     busy: list[float] = []
     for each in seconds:
         heapq.heappush(busy, each + (heapq.heappop(busy) if len(busy) >= slots else 0.0))

@@ -1,5 +1,4 @@
-"""Runs the cells of a plan in processes of their own, several at once where an executor can; one that fails stops no
-other."""
+"""Run the cells of a plan, each in its own process and several at once where the executor can; none stops another."""
 
 from __future__ import annotations
 
@@ -23,16 +22,16 @@ from headbench.harness.way import TRAIN
 __all__ = ["Watcher", "execute", "is_finished", "summarise"]
 
 REPORT_AGE = 3600.0
-"""Seconds after which nobody writes any more on what a report has begun."""
+"""Age, in seconds, from which on half-written files of a report count as abandoned."""
 
 
 def is_finished(run: Path, planned: PlannedCell) -> bool:
-    """Whether a cell is done and scored by every protocol of the plan, and all of it is whole: every file is hashed."""
+    """Whether a cell is done, scored by every protocol of the plan, and whole: all its files are hashed again."""
     return _is_done(run, planned) and not _lost(run, planned)
 
 
 def _is_done(run: Path, planned: PlannedCell) -> bool:
-    """The same as far as the cell's record tells."""
+    """Whether a cell is done and scored by every protocol of the plan, as far as its record tells."""
     record = cell_record(run, planned.cell)
     if record is None or record.state is not State.DONE or planned.job is None:
         return False
@@ -51,6 +50,7 @@ def _is_there(record: CellRecord, planned: StageJob) -> bool:
 
 
 def _lost(run: Path, planned: PlannedCell) -> list[str]:
+    """Parts of a finished cell that are missing, damaged or stale, one sentence each."""
     if planned.data is None:  # nobody knows which frames there must be
         return []
     stages = planned.job.stages if planned.job is not None else ()
@@ -71,17 +71,19 @@ def execute(
     """Run every cell that is not finished or not whole any more; the caller holds the run's lock.
 
     Args:
+        plan: the cells.
         executor: starts the workers.
-        fail_on_error: begin no cell after so many that failed; the rest are skipped with that reason.
+        watcher: is called with what happens to cells.
+        fail_on_error: number of failed cells after which no other begins; the rest are skipped with that reason.
         keep_failed: leave cells that failed before as they are.
-        name: of the executor, by which a later run knows whose handles lie in the cells' folders.
+        name: name of the executor, by which a later run knows whose handles lie in the cells' folders.
 
     Returns:
         the final record of every cell of the plan, in its order.
 
     Raises:
-        KeyboardInterrupt: the user's; no worker is left and the cells that ran are marked interrupted. A second one
-            while that is done kills the workers; those that are gone at once are marked.
+        KeyboardInterrupt: the user interrupted; no worker is left and the cells that ran are marked interrupted. A
+            second interrupt while that is done kills the workers; those that are gone at once are marked.
     """
     _tidy(plan.run)
     crew = Crew(plan, executor, watcher, fail_on_error, name)
@@ -111,7 +113,14 @@ def _tidy(run: Path) -> None:
 
 
 def _queue(plan: Plan, watcher: Watcher, keep_failed: bool, crew: Crew) -> None:
-    """Give every cell its record before the first starts, so that `bench status` sees them all."""
+    """Give every cell its record before the first starts, so that `bench status` sees them all.
+
+    Args:
+        plan: the cells.
+        watcher: is called with cells that were finished and are not whole any more.
+        keep_failed: leave cells that failed before as they are.
+        crew: adopts cells that an earlier run submitted, and records those whose folders cannot be written in.
+    """
     for number, planned in enumerate(plan.cells):
         before = cell_record(plan.run, planned.cell)
         if before is not None and before.state in (State.QUEUED, State.RUNNING) and crew.adopt(number, before):
@@ -129,10 +138,14 @@ def _queue_cell(
     """Write what a worker needs to begin, where something of the cell is to be done.
 
     Args:
-        before: its record so far.
+        run: folder of the run.
+        planned: the cell, with its job.
+        before: record of the cell so far, None where there is none.
+        watcher: is called where the cell was finished and is not whole any more.
+        keep_failed: leave a cell that failed before as it is.
 
     Raises:
-        Unwritable: that cannot be written.
+        Unwritable: a file of the cell cannot be written.
     """
     folder = cell_folder(run, planned.cell)
     if planned.job is not None and _is_done(run, planned):
@@ -162,12 +175,12 @@ def _queue_cell(
 
 
 def _with_earlier(before: Mapping[str, StageState], now: Mapping[str, StageState]) -> dict[str, StageState]:
-    """States of stage instances: those of earlier requests stay, and stay rows of the table."""
+    """Merge states of stage instances: those of earlier requests stay, and stay rows of the table."""
     asked = {way for way, each in before.items() if each.asked}
     return {**before} | {way: dataclasses.replace(each, asked=each.asked or way in asked) for way, each in now.items()}
 
 
 def summarise(records: Sequence[CellRecord]) -> dict[str, int]:
-    """State -> number of cells, only states that occur."""
+    """Number of cells per state, for states that occur."""
     counts = Counter(record.state for record in records)
     return {state.value: counts[state] for state in State if counts[state]}

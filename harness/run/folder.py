@@ -1,4 +1,4 @@
-"""A run's folder as others find it: its plan, the records of its cells, and the command that mends them."""
+"""Read a run's folder: its plan, the records of its cells, and the command that mends a cell."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PlanEntry:
     """One cell of ``plan.json``."""
 
     path: str
-    """Below ``cells/``."""
+    """Folder of the cell below ``cells/``."""
     method: str = ""
     preset: str = ""
     variant: str = ""
@@ -35,7 +35,7 @@ class PlanEntry:
 
     @property
     def cell(self) -> Cell:
-        """What the entry says of its cell, or what its path does."""
+        """Cell that the entry describes, or where an older version wrote only the path, what that tells."""
         if self.method:
             return Cell(self.method, self.preset, self.variant, self.dataset, self.subject, self.seed)
         first, dataset, subject, seed = self.path.split("/")
@@ -49,18 +49,18 @@ class PlanFile:
 
     cells: tuple[PlanEntry, ...]
     notes: tuple[str, ...] = ()
-    """Of the plan as a whole, such as a dataset that was not found."""
+    """Remarks on the plan as a whole, such as a dataset that was not found."""
     asked: tuple[str, ...] = ()
     """Paths of the cells that the last request asked for; ``run.yaml`` holds that request."""
     format: int = FORMAT
 
 
 def read_plan(run: Path) -> PlanFile:
-    """The plan of a run.
+    """Read the plan of a run.
 
     Raises:
         BenchError: `run` is no run folder.
-        Unreadable: its plan is damaged, of a newer version, or speaks of places outside the run.
+        Unreadable: the plan is damaged, of a newer version, or speaks of places outside the run.
     """
     path = run / "plan.json"
     try:
@@ -81,7 +81,7 @@ def read_plan(run: Path) -> PlanFile:
 
 
 def planned_cells(run: Path) -> list[Cell]:
-    """The cells of a run's plan; where it is damaged those whose folders are there, and where there is none, none."""
+    """Cells of a run's plan; those whose folders exist where the plan is damaged, and none where it is missing."""
     try:
         return [entry.cell for entry in read_plan(run).cells]
     except Unreadable:
@@ -91,7 +91,7 @@ def planned_cells(run: Path) -> list[Cell]:
 
 
 def write_plan_file(run: Path, cells: Iterable[Cell], notes: Iterable[str]) -> None:
-    """Write ``plan.json``: these cells after those that earlier requests put into the same run."""
+    """Write ``plan.json`` with `cells` after those that earlier requests put into the same run."""
     asked = [cell.path for cell in cells]
     known = {cell.path: cell for cell in (*planned_cells(run), *cells)}
     entries = tuple(PlanEntry(cell.path, **cell.about(), seed=cell.seed) for cell in known.values())
@@ -99,7 +99,7 @@ def write_plan_file(run: Path, cells: Iterable[Cell], notes: Iterable[str]) -> N
 
 
 def read_cells(run: Path) -> list[CellRecord]:
-    """All cells of a run, in the order of its plan; one whose files are damaged is `State.UNKNOWN` and says why.
+    """Records of all cells of a run, in the order of its plan; a damaged one is `State.UNKNOWN` and says why.
 
     Raises:
         BenchError: `run` is no run folder, or its plan is damaged.
@@ -109,7 +109,7 @@ def read_cells(run: Path) -> list[CellRecord]:
 
 
 def cell_record(run: Path, cell: Cell) -> CellRecord | None:
-    """The record of one cell, None where it has no folder yet."""
+    """Record of one cell of a run, None where the cell has no folder yet; a damaged one is `State.UNKNOWN`."""
     folder = cell_folder(run, cell)
 
     def unknown(found: str, help: str = "") -> CellRecord:
@@ -132,7 +132,7 @@ def cell_record(run: Path, cell: Cell) -> CellRecord | None:
 
 
 def remedy(run: Path, cell: Cell) -> str:
-    """The command that looks at a cell again, and does again what of it is missing or damaged."""
+    """Command that checks a cell again, and does again what of it is missing or damaged."""
     try:
         if cell.path in read_plan(run).asked:
             return shlex.join(["bench", "run", str(run / "run.yaml")])
@@ -144,7 +144,7 @@ def remedy(run: Path, cell: Cell) -> str:
 
 
 def _rebuilt(run: Path) -> str:
-    """The command that makes a plan anew, from the cells that are there."""
+    """Command that makes a run's plan anew from the cells that exist."""
     request = run / "run.yaml"
     return shlex.join(["bench", "run", str(request)]) if request.is_file() else AGAIN
 

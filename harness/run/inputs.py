@@ -1,4 +1,4 @@
-"""What a stage instance is made from: digests that tell whether it would be made the same again. Needs no torch."""
+"""Digests of what a stage instance is made from, which tell whether it would be made the same again, without torch."""
 
 from __future__ import annotations
 
@@ -21,13 +21,21 @@ if TYPE_CHECKING:
     from headbench.harness.plugins import Registry
 
 _FILE = "the file of option "
-"""Before the option, in the names of inputs."""
+"""Prefix of the names of inputs that are files which the user named by an option."""
 
 __all__ = ["changed_inputs", "inputs_of", "stage_faults", "why_stale"]
 
 
 def inputs_of(cell: CellFolder, way: Way, job: Job, registry: Registry) -> dict[str, str]:
-    """What -> SHA-256 of what an instance reads, of its parent all but the optimiser's state; plugins by version.
+    """SHA-256 per input of a stage instance: data, files, networks and its parent without the optimiser's state.
+
+    The stage's plugin is an input, too, by its version.
+
+    Args:
+        cell: folder of the cell.
+        way: name of the instance.
+        job: job of the cell.
+        registry: knows the stage.
 
     Raises:
         BenchError: the parent is not there, or is damaged.
@@ -53,7 +61,7 @@ def inputs_of(cell: CellFolder, way: Way, job: Job, registry: Registry) -> dict[
 
 
 def stage_faults(cell: CellFolder, job: Job, registry: Registry) -> list[str]:
-    """Instances of a finished cell that would be made otherwise now, a sentence each; those below go with them."""
+    """Stage instances of a finished cell that are stale, or below one that is, one sentence each."""
     found: dict[Way, str] = {}
     for planned in job.stages:
         way = Way.parse(planned.way)
@@ -68,7 +76,14 @@ def stage_faults(cell: CellFolder, job: Job, registry: Registry) -> list[str]:
 
 
 def changed_inputs(cell: CellFolder, way: Way, job: Job, registry: Registry) -> str:
-    """What an instance was made from that has changed since, or nothing; whatever its options."""
+    """Inputs of a stage instance that have changed since it was made, whatever its options; empty if none.
+
+    Args:
+        cell: folder of the cell.
+        way: name of the instance, which may be of an earlier request.
+        job: present job of the cell.
+        registry: knows the stage.
+    """
     saved = read_stage(cell.stage(way).folder)
     if saved is None:  # it lay in its parent's folder
         return f"{way.parent} was made again"
@@ -80,12 +95,16 @@ def changed_inputs(cell: CellFolder, way: Way, job: Job, registry: Registry) -> 
 def why_stale(
     cell: CellFolder, planned: StageJob, job: Job, registry: Registry, files: Mapping[str, str] | None = None
 ) -> str:
-    """What has changed since an instance was made, or nothing; what was begun with other options counts, too.
+    """Inputs and options of a stage instance that have changed since it was begun, in words; empty if none.
+
+    It is not asked of ``train``: a run whose data or configuration changed is refused as a whole.
 
     Args:
+        cell: folder of the cell.
+        planned: the instance, with the options that it would be made with now.
+        job: present job of the cell.
+        registry: knows the stage.
         files: digests of files that the user named once, where the job does not name them.
-
-    Of ``train`` nothing is asked: a run whose data or configuration changed is refused as a whole.
     """
     way = Way.parse(planned.way)
     saved = read_stage(cell.stage(way).folder)

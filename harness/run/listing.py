@@ -1,4 +1,4 @@
-"""``sha256.txt``: what a complete folder holds, with hashes, so that damage is seen and what is whole is kept."""
+"""List a complete folder's files with their hashes in ``sha256.txt``: damage is seen, and whole files are kept."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 def write_listing(folder: Path, names: Sequence[str]) -> None:
-    """Hash these files and write the list, which marks the folder complete."""
+    """Hash the files `names` of a folder and write their list, which marks the folder complete."""
     lines = [f"{sha256_of(folder / name)}  {name}\n" for name in names]
     with atomic_path(folder / LISTING) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def listed(folder: Path) -> dict[str, str]:
-    """File name -> SHA-256 of a complete folder; nothing where there is no list, and without lines that are damaged."""
+    """SHA-256 per file name of a complete folder; empty without a list, and without its damaged lines."""
     try:
         lines = read_text(folder / LISTING).splitlines()
     except Unreadable:
@@ -40,14 +40,18 @@ def damaged(folder: Path) -> list[str]:
 
 
 def complete(folder: Path, names: Collection[str]) -> bool:
-    """Whether a folder's list is of exactly these files, and each of them is as listed."""
+    """Whether a folder's list is of exactly the files `names`, and each of them has its listed hash."""
     return set(listed(folder)) == {*names} and not damaged(folder)
 
 
 def keep_whole(folder: Path, pattern: str, whole: Callable[[Path], bool] = lambda path: True) -> None:
-    """Take a folder up again: where it was complete once, its list goes, and of `pattern` what is not as listed.
+    """Prepare a folder to be completed again: remove its list, and the files of `pattern` that are not whole.
+
+    Where there is a list, a file is whole if it has its listed hash.
 
     Args:
+        folder: may be incomplete.
+        pattern: glob of the files that are removed unless whole.
         whole: tells whether a file is whole where no list does: the folder was never complete, or its list is gone.
     """
     remove_leftovers(folder, deep=False)

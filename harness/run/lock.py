@@ -1,4 +1,4 @@
-"""Locks that vanish with the process that held them, so that a killed run leaves nothing to clean up."""
+"""Lock files that are free again when their holder ends, however it ends: a killed run leaves nothing to clean up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def held(path: Path, what: str, wait: float = 1.0) -> Iterator[None]:
     """Hold the lock file `path`, which names this process, until the block ends.
 
     Args:
-        what: such as "bench run", for the message.
+        path: file of the lock; it is made where it does not exist, and stays.
+        what: name of the holder's work for the message, such as "bench run".
         wait: seconds to wait for another holder to end; the default outlasts somebody who only asks `is_held`.
 
     Raises:

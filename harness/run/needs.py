@@ -1,4 +1,4 @@
-"""What a cell must have before anything trains; what is missing becomes the reason why it is skipped."""
+"""Check that the masks, head model and networks that a cell needs are there before anything trains."""
 
 from __future__ import annotations
 
@@ -14,11 +14,18 @@ if TYPE_CHECKING:
 __all__ = ["BUILT_IN_HEAD", "unmet"]
 
 BUILT_IN_HEAD = "openhead"
-"""The one head that needs no file of the user's."""
+"""Name of the one head model that needs no file of the user's."""
 
 
 def unmet(method: MethodSpec, config: MethodConfig, dataset: DatasetSpec, head: str) -> str:
-    """Why a cell cannot run, with the command that helps; empty if it can."""
+    """Why a cell cannot run, with the command that helps; empty if it can.
+
+    Args:
+        method: method of the cell.
+        config: its resolved configuration.
+        dataset: dataset of the cell.
+        head: name of the subject's head model.
+    """
     masks = (method.needs | config.needs()) - config.networks() - set(NETWORKS)
     reasons = []
     lacking = sorted(masks - dataset.provides)

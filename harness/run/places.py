@@ -1,4 +1,4 @@
-"""The subjects of a request, each read once."""
+"""Find and read the subjects of a request, each once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Place", "chosen_datasets", "places_of"]
 
 @dataclass(frozen=True)
 class Place:
-    """A subject of a dataset, read, or why it could not be."""
+    """Subject of a dataset as it was read, or the reason why it could not be."""
 
     spec: DatasetSpec
     name: str
@@ -38,6 +38,16 @@ class Place:
 def chosen_datasets(
     request: RunRequest, registry: Registry, notes: list[str]
 ) -> list[tuple[DatasetSpec, DatasetReader, dict[str, Path]]]:
+    """Datasets of a request, each with its reader and the chosen subjects' folders by name.
+
+    Args:
+        request: names datasets, subjects and the data root.
+        registry: knows the datasets.
+        notes: gets a line for each dataset that ``all`` means and that cannot be looked at.
+
+    Raises:
+        BenchError: the data root is no folder, a dataset or subject is unknown, or nothing was found.
+    """
     if not request.data_root.is_dir():
         raise BenchError(f"data root {request.data_root} is no folder.", help="bench data synth --help")
     chosen: dict[str, tuple[DatasetSpec, DatasetReader, dict[str, Path]]] = {}
@@ -61,7 +71,7 @@ def chosen_datasets(
 
 
 def _found(spec: DatasetSpec, reader: DatasetReader, root: Path) -> dict[str, Path]:
-    """Subjects below `root`; what a stranger's reader raises besides DataError is a fault of its plugin."""
+    """Folders of the subjects below `root` by name; what a reader raises but BenchError is a fault of its plugin."""
     try:
         return reader.subjects(root)
     except BenchError:
@@ -73,6 +83,17 @@ def _found(spec: DatasetSpec, reader: DatasetReader, root: Path) -> dict[str, Pa
 
 
 def _subjects(dataset: str, found: Mapping[str, Path], wanted: Sequence[str], root: Path) -> dict[str, Path]:
+    """Folders of the subjects that a request names, by name.
+
+    Args:
+        dataset: name of the dataset, for messages.
+        found: folders of all subjects by name.
+        wanted: patterns of subjects; none of them means all.
+        root: the data root, for messages.
+
+    Raises:
+        BenchError: a pattern matches no subject.
+    """
     if not wanted:
         return dict(found)
     chosen: dict[str, Path] = {}
@@ -91,6 +112,18 @@ def places_of(
     settings: Sequence[Setting],
     limit: int | None,
 ) -> list[Place]:
+    """Read the subjects of a dataset, each limited in frames; one that cannot be read gets a fault and stops no other.
+
+    Args:
+        spec: the dataset.
+        reader: its reader.
+        found: folders of the subjects by name.
+        settings: all settings of the request; the dataset's own are options of its reader.
+        limit: maximum number of training frames, and of test frames; None: all.
+
+    Raises:
+        BenchError: an option of the dataset is unknown.
+    """
     options = _data_options(spec, reader, owned(settings, spec.name))
     places = []
     for name, folder in found.items():
@@ -107,7 +140,14 @@ def places_of(
 
 
 def _read(spec: DatasetSpec, reader: DatasetReader, folder: Path, options: Mapping[str, Any]) -> Subject | str:
-    """The subject, or why it cannot be read; whatever a reader raises, other subjects go on."""
+    """Subject in `folder`, or why it cannot be read; whatever a reader raises, other subjects go on.
+
+    Args:
+        spec: dataset of the subject.
+        reader: reader of that dataset.
+        folder: folder of the subject.
+        options: options of the reader.
+    """
 
     def read() -> Subject | str:
         try:
@@ -120,6 +160,7 @@ def _read(spec: DatasetSpec, reader: DatasetReader, folder: Path, options: Mappi
 
 
 def _data_options(spec: DatasetSpec, reader: DatasetReader, settings: Sequence[Setting]) -> dict[str, Any]:
+    """Options of a dataset's reader that settings give; an unknown one is a BenchError."""
     known = reader.options()
     for setting in settings:
         if setting.path not in known:

@@ -1,4 +1,4 @@
-"""From a request to cells, each with its job or the reason why it cannot run; nothing trains yet."""
+"""Turn a request into cells, each with its job or the reason why it cannot run; nothing trains yet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Plan", "PlannedCell", "make_plan", "write_plan"]
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a request, in the order in which they run."""
+    """Cells of a request, in the order in which they run, with remarks on the whole."""
 
     run: Path
     cells: tuple[PlannedCell, ...]
@@ -34,9 +34,11 @@ class Plan:
 
 
 def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, str], argv: Sequence[str] = ()) -> Plan:
-    """All cells of a request: subjects are read and checked, needs looked up.
+    """Plan all cells of a request: read and check its subjects, and look up what the cells need.
 
     Args:
+        request: what to train and score.
+        registry: knows methods, datasets and stages.
         protocols: name@version -> hash of the protocols to score by.
         argv: the command line, for provenance.
 
@@ -69,15 +71,14 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
 
 
 def write_plan(plan: Plan) -> None:
-    """Write plan.json: the cells of this plan after those that earlier requests put into the same run; and the data
-    that they are to be trained on."""
+    """Write ``plan.json``, this plan's cells after those of earlier requests, and the manifests of the cells' data."""
     for data in {planned.data.file: planned.data for planned in plan.cells if planned.data is not None}.values():
         data.write(plan.run)
     write_plan_file(plan.run, [planned.cell for planned in plan.cells], plan.notes)
 
 
 def _of_old_plan(run: Path) -> list[str]:
-    """What to say of a plan that is there and cannot be read."""
+    """Remarks on a run's plan that exists and cannot be read; none where it can, or does not exist."""
     try:
         read_plan(run)
     except Unreadable as error:
@@ -88,7 +89,7 @@ def _of_old_plan(run: Path) -> list[str]:
 
 
 def _check_device(request: RunRequest) -> None:
-    """A device or rasterizer that cannot work here is a mistake of the request, not of each of its cells."""
+    """Refuse a device or rasterizer that cannot work here: it is a mistake of the request, not of each of its cells."""
     from headbench.harness.device import resolve_device
 
     device = resolve_device(request.device)
@@ -99,6 +100,13 @@ def _check_device(request: RunRequest) -> None:
 
 
 def _variant(request: RunRequest, settings: Sequence[Setting], any_settings: bool) -> str:
+    """Name of a cell's variant: the label or a hash of its settings, then the limit of frames.
+
+    Args:
+        request: gives label and limit.
+        settings: settings of the cell's method and dataset.
+        any_settings: whether the request has settings of any method or dataset; if not, the label names every cell.
+    """
     name = ""
     if settings:
         name = request.label or settings_hash(settings)

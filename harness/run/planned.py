@@ -1,4 +1,4 @@
-"""One planned cell: its job, or the reason why it cannot run."""
+"""Plan one cell: make its job, or find the reason why it cannot run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["PlannedCell", "ended", "plan_cell", "with_stale"]
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell, what its worker must know, and its size for estimates."""
+    """Planned cell: its record, what its worker must know, and its size for estimates."""
 
     record: CellRecord
     job: Job | None
@@ -39,9 +39,9 @@ class PlannedCell:
     size: tuple[int, int] = (0, 0)
     """Width and height of a test image."""
     data: Manifest | None = None
-    """What the cell trains and is tested on."""
+    """Data that the cell is trained and tested on."""
     stale: tuple[str, ...] = ()
-    """Stage instances that are there and would be made otherwise now, a sentence each."""
+    """Sentences, one for each stage instance that exists and would be made differently now."""
 
     @property
     def cell(self) -> Cell:
@@ -58,6 +58,17 @@ def plan_cell(
     protocols: Mapping[str, str],
     argv: Sequence[str],
 ) -> PlannedCell:
+    """Plan one cell; one that cannot run is failed or skipped in its record, with the reason.
+
+    Args:
+        cell: names method, preset, variant, dataset, subject and seed.
+        entry: the method with its preset and configuration.
+        place: the subject as it was read.
+        data_settings: settings of the dataset.
+        request: what the cell is a part of; gives limit and execution options.
+        protocols: name@version -> hash of the protocols to score by.
+        argv: command line, for provenance.
+    """
     notes = [entry.note] if entry.note else []
     changed = [setting.text for setting in (*entry.settings, *data_settings)]
     if changed:
@@ -107,7 +118,7 @@ def plan_cell(
 
 
 def with_stale(run: Path, planned: PlannedCell, registry: Registry) -> PlannedCell:
-    """The cell with what of it is stale; nothing of it is changed yet."""
+    """Planned cell with those of its stage instances named that are stale; no file is changed."""
     if planned.job is None:
         return planned
     folder = CellFolder(cell_folder(run, planned.cell))
@@ -130,6 +141,7 @@ def _execution(request: RunRequest, seed: int) -> Execution:
 
 
 def ended(record: CellRecord, state: State, reason: str) -> CellRecord:
+    """Copy of a record that has ended now, in `state` for `reason`."""
     return dataclasses.replace(record, state=state, reason=reason, finished=_now())
 
 

@@ -1,4 +1,4 @@
-"""Whether a PNG is whole, by its own check sums, without decoding it."""
+"""Tell by its own check sums whether a PNG file is whole, without decoding it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def png_is_whole(path: Path) -> bool:
-    """Whether every chunk of a PNG has its check sum and the last one ends the file."""
+    """Whether every chunk of a PNG file has its check sum and the last one ends the file."""
     from headbench.harness.pictures import png_chunks
 
     try:

@@ -1,4 +1,4 @@
-"""Where a cell's numbers come from: code, machine, configuration, data."""
+"""Record where a cell's numbers come from: code, machine, configuration and data."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ PACKAGES = ("headbench", "torch", "numpy", "numba", "gsplat", "safetensors", "pi
 
 @dataclass(frozen=True)
 class Origin:
-    """The data of a cell, in ``provenance.json``."""
+    """Origin of a cell's data, as ``provenance.json`` records it."""
 
     folder: str
     options: Mapping[str, Any]
-    """Of the reader."""
+    """Options of the dataset's reader."""
     fingerprint: Mapping[str, str]
     file: str = ""
-    """Below the run's folder: frames, split and digests frame by frame."""
+    """Path, below the run's folder, of the file with frames, split and digests per frame."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a cell was begun with: ``provenance.json``."""
+    """Code, machine, configuration and data that a cell was begun with: ``provenance.json``."""
 
     versions: Mapping[str, Any]
     code: Mapping[str, Any]
@@ -53,10 +53,10 @@ class Provenance:
 
 
 def read_provenance(folder: Path) -> Provenance | None:
-    """What the cell in `folder` was begun with, None where nothing was trained yet.
+    """Read what the cell in `folder` was begun with; None where nothing was trained yet.
 
     Raises:
-        Unreadable: it is missing although something was trained, or damaged.
+        Unreadable: ``provenance.json`` is missing although something was trained, or damaged.
     """
     path = folder / "provenance.json"
     begun = _begun(folder)
@@ -78,7 +78,7 @@ def read_provenance(folder: Path) -> Provenance | None:
 
 
 def trained_on(folder: Path) -> Trained | None:
-    """The data of the cell in `folder`; None where nothing was trained yet, or it is not known on what."""
+    """Data that the cell in `folder` was trained on; None where nothing was trained yet, or that is not known."""
     try:
         found = read_provenance(folder) if _begun(folder) else None
     except Unreadable:
@@ -92,13 +92,15 @@ def trained_on(folder: Path) -> Trained | None:
 
 
 def changes(folder: Path, job: Job, data: Manifest | None = None) -> list[str]:
-    """What differs between the job and what the cell in `folder` was begun with; nothing if nothing trained yet.
+    """Differences between a job and what its cell was begun with, in words; none where nothing was trained yet.
 
     Args:
-        data: of the job, where the plan has not been written yet.
+        folder: folder of the cell.
+        job: what the cell would go on with.
+        data: manifest of the job's data, where the plan has not been written yet; None: the one in the run's folder.
 
     Raises:
-        Unreadable: nobody knows what it was begun with.
+        Unreadable: the record of what the cell was begun with is missing or damaged.
     """
     saved = read_provenance(folder) if _begun(folder) else None
     if saved is None:
@@ -117,8 +119,8 @@ def record_provenance(folder: Path, job: Job) -> None:
     """Write provenance.json of a cell that starts, or check it against that of a cell that goes on.
 
     Raises:
-        BenchError: the cell was begun with other data or another configuration; the message names what changed. Or
-            nobody knows with what.
+        BenchError: the cell was begun with other data or another configuration; the message names what changed.
+        Unreadable: the record of what the cell was begun with is missing or damaged.
     """
     found = changes(folder, job)
     if found:
@@ -138,7 +140,7 @@ def record_provenance(folder: Path, job: Job) -> None:
 
 
 def collect(job: Job) -> dict[str, Any]:
-    """All that is known of this process and this job."""
+    """Provenance of a job that this process computes: versions, code, machine, options, configuration and data."""
     return {
         "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "code": _code(),
@@ -188,7 +190,7 @@ def _version(name: str) -> str | None:
 
 
 def _code() -> dict[str, Any]:
-    """Commit of the checkout that this code runs from, and whether tracked files differ from it."""
+    """Commit of the checkout that this code runs from, and whether tracked files differ; None outside of one."""
     root = Path(next(iter(headbench.__path__))).resolve()
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}

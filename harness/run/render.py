@@ -1,4 +1,4 @@
-"""The render stage: held-out frames as 8-bit PNGs under a render key, one file at a time."""
+"""Render held-out frames as 8-bit PNGs into the folder of a render key, one file at a time."""
 
 from __future__ import annotations
 
@@ -22,31 +22,30 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "RenderKey", "RenderNote", "read_note", "render_frames", "rendered"]
 
 Progress = Callable[[Mapping[str, Any]], None]
-"""Receives stage, step and total, and whatever else a stage can say."""
+"""Callback that receives stage, step and total, and whatever else a stage can say."""
 
 
 @dataclass(frozen=True)
 class RenderKey:
-    """What tells renders of one cell apart; protocols name the one they score."""
+    """Key that tells renders of one cell apart; a protocol names the key that it scores."""
 
     name: str = "train-white"
-    """The folder below ``renders/``."""
+    """Name of the folder below ``renders/``."""
     stage: str = "train"
-    """The stage whose checkpoint is shown."""
+    """Stage instance whose checkpoint is rendered."""
     background: str = "white"
-    """white, black or green."""
+    """Colour of the background: white, black or green."""
     tracking: Tracking | None = None
-    """How test frames are optimised on their images before they are rendered; None, as nearly everywhere: not."""
+    """Test-time tracking of the frames before they are rendered; None: no test-time tracking (the default)."""
 
     def at(self, way: Way) -> RenderKey:
-        """The same of another stage instance; a protocol's own key is that of ``train``, and means whatever instance
-        is asked for."""
+        """This key for another stage instance; a protocol's own key is of ``train`` and stands for any instance."""
         return replace(self, name=f"{way}{self.name.removeprefix(self.stage)}", stage=str(way))
 
 
 @dataclass(frozen=True)
 class RenderNote:
-    """What renders were drawn from: ``render.json``."""
+    """Origin of a folder of renders: ``render.json``."""
 
     checkpoint: str
     """SHA-256 of the weights."""
@@ -56,11 +55,11 @@ class RenderNote:
     rasterizer: str
     device: str
     tracked: str | None = None
-    """What tells the tracked parameters from others, None where the frames are as their dataset gives them."""
+    """Digest of the tracked parameters, None where the frames are as their dataset gives them."""
 
 
 def read_note(folder: Path) -> RenderNote | None:
-    """``render.json`` of a folder of renders, None where it is missing or damaged: then nobody knows what they show."""
+    """Read ``render.json`` of a folder of renders; None where it is missing or damaged, and their origin unknown."""
     try:
         return read_record(RenderNote, folder / "render.json")
     except Unreadable:
@@ -68,12 +67,15 @@ def read_note(folder: Path) -> RenderNote | None:
 
 
 def rendered(folder: Path, checkpoint: str, ids: Sequence[str], tracked: str | None = None) -> bool:
-    """Whether `folder` holds the complete renders of exactly these frames from this checkpoint (its hash).
+    """Whether `folder` holds the complete renders of exactly these frames from this checkpoint.
 
     Every file is hashed again, so a file that was damaged since counts as missing.
 
     Args:
-        tracked: what tells the tracked parameters from others, None where the frames are as their dataset gives them.
+        folder: folder of the renders.
+        checkpoint: SHA-256 of the checkpoint's weights.
+        ids: IDs of the frames.
+        tracked: digest of the tracked parameters, None where the frames are as their dataset gives them.
     """
     note = read_note(folder)
     if note is None or note.checkpoint != checkpoint or note.tracked != tracked:
@@ -93,11 +95,16 @@ def render_frames(
     """Write ``<frame id>.png`` of every frame that is missing, then ``sha256.txt``, which marks the folder complete.
 
     Each file appears whole or not at all. Frames left by another checkpoint, background, rasterizer or tracking are
-    removed. The renderer gets what frames say of head and camera, and no image.
+    removed. The renderer gets the frames' head parameters and cameras, and no image.
 
     Args:
+        renderer: renders the frames and writes their files.
+        frames: frames to render; their images are not used.
+        folder: folder of the renders.
+        key: names background and stage instance.
         checkpoint: SHA-256 of the checkpoint's weights.
-        tracked: what tells the tracked parameters of `frames` from others, None where they are the dataset's.
+        progress: is called after each written file.
+        tracked: digest of the tracked parameters of `frames`, None where they are the dataset's.
 
     Raises:
         BenchError: an image has values that are not finite; the message names the frame.
@@ -118,7 +125,7 @@ def render_frames(
 
 
 def _start(folder: Path, origin: RenderNote, frames: Sequence[Frame]) -> None:
-    """Keep renders of the same origin that are whole, and nothing else."""
+    """Keep whole renders of the same origin and of wanted frames in a folder, and remove all others."""
     if read_note(folder) != origin:
         discard(folder / LISTING)
         for old in folder.glob("*.png"):

@@ -1,4 +1,4 @@
-"""What a person asks of `bench run`, on the command line or in a YAML file."""
+"""Request to `bench run`: what to train and score, from the command line or a YAML file."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def seconds(value: Any) -> Any:
-    """Seconds of 90, 90s, 30m or 2h; what is neither a number nor a text stays.
+    """Convert a time such as 90, 90s, 30m or 2h to seconds; what is neither a number nor a text stays.
 
     Raises:
-        ValueError: it is no time, or none that can pass.
+        ValueError: `value` is no time, or not positive and finite.
     """
     if isinstance(value, str):
         factor = _MORE.get(value[-1:], 0.0)
@@ -43,10 +43,10 @@ def seconds(value: Any) -> Any:
 
 
 def size_in_bytes(value: Any) -> Any:
-    """Bytes of 16GB, 500MB or a number; what is neither a number nor a text stays.
+    """Convert a size such as 16GB, 500MB or a number to bytes; what is neither a number nor a text stays.
 
     Raises:
-        ValueError: it is no size, or none that anything fits in.
+        ValueError: `value` is no size, or below 1 byte or 2^63 bytes and more.
     """
     if isinstance(value, str):
         found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(B|kB|MB|GB|TB)?\s*", value)
@@ -69,59 +69,59 @@ def _once(names: list[str]) -> list[str]:
 
 
 Names = Annotated[list[str], BeforeValidator(split_names), AfterValidator(_named), AfterValidator(_once)]
-"""A name that is asked for twice counts once."""
+"""List of at least one name; a name that is asked for twice counts once."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class RunRequest(BaseModel):
-    """What to train and score. A YAML file for `bench run FILE.yaml` has these keys."""
+    """Request of what to train and score; a YAML file for `bench run FILE.yaml` has these keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     methods: Names = ["all"]
-    """Names, or all registered ones (baselines included)."""
+    """Names of methods, or all for the registered ones (baselines included)."""
     datasets: Annotated[list[str], BeforeValidator(split_datasets), AfterValidator(_named), AfterValidator(_once)] = [
         "all"
     ]
-    """NAME or NAME[subject,subject]; in subjects * and ? match, and a backslash before , [ ] * ? makes it part of a
-    name."""
+    """Datasets, NAME or NAME[subject,subject]; in subjects * and ? match, and a backslash before , [ ] * ? makes it
+    part of a name."""
     data_root: Path
-    """Holds <dataset>/<subject>; or a dataset's own folder, or one subject's."""
+    """Folder that holds <dataset>/<subject>; or a dataset's own folder, or one subject's."""
     preset: Names = ["official"]
     seeds: Annotated[list[Seed], BeforeValidator(split_names), AfterValidator(_named)] = [0]
-    """Each once."""
+    """Seeds of the trainings, all different."""
     settings: list[str] = Field(default=[], alias="set")
-    """METHOD.OPTION=VALUE or DATASET.OPTION=VALUE."""
+    """Changed options: METHOD.OPTION=VALUE, DATASET.OPTION=VALUE or STAGE.OPTION=VALUE."""
     stages: Names = ["train"]
-    """Stage instances to show and score, such as train and train/bake:decoder; their parents are made, too."""
+    """Stage instances to render and score, such as train and train/bake:decoder; their parents are made, too."""
     label: str = ""
-    """Names the variant; without it a hash of what was set does."""
+    """Name of the variant; empty: a hash of the settings names it."""
     protocol: Names = ["headbench@1"]
-    """NAME@VERSION or the path of a protocol's file; none alone renders and scores nothing."""
+    """Protocols, each NAME@VERSION or the path of its file; none alone renders and scores nothing."""
     device: str = "auto"
     rasterizer: str = "auto"
     limit: int | None = Field(default=None, ge=1)
-    """At most so many training frames and so many test frames per subject, for a quick look."""
+    """Maximum number of training frames, and of test frames, per subject, for a quick look; None: all."""
     out: Path | None = None
     timeout: Annotated[float | None, BeforeValidator(seconds)] = None
-    """Seconds a cell may take; or 90s, 30m, 2h."""
+    """Seconds that a cell may take; or 90s, 30m, 2h; None: any time."""
     memory: Annotated[int | None, BeforeValidator(size_in_bytes)] = None
-    """Bytes of host memory that a cell needs; or 500MB, 16GB. An executor asks for it; nobody holds a cell to it."""
+    """Bytes of host memory that a cell needs; or 500MB, 16GB. An executor may reserve it; no cell is limited to it."""
     fail_on_error: int | None = Field(default=None, ge=1)
-    """Stop after so many failed cells."""
+    """Number of failed cells after which no other begins; None: all cells are tried."""
     checkpoint_every: int | None = Field(default=None, ge=1)
-    """Training steps between checkpoints; a kill loses at most so many. None: 1,000, and more where writing them would
-    take over 2 % of the time."""
+    """Training steps between checkpoints; a kill loses at most that many. None: 1,000, and more where writing them
+    would take over 2 % of the time."""
     threads: int | None = Field(default=None, ge=1, le=4096)
-    """Of the CPU, for each cell; None: as many as the machine gives where the run is planned, shared by its workers."""
+    """CPU threads per cell; None: as many as the machine gives where the run is planned, shared by its workers."""
     workers: int | None = Field(default=None, ge=1, le=1024)
-    """Cells at once."""
+    """Number of cells that run at once."""
     gpus: Annotated[list[Annotated[int, Field(ge=0)]] | None, BeforeValidator(split_names)] = None
-    """Numbers of GPUs, one cell on each at a time."""
+    """Indices of the GPUs to use, one cell on each at a time."""
     executor: str = "local"
-    """What runs the cells."""
+    """Name of the executor that runs the cells."""
     executor_set: list[str] = []
-    """OPTION=VALUE of the executor."""
+    """Options of the executor, each OPTION=VALUE."""
     deterministic: bool = False
     tensorboard: bool = False
 
@@ -155,23 +155,25 @@ class RunRequest(BaseModel):
         return names
 
     def protocols(self) -> list[str]:
-        """What to score by: nothing where the request says none."""
+        """Protocols to score by; empty where the request says none."""
         return [] if self.protocol == [NONE] else list(self.protocol)
 
     def folder(self) -> Path:
-        """Where the run lies: `out`, or runs/<label or preset>, so that the same command finds it again."""
+        """Folder of the run: `out`, or runs/<label or preset>, so that the same command finds it again."""
         return self.out if self.out is not None else Path("runs") / (self.label or "-".join(self.preset))
 
 
 def read_request(source: Path | None, given: dict[str, Any]) -> RunRequest:
-    """The request of a YAML file with what the command line gave on top.
+    """Request from a YAML file, if any, with what the command line gave on top.
 
     Args:
-        source: a file, or the name of one of the built-in requests (configs/runs), such as demo.
+        source: YAML file, or the name of one of the built-in requests (configs/runs), such as demo; None: none, the
+            command line alone.
         given: keys of RunRequest that were given on the command line.
 
     Raises:
-        BenchError: no file, no mapping, an unknown key (with a suggestion) or a value that does not fit.
+        BenchError: `source` is no file or holds no mapping, or the request has
+            an unknown key (with a suggestion) or a value that does not fit.
     """
     values: dict[str, Any] = {}
     if source is not None:
@@ -190,7 +192,7 @@ def read_request(source: Path | None, given: dict[str, Any]) -> RunRequest:
 
 
 def write_request(request: RunRequest, run: Path) -> None:
-    """Keep what was asked as ``run.yaml``; `bench run RUN/run.yaml` asks for it again."""
+    """Write a request as ``run.yaml`` into its run's folder; `bench run RUN/run.yaml` asks for it again."""
     from headbench.harness.files import atomic_path
 
     values = request.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -202,11 +204,12 @@ def write_request(request: RunRequest, run: Path) -> None:
 
 
 def whole_path(protocol: str) -> str:
-    """A protocol as it means the same from any folder: the whole path of a file, or the name."""
+    """Text of a protocol that means the same in any working folder: the absolute path of a file, or a name."""
     return str(Path(protocol).resolve()) if protocol.endswith(".yaml") else protocol
 
 
 def _text(source: Path) -> tuple[str, str]:
+    """Text of a request's file, or of the built-in request of that name, and what messages call it."""
     if source.exists() or source.is_symlink():
         return read_text(source), str(source)
     stem = source.name.removesuffix(".yaml")

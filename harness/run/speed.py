@@ -1,4 +1,4 @@
-"""How fast a trained portrait is shown, and what it cost: ``speed.json``."""
+"""Measure how fast a trained portrait renders, and record what its training cost: ``speed.json``."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 __all__ = ["Cost", "Speed", "measure_speed", "read_speed"]
 
 WARM_UP = 3
-"""Frames shown before the clock starts."""
+"""Number of frames rendered before the clock starts."""
 CUDA_FRAMES = 200
-"""Frames timed on a GPU; the test frames repeat."""
+"""Number of frames timed on a GPU; the test frames repeat."""
 CPU_FRAMES = 50
 CPU_SECONDS = 3.0
-"""A CPU shows CPU_FRAMES, or stops after this long, but not before it has shown MIN_FRAMES."""
+"""Seconds after which timing on a CPU stops, if MIN_FRAMES are rendered; it stops at CPU_FRAMES in any case."""
 MIN_FRAMES = 8
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What training took."""
+    """Time that the training of a stage instance took."""
 
     seconds: float
     rate: float
@@ -49,7 +49,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Speed:
-    """``speed.json``, as far as others read it."""
+    """Fields of ``speed.json`` that are read again."""
 
     checkpoint: str
     """SHA-256 of the weights."""
@@ -58,7 +58,7 @@ class Speed:
 
 
 def read_speed(place: StagePaths) -> Speed | None:
-    """``speed.json`` of a stage instance, None where it is missing or damaged: then it is measured again."""
+    """Read ``speed.json`` of a stage instance; None where it is missing or damaged, and must be measured again."""
     try:
         return read_record(Speed, place.speed)
     except Unreadable:
@@ -68,10 +68,22 @@ def read_speed(place: StagePaths) -> Speed | None:
 def measure_speed(
     portrait: Portrait, rasterizer: Rasterizer, frames: Sequence[Frame], device: torch.device, summary: TrainSummary
 ) -> dict[str, Any]:
-    """What speed.json holds: batches of one at the stored size, driving and rasterizing apart where they are apart.
+    """Measure the speed of rendering single frames at their stored size, for ``speed.json``.
+
+    Posing and rasterizing are timed apart where the portrait calls the rasterizer exactly once.
 
     Times are in milliseconds: CUDA events on a GPU, the host's clock on a CPU. Copying the parameters to the device
     is not counted, nor is reading back the image.
+
+    Args:
+        portrait: trained portrait on `device`.
+        rasterizer: rasterizer that the portrait renders with.
+        frames: test frames, which repeat.
+        device: where to render.
+        summary: numbers of the finished training, which go into the result.
+
+    Returns:
+        the fields of ``speed.json`` but the checkpoint's hash.
     """
     import torch
 
@@ -118,7 +130,7 @@ def measure_speed(
 
 
 def _marked(rasterizer: Rasterizer, mark: Callable[[], None]) -> Rasterizer:
-    """A rasterizer that marks the moments before and after it draws; its preparation counts as driving."""
+    """Wrap a rasterizer so that `mark` is called before and after it rasterizes; preparation counts as posing."""
     from headbench.harness.splat import Rasterizer as Base
 
     class Marked(Base):
@@ -134,6 +146,7 @@ def _marked(rasterizer: Rasterizer, mark: Callable[[], None]) -> Rasterizer:
 
 
 def _cuda_laps(show: Callable[[int, Callable[[], None]], None], device: torch.device) -> list[list[float]]:
+    """Milliseconds between the marks of each of CUDA_FRAMES frames, by CUDA events."""
     import torch
 
     marks: list[list[torch.cuda.Event]] = []
@@ -151,6 +164,7 @@ def _cuda_laps(show: Callable[[int, Callable[[], None]], None], device: torch.de
 
 
 def _host_laps(show: Callable[[int, Callable[[], None]], None]) -> list[list[float]]:
+    """Milliseconds between the marks of each frame, by the host's clock."""
     laps: list[list[float]] = []
     started = time.perf_counter()
     while len(laps) < MIN_FRAMES or time.perf_counter() - started < CPU_SECONDS:
@@ -168,6 +182,6 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def _peak_host_memory() -> int:
-    """Bytes; of this process since it started."""
+    """Peak host memory of this process since it started, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,4 +1,4 @@
-"""The walk through a cell: each stage instance is made, and those that were asked for tracked, rendered and scored."""
+"""Work through a cell: make each stage instance, then track, render and score those that were asked for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,14 @@ __all__ = ["run_stages"]
 
 
 def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Scorer], progress: Progress) -> None:
-    """Do what is left of a cell, parents before children; an instance that fails stops those below it alone.
+    """Do what is left to do of a cell, parents before children; an instance that fails stops those below it alone.
+
+    Args:
+        folder: folder of the cell.
+        job: what to do.
+        registry: knows method, dataset and stages.
+        scorers: one for each protocol to score by.
+        progress: is called with what is being done.
 
     Raises:
         BenchError: what a person can mend; anything else is a fault of a plugin or of ours.
@@ -70,7 +77,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
 
 
 def _note_stale(cell: CellWork, made: Mapping[Way, Instance]) -> None:
-    """Say so of instances of earlier requests that are made from what was made anew now."""
+    """Mark instances of earlier requests as stale whose parents were made anew now."""
     record = read_cell(cell.folder)
     planned = {each.way for each in cell.job.stages}
     for text, known in record.stages.items() if record is not None else ():
@@ -83,7 +90,7 @@ def _note_stale(cell: CellWork, made: Mapping[Way, Instance]) -> None:
 
 
 def _show(instance: Instance, scorers: Sequence[Scorer]) -> None:
-    """All that is done with a finished instance; tracking first, since it works on the portrait itself."""
+    """Track, render, time and score a finished instance; tracking comes first, as it works on the portrait itself."""
     way = instance.paths.way
     asked = {scorer.key.name: scorer.key.at(way) for scorer in scorers} or {"": RenderKey().at(way)}
     tracked = [(key, track_task(instance, key)) for key in asked.values()]

@@ -1,4 +1,4 @@
-"""The subject of a job, as its reader gives it now."""
+"""Read the subject of a job, and check that it has not changed since the run was planned."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["limited", "read_subject"]
 
 
 def limited(subject: Subject, limit: int | None) -> Subject:
-    """The subject with at most `limit` training and test frames, evenly spaced, the first among them."""
+    """Subject with at most `limit` training and `limit` test frames, evenly spaced from the first; None: all."""
 
     def pick(frames: tuple[Any, ...]) -> tuple[Any, ...]:
         if limit is None or len(frames) <= limit:
@@ -29,14 +29,16 @@ def limited(subject: Subject, limit: int | None) -> Subject:
 
 
 def read_subject(job: Job, registry: Registry, run: Path | None = None) -> Subject:
-    """The subject of a job, limited as the job says.
+    """Read the subject of a job, with at most as many frames as the job allows.
 
     Args:
-        run: its run's folder, which tells what frames changed if the data are others now.
+        job: names the subject.
+        registry: knows the dataset's reader.
+        run: folder of the run, whose records tell which frames changed; None: the message names none.
 
     Raises:
-        DataError: it cannot be read.
-        BenchError: it is not what the job was planned with.
+        DataError: the subject cannot be read.
+        BenchError: the subject has changed since the job was planned.
     """
     subject = registry.load_dataset(job.cell.dataset).read(Path(job.data), job.data_options)
     subject = limited(subject, job.limit)

@@ -1,7 +1,7 @@
-"""The track stage: parameters of test frames optimised on their images, one file per frame, where a protocol asks for
-it.
+"""Test-time tracking: optimise parameters of test frames on their images where a protocol asks for it.
 
-This is the one stage that reads test images before scoring: it gives `Tracker` frames with their images on purpose.
+Each frame has its file. Only here are test images read before scoring: `Tracker` gets frames with their images on
+purpose.
 Its results reach only renders whose key names the tracking; training and other renders never see them.
 """
 
@@ -37,22 +37,22 @@ __all__ = [
 ]
 
 FORMAT = 1
-"""Counted up when the same avatar and frames would be tracked to other values."""
+"""Version of the tracked values, counted up when the same avatar and frames would get other ones."""
 
 
 @dataclass(frozen=True)
 class TrackSummary:
-    """``summary.json`` of a track stage, as far as others read it."""
+    """Fields of a test-time tracking's ``summary.json`` that are read again."""
 
     tracked: bool
     reason: str = ""
-    """Why not."""
+    """Why the frames were not tracked; empty where they were."""
     rate: float = 0.0
-    """Steps per second."""
+    """Optimisation steps per second."""
 
 
 def read_track_summary(folder: Path) -> TrackSummary | None:
-    """``summary.json`` of a track stage, None where it is missing or damaged: then the stage is not complete."""
+    """Read ``summary.json`` of a test-time tracking; None where it is missing or damaged: it is then not complete."""
     try:
         return read_record(TrackSummary, folder / "summary.json")
     except Unreadable:
@@ -60,9 +60,15 @@ def read_track_summary(folder: Path) -> TrackSummary | None:
 
 
 def tracked_digest(folder: Path, checkpoint: str, key: RenderKey, frames: Sequence[Frame]) -> str | None:
-    """What tells the complete tracking of exactly these frames from any other, or None where it is not complete.
+    """Digest of the complete test-time tracking of exactly these frames, or None where it is not complete.
 
     Every file is hashed again, so a file that was damaged since counts as missing.
+
+    Args:
+        folder: folder of the tracking.
+        checkpoint: SHA-256 of the checkpoint's weights.
+        key: render key, with the rule of the tracking.
+        frames: test frames in their order.
     """
     origin, found = _origin(folder), read_track_summary(folder)
     if found is None or any(origin.get(name) != value for name, value in _wanted(checkpoint, key, frames).items()):
@@ -73,7 +79,7 @@ def tracked_digest(folder: Path, checkpoint: str, key: RenderKey, frames: Sequen
 
 
 def stored_digest(folder: Path) -> str | None:
-    """What renders of a complete track stage note of it, whatever it was tracked for."""
+    """Digest that renders record of a complete test-time tracking, whatever it was tracked for; None if incomplete."""
     found = read_track_summary(folder)
     return None if found is None else digest_of(folder / (LISTING if found.tracked else "summary.json"))
 
@@ -95,9 +101,16 @@ def track_frames(
     A portrait that gives no gradient is not tracked; its summary says why, and its renders use the dataset's values.
 
     Args:
-        frames: the test frames in their order, with images.
-        trained: steps of the finished training, and how many frames it saw.
+        portrait: trained portrait on `device`.
+        config: its configuration.
+        frames: test frames in their order, with images.
+        trained: number of steps of the finished training, and of the frames it saw.
+        folder: folder of the tracking.
+        key: render key, with background and the rule of the tracking.
         checkpoint: SHA-256 of the checkpoint's weights.
+        rasterizer: name of the rasterizer, or auto.
+        device: where to optimise.
+        progress: is called after each frame.
 
     Raises:
         BenchError: an optimisation ended in values that are not finite; the message names the frame.
@@ -144,7 +157,7 @@ def track_frames(
 
 
 def tracked_frames(folder: Path, frames: Sequence[Frame]) -> list[Frame]:
-    """The frames with the parameters of a complete stage, or as they are where it could not track."""
+    """Frames with the parameters of a complete tracking, or as they are where the portrait could not be tracked."""
     from headbench.harness.train.track import replaced
 
     found = read_track_summary(folder)
@@ -154,7 +167,7 @@ def tracked_frames(folder: Path, frames: Sequence[Frame]) -> list[Frame]:
 
 
 def _wanted(checkpoint: str, key: RenderKey, frames: Sequence[Frame]) -> dict[str, Any]:
-    """All that the values depend on but machine and back end, which do not make finished ones worthless."""
+    """All that tracked values depend on but machine and back end, which do not make finished ones worthless."""
     ids = hashlib.sha256("\n".join(frame.id for frame in frames).encode()).hexdigest()
     rule = key.tracking.to_json() if key.tracking is not None else None
     # The order of frames counts too: sparse_adam moves late ones further.
@@ -162,7 +175,7 @@ def _wanted(checkpoint: str, key: RenderKey, frames: Sequence[Frame]) -> dict[st
 
 
 def _start(folder: Path, origin: Mapping[str, Any]) -> None:
-    """Keep what an interrupted stage of the same origin has finished, and nothing else."""
+    """Keep what an interrupted tracking of the same origin has finished, and remove all else."""
     if folder.is_dir():
         unlisted = read_track_summary(folder) is not None and not (folder / LISTING).exists()
         if _origin(folder) != origin or unlisted:
@@ -180,6 +193,7 @@ def _origin(folder: Path) -> dict[str, Any]:
 
 
 def _missing(folder: Path, frames: Sequence[Frame]) -> list[int]:
+    """Indices of the frames whose tracked parameters are not stored yet."""
     return [row for row, frame in enumerate(frames) if not (folder / f"{frame.id}.safetensors").is_file()]
 
 
@@ -191,7 +205,7 @@ def _write(path: Path, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str
 
 
 def _sums(folder: Path, frames: Sequence[Frame], steps: int) -> dict[str, Any]:
-    """What was done and what it gained, over all frames and resumptions."""
+    """Totals of a tracking over all frames and resumptions: steps, seconds, rate, and mean loss before and after."""
     totals = dict.fromkeys(("loss_before", "loss_after", "seconds"), 0.0)
     for frame in frames:
         numbers = read_metadata(folder / f"{frame.id}.safetensors")

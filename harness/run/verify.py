@@ -1,4 +1,4 @@
-"""Looks at all that the cells of a run hold, by hash: what is not as it was written, and what makes it good again.
+"""Compare what a run's cells hold with its recorded hashes, and name what differs and the command that helps.
 
 Needs no torch; whether scores are those of the pictures is for `bench verify` to compute.
 """
@@ -37,14 +37,14 @@ __all__ = ["Verified", "verify_cell"]
 
 @dataclass
 class Verified:
-    """What was found in one cell."""
+    """Result of verifying one cell."""
 
     files: int = 0
-    """Whose hashes were compared."""
+    """Number of files whose hashes were compared."""
     differences: dict[str, str] = field(default_factory=dict)
-    """What is not as it was written, in words -> the command that helps."""
+    """Differences from what was written, in words -> the command that helps."""
     unverified: list[str] = field(default_factory=list)
-    """What nobody can tell, in words."""
+    """Facts that cannot be verified, in words."""
 
     def differs(self, what: str, help: str) -> None:
         """Note something that is not as it was written."""
@@ -52,7 +52,7 @@ class Verified:
 
 
 def verify_cell(run: Path, record: CellRecord) -> Verified:
-    """Hash every file of a cell that has a hash somewhere.
+    """Hash every file of a cell whose hash is recorded somewhere, and compare.
 
     A cell that is not done may lack files; those that are there must be whole.
     """
@@ -87,8 +87,13 @@ def _instance(
     """Hash every file of a stage instance.
 
     Args:
+        place: folders of the instance.
         done: whether all of it must be there.
-        asked: whether it must have been shown and scored, too.
+        asked: whether it must have been rendered and scored, too.
+        record: record of the cell.
+        job: job of the cell.
+        ids: IDs of the test frames, None where they are not known.
+        found: gets what differs.
     """
     again = remedy(run_of(place.cell), record.cell)
     weights = _training(place, done, asked, found, again)
@@ -103,7 +108,14 @@ def _instance(
 
 
 def _data(run: Path, job: Job, found: Verified, again: str) -> tuple[str, ...] | None:
-    """Ids of the test frames, None where the run's own file of them is damaged."""
+    """IDs of the test frames, None where the run's own file of them is missing or damaged.
+
+    Args:
+        run: folder of the run.
+        job: job of the cell.
+        found: gets what differs.
+        again: command that makes a damaged cell good.
+    """
     if not job.data_file:
         found.unverified.append("which frames it has: an older version kept no list of them")
         return None
@@ -116,7 +128,15 @@ def _data(run: Path, job: Job, found: Verified, again: str) -> tuple[str, ...] |
 
 
 def _training(place: StagePaths, done: bool, asked: bool, found: Verified, again: str) -> str | None:
-    """The digest of the final weights, None where there are none that are whole."""
+    """Check checkpoints and speed; return SHA-256 of the final weights, None where there are no whole ones.
+
+    Args:
+        place: folders of the stage instance.
+        done: whether all of it must be there.
+        asked: whether its speed must have been measured.
+        found: gets what differs.
+        again: command that makes a damaged cell good.
+    """
     stage = place.folder
     for checkpoint in checkpoints(stage):
         found.files += len(WEIGHTS) + (checkpoint / FRAMES).is_file()
@@ -143,6 +163,15 @@ def _training(place: StagePaths, done: bool, asked: bool, found: Verified, again
 
 
 def _scores(place: StagePaths, expected: Iterable[str], job: Job, found: Verified, again: str) -> None:
+    """Check the scores of a stage instance, and that the renders they were computed from are there.
+
+    Args:
+        place: folders of the stage instance.
+        expected: name@version of the protocols that it must be scored by.
+        job: job of the cell.
+        found: gets what differs.
+        again: command that makes a damaged cell good.
+    """
     there = {path.name.removesuffix(".jsonl") for path in place.score_files()} | {*expected}
     listings = {digest_of(path / LISTING) for path in place.render_folders()}
     for name in sorted(there):
@@ -157,7 +186,14 @@ def _scores(place: StagePaths, expected: Iterable[str], job: Job, found: Verifie
 
 
 def _render_command(place: StagePaths, renders: Path, job: Job, again: str) -> str:
-    """What renders a folder again: the run, asked for a protocol that scores it, or nothing where none does."""
+    """Command that renders a folder again: the run's, with a protocol added where none that it asked for scores it.
+
+    Args:
+        place: folders of the stage instance.
+        renders: the folder to render again.
+        job: job of the cell.
+        again: command of the run.
+    """
     digest = digest_of(renders / LISTING)
     names = [path.name.removesuffix(".json") for path in place.score_files("json")]
     users = [name for name in names if (marker := read_marker(place, name)) and marker.renders == digest]
@@ -167,7 +203,7 @@ def _render_command(place: StagePaths, renders: Path, job: Job, again: str) -> s
 
 
 def _askable(label: str) -> str:
-    """A protocol as an option names it: a built-in one by its name, another by its file, wherever that lies."""
+    """Value of an option that names a protocol: a built-in one's name, or another one's file, wherever that lies."""
     built_in = resources.files("headbench.configs").joinpath("protocols", f"{label}.yaml").is_file()
     return shlex.quote(label if built_in else f"FOLDER/{label}.yaml")
 

@@ -1,4 +1,4 @@
-"""The stage instances of a request: checked against what is registered, and configured."""
+"""Check the stage instances of a request against the registered stages, and configure them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _LIST = "bench list stages"
 
 
 def checked_ways(texts: Sequence[str], registry: Registry) -> tuple[Way, ...]:
-    """The instances that were asked for.
+    """Parse the stage instances that a request names, such as train/bake, and check them.
 
     Raises:
-        BenchError: a way is of no known form, named twice, of an unknown stage or preset, or does not fit.
+        BenchError: a name is of no known form, comes twice, has an unknown stage or preset, or a wrong parent.
     """
     ways = parse_ways(texts)
     if not ways:
@@ -49,20 +49,23 @@ def checked_ways(texts: Sequence[str], registry: Registry) -> tuple[Way, ...]:
 
 
 def stages_of(ways: Sequence[Way]) -> set[str]:
-    """The names of all stages that must be made for these instances."""
+    """Names of all stages that must be made for these instances, parents included."""
     return {way.stage for way in with_parents(ways)}
 
 
 def stage_jobs(
     ways: Sequence[Way], portrait_type: type[Portrait], registry: Registry, settings: Sequence[Setting]
 ) -> tuple[StageJob, ...]:
-    """What a worker must know of each instance and its parents; where a method lacks one, why.
+    """Configure stage instances and their parents; one that the method cannot have carries the reason.
 
     Args:
-        settings: all of the request; those of stages count, ``--set tint.steps=2``.
+        ways: stage instances that were asked for.
+        portrait_type: class of the method.
+        registry: knows the stages.
+        settings: all settings of the request; those of stages count, such as ``--set tint.steps=2``.
 
     Returns:
-        parents before children; parents of nothing that can be made are left out.
+        parents before children; a parent that leads to nothing that can be made is left out.
 
     Raises:
         BenchError: an option is unknown, or a value does not fit.
@@ -84,11 +87,20 @@ def stage_jobs(
 
 
 def _leads_on(way: Way, jobs: dict[Way, StageJob]) -> bool:
-    """Whether an instance below this one was asked for and can be made."""
+    """Whether an instance made from `way` was asked for and can be made."""
     return any(job.asked and not job.reason and other.is_below(way) for other, job in jobs.items())
 
 
 def _job(way: Way, asked: bool, above: type[Portrait], registry: Registry, settings: Sequence[Setting]) -> StageJob:
+    """Configure one stage instance, or find the reason why it cannot be made.
+
+    Args:
+        way: name of the instance.
+        asked: whether it is rendered and scored.
+        above: class of its parent's portrait.
+        registry: knows the stage.
+        settings: all settings of the request; those of the stage count.
+    """
     from headbench.harness.stage import input_files
 
     spec = registry.stage(way.stage)
@@ -105,10 +117,10 @@ def _job(way: Way, asked: bool, above: type[Portrait], registry: Registry, setti
 
 
 def _there(path: Path, stage: str, option: str) -> str:
-    """The whole path of a file that a stage reads.
+    """Absolute path of a file that a stage reads by its option `option`.
 
     Raises:
-        Unreadable: it cannot be read.
+        Unreadable: the file cannot be read.
     """
     try:
         with open_regular(path.absolute()):

@@ -1,4 +1,4 @@
-"""Whether what a finished cell holds is whole: looked at by hash before `bench run` believes it. Needs no torch."""
+"""Check by hash whether what a finished cell holds is whole, before `bench run` relies on it. Needs no torch."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ __all__ = ["Marker", "lacking", "read_marker", "render_faults", "renders_gone", 
 
 @dataclass(frozen=True)
 class Marker:
-    """What scores were computed from: a JSON file beside them."""
+    """Record of what scores were computed from: a JSON file beside them."""
 
     protocol: str
     hash: str
-    """Of the protocol."""
+    """Hash of the protocol."""
     renders: str
     """SHA-256 of the renders' ``sha256.txt``."""
     inputs: Mapping[str, Any]
-    """What else they depend on, such as networks."""
+    """What else the scores depend on, such as networks."""
     scores: str
     """SHA-256 of the file of scores."""
 
 
 def read_marker(place: StagePaths, protocol: str) -> Marker | None:
-    """The marker of scores by a protocol, None where it is missing or damaged: then they are scored again."""
+    """Read the marker of scores by a protocol; None where it is missing or damaged, and they must be scored again."""
     try:
         return read_record(Marker, place.marker(protocol))
     except Unreadable:
@@ -49,13 +49,13 @@ def read_marker(place: StagePaths, protocol: str) -> Marker | None:
 def lacking(
     cell: Path, protocols: Mapping[str, str], ids: Collection[str], stages: Sequence[StageJob] = (StageJob("train"),)
 ) -> list[str]:
-    """What of a cell that was finished is missing or damaged now, a sentence each; `bench run` does just that again.
+    """Parts of a finished cell that are missing or damaged now, one sentence each; `bench run` does just these again.
 
     Args:
-        cell: its folder.
-        protocols: name@version -> hash of the protocols that it must be scored by.
-        ids: of its test frames.
-        stages: instances that it must have.
+        cell: folder of the cell.
+        protocols: name@version -> hash of the protocols that the cell must be scored by.
+        ids: IDs of its test frames.
+        stages: stage instances that it must have.
     """
     faults = []
     for each in stages:
@@ -66,7 +66,7 @@ def lacking(
 
 
 def _checkpoint_faults(place: StagePaths) -> tuple[str | None, list[str]]:
-    """The digest of an instance's final weights, None where nothing below can be told, and what is wrong there."""
+    """SHA-256 of a stage instance's final weights, None where they cannot be trusted; and its checkpoints' faults."""
     stage = place.folder
     summary = read_summary(stage)
     if summary is None:
@@ -83,7 +83,7 @@ def _checkpoint_faults(place: StagePaths) -> tuple[str | None, list[str]]:
 
 
 def _instance_faults(place: StagePaths, protocols: Mapping[str, str], ids: Collection[str]) -> list[str]:
-    """What is wrong with an instance that is shown and scored."""
+    """Faults of a stage instance that is rendered and scored, one sentence each."""
     weights, faults = _checkpoint_faults(place)
     if weights is None:
         return faults
@@ -107,12 +107,12 @@ def _instance_faults(place: StagePaths, protocols: Mapping[str, str], ids: Colle
 
 
 def renders_gone(protocol: str) -> str:
-    """That nothing is there any more which scores could be of."""
+    """Sentence that the renders which a protocol scored are gone or have changed."""
     return f"the renders that {protocol} scores are missing, or their {LISTING} has changed"
 
 
 def scores_fault(place: StagePaths, protocol: str, digest: str | None = None) -> str:
-    """What is wrong with an instance's scores by a protocol (its hash: `digest`, None for any), or nothing."""
+    """Fault of a stage instance's scores by a protocol (of hash `digest`, None for any); empty if there is none."""
     marker = read_marker(place, protocol)
     scores, written = place.scores(protocol), place.marker(protocol)
     if marker is None or marker.protocol != protocol:
@@ -125,11 +125,13 @@ def scores_fault(place: StagePaths, protocol: str, digest: str | None = None) ->
 
 
 def render_faults(cell: Path, key: str, weights: str | None, ids: Collection[str] | None) -> list[str]:
-    """What is wrong with a cell's renders of one key, a sentence each.
+    """Faults of a cell's renders of one key, one sentence each.
 
     Args:
-        weights: SHA-256 of those that they must show, None where that is not known.
-        ids: of the frames that there must be, None for those that the list names.
+        cell: folder of the cell.
+        key: name of the render key.
+        weights: SHA-256 of the weights that must have been rendered, None where that is not known.
+        ids: IDs of the frames that there must be, None for those that the list names.
     """
     paths = CellFolder(cell).stage()
     folder = paths.renders(key)
@@ -153,6 +155,7 @@ def render_faults(cell: Path, key: str, weights: str | None, ids: Collection[str
 
 
 def _track_faults(cell: Path, key: str, digest: str) -> list[str]:
+    """Faults of the test-time tracking that renders of a key used, whose digest they recorded; one sentence each."""
     paths = CellFolder(cell).stage()
     folder = paths.tracking(key)
     place = paths.shown(folder)

@@ -1,5 +1,4 @@
-"""Tasks of a cell: make a stage instance, track, render, measure, score. One whose complete output fits its inputs is
-not repeated."""
+"""Tasks of a cell: make a stage instance, track, render, time, score; none is repeated whose output is complete."""
 
 from headbench.harness.run.tasks.instance import Instance
 from headbench.harness.run.tasks.render import render_task

@@ -1,4 +1,4 @@
-"""A finished stage instance, with what the tasks that show it share."""
+"""Finished stage instance with what its tasks (tracking, rendering, timing, scoring) share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Instance"]
 
 @dataclass
 class Instance:
-    """A finished stage instance of a cell."""
+    """Finished stage instance of a cell; its portrait is loaded on first use."""
 
     paths: StagePaths
     checkpoint: Path
@@ -37,14 +37,14 @@ class Instance:
 
     @cached_property
     def device(self) -> torch.device:
-        """Where it is shown."""
+        """Device that the instance is rendered on."""
         from headbench.harness.device import resolve_device
 
         return resolve_device(self.execution.device)
 
     @cached_property
     def loaded(self) -> LoadedPortrait:
-        """The portrait, loaded when the first task asks for it."""
+        """Portrait of the instance, loaded when the first task asks for it."""
         from headbench.harness.device import be_deterministic
 
         found = self.reload()
@@ -53,14 +53,14 @@ class Instance:
         return found
 
     def reload(self) -> LoadedPortrait:
-        """Another copy of the portrait."""
+        """Load another copy of the portrait."""
         from headbench.harness.train import load_portrait
 
         return load_portrait(self.checkpoint, str(self.device))
 
     @cached_property
     def session(self) -> Session:
-        """What renders it; from then on nothing may be optimised through the portrait."""
+        """Session that renders the portrait, through which from then on nothing may be optimised."""
         from headbench.harness.session import Session
 
         return Session(self.loaded, self.device, self.execution.rasterizer, self.checkpoint)

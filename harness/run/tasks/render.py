@@ -1,4 +1,4 @@
-"""The render task: test frames without their images in, pictures out."""
+"""Render task of a stage instance: test frames without their images in, pictures out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ def render_task(instance: Instance, key: RenderKey, tracked: str | None) -> None
     """Render the test frames under `key`, unless the folder holds exactly these renders.
 
     Args:
-        tracked: what `track_task` returned.
+        instance: finished stage instance.
+        key: names folder, background and tracking.
+        tracked: digest that `track_task` returned.
 
     Raises:
         BenchError: a picture cannot be made; the message names its frame.

@@ -1,4 +1,4 @@
-"""The score task: stored renders by a protocol."""
+"""Score task of a stage instance: score stored renders by a protocol."""
 
 from __future__ import annotations
 
@@ -23,21 +23,29 @@ __all__ = ["Scorer", "score_task"]
 
 
 class Scorer(Protocol):
-    """Scores stored renders by one protocol; given by whoever may know the metrics."""
+    """Interface of what scores stored renders by one protocol; implemented where the metrics are known."""
 
     name: str
     """name@version"""
     source: str
-    """What a command line calls it: the same, or the path of its file."""
+    """Name of the protocol on a command line: the same, or the path of its file."""
     hash: str
     key: RenderKey
 
     def inputs(self, device: str) -> dict[str, Any]:
-        """What else the scores depend on, such as registered networks; JSON."""
+        """Further things that the scores depend on, such as registered networks; JSON values."""
         ...
 
     def __call__(self, subject: Subject, renders: Path, target: Path, device: str, progress: Progress) -> None:
-        """Write one JSON line a test frame to `target`, atomically."""
+        """Write one JSON line per test frame, atomically.
+
+        Args:
+            subject: gives the test frames with their images.
+            renders: folder of the renders.
+            target: file of scores to write.
+            device: device type or name, such as cpu or cuda.
+            progress: is called with frames done and in all.
+        """
         ...
 
 
@@ -47,13 +55,18 @@ def score_task(
     """Score an instance's stored renders unless scores of the same renders by the same protocol are there.
 
     Args:
-        force: also where they are.
+        place: folders of the stage instance.
+        subject: gives the test frames with their images.
+        scorer: protocol to score by.
+        device: where to score, such as cpu or cuda.
+        progress: is called with what is being done.
+        force: score also where scores are there.
 
     Returns:
         whether anything was scored.
 
     Raises:
-        BenchError: the renders that the protocol scores are missing.
+        BenchError: the renders that the protocol scores are missing or damaged.
     """
     renders = place.renders(scorer.key.at(place.way).name)
     if not listed(renders):
@@ -83,7 +96,7 @@ def score_task(
 
 
 def _command(place: StagePaths, scorer: Scorer) -> str:
-    """What renders per cell again for a protocol."""
+    """Command that renders a cell again for a protocol."""
     folder = place.cell
     job = Job.read(folder)
     asked = scorer.source in job.protocols or scorer.name in job.protocols

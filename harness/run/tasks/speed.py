@@ -1,4 +1,4 @@
-"""The speed task: how fast an instance is shown."""
+"""Speed task of a stage instance: measure how fast it renders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["speed_task"]
 
 
 def speed_task(instance: Instance) -> None:
-    """Measure how fast the instance is shown, unless that is known of these weights."""
+    """Measure how fast a stage instance renders, unless that is recorded for these weights."""
     known = read_speed(instance.paths)
     if known is not None and known.checkpoint == instance.weights:
         return

@@ -1,4 +1,4 @@
-"""The stage task: makes one stage instance, unless it is there and would be made the same."""
+"""Stage task: make one stage instance, unless it exists and would be made the same."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["CellWork", "stage_task"]
 
 @dataclass
 class CellWork:
-    """What the instances of one cell share."""
+    """Folder, job, subject and callbacks that the stage instances of one cell share."""
 
     folder: Path
     job: Job
@@ -39,10 +39,15 @@ class CellWork:
 
 
 def stage_task(cell: CellWork, planned: StageJob, parent: Instance | None) -> Instance:
-    """Make an instance, or go on with it; one whose inputs have changed is removed first.
+    """Make a stage instance, or go on with it; one whose inputs have changed is removed first.
+
+    Args:
+        cell: what the instances of the cell share.
+        planned: the instance to make.
+        parent: finished instance that it is made from; None for ``train``.
 
     Raises:
-        BenchError: what a person can mend.
+        BenchError: something failed that a person can mend.
     """
     from headbench.harness.stage import StageWork
     from headbench.harness.train.staging import Making, make_instance
@@ -80,6 +85,7 @@ def stage_task(cell: CellWork, planned: StageJob, parent: Instance | None) -> In
 
 
 def _remove_stale(cell: CellWork, planned: StageJob) -> None:
+    """Remove a stage instance, and those below it, if it would be made differently now."""
     way = Way.parse(planned.way)
     why = "" if way == TRAIN else why_stale(CellFolder(cell.folder), planned, cell.job, cell.registry)
     if why:
@@ -90,7 +96,14 @@ def _remove_stale(cell: CellWork, planned: StageJob) -> None:
 def _loader(
     cell: CellWork, way: Way, planned: StageJob, parent: Instance | None
 ) -> tuple[type[Portrait], MethodConfig, str]:
-    """The class that loads the result, its configuration, and how the registry calls it."""
+    """Class that loads the finished instance, its configuration, and its name in the registry.
+
+    Args:
+        cell: what the instances of the cell share.
+        way: name of the instance.
+        planned: options of the instance.
+        parent: instance that it is made from; None for ``train``.
+    """
     spec = cell.registry.stage(way.stage)
     if spec.portrait:
         loader = f"stage:{spec.name}"

@@ -1,4 +1,4 @@
-"""The track task: test frames' parameters, where a protocol asks for it."""
+"""Tracking task of a stage instance: optimise test frames' parameters where a protocol asks for it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def track_task(instance: Instance, key: RenderKey) -> str | None:
     """Optimise the test frames' parameters for renders of `key`, unless that is done.
 
     Returns:
-        what tells the tracked parameters from others; None where `key` asks for no tracking.
+        digest of the tracked parameters; None where `key` asks for no tracking.
 
     Raises:
-        BenchError: as `track_frames`.
+        BenchError: an optimisation ended in values that are not finite; the message names the frame.
     """
     if key.tracking is None:
         return None
