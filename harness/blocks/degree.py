@@ -14,10 +14,12 @@ __all__ = ["RisingDegree"]
 
 
 class RisingDegree(nn.Module):
-    """One degree more every `every` steps, up to `maximum`; 0 steps is the full degree at once.
+    """Active spherical-harmonics degree that rises by one per interval of steps and is saved with the avatar.
 
     Args:
-        lag: how many steps late the rise is: 0 draws step `every` itself with the higher degree, 1 the step after.
+        maximum: highest degree, 0 to 3.
+        every: steps per degree; 0 gives the full degree at once.
+        lag: how many steps late each rise is: with 0 step `every` itself has the higher degree, with 1 the step after.
 
     Reading `now` never waits for the device: the number on it is only for checkpoints.
     """
@@ -32,7 +34,7 @@ class RisingDegree(nn.Module):
         self.register_load_state_dict_post_hook(_read)
 
     def after(self, clock: Clock) -> None:
-        """To be called after each step: makes ready for the next one."""
+        """Set the degree for the step after that of `clock`; to be called after each step."""
         degree = self._at(clock.step + 1)
         if degree != self.now:
             self.now = degree

@@ -1,4 +1,4 @@
-"""Adaptive density control: the pieces that methods share. Methods compose them into one Edit an event."""
+"""Adaptive density control: the pieces that methods share and compose into one Edit per event."""
 
 from __future__ import annotations
 
@@ -28,20 +28,25 @@ __all__ = [
 
 CHILDREN = 2
 SHRINK = 1.6
-"""Children of a split: their number, and by what their scale is divided."""
+"""Divisor of the scale of a split Gaussian's `CHILDREN` children."""
 
 
 def statistics(rows: int, device: torch.device | str, radii: bool = False) -> dict[str, Tensor]:
-    """The statistic columns that `accumulate` fills: grad_sum, grad_count and, if asked, max_radii, each (rows,)."""
+    """Zeroed statistic columns for `accumulate`: grad_sum, grad_count and, with `radii`, max_radii, each (rows,)."""
     names = ("grad_sum", "grad_count", "max_radii") if radii else ("grad_sum", "grad_count")
     return {name: torch.zeros(rows, device=device) for name in names}
 
 
 @torch.no_grad()
 def accumulate(table: GaussianTable, rendering: Rendering) -> None:
-    """Add a step's screen-space gradient lengths and visits of visible Gaussians; no wait for the device.
+    """Add the screen-space gradient lengths of a step's visible Gaussians, and one visit each, to the statistics.
 
     A loss is a mean over the batch, so each image's gradient is multiplied by B: thresholds mean the same for any B.
+    The device is not waited for.
+
+    Args:
+        table: has the columns of `statistics`.
+        rendering: of a batch of B images, after backward.
     """
     visible = rendering.visible
     length = torch.linalg.vector_norm(rendering.screen.plain(), dim=-1) * (visible * len(visible))
@@ -53,37 +58,46 @@ def accumulate(table: GaussianTable, rendering: Rendering) -> None:
 
 
 def mean_gradient(table: GaussianTable) -> Tensor:
-    """(N,) mean gradient length a visit; 0 for Gaussians never seen."""
+    """Mean screen-space gradient length per visit, (N,); 0 for Gaussians never seen."""
     return table["grad_sum"] / table["grad_count"].clamp(min=1)
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
-    """Random numbers of a step's edit, drawn on the CPU.
+    """CPU generator for the random numbers of a step's edit.
 
-    A function of seed and step alone, so that a resumed run draws the same, and on any device.
+    It depends on seed and step alone, so that a resumed run draws the same numbers, on any device.
     """
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
 def lowered_opacity(logits: Tensor, ceiling: float) -> Tensor:
-    """Opacity logits after a reset: no opacity above `ceiling`."""
+    """Opacity logits after a reset: no opacity is above `ceiling`, in (0, 1)."""
     return logits.clamp(max=float(torch.logit(torch.tensor(ceiling, dtype=torch.float64))))
 
 
 def opacity_reset(old: dict[str, Tensor], new: dict[str, Tensor] | None, ceiling: float) -> dict[str, Tensor]:
-    """`Edit.replace` of a reset that runs after densification: lowers the opacity of the `old` columns in what it
-    returns, and that of the rows that the same Edit appends in `new` itself."""
+    """Lower all opacities to `ceiling` in an Edit that may also append rows: a reset that runs after densification.
+
+    Args:
+        old: columns of the table before the Edit.
+        new: columns of the rows that the same Edit appends, changed in place; None: it appends none.
+        ceiling: highest opacity afterwards, in (0, 1).
+
+    Returns:
+        `Edit.replace` for the old rows.
+    """
     if new is not None:
         new["opacity"] = lowered_opacity(new["opacity"], ceiling)
     return {"opacity": lowered_opacity(old["opacity"], ceiling)}
 
 
 def split_offsets(deviations: Tensor, rotation: Tensor, children: int, generator: torch.Generator) -> Tensor:
-    """Where the children of split Gaussians stand from their parents: a draw from each parent's own distribution.
+    """Offsets of the children of split Gaussians from their parents: random samples of each parent's distribution.
 
     Args:
         deviations: (M, 3) standard deviations along the parents' axes.
         rotation: (M, 4) quaternions of those axes, not necessarily unit.
+        children: number per parent.
         generator: on the CPU.
 
     Returns:
@@ -96,10 +110,19 @@ def split_offsets(deviations: Tensor, rotation: Tensor, children: int, generator
 
 
 def guard_faces(candidates: Tensor, face_index: Tensor, faces: int, opacity: Tensor | None = None) -> Tensor:
-    """Which of the prune `candidates` (N,) bool may go without leaving a face empty that had a Gaussian.
+    """Which of the candidates for pruning may be removed without emptying a face of the mesh that had a Gaussian.
 
-    Without `opacity` the guard is all or nothing: where every Gaussian of a face is a candidate, none of them goes.
-    With `opacity` (N,) it keeps one: the most opaque of such a face (the first of equals) stays, the others go.
+    Without `opacity` the guard is all or nothing: where every Gaussian of a face is a candidate, all of them stay.
+    With `opacity` it keeps one: the most opaque of that face (the first of equals) stays, the others go.
+
+    Args:
+        candidates: (N,) bool.
+        face_index: (N,) int64 face of each Gaussian.
+        faces: number of faces of the mesh.
+        opacity: (N,), or None.
+
+    Returns:
+        (N,) bool.
     """
     total = torch.bincount(face_index, minlength=faces)
     leaving = torch.bincount(face_index, weights=candidates.to(torch.float64), minlength=faces).to(total.dtype)
@@ -114,8 +137,16 @@ def guard_faces(candidates: Tensor, face_index: Tensor, faces: int, opacity: Ten
 
 
 def children_of_split(parents: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Columns of the `CHILDREN` of each parent, all first children before all second ones: copies, but `SHRINK` times
-    smaller in the column scaling (log). Where they stand is for the method to say."""
+    """Columns of the children of split Gaussians: copies of their parents, `SHRINK` times smaller.
+
+    Their positions are those of the parents until the method moves them.
+
+    Args:
+        parents: columns of M rows; ``scaling`` holds log standard deviations.
+
+    Returns:
+        columns of `CHILDREN` · M rows, all first children before all second ones.
+    """
     children = {name: value.repeat(CHILDREN, *([1] * (value.dim() - 1))) for name, value in parents.items()}
     children["scaling"] = (children["scaling"].exp() / SHRINK).log()
     return children
@@ -123,20 +154,31 @@ def children_of_split(parents: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Growth:
-    """A table after clone and split and before prune: the rows that were not split, the clones, the children."""
+    """Columns of a table after cloning and splitting, before pruning: rows not split, then clones, then children."""
 
     rows: dict[str, Tensor]
-    """Every column with M rows."""
+    """Every column of the table, with M rows."""
     split: Tensor
-    """(N,) bool: the old rows that are not among them."""
+    """(N,) bool: the old rows that were split, and are therefore not among the M."""
 
     @classmethod
     def of(cls, old: dict[str, Tensor], clone: Tensor, split: Tensor, children: dict[str, Tensor]) -> Growth:
-        """`old` columns with the rows of `clone` (N,) doubled and those of `split` (N,) replaced by `children`."""
+        """Clone some rows of a table and replace others by their children.
+
+        Args:
+            old: columns of N rows.
+            clone: (N,) bool: the rows that are doubled.
+            split: (N,) bool: the rows that are replaced.
+            children: columns of the split rows' children.
+        """
         return cls({name: torch.cat([v[~split], v[clone], children[name]]) for name, v in old.items()}, split)
 
     def without(self, leaving: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """For an Edit, when the rows of `leaving` (M,) bool go: (which old rows stay (N,), columns of the new rows)."""
+        """Parts of an Edit that makes this growth and removes the rows of `leaving`, (M,) bool, at once.
+
+        Returns:
+            (`Edit.keep`: which old rows stay, (N,) bool; `Edit.append`: columns of the new rows).
+        """
         standing = int((~self.split).sum())
         keep = ~self.split
         keep[~self.split] = ~leaving[:standing]

@@ -1,4 +1,4 @@
-"""Positions as sines and cosines, for networks."""
+"""Positional encoding by sines and cosines, as input of networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["encode"]
 
 
 def encode(points: Tensor, octaves: int) -> Tensor:
-    """(..., C) -> (..., C + 2 C octaves): x, sin(x), cos(x), sin(2 x), cos(2 x), sin(4 x) ...; no pi."""
+    """Encode (..., C) to (..., C + 2 C octaves): x, sin(x), cos(x), sin(2 x), cos(2 x), sin(4 x) …, without pi."""
     parts = [points]
     for octave in range(octaves):
         angle = 2.0**octave * points

@@ -11,7 +11,7 @@ __all__ = ["UniformLaplacian", "hinge_norm", "masked_mean", "position_hinge", "s
 
 
 def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean of `values` (..., N) where `mask` (..., N) is true; 0, not NaN, where nothing is."""
+    """Mean of `values` (..., N) where `mask` (..., N) is true; 0, not NaN, where the mask is empty."""
     if mask is None:
         return values.mean()
     values, mask = torch.broadcast_tensors(values, mask)
@@ -19,12 +19,12 @@ def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def position_hinge(positions: Tensor, threshold: float, mask: Tensor | None = None) -> Tensor:
-    """Mean of max(|x| - threshold, 0) over rows (..., N, 3), in the unit of `positions`."""
+    """Mean of max(|x| - threshold, 0) over positions x (..., N, 3) in `mask` (..., N), in the unit of positions."""
     return masked_mean((_length(positions) - threshold).relu(), mask)
 
 
 def hinge_norm(values: Tensor, threshold: float, mask: Tensor | None = None) -> Tensor:
-    """Mean length of max(x - threshold, 0), taken axis by axis, over rows (..., N, 3)."""
+    """Mean length of the vectors max(x - threshold, 0), taken per axis, over rows x (..., N, 3) in `mask` (..., N)."""
     return masked_mean(_length((values - threshold).relu()), mask)
 
 
@@ -39,15 +39,20 @@ def squared_length(vectors: Tensor) -> Tensor:
 
 
 def _length(vectors: Tensor) -> Tensor:
-    """(..., 3) -> (...), with gradient 0 rather than NaN at zero."""
+    """Length of vectors (..., 3) -> (...), with gradient 0 rather than NaN at zero."""
     return torch.linalg.vector_norm(vectors, dim=-1)
 
 
 class UniformLaplacian(nn.Module):
-    """x -> mean of the neighbours' x minus x, on the edges of `faces` (F, 3): rows 1 / degree, diagonal -1.
+    """Uniform Laplacian of values on a mesh: the mean over each vertex's neighbours minus its own value.
 
-    A vertex without neighbours keeps its -1. Neighbours are gathered, backwards too (the adjacency is symmetric), so
-    results do not depend on the order of atomic additions and no dense V x V matrix exists.
+    As a matrix it has rows 1 / degree and the diagonal -1, which a vertex without neighbours keeps. Neighbours are
+    gathered, in backward too (the adjacency is symmetric), so results do not depend on the order of atomic additions
+    and no dense V x V matrix exists.
+
+    Args:
+        faces: (F, 3) int64; their edges make neighbours.
+        vertices: number V of vertices.
     """
 
     neighbours: Tensor
@@ -67,15 +72,25 @@ class UniformLaplacian(nn.Module):
         self.register_buffer("inverse_degree", 1.0 / degree.clamp(min=1), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        """(B, V, 3) -> (B, V, 3)."""
+        """Apply the Laplacian to values (B, V, 3) -> (B, V, 3); differentiable."""
         weights = self.inverse_degree.to(values.dtype)
         result: Tensor = _Laplacian.apply(values, self.neighbours, weights[:, None])
         return result
 
 
 class _Laplacian(torch.autograd.Function):
+    """Uniform Laplacian whose backward gathers as its forward does."""
+
     @staticmethod
     def forward(ctx: Any, values: Tensor, neighbours: Tensor, weights: Tensor) -> Tensor:
+        """Weighted sum over each vertex's neighbours minus its own value.
+
+        Args:
+            ctx: of autograd.
+            values: (B, V, 3).
+            neighbours: (V, D) int64, padded with V.
+            weights: (V, 1): 1 / degree.
+        """
         ctx.save_for_backward(neighbours, weights)
         return _sum_of_neighbours(values, neighbours) * weights - values
 

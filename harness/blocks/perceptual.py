@@ -13,15 +13,15 @@ from headbench.harness.image import Lpips, VggFeatureLoss, load_network
 __all__ = ["LpipsLoss", "Precision", "VggLoss"]
 
 Precision = Literal["float32", "float16", "bfloat16"]
-"""Of a frozen network's convolutions on CUDA; a CPU always uses float32."""
+"""Number type of a frozen network's convolutions on CUDA; a CPU always uses float32."""
 
 
 class LpipsLoss:
     """Mean LPIPS distance of a batch. The frozen network is no part of an avatar, so it enters no checkpoint.
 
     Args:
-        precision: type of the network's convolutions on CUDA; a CPU always uses float32.
-        weights: as of ``load_network("lpips-vgg")``; None loads the registered ones when they are first needed.
+        precision: number type of the network's convolutions on CUDA; a CPU always uses float32.
+        weights: as ``load_network("lpips-vgg")`` returns; None loads the registered ones when they are first needed.
         net: vgg or alex.
     """
 
@@ -48,7 +48,13 @@ class LpipsLoss:
         return self._network
 
     def __call__(self, image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """image, target (B, 3, H, W) in [0, 1], at least 64 x 64; outside `mask` (B, 1, H, W) both are black."""
+        """Mean distance, a scalar.
+
+        Args:
+            image: (B, 3, H, W) in [0, 1], at least 64 x 64.
+            target: as `image`; it gets no gradient.
+            mask: (B, 1, H, W); where it is 0 both images are black. None: everything counts.
+        """
         if mask is not None:
             image, target = image * mask, target * mask
         distance: Tensor = self.load(image.device)(image, target.detach(), "[0,1]").mean()
@@ -59,8 +65,8 @@ class VggLoss:
     """Mean absolute difference of VGG-16 features of a batch; the frozen network enters no checkpoint.
 
     Args:
-        precision: type of the network's convolutions on CUDA; a CPU always uses float32.
-        weights: as of ``load_network("vgg16")``; None loads the registered ones when they are first needed.
+        precision: number type of the network's convolutions on CUDA; a CPU always uses float32.
+        weights: as ``load_network("vgg16")`` returns; None loads the registered ones when they are first needed.
     """
 
     def __init__(
@@ -85,6 +91,6 @@ class VggLoss:
         return self._network
 
     def __call__(self, image: Tensor, target: Tensor) -> Tensor:
-        """image, target (B, 3, H, W) in [0, 1]; the image may be unclamped."""
+        """Mean feature difference, a scalar, of image and target (B, 3, H, W) in [0, 1]; the image may be unclamped."""
         distance: Tensor = self.load(image.device)(image, target)
         return distance

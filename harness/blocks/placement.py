@@ -1,4 +1,4 @@
-"""Where the first Gaussians of a method sit on a head mesh, and how far apart they are."""
+"""Placement of a method's first Gaussians on a head mesh, and distances between them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ __all__ = ["mean_neighbour_distance", "neighbour_distances", "random_barycentric
 
 
 def uv_places(head: HeadModel, side: int, method: str, cull: bool = True) -> tuple[Tensor, Tensor]:
-    """(face_index (N,), barycentrics (N, 3)) of the filled pixels of a `side` x `side` texture, row-major, on the CPU.
+    """Places on the mesh of the filled pixels of a square UV texture, row by row.
 
     Args:
-        method: its name, for the error.
+        head: its UV atlas is rasterized.
+        side: of the texture in pixels.
+        method: the method's name, for the error.
         cull: leave out faces that are flipped in the texture.
+
+    Returns:
+        (face_index (N,), barycentrics (N, 3)), on the CPU.
 
     Raises:
         BenchError: the head model has no UV atlas.
@@ -34,7 +39,13 @@ def uv_places(head: HeadModel, side: int, method: str, cull: bool = True) -> tup
 
 
 def upright(rows: int, opacity: float, like: Tensor) -> dict[str, Tensor]:
-    """The columns rotation (rows, 4), none, and opacity (rows,), logits of one in (0, 1), on the device of `like`."""
+    """First columns of Gaussians: unrotated quaternions (rows, 4) as rotation, and one opacity (rows,), as logits.
+
+    Args:
+        rows: number of Gaussians.
+        opacity: of all, in (0, 1).
+        like: gives device and type.
+    """
     logit = math.log(opacity / (1 - opacity))
     return {
         "rotation": like.new_tensor([1.0, 0.0, 0.0, 0.0]).repeat(rows, 1),
@@ -43,9 +54,12 @@ def upright(rows: int, opacity: float, like: Tensor) -> dict[str, Tensor]:
 
 
 def random_barycentrics(count: int, how: str, generator: torch.Generator) -> Tensor:
-    """(count, 3) random barycentric coordinates, on the CPU.
+    """Random barycentric coordinates (count, 3), on the CPU.
 
-    rand_over_sum is rand(3) / sum, dense near the centroid; area_uniform is uniform on the triangle.
+    Args:
+        count: how many.
+        how: rand_over_sum is rand(3) / sum, dense near the centroid; area_uniform is uniform on the triangle.
+        generator: on the CPU.
     """
     draws = torch.rand((count, 3), generator=generator)
     if how == "rand_over_sum":
@@ -55,9 +69,14 @@ def random_barycentrics(count: int, how: str, generator: torch.Generator) -> Ten
 
 
 def neighbour_distances(points: Tensor, count: int) -> Tensor:
-    """Distances (N, count) float64, on the CPU, from each of (N, 3) points to its nearest other points, nearest first.
+    """Distances from each point to its nearest other points, nearest first.
 
-    Where there are fewer than `count` other points, the rest is infinite.
+    Args:
+        points: (N, 3).
+        count: number of neighbours; where there are fewer other points, the rest is infinite.
+
+    Returns:
+        (N, count) float64, on the CPU, in the unit of `points`.
     """
     host = points.detach().to("cpu", torch.float64).numpy()
     distances, _ = cKDTree(host).query(host, k=count + 1)

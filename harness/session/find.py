@@ -1,4 +1,4 @@
-"""Which checkpoint a path means."""
+"""Finds the checkpoint that a path means."""
 
 from __future__ import annotations
 

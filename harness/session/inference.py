@@ -21,16 +21,16 @@ __all__ = ["recorded"]
 
 _ANY = Clock(step=1, epoch=1, steps_per_epoch=1, total=1)
 _LAYOUTS = 4
-"""Recordings that are kept, such as those of a viewer's full and quarter size; the one used longest ago goes."""
+"""Number of recordings that are kept, such as a viewer's full and quarter size; the one used longest ago goes."""
 
 
 def recorded(portrait: Portrait, device: torch.device, recorder: GraphRecorder | None = None) -> Portrait:
-    """`portrait`, or on a GPU, where it permits recording, one that shows the same and is quicker.
+    """Wrap a portrait so that posing and projection are replayed; where it permits no recording, return it as it is.
 
-    It must not be trained or loaded into while it is shown, nor used by two threads at once (`Session` sees to that).
+    It must not be trained or loaded into while it is wrapped, nor used by two threads at once (`Session` sees to that).
 
     Args:
-        portrait: what is shown.
+        portrait: is rendered.
         device: where it lives.
         recorder: records, whatever the device; None: CUDA graphs on a GPU, nothing elsewhere.
     """
@@ -43,7 +43,7 @@ def recorded(portrait: Portrait, device: torch.device, recorder: GraphRecorder |
 
 @dataclass
 class _Recording:
-    """One layout of inputs: slots that a replay reads, and what it prepared for drawing."""
+    """Recording for one layout of inputs: the slots that a replay reads, and the projected Gaussians that it writes."""
 
     slots: list[Tensor]
     replay: Callable[[], None]
@@ -51,7 +51,7 @@ class _Recording:
 
 
 class _Recorded(Portrait):
-    """Renders by replaying the avatar's Gaussians with the rasterizer's preparation."""
+    """Portrait that renders an avatar by replaying its posing together with the rasterizer's projection."""
 
     def __init__(self, avatar: Avatar, recorder: GraphRecorder) -> None:
         super().__init__()
@@ -61,9 +61,31 @@ class _Recorded(Portrait):
 
     @classmethod
     def create(cls, head: HeadModel, identity: Identity, train: TrainView | None, config: Any) -> Self:
+        """Refuse: only `recorded` makes one, from an avatar.
+
+        Args:
+            head: not used.
+            identity: not used.
+            train: not used.
+            config: not used.
+
+        Raises:
+            TypeError: always.
+        """
         raise TypeError("made by recorded() alone")
 
     def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:
+        """Render by replay; inputs of a new layout are recorded first.
+
+        Args:
+            params: B poses.
+            camera: B cameras; they have the size of the pictures.
+            background: (B, 3).
+            rasterizer: the back end; recordings of another one do not fit.
+
+        Returns:
+            (B, 3, H, W), not clamped.
+        """
         with torch.no_grad():
             inputs = {"params": params, "camera": camera}
             values = leaves(inputs)

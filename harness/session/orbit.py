@@ -1,4 +1,4 @@
-"""Cameras around a head."""
+"""Orbits: cameras on a circle around a head."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ __all__ = ["orbit"]
 
 
 def orbit(camera: Camera, centre: Tensor, count: int, degrees: float = 360.0) -> Iterator[Camera]:
-    """`count` cameras that see `centre` as `camera` does, from a circle about the camera's own upright.
+    """Cameras on a circle around a point, turned about the first camera's own upright axis.
 
     Args:
         camera: B = 1; the first of the orbit.
-        centre: (3,) world, metres.
-        degrees: 360 closes the circle without showing its first camera twice; less swings there and back.
+        centre: (3,) world, metres; every camera sees it where the first one does.
+        count: number of cameras.
+        degrees: 360 closes the circle without repeating its first camera; less swings there and back.
     """
     import torch
 

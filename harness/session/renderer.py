@@ -1,4 +1,4 @@
-"""What a render task asks for: views without images in, files out."""
+"""Interface of renderers, which take views without images and write picture files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Renderer", "View"]
 
 
 class View(NamedTuple):
-    """One picture to make.
+    """One picture to render: its name, the head's pose and the camera.
 
     Example:
         >>> view = View("front", frame.params, frame.camera)
@@ -21,21 +21,21 @@ class View(NamedTuple):
     """
 
     name: str
-    """Frame id, also the file's stem."""
+    """Frame id, which is also the stem of the picture's file."""
     params: HeadParams
-    """B = 1."""
+    """Head parameters, B = 1."""
     camera: Camera
-    """B = 1; it has the picture's size."""
+    """Camera, B = 1; it has the picture's size."""
     place: str = ""
-    """What messages call it; empty for ``frame <name>``."""
+    """Name of the view in messages; empty for ``frame <name>``."""
 
     def label(self) -> str:
-        """What messages call it."""
+        """Name of the view in messages."""
         return self.place or f"frame {self.name}"
 
 
 class Renderer(Protocol):
-    """Makes pictures of views: a session, or a program that works on files.
+    """Renders views to picture files: a session, or a program that works on files.
 
     Example:
         >>> renderer: Renderer = open_checkpoint(checkpoint, "cpu")
@@ -45,7 +45,7 @@ class Renderer(Protocol):
     """
 
     def about(self) -> Mapping[str, str]:
-        """What tells its pictures from those of another renderer of the same weights: back end and device."""
+        """Back end and device, which tell its pictures from those of another renderer of the same weights."""
         ...
 
     def write(

@@ -1,4 +1,4 @@
-"""A trained avatar that is rendered from."""
+"""Sessions: a trained avatar opened for rendering, from one thread or several."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from headbench.harness.types import Camera, Gaussians, HeadParams, map_tensors
 __all__ = ["Session", "open_checkpoint"]
 
 CHUNK = 8
-"""Pictures whose values are looked at together, so that the device is waited for once in so many."""
+"""Number of pictures that are checked for NaN together, so that the device is waited for once per `CHUNK` pictures."""
 
 
 def open_checkpoint(path: Path, device: str = "auto", rasterizer: str = "auto") -> Session:
@@ -77,7 +77,7 @@ class Session:
         self.device = device
         self.rasterizer = make_rasterizer(rasterizer, device, depth=False)
         self.portrait = recorded(loaded.portrait, device)
-        """What shows the pictures, for measurements; of one thread at a time."""
+        """The portrait that renders, by replay where it can; for measurements, by one thread at a time."""
         self._turn = threading.RLock()
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._open = True
@@ -95,7 +95,7 @@ class Session:
             self.portrait = self.loaded.portrait
 
     def about(self) -> Mapping[str, str]:
-        """Back end and type of device, which tell pictures of the same weights apart."""
+        """Back end and type of device, which tell its pictures from others of the same weights."""
         return {"rasterizer": self.rasterizer.name, "device": self.device.type}
 
     def render(
@@ -146,10 +146,14 @@ class Session:
         return given
 
     def stream(self, views: Sequence[View], background: str | Sequence[float] = "white") -> Iterator[Tensor]:
-        """8-bit pictures (3, H, W) of views in order, on the host; the device is waited for once in `CHUNK` pictures.
+        """Yield 8-bit pictures (3, H, W) of views in order, on the host, waiting for the device once per `CHUNK`.
+
+        Args:
+            views: all of the checkpoint's head model.
+            background: white, black, green, or a colour (3,) in [0, 1].
 
         Raises:
-            BenchError: as `render`; the message names the view.
+            BenchError: the session is closed, or a picture cannot be made (see `render`); the message names its view.
         """
         for start in range(0, len(views), CHUNK):
             some = views[start : start + CHUNK]
@@ -163,7 +167,17 @@ class Session:
     def write(
         self, views: Sequence[View], folder: Path, background: str, wrote: Callable[[int, int], None] | None = None
     ) -> None:
-        """Write ``<name>.png`` of each view; see `Renderer`."""
+        """Write ``<name>.png`` of each view, 8-bit RGB, each file whole or not at all.
+
+        Args:
+            views: in the order of writing.
+            folder: is made where it is missing.
+            background: white, black or green.
+            wrote: called with (pictures written, pictures in all).
+
+        Raises:
+            BenchError: a picture cannot be made; the message names its view.
+        """
         for number, (view, image) in enumerate(zip(views, self.stream(views, background), strict=True), start=1):
             save_png(image, folder / f"{view.name}.png")
             if wrote is not None:
@@ -178,7 +192,17 @@ class Session:
     def _draw(
         self, params: HeadParams, camera: Camera, background: str | Sequence[float] | Tensor, alpha: bool
     ) -> tuple[Tensor, Tensor]:
-        """The picture, and whether all of it is finite; both on the device, which is not waited for."""
+        """Render without waiting for the device.
+
+        Args:
+            params: B poses.
+            camera: B cameras.
+            background: white, black, green, or a colour (3,) or (B, 3) in [0, 1].
+            alpha: whether to add the coverage as a fourth channel.
+
+        Returns:
+            ((B, 3, H, W), or (B, 4, H, W) with alpha; whether all of it is finite, () bool), on the device.
+        """
         count = len(camera.w2c)
         with self._working(params), torch.no_grad():
             params, camera = params.to(self.device), camera.to(self.device)
@@ -195,13 +219,13 @@ class Session:
         return self._handed(image), self._handed(finite)
 
     def _handed(self, tensor: Tensor) -> Tensor:
-        """A tensor of the session's stream that the caller's stream goes on with."""
+        """Hand a tensor of the session's CUDA stream to the caller's, so that its memory is not reused too early."""
         if self._stream is not None:
             tensor.record_stream(torch.cuda.current_stream(self.device))
         return tensor
 
     def _coverage(self, params: HeadParams, camera: Camera) -> Tensor:
-        """(B, 1, H, W): what black and white behind the head differ by, which holds for whatever composites."""
+        """Coverage (B, 1, H, W), from the difference of renders on black and on white, whatever the portrait is."""
         black = self.portrait.render(params, camera, self._colour("black", len(camera.w2c)), self.rasterizer).clone()
         white = self.portrait.render(params, camera, self._colour("white", len(camera.w2c)), self.rasterizer)
         return 1 - (white - black).mean(dim=1, keepdim=True)
@@ -218,7 +242,11 @@ class Session:
 
     @contextmanager
     def _working(self, params: HeadParams) -> Iterator[None]:
-        """One thread at a time, on one stream, whatever stream the caller works on."""
+        """Let one thread at a time work on the session's CUDA stream, whatever stream the caller works on.
+
+        Raises:
+            BenchError: the session is closed, or `params` are of another head model.
+        """
         if params.head != self.loaded.identity.head:
             raise BenchError(
                 f"the parameters are of head model {params.head}, the checkpoint is of {self.loaded.identity.head}: "

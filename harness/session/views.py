@@ -1,4 +1,4 @@
-"""Views to render: around the head, and along somebody's frames."""
+"""Views to render: from around the head, or as a sequence of frames drives it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["driven_views", "orbit_views"]
 
 
 def orbit_views(loaded: LoadedPortrait, count: int, degrees: float = 360.0) -> Iterator[View]:
-    """The first training frame from cameras on a circle about the head, level with the camera of that frame.
+    """Views of the first training frame from cameras on a circle about the head, level with that frame's camera.
 
     Args:
         loaded: a trained portrait.
@@ -37,7 +37,7 @@ def orbit_views(loaded: LoadedPortrait, count: int, degrees: float = 360.0) -> I
 
 
 def driven_views(frames: Iterable[Frame]) -> Iterator[View]:
-    """What frames say of head and camera, without their images.
+    """Views with the head parameters and the cameras of frames, whose images are not read.
 
     Example:
         >>> [view.name for view in driven_views(subject.train)]
