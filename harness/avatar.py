@@ -1,4 +1,4 @@
-"""What a method implements."""
+"""Base classes that a method implements: its configuration, `Portrait` and `Avatar`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["Avatar", "BatchStage", "FineTuneConfig", "MethodConfig", "Portrait",
 
 
 class Section(BaseModel):
-    """A part of a configuration: unknown keys are errors, values do not change."""
+    """Part of a configuration: unknown keys are errors, values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,7 +43,8 @@ class FineTuneConfig(Section):
     """Which per-frame parameters training refines, keyed by timestep; empty rates refine none."""
 
     rates: Mapping[str, float] = Field(default_factory=dict)
-    """Field of HeadParams (expression, root, neck, jaw, eye_left, eye_right, translation) or camera.t -> rate."""
+    """Learning rates by field of HeadParams (expression, root, neck, jaw, eye_left, eye_right, translation), and for
+    camera.t."""
     optimizer: str = Field(default="dense", pattern="^(dense|sparse)$")
     """dense: Adam moves every row by its momentum each step; sparse: only the rows of the batch (SparseAdam)."""
     start_epoch: int = Field(default=1, ge=1)
@@ -51,15 +52,15 @@ class FineTuneConfig(Section):
 
 
 class BatchStage(Section):
-    """From an epoch on, so many images per step."""
+    """Stage of a batch schedule: the images per step from an epoch on."""
 
     epoch: int = Field(ge=1)
-    """Counts from 1."""
+    """First epoch of the stage, counted from 1."""
     images: int = Field(ge=1)
 
 
 class TrainConfig(Section):
-    """What the one training loop reads; every method's configuration holds one as `train`."""
+    """Options of the training loop; every method's configuration holds them as `train`."""
 
     epochs: int | None = Field(default=None, ge=0)
     """Passes over the training frames; exactly one of `epochs` and `steps` is set."""
@@ -68,17 +69,17 @@ class TrainConfig(Section):
     """Images per step; or stages, the first of them at epoch 1, where their number changes with epochs. Stages go with
     `schedules` images and `batch_rates` given."""
     schedules: Literal["images", "steps"] = "images"
-    """What `steps` and the method's own schedules count where `batch` is above 1. images: a step of B images counts as
+    """Unit of `steps` and of the method's own schedules where `batch` is above 1. images: a step of B images counts as
     the B steps that it stands for, so that a larger batch makes fewer steps and densifies after the same images."""
     batch_rates: Literal["sqrt", "linear", "given"] = "sqrt"
-    """What a batch of B does to the learning rates. sqrt: rate times sqrt(B), Adam's betas to the power B
+    """Effect of a batch of B images on the learning rates. sqrt: rate times sqrt(B), Adam's betas to the power B
     (Zhao et al., On Scaling Up 3D Gaussian Splatting Training, 2024); linear: rate times B; given: nothing."""
     update_last: bool = True
-    """Whether the last step changes anything: in code that descends from 3D Gaussian splatting it does not."""
+    """Whether the last step updates parameters: in code that descends from 3D Gaussian splatting it does not."""
     resolution: int | None = Field(default=None, ge=16)
     """Side of the square training images; None keeps the stored size."""
     background: str = Field(default="white", pattern="^(white|black|green|random)$")
-    """random draws a colour per step; renders for scoring take the protocol's background."""
+    """Background of the training images; random takes a random colour per image. Scored renders take the protocol's."""
     finetune: FineTuneConfig = FineTuneConfig()
 
     @model_validator(mode="after")
@@ -93,7 +94,7 @@ class TrainConfig(Section):
         return self
 
     def images_a_step(self) -> list[tuple[int, int]]:
-        """(first epoch, images per step) of each stretch of epochs."""
+        """Stages of the batch schedule as (first epoch, images per step), in order."""
         if isinstance(self.batch, int):
             return [(1, self.batch)]
         return [(stage.epoch, stage.images) for stage in self.batch]
@@ -117,12 +118,12 @@ class MethodConfig(Section):
         return frozenset()
 
     def needs(self) -> frozenset[str]:
-        """All that a cell must have before anything trains."""
+        """Masks and networks that a cell must have before anything trains."""
         return self.masks() | self.networks()
 
 
 class Portrait(nn.Module, abc.ABC):
-    """Anything that, once made from training frames, shows the head for given parameters and camera.
+    """Anything that, once made from training frames, renders the head for given parameters and camera.
 
     The state_dict, the Identity and the configuration are the whole checkpoint: `create` is called with the saved
     identity and `train=None` before `load_state_dict`, after `resize_for` has seen the saved tensors' shapes.
@@ -133,18 +134,31 @@ class Portrait(nn.Module, abc.ABC):
     @classmethod
     @abc.abstractmethod
     def create(cls, head: HeadModel, identity: Identity, train: TrainView | None, config: Any) -> Self:
-        """A new, untrained portrait; `train` is None when a checkpoint will be loaded into it.
+        """Make a new, untrained portrait.
 
         Args:
             head: in the topology that `config.topology()` named, on the device where the portrait shall live.
+            identity: what the portrait may keep of its subject, on the same device.
+            train: the training frames; None when a checkpoint will be loaded into the portrait.
+            config: of `config_type`.
         """
 
     @abc.abstractmethod
     def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:
-        """Image (B, 3, H, W), not clamped, on `background` (B, 3)."""
+        """Render images.
+
+        Args:
+            params: B poses of the head model.
+            camera: B cameras; they have the size of the images.
+            background: (B, 3) in [0, 1].
+            rasterizer: the back end.
+
+        Returns:
+            (B, 3, H, W), composited on `background`, not clamped.
+        """
 
     def resize_for(self, shapes: Mapping[str, torch.Size]) -> None:
-        """Make room for a checkpoint whose tensors have these shapes; default: nothing varies in size."""
+        """Make room for a checkpoint whose tensors have these shapes, by name; default: nothing varies in size."""
         return None
 
     def count(self) -> int:
@@ -163,22 +177,44 @@ class Avatar(Portrait):
 
     @abc.abstractmethod
     def drive(self, params: HeadParams) -> PosedAvatar:
-        """The Gaussians, batch B, in the pose of `params`; differentiable in parameters and in `params`."""
+        """Pose the avatar: its Gaussians, batch B, in the pose of `params`.
+
+        The result is differentiable with respect to the avatar's parameters and to `params`.
+        """
 
     @abc.abstractmethod
     def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        """Named, weighted terms, each a scalar; their sum is minimised. Must not wait for the device."""
+        """Compute the named, weighted loss terms, whose sum is minimised. Must not wait for the device.
+
+        Args:
+            posed: what `drive` returned for the batch.
+            rendering: of the posed avatar, on the batch's background.
+            batch: B training images with masks, parameters and cameras.
+            clock: of the step, in the units of the method's schedules.
+
+        Returns:
+            term -> scalar.
+        """
 
     @abc.abstractmethod
     def param_groups(self) -> list[ParamGroup]:
-        """Learning rates and schedules by name."""
+        """Parameter groups with their learning rates and schedules; each parameter is in exactly one."""
 
     def edit(self, event: Event, rendering: Rendering | None, clock: Clock) -> Edit | None:
-        """Densify, prune, reset or walk at an event; default: nothing. Statistics are added to the table here."""
+        """Densify, prune, reset or walk at an event of a step; default: nothing. Statistics are updated here.
+
+        Args:
+            event: which moment of the step it is.
+            rendering: of the step, after backward; None at the start and the end of an epoch.
+            clock: of the step, in the units of the method's schedules.
+
+        Returns:
+            the change of the table; None: no change.
+        """
         return None
 
     def capture_key(self, clock: Clock) -> Hashable:
-        """Permission to record `drive` and `losses` once and replay them as CUDA graphs.
+        """Key under which `drive` and `losses` may be recorded once and replayed as CUDA graphs; None forbids it.
 
         A value that is equal from step to step says that both do the same operations on the same tensors until the
         next Edit: no random numbers, no reading of values, no dependence on `clock` but through this key. None, the
@@ -187,10 +223,21 @@ class Avatar(Portrait):
         return None
 
     def gaussians(self, params: HeadParams) -> Gaussians:
-        """The Gaussians of `drive` alone, for showing; override where drive computes more for the losses."""
+        """The Gaussians of `drive` alone, for rendering; override where `drive` computes more for the losses."""
         return self.drive(params).gaussians
 
     def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:
+        """Rasterize the Gaussians of a pose.
+
+        Args:
+            params: B poses of the head model.
+            camera: B cameras; they have the size of the images.
+            background: (B, 3) in [0, 1].
+            rasterizer: the back end.
+
+        Returns:
+            (B, 3, H, W), composited on `background`, not clamped.
+        """
         return rasterizer(self.gaussians(params), camera, background).image
 
     def resize_for(self, shapes: Mapping[str, torch.Size]) -> None:

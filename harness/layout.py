@@ -1,4 +1,4 @@
-"""Where the files of a cell lie: the one place that makes their paths. Needs no torch."""
+"""Paths of all files of a cell, made in this one place. Needs no torch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _SCRATCH = "scratch"
 
 @dataclass(frozen=True)
 class StagePaths:
-    """Places of one stage instance in a cell.
+    """Paths of the files of one stage instance in a cell.
 
     Args:
         cell: the cell's folder.
-        way: the instance's name. Files of ``train`` lie where they lay before there were other stages.
+        way: the instance's name, such as train/bake.
     """
 
     cell: Path
@@ -32,47 +32,47 @@ class StagePaths:
 
     @property
     def folder(self) -> Path:
-        """Checkpoints, metrics, previews and summary."""
+        """Folder of checkpoints, metrics, previews and summary."""
         return self.cell / _STAGES / str(self.way)
 
     @property
     def summary(self) -> Path:
-        """What a finished instance says of itself."""
+        """Summary file of a finished instance: steps, seconds, number of Gaussians, device."""
         return self.folder / "summary.json"
 
     @property
     def scratch(self) -> Path:
-        """For a method's own files while it works."""
+        """Folder for a method's own files while it works."""
         return self.folder / _SCRATCH
 
     @property
     def log(self) -> Path:
-        """All that the process that worked on it printed."""
+        """Text file with all that the process that made the instance printed."""
         return self.folder / "log.txt"
 
     @property
     def speed(self) -> Path:
-        """How fast it is shown, and what it cost."""
+        """File with the instance's rendering speed, and its costs in time and memory."""
         return self.cell / "speed.json" if self.way == TRAIN else self.cell / "speed" / f"{self.way}.json"
 
     def checkpoint(self, step: int) -> Path:
-        """The checkpoint after so many steps."""
+        """Folder of the checkpoint after `step` steps."""
         return self.folder / f"checkpoint-{step}"
 
     def renders(self, key: str) -> Path:
-        """Pictures of a render key."""
+        """Folder with the pictures of a render key, such as train-white."""
         return self.cell / _RENDERS / key
 
     def tracking(self, key: str) -> Path:
-        """Test frames' parameters that were optimised for a render key."""
+        """Folder with the test frames' parameters that test-time tracking made for a render key."""
         return self.cell / _STAGES / "track" / key
 
     def scores(self, protocol: str) -> Path:
-        """Scores by ``name@version``, one line per frame."""
+        """File of the scores by a protocol ``name@version``, one line per frame."""
         return self._scored(f"{protocol}.jsonl")
 
     def marker(self, protocol: str) -> Path:
-        """What these scores were computed from."""
+        """File that says what the scores by a protocol ``name@version`` were computed from."""
         return self._scored(f"{protocol}.json")
 
     def key_of(self, renders: Path) -> str:
@@ -81,26 +81,28 @@ class StagePaths:
         return next(renders.relative_to(place).as_posix() for place in places if renders.is_relative_to(place))
 
     def protocol_key(self, folder: Path) -> str:
-        """The render key of pictures, or of tracked parameters, as protocols and scores name it: of ``train``, which
-        stands for the instance that is asked for."""
+        """The render key of a folder of pictures, or of tracked parameters, as protocols and scores name it.
+
+        In their keys ``train`` stands for whichever instance is scored.
+        """
         return f"{TRAIN}{folder.name.removeprefix(str(self.way.last))}"
 
     def render_folders(self) -> list[Path]:
-        """Folders that hold, or are to hold, pictures of this instance, in order of their names."""
+        """Folders that exist for pictures of this instance, in order of their names."""
         beside = (self.cell / _RENDERS / str(self.way)).parent
         return sorted(path for path in beside.glob(f"{self.way.last}-*") if path.is_dir())
 
     def score_files(self, suffix: str = "jsonl") -> list[Path]:
-        """Files of this instance's scores, or with suffix json their markers, in order of their names."""
+        """Score files of this instance, or with suffix json the markers beside them, in order of their names."""
         return sorted(self.scores("any@1").parent.glob(f"*.{suffix}"))
 
     def tracking_folders(self) -> list[Path]:
-        """Folders with parameters that were optimised for this instance's render keys, in order of their names."""
+        """Folders that exist for tracked parameters of this instance's render keys, in order of their names."""
         beside = (self.cell / _STAGES / "track" / str(self.way)).parent
         return sorted(path for path in beside.glob(f"{self.way.last}-*") if path.is_dir())
 
     def shown(self, path: Path) -> str:
-        """A place of the cell as messages name it: from the cell's folder on."""
+        """A path in the cell as messages name it: relative to the cell's folder."""
         return path.relative_to(self.cell).as_posix()
 
     def _scored(self, name: str) -> Path:
@@ -110,7 +112,7 @@ class StagePaths:
 
 @dataclass(frozen=True)
 class CellFolder:
-    """A cell's folder.
+    """Folder of a cell: all that a run makes of one method, preset, subject and seed.
 
     Args:
         path: where it lies.
@@ -119,23 +121,23 @@ class CellFolder:
     path: Path
 
     def stage(self, way: Way = TRAIN) -> StagePaths:
-        """Places of a stage instance."""
+        """Paths of the files of a stage instance."""
         return StagePaths(self.path, way)
 
     @property
     def log(self) -> Path:
-        """All that the cell's processes printed, one after the other."""
+        """Text file with all that the cell's processes printed, one after the other."""
         return self.stage().log
 
 
 def refuse_links(folder: Path, home: Path | None = None) -> None:
-    """Refuse a run's folder, or one in it, with links that lead out: whoever writes there would write elsewhere.
+    """Refuse a run's folder, or one in it, if links in it lead out: whoever writes there would write elsewhere.
 
     A folder that was received may hold any link. What a method keeps in its scratch folder is its own business.
 
     Args:
-        folder: all of it is looked at; one that is missing has no links.
-        home: the folder that links may lead into; `folder` without it, which may be a link itself, since the user
+        folder: is searched with all its subfolders; one that is missing has no links.
+        home: the folder that links may lead into. None: `folder`, which may then be a link itself, since the user
             names it.
 
     Raises:
@@ -150,7 +152,7 @@ def refuse_links(folder: Path, home: Path | None = None) -> None:
         try:
             with os.scandir(place) as entries:
                 found = list(entries)
-        except OSError:  # missing, or told by whoever writes there
+        except OSError:  # missing, or reported by whoever writes there
             continue
         for entry in found:
             if entry.is_symlink():

@@ -1,4 +1,4 @@
-"""How work is done: one value that travels whole from a request to a step. Needs no torch."""
+"""Options of execution: how work is done, as one value that travels whole from a request to a step. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Execution", "Resources"]
 
 @dataclass(frozen=True)
 class Execution:
-    """How, not what, to compute: nothing here may change a result but `seed`, `deterministic` and `threads`."""
+    """Options of how, not what, to compute: only `seed`, `deterministic` and `threads` may change a result."""
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:K."""
@@ -17,29 +17,29 @@ class Execution:
     """auto, or the name of a back end."""
     seed: int = 0
     threads: int | None = None
-    """Of the CPU, fixed when a run is planned: sums depend on it. None takes what the machine gives."""
+    """Number of CPU threads, fixed when a run is planned, since sums depend on it. None leaves it to torch."""
     deterministic: bool = False
-    """torch.use_deterministic_algorithms: a resumed CPU run ends bit-equal to an uninterrupted one."""
+    """Whether torch uses deterministic algorithms: a resumed CPU run then ends bit-equal to an uninterrupted one."""
     checkpoint_every: int | None = None
-    """Steps; None: as the trainer's save_schedule does."""
+    """Steps between checkpoints; None: as the trainer's `SaveSchedule` decides."""
     preview_every: int | None = None
-    """Steps; None: as the trainer's save_schedule does."""
+    """Steps between previews; None: as the trainer's `SaveSchedule` decides."""
     log_every: int = 50
-    """Steps."""
+    """Steps per line of the log."""
     tensorboard: bool = False
     record: bool = True
-    """On CUDA, replay what the avatar allows as CUDA graphs; the arithmetic is the same."""
+    """Whether a GPU replays what the avatar allows as CUDA graphs; the arithmetic is the same."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a cell needs of the machine that it runs on, as far as its run knows; an executor asks for it."""
+    """Resources that a cell needs of its machine, as far as its run knows; an executor requests them."""
 
     gpus: int = 0
-    """One where the device is CUDA."""
+    """Number of GPUs: 1 where the device is CUDA, else 0."""
     cpus: int | None = None
-    """Cores; as many as the cell has threads."""
+    """Number of CPU cores: as many as the cell has threads; None: not known."""
     memory: int | None = None
-    """Bytes of host memory, as ``--memory`` says; None: nobody has said it."""
+    """Host memory in bytes, as ``--memory`` says; None: not known."""
     time: float | None = None
-    """Seconds that the cell may take, as ``--timeout`` says; None: any time."""
+    """Seconds that the cell may take, as ``--timeout`` says; None: no limit."""

@@ -1,4 +1,4 @@
-"""What a stage implements: it makes a portrait from a parent portrait, or from nothing."""
+"""Base class of stages, which make a portrait from a parent portrait, or from training frames alone."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ Progress = Callable[[Mapping[str, Any]], None]
 
 
 def input_file(required: bool = False, description: str = "") -> Any:
-    """The default of an option, of type Path or None, that names a file of the user's: ``--set edit.picture=FILE``.
+    """Default for an option, of type Path or None, that names a file of the user's: ``--set edit.picture=FILE``.
 
     The file must be there when the run is planned. What it holds counts, not where it lies: an instance is made again
     when its SHA-256 changes. A stage finds it in `StageWork.inputs`.
 
     Args:
-        required: without it the option is None where the user names no file.
-        description: one phrase.
+        required: whether the user must name a file; otherwise the option may be None.
+        description: of the option, one phrase.
     """
     return Field(default=... if required else None, description=description or None, json_schema_extra=dict(_INPUT))
 
 
 def input_files(config: BaseModel) -> dict[str, Path]:
-    """Option -> the file that it names, of options that are `input_file`."""
+    """Files that the user named in a configuration: option -> file, for all options declared by `input_file`."""
     fields = type(config).model_fields
     named = [name for name, field in fields.items() if field.json_schema_extra == _INPUT]
     return {name: Path(getattr(config, name)) for name in named if getattr(config, name) is not None}
@@ -48,29 +48,29 @@ def input_files(config: BaseModel) -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class StageWork:
-    """All that a stage gets."""
+    """Input of a stage: its parent, the training frames, its options, and where to keep its result."""
 
     about: Mapping[str, str]
     """method, preset, variant, dataset, subject."""
     portrait_type: type[Portrait]
     """The class that loads the result."""
     parent: LoadedPortrait | None
-    """With identity, head, configuration and refined per-frame parameters; None for a root."""
+    """The portrait to start from, with identity, configuration and refined per-frame parameters; None for a root."""
     subject: Subject
-    """Training frames alone: it has no test frames."""
+    """The subject with its training frames alone: it has no test frames."""
     config: Any
-    """Of the stage's own type; for ``train`` the method's."""
+    """The stage's options, of its `config_type`; for ``train`` the method's configuration."""
     options: Execution
     folder: Path
-    """Of the instance. What a stage writes here besides, it keeps."""
+    """Folder of the instance; files that a stage writes here stay."""
     inputs: Mapping[str, Path]
     """Option -> the file that the user named by it (`input_file`)."""
     progress: Progress
-    """Hears step, total and whatever else the stage can say."""
+    """Callback that receives step, total and whatever else the stage reports."""
     save: Callable[[Portrait, int, Mapping[str, Tensor]], None]
-    """Keeps a portrait after so many steps, with tensors to go on from; the older checkpoints go."""
+    """Writes a checkpoint: (portrait, number of steps taken, tensors to go on from). Older ones are removed."""
     resume: Callable[[Portrait], tuple[int, Mapping[str, Tensor]] | None]
-    """Puts the newest whole checkpoint into a portrait; its step and tensors, or None where there is none."""
+    """Loads the newest whole checkpoint into a portrait; returns its step and tensors, None where there is none."""
 
     @property
     def data(self) -> TrainView:
@@ -87,14 +87,14 @@ class StageWork:
 
 
 class Stage(abc.ABC):
-    """Makes portraits; made with no arguments."""
+    """Base of all stages: makes a portrait by `run`. The class is instantiated without arguments."""
 
     config_type: ClassVar[type[Section]] = Section
-    """The stage's options; unknown ones are errors."""
+    """Type of the stage's options; unknown ones are errors."""
 
     @abc.abstractmethod
     def run(self, work: StageWork) -> Portrait | None:
-        """Make the portrait.
+        """Make the portrait from the parent and the training frames.
 
         It must load without the parent's folder: what it needs of its parent (learned corrections of the head, networks
         that move Gaussians) is part of its own tensors. Random numbers have been seeded.
@@ -104,5 +104,5 @@ class Stage(abc.ABC):
             does.
 
         Raises:
-            BenchError: what the user can mend.
+            BenchError: anything that the user can mend.
         """

@@ -20,16 +20,16 @@ NAME = "stage.json"
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What an instance was made with."""
+    """Record of what a stage instance was made with, and of which class loads it: the content of ``stage.json``."""
 
     way: str
-    """Its name, such as train/bake."""
+    """Name of the instance, such as train/bake."""
     loader: str
     """``method:NAME`` or ``stage:NAME``: where the registry finds the class that loads it."""
     config: Mapping[str, Any]
-    """Of the stage."""
+    """Configuration of the stage."""
     inputs: Mapping[str, str] = field(default_factory=dict)
-    """What was read -> its SHA-256; plugins by name and version."""
+    """SHA-256 of each input by its name; plugins by name and version."""
     format: int = FORMAT
 
 
@@ -39,7 +39,7 @@ def write_stage(folder: Path, record: StageRecord) -> None:
 
 
 def read_stage(folder: Path) -> StageRecord | None:
-    """stage.json of an instance's folder, None where there is none, as older versions wrote none, or it is damaged.
+    """Read ``stage.json`` of an instance's folder; None where it is damaged or missing, as older versions wrote none.
 
     Raises:
         BenchError: a newer version wrote it.
@@ -58,16 +58,23 @@ def read_stage(folder: Path) -> StageRecord | None:
 
 
 def record_fault(folder: Path, loader: str) -> str:
-    """Why stage.json of an instance cannot be read; empty where it can, or where an older version wrote none.
+    """Why ``stage.json`` of an instance cannot be read; empty where it can, or where an older version wrote none.
 
     Args:
-        loader: of its checkpoint; empty in those of older versions.
+        folder: of the instance.
+        loader: class that its checkpoint names; empty in checkpoints of older versions.
     """
     return f"{NAME} is missing or damaged" if loader and read_stage(folder) is None else ""
 
 
 def stale(saved: StageRecord, config: Mapping[str, Any], inputs: Mapping[str, str]) -> list[str]:
-    """What differs between what an instance was made with and what it would be made with now, in words."""
+    """Names of what has changed since an instance was made, for messages; empty where it is up to date.
+
+    Args:
+        saved: what the instance was made with.
+        config: configuration of the stage now.
+        inputs: SHA-256 of each input now, by name.
+    """
     found = [] if dict(saved.config) == dict(config) else ["its configuration"]
     names = dict.fromkeys([*saved.inputs, *inputs])
     return found + [name for name in names if saved.inputs.get(name) != inputs.get(name)]

@@ -1,6 +1,6 @@
-"""What training leaves on disk: ``checkpoint-<step>`` folders with their state files, and ``summary.json``.
+"""Reading of what training leaves on disk: ``checkpoint-<step>`` folders with state files, and ``summary.json``.
 
-Needs no torch: whether a cell is whole is asked in places that train nothing.
+Needs no torch, since whether a cell is whole is asked in places that train nothing.
 """
 
 from __future__ import annotations
@@ -41,64 +41,64 @@ FORMAT = 2
 """Version of the checkpoint layout; 1 had no hashes and is read, too."""
 WEIGHTS = ("model.safetensors", "optimizer.safetensors")
 FRAMES = "frames.safetensors"
-"""Refined parameters of training frames, by timestep, where there are any."""
+"""Name of the file with refined parameters of training frames, by timestep, where there are any."""
 SUMMARY = "summary.json"
 _AGAIN = "run the same `bench run` command again: it goes on from the newest checkpoint that is whole"
 
 
 @dataclass(frozen=True)
 class Logged:
-    """What the log had counted since its last line; the sums themselves lie beside the optimiser's tensors."""
+    """Count of steps since the log's last line; the sums of the loss terms lie beside the optimiser's tensors."""
 
     terms: tuple[str, ...] = ()
-    """In the order of the line."""
+    """Names of the loss terms, in the order of the log's line."""
     count: int = 0
-    """Steps."""
+    """Number of steps since the last line."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the steps were taken."""
+    """Machine on which steps were taken: device, back end and peak memory."""
 
     device: str
     rasterizer: str
     peak_memory_bytes: int
-    """Of the device, over all resumptions: torch's maximum allocation on a GPU, 0 on a CPU."""
+    """Peak memory of the device over all resumptions, in bytes: torch's maximum allocation on a GPU, 0 on a CPU."""
 
 
 @dataclass(frozen=True)
 class CheckpointState:
-    """``state.json`` of a checkpoint."""
+    """Content of a checkpoint's ``state.json``: step, configuration, identity and the hashes of its files."""
 
     step: int
     about: Mapping[str, str]
     """method, preset, variant, dataset, subject."""
     config: Mapping[str, Any]
     seconds: float
-    """Spent in steps, over all resumptions."""
+    """Seconds spent in steps, over all resumptions."""
     seed: int
     identity: Mapping[str, Any]
-    """What of the identity is no tensor."""
+    """The part of the identity that is no tensor, by path."""
     sha256: Mapping[str, str] = field(default_factory=dict)
     """File name -> SHA-256 of its bytes as they were written; empty in format 1."""
     log: Logged = Logged()
     notes: tuple[str, ...] = ()
-    """What the table must say of the training so far, such as a checkpoint that was lost."""
+    """Notes on the training so far that tables print, such as on a checkpoint that was lost."""
     machine: Machine | None = None
-    """None in format 1."""
+    """Machine that took the steps; None in format 1."""
     loader: str = ""
-    """How the registry calls the class that loads it; empty where it is the method's."""
+    """Name in the registry of the class that loads it, ``method:NAME`` or ``stage:NAME``; empty: the method's."""
     format: int = FORMAT
 
     @property
     def verified(self) -> bool:
-        """Whether the checkpoint's files can be told from altered ones."""
+        """Whether the state holds hashes, by which altered files are found out."""
         return bool(self.sha256)
 
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What a finished train stage says of itself; also ``summary.json``."""
+    """Summary of a finished stage instance: the content of its ``summary.json``."""
 
     steps: int
     seconds: float
@@ -107,15 +107,15 @@ class TrainSummary:
     """Steps per second."""
     gaussians: int
     peak_memory_bytes: int
-    """Of the device: torch's maximum allocation on a GPU, 0 on a CPU."""
+    """Peak memory of the device in bytes: torch's maximum allocation on a GPU, 0 on a CPU."""
     device: str
     rasterizer: str
     notes: tuple[str, ...] = ()
-    """What the head model or the reader had to fall back to, and checkpoints that were lost."""
+    """Notes that tables print: what the head model or the reader fell back to, and checkpoints that were lost."""
 
 
 def read_summary(stage: Path) -> TrainSummary | None:
-    """``summary.json`` of a train stage, None where it is missing or damaged: then it is made again."""
+    """Read ``summary.json`` of an instance's folder; None where it is missing or damaged: then it is made again."""
     try:
         return read_record(TrainSummary, stage / SUMMARY)
     except Unreadable:
@@ -123,7 +123,7 @@ def read_summary(stage: Path) -> TrainSummary | None:
 
 
 def finished(stage: Path) -> TrainSummary | None:
-    """What a finished instance says of itself, None where it is not finished or its checkpoint is not whole.
+    """Summary of a finished instance; None where it is not finished or its checkpoint is not whole.
 
     Raises:
         BenchError: a newer version wrote it.
@@ -133,18 +133,18 @@ def finished(stage: Path) -> TrainSummary | None:
 
 
 def checkpoints(stage: Path) -> list[Path]:
-    """The folders of a stage that are called checkpoints, oldest first; whether they are whole is not asked."""
+    """Checkpoint folders of an instance by their names, oldest first; whether they are whole is not checked."""
     found = {path: re.fullmatch(r"checkpoint-(\d{1,12})", path.name) for path in stage.glob("checkpoint-*")}
     return sorted((path for path, match in found.items() if match and path.is_dir()), key=_step)
 
 
 def latest_checkpoint(stage: Path) -> Path | None:
-    """The newest checkpoint of a stage that has a state file, or None; its files are checked when they are read."""
+    """The newest checkpoint of an instance with a state file, or None; its files are checked when they are read."""
     return next((path for path in reversed(checkpoints(stage)) if os.path.lexists(path / "state.json")), None)
 
 
 def read_state(checkpoint: Path) -> CheckpointState:
-    """state.json of a checkpoint.
+    """Read ``state.json`` of a checkpoint.
 
     Raises:
         Unreadable: the folder is no checkpoint, or its state file is damaged.
@@ -176,7 +176,7 @@ def read_state(checkpoint: Path) -> CheckpointState:
 def checkpoint_fault(checkpoint: Path) -> str:
     """Why a checkpoint cannot be used, starting with the file's name; empty where it is whole.
 
-    Every file is hashed. Of format 1 it is only seen whether the files are complete.
+    Every file is hashed. In format 1, which has no hashes, only their lengths are checked.
 
     Raises:
         BenchError: a newer version wrote it, which is no damage.
@@ -199,7 +199,7 @@ def checkpoint_fault(checkpoint: Path) -> str:
 
 
 def weights_of(checkpoint: Path) -> str | None:
-    """SHA-256 of the weights as a whole checkpoint has them, None where it cannot be used."""
+    """SHA-256 of a checkpoint's weights file; None where the checkpoint cannot be used."""
     try:
         return None if checkpoint_fault(checkpoint) else digest_of(checkpoint / WEIGHTS[0])
     except BenchError:
@@ -207,10 +207,14 @@ def weights_of(checkpoint: Path) -> str | None:
 
 
 def remove_damaged(stage: Path, all_of_them: bool = False) -> tuple[Path | None, list[str]]:
-    """The newest whole checkpoint, and a sentence for each newer one, which is removed since it is good for nothing.
+    """Find the newest whole checkpoint and remove the damaged ones that are newer.
 
     Args:
-        all_of_them: look at older ones, too.
+        stage: folder of the instance.
+        all_of_them: remove damaged older ones, too.
+
+    Returns:
+        (the newest whole checkpoint or None, one sentence per removed checkpoint).
 
     Raises:
         BenchError: a newer version wrote one.

@@ -19,22 +19,23 @@ TAKEN = ("previews", "scratch", "checkpoint", "checkpoints")
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of a way."""
+    """One step of a way: the name of a stage and a label."""
 
     stage: str
     """Name of the stage."""
     label: str = ""
-    """Its preset, or the label of what it was given; empty for the stage's default."""
+    """The stage's preset, or the label of its options; empty for the stage's default."""
 
     def __str__(self) -> str:
         return f"{self.stage}:{self.label}" if self.label else self.stage
 
     @classmethod
     def parse(cls, text: str, way: str = "") -> Self:
-        """A step from ``bake`` or ``bake:decoder``.
+        """Parse a step such as ``bake`` or ``bake:decoder``.
 
         Args:
-            way: that it is a part of, for messages.
+            text: stage, or stage and label.
+            way: text of the whole way, for messages.
 
         Raises:
             BenchError: a part is no plain name.
@@ -51,7 +52,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Way:
-    """The stages from the root to an instance; it is the instance's name, folder and row.
+    """Name of a stage instance: the stages from the root to it, such as train/bake. It also names its folder and row.
 
     Args:
         steps: at least one; the first is the root.
@@ -64,7 +65,7 @@ class Way:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """A way from its text, such as ``train/bake:decoder``.
+        """Parse a way such as ``train/bake:decoder``.
 
         Raises:
             BenchError: it is empty or a part is no plain name; nothing is said about whether such stages exist.
@@ -103,7 +104,7 @@ class Way:
 
 
 TRAIN = Way((Step("train"),))
-"""The root that every method has."""
+"""Way of the root ``train``, which every method has."""
 
 
 def with_parents(ways: Iterable[Way]) -> tuple[Way, ...]:
@@ -116,7 +117,7 @@ def with_parents(ways: Iterable[Way]) -> tuple[Way, ...]:
 
 
 def parse_ways(texts: Sequence[str]) -> tuple[Way, ...]:
-    """Ways from what a user asked for.
+    """Parse the ways that a user named.
 
     Raises:
         BenchError: one cannot be parsed, or is named twice.
