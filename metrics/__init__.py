@@ -1,4 +1,4 @@
-"""Metrics, protocols and scores. What computes is loaded on use, so that tables need no torch."""
+"""Metrics, scoring protocols and scores; what computes metrics is imported on use, so that tables need no torch."""
 
 from __future__ import annotations
 

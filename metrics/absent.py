@@ -1,4 +1,4 @@
-"""Why a metric has no value: a kind that programs ask for, and a text that tables show. Needs no torch."""
+"""Reasons why a metric has no value: a kind for programs and a text for tables. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Absent", "AbsentKind"]
 
 
 class AbsentKind(enum.StrEnum):
-    """Kinds of reasons, as files of scores hold them.
+    """Kinds of reasons why a metric has no value, as score files store them.
 
     Example:
         >>> AbsentKind("no-weights") is AbsentKind.NO_WEIGHTS
@@ -18,25 +18,25 @@ class AbsentKind(enum.StrEnum):
 
     NOT_IN_PROTOCOL = "not-in-protocol"
     NOT_ASKED = "not-asked"
-    """The protocol has it, and whoever scored named others."""
+    """The protocol has the metric, but the caller of the scoring asked for others only."""
     SLOW_ON_CPU = "slow-on-cpu"
     NO_WEIGHTS = "no-weights"
-    """A network's or an asset's file is not registered."""
+    """A file that the metric needs, a network's weights or another asset, is not registered."""
     OTHER_WEIGHTS = "other-weights"
-    """A file is registered that is not the protocol's."""
+    """The registered weights are not those that the protocol names by their hash."""
     NOT_AVAILABLE = "not-available"
-    """The data lack what it needs, such as a mask or a head model."""
+    """The data lack what the metric needs, such as a mask or a usable head model."""
     NO_EARLIER = "no-earlier-frame"
-    """A frame has none before it; it does not count as missing."""
+    """A metric of frame pairs, at a frame that has no earlier one in its sequence; it does not count as missing."""
     UNDEFINED = "undefined"
     """The metric has no value for this frame, such as one in which nothing is seen."""
     OTHER = "other"
-    """What a file of an older layout says in other words."""
+    """Any other reason, read from a score file of an older layout."""
 
 
 @dataclass(frozen=True)
 class Absent:
-    """Why there is no value.
+    """Why a metric has no value.
 
     Example:
         >>> protocol = load_protocol("headbench@1")
@@ -46,4 +46,4 @@ class Absent:
 
     kind: AbsentKind
     text: str
-    """What a table shows in place of a number: ``n/a (weights missing: bench assets fetch lpips)``."""
+    """Text that a table prints in place of a number: ``n/a (weights missing: bench assets fetch lpips)``."""

@@ -1,4 +1,4 @@
-"""What every metric asks of its two images."""
+"""Check of a metric's two input images: shape, type and range."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["check_pair"]
 
 
 def check_pair(a: Tensor, b: Tensor) -> None:
-    """Accept two (B, 3, H, W) float images of one shape in [0, 1].
+    """Check that a metric's inputs are two (B, 3, H, W) float images of one shape in [0, 1].
 
     Raises:
         ValueError: they are not; the message has shapes, types and ranges.

@@ -1,4 +1,4 @@
-"""The metrics of a protocol: looked up where they are registered, once each, with their options checked."""
+"""The metrics of a protocol: looked up in the plugin registry, once each, with their options checked."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ __all__ = ["Chosen", "as_chosen", "choose", "find"]
 
 @dataclass(frozen=True)
 class Chosen:
-    """A metric of a protocol that is there, and not made yet."""
+    """A metric that a protocol asks for, found in the registry; its class is loaded and not yet instantiated."""
 
     key: str
-    """With the spelling of its plugin."""
+    """Name or name/variant, in the spelling of the plugin that registered it."""
     spec: MetricSpec
     variant: str
     plugin: str
     origin: str
-    """Distribution and version of the plugin; ``built in`` for ours."""
+    """Distribution and version of the plugin that registered the metric; ``built in`` for this project's own."""
     kind: type[Metric]
     options: MetricOptions
 
 
 def choose(protocol: Protocol, known: Registry | None = None) -> tuple[Chosen, ...]:
-    """The metrics that a protocol asks for, in the order of tables; their classes are loaded.
+    """Find the metrics that a protocol asks for, in the order of tables, and load their classes.
 
     Args:
-        known: where they are looked up; None asks the registry of this process.
+        protocol: names the metrics and their options.
+        known: registry in which they are looked up; None takes the registry of this process.
 
     Raises:
-        BenchError: one is not there, is asked for twice, is broken or does not take its options.
+        BenchError: a metric is not registered, is asked for twice, is broken or does not take its options.
     """
     known = _registry(known)
     chosen = []
@@ -58,17 +59,28 @@ def choose(protocol: Protocol, known: Registry | None = None) -> tuple[Chosen, .
 
 
 def find(protocol: Protocol, known: Registry | None = None) -> tuple[tuple[str, MetricSpec], ...]:
-    """Key and spec of each metric; as `choose`, and no class is loaded."""
+    """Key and spec of each metric that a protocol asks for, without loading its class.
+
+    Raises:
+        BenchError: a metric is not registered or is asked for twice.
+    """
     found = _found(protocol, _registry(known), protocol.label)
     return tuple((join_key(spec.name, variant), spec) for _, spec, variant in found)
 
 
 def as_chosen(protocol: Protocol, known: Registry | None, path: Path) -> Protocol:
-    """The protocol with `metrics` as they are registered: names in one spelling, options checked and without those that
-    have their defaults. So its hash does not depend on how a file is written.
+    """Protocol with its metrics in canonical form, so that its hash does not depend on how the file spells them.
+
+    `metrics` gets names as they are registered, and checked options without those that have their defaults.
+
+    Args:
+        protocol: as it was read.
+        known: registry in which metrics are looked up; None takes the registry of this process.
+        path: the protocol's file, for messages.
 
     Raises:
-        BenchError: as `choose`; the message names the file.
+        BenchError: a metric is not registered, is asked for twice, is broken or does not take its options; the message
+            names the file.
     """
     known = _registry(known)
     canonical: dict[str, Mapping[str, Any]] = {}
@@ -88,10 +100,10 @@ def _registry(known: Registry | None) -> Registry:
 
 
 def _found(protocol: Protocol, known: Registry, where: str) -> list[tuple[Asked, MetricSpec, str]]:
-    """What is asked for, with its spec and variant.
+    """The metrics that a protocol asks for, each with its registered spec and its variant.
 
     Raises:
-        BenchError: one is not there or asked for twice; the message begins with `where`.
+        BenchError: a metric is not registered or is asked for twice; the message begins with `where`.
     """
     found: list[tuple[Asked, MetricSpec, str]] = []
     fields: dict[str, Asked] = {}

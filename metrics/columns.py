@@ -1,4 +1,4 @@
-"""What a column of values is called, counted in, and whether more of it is better: data for every table. No torch."""
+"""Table columns as data: name, unit, number format, and whether higher or lower values are better. Needs no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["COLUMNS", "Column", "column_of"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column of values: a metric, or what a result cost.
+    """One column of a results table: a metric, or a cost such as training time.
 
     Example:
         >>> column = Column("edges", "Edges", digits=3, better="lower")
@@ -26,34 +26,34 @@ class Column:
     """
 
     key: str
-    """As in scores: psnr, lpips/alex; of a cost, its name: train_seconds."""
+    """Metric key as in score files (psnr, lpips/alex), or name of a cost (train_seconds)."""
     label: str
-    """As in a heading."""
+    """Name in table headings."""
     digits: int = 2
-    """After the decimal point."""
+    """Number of digits after the decimal point."""
     better: Better = ""
     unit: str = ""
     kind: str = "number"
-    """number, rate (no digits from 1,000 on), count, duration (seconds) or text."""
+    """Format of values: number, rate (no digits from 1,000 on), count, duration (seconds) or text."""
     latex: str = ""
-    """The heading in LaTeX where it is not that of the other formats."""
+    """Heading in LaTeX, where it differs from that of the other formats."""
     meaning: str = ""
 
     @property
     def field(self) -> str:
-        """As in CSV and JSON, safe in any file: psnr, lpips_alex."""
+        """Name of the column in CSV and JSON, safe as a file name: psnr, lpips_alex."""
         return field_of(self.key)
 
     def arrow(self) -> str:
-        """Which way is better, as one character, or nothing."""
+        """Arrow up where higher values are better, arrow down where lower ones are, else an empty text."""
         return {"higher": "↑", "lower": "↓"}.get(self.better, "")
 
     def heading(self) -> str:
-        """Label with its direction: ``PSNR ↑``."""
+        """Label with an arrow in the better direction: ``PSNR ↑``."""
         return f"{self.label} {self.arrow()}".rstrip()
 
     def format(self, mean: float, std: float | None = None) -> str:
-        """The value as the table shows it; `std` over seeds follows a plus-minus sign."""
+        """Format a value for a table; the standard deviation over seeds, if given, follows a plus-minus sign."""
         if self.kind == "duration":
             return duration(mean)
         if not math.isfinite(mean):
@@ -68,7 +68,7 @@ class Column:
 
 
 def column_of(spec: MetricSpec, variant: str = "") -> Column:
-    """The column of a metric, or of one variant of it.
+    """Table column of a metric, or of one of its variants.
 
     Example:
         >>> from headbench.metrics.plugin import LPIPS
@@ -90,4 +90,4 @@ def column_of(spec: MetricSpec, variant: str = "") -> Column:
 _ALL = [column_of(spec, split_key(key)[1]) for spec in METRICS for key in spec.asked_as()]
 
 COLUMNS: Mapping[str, Column] = MappingProxyType({column.key: column for column in _ALL})
-"""The built-in metrics' columns by key, in the order of tables. Others come from the registry."""
+"""Metric key -> column, of the built-in metrics in the order of tables. Columns of others come from the registry."""

@@ -1,4 +1,4 @@
-"""Runs metrics over batches of frames: values of frames, of pairs and of sequences, with one wait a batch."""
+"""Computes metrics over batches of frames: per frame, pair and sequence; waits for the device once per batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_EARLIER = Absent(AbsentKind.NO_EARLIER, "n/a (no frame of its size before it
 
 
 class _Part(NamedTuple):
-    """Values of one metric, still on the device."""
+    """Values of one metric for some rows of a batch, still on the device."""
 
     ready: Ready
     rows: Sequence[int]
@@ -32,11 +32,11 @@ class _Part(NamedTuple):
 
 
 class Evaluation:
-    """The scores of one subject, batch by batch in the order of frames.
+    """Computes the scores of one subject, batch by batch in the order of frames.
 
     Args:
         ready: the metrics; those that cannot be computed are left out.
-        renders: frame id -> file, for messages.
+        renders: frame id -> file of its render, for messages.
     """
 
     def __init__(self, ready: Sequence[Ready], renders: Mapping[str, Path]) -> None:
@@ -46,16 +46,16 @@ class Evaluation:
         )
         self._renders = renders
         self._last: dict[str, tuple[Tensor, Truth]] = {}
-        """Sequence -> its last frame, where a metric compares frames."""
+        """Sequence name -> its last frame so far, kept for metrics that compare two frames."""
         self._states: dict[str, dict[str, Any]] = {}
-        """Sequence -> metric -> what it has gathered."""
+        """Sequence name -> metric key -> state that the metric has accumulated."""
 
     def take(self, images: Tensor, truth: Truth) -> list[FrameScore]:
-        """Scores of the next frames.
+        """Compute the scores of the next batch of frames.
 
         Args:
             images: (B, 3, H, W) renders in [0, 1].
-            truth: of the same frames.
+            truth: ground truth of the same frames.
 
         Raises:
             DataError: a value is not a number; the message names the frame.
@@ -81,10 +81,11 @@ class Evaluation:
         return [FrameScore(frame, values[row], absent[row]) for row, frame in enumerate(truth.ids)]
 
     def finish(self) -> list[SequenceScore]:
-        """Scores of sequences, in the order in which they began; nothing unless a metric is of sequences.
+        """Scores of whole sequences, in the order in which they began; empty unless a metric is defined per sequence.
 
         Raises:
-            DataError, PluginError: as `take`.
+            DataError: a value is not a number; the message names the sequence.
+            PluginError: a metric failed, or gave something other than one value per sequence.
         """
         if not self._sequence:
             return []
@@ -106,7 +107,13 @@ class Evaluation:
         return scores
 
     def _pairs(self, images: Tensor, truth: Truth, absent: dict[int, dict[str, Absent]]) -> list[_Part]:
-        """Values of frames that have one before them; the last frame of each sequence is kept for the next batch."""
+        """Compare frames with the ones before them; the last frame of each sequence is kept for the next batch.
+
+        Args:
+            images: (B, 3, H, W) renders in [0, 1].
+            truth: ground truth of the same frames.
+            absent: row -> metric key -> reason; gets an entry for each row without an earlier frame.
+        """
         rows: list[int] = []
         earlier: list[tuple[Tensor, Truth, int]] = []
         last = {name: (image, kept, 0) for name, (image, kept) in self._last.items()}
@@ -140,7 +147,14 @@ class Evaluation:
                 states[each.key] = guarded(each.chosen, "computing", gather)
 
     def _run(self, ready: Ready, count: int, what: str, *arguments: Any) -> Tensor:
-        """(count,) values of `what` of a metric, checked for their shape."""
+        """Call a metric and check that it gives one value per frame or pair, (count,).
+
+        Args:
+            ready: the metric.
+            count: number of values that are expected.
+            what: method to call: frame or pair.
+            arguments: arguments of that method.
+        """
         compute = getattr(ready.metric, what)
         return _checked(ready, guarded(ready.chosen, "computing", lambda: compute(*arguments)), (count,))
 
@@ -154,6 +168,17 @@ class Evaluation:
         return ready.metric.undefined if math.isnan(number) else None
 
     def _check(self, where: str, of: str, values: Mapping[str, float], ready: Sequence[Ready]) -> None:
+        """Refuse values that are not numbers, too large, or infinite for a metric that has a limit.
+
+        Args:
+            where: beginning of messages: the frame or sequence.
+            of: rest of what messages name, such as the render's file; may be empty.
+            values: metric key -> value.
+            ready: the metrics that gave the values.
+
+        Raises:
+            DataError: a value is refused.
+        """
         wrong = [key for key, value in values.items() if math.isnan(value)]
         if wrong:
             raise DataError(f"{where}: {', '.join(wrong)}{of} is not a number.")
@@ -173,7 +198,7 @@ def _checked(ready: Ready, found: object, shape: tuple[int, ...]) -> Tensor:
 
 
 def _numbers(tensors: Sequence[Tensor]) -> list[list[float]]:
-    """The values of one-dimensional tensors, fetched from the device at once; float32 is exact in float64."""
+    """Values of one-dimensional tensors, copied from the device at once; float32 is exact in float64."""
     if not tensors:
         return []
     device = tensors[0].device

@@ -1,4 +1,4 @@
-"""What a value is called: a metric's name, or its name with a variant. Needs no torch."""
+"""Keys of metrics: a name such as ``psnr``, or a name with a variant such as ``lpips/alex``. Needs no torch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(/[A-Za-z0-9][A-Za-z0-9_-]{0,6
 
 
 def is_key(text: object) -> bool:
-    """Whether `text` names a metric, as ``psnr`` or ``lpips/alex`` does."""
+    """Whether `text` has the form of a metric key, such as ``psnr`` or ``lpips/alex``."""
     return isinstance(text, str) and _KEY.fullmatch(text) is not None
 
 
 def metric_key(text: object, where: str) -> str:
-    """`text` as the name of a metric, with or without a variant.
+    """Check that `text` has the form of a metric key, and return it.
+
+    Args:
+        text: a value from a file.
+        where: beginning of messages: the line or field.
 
     Raises:
-        DataError: it is none.
+        DataError: it has not.
     """
     if not is_key(text) or not isinstance(text, str):
         raise DataError(f"{where}: {quoted(text)} names no metric: expected a name such as psnr or lpips/alex.")
@@ -29,16 +33,16 @@ def metric_key(text: object, where: str) -> str:
 
 
 def split_key(key: str) -> tuple[str, str]:
-    """``lpips/alex`` as name and variant; the variant is empty where there is none."""
+    """Split a metric key such as ``lpips/alex`` into name and variant; the variant is empty where there is none."""
     name, _, variant = key.partition("/")
     return name, variant
 
 
 def join_key(name: str, variant: str) -> str:
-    """The opposite of `split_key`."""
+    """Metric key of a name and a variant, which may be empty; the inverse of `split_key`."""
     return f"{name}/{variant}" if variant else name
 
 
 def field_of(key: str) -> str:
-    """What a column of CSV and JSON is called: ``lpips_alex``."""
+    """Name of a metric's column in CSV and JSON: ``lpips_alex`` for the key ``lpips/alex``."""
     return key.replace("/", "_")

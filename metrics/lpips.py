@@ -1,4 +1,4 @@
-"""LPIPS of a frame, as a protocol asks for it, or the reason why it is not there."""
+"""LPIPS of a frame with a protocol's options, or the reason why it cannot be computed."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ WEIGHTS_MISSING = "n/a (weights missing: bench assets fetch lpips)"
 
 
 def default_nets(device: torch.device | str) -> frozenset[str]:
-    """Networks that are computed unasked: both on CUDA, AlexNet alone on a CPU, where VGG16 takes seconds per frame."""
+    """LPIPS networks used by default: both on CUDA, AlexNet alone on a CPU, where VGG16 takes seconds per frame."""
     return frozenset(NETS) if str(device).startswith("cuda") else frozenset({"alex"})
 
 
 class LearnedDistance(Metric):
-    """LPIPS v0.1 with the network that the variant names."""
+    """The metric LPIPS v0.1, with the network that its variant names: alex or vgg."""
 
     options_type = LpipsOptions
     _network: Lpips | None = None
@@ -38,7 +38,7 @@ class LearnedDistance(Metric):
 
     @classmethod
     def left_out(cls, variant: str, device: torch.device | str, asked: Collection[str] | None) -> Absent | None:
-        """VGG16 on a CPU unless it is asked for, and what is not among those that are asked for."""
+        """Reason to skip a network: VGG16 on a CPU unless asked for, and any that an explicit request does not name."""
         if variant in (default_nets(device) if asked is None else asked):
             return None
         if asked is None:
@@ -46,7 +46,7 @@ class LearnedDistance(Metric):
         return Absent(AbsentKind.NOT_ASKED, f"n/a (not asked for; --lpips {variant})")
 
     def missing(self) -> Absent | None:
-        """Weights that are not registered, or not those that the protocol names."""
+        """Why LPIPS cannot be computed: its weights are not registered, or are not those that the protocol names."""
         from headbench.harness.image import network_sha256
 
         try:
@@ -61,10 +61,10 @@ class LearnedDistance(Metric):
         return None
 
     def prepare(self) -> None:
-        """Load the network.
+        """Load the network onto the metric's device.
 
         Raises:
-            DataError: its file is damaged.
+            DataError: the file of its weights is damaged.
         """
         from headbench.harness.image import Lpips, load_network
 
@@ -74,7 +74,7 @@ class LearnedDistance(Metric):
         return self._weights
 
     def frame(self, render: Tensor, truth: Truth) -> Tensor:
-        """(B,); `prepare` comes first.
+        """LPIPS of each frame, (B,); `prepare` must have been called.
 
         Raises:
             ValueError: shapes differ or values leave [0, 1].

@@ -1,4 +1,4 @@
-"""What a metric implements."""
+"""Base class of metrics."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ __all__ = ["Metric"]
 
 
 class Metric(abc.ABC):  # noqa: B024 - which method is needed depends on the scope, and is checked with it
-    """Compares renders with the truth. A subclass defines what the scope of its MetricSpec asks for.
+    """Base class of metrics, which compare renders with the ground truth.
 
-    frame: `frame`. pair: `pair`. sequence: `gather` and `sequence`. Values must not depend on how frames are cut into
-    batches, beyond rounding, and no method waits for the device (no `.item()`).
+    A subclass defines what the scope of its MetricSpec asks for. Scope frame: `frame`. Scope pair: `pair`. Scope
+    sequence: `gather` and `sequence`. Values must not depend on how frames are cut into batches, beyond rounding, and
+    no method waits for the device (no `.item()`).
 
     Args:
         options: of `options_type`, as the protocol gives them.
-        device: where renders and truth are.
+        device: where renders and ground truth are.
         variant: what stands behind the slash of ``name/variant``; empty without one.
 
     Example:
@@ -40,7 +41,7 @@ class Metric(abc.ABC):  # noqa: B024 - which method is needed depends on the sco
 
     options_type: ClassVar[type[MetricOptions]] = MetricOptions
     undefined: ClassVar[Absent | None] = None
-    """What a frame's value NaN says, where a frame may have none; without it NaN is an error."""
+    """Reason that the value NaN stands for, where the metric may be undefined; None makes NaN an error."""
 
     def __init__(self, options: Any, device: torch.device | str, variant: str = "") -> None:
         self.options = options
@@ -49,31 +50,33 @@ class Metric(abc.ABC):  # noqa: B024 - which method is needed depends on the sco
 
     @classmethod
     def left_out(cls, variant: str, device: torch.device | str, asked: Collection[str] | None) -> Absent | None:
-        """Why a variant is not computed although it could be; None, as by default, where it is.
+        """Reason to skip a variant that could be computed; None, the default, to compute it.
 
         Args:
-            asked: variants that whoever scores wants alone; None where nobody said.
+            variant: of the metric; empty without one.
+            device: where it would be computed.
+            asked: the only variants that the caller of the scoring wants; None where it did not choose.
         """
         return None
 
     def missing(self) -> Absent | None:
-        """Why nothing can be computed here; None where it can. What the spec needs is asked for besides."""
+        """Reason, besides unmet needs of its MetricSpec, why the metric cannot be computed here; None where it can."""
         return None
 
     def prepare(self) -> None:
-        """Load what computing takes, once, before the first frame and only where nothing is missing."""
+        """Load what computing needs, such as a network; called once, before the first frame, if nothing is missing."""
         return None
 
     def weights(self) -> str:
-        """SHA-256 of the network's file that was loaded; empty where there is none."""
+        """SHA-256 of the network's file that was loaded; empty for a metric without a network."""
         return ""
 
     def frame(self, render: Tensor, truth: Truth) -> Tensor:
-        """One value per frame.
+        """Compute one value per frame.
 
         Args:
             render: (B, 3, H, W) in [0, 1].
-            truth: of the same frames.
+            truth: ground truth of the same frames.
 
         Returns:
             (B,) floats.
@@ -81,11 +84,11 @@ class Metric(abc.ABC):  # noqa: B024 - which method is needed depends on the sco
         raise NotImplementedError
 
     def pair(self, renders: tuple[Tensor, Tensor], truths: tuple[Truth, Truth]) -> Tensor:
-        """One value for each frame and the one before it in its sequence; it belongs to the later one.
+        """Compute one value per pair of consecutive frames of a sequence; it belongs to the later frame.
 
         Args:
             renders: earlier and later, each (B, 3, H, W) in [0, 1].
-            truths: of the same frames.
+            truths: ground truth of the same frames.
 
         Returns:
             (B,) floats.
@@ -93,15 +96,18 @@ class Metric(abc.ABC):  # noqa: B024 - which method is needed depends on the sco
         raise NotImplementedError
 
     def gather(self, state: Any, render: Tensor, truth: Truth) -> Any:
-        """What is known of a sequence after some more of its frames, in order.
+        """Accumulate a state over the frames of a sequence, which come in batches and in order.
 
         Args:
             state: what the call before returned; None at the beginning of a sequence.
             render: (B, 3, H, W) in [0, 1]: frames that follow those of the call before.
-            truth: of the same frames.
+            truth: ground truth of the same frames.
+
+        Returns:
+            the state for the next call, or for `sequence`.
         """
         raise NotImplementedError
 
     def sequence(self, state: Any) -> Tensor:
-        """() float: the value of a sequence, from what `gather` returned last."""
+        """Value of a whole sequence, a () float tensor, from the state that `gather` returned last."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What metrics need, and whether it is there: registered files, masks of the data, the tracked head. No torch."""
+"""What metrics need and whether it is there: registered files, masks of the data, the tracked head. Needs no torch."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from headbench.metrics.absent import Absent, AbsentKind
 __all__ = ["PROJECTION", "assets_of", "masks_of", "missing_asset", "missing_mask", "needs_of", "states"]
 
 PROJECTION = "projection"
-"""What a metric needs that looks where the tracked head's mesh falls."""
+"""Need of metrics that use the tracked head mesh projected into the image."""
 _NAMES = {each.name for each in KINDS}
 
 
 def needs_of(spec: MetricSpec, variant: str = "") -> frozenset[str]:
-    """All that a metric needs, or one variant of it."""
+    """Names of all that a metric, or one variant of it, needs: networks, assets, masks, the head's projection."""
     known = spec.variants.get(variant)
     return spec.needs | (known.needs if known else frozenset())
 
 
 def assets_of(needs: Iterable[str]) -> dict[str, str]:
-    """Need -> the asset that it is, for those that are one: networks by their name or assets by theirs."""
+    """Need -> name of the asset, of those needs that are assets; networks have a short name of their own."""
     return {need: NETWORKS.get(need, need) for need in sorted(needs) if NETWORKS.get(need, need) in _NAMES}
 
 
 def masks_of(needs: Iterable[str]) -> list[str]:
-    """Those that are masks of the data."""
+    """Those needs that are masks of the dataset, sorted."""
     needs = set(needs)
     return sorted(needs - set(assets_of(needs)) - {PROJECTION})
 
 
 def missing_asset(needs: Iterable[str]) -> Absent | None:
-    """The first file that is not registered."""
+    """Reason that names the first needed asset that is not registered; None where all are."""
     for need, name in assets_of(needs).items():
         if record(name) is None:
             return Absent(AbsentKind.NO_WEIGHTS, f"n/a (needs {need}, which is not registered: {kind(name).command})")
@@ -41,7 +41,7 @@ def missing_asset(needs: Iterable[str]) -> Absent | None:
 
 
 def missing_mask(needs: Iterable[str], there: Collection[str]) -> Absent | None:
-    """The masks that the data lack, of those that are needed."""
+    """Reason that names the needed masks that are not among those of the data, `there`; None where all are."""
     lacking = [name for name in masks_of(needs) if name not in there]
     if not lacking:
         return None
@@ -50,7 +50,7 @@ def missing_mask(needs: Iterable[str], there: Collection[str]) -> Absent | None:
 
 
 def states(needs: Iterable[str]) -> list[str]:
-    """Each need with whether it is there, as far as that can be known without data; sorted."""
+    """One text per need that says whether it is met, as far as that is known without a dataset; sorted."""
     needs = set(needs)
     assets = assets_of(needs)
     found = []

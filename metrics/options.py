@@ -1,4 +1,4 @@
-"""What a protocol may say to a metric, as models that refuse unknown names. Needs no torch."""
+"""Options that a protocol may give to metrics, as models that refuse unknown names. Needs no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["LpipsOptions", "MetricOptions", "PsnrRule", "SsimRule"]
 
 
 class MetricOptions(BaseModel):
-    """Base of every metric's options: unknown names are errors, values do not change and are finite.
+    """Base class of metrics' options: unknown names are errors, values are immutable and finite.
 
     Options enter the hash of a protocol; those that have their defaults are left out of it, so a default keeps its
     meaning for ever.
@@ -26,26 +26,27 @@ class MetricOptions(BaseModel):
 
 
 class PsnrRule(MetricOptions):
-    """How the error of a frame becomes decibels."""
+    """Options of PSNR: how the error of a frame becomes decibels."""
 
     reduction: Literal["pooled", "channel_mean"]
     """pooled: one mean squared error over pixels and channels; channel_mean: mean of the three channels' PSNR."""
 
 
 class SsimRule(MetricOptions):
-    """Gaussian-window SSIM."""
+    """Options of SSIM under a Gaussian window; its side and sigma are in pixels."""
 
     window: int = Field(ge=3)
     sigma: float = Field(gt=0)
     padding: Literal["zero", "valid"]
     channels: Literal["rgb"]
-    """rgb: mean over the three channels."""
+    """Channels that are compared; rgb: mean over the three."""
 
 
 class LpipsOptions(MetricOptions):
-    """LPIPS with one network."""
+    """Options of LPIPS with one network."""
 
     input_range: Literal["[0,1]", "[0,1]-unmapped"]
-    """What the network is fed with; the second is the named quirk of evaluators that forget to map to [-1, 1]."""
+    """Whether images in [0, 1] are mapped to [-1, 1] before the network; "unmapped" is the quirk of evaluators that
+    forget to."""
     weights: str | None
-    """SHA-256 of the registered file; null accepts what is registered and records it in the scores."""
+    """SHA-256 that the network's registered file must have; null accepts any file and scores record its hash."""

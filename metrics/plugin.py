@@ -1,4 +1,4 @@
-"""The built-in metrics, registered like a stranger's. Data only: no torch is imported here."""
+"""The built-in metrics, registered by the same hook as those of plugins. Data only: no torch is imported here."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ LPIPS = MetricSpec(
 )
 
 METRICS = (PSNR, SSIM, LPIPS)
-"""In the order of tables."""
+"""Built-in metrics, in the order of tables."""
 
 
 @hookimpl
 def register_metrics(register: Callable[[MetricSpec], None]) -> None:
-    """Register them, in the order of tables."""
+    """Register the built-in metrics, in the order of tables."""
     for spec in METRICS:
         register(spec)

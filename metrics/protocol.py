@@ -1,4 +1,4 @@
-"""Protocols: how renders are scored, as data with a name, a version and a hash. Needs no torch."""
+"""Scoring protocols: how renders are scored, as data with a name, a version and a hash. Needs no torch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Tracked = Literal["expression", "root", "neck", "jaw", "eye_left", "eye_right", "translation", "camera.t"]
-"""What can be optimised of a frame: fields of HeadParams, and the translation of the world-to-camera matrix."""
+"""Parameters of a frame that can be tracked: fields of HeadParams, and the world-to-camera matrix's translation."""
 
 
 class _Frozen(BaseModel):
@@ -41,50 +41,50 @@ class _Frozen(BaseModel):
 
 
 class Asked(NamedTuple):
-    """A metric that a protocol asks for."""
+    """A metric that a protocol asks for, with its options."""
 
     key: str
-    """psnr, lpips/alex"""
+    """Metric key: psnr, lpips/alex."""
     options: Mapping[str, Any]
     where: str
-    """The field that asks for it, for messages."""
+    """Field of the protocol that asks for the metric, for messages."""
 
 
 class LpipsRule(LpipsOptions):
-    """One LPIPS column."""
+    """Options of LPIPS with one network, which makes one column of tables."""
 
     net: Literal["alex", "vgg"]
 
 
 class TrackingLoss(_Frozen):
-    """Weights of what compares a render with the test image, both on the protocol's background."""
+    """Weights of the test-time tracking loss between render and test image, both on the protocol's background."""
 
     l1: float = Field(ge=0)
-    """Mean absolute difference."""
+    """Weight of the mean absolute difference."""
     dssim: float = Field(ge=0)
-    """1 - SSIM: 11 x 11 Gaussian, sigma 1.5, zero padding."""
+    """Weight of 1 - SSIM: 11 x 11 Gaussian, sigma 1.5, zero padding."""
 
 
 class TrackingRule(_Frozen):
     """Test-time tracking: parameters of each test frame are optimised on its own image, with the avatar frozen."""
 
     steps: int = Field(ge=1)
-    """A frame."""
+    """Optimisation steps per frame."""
     rates: Mapping[Tracked, Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    """What is optimised -> learning rate, constant."""
+    """Optimised parameter -> its constant learning rate."""
     optimizer: Literal["adam", "sparse_adam"]
-    """adam: a fresh Adam a frame, so that no result depends on a frame's place in the sequence. sparse_adam: torch's
+    """adam: a fresh Adam per frame, so that no result depends on a frame's place in the sequence. sparse_adam: torch's
     SparseAdam over a table of all frames, whose one count of steps moves late frames further than early ones."""
     loss: Literal["training"] | TrackingLoss
-    """training: the sum of the method's own training terms, as they are after its last step."""
+    """Loss that is minimised; training: the sum of the method's own training terms, as they are after its last step."""
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits of the SHA-256 over all values."""
+        """First eight hexadecimal digits of the SHA-256 over all values of the rule."""
         return _sha256(self.model_dump(mode="json", exclude_defaults=True))[:8]
 
     def sentence(self) -> str:
-        """What was done, for the footnote of a table."""
+        """Sentence that says how test frames were tracked, for the footnote of a table."""
         if isinstance(self.loss, TrackingLoss):
             loss = f"{self.loss.l1:g} L1 + {self.loss.dssim:g} (1 - SSIM)"
         else:
@@ -97,7 +97,7 @@ class TrackingRule(_Frozen):
 
 
 class Protocol(_Frozen):
-    """How renders are scored. Two scores are comparable if their protocols' hashes are equal.
+    """A scoring protocol: how renders are scored. Two scores are comparable if their protocols' hashes are equal.
 
     A field that is added later needs a default with the meaning of the time before it; defaults are left out of the
     hash, so old scores keep theirs.
@@ -112,12 +112,12 @@ class Protocol(_Frozen):
     version: int = Field(ge=1, le=999_999)
     summary: str = ""
     resolution: Literal["native"] | int
-    """Side in pixels that truth and render are resampled to (Pillow's bicubic), or the stored size."""
+    """Side in pixels to which truth and render are resampled (Pillow's bicubic); native keeps the stored size."""
     background: Literal["white", "black"]
     region: Literal["full"]
-    """Which pixels count."""
+    """Pixels that count; full: all of the image."""
     normaliser: Literal["image"]
-    """What the error is divided by: all pixels of the image."""
+    """Number that the summed error is divided by; image: that of all pixels."""
     quantise: Literal["uint8_round", "none"]
     """uint8_round: the composited truth is rounded to 8 bit as renders are; none: it stays float."""
     clamp: Literal[True]
@@ -126,14 +126,14 @@ class Protocol(_Frozen):
     ssim: SsimRule | None = None
     lpips: tuple[LpipsRule, ...] | None = None
     metrics: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
-    """Metrics of any plugin: name or name/variant -> options. psnr, ssim and lpips have fields of their own, too."""
+    """Metrics of any plugin: name or name/variant -> options. psnr, ssim and lpips also have fields of their own."""
     aggregate: Literal["frames_then_subjects"]
     test_time_tracking: TrackingRule | None
-    """None forbids it: nothing sees a test image before scoring."""
+    """Optimisation of test frames on their own images; None forbids it: nothing sees a test image before scoring."""
     split: Literal["dataset"]
     stage: Literal["train"]
-    """The instance of a stage that is asked for, whichever it is: what is shown belongs to the row, not to the
-    protocol."""
+    """Stage whose renders are scored: always `train`, which stands for whichever stage instance a run asks for. Which
+    one it is belongs to the row of a table, not to the protocol."""
 
     @field_validator("lpips")
     @classmethod
@@ -145,11 +145,11 @@ class Protocol(_Frozen):
     @field_validator("metrics", mode="before")
     @classmethod
     def _without_options(cls, asked: object) -> object:
-        """``edges:`` with nothing behind it is YAML for null, and means no options."""
+        """Read ``edges:`` with nothing behind it, which is YAML for null, as a metric without options."""
         return {k: {} if v is None else v for k, v in asked.items()} if isinstance(asked, Mapping) else asked
 
     def asked(self) -> tuple[Asked, ...]:
-        """The metrics in the order of tables: those that have fields, then those of `metrics`."""
+        """Metrics of the protocol in the order of tables: those that have fields, then those of `metrics`."""
         found = [Asked(name, rule.model_dump(), name) for name in ("psnr", "ssim") if (rule := getattr(self, name))]
         found += [Asked(f"lpips/{r.net}", r.model_dump(exclude={"net"}), "lpips") for r in self.lpips or ()]
         return (*found, *(Asked(key, options, f"metrics.{key}") for key, options in self.metrics.items()))
@@ -161,13 +161,15 @@ class Protocol(_Frozen):
 
     @property
     def hash(self) -> str:
-        """SHA-256 over the canonical JSON of all that moves numbers (the summary does not)."""
+        """SHA-256 over the canonical JSON of all fields that can change scores (the summary cannot)."""
         return _sha256(self.model_dump(mode="json", exclude_defaults=True, exclude={"summary"}))
 
     @property
     def render_key(self) -> str:
-        """The folder of renders that it scores: stage, background and any tracking, such as ``train-white`` or
-        ``train-white-tracked-0a1b2c3d``."""
+        """Name of the folder of renders that the protocol scores: ``train-white``, ``train-white-tracked-0a1b2c3d``.
+
+        It consists of stage, background and any test-time tracking.
+        """
         tracking = self.test_time_tracking
         tracked = f"-tracked-{tracking.digest}" if tracking else ""
         return f"{self.stage}-{self.background}{tracked}"
@@ -179,7 +181,7 @@ class Protocol(_Frozen):
 
 
 def _sha256(values: object) -> str:
-    """Of the canonical JSON."""
+    """SHA-256 of values as canonical JSON, in hexadecimal digits."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -189,7 +191,7 @@ def _folder() -> Path:
 
 
 def protocol_names() -> list[str]:
-    """Built-in protocols as ``name@version``.
+    """Names of the built-in protocols as ``name@version``, sorted.
 
     Example:
         >>> "headbench@1" in protocol_names()
@@ -199,10 +201,11 @@ def protocol_names() -> list[str]:
 
 
 def load_protocol(name: str, known: Registry | None = None) -> Protocol:
-    """A built-in protocol such as ``headbench@1``, or one from a path that ends in ``.yaml``.
+    """Load a built-in protocol such as ``headbench@1``, or one from a path that ends in ``.yaml``.
 
     Args:
-        known: where metrics are looked up that have no field of their own; None asks the registry of this process.
+        name: ``name@version`` of a built-in protocol, or the path of a file.
+        known: registry in which metrics without a field of their own are looked up; None takes that of this process.
 
     Raises:
         BenchError: there is no such protocol, or its file is not valid; the message names the field.
@@ -239,7 +242,7 @@ def load_protocol(name: str, known: Registry | None = None) -> Protocol:
 
 
 def _check_stage(values: Mapping[str, Any], path: Path) -> None:
-    """Refuse a stage by name: it would be scored under the name of a row that shows another."""
+    """Refuse a protocol that names a stage other than `train`: its scores would stand in another stage's row."""
     stage = values.get("stage", "train")
     if stage != "train":
         raise BenchError(

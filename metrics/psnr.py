@@ -15,7 +15,7 @@ __all__ = ["Psnr", "psnr"]
 
 
 def psnr(a: Tensor, b: Tensor, reduction: Literal["pooled", "channel_mean"] = "pooled") -> Tensor:
-    """a, b (B, 3, H, W) in [0, 1] -> (B,) float64 decibels of each frame; inf for equal images.
+    """PSNR of each frame in decibels: a, b (B, 3, H, W) in [0, 1] -> (B,) float64; inf for equal images.
 
     Args:
         a: one image.
@@ -37,7 +37,7 @@ def psnr(a: Tensor, b: Tensor, reduction: Literal["pooled", "channel_mean"] = "p
 
 
 class Psnr(Metric):
-    """`psnr` as a protocol asks for it."""
+    """The metric PSNR, with the reduction that the protocol names."""
 
     options_type = PsnrRule
 

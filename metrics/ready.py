@@ -1,4 +1,4 @@
-"""A protocol's metrics made and prepared on a device, each with the reason where it is not."""
+"""Makes and prepares a protocol's metrics on a device; a metric that cannot be computed carries the reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Ready:
-    """A metric that can be computed, or why it cannot."""
+    """A metric that is ready to be computed, or the reason why it cannot be."""
 
     chosen: Chosen
     metric: Metric | None
@@ -35,7 +35,7 @@ class Ready:
 
     @property
     def key(self) -> str:
-        """psnr, lpips/alex"""
+        """Metric key: psnr, lpips/alex."""
         return self.chosen.key
 
 
@@ -47,18 +47,18 @@ def make_ready(
     asked: Mapping[str, Collection[str]] | None = None,
     known: Registry | None = None,
 ) -> list[Ready]:
-    """The protocol's metrics in the order of tables.
+    """Make and prepare the protocol's metrics, in the order of tables.
 
     Args:
-        protocol: whose metrics.
+        protocol: names the metrics and their options.
         device: where they are computed.
-        truth: of what; asked for the masks of one frame where a metric needs any.
-        first: that frame.
-        asked: name of a metric -> the variants of it that are wanted alone.
-        known: where metrics are registered; None asks the registry of this process.
+        truth: ground truth of the frames; asked for the masks of one frame where a metric needs any.
+        first: id of the frame whose masks are looked at; None: there is no frame.
+        asked: name of a metric -> the only variants of it to compute; None: no choice was made.
+        known: registry in which metrics are looked up; None takes the registry of this process.
 
     Raises:
-        BenchError: a metric is not there, does not take its options, or cannot be made.
+        BenchError: a metric is not registered, does not take its options, or cannot be made.
     """
 
     @functools.cache
@@ -77,6 +77,15 @@ def _ready(
     masks: Callable[[], Collection[str]],
     asked: Collection[str] | None,
 ) -> Ready:
+    """Make and prepare one metric, or find the reason why it cannot be computed.
+
+    Args:
+        chosen: the metric.
+        device: where it is computed.
+        truth: ground truth of the frames.
+        masks: gives the names of the masks that the data have; called only where the metric needs any.
+        asked: the only variants of the metric to compute; None: no choice was made.
+    """
     needs = needs_of(chosen.spec, chosen.variant)
     absent = guarded(chosen, "asking for it", lambda: chosen.kind.left_out(chosen.variant, device, asked))
     if absent is not None:
@@ -94,7 +103,7 @@ def _ready(
 
 
 def projector_of(truth: GroundTruth) -> Projector | None:
-    """Makes projections of the tracked head, loading it at the first; None where there is no head model."""
+    """Function that projects the tracked head into frames, loading it at its first call; None without a head model."""
     head = truth.head
     if head is None:
         return None
@@ -103,10 +112,16 @@ def projector_of(truth: GroundTruth) -> Projector | None:
 
 
 def guarded(chosen: Chosen, doing: str, action: Callable[[], _T]) -> _T:
-    """The result of `action`, which is a plugin's code.
+    """Call `action`, which is a plugin's code, and return its result.
+
+    Args:
+        chosen: the metric whose code it is, for messages.
+        doing: the subject of the message, such as "making it".
+        action: what is called.
 
     Raises:
-        PluginError: it failed; the message names plugin and metric. What a person can mend, and a lack of memory, pass.
+        PluginError: it failed; the message names plugin and metric. Errors that a person can mend, and a lack of
+            memory, pass through.
     """
     try:
         return action()

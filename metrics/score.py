@@ -1,4 +1,4 @@
-"""Renders and truth in, one score a frame out."""
+"""Scores stored renders against the ground truth, frame by frame."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["score_frames"]
 class _Loaded(NamedTuple):
     frame: str
     render: Tensor
-    """(3, H, W) uint8"""
+    """Stored render, (3, H, W) uint8."""
     colour: Tensor
     alpha: Tensor
     masks: Masks
@@ -52,18 +52,18 @@ def score_frames(
     Args:
         renders: frame id -> 8-bit RGB PNG, rendered on the protocol's background. Frames of a sequence stand in the
             order of time.
-        truth: gives a frame's pixels, from one other thread, so that reading overlaps computing.
-        protocol: how to score.
+        truth: ground truth; its pixels are read in one other thread, so that reading overlaps computing.
+        protocol: names metrics, background and resolution.
         device: where to compute.
         nets: LPIPS networks to compute; None means both on CUDA and AlexNet alone on a CPU.
-        batch: frames at a time; results do not depend on it beyond rounding.
+        batch: number of frames that are scored at a time; results do not depend on it beyond rounding.
         report: called with (frames done, frames in all) after each batch.
-        known: where metrics are registered; None asks the registry of this process.
+        known: registry in which metrics are looked up; None takes the registry of this process.
 
     Raises:
         DataError: a render is missing, damaged or of another size than the truth, the truth is not what a reader
             should give, or a value is not a number; the message names the frame.
-        BenchError: a metric of the protocol is not there, or fails.
+        BenchError: a metric of the protocol is not registered, or fails.
         ValueError: `nets` has an unknown name, or `batch` is below 1.
 
     Example:
@@ -111,7 +111,7 @@ def score_frames(
 
 
 def _plugins(ready: Sequence[Ready]) -> dict[str, str]:
-    """Distribution -> version, of metrics that are not ours."""
+    """Distribution -> version of the plugins whose metrics were asked for, without the built-in ones."""
     origins = [each.chosen.origin.rpartition(" ") for each in ready]
     return {name: version for name, _, version in origins if name not in ("", "built")}
 
@@ -119,7 +119,14 @@ def _plugins(ready: Sequence[Ready]) -> dict[str, str]:
 def _batches(
     renders: Mapping[str, Path], truth: GroundTruth, protocol: Protocol, batch: int
 ) -> Iterator[list[_Loaded]]:
-    """Loaded frames in order, at most `batch` of one size at a time; the next ones are read meanwhile."""
+    """Load frames in order, at most `batch` of one size at a time; the next ones are read in another thread meanwhile.
+
+    Args:
+        renders: frame id -> file of its render.
+        truth: ground truth of the frames.
+        protocol: says to which size frames are resampled.
+        batch: largest number of frames per group.
+    """
     ids = list(renders)
     chunks = [ids[start : start + batch] for start in range(0, len(ids), batch)]
 
@@ -140,6 +147,17 @@ def _batches(
 
 
 def _load(frame: str, path: Path, truth: GroundTruth, protocol: Protocol) -> _Loaded:
+    """Read the render and the ground truth of one frame, and resample both as the protocol says.
+
+    Args:
+        frame: id of the frame.
+        path: file of its render.
+        truth: ground truth of the frames.
+        protocol: says to which size frames are resampled.
+
+    Raises:
+        DataError: the render cannot be read, or the truth is of another size or type; the message names the frame.
+    """
     image = _read_render(frame, path)
     pixels = truth.pixels(frame)
     colour, alpha = pixels.colour, pixels.alpha
@@ -164,7 +182,11 @@ def _load(frame: str, path: Path, truth: GroundTruth, protocol: Protocol) -> _Lo
 
 
 def _read_render(frame: str, path: Path) -> Tensor:
-    """(3, H, W) uint8."""
+    """Read a stored render as (3, H, W) uint8, RGB.
+
+    Raises:
+        DataError: it is missing, damaged or no 8-bit RGB image; the message names the frame.
+    """
     try:
         image = read_picture(path)
     except Unreadable as error:

@@ -1,4 +1,4 @@
-"""Scores of one subject, and how they are written: a header line, then one line per frame. Needs no torch."""
+"""Scores of one subject and their file: a header line, one line per frame, one line per sequence. Needs no torch."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from headbench.metrics.protocol import Protocol, TrackingRule
 __all__ = ["FORMAT", "LARGEST", "FrameScore", "Scores", "SequenceScore", "package_versions", "write_scores"]
 
 FORMAT = 2
-"""Layout of files of scores. Those without a number are of the layout before, with four fields per frame."""
+"""Number of the layout of score files. Files without a number have the layout before, with four fields per frame."""
 LARGEST = 1e12
-"""No finite value of a metric is as large."""
+"""Limit of finite metric values; a value as large as this is refused."""
 
 
 @dataclass(frozen=True)
 class _Values:
     id: str
     values: Mapping[str, float] = field(default_factory=dict)
-    """Metric, or metric/variant -> value; inf where a metric has no limit, as PSNR of an identical image."""
+    """Metric key -> value; inf where a metric has no limit, as PSNR of an identical image."""
     absent: Mapping[str, Absent] = field(default_factory=dict)
-    """Metric -> why there is no value here, where others have one."""
+    """Metric key -> why this frame or sequence has no value, where others have one."""
 
     def value(self, key: str) -> float | None:
-        """The value of a metric, None where it has none here."""
+        """Value of the metric `key`; None where this frame or sequence has none."""
         return self.values.get(key)
 
 
 @dataclass(frozen=True)
 class FrameScore(_Values):
-    """The metrics of one frame.
+    """Metric values of one frame.
 
     Example:
         >>> frame_score = FrameScore("00001", {"psnr": 31.5})
@@ -48,7 +48,7 @@ class FrameScore(_Values):
 
 @dataclass(frozen=True)
 class SequenceScore(_Values):
-    """The metrics of one sequence that are of all its frames together.
+    """Metric values of one sequence, of those metrics that are computed from all its frames together.
 
     Example:
         >>> SequenceScore("cam0", {"flicker": 0.25}).value("flicker")
@@ -58,7 +58,7 @@ class SequenceScore(_Values):
 
 @dataclass(frozen=True)
 class Scores:
-    """One subject's frames and what they were scored with.
+    """Scores of one subject's frames, and what they were computed with.
 
     Example:
         >>> frames = [FrameScore("a", {"psnr": 30.0}), FrameScore("b", {"psnr": 32.0})]
@@ -68,35 +68,37 @@ class Scores:
     """
 
     protocol: str
-    """name@version"""
+    """Label of the protocol: name@version."""
     hash: str
-    """Of the protocol; scores with different hashes do not belong in one table."""
+    """SHA-256 of the protocol; scores with different hashes do not belong in one table."""
     metrics: tuple[str, ...]
     """Keys of the protocol's metrics, in the order of tables."""
     frames: tuple[FrameScore, ...]
     sequences: tuple[SequenceScore, ...] = ()
-    """Empty unless a metric is of sequences."""
+    """Scores of sequences; empty unless a metric is computed per sequence."""
     absent: Mapping[str, Absent] = field(default_factory=dict)
-    """Metric -> why it has no values at all."""
+    """Metric key -> why it has no values at all."""
     weights: Mapping[str, str] = field(default_factory=dict)
-    """Metric -> SHA-256 of its network."""
+    """Metric key -> SHA-256 of its network's file."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Package or plugin -> version that computed the scores."""
     device: str = ""
     views: str = "test"
-    """Which frames were scored: the held-out ones."""
+    """Set of frames that were scored: test, the held-out ones."""
     render_key: str = ""
-    """The folder of the renders."""
+    """Name of the folder of the renders, such as train-white."""
     tracking: TrackingRule | None = None
-    """What the protocol had optimised on the test images before scoring."""
+    """Test-time tracking on the test images that came before scoring; None where there was none."""
 
     @classmethod
     def of(cls, protocol: Protocol, frames: Sequence[FrameScore], metrics: Sequence[str] = (), **more: Any) -> Scores:
-        """Scores by `protocol`.
+        """Make the scores of frames under a protocol.
 
         Args:
+            protocol: gives label, hash and keys.
+            frames: scores of the frames, in order.
             metrics: keys of its metrics as their plugins spell them; empty takes the protocol's own spelling.
-            more: other fields.
+            more: values of other fields.
         """
         return cls(
             protocol=protocol.label,
@@ -110,27 +112,27 @@ class Scores:
         )
 
     def offers(self, key: str) -> bool:
-        """Whether the protocol has this metric, computed or not."""
+        """Whether the protocol has the metric `key`, computed or not."""
         return key in self.metrics
 
     def is_of_sequences(self, key: str) -> bool:
-        """Whether a metric has one value per sequence, and none a frame."""
+        """Whether a metric has one value per sequence, and none per frame."""
         return any(key in row.values or key in row.absent for row in self.sequences)
 
     def values(self, key: str) -> list[float | None]:
-        """A metric's value for each frame that can have one, or for each sequence where it is of sequences."""
+        """Values of a metric: one per frame that can have one, or one per sequence if it is computed per sequence."""
         rows: Sequence[_Values] = self.sequences if self.is_of_sequences(key) else self.frames
         counted = [row for row in rows if key not in row.absent or row.absent[key].kind is not AbsentKind.NO_EARLIER]
         return [row.value(key) for row in counted]
 
     def mean(self, key: str) -> float | None:
-        """Mean over frames or sequences, None if one lacks a value that it could have; infinite if one value is."""
+        """Mean of a metric over frames or sequences: None if one lacks a value it could have, infinite if one is."""
         values = self.values(key)
         known = [value for value in values if value is not None]
         return math.fsum(known) / len(known) if known and len(known) == len(values) else None
 
     def why(self, key: str) -> Absent:
-        """Why a metric has no value, or not everywhere."""
+        """Reason why a metric has no value, or has none for some frames."""
         if key in self.absent:
             return self.absent[key]
         here = (row.absent[key] for row in (*self.frames, *self.sequences) if key in row.absent)
@@ -143,7 +145,7 @@ class Scores:
 
 
 def package_versions() -> dict[str, str]:
-    """Package -> version, of those that numbers may depend on."""
+    """Package -> installed version, of the packages that scores may depend on."""
     found = {}
     for package in ("headbench", "torch", "numpy", "pillow"):
         try:

@@ -1,4 +1,4 @@
-"""Structural similarity of a frame, as a protocol asks for it."""
+"""Structural similarity (SSIM) of a frame, with a protocol's options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Ssim", "ssim"]
 
 
 def ssim(a: Tensor, b: Tensor, rule: SsimRule) -> Tensor:
-    """a, b (B, 3, H, W) in [0, 1] -> (B,) float64, mean over windows and channels; 1 for equal images.
+    """SSIM of each frame, mean over windows and channels: a, b (B, 3, H, W) in [0, 1] -> (B,) float64; 1 if equal.
 
     Raises:
         ValueError: shapes differ, values leave [0, 1], or no window fits.
@@ -25,7 +25,7 @@ def ssim(a: Tensor, b: Tensor, rule: SsimRule) -> Tensor:
 
 
 class Ssim(Metric):
-    """`ssim` as a protocol asks for it."""
+    """The metric SSIM, with the window that the protocol names."""
 
     options_type = SsimRule
 

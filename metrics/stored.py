@@ -1,4 +1,4 @@
-"""Reading scores from disk. A stranger may have written them: every value is checked. Needs no torch."""
+"""Reading of score files. A stranger may have written them, so every value is checked. Needs no torch."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _HEADER = {
     "frames": int,
     "sequences": int,
 }
-"""Field of the first line -> its type."""
+"""Field of a score file's first line -> its type."""
 _LATER = {"test_time_tracking": dict}
-"""Fields that not every file has."""
+"""Field that the first line of a score file may lack -> its type."""
 _VIEWS = "test"
 
 
 def read_scores(path: Path) -> Scores:
-    """Scores as `write_scores` left them, or as the version before did.
+    """Read a score file that `write_scores` wrote, or one of the layout before.
 
     Raises:
         DataError: the file is missing, incomplete, not of this layout or of a newer one, or holds a value of a wrong
@@ -137,7 +137,17 @@ def _joined(row: Any, place: int, metrics: tuple[str, ...]) -> SequenceScore:
 
 
 def _row(row: Any, place: int, what: str, metrics: tuple[str, ...]) -> tuple[dict[str, float], dict[str, Absent]]:
-    """Values and reasons of a line."""
+    """Values and reasons of one line of a score file.
+
+    Args:
+        row: the line's parsed JSON.
+        place: number of the line, counted from 1.
+        what: field that names the frame or sequence: id or sequence.
+        metrics: keys that the first line names.
+
+    Raises:
+        DataError: the line is not as it should be; the message names it.
+    """
     where = f"line {place}"
     check_fields(row, {what: object, "scores": dict}, {"absent": dict}, where)
     values = {_known(key, metrics, where): number(value, key, where) for key, value in row["scores"].items()}

@@ -1,4 +1,4 @@
-"""Files of scores of the layout before numbers were given to layouts: four fields per frame, reasons as sentences."""
+"""Reading of score files of the first layout, which has no number: four fields per frame, reasons as sentences."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _HEADER = {
 }
 _LATER = {"test_time_tracking": dict}
 _NEEDED = ("id", "psnr", "ssim")
-"""Fields of every other line."""
+"""Fields that every line after the first must have."""
 _KEYS = {"psnr": "psnr", "ssim": "ssim", "lpips_alex": "lpips/alex", "lpips_vgg": "lpips/vgg"}
-"""Field -> metric, in the order of tables."""
+"""Field of the first layout -> metric key, in the order of tables."""
 _SENTENCES = {
     "n/a (not part of": AbsentKind.NOT_IN_PROTOCOL,
     "n/a (not asked for": AbsentKind.NOT_ASKED,
@@ -36,14 +36,14 @@ _SENTENCES = {
     "n/a (weights missing": AbsentKind.NO_WEIGHTS,
     "n/a (registered weights": AbsentKind.OTHER_WEIGHTS,
 }
-"""How reasons began -> what they are."""
+"""Beginning of a reason's sentence -> kind of the reason."""
 
 
 def scores_before(lines: list[Any]) -> Scores:
-    """Scores of such a file.
+    """Scores from the lines of a file of the first layout.
 
     Args:
-        lines: what its lines hold; there is one.
+        lines: parsed JSON of each line; there is at least one.
 
     Raises:
         DataError: a value is not what it must be.
@@ -91,6 +91,6 @@ def _absent(sentence: str) -> Absent:
 
 
 def _offered(key: str, frames: tuple[FrameScore, ...], absent: Mapping[str, Absent]) -> bool:
-    """Whether the protocol had a metric: it was computed, or the reason why it was not is another."""
+    """Whether the protocol had a metric: it was computed, or is absent for a reason other than not being part of it."""
     whole = bool(frames) and all(frame.value(key) is not None for frame in frames)
     return whole or key not in absent or absent[key].kind is not AbsentKind.NOT_IN_PROTOCOL

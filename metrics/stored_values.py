@@ -1,4 +1,4 @@
-"""Checks of single values in files of scores, of every layout. Needs no torch."""
+"""Checks of single values in score files of every layout. Needs no torch."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from headbench.metrics.scores import LARGEST
 __all__ = ["check_fields", "number", "texts", "tracking"]
 
 _LIMITED = {spec.name for spec in METRICS if not spec.unlimited}
-"""Built-in metrics that are never infinite; of a plugin's metric that is not known."""
+"""Built-in metrics that are never infinite. Whether a plugin's metric may be is not known, so none is listed."""
 
 
 def check_fields(values: Any, needed: Mapping[str, type], more: Mapping[str, type], where: str) -> None:
-    """Accept an object that has the fields that are needed, perhaps others, and no unknown one.
+    """Check that a JSON value is an object with all needed fields, perhaps some optional ones, and no others.
 
     Args:
+        values: parsed JSON.
         needed: field -> type.
-        more: field that may be there -> type.
+        more: optional field -> type.
+        where: beginning of messages: the line.
 
     Raises:
         DataError: it is anything else.
@@ -46,10 +48,14 @@ def check_fields(values: Any, needed: Mapping[str, type], more: Mapping[str, typ
 
 
 def texts(values: Mapping[str, Any], what: str) -> Mapping[str, str]:
-    """A mapping of the first line whose values are texts.
+    """Check that the values of a mapping in the first line of a score file are texts, and return it.
+
+    Args:
+        values: the mapping.
+        what: its name, for messages.
 
     Raises:
-        DataError: one is none.
+        DataError: one is not.
     """
     for key, value in values.items():
         if not isinstance(value, str):
@@ -58,11 +64,14 @@ def texts(values: Mapping[str, Any], what: str) -> Mapping[str, str]:
 
 
 def number(stored: Any, key: str, where: str, name: str = "", expected: str = "a finite number") -> float:
-    """The value of the metric `key`.
+    """Check a metric's value in a score file, and return it.
 
     Args:
-        name: what the file calls it; empty where it is the key.
-        expected: for the message.
+        stored: parsed JSON.
+        key: key of the metric.
+        where: beginning of messages: the line.
+        name: what the file calls the metric; empty where it is the key.
+        expected: what the message says was expected.
 
     Raises:
         DataError: it is no finite number, nor "inf" of a metric that may be infinite.
@@ -75,10 +84,10 @@ def number(stored: Any, key: str, where: str, name: str = "", expected: str = "a
 
 
 def tracking(values: Any) -> TrackingRule | None:
-    """What the first line says of test-time tracking.
+    """Test-time tracking that the first line of a score file records; None where it records none.
 
     Raises:
-        DataError: it is no rule.
+        DataError: it is no tracking rule.
     """
     try:
         return None if values is None else TrackingRule.model_validate(values)

@@ -1,4 +1,4 @@
-"""What a metric sees of the truth: a batch of frames, of which masks and the head's projection come when asked for."""
+"""Ground truth as a metric sees it: a batch of frames whose masks and head projection are made when asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["GroundTruth", "Masks", "Projection", "Projector", "Truth"]
 
 
 class Projection(NamedTuple):
-    """The tracked head's mesh in the image, by the data's parameters; faces that are hidden are among them.
+    """Tracked head mesh, posed by the dataset's parameters and projected into the image; hidden faces are included.
 
     Example:
         >>> vertices, depth = torch.tensor([[[4.0, 2.0]]]), torch.ones(1, 1)
@@ -34,10 +34,10 @@ class Projection(NamedTuple):
     """(F, 3) int64 rows of `vertices`."""
     width: int
     height: int
-    """Of the image that the pixels are of."""
+    """`width` and `height` are those of the image, in pixels."""
 
     def resized(self, width: int, height: int) -> Projection:
-        """The same in the image resampled to another size: pixel edges stay at pixel edges."""
+        """Projection into the image resampled to another size: pixel edges stay at pixel edges."""
         if (width, height) == (self.width, self.height):
             return self
         scale = self.vertices.new_tensor([width / self.width, height / self.height])
@@ -45,12 +45,12 @@ class Projection(NamedTuple):
 
 
 Projector = Callable[[Sequence[str]], Projection]
-"""Ids of frames of one size -> their projection."""
+"""Function from the ids of frames of one size to the head's projection into them."""
 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Where the truth comes from; given by whoever knows the dataset.
+    """Source of the ground truth of a subject's frames: pixels, sequences and head model.
 
     Example:
         >>> frames = {frame.id: frame for frame in subject.train}
@@ -60,29 +60,35 @@ class GroundTruth:
     """
 
     pixels: Callable[[str], Pixels]
-    """Frame id -> stored pixels; called once a frame, from one other thread."""
+    """Function from frame id to stored pixels; called once per frame, from one other thread."""
     sequences: Mapping[str, str] = field(default_factory=dict)
-    """Frame id -> the sequence that it belongs to, as one camera saw it; frames that are not named are of one sequence.
+    """Frame id -> name of its sequence, as one camera saw it; frames that are not listed make up one sequence.
     Frames of a sequence are scored in the order of time."""
     head: Callable[[], Projector] | None = None
-    """Loads the head model; raises MissingAsset where its file is not registered. None where there is no head model."""
+    """Function that loads the head model; raises MissingAsset where its file is not registered. None: no head."""
 
     def sequence(self, frame: str) -> str:
-        """The sequence of a frame."""
+        """Name of the sequence that a frame belongs to."""
         return self.sequences.get(frame, "all")
 
 
 class Masks(NamedTuple):
-    """The masks of one frame, as stored."""
+    """Masks of one frame in the stored size."""
 
     planes: Mapping[str, Tensor]
-    """name -> (1, H, W) uint8, on the CPU."""
+    """Mask name -> (1, H, W) uint8, on the CPU."""
     height: int
     width: int
-    """Of the stored image."""
+    """`height` and `width` are those of the stored image, in pixels."""
 
     def plane(self, name: str, frame: str, width: int, height: int) -> Tensor:
-        """(1, height, width) uint8: one mask, resampled as alpha is.
+        """One mask as (1, height, width) uint8, resampled as alpha is.
+
+        Args:
+            name: of the mask.
+            frame: id of the frame, for messages.
+            width: that is wanted, in pixels.
+            height: that is wanted, in pixels.
 
         Raises:
             DataError: there is no such mask, or it is not of the image's size.
@@ -104,14 +110,14 @@ class Masks(NamedTuple):
 
 
 class Truth:
-    """A batch of B frames as a metric sees it, on the metric's device.
+    """Ground truth of B frames as a metric sees it, on the metric's device.
 
     Args:
         image: (B, 3, H, W) in [0, 1].
         alpha: (B, 1, H, W) in [0, 1].
-        ids: of the frames.
-        sequences: of each frame.
-        masks: of each frame.
+        ids: id of each frame.
+        sequences: name of the sequence of each frame.
+        masks: stored masks of each frame.
         projector: makes the projection; None where there is no head model.
 
     Example:
@@ -131,9 +137,9 @@ class Truth:
         projector: Projector | None = None,
     ) -> None:
         self.image = image
-        """(B, 3, H, W) in [0, 1]: on the protocol's background, quantised as it says."""
+        """Images (B, 3, H, W) in [0, 1] on the protocol's background, quantised as the protocol says."""
         self.alpha = alpha
-        """(B, 1, H, W) in [0, 1]."""
+        """Coverage (B, 1, H, W) in [0, 1]."""
         self.ids = tuple(ids)
         self.sequences = tuple(sequences)
         """Name of the sequence of each frame."""
@@ -143,7 +149,7 @@ class Truth:
         self._projection: Projection | None = None
 
     def mask(self, name: str) -> Tensor:
-        """(B, 1, H, W) in [0, 1]; copied to the device when it is first asked for.
+        """Mask `name` of all frames, (B, 1, H, W) in [0, 1]; copied to the device when it is first asked for.
 
         Raises:
             DataError: a frame has no such mask; the message names it.
@@ -159,19 +165,19 @@ class Truth:
         return self._made[name]
 
     def projection(self) -> Projection | None:
-        """The tracked head in the image, computed when it is first asked for; None where there is no head model."""
+        """Projection of the tracked head into the frames, computed when first asked for; None without a head model."""
         if self._projection is None and self._projector is not None:
             height, width = self.image.shape[-2:]
             self._projection = self._projector(self.ids).resized(width, height)
         return self._projection
 
     def rows(self, chosen: Sequence[int]) -> Truth:
-        """The frames at these places."""
+        """Batch of the frames at the indices `chosen` of this one."""
         return Truth.pick([(self, row) for row in chosen])
 
     @classmethod
     def pick(cls, chosen: Sequence[tuple[Truth, int]]) -> Truth:
-        """One batch of frames of one size from several: each a batch and a place in it."""
+        """Batch of frames of one size taken from several batches: pairs of a batch and a frame's index in it."""
         import torch
 
         # Stacked views, not an index: nothing is copied from the host for it.
