@@ -1,4 +1,4 @@
-"""What the benchmark's organisers fixed: people, sequences, cameras, and the videos of a submission."""
+"""Facts that the benchmark's organisers fixed: people, sequences, cameras, and the videos of a submission."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ __all__ = [
 ]
 
 TASK = "mono_flame_avatar"
-"""The task's name, which is also its folder's."""
+"""Name of the task, and of its folder."""
 TITLE = "NeRSemble benchmark v2 (2026), mono FLAME avatar"
+"""Name of the benchmark and the task, for people."""
 PARTICIPANTS = ("393", "404", "461", "477", "486")
 TRAIN_SEQUENCES = (
     "EXP-1-head",
@@ -45,22 +46,25 @@ TRAIN_SEQUENCES = (
     "SEN-08-clothes_and_lodging",
 )
 TEST_SEQUENCES = ("FREE", "EMO-1-shout+laugh", "SEN-09-frown_events_bad", "SEN-10-port_strong_smokey")
-"""Their images are the organisers' own; tracking and cameras are published."""
+"""Sequences whose images the organisers keep; their tracking and cameras are published."""
 SEQUENCES = frozenset(TRAIN_SEQUENCES + TEST_SEQUENCES)
 PROXY = ("EXP-9-jaw-2", "EMO-4-disgust+happy", "SEN-07-fond_note_fried", "SEN-08-clothes_and_lodging")
-"""Training sequences that are held out to score locally. Kinds as among the test sequences, and each has a sibling that
-is trained on."""
+"""Training sequences that are held out to score locally.
+
+Their kinds are those of the test sequences, and each has a sibling that is trained on."""
 TRAIN_SERIAL = "222200037"
-"""The one camera whose images are published."""
+"""Serial number of the one camera whose images are published."""
 SERIALS = (TRAIN_SERIAL, "222200046", "220700191", "222200039")
 """Cameras of a submission: the training camera, then left, centre and right, of which no image is published."""
 TRACKINGS = {"v2": "flame2023_tracking_v2", "v1": "flame2023_tracking"}
-"""Version -> stem of its files. The first one is the current one; of the test sequences there is no other."""
+"""Version of the tracking -> stem of its files, the current version first; test sequences have no other."""
 SUBMISSION_TRACKING = TRACKINGS["v2"]
+"""Tracking that submissions are rendered with."""
 SIZE = 512
 """Side of the images in pixels."""
 FPS = 24.3
+"""Frames per second of the videos."""
 CRF = 14
-"""x264's constant rate factor, as the organisers' own writer has it."""
+"""Constant rate factor of x264 in the organisers' own writer."""
 QUOTA = 10
-"""Submissions to this task that one user has."""
+"""Number of submissions to this task that one user has."""

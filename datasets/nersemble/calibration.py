@@ -1,4 +1,4 @@
-"""The cameras of one person, from one JSON file."""
+"""Cameras of one person of the NeRSemble benchmark, from one JSON file."""
 
 from __future__ import annotations
 
@@ -20,33 +20,43 @@ __all__ = ["Calibration", "read_calibration"]
 _Floats = NDArray[np.float64]
 _AGAIN = "download calibration/camera_params.json again"
 _SKEW = 1e-3
-"""Pixels of skew, and of the last row from 0 0 1, that are rounding."""
+"""Largest skew in pixels, and difference of the last row from 0 0 1, that pass for rounding."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The cameras that could be read, by serial number; OpenCV axes, world to camera, metres, pixels."""
+    """Cameras that could be read, by serial number; OpenCV axes, world to camera, metres, pixels."""
 
     path: Path
     w2c: Mapping[str, _Floats]
-    """(4, 4)"""
+    """Serial number -> (4, 4) world to camera."""
     K: Mapping[str, _Floats]
-    """(3, 3), the principal point off the centre."""
+    """Serial number -> (3, 3) intrinsics, the principal point off the centre."""
     size: int | None
     """Side of the images in pixels; None where it is not known."""
 
     def camera(self, serial: str) -> Camera:
-        """B = 1."""
+        """Make the camera (B = 1) with a serial number.
+
+        Raises:
+            ValueError: the images' size is not known.
+        """
         if self.size is None:
             raise ValueError("cameras of images whose size is not known")
         return cameras(self.w2c[serial][None], self.K[serial], self.size, self.size)[0]
 
 
 def read_calibration(path: Path, serials: Sequence[str], size: int | None, findings: Findings) -> Calibration | None:
-    """The file's cameras; what is wrong with those of `serials` goes to `findings`, and they are left out.
+    """Read the cameras with given serial numbers; those that are wrong are reported and left out.
+
+    Args:
+        path: the JSON file.
+        serials: serial numbers of the cameras that are needed.
+        size: side of the images in pixels; None where it is not known.
+        findings: receives what is wrong.
 
     Returns:
-        None where nothing of it can be used.
+        None where nothing of the file can be used.
     """
     content = read_object(path, "the person's cameras", findings, _AGAIN)
     if content is None:
@@ -80,6 +90,15 @@ def read_calibration(path: Path, serials: Sequence[str], size: int | None, findi
 
 
 def _entry(path: Path, key: str, table: dict[str, Any], serial: str, findings: Findings) -> _Floats | None:
+    """Read one camera's matrix from a table; None where there is none of the right shape, which has been reported.
+
+    Args:
+        path: the file.
+        key: name of the table: world_2_cam (4 x 4) or intrinsics (3 x 3).
+        table: serial number -> nested lists.
+        serial: the camera's serial number.
+        findings: receives what is wrong.
+    """
     if serial not in table:
         known = ", ".join(sorted(table)[:16]) or "none"
         message = f"`{key}`: expected camera {serial}, found no such serial number (there are: {known})"
@@ -101,7 +120,12 @@ def _entry(path: Path, key: str, table: dict[str, Any], serial: str, findings: F
 
 
 def _intrinsics_fault(K: _Floats, size: int | None) -> tuple[str, str]:
-    """What is wrong with a matrix of intrinsics, and what helps; empty where nothing is."""
+    """Say what is wrong with an intrinsic matrix, and what helps; both empty where nothing is.
+
+    Args:
+        K: (3, 3) pixels.
+        size: side of the images in pixels; None where it is not known.
+    """
     if not np.isfinite(K).all():
         return "expected finite numbers, found NaN or Infinity", _AGAIN
     if np.abs(K[2] - (0, 0, 1)).max() > _SKEW or abs(K[1, 0]) > _SKEW or abs(K[0, 1]) > _SKEW:

@@ -1,4 +1,4 @@
-"""Checks that decode videos: all of them, and test sequences, for `bench data check`; first pictures for a run."""
+"""Checks that decode videos: all of them, and test sequences, for `bench data check`; first pictures before a run."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ __all__ = ["check_first_pictures", "deep_checks"]
 
 _DECODERS = 8
 _WHITE = 240
-"""Mean grey level of the background from which on it counts as white."""
+"""Mean grey level from which on a background counts as white."""
 _COLOURED = 24
-"""Mean difference of a grey video's channels that the codec cannot make."""
+"""Mean difference of a grey video's channels that is more than the codec makes."""
 
 
 def deep_checks(found: NersembleSurvey) -> None:
-    """Add what the pass over names and headers could not see."""
+    """Add to a survey the problems that names and headers do not show, and decode every video."""
     folder, findings = found.folder, found.findings
     if folder.name not in PARTICIPANTS:
         known = ", ".join(PARTICIPANTS)
@@ -50,7 +50,7 @@ def deep_checks(found: NersembleSurvey) -> None:
 
 
 def check_first_pictures(found: NersembleSurvey) -> None:
-    """What the first picture of each sequence tells of its matte and background: what a run can afford."""
+    """Check matte and background in the first picture of each sequence: what a run can afford before it trains."""
     with ThreadPoolExecutor(_DECODERS) as pool:
         for name, videos in zip(found.sequences, pool.map(_decoded(found, 1), found.sequences), strict=True):
             if not any(videos.faults) and all(videos.counts):
@@ -58,6 +58,7 @@ def check_first_pictures(found: NersembleSurvey) -> None:
 
 
 def _strange_sequences(found: NersembleSurvey) -> None:
+    """Warn of folders that are no sequence of the benchmark, with the name that may be meant."""
     known = (*TRAIN_SEQUENCES, *TEST_SEQUENCES)
     for name in sorted(names_in(found.folder.sequences) - {*known}):
         path = found.folder.sequences / name
@@ -70,7 +71,8 @@ def _strange_sequences(found: NersembleSurvey) -> None:
 
 
 def _check_tests(found: NersembleSurvey) -> None:
-    """Tracking of the test sequences, which a submission needs; and that no images of theirs are taken for training."""
+    """Check the tracking of the test sequences, which a submission needs: it has to be there, and of the same
+    person."""
     tests, findings = {}, found.findings
     for name in TEST_SEQUENCES:
         path = found.folder.tracking(name, "v2")
@@ -90,7 +92,7 @@ def _check_tests(found: NersembleSurvey) -> None:
             continue
         tests[name] = tracking
     if found.calibration is not None:
-        # Of the training camera it has been told, if anything is wrong, by the training sequences.
+        # What is wrong with the training camera has been reported with the training sequences.
         held_out = SERIALS if not found.sequences else [serial for serial in SERIALS if serial != TRAIN_SERIAL]
         check_before_camera(found.calibration, tests, held_out, findings)
     if found.options.tracking == "v2" and found.sequences:
@@ -100,15 +102,18 @@ def _check_tests(found: NersembleSurvey) -> None:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """What is in a sequence's two videos."""
+    """Measurements of a sequence's two videos, taken by decoding them."""
 
     counts: tuple[int, int]
+    """Number of decoded pictures: images, mattes."""
     faults: tuple[str, str]
+    """Reason why decoding ended early, for images and for mattes; empty where it did not."""
     matte: MatteFault | None
-    """What is wrong with the mattes, where it is wrong with every one."""
+    """Fault of the mattes where every one has a fault; otherwise None."""
     low: int
-    """Smallest and largest value of the mattes."""
+    """Smallest value of the mattes."""
     high: int
+    """Largest value of the mattes."""
     colour: float
     """Largest mean difference of a matte's channels."""
     background: float
@@ -116,7 +121,12 @@ class _Decoded:
 
 
 def _decoded(found: NersembleSurvey, most: float = math.inf) -> Callable[[str], _Decoded]:
-    """What decodes the videos of a sequence, at most so many pictures; one of each is in memory at a time."""
+    """Make a function that decodes and measures the videos of a sequence; one picture of each is in memory at a time.
+
+    Args:
+        found: the survey.
+        most: number of pictures after which to stop.
+    """
 
     def measure(name: str) -> _Decoded:
         sources = [decode(path) for path in found.videos(name)]
@@ -150,6 +160,13 @@ def _decoded(found: NersembleSurvey, most: float = math.inf) -> Callable[[str], 
 
 
 def _check_decoded(found: NersembleSurvey, name: str, videos: _Decoded) -> None:
+    """Report an error for each of a sequence's videos that cannot be decoded to its end; then check the pictures.
+
+    Args:
+        found: the survey; receives what is wrong.
+        name: the sequence.
+        videos: what was measured.
+    """
     paths, expected, findings = found.videos(name), len(found.sequences[name]), found.findings
     if any(found.probes[path].fault for path in paths):
         return
@@ -168,6 +185,13 @@ def _check_decoded(found: NersembleSurvey, name: str, videos: _Decoded) -> None:
 
 
 def _check_pictures(found: NersembleSurvey, name: str, videos: _Decoded) -> None:
+    """Check matte and background of a sequence from what was measured.
+
+    Args:
+        found: the survey; receives what is wrong.
+        name: the sequence.
+        videos: what was measured.
+    """
     paths, findings = found.videos(name), found.findings
     if videos.colour > _COLOURED:
         message = f"expected a grey matte, found colours (channels differ by {videos.colour:.0f} on average)"

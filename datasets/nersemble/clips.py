@@ -20,12 +20,14 @@ __all__ = ["SHELF_BYTES", "Clip", "Shelf", "decode", "to_rgb"]
 Bytes = NDArray[np.uint8]
 
 SHELF_BYTES = 2 << 30
-"""Of one subject. 3,000 frames of 512 x 512 are 2.4 GB as YUV 4:2:0, images and mattes together; whoever trains on them
-takes them off as fast."""
+"""Bytes of decoded pictures that one subject may keep.
+
+3,000 frames of 512 x 512 are 2.4 GB as YUV 4:2:0, images and mattes together; whoever trains on them takes them off as
+fast."""
 
 
 def decode(path: Path) -> Iterator[VideoFrame]:
-    """The pictures of a video in order.
+    """Decode the pictures of a video in order.
 
     Raises:
         DataError: the file cannot be opened or decoded.
@@ -38,7 +40,7 @@ def decode(path: Path) -> Iterator[VideoFrame]:
 
 
 def to_rgb(frame: VideoFrame) -> Bytes:
-    """(H, W, 3) sRGB of a decoded picture."""
+    """Convert a decoded picture to (H, W, 3) sRGB, uint8."""
     return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
 
 
@@ -56,7 +58,13 @@ class Shelf:
         self._held: OrderedDict[tuple[int, int], tuple[VideoFrame, VideoFrame]] = OrderedDict()
 
     def put(self, owner: int, row: int, pair: tuple[VideoFrame, VideoFrame]) -> None:
-        """Keep a pair of pictures for whoever asks first."""
+        """Keep a pair of pictures, image and matte, for whoever asks first.
+
+        Args:
+            owner: identity of the clip.
+            row: place of the pair in the clip.
+            pair: decoded image and matte.
+        """
         with self._lock:
             if (owner, row) in self._held:
                 return
@@ -66,7 +74,7 @@ class Shelf:
                 self._used -= _bytes(self._held.popitem(last=False)[1])
 
     def take(self, owner: int, row: int) -> tuple[VideoFrame, VideoFrame] | None:
-        """A pair and its place; None where it is not held."""
+        """Remove a pair of pictures and return it; None where it is not held."""
         with self._lock:
             pair = self._held.pop((owner, row), None)
             if pair is not None:
@@ -75,11 +83,12 @@ class Shelf:
 
     @property
     def used(self) -> int:
-        """Bytes held."""
+        """Bytes of the pictures that are held."""
         return self._used
 
 
 def _bytes(pair: tuple[VideoFrame, VideoFrame]) -> int:
+    """Bytes of a pair of decoded pictures."""
     return sum(plane.buffer_size for frame in pair for plane in frame.planes)
 
 
@@ -91,8 +100,8 @@ class Clip:
     starts a new pass.
 
     Args:
-        colour, alpha: files of the same number of pictures.
-        count: how many.
+        colour, alpha: video files of the same number of pictures.
+        count: number of pictures in each.
         size: side of the pictures in pixels.
         shelf: shared by the clips of a subject.
     """
@@ -105,7 +114,7 @@ class Clip:
         self._next = 0
 
     def picture(self, row: int) -> tuple[Bytes, Bytes]:
-        """RGB (H, W, 3) and matte (H, W) of a row.
+        """Image RGB (H, W, 3) and matte (H, W) of a row, uint8.
 
         Raises:
             DataError: a video cannot be decoded so far, or has another size.
@@ -121,6 +130,7 @@ class Clip:
         return rgb, matte
 
     def _pair(self, row: int) -> tuple[VideoFrame, VideoFrame]:
+        """Decoded image and matte of a row: from the shelf, or by decoding up to it."""
         held = self._shelf.take(id(self), row)
         if held is not None:
             return held

@@ -1,4 +1,4 @@
-"""The angles of the tracking: intrinsic XYZ, which is SciPy's 'XYZ' in capitals."""
+"""Euler angles of the tracking: intrinsic XYZ, which is SciPy's 'XYZ' in capitals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Floats = NDArray[np.float64]
 
 
 def xyz_to_matrix(angles: _Floats) -> _Floats:
-    """Rx(a) Ry(b) Rz(c) of (T, 3) radians: (T, 3, 3)."""
+    """Convert intrinsic XYZ angles (T, 3), in radians, to matrices Rx(a) Ry(b) Rz(c) (T, 3, 3)."""
     (ca, cb, cc), (sa, sb, sc) = np.cos(angles).T, np.sin(angles).T
     rows = [
         [cb * cc, -cb * sc, sb],
@@ -25,7 +25,13 @@ def xyz_to_matrix(angles: _Floats) -> _Floats:
 
 
 def other_reading(angles: _Floats, matrices: _Floats, tolerance: float) -> str:
-    """Which other meaning of `angles` (T, 3) gives these `matrices` (T, 3, 3), in words; empty where none does."""
+    """Name the other meaning of angles under which they give these matrices; empty where none does.
+
+    Args:
+        angles: (T, 3) as stored.
+        matrices: (T, 3, 3) rotations.
+        tolerance: largest difference of elements.
+    """
     backwards = np.swapaxes(xyz_to_matrix(-angles), 1, 2)
     as_axis = axis_angle_to_matrix(torch.from_numpy(angles)).numpy()
     readings = {

@@ -1,4 +1,4 @@
-"""The test sequences, of which tracking and cameras are published and images are not: what a submission renders."""
+"""Test sequences, whose tracking and cameras are published and whose images are not: what a submission renders."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = ["benchmark_test", "submission_task"]
 
 
 def submission_task() -> SubmissionTask:
-    """What the organisers ask for: 5 people x 4 sequences x 4 cameras."""
+    """Describe the submission that the organisers ask for: 5 people x 4 sequences x 4 cameras."""
     return SubmissionTask(
         name=TASK,
         title=TITLE,
@@ -59,7 +59,7 @@ def submission_task() -> SubmissionTask:
 
 
 def benchmark_test(folder: Path, options: Mapping[str, object] | None = None) -> tuple[HiddenView, ...]:
-    """The hidden views of one person: 4 sequences, each seen by 4 cameras, sequence by sequence.
+    """Make the hidden views of one person: 4 sequences, each seen by 4 cameras, sequence by sequence.
 
     `HiddenView.params` is one batch of T rows in the order of the video, T being the tracking's number of frames; views
     of one sequence share it. Frame ids are ``<sequence>_<number in five digits>``, as those of training frames. Images
@@ -120,10 +120,11 @@ def benchmark_test(folder: Path, options: Mapping[str, object] | None = None) ->
 
 
 def _unseen(sequence: str, ids: Sequence[str], params: HeadParams, camera: Camera) -> list[Frame]:
-    """Frames of a hidden sequence as one camera would see them; asking for an image is an error.
+    """Make the frames of a hidden sequence as one camera would see them; asking for an image is an error.
 
     Args:
-        ids: of the T frames.
+        sequence: its name.
+        ids: ids of the T frames.
         params: T rows.
         camera: B = 1.
     """

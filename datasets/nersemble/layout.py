@@ -1,4 +1,4 @@
-"""Where things lie: data roots, people, and the files of one person."""
+"""Layout of the NeRSemble benchmark's data on disk: people below a data root, and the files of one person."""
 
 from __future__ import annotations
 
@@ -15,33 +15,36 @@ DATASET = "nersemble"
 
 @dataclass(frozen=True)
 class Folder(roots.Folder):
-    """Where the files of one person lie."""
+    """Paths of the files of one person."""
 
     @property
     def calibration(self) -> Path:
-        """All cameras."""
+        """JSON file of all cameras."""
         return self.path / "calibration" / "camera_params.json"
 
     @property
     def sequences(self) -> Path:
-        """Holds one folder per sequence, for training and testing alike."""
+        """Folder that holds one folder per sequence, for training and testing alike."""
         return self.path / "sequences"
 
     def tracking(self, sequence: str, version: str) -> Path:
-        """The head's parameters; `version` is one of `TRACKINGS`."""
+        """File of the head's parameters in a sequence; `version` is one of `TRACKINGS`."""
         return self.sequences / sequence / "tracking" / f"{TRACKINGS[version]}.npz"
 
     def images(self, sequence: str, serial: str) -> Path:
-        """The video of a camera."""
+        """Video of a camera's images in a sequence."""
         return self.sequences / sequence / "images" / f"cam_{serial}.mp4"
 
     def alpha(self, sequence: str, serial: str) -> Path:
-        """The matte's video of a camera."""
+        """Video of a camera's mattes in a sequence."""
         return self.sequences / sequence / "alpha_maps" / f"cam_{serial}.mp4"
 
 
 def find_subjects(root: Path) -> dict[str, Path]:
-    """Participant -> folder, by number, below a data root, the download's folder, the task's, or one person's.
+    """Find participants below a data root, in the download's or the task's folder, or at one person's.
+
+    Returns:
+        Participant's number -> folder, sorted.
 
     Raises:
         DataError: nothing of this layout is there.
@@ -51,5 +54,5 @@ def find_subjects(root: Path) -> dict[str, Path]:
 
 
 def _is_person(path: Path) -> bool:
-    """Also a damaged one, so that its problems are told rather than the folder overlooked."""
+    """Tell whether a folder is a person's, even a damaged one, so that its problems are reported."""
     return (path / "sequences").is_dir() or (path / "calibration").is_dir()

@@ -1,4 +1,4 @@
-"""The reader's options."""
+"""Options of the reader of the NeRSemble benchmark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["NersembleOptions"]
 
 
 class NersembleOptions(ReaderOptions):
-    """Checked options; the defaults are for local comparisons on the current tracking."""
+    """Checked options of the NeRSemble reader; the defaults are for local comparisons on the current tracking."""
 
     tracking: Literal["v2", "v1"] = Field(
         "v2",

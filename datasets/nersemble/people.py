@@ -1,4 +1,4 @@
-"""What is the same in all sequences of a person: which head, how large the images."""
+"""Facts that all sequences of a person share: which head model, and how large the images are."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from headbench.datasets.nersemble.benchmark import SIZE
 __all__ = ["HEAD", "head_and_size"]
 
 HEAD = "flame2023"
-"""What the benchmark's tracker fits, and so what a folder without a word about it holds."""
+"""Head model that the benchmark's tracker fits, and so that of a folder without ``head_model.json``."""
 
 
 def head_and_size(folder: Path, findings: Findings) -> tuple[str | None, int | None]:
-    """The head's tag and the side of the images in pixels, each None where it cannot be used.
+    """Read the head's tag and the side of the images in pixels, each None where it cannot be used.
 
     Synthetic people name both in ``head_model.json``: ``{"tag": "openhead", "size": 64}``.
     """
@@ -25,7 +25,7 @@ def head_and_size(folder: Path, findings: Findings) -> tuple[str | None, int | N
     tag = head_tag(folder, HEAD, findings)
     if not there(path):
         return tag, SIZE
-    # A file that cannot be read has been told.
+    # A file that cannot be read has been reported.
     content = read_object(path, "the head's name", Findings())
     if content is None or (tag is None and "size" not in content):
         return None, None

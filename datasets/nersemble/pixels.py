@@ -1,4 +1,4 @@
-"""The pixels of one frame: colour that is not mixed with white, and alpha."""
+"""Pixels of one frame of the videos: alpha, and colour that is not mixed with white."""
 
 from __future__ import annotations
 
@@ -20,22 +20,25 @@ __all__ = ["VideoPixels", "clean_matte", "off_white"]
 
 Bytes = NDArray[np.uint8]
 _NOTHING, _ALL = 8, 247
-"""Mattes below the first are 0 and above the second 255 but for the codec."""
+"""Matte levels that the codec made of 0 (below the first), and of 255 (above the second)."""
 
 
 @dataclass(frozen=True)
 class VideoPixels:
-    """Reads one frame of a clip; the callable of `Frame.pixels`."""
+    """Reads one frame of a clip; it is the callable in `Frame.pixels`."""
 
     clip: Clip
     row: int
+    """Place of the frame in the videos."""
     white: str = "once"
+    """once or twice: the reader's option."""
     alpha: str = "soft"
+    """soft or clean: the reader's option."""
     masks: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
-    """Name -> what gives the mask, (1, H, W) uint8."""
+    """Name -> function that gives the mask, (1, H, W) uint8."""
 
     def __call__(self) -> Pixels:
-        """Colour and alpha.
+        """Decode the frame: colour and alpha.
 
         Raises:
             DataError: a video cannot be decoded, or the matte cannot be one (`matte_fault`).
@@ -52,12 +55,12 @@ class VideoPixels:
 
 
 def clean_matte(matte: Bytes) -> Bytes:
-    """(H, W) with what the codec blurred at both ends of the range put back."""
+    """Undo what the codec blurred at both ends of the range of a matte (H, W)."""
     return np.where(matte < _NOTHING, 0, np.where(matte > _ALL, 255, matte)).astype(np.uint8)
 
 
 def off_white(image: Bytes, matte: Bytes) -> Bytes:
-    """The colour (H, W, 3) that `matte` (H, W) mixes with white to `image` (H, W, 3).
+    """Solve for the colour (H, W, 3) that a matte (H, W) mixes with white to an image (H, W, 3).
 
     Mixed again it gives the image to half a grey level, but for pixels that are darker than the matte permits: those
     become as dark as it permits. Where the matte is 0 the colour is white.

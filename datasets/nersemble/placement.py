@@ -1,4 +1,4 @@
-"""Is the tracked head before the camera? Tells cameras of other conventions apart."""
+"""Check that the tracked head stands before the camera, and tell cameras of other conventions apart."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ _Floats = NDArray[np.float64]
 def check_before_camera(
     calibration: Calibration, trackings: Mapping[str, Tracking], serials: Sequence[str], findings: Findings
 ) -> None:
-    """Whether every camera sees the head.
+    """Check that every camera sees the head.
 
     An error where the head's origin is behind a camera in any frame, or outside its image in all frames of a sequence;
     a warning where it is oddly near or far.
 
     Args:
+        calibration: the person's cameras.
         trackings: sequence -> its tracking.
+        serials: serial numbers of the cameras to check.
+        findings: receives the problems.
     """
     for serial in serials:
         if serial in calibration.w2c:
@@ -34,6 +37,14 @@ def check_before_camera(
 
 
 def _check_camera(calibration: Calibration, trackings: Mapping[str, Tracking], serial: str, findings: Findings) -> None:
+    """Check that one camera sees the head; at most one problem is reported.
+
+    Args:
+        calibration: the person's cameras.
+        trackings: sequence -> its tracking.
+        serial: the camera's serial number.
+        findings: receives the problem.
+    """
     pose, K, size = calibration.w2c[serial], calibration.K[serial], calibration.size
     seen = {name: _seen(pose, tracking.translation) for name, tracking in trackings.items()}
     behind = [name for name, points in seen.items() if points[:, 2].min() <= 0]
@@ -67,7 +78,7 @@ def _check_camera(calibration: Calibration, trackings: Mapping[str, Tracking], s
 
 
 def _inside(points: _Floats, K: _Floats, size: int | None) -> NDArray[np.bool_]:
-    """(T,) whether points (T, 3) before a camera fall into its image; where its size is not known, they do."""
+    """Tell which points (T, 3) in a camera's axes fall into its image; all of them where its size is not known."""
     if size is None:
         return np.ones(len(points), dtype=bool)
     pixels = (points @ K.T)[:, :2] / points[:, 2:]
@@ -75,17 +86,25 @@ def _inside(points: _Floats, K: _Floats, size: int | None) -> NDArray[np.bool_]:
 
 
 def _pixel(point: _Floats, K: _Floats) -> str:
+    """Image position of a point (3,) in a camera's axes, in words."""
     x, y = (K @ point)[:2] / point[2]
     return f"({x:.0f}, {y:.0f})"
 
 
 def _seen(pose: _Floats, points: _Floats) -> _Floats:
+    """Transform points (T, 3) from the world to a camera's axes."""
     return np.asarray(points @ pose[:3, :3].T + pose[:3, 3])
 
 
 def _other_reading(pose: _Floats, K: _Floats, size: int | None, tracking: Tracking) -> str:
-    """Which other convention puts the head before the camera, upright and into its image, in words; empty where none
-    does."""
+    """Name the convention under which the head is before the camera, upright and in its image; empty where none is.
+
+    Args:
+        pose: (4, 4) as stored.
+        K: (3, 3) pixels.
+        size: side of the images in pixels; None where it is not known.
+        tracking: one sequence's.
+    """
     inverse = np.linalg.inv(pose)
     readings = {
         "camera to world": inverse,

@@ -1,4 +1,4 @@
-"""What a video's file says without decoding a picture: its digest, size and number of packets."""
+"""Facts about a video file that need no decoding: its digest, size and number of packets."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _READERS = 8
 
 @dataclass(frozen=True)
 class Probe:
-    """One video file."""
+    """Digest, size and number of packets of one video file, or what is wrong with it."""
 
     digest: str = ""
     """SHA-256 of the file."""
     size: tuple[int, int] = (0, 0)
-    """Width, height."""
+    """Width, height; pixels."""
     packets: int = 0
     """Coded pictures that are really in the file; the header of a file that was cut may promise more."""
     fault: str = ""
-    """Nothing, ``missing``, or what was found instead of a video."""
+    """Empty, ``missing``, or what was found instead of a video."""
     help: str = ""
     """Action that removes the fault."""
 
 
 def probe_all(paths: Iterable[Path]) -> dict[Path, Probe]:
-    """Probes of many files, read by several threads."""
+    """Probe many video files in several threads."""
     wanted = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(_READERS) as pool:
         return dict(zip(wanted, pool.map(_probe, wanted), strict=True))

@@ -1,4 +1,4 @@
-"""The reader of the NeRSemble benchmark's task mono FLAME avatar."""
+"""Reader of the NeRSemble benchmark's task mono FLAME avatar: surveys a person's folder and makes the frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["NersembleReader"]
 
 
 class NersembleReader(SurveyReader[NersembleOptions, NersembleSurvey], TakesSubmissions):
-    """The benchmark's five people, and synthetic ones in the same layout."""
+    """Reads the benchmark's five people, and synthetic ones in the same layout."""
 
     dataset = DATASET
     options_type = NersembleOptions

@@ -1,4 +1,4 @@
-"""One pass over a person's folder that reads what a Subject needs and finds what is wrong with it."""
+"""One pass over a person's folder that reads what a `Subject` needs and finds what is wrong with it."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ _AGAIN = "download the sequence again"
 
 @dataclass(frozen=True)
 class NersembleSurvey(Survey):
-    """What could be read of a person."""
+    """What could be read of a person of the benchmark."""
 
     options: NersembleOptions
     size: int | None
     """Side of the images in pixels; None where it is not known."""
     calibration: Calibration | None
+    """Cameras of the person; None where they cannot be used."""
     sequences: Mapping[str, Tracking]
-    """Training sequences by name, in the benchmark's order."""
+    """Tracking of the training sequences by name, in the benchmark's order."""
     probes: Mapping[Path, Probe]
-    """Videos of the training camera."""
+    """Video file -> its probe, of the training camera."""
 
     @property
     def folder(self) -> Folder:
-        """Where its files lie."""
+        """Paths of the person's files."""
         return Folder(self.path)
 
     @property
@@ -52,11 +53,11 @@ class NersembleSurvey(Survey):
 
     @property
     def shape(self) -> Floats:
-        """(300,) of all sequences."""
+        """Identity coefficients (300,) of all sequences."""
         return next(iter(self.sequences.values())).shape
 
     def parts(self) -> tuple[list[str], list[str]]:
-        """Training and test sequences. With split=all the proxy sequences are in both."""
+        """Names of the training and of the test sequences. With split=all the proxy sequences are in both."""
         held_out = [name for name in self.sequences if name in PROXY]
         if self.options.split == "all":
             return list(self.sequences), held_out
@@ -67,7 +68,7 @@ class NersembleSurvey(Survey):
         return train, test
 
     def variant(self) -> str:
-        """Version of the tracking, and what else makes numbers incomparable."""
+        """Version of the tracking, and the option `split` where it makes numbers incomparable."""
         return self.options.tracking + (f"-{self.options.split}" if self.options.split != "proxy" else "")
 
     def digests(self) -> dict[str, str]:
@@ -96,15 +97,21 @@ class NersembleSurvey(Survey):
         return self.sequences[frame.sequence].path
 
     def videos(self, sequence: str) -> tuple[Path, Path]:
-        """Images and alpha maps of the training camera."""
+        """Videos of the training camera in a sequence: images and alpha maps."""
         return self.folder.images(sequence, TRAIN_SERIAL), self.folder.alpha(sequence, TRAIN_SERIAL)
 
 
 def survey(path: Path, options: NersembleOptions, findings: Findings) -> NersembleSurvey:
-    """Read all that training needs of the person in `path`; what is wrong goes to `findings`. Decodes no image."""
+    """Read all that training needs of a person without decoding images.
+
+    Args:
+        path: the person's folder.
+        options: the reader's.
+        findings: receives what is wrong.
+    """
     folder = Folder(path)
     head, size = head_and_size(path, findings)
-    no_folder = kind_at(folder.calibration.parent) not in ("", "a folder")  # which is told below
+    no_folder = kind_at(folder.calibration.parent) not in ("", "a folder")  # which is reported below
     calibration = None if no_folder else read_calibration(folder.calibration, SERIALS, size, findings)
     present = [name for name in TRAIN_SEQUENCES if (folder.sequences / name).is_dir()]
     places = [folder.calibration.parent, folder.sequences, *(folder.sequences / name for name in TRAIN_SEQUENCES)]
@@ -132,6 +139,14 @@ def survey(path: Path, options: NersembleOptions, findings: Findings) -> Nersemb
 
 
 def _check_present(folder: Folder, present: list[str], options: NersembleOptions, findings: Findings) -> None:
+    """Report training sequences that are missing: a warning where the option allows it, else an error.
+
+    Args:
+        folder: the person's.
+        present: names of the sequences that are there.
+        options: the reader's.
+        findings: receives the problem and a note.
+    """
     missing = [name for name in TRAIN_SEQUENCES if name not in present]
     if not missing:
         return
@@ -148,6 +163,14 @@ def _check_present(folder: Folder, present: list[str], options: NersembleOptions
 
 
 def _tracking(folder: Folder, sequence: str, version: str, findings: Findings) -> Tracking | None:
+    """Read the tracking of a sequence; None where it cannot be used, which has been reported.
+
+    Args:
+        folder: the person's.
+        sequence: its name.
+        version: one of `TRACKINGS`.
+        findings: receives what is wrong.
+    """
     path = folder.tracking(sequence, version)
     if there(path):
         return read_tracking(path, sequence, findings)
@@ -167,7 +190,12 @@ def _tracking(folder: Folder, sequence: str, version: str, findings: Findings) -
 
 
 def check_one_identity(found: Mapping[str, Tracking], findings: Findings) -> None:
-    """All sequences of a person have one shape."""
+    """Report an error for each sequence whose shape is not that of the first one.
+
+    Args:
+        found: sequence -> its tracking, all of one person.
+        findings: receives the errors.
+    """
     if not found:
         return
     first = next(iter(found))
@@ -190,6 +218,16 @@ def _check_videos(
     size: int | None,
     findings: Findings,
 ) -> None:
+    """Report videos of a sequence that are missing, damaged, of another size, or of another length than the tracking.
+
+    Args:
+        folder: the person's.
+        sequence: its name.
+        tracking: the sequence's; None where it cannot be used, so that lengths are not compared.
+        probes: video file -> its probe.
+        size: side of the images in pixels; None where it is not known.
+        findings: receives the errors.
+    """
     paths = {"images": folder.images(sequence, TRAIN_SERIAL), "alpha maps": folder.alpha(sequence, TRAIN_SERIAL)}
     before = len(findings.errors())
     for kind, path in paths.items():

@@ -1,4 +1,4 @@
-"""The head's parameters of one sequence, from one npz."""
+"""Head parameters of one sequence of the NeRSemble benchmark, from one npz file."""
 
 from __future__ import annotations
 
@@ -31,39 +31,43 @@ KEYS: dict[str, tuple[int | None, ...]] = {
     "eyes": (None, 6),
     "frames": (None,),
 }
-"""Array -> shape; None stands for the number of frames T, the same in all of them."""
+"""Array in the file -> its shape; None stands for the number of frames T, the same in all of them."""
 _SAME_ROTATION = 1e-4
-"""Largest difference of elements between `rotation_matrices` and the matrices of `rotation`, and of R R^T from I."""
+"""Tolerance of rotations: largest difference of elements.
+
+It holds between `rotation_matrices` and the matrices of `rotation`, and between R R^T and I."""
 _AGAIN = "download the file again; an interrupted download is taken for whole when it is skipped by its size"
 
 
 @dataclass(frozen=True)
 class Tracking:
-    """One sequence without fault. Row k is image k of the sequence's videos."""
+    """Tracking of one sequence without fault. Row k is image k of the sequence's videos."""
 
     path: Path
     frames: NDArray[np.int64]
-    """(T,) the numbers that the file gives its frames, ascending."""
+    """(T,) numbers that the file gives its frames, ascending."""
     shape: _Floats
-    """(300,)"""
+    """(300,) identity coefficients."""
     expression: _Floats
-    """(T, 100)"""
+    """(T, 100) coefficients."""
     rotation: _Floats
-    """(T, 3, 3)"""
+    """(T, 3, 3) head to world."""
     translation: _Floats
     """(T, 3) metres, in the world."""
     scale: float
+    """Size of the head relative to the head model's."""
     jaw: _Floats
-    """(T, 3) axis-angle, as are neck and eyes."""
+    """(T, 3) axis-angle."""
     neck: _Floats
+    """(T, 3) axis-angle."""
     eyes: _Floats
-    """(T, 6) joint 3 (left), then joint 4."""
+    """(T, 6) axis-angle of joint 3 (left), then joint 4."""
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def params(self, head: str) -> HeadParams:
-        """All rows as one batch for the head model `head`.
+        """Make one batch of parameters, B = T, for the head model with tag `head`.
 
         The head's place in the world is the global similarity about the model's origin. As root pose, which turns about
         the root joint, the same rotation would put the mesh elsewhere.
@@ -80,12 +84,18 @@ class Tracking:
 
 
 def frame_ids(sequence: str, tracking: Tracking) -> tuple[str, ...]:
-    """Names of a sequence's frames, unique in a person, in the order of rows."""
+    """Ids of a sequence's frames, unique in a person, in the order of rows."""
     return tuple(f"{sequence}_{number:05d}" for number in tracking.frames.tolist())
 
 
 def read_tracking(path: Path, sequence: str, findings: Findings) -> Tracking | None:
-    """The npz at `path`, which must exist; None where it cannot be used, and `findings` then says why."""
+    """Read the tracking of a sequence from a file that must exist; None where it cannot be used, which is reported.
+
+    Args:
+        path: the npz file.
+        sequence: its name.
+        findings: receives what is wrong.
+    """
     arrays = _arrays(path, sequence, findings)
     if arrays is None or not _check_shapes(path, sequence, arrays, findings):
         return None
@@ -107,7 +117,7 @@ def read_tracking(path: Path, sequence: str, findings: Findings) -> Tracking | N
 
 
 def _arrays(path: Path, sequence: str, findings: Findings) -> dict[str, NDArray[Any]] | None:
-    """The ten arrays as they are stored."""
+    """Read the ten arrays of a sequence's tracking as they are stored; None where one is missing, which is reported."""
     content = read_npz(path, "an npz of plain arrays", findings, sequence, _AGAIN)
     if content is None:
         return None
@@ -133,6 +143,14 @@ def _arrays(path: Path, sequence: str, findings: Findings) -> dict[str, NDArray[
 
 
 def _check_shapes(path: Path, sequence: str, arrays: dict[str, NDArray[Any]], findings: Findings) -> bool:
+    """Tell whether the arrays have the right shapes, types and numbers of rows; what is wrong is reported.
+
+    Args:
+        path: the file.
+        sequence: its name.
+        arrays: a key of `KEYS` -> array.
+        findings: receives the problems.
+    """
     before = len(findings.errors())
     counts: dict[str, int] = {}
     for key, shape in KEYS.items():
@@ -169,6 +187,14 @@ def _check_shapes(path: Path, sequence: str, arrays: dict[str, NDArray[Any]], fi
 
 
 def _check_values(path: Path, sequence: str, arrays: dict[str, NDArray[Any]], findings: Findings) -> bool:
+    """Tell whether numbers are finite, the scale is positive and frames ascend; what is wrong is reported.
+
+    Args:
+        path: the file.
+        sequence: its name.
+        arrays: a key of `KEYS` -> array, with the right shapes.
+        findings: receives the problems.
+    """
     before = len(findings.errors())
     frames = arrays["frames"]
     for key in KEYS:
@@ -198,6 +224,14 @@ def _check_values(path: Path, sequence: str, arrays: dict[str, NDArray[Any]], fi
 
 
 def _check_rotation(path: Path, sequence: str, arrays: dict[str, NDArray[Any]], findings: Findings) -> bool:
+    """Tell whether matrices are rotations and agree with the angles; the first fault is an error.
+
+    Args:
+        path: the file.
+        sequence: its name.
+        arrays: a key of `KEYS` -> array, with the right shapes.
+        findings: receives the error.
+    """
     frames = arrays["frames"]
     angles, matrices = (np.asarray(arrays[key], dtype=np.float64) for key in ("rotation", "rotation_matrices"))
     off = np.abs(matrices @ np.swapaxes(matrices, 1, 2) - np.eye(3)).max(axis=(1, 2))
@@ -229,4 +263,5 @@ def _check_rotation(path: Path, sequence: str, arrays: dict[str, NDArray[Any]], 
 
 
 def _name(sequence: str, frames: NDArray[Any], row: int) -> str:
+    """Id of the frame in a row; the sequence's name where there is no such row."""
     return f"{sequence}_{int(frames[row]):05d}" if 0 <= row < len(frames) else sequence
