@@ -71,8 +71,7 @@ def _strange_sequences(found: NersembleSurvey) -> None:
 
 
 def _check_tests(found: NersembleSurvey) -> None:
-    """Check the tracking of the test sequences, which a submission needs: it has to be there, and of the same
-    person."""
+    """Check the tracking of the test sequences, which a submission needs: that it is there and of the same person."""
     tests, findings = {}, found.findings
     for name in TEST_SEQUENCES:
         path = found.folder.tracking(name, "v2")

@@ -1,4 +1,4 @@
-"""Hair: thin curved ribbons rooted on the scalp, a little off it, so that the silhouette is fuzzy."""
+"""Hair of synthetic people: thin curved ribbons rooted on the scalp, so that the silhouette is fuzzy."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 STRANDS = 5000
+"""Strands on a head."""
 JOINTS = 4
 """Segments of a strand."""
 WIDTH = 0.0011
-"""Metres, at the root; a strand thins out to a third of it."""
+"""Width of a strand in metres, at the root; it thins out to a third of it."""
 
 
 @dataclass(frozen=True)
 class Hair:
-    """Ribbons in the frames of the faces they grow from."""
+    """Ribbons in the frames of the faces that they grow from."""
 
     root: Ints
-    """(K,) face of each strand."""
+    """(K,) face that each strand grows from."""
     local: Floats
     """(K, 2 (JOINTS + 1), 3) vertices in the root face's frame, metres."""
     faces: Ints
-    """(M, 3) into the flattened vertices."""
+    """(M, 3) triangles, as indices into the flattened vertices."""
     tint: Floats
     """(K,) brightness of each strand, about 1."""
 
 
 def grow_hair(person: Person, frames: Floats, centres: Floats, scalp: Ints, areas: Floats) -> Hair:
-    """Strands for a head at rest.
+    """Grow strands on a head at rest.
 
     Args:
+        person: seed, and length of the hair.
         frames: (F, 3, 3) frame of each face at rest as columns, the second its normal.
         centres: (F, 3) its centroid.
         scalp: faces that bear hair.
@@ -74,6 +76,12 @@ def grow_hair(person: Person, frames: Floats, centres: Floats, scalp: Ints, area
 
 
 def pose_hair(hair: Hair, frames: Floats, centres: Floats) -> Floats:
-    """(K 2 (JOINTS + 1), 3) vertices on a head whose faces have these `frames` (F, 3, 3) and `centres` (F, 3)."""
+    """Pose hair on a head: vertices (K 2 (JOINTS + 1), 3), in metres.
+
+    Args:
+        hair: strands in the frames of their faces.
+        frames: (F, 3, 3) frame of each face of the posed head, as columns.
+        centres: (F, 3) its centroid.
+    """
     world = np.einsum("kij,kvj->kvi", frames[hair.root], hair.local) + centres[hair.root][:, None]
     return np.asarray(world.reshape(-1, 3))

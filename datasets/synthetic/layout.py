@@ -1,4 +1,4 @@
-"""What the writer of a layout is: which pictures it wants of a performance, and where their files go."""
+"""Base class of the writers of synthetic subjects: which pictures a layout wants, and where their files go."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ __all__ = ["Clip", "Shot", "Writer", "split"]
 Floats = NDArray[np.float64]
 
 TEST_SHARE = 0.2
+"""Share of a subject's frames that are for testing."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One subject's performance."""
+    """Performance of one synthetic subject: who moves how, in pictures of what size."""
 
     name: str
-    """Of the subject's folder."""
+    """Name of the subject's folder."""
     scene: Scene
     motion: Motion
-    """T rows."""
+    """Motion of the head, T rows."""
     size: int
     """Side of the pictures in pixels."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture to take."""
+    """Row and camera of one picture to render."""
 
     index: int
     """Row of the motion."""
     camera: str
+    """Name of the camera."""
     w2c: Floats
     """(4, 4) OpenCV; the world is the head before it turns: yaw, pitch, roll and offset of the motion are in here."""
     K: Floats
@@ -54,14 +56,14 @@ class Writer(abc.ABC):
     """Writes subjects in one layout. Holds no state: processes that render have one each."""
 
     layout: str
-    """As `--layout` names it; the folder of the dataset below the data root."""
+    """Name of the layout for `--layout`, and of the dataset's folder below the data root."""
 
     def subject(self, number: int) -> str:
-        """Name of the subject's folder, counted from 0."""
+        """Name of the folder of a subject, counted from 0."""
         return f"synth{number:02d}"
 
     def shots(self, clip: Clip) -> Sequence[Shot]:
-        """Every picture that `frame` is to write; the first one of each row of the motion gives the true vertices.
+        """List every picture that `frame` is to write; the first one of each row of the motion gives the true vertices.
 
         One camera, as a tracker of a single video finds it, unless the layout has more.
         """
@@ -70,20 +72,29 @@ class Writer(abc.ABC):
 
     @abc.abstractmethod
     def tracking(self, folder: Path, clip: Clip) -> None:
-        """Everything but images, before any `frame`: coefficients, cameras, split, head, and the folders."""
+        """Write everything but images, before any `frame`: coefficients, cameras, split, head, and the folders."""
 
     @abc.abstractmethod
     def frame(self, folder: Path, clip: Clip, shot: Shot, picture: Picture) -> None:
-        """The image files of one shot. Called in any order and by several processes."""
+        """Write the image files of one shot. Called in any order and by several processes.
+
+        Args:
+            folder: the subject's.
+            clip: its performance.
+            shot: the row and the camera of the picture.
+            picture: what was rendered.
+        """
 
     def truth(
         self, folder: Path, clip: Clip, vertices: NDArray[np.float32], orbit: Sequence[tuple[Shot, Picture]]
     ) -> None:
-        """What no real dataset has, once all frames are written: ``truth/`` with the vertices and views all around.
+        """Write ``truth/``, which no real dataset has, once all frames are written: vertices, and views all around.
 
         Args:
+            folder: the subject's.
+            clip: its performance.
             vertices: (T, V, 3) metres, without hair.
-            orbit: the neutral head.
+            orbit: pictures of the neutral head, with their cameras.
         """
         place = folder / "truth" / "orbit"
         place.mkdir(parents=True)
@@ -96,6 +107,6 @@ class Writer(abc.ABC):
 
 
 def split(frames: int) -> tuple[range, range]:
-    """Training and test frames: the last fifth is for testing, at least one frame."""
+    """Divide frames into training and test: the last fifth is for testing, at least one frame."""
     test = max(1, round(frames * TEST_SHARE))
     return range(frames - test), range(frames - test, frames)

@@ -1,4 +1,4 @@
-"""What a subject does over time: speech, expression, blinks, gaze and head rotation, smooth and from a seed."""
+"""Motion of synthetic subjects: speech, expression, blinks, gaze and head rotation, smooth and from a seed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ __all__ = ["LIMITS", "Motion", "make_motion"]
 Floats = NDArray[np.float64]
 
 FPS = 25.0
+"""Frames per second of long clips."""
 SHORTEST = 30.0
 """Seconds that a clip lasts at least: a clip of few frames is the same performance seen at fewer moments."""
 LIMITS = {"yaw": math.radians(35), "pitch": math.radians(16), "roll": math.radians(8)}
-"""Head rotation, radians either way."""
+"""Largest rotation of the head about each axis, radians either way."""
 STRENGTH = {
     "browInnerUp": 0.8,
     "browOuterUpLeft": 0.6,
@@ -48,25 +49,31 @@ STRENGTH = {
 
 @dataclass(frozen=True)
 class Motion:
-    """One row per frame; angles in radians, metres."""
+    """Motion of a head, one row per frame; angles in radians, lengths in metres."""
 
     expression: Floats
-    """(T, 52)"""
+    """(T, 52) face units."""
     jaw: Floats
     """(T, 3) axis-angle."""
     eye_left: Floats
     """(T, 3) axis-angle."""
     eye_right: Floats
     yaw: Floats
-    """(T,) of the head as the camera sees it."""
+    """(T,) rotation of the head as the camera sees it, as are pitch and roll."""
     pitch: Floats
     roll: Floats
     offset: Floats
-    """(T, 3) of the head from the camera's axis (x, y) and from its mean distance (z)."""
+    """(T, 3) displacement of the head from the camera's axis (x, y) and from its mean distance (z)."""
 
 
 def make_motion(seed: int, frames: int, names: Sequence[str]) -> Motion:
-    """The performance of a seed, `frames` moments of it; `names` are the head's expressions in order."""
+    """Make the performance of a seed.
+
+    Args:
+        seed: the same seed gives the same performance.
+        frames: T, the number of moments at which it is seen.
+        names: the head's expressions in order.
+    """
     rng = np.random.default_rng([seed, 3])
     seconds: Floats = np.arange(frames, dtype=np.float64) * max(1 / FPS, SHORTEST / frames)
     expression = np.zeros((frames, len(names)))
@@ -106,7 +113,13 @@ def make_motion(seed: int, frames: int, names: Sequence[str]) -> Motion:
 
 
 def _wave(rng: np.random.Generator, seconds: Floats, slowest: float, fastest: float) -> Floats:
-    """(T,) in [-1, 1]: three sines whose frequencies (Hz) share no period."""
+    """Smooth signal (T,) in [-1, 1]: three sines whose frequencies share no period.
+
+    Args:
+        rng: source of frequencies and phases.
+        seconds: (T,) times.
+        slowest, fastest: range of the frequencies, Hz.
+    """
     rates = np.sort(rng.uniform(slowest, fastest, size=3))
     phases = rng.uniform(0, 2 * math.pi, size=3)
     weights = np.array([0.5, 0.3, 0.2])
@@ -114,7 +127,7 @@ def _wave(rng: np.random.Generator, seconds: Floats, slowest: float, fastest: fl
 
 
 def _blinks(rng: np.random.Generator, seconds: Floats) -> Floats:
-    """(T,) in [0, 1]: a blink every two to five seconds, a third of a second long."""
+    """Closure of the eyes (T,) in [0, 1]: a blink every two to five seconds, a third of a second long."""
     closed = np.zeros_like(seconds)
     moment = rng.uniform(0.5, 2.0)
     while moment < seconds[-1] + 1:

@@ -1,4 +1,4 @@
-"""A synthetic person: identity, colours and the head's rest geometry, from a seed."""
+"""Synthetic people: identity, colours and texture detail from a seed."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ __all__ = ["PARTS", "Person", "make_person"]
 Floats = NDArray[np.float64]
 
 PARTS = ("skin", "lips", "eye_left", "eye_right", "mouth", "teeth", "hair")
-"""What a ray can hit; a face of the mesh is of one part."""
+"""Parts of a head that a ray can hit; a face of the mesh belongs to one of them."""
 SHAPE_SPREAD = 0.8
-"""Identity coefficients are drawn with this standard deviation, and cut at two."""
+"""Standard deviation of identity coefficients, which are cut at two."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """Everything of a subject that does not move. Colours are sRGB in [0, 1]."""
+    """Everything of a synthetic subject that does not move. Colours are sRGB in [0, 1]."""
 
     seed: int
     shape: Floats
     """(S,) identity coefficients of the open head."""
     skin: Floats
-    """(3,)"""
+    """(3,) sRGB, as are the other colours."""
     lips: Floats
     iris: Floats
     hair: Floats
     brow_weight: float
-    """How dark the brows are, 0 to 1."""
+    """Darkness of the brows, 0 to 1."""
     freckles: float
+    """Strength of the freckles, 0 to 0.5."""
     hair_length: float
-    """Metres."""
+    """Length of the hair in metres."""
     noise: NDArray[np.float32]
-    """(N, N, N) a periodic field in [0, 1] from which all texture detail is read."""
+    """(N, N, N) periodic field in [0, 1] from which all texture detail is read."""
 
 
 def make_person(seed: int, shapes: int) -> Person:
-    """The person of a seed; `shapes` is the head's number of identity coefficients S."""
+    """Make the person of a seed; `shapes` is the head's number of identity coefficients S."""
     rng = np.random.default_rng([seed, 1])
     tone = rng.uniform(0.15, 1.0)
     skin = (1 - tone) * np.array([0.36, 0.23, 0.17]) + tone * np.array([0.87, 0.68, 0.58])

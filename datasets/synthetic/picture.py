@@ -1,4 +1,4 @@
-"""One picture of a scene: colour, antialiased alpha, depth and true masks."""
+"""Pictures of a synthetic scene: colour, antialiased alpha, depth and true masks."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
 LABELS = {"skin": 250, "lips": 130, "eye_left": 210, "eye_right": 200, "mouth": 140, "teeth": 140, "hair": 80}
-"""Codes of INSTA's segmentation images."""
+"""Part of the head -> its code in INSTA's segmentation images."""
 MOUTH = ("lips", "mouth", "teeth")
+"""Parts of the head that a mouth mask covers."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """8-bit images of S x S pixels, colour un-premultiplied."""
+    """One picture: 8-bit images of S x S pixels, colour un-premultiplied."""
 
     rgba: Bytes
-    """(S, S, 4)"""
+    """(S, S, 4) colour and alpha."""
     mouth: Bytes
-    """(S, S) 255 where most rays meet lips or what is behind them."""
+    """(S, S) mask: 255 where most rays meet lips or what is behind them."""
     labels: Bytes
     """(S, S) code of the part that most rays meet, 0 outside."""
     depth: NDArray[np.uint16]
     """(S, S) millimetres, 0 outside."""
     vertices: NDArray[np.float32]
-    """(V, 3) of the head, without hair."""
+    """(V, 3) vertices of the head in metres, without hair."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,27 @@ class Sitting:
     scene: Scene
     target: Target
     normals: Floats
-    """(V, 3) unit, with hair."""
+    """(V, 3) unit normals, with hair."""
     units: Mapping[str, float]
-    """Name of an expression's component -> its value."""
+    """Name of a face unit -> its value."""
 
 
 def sit(scene: Scene, params: HeadParams) -> Sitting:
-    """The scene posed by `params`, B = 1."""
+    """Pose a scene by parameters of B = 1."""
     vertices, normals = scene.pose(params)
     units = dict(zip(scene.head.expression_names, params.expression[0].tolist(), strict=True))
     return Sitting(scene, Target(vertices, scene.faces), normals, units)
 
 
 def take(sitting: Sitting, w2c: Floats, K: Floats, size: int) -> Picture:
-    """A picture with the lights at the camera; `w2c` (4, 4), `K` (3, 3) pixels."""
+    """Render a picture with the lights at the camera.
+
+    Args:
+        sitting: the posed scene.
+        w2c: (4, 4) world to camera, OpenCV axes, metres.
+        K: (3, 3) pixels.
+        size: side of the picture in pixels.
+    """
     scene = sitting.scene
     count = size * size
     rays, depth = np.zeros(count), np.zeros(count)
@@ -91,7 +99,14 @@ def take(sitting: Sitting, w2c: Floats, K: Floats, size: int) -> Picture:
 
 
 def _colours(sitting: Sitting, hits: Hits, part: Ints, rotation: Floats) -> Floats:
-    """(R, 3) sRGB of what the rays meet."""
+    """Shade the points that rays meet: (R, 3) sRGB.
+
+    Args:
+        sitting: the posed scene.
+        hits: where R rays meet it.
+        part: (R,) index into PARTS.
+        rotation: (3, 3) of the world-to-camera matrix.
+    """
     scene = sitting.scene
     corner = scene.faces.take(hits.face, axis=0)
     rest, scalp, lips = (blend(field, corner, hits.bary) for field in (scene.rest, scene.scalp, scene.lips))

@@ -1,4 +1,4 @@
-"""First hits of camera rays on a mesh, several rays a pixel."""
+"""Ray casts: first hits of camera rays on a mesh, several rays per pixel."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Ints = NDArray[np.int64]
 SAMPLES = 3
 """Rays along each side of a pixel."""
 BAND = 60_000
-"""Rays cast at a time, about."""
+"""Number of rays cast at a time, about."""
 
 
 @dataclass(frozen=True)
 class Hits:
-    """The rays that hit something."""
+    """Rays that hit something, and where."""
 
     pixels: slice
-    """Whole rows of the image, as row-major indices, that these rays were cast through."""
+    """Pixels that these rays were cast through: whole rows of the image, as row-major indices."""
     pixel: Ints
-    """(R,) index within `pixels`."""
+    """(R,) index of the ray's pixel within `pixels`."""
     face: Ints
-    """(R,)"""
+    """(R,) face of the mesh."""
     bary: Floats
-    """(R, 3)"""
+    """(R, 3) barycentric weights of the face's corners."""
     depth: Floats
     """(R,) metres along the optical axis."""
     direction: Floats
@@ -46,7 +46,7 @@ class Target:
 
     Args:
         vertices: (V, 3) metres.
-        faces: (F, 3).
+        faces: (F, 3) vertex indices.
     """
 
     def __init__(self, vertices: Floats, faces: Ints) -> None:
@@ -56,12 +56,15 @@ class Target:
 
 
 def cast(target: Target, w2c: Floats, K: Floats, size: int) -> Iterator[Hits]:
-    """Hits of `SAMPLES`² rays through each pixel of a `size` x `size` image, a band of rows at a time.
+    """Cast `SAMPLES`² rays through each pixel of a square image and yield their hits, a band of rows at a time.
 
     Rays past the mesh's box are not cast. Bands keep the arrays small enough for a processor's cache.
 
     Args:
-        w2c: (4, 4) OpenCV. K: (3, 3) pixels.
+        target: the mesh.
+        w2c: (4, 4) world to camera, OpenCV axes, metres.
+        K: (3, 3) pixels.
+        size: side of the image in pixels.
     """
     seen = target.vertices @ w2c[:3, :3].T + w2c[:3, 3]
     projected = seen @ K.T
@@ -76,6 +79,15 @@ def cast(target: Target, w2c: Floats, K: Floats, size: int) -> Iterator[Hits]:
 
 
 def _band(target: Target, w2c: Floats, K: Floats, size: int, rows: Ints, columns: Ints) -> Hits:
+    """Cast the rays of some rows and columns of an image and find their hits.
+
+    Args:
+        target: the mesh.
+        w2c: (4, 4) world to camera, OpenCV axes, metres.
+        K: (3, 3) pixels.
+        size: side of the image in pixels.
+        rows, columns: pixels that rays are cast through; rows are consecutive.
+    """
     within = (np.arange(SAMPLES) + 0.5) / SAMPLES
     row, column, dv, du = (a.ravel() for a in np.meshgrid(rows, columns, within, within, indexing="ij"))
     rays = np.stack([column + du, row + dv, np.ones(len(row))], 1) @ np.linalg.inv(K).T

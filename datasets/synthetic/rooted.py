@@ -1,4 +1,4 @@
-"""Head rotation as the head model's own root rotation before a camera that stands still, as most trackers have it."""
+"""Head rotation as the head model's root rotation before a camera that stands still, as most trackers have it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 
 def rooted_motion(clip: Clip) -> tuple[Floats, Floats]:
-    """Root rotations (T, 3) axis-angle, and translations (T, 3) metres after skinning.
+    """Root rotations (T, 3) axis-angle of a performance, and translations (T, 3) metres after skinning.
 
     With them the head stands in the axes of a camera that looks along -z from the origin (x right, y up), and shows
     the same picture as `world_to_camera` does of a head that never turns.
@@ -37,6 +37,7 @@ def rooted_motion(clip: Clip) -> tuple[Floats, Floats]:
 
 
 def _mean_vertex(clip: Clip, params: HeadParams, root: Floats | None) -> Floats:
+    """Mean of the head's vertices (3,), in metres, with another root rotation where `root` (3,) is given."""
     if root is not None:
         fields = {**vars(params), "root": torch.from_numpy(root)[None].to(params.root)}
         params = HeadParams(**fields)

@@ -1,4 +1,4 @@
-"""The smallest synthetic subject of each layout, for checks: what the built-in datasets' `DatasetSpec.sample` names."""
+"""Smallest synthetic subject of each layout, for checks: functions for the `sample` of built-in datasets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["emotalk3d", "fourdface", "imavatar", "insta", "nersemble", "pointava
 SIZE = 48
 """Side of the images in pixels."""
 _FRAMES = {"nersemble": 22}
-"""Its clips need a frame each; the others have 6."""
+"""Frames of a layout's sample where 6 are too few: NeRSemble's sequences need at least one each."""
 
 
 def insta(root: Path) -> None:
@@ -54,18 +54,20 @@ def vhap(root: Path) -> None:
 
 
 def _place(layout: str, target: Path) -> None:
+    """Copy the sample of a layout to a folder."""
     # Copies, because a check may damage what it was given.
     shutil.copytree(_written(layout) / layout, target)
 
 
 @functools.cache
 def _store() -> tempfile.TemporaryDirectory[str]:
+    """Temporary folder of this process that holds the samples."""
     return tempfile.TemporaryDirectory(prefix=f"headbench-samples-{os.getpid()}-")
 
 
 @functools.cache
 def _written(layout: str) -> Path:
-    """A folder of this process in which the layout's subject lies, written once."""
+    """Folder in which the sample of a layout lies, written once per process."""
     root = Path(_store().name)
     write_synthetic(root, layout, 1, _FRAMES.get(layout, 6), SIZE, 3, lambda line: None, workers=1, around=1)
     return root

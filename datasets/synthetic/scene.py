@@ -1,4 +1,4 @@
-"""A person's mesh in a pose: head, eyes, teeth and hair as one triangle mesh with what shading needs to know."""
+"""Mesh of a synthetic person: head, eyes, teeth and hair as one triangle mesh with what shading needs to know."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Ints = NDArray[np.int64]
 
 TAG = "openhead"
 TONGUE = 2.6
-"""How much brighter the tongue is than the rest of the mouth."""
+"""Brightness of the tongue relative to the rest of the mouth."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A person at rest, ready to be posed."""
+    """A synthetic person at rest, ready to be posed."""
 
     person: Person
     head: SubjectHead
     hair: Hair
     rest: Floats
-    """(V, 3) head and hair at rest: texture is painted on this."""
+    """(V, 3) head and hair at rest, in metres: texture is painted on this."""
     faces: Ints
-    """(F, 3)"""
+    """(F, 3) triangles of head and hair, as vertex indices."""
     part: Ints
     """(F,) index into PARTS."""
     tint: Floats
@@ -49,7 +49,7 @@ class Scene:
     """(2, 3) centres of the left and the right eyeball at rest."""
 
     def pose(self, params: HeadParams) -> tuple[Floats, Floats]:
-        """Vertices (V, 3) of head and hair and their unit normals, for B = 1 parameters."""
+        """Vertices (V, 3) of head and hair in metres, and their unit normals, for B = 1 parameters."""
         vertices, frames, centres = _posed(self.head, params)
         hair = pose_hair(self.hair, frames, centres)
         normals = _normals(vertices, self.head.faces.numpy())
@@ -59,7 +59,7 @@ class Scene:
 
 
 def make_scene(seed: int) -> Scene:
-    """The person of a seed."""
+    """Make the person of a seed, with hair, at rest."""
     model = load_head(TAG, "teeth")
     person = make_person(seed, model.sizes[0])
     head = model.bind(_identity(person, model.sizes[1]))
@@ -88,7 +88,12 @@ def make_scene(seed: int) -> Scene:
 
 
 def head_params(expression: Floats, jaw: Floats, eye_left: Floats, eye_right: Floats) -> HeadParams:
-    """Parameters (T, .) of the open head; root, neck and translation are zero, as INSTA has them."""
+    """Parameters (T, .) of the open head; root, neck and translation are zero, as INSTA has them.
+
+    Args:
+        expression: (T, E) face units.
+        jaw, eye_left, eye_right: (T, 3) axis-angle radians.
+    """
 
     def tensor(values: Floats) -> Tensor:
         return torch.tensor(values, dtype=torch.float32)
@@ -100,18 +105,19 @@ def head_params(expression: Floats, jaw: Floats, eye_left: Floats, eye_right: Fl
 
 
 def params_of(motion: Motion) -> HeadParams:
-    """A whole performance, B = T."""
+    """Parameters of a whole performance, B = T."""
     return head_params(motion.expression, motion.jaw, motion.eye_left, motion.eye_right)
 
 
 def make_rest_offset(scene: Scene, first: int) -> NDArray[np.float32]:
-    """(V, 3) metres: what identity coefficients from `first` on add to the template, without hair."""
+    """Offset (V, 3) in metres that identity coefficients from `first` on add to the template, without hair."""
     model = load_head(TAG, "teeth")
     kept = torch.tensor(scene.person.shape[first:], dtype=torch.float32)
     return np.asarray((model.shape_dirs[..., first:] @ kept).numpy())
 
 
 def _identity(person: Person, expressions: int) -> Identity:
+    """Identity of a person on the open head; `expressions` is the head's number of expression coefficients."""
     neutral = head_params(np.zeros((1, expressions)), *np.zeros((3, 1, 3)))
     nowhere = Camera(torch.eye(4)[None], torch.eye(3)[None], 1, 1)
     zeros = torch.zeros(1, expressions)
@@ -119,6 +125,7 @@ def _identity(person: Person, expressions: int) -> Identity:
 
 
 def _posed(head: SubjectHead, params: HeadParams) -> tuple[Floats, Floats, Floats]:
+    """Vertices (V, 3) of a posed head, and frames (F, 3, 3) and centroids (F, 3) of its faces."""
     with torch.no_grad():
         vertices = head.vertices(params)
         frames = face_frames(vertices, head.faces)
@@ -126,7 +133,7 @@ def _posed(head: SubjectHead, params: HeadParams) -> tuple[Floats, Floats, Float
 
 
 def _normals(vertices: Floats, faces: Ints) -> Floats:
-    """(V, 3) unit, weighted by area."""
+    """Unit normals (V, 3) of vertices, weighted by the area of their faces."""
     corners = vertices[faces]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.stack([np.bincount(faces.ravel(), np.repeat(across[:, k], 3), len(vertices)) for k in range(3)], 1)
@@ -134,13 +141,14 @@ def _normals(vertices: Floats, faces: Ints) -> Floats:
 
 
 def _own_tint(count: int) -> Floats:
+    """Brightness (F,) of the head's own faces: `TONGUE` on the tongue, 1 elsewhere."""
     tint = np.ones(count)
     tint[part_faces("tongue")] = TONGUE
     return tint
 
 
 def _soft(region: NDArray[np.bool_], faces: Ints) -> Floats:
-    """(V,) a region whose edge is spread over a ring of neighbours on either side."""
+    """Values (V,) of a region whose edge is spread over a ring of neighbours on either side."""
     value = region.astype(float)
     start, end = faces.ravel(), np.roll(faces, 1, axis=1).ravel()
     degree = np.bincount(start, minlength=len(region)) + np.bincount(end, minlength=len(region))
@@ -151,7 +159,10 @@ def _soft(region: NDArray[np.bool_], faces: Ints) -> Floats:
 
 
 def _parts(model: HeadModel, faces: Ints, regions: dict[str, NDArray[np.bool_]]) -> Ints:
-    """(F,) of the head's own faces. Behind the lips, what turns rigidly with neck or jaw is teeth or tongue."""
+    """Part (F,) that each of the head's own faces belongs to, an index into PARTS.
+
+    Behind the lips, what turns rigidly with neck or jaw is teeth or tongue.
+    """
     part = np.zeros(len(faces), dtype=np.int64)
     part[regions["lips"][faces].sum(1) >= 2] = PARTS.index("lips")
     part[regions["left_eye"][faces].all(1)] = PARTS.index("eye_left")

@@ -1,4 +1,4 @@
-"""Colour of a surface point: paint that sticks to the rest pose, wrinkles that come with expression, camera lights."""
+"""Colour of surface points: paint that sticks to the rest pose, wrinkles that come with expression, camera lights."""
 
 from __future__ import annotations
 
@@ -20,20 +20,27 @@ LIGHTS = (
     ((-0.55, 0.60, 0.75), (1.00, 0.96, 0.90), 0.75),
     ((0.80, 0.10, 0.55), (0.82, 0.90, 1.00), 0.32),
 )
-"""Direction to the light in the camera's frame (x right, y up, z towards the camera), colour, strength."""
+"""Lamps: direction in the camera's frame (x right, y up, z towards the camera), colour, strength."""
 AMBIENT = 0.30
+"""Strength of the light from all sides."""
 GLOSS = {"skin": (0.10, 24.0), "lips": (0.22, 40.0), "eye_left": (0.7, 160.0), "eye_right": (0.7, 160.0)}
 """Part -> strength and exponent of the highlight."""
 GUMS = np.array([0.42, 0.16, 0.15])
 TEETH = np.array([0.88, 0.84, 0.75])
 FRONT = 0.02
-"""Metres along z at rest, from which freckles, brows and wrinkles show."""
+"""Metres along z at rest from which freckles, brows and wrinkles appear."""
 BROW_HEIGHT, BROW_REACH = 0.0215, 0.035
-"""Metres above the eyes' centres, and how far off that a brow can be at most."""
+"""Height of the brows above the eyes' centres, and the farthest that a brow can be from it; metres."""
 
 
 def _noise(person: Person, points: Floats, frequency: float) -> Floats:
-    """(R,) in about [-1, 1]: the person's field at `frequency` cells a metre."""
+    """Read the person's noise field at points: (R,) in about [-1, 1].
+
+    Args:
+        person: whose field.
+        points: (R, 3) metres, at rest.
+        frequency: cells per metre.
+    """
     grid = len(person.noise)
     where = np.multiply(points.T, frequency, order="C")
     where -= grid * np.floor(where / grid)
@@ -43,12 +50,15 @@ def _noise(person: Person, points: Floats, frequency: float) -> Floats:
 def paint(
     person: Person, points: Floats, part: Ints, scalp: Floats, lips: Floats, tint: Floats, eyes: Floats
 ) -> Floats:
-    """Albedo (R, 3) of points on the rest pose.
+    """Albedo (R, 3) of points on the rest pose, sRGB in [0, 1].
 
     Args:
-        points: (R, 3) metres, where the point is at rest. part: (R,) index into PARTS.
+        person: colours and noise.
+        points: (R, 3) metres, where the point is at rest.
+        part: (R,) index into PARTS.
         scalp, lips: (R,) 0 to 1, how much of the point is there.
-        tint: (R,) brightness of a strand or of the mouth's inside. eyes: (2, 3) eyeball centres.
+        tint: (R,) brightness of a strand or of the mouth's inside.
+        eyes: (2, 3) eyeball centres at rest, metres.
     """
     colour = np.empty_like(points)
     flesh = np.nonzero(part <= PARTS.index("lips"))[0]
@@ -68,7 +78,14 @@ def paint(
 
 
 def _flesh(person: Person, points: Floats, scalp: Floats, lips: Floats, eyes: Floats) -> Floats:
-    """Skin and lips, and the hair's shade on the scalp. Noise is read only where it shows."""
+    """Colour (R, 3) of skin, lips and scalp, with the hair's shade. Noise is read only where it is visible.
+
+    Args:
+        person: colours and noise.
+        points: (R, 3) metres, at rest.
+        scalp, lips: (R,) 0 to 1, how much of the point is there.
+        eyes: (2, 3) eyeball centres at rest, metres.
+    """
     detail = (
         0.035 * _noise(person, points, 130) + 0.03 * _noise(person, points, 420) + 0.03 * _noise(person, points, 900)
     )
@@ -92,7 +109,14 @@ def _flesh(person: Person, points: Floats, scalp: Floats, lips: Floats, eyes: Fl
 
 
 def _brows(person: Person, points: Floats, eyes: Floats, colour: Floats) -> Floats:
-    """(R, 3) with hair of the brows over it; for points of the front."""
+    """Colour (R, 3) of points on the front of the head with the hair of the brows over it.
+
+    Args:
+        person: colours and noise.
+        points: (R, 3) metres, at rest.
+        eyes: (2, 3) eyeball centres at rest, metres.
+        colour: (R, 3) of the skin.
+    """
     height = points[:, 1] - eyes[0, 1]
     along = np.abs(points[:, 0])
     arch = BROW_HEIGHT + 0.10 * (along - 0.012) - 2.6 * np.clip(along - 0.035, 0, None) ** 1.5
@@ -104,7 +128,12 @@ def _brows(person: Person, points: Floats, eyes: Floats, colour: Floats) -> Floa
 
 
 def _eyeball(person: Person, local: Floats) -> Floats:
-    """Sclera, iris and pupil around the axis that looks along +z at rest."""
+    """Colour (R, 3) of sclera, iris and pupil around the axis that looks along +z at rest.
+
+    Args:
+        person: colour of the iris.
+        local: (R, 3) points from the eyeball's centre, at rest.
+    """
     length = np.linalg.norm(local, axis=1)
     angle = np.arccos(np.clip(local[:, 2] / np.maximum(length, 1e-9), -1, 1))
     around = np.arctan2(local[:, 1], local[:, 0])
@@ -116,7 +145,13 @@ def _eyeball(person: Person, local: Floats) -> Floats:
 
 
 def wrinkles(points: Floats, eyes: Floats, units: Mapping[str, float]) -> Floats:
-    """(R,) factor on brightness of skin at rest positions, below 1 in a fold; `units` are the frame's face units."""
+    """Factor (R,) on the brightness of skin, below 1 in a fold that expression makes.
+
+    Args:
+        points: (R, 3) metres, at rest.
+        eyes: (2, 3) eyeball centres at rest, metres.
+        units: the frame's face units -> value.
+    """
     front = np.nonzero(points[:, 2] > FRONT)[0]
     x, height = points[front, 0], points[front, 1] - eyes[0, 1]
     raised = max(units["browInnerUp"], 0.5 * (units["browOuterUpLeft"] + units["browOuterUpRight"]))
@@ -140,10 +175,14 @@ def wrinkles(points: Floats, eyes: Floats, units: Mapping[str, float]) -> Floats
 
 
 def shade(albedo: Floats, normal: Floats, direction: Floats, part: Ints, rotation: Floats) -> Floats:
-    """Light from lamps that stand by the camera: sRGB (R, 3) in [0, 1].
+    """Light surface points by lamps that stand by the camera: sRGB (R, 3) in [0, 1].
 
     Args:
-        normal: (R, 3) unit, in the world. direction: (R, 3) of the ray. rotation: (3, 3) of the world-to-camera matrix.
+        albedo: (R, 3) sRGB.
+        normal: (R, 3) unit, in the world.
+        direction: (R, 3) unit, of the ray that meets the point.
+        part: (R,) index into PARTS.
+        rotation: (3, 3) of the world-to-camera matrix.
     """
     upright = rotation.T * [1, -1, -1]
     seen, away = normal @ upright, direction @ upright

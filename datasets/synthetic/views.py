@@ -1,4 +1,4 @@
-"""Cameras: head rotation as camera motion, the INSTA way, and an orbit all around."""
+"""Cameras of synthetic subjects: head rotation as camera motion, as INSTA has it, and an orbit all around."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ __all__ = ["intrinsics", "orbit", "world_to_camera"]
 Floats = NDArray[np.float64]
 
 CENTRE = np.array([0.0, 0.0, -0.01])
-"""Metres; the point of the head that it turns about."""
+"""Point of the head that it turns about, in metres."""
 DISTANCE = 0.9
-"""Metres."""
+"""Mean distance of the head from the camera, in metres."""
 FOCAL = 2.25
-"""Of the image's side."""
+"""Focal length, in sides of the image."""
 PRINCIPAL = (0.508, 0.494)
-"""Of the image's side; a little off the middle, as trackers find it."""
+"""Principal point, in sides of the image; a little off the middle, as trackers find it."""
 FLIP = np.diag([1.0, -1.0, -1.0])
-"""From y up and z towards the camera to OpenCV's axes."""
+"""Change of axes from y up and z towards the camera to OpenCV's."""
 
 
 def intrinsics(size: int) -> Floats:
-    """(3, 3) pixels."""
+    """Intrinsic matrix (3, 3) of an image of `size` x `size`, in pixels."""
     return np.array([[FOCAL * size, 0, PRINCIPAL[0] * size], [0, FOCAL * size, PRINCIPAL[1] * size], [0, 0, 1.0]])
 
 
 def world_to_camera(motion: Motion) -> Floats:
-    """(T, 4, 4) OpenCV."""
+    """World-to-camera matrices (T, 4, 4) of a motion, OpenCV axes, metres; the world is the head before it turns."""
     turns = [_turn(*angles) for angles in zip(motion.yaw, motion.pitch, motion.roll, strict=True)]
     return np.stack([_pose(turn, offset) for turn, offset in zip(turns, motion.offset, strict=True)])
 
 
 def orbit(count: int) -> Floats:
-    """(count, 4, 4) OpenCV cameras at equal angles around the head; the first one is frontal."""
+    """World-to-camera matrices (count, 4, 4) at equal angles around the head, OpenCV axes; the first one is frontal."""
     return np.stack([_pose(_turn(2 * math.pi * k / count, 0.0, 0.0), np.zeros(3)) for k in range(count)])
 
 
 def _turn(yaw: float, pitch: float, roll: float) -> Floats:
-    """Rotation of the head before a camera that stands still."""
+    """Rotation (3, 3) of the head before a camera that stands still; angles in radians."""
     cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw, pitch, roll) for f in (math.cos, math.sin))
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
@@ -51,6 +51,7 @@ def _turn(yaw: float, pitch: float, roll: float) -> Floats:
 
 
 def _pose(turn: Floats, offset: Floats) -> Floats:
+    """World to camera (4, 4) of a head that is turned and moved; `offset` (3,) in metres."""
     pose = np.eye(4)
     pose[:3, :3] = FLIP @ turn
     pose[:3, 3] = FLIP @ (offset - [0, 0, DISTANCE] - turn @ CENTRE)

@@ -1,4 +1,4 @@
-"""Making subjects: each in a folder of its own that appears only when it is whole, frames rendered in parallel."""
+"""Writing of synthetic subjects: each in a folder that appears only when it is whole, frames rendered in parallel."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ _WRITERS: dict[str, Writer] = {
     writer.layout: writer for writer in (InstaWriter(), ImavatarWriter(), NersembleWriter(), VhapWriter())
 }
 LAYOUTS = tuple(_WRITERS)
+"""Names of the layouts that synthetic subjects can be written in."""
 ORBIT = 12
-"""Views around the neutral head that go with a subject's truth."""
+"""Number of views around the neutral head that go with a subject's truth."""
 
 
 def write_synthetic(
@@ -50,13 +51,18 @@ def write_synthetic(
     """Write ``out/<layout>/synth00`` and so on; the same arguments give the same files, whatever `workers` is.
 
     Args:
-        frames: of each subject; the last fifth is for testing.
+        out: the data root.
+        layout: one of `LAYOUTS`.
+        subjects: how many.
+        frames: number of frames per subject; the last fifth is for testing.
         size: side of the images in pixels.
-        workers: processes; None takes one a core.
+        seed: of identities and motions.
+        report: called with a sentence now and then, for progress.
+        workers: processes; None takes one per core.
         around: views of the neutral head, all around it, that lie beside the subject as truth; at least one.
 
     Returns:
-        the subjects' folders.
+        The subjects' folders.
 
     Raises:
         BenchError: an unknown layout, or a subject's folder exists already.
@@ -78,6 +84,14 @@ def write_synthetic(
 
 
 def _clip(name: str, seed: int, frames: int, size: int) -> Clip:
+    """Make the performance of a subject.
+
+    Args:
+        name: of its folder.
+        seed: of its identity and motion.
+        frames: T.
+        size: side of the images in pixels.
+    """
     scene = make_scene(seed)
     return Clip(name, scene, make_motion(seed, frames, scene.head.expression_names), size)
 
@@ -85,6 +99,17 @@ def _clip(name: str, seed: int, frames: int, size: int) -> Clip:
 def _write_subject(
     writer: Writer, folder: Path, clip: Clip, seed: int, workers: int, around: int, report: Callable[[str], None]
 ) -> None:
+    """Write all files of one subject.
+
+    Args:
+        writer: of the layout.
+        folder: the subject's.
+        clip: its performance.
+        seed: of the clip, for the processes that make it again.
+        workers: processes that render.
+        around: views of the neutral head.
+        report: called with a sentence now and then.
+    """
     writer.tracking(folder, clip)
     shots = writer.shots(clip)
     vertices: dict[int, NDArray[np.float32]] = {}
@@ -112,7 +137,7 @@ def _write_subject(
 
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started meanwhile use one thread for linear algebra: there is one of them a core already."""
+    """Let processes that are started meanwhile use one thread each for linear algebra: there is one per core."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
@@ -125,8 +150,11 @@ def _one_thread_each() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_torch_thread() -> Iterator[None]:
-    """Torch's products differ in their last bits between one thread and several on some processors, and the files must
-    not depend on how many workers wrote them."""
+    """Let torch use one thread meanwhile.
+
+    On some processors its products differ in their last bits between one thread and several, and the files must not
+    depend on how many workers wrote them.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -136,6 +164,14 @@ def _one_torch_thread() -> Iterator[None]:
 
 
 def _render(writer: Writer, folder: Path, clip: Clip, shot: Shot) -> NDArray[np.float32]:
+    """Render and write one shot, and return the head's vertices (V, 3).
+
+    Args:
+        writer: of the layout.
+        folder: the subject's.
+        clip: its performance.
+        shot: the row and the camera of the picture.
+    """
     params = params_of(clip.motion).rows(slice(shot.index, shot.index + 1))
     picture = take(sit(clip.scene, params), shot.w2c, shot.K, clip.size)
     writer.frame(folder, clip, shot, picture)
@@ -143,10 +179,20 @@ def _render(writer: Writer, folder: Path, clip: Clip, shot: Shot) -> NDArray[np.
 
 
 _work: tuple[Writer, Path, Clip, Sequence[Shot]] | None = None
-"""What a worker process renders; set once when it starts."""
+"""What a worker process renders: writer, folder, clip and all shots; set once when it starts."""
 
 
 def _prepare(layout: str, folder: str, name: str, seed: int, frames: int, size: int) -> None:
+    """Make the clip again in a worker process that starts.
+
+    Args:
+        layout: one of `LAYOUTS`.
+        folder: the subject's.
+        name: of its folder.
+        seed: of its identity and motion.
+        frames: T.
+        size: side of the images in pixels.
+    """
     global _work
     torch.set_num_threads(1)
     writer, clip = _WRITERS[layout], _clip(name, seed, frames, size)
@@ -154,6 +200,7 @@ def _prepare(layout: str, folder: str, name: str, seed: int, frames: int, size: 
 
 
 def _task(number: int) -> tuple[int, NDArray[np.float32]]:
+    """Render one shot in a worker process, and return its row of the motion and the head's vertices (V, 3)."""
     if _work is None:
         raise RuntimeError("a worker was not prepared")
     writer, folder, clip, shots = _work

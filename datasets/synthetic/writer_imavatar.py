@@ -1,4 +1,4 @@
-"""A synthetic subject in IMAvatar layout, as FateAvatar's authors share it: two videos, `_train` and `_test`."""
+"""Writer of synthetic subjects in IMAvatar's layout, as FateAvatar's authors share it: videos `_train` and `_test`."""
 
 from __future__ import annotations
 
@@ -21,19 +21,23 @@ __all__ = ["EXPRESSIONS", "ImavatarWriter"]
 Floats = NDArray[np.float64]
 
 SCALE = 4.0
-"""The tracker's head is this many times as large as in metres."""
+"""Size of the head in the files, in multiples of metres."""
 SHAPES, EXPRESSIONS = 100, 50
+"""Numbers of shape and of expression coefficients in a file."""
 LEFT_OUT = ("jawOpen", "tongueOut")
 """Face units that no performance uses: the layout has room for 50 of the open head's 52."""
 LANDMARKS = 68
+"""Number of landmarks."""
 PARSED = {"skin": 1, "eye_left": 4, "eye_right": 5, "mouth": 11, "teeth": 11, "lips": 12, "hair": 17}
-"""Part -> class of the face parser BiSeNet."""
+"""Part of the head -> class of the face parser BiSeNet."""
 PALETTE = np.random.default_rng(19).integers(0, 256, size=(19, 3), dtype=np.uint8)
+"""Colour of each of the parser's classes."""
 FOLDERS = ("image", "mask", "matted", "parsing", "semantic", "semantic_color")
+"""Folders of images in a video's folder."""
 
 
 class ImavatarWriter(Writer):
-    """The layout of IMAvatar with FateAvatar's folders."""
+    """Writes subjects in the layout of IMAvatar with FateAvatar's folders."""
 
     layout = "imavatar"
 
@@ -75,6 +79,11 @@ class ImavatarWriter(Writer):
         (folder / "head_model.json").write_text(json.dumps(head) + "\n", encoding="utf-8")
 
     def frame(self, folder: Path, clip: Clip, shot: Shot, picture: Picture) -> None:
+        """Write the images, mattes, masks and class maps of one shot into its video's folder.
+
+        Args:
+            folder, clip, shot, picture: those of `Writer.frame`.
+        """
         train, test = split(len(clip.motion.yaw))
         part, members = ("train", train) if shot.index in train else ("test", test)
         video, number = folder / f"{clip.name}_{part}", shot.index - members.start + 1
@@ -94,19 +103,28 @@ class ImavatarWriter(Writer):
 
 
 def _intrinsics(size: int) -> list[float]:
-    """Of the image's side, the first one negative: the raw camera looks along -z with x to the right."""
+    """Intrinsics in parts of the image's side; the first one is negative.
+
+    The raw camera looks along -z with x to the right.
+    """
     K = intrinsics(size) / size
     return [-K[0, 0], K[1, 1], K[0, 2], K[1, 2]]
 
 
 def _landmarks(clip: Clip) -> NDArray[np.int64]:
-    """(68,) vertices of the face, spread evenly over its indices."""
+    """Vertices (68,) of the face that serve as landmarks, spread evenly over its indices."""
     face = np.flatnonzero(clip.scene.head.regions["face"].numpy())
     return np.asarray(face[np.linspace(0, len(face) - 1, LANDMARKS).astype(int)])
 
 
 def _relative(clip: Clip, index: int, landmarks: NDArray[np.int64]) -> Floats:
-    """(68, 2) projected landmarks, -1 to 1 from edge to edge of the image."""
+    """Projected landmarks (68, 2), -1 to 1 from edge to edge of the image.
+
+    Args:
+        clip: the performance.
+        index: row of the motion.
+        landmarks: (68,) vertices.
+    """
     shot = ImavatarWriter().shots(clip)[index]
     vertices, _ = clip.scene.pose(params_of(clip.motion).rows(slice(index, index + 1)))
     seen = (vertices[landmarks] @ shot.w2c[:3, :3].T + shot.w2c[:3, 3]) @ shot.K.T
@@ -114,7 +132,7 @@ def _relative(clip: Clip, index: int, landmarks: NDArray[np.int64]) -> Floats:
 
 
 def _classes(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(S, S) ids of the parser's classes."""
+    """Convert codes of parts (S, S) to the parser's classes."""
     classes = np.zeros_like(labels)
     for part, code in LABELS.items():
         classes[labels == code] = PARSED[part]
@@ -122,7 +140,7 @@ def _classes(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _before_wall(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(S, S, 3): the head before a wall that is lighter at the top."""
+    """Composite the head on a wall that is lighter at the top: (S, S, 3)."""
     size = len(rgba)
     wall = np.linspace(190, 120, size)[:, None, None] * np.array([0.95, 1.0, 0.9])
     alpha = rgba[..., 3:] / 255

@@ -1,4 +1,4 @@
-"""A synthetic subject in INSTA layout, as a patched INSTA export with FlashAvatar's parsing has it."""
+"""Writer of synthetic subjects in INSTA's layout, as a patched export with FlashAvatar's parsing has it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["InstaWriter"]
 Floats = NDArray[np.float64]
 
 EXPRESSIONS, SHAPES = 100, 300
-"""Coefficients in a file; the open head's are padded with zeros."""
+"""Numbers of coefficients in a file; the open head's are padded with zeros."""
 VALIDATION = 20
-"""transforms_val.json holds this many of the last frames, as INSTA's script has it."""
+"""Number of last frames that transforms_val.json holds, as INSTA's script has it."""
 
 
 class InstaWriter(Writer):
-    """The layout of INSTA's patched export."""
+    """Writes subjects in the layout of INSTA's patched export."""
 
     layout = "insta"
 
@@ -59,6 +59,11 @@ class InstaWriter(Writer):
             (folder / f"transforms{suffix}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def frame(self, folder: Path, clip: Clip, shot: Shot, picture: Picture) -> None:
+        """Write the images, mattes, masks and depth of one shot.
+
+        Args:
+            folder, clip, shot, picture: those of `Writer.frame`.
+        """
         name = f"{shot.index:05d}"
         alpha = picture.rgba[..., 3]
         images: dict[str, NDArray[Any]] = {
@@ -75,7 +80,7 @@ class InstaWriter(Writer):
 
 
 def _header(size: int) -> dict[str, float]:
-    """All floats, the sizes too, as INSTA's script writes them."""
+    """Size and intrinsics for a transforms JSON: all floats, the sizes too, as INSTA's script writes them."""
     K = intrinsics(size)
     angles = {axis: 2 * math.atan(size / (2 * K[k, k])) for k, axis in enumerate("xy")}
     return {
@@ -92,6 +97,7 @@ def _header(size: int) -> dict[str, float]:
 
 
 def _entry(index: int, pose: Floats) -> dict[str, Any]:
+    """Entry of one frame in a transforms JSON; `pose` is camera to world (4, 4)."""
     name = f"{index:05d}"
     return {
         "transform_matrix": pose.tolist(),
@@ -108,6 +114,6 @@ def _padded(values: Floats, count: int) -> Floats:
 
 
 def _six(axis_angle: Floats) -> Floats:
-    """The first two rows of the rotation matrix."""
+    """First two rows of the rotation matrix of an axis-angle (3,), as six numbers."""
     matrix = axis_angle_to_matrix(torch.from_numpy(axis_angle))
     return np.asarray(matrix[:2].flatten().numpy())

@@ -1,4 +1,4 @@
-"""Synthetic participants of the NeRSemble benchmark's task mono FLAME avatar."""
+"""Writer of synthetic participants of the NeRSemble benchmark's task mono FLAME avatar."""
 
 from __future__ import annotations
 
@@ -38,33 +38,37 @@ __all__ = ["NersembleWriter"]
 Floats = NDArray[np.float64]
 
 EXPRESSIONS, SHAPES = 100, 300
+"""Numbers of expression and of shape coefficients in a file; the open head's are padded with zeros."""
 SEQUENCES = (*TRAIN_SEQUENCES, *TEST_SEQUENCES)
+"""Names of all sequences, those for training first."""
 RATE = Fraction(243, 10)
+"""Frames per second of the videos."""
 ANGLES = ((6, -4, 2), (-38, 3, 0), (-3, 8, 1), (36, 2, -2))
-"""Degrees of yaw, pitch and roll of each camera from a frontal one, in the order of `SERIALS`."""
+"""Yaw, pitch and roll of each camera from a frontal one, in degrees, in the order of `SERIALS`."""
 SHIFTS = ((0, 0), (0.021, -0.013), (-0.017, 0.024), (0.012, 0.019))
-"""Of each camera's principal point from the first one's, in parts of the image's side."""
+"""Offset of each camera's principal point from the first one's, in parts of the image's side."""
 NUDGE = np.array([0.013, -0.021, 0.017])
-"""Metres from the world's origin to the point that the cameras look at."""
+"""Point that the cameras look at, in metres from the world's origin."""
 PENDING = ".pending"
-"""Holds images until the videos are made of them."""
+"""Folder that holds images until videos are made of them."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """Where the head is in the world in the frames of a sequence: x -> scale R x + t."""
+    """Place of the head in the world in the frames of a sequence: x -> scale R x + t."""
 
     rows: range
     """Rows of the motion."""
     scale: float
     R: Floats
-    """(T, 3, 3)"""
+    """(T, 3, 3) rotations."""
     t: Floats
     """(T, 3) metres."""
 
 
 class NersembleWriter(Writer):
-    """The layout of the benchmark's download: videos of the training sequences, tracking and cameras of all."""
+    """Writes people in the layout of the benchmark's download: videos of training sequences, all tracking and
+    cameras."""
 
     layout = "nersemble"
 
@@ -118,11 +122,21 @@ class NersembleWriter(Writer):
         (folder / PENDING).mkdir()
 
     def frame(self, folder: Path, clip: Clip, shot: Shot, picture: Picture) -> None:
+        """Keep the picture of one shot until the videos are made.
+
+        Args:
+            folder, clip, shot, picture: those of `Writer.frame`.
+        """
         Image.fromarray(picture.rgba).save(folder / PENDING / f"{shot.index:05d}.png", compress_level=1)
 
     def truth(
         self, folder: Path, clip: Clip, vertices: NDArray[np.float32], orbit: Sequence[tuple[Shot, Picture]]
     ) -> None:
+        """Make the videos of the kept pictures, then write ``truth/``.
+
+        Args:
+            folder, clip, vertices, orbit: those of `Writer.truth`.
+        """
         for name, placed in _placed(clip).items():
             if name in TRAIN_SEQUENCES:
                 place = folder / "sequences" / name
@@ -134,7 +148,10 @@ class NersembleWriter(Writer):
 
 
 def _placed(clip: Clip) -> dict[str, Placed]:
-    """Every sequence, in order: an equal part of the performance, seen by the first camera as the motion says."""
+    """Divide a performance into sequences of equal length, and place the head in the world of each.
+
+    The first camera sees the head move as the motion says.
+    """
     frames = len(clip.motion.yaw)
     if frames < len(SEQUENCES):
         message = f"Expected at least {len(SEQUENCES)} frames, one per sequence of the benchmark, found {frames}."
@@ -153,7 +170,7 @@ def _placed(clip: Clip) -> dict[str, Placed]:
 
 
 def _cameras() -> Floats:
-    """(4, 4, 4) world to camera, OpenCV, in the order of `SERIALS`: all look at a point near the head."""
+    """World-to-camera matrices (4, 4, 4), OpenCV axes, in the order of `SERIALS`: all look at a point near the head."""
     poses = np.tile(np.eye(4), (len(SERIALS), 1, 1))
     for pose, angles in zip(poses, ANGLES, strict=True):
         pose[:3, :3] = FLIP @ Rotation.from_euler("YXZ", angles, degrees=True).as_matrix()
@@ -162,7 +179,7 @@ def _cameras() -> Floats:
 
 
 def _intrinsics(camera: int, size: int) -> Floats:
-    """(3, 3) pixels; every camera has its own."""
+    """Intrinsic matrix (3, 3) of a camera, in pixels; every camera has its own."""
     K = intrinsics(size)
     K[[0, 1], [0, 1]] *= 1 - 0.03 * camera
     K[:2, 2] += size * np.array(SHIFTS[camera])
@@ -174,16 +191,19 @@ def _padded(values: Floats, count: int) -> Floats:
 
 
 def _pictures(folder: Path, rows: range) -> Iterator[NDArray[np.uint8]]:
+    """Read the pending RGBA images of some rows."""
     for row in rows:
         yield np.array(read_picture(folder / PENDING / f"{row:05d}.png"))
 
 
 def _on_white(folder: Path, rows: range) -> Iterator[NDArray[np.uint8]]:
+    """Composite the pending images of some rows on white."""
     for rgba in _pictures(folder, rows):
         share = rgba[..., 3:] / 255
         yield np.round(share * rgba[..., :3] + 255 * (1 - share)).astype(np.uint8)
 
 
 def _mattes(folder: Path, rows: range) -> Iterator[NDArray[np.uint8]]:
+    """Read the pending alphas of some rows as grey images of three channels."""
     for rgba in _pictures(folder, rows):
         yield np.repeat(rgba[..., 3:], 3, axis=2)

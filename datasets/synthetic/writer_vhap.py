@@ -1,4 +1,4 @@
-"""A synthetic subject as VHAP exports a tracked video for GaussianAvatars."""
+"""Writer of synthetic subjects in VHAP's layout, as it exports a tracked video for GaussianAvatars."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ __all__ = ["VhapWriter"]
 Floats = NDArray[np.float64]
 
 SHAPES, EXPRESSIONS = 300, 100
+"""Numbers of shape and of expression coefficients in a file; the open head's are padded with zeros."""
 TRAIN_SHARE = 0.7
+"""Share of the moments that are for training."""
 OFFSET_FROM = 64
-"""Identity coefficients from here on are zero in the files; what they do is in the static offset."""
+"""First identity coefficient that is zero in the files; what those from it on do is in the static offset."""
 CAMERA_AHEAD = np.array([0.0, 0.0, 1.0])
-"""Metres: where VHAP puts the camera of a single video, before it moves the mean of the translations to the origin."""
+"""Position in metres of the camera of a single video, before VHAP moves the mean of the translations to the origin."""
 
 
 class VhapWriter(Writer):
-    """The layout of VHAP's export of one video: one camera that stands still."""
+    """Writes subjects in the layout of VHAP's export of one video: one camera that stands still."""
 
     layout = "vhap"
 
@@ -64,6 +66,11 @@ class VhapWriter(Writer):
         _write_json(folder, clip.size, c2w, len(root))
 
     def frame(self, folder: Path, clip: Clip, shot: Shot, picture: Picture) -> None:
+        """Write the image of one shot, composited on white, and its foreground mask.
+
+        Args:
+            folder, clip, shot, picture: those of `Writer.frame`.
+        """
         name = f"{shot.index:05d}_00.png"
         alpha = picture.rgba[..., 3:] / 255
         white = np.round(alpha * picture.rgba[..., :3] + 255 * (1 - alpha)).astype(np.uint8)
@@ -72,7 +79,14 @@ class VhapWriter(Writer):
 
 
 def _write_json(folder: Path, size: int, c2w: Floats, count: int) -> None:
-    """All frames, and the split: the first part of the moments for training, no validation for a single camera."""
+    """Write the JSON files of all frames and of the split; none is for validation, for there is a single camera.
+
+    Args:
+        folder: the subject's.
+        size: side of the images in pixels.
+        c2w: (4, 4) camera to world, OpenGL axes, metres.
+        count: number of moments, of which the first part is for training.
+    """
     frames = [_entry(k, size, c2w) for k in range(count)]
     header = {**_lens(size), "timestep_indices": list(range(count)), "camera_indices": [0]}
     until = math.ceil(TRAIN_SHARE * count)
@@ -91,7 +105,7 @@ def _write_json(folder: Path, size: int, c2w: Floats, count: int) -> None:
 
 
 def _lens(size: int) -> dict[str, float]:
-    """Intrinsics in pixels; cy counts from the bottom edge, as VHAP's OpenGL convention has it."""
+    """Intrinsics for the JSON, in pixels; cy counts from the bottom edge, as VHAP's OpenGL convention has it."""
     K = intrinsics(size)
     return {
         "cx": float(K[0, 2]),
@@ -106,6 +120,7 @@ def _lens(size: int) -> dict[str, float]:
 
 
 def _entry(index: int, size: int, c2w: Floats) -> dict[str, Any]:
+    """Entry of one frame in the JSON; `c2w` is camera to world (4, 4), OpenGL axes."""
     name = f"{index:05d}_00.png"
     return {
         "timestep_index": index,
@@ -122,6 +137,7 @@ def _entry(index: int, size: int, c2w: Floats) -> dict[str, Any]:
 
 
 def _single(values: Floats) -> NDArray[np.float32]:
+    """Convert to float32."""
     return values.astype(np.float32)
 
 
