@@ -113,7 +113,7 @@ NEAREST_FRAME = MethodSpec(
 
 @hookimpl
 def register_methods(register: Callable[[MethodSpec], None]) -> None:
-    """The methods of this folder and the nearest-frame baseline."""
+    """Register the methods of this folder and the nearest-frame baseline."""
     register(FATEAVATAR)
     register(FLASHAVATAR)
     register(GAUSSIANAVATARS)

@@ -13,7 +13,7 @@ __all__ = ["FateAvatarConfig", "Rates", "Weights"]
 
 
 class Rates(Section):
-    """Adam's learning rates."""
+    """Adam's learning rates by parameter, per step."""
 
     opacity: float = 0.05
     offset: float = 0.0016
@@ -33,39 +33,42 @@ class Weights(Section):
     vgg: float = 0.1
     scale: float = 0.1
     laplacian: float = 1e5
-    """On square metres; the paper prints 100, the released code has 1e5."""
+    """Weight of the Laplacian term, which is in square metres; the paper prints 100, the released code has 1e5."""
     flame: float = 0.0
-    """Mean square over vertices and axes of what the corrections add; the paper prints 100, the released code has 0."""
+    """Weight of the mean square, over vertices and axes, of what the corrections add to the mesh; the paper prints 100,
+    the released code has 0."""
 
 
 class FateAvatarConfig(MethodConfig):
-    """Defaults are the released code."""
+    """Options of FateAvatar; the defaults are those of the released code."""
 
     head_topology: Literal["mouth_closed", "open", "teeth"] = "mouth_closed"
     num_points: int = Field(default=65536, ge=16)
-    """The UV raster has int(sqrt(num_points)) rows; with `fill` the start has its square, unless `cover_faces` needs
-    more."""
+    """Number of Gaussians at the start. The UV raster has int(sqrt(num_points)) rows; with `fill` the start has its
+    square, unless `cover_faces` needs more."""
     eyelids: bool = False
     """Whether tracked eyelids move the mesh; the original's FLAME layer has no lids and ignores them."""
     fill: bool = True
-    """Pad empty UV pixels' places with random points (strict sampling)."""
+    """Whether random points take the places of empty UV pixels (strict sampling)."""
     barycentrics: Literal["rand_over_sum", "area_uniform"] = "rand_over_sum"
-    """How padding and children are drawn on a triangle; rand(3) / sum gathers near the centroid."""
+    """Distribution of padding and children on a triangle; rand_over_sum, rand(3) / sum, gathers near the centroid."""
     cover_faces: Literal["none", "seen"] = "none"
-    """seen: every face that turns towards a training camera gets a Gaussian before the padding is drawn."""
+    """Whether faces that no UV pixel hit get a Gaussian. seen: those that turn towards a training camera do, before the
+    padding is sampled."""
 
     offset_normal: Literal["raw", "unit"] = "raw"
-    """raw: the un-normalised cross product of two edges, so that `offset_bound` is in 1/m and the offset inert."""
+    """Normal along which offsets move Gaussians. raw: the un-normalised cross product of two edges, so that
+    `offset_bound` is in 1/m and the offset inert."""
     offset_bound: float = Field(default=0.05, ge=0)
-    """Times tanh(offset) times the normal: 1/m for raw, metres for unit."""
+    """Largest offset: a Gaussian moves by offset_bound · tanh(offset) · normal; 1/m for raw, metres for unit."""
     resize_scale: bool = True
-    """Scales follow the size of the face relative to the canonical mesh."""
+    """Whether scales follow the size of the face relative to the canonical mesh."""
     canonical_jaw: float = 0.2
-    """Radians the jaw is open in the canonical mesh."""
+    """Opening of the jaw in the canonical mesh, radians."""
     delta_blendshapes: bool = True
-    """Learn corrections of expression blendshapes and pose correctives."""
+    """Whether to learn corrections of expression blendshapes and pose correctives."""
     delta_vertex: bool = True
-    """Learn a correction of the template."""
+    """Whether to learn a correction of the template."""
     initial_opacity: float = Field(default=0.1, gt=0, lt=1)
 
     rates: Rates = Rates()
@@ -73,14 +76,15 @@ class FateAvatarConfig(MethodConfig):
     weights: Weights = Weights()
     rgb_loss: Literal["l1", "l2"] = "l1"
     scale_threshold: float = 9.0
-    """Longest over shortest axis beyond which a Gaussian is penalised."""
+    """Ratio of longest to shortest axis beyond which a Gaussian is penalised."""
     vgg_precision: Precision = "float16"
-    """Of the frozen network's convolutions on CUDA; a CPU always uses float32."""
+    """Number type of the frozen network's convolutions on CUDA; a CPU always uses float32."""
 
     densify_every: int = Field(default=3000, ge=0)
     densify_count: int = Field(default=1000, ge=1)
     densify_weight: Literal["accumulated", "average"] = "accumulated"
-    """accumulated prefers faces that are often visible; average divides by the number of visits."""
+    """Weight by which Gaussians get children. accumulated: their summed gradient, which prefers those that are often
+    visible; average: the same divided by the number of visits."""
     child_scale: float = 0.75
     max_points: int = Field(default=200_000, ge=1)
     prune_every: int = Field(default=2000, ge=0)
@@ -88,9 +92,10 @@ class FateAvatarConfig(MethodConfig):
     reset_every: int = Field(default=60_000, ge=0)
     reset_opacity: float = 0.01
     maintain_share: float = Field(default=1.0, ge=0, le=1)
-    """Share of all steps after which nothing is added, removed or reset any more; 1 is never to stop."""
+    """Share of all steps after which nothing is added, removed or reset any more; with 1 it never stops."""
     renormalise: bool = False
-    """Scale local quaternions back to unit length whenever Gaussians are pruned; their drift shrinks the rate."""
+    """Whether local quaternions are scaled back to unit length whenever Gaussians are pruned; their growth in length
+    would lower the effective learning rate."""
 
     def topology(self) -> str:
         return self.head_topology

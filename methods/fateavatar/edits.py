@@ -1,4 +1,4 @@
-"""How FateAvatar densifies and prunes its Gaussians: growing where gradients gather, pruning, opacity resets."""
+"""Density control of FateAvatar: growing where gradients gather, pruning, opacity resets."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ __all__ = ["children_of", "draw_parents", "densify_and_prune"]
 
 
 def densify_and_prune(table: GaussianTable, config: FateAvatarConfig, clock: Clock, seed: Tensor) -> Edit | None:
-    """What is due after this step - densify, then prune, then reset - as one Edit; None on ordinary steps.
+    """Densify, then prune, then reset, as far as each is due after this step, in one Edit; None on ordinary steps.
 
-    `seed` () int64 is read on steps with an edit only.
+    Args:
+        table: the Gaussians with their statistics.
+        config: intervals and thresholds.
+        clock: of the step.
+        seed: () int64 of the run; it is read on steps with an edit only.
     """
     step = clock.step
     if step > config.maintain_share * clock.total:
@@ -54,9 +58,10 @@ def densify_and_prune(table: GaussianTable, config: FateAvatarConfig, clock: Clo
 
 
 def draw_parents(table: GaussianTable, config: FateAvatarConfig, generator: torch.Generator) -> Tensor:
-    """Indices (M,) of Gaussians drawn with replacement, in proportion to their screen-space gradient.
+    """Indices (M,) of Gaussians that get children, sampled in proportion to their screen-space gradient.
 
-    M is `densify_count` or what `max_points` leaves; 0 where no Gaussian has had a gradient.
+    They are drawn with replacement. M is `densify_count` or what `max_points` leaves; 0 where no Gaussian has had a
+    gradient.
     """
     weight = table["grad_sum"] if config.densify_weight == "accumulated" else mean_gradient(table)
     count = min(config.max_points - len(table), config.densify_count)
@@ -69,7 +74,14 @@ def draw_parents(table: GaussianTable, config: FateAvatarConfig, generator: torc
 def children_of(
     rows: dict[str, Tensor], parents: Tensor, config: FateAvatarConfig, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Columns of one child a parent: same face, another place on it, `child_scale` times the size, else a copy."""
+    """Columns of one child per parent: on the same face, at another place on it, `child_scale` times as large.
+
+    Args:
+        rows: columns of the table, N rows.
+        parents: (M,) indices of rows.
+        config: size and distribution of children.
+        generator: on the CPU.
+    """
     children = {name: value[parents] for name, value in rows.items()}
     bary = random_barycentrics(len(parents), config.barycentrics, generator)
     children["bary"] = bary.to(children["bary"])

@@ -1,4 +1,4 @@
-"""FateAvatar's loss terms."""
+"""Loss terms of FateAvatar."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ __all__ = ["FateLosses"]
 
 
 class FateLosses:
-    """The weighted terms of a configuration. Holds no trainable weights, so none of it enters a checkpoint.
+    """Computes FateAvatar's weighted loss terms. Holds no trainable weights, so none of it enters a checkpoint.
 
     Args:
+        config: weights and thresholds.
         faces: (F, 3) of the mesh, for the Laplacian.
         vertices: number of vertices V.
 
@@ -30,7 +31,14 @@ class FateLosses:
         self.vgg = VggLoss(config.vgg_precision)
 
     def __call__(self, posed: PosedAvatar, log_scales: Tensor, rendering: Rendering, batch: Batch) -> dict[str, Tensor]:
-        """name -> weighted scalar; `log_scales` (N, 3) are local, without the size of the face."""
+        """Compute the loss terms, name -> weighted scalar.
+
+        Args:
+            posed: vertices with and without the learned corrections.
+            log_scales: (N, 3), local, without the size of the face.
+            rendering: of the batch.
+            batch: B training images.
+        """
         weights, config = self.config.weights, self.config
         difference = rendering.image - batch.image
         terms: dict[str, Tensor] = {}

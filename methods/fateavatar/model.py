@@ -37,14 +37,22 @@ from .sampling import place, seen_faces
 __all__ = ["FateAvatar"]
 
 _TINY = 1e-12
-"""Metres; below this a face counts as degenerate and its size ratio stays finite."""
+"""Smallest size of a face in metres: a degenerate face counts as this large, so that its size ratio stays finite."""
 
 
 class FateAvatar(Avatar):
-    """See the README beside this file for the method, its citation and every difference from the original.
+    """Avatar of FateAvatar: Gaussians on UV places of a mesh whose blendshapes are corrected by training.
+
+    The README beside this file has the method, its citation and every difference from the original.
 
     The table's columns: parameters offset (N,), dc (N, 1, 3), scaling (N, 3) log metres on the canonical mesh,
     rotation (N, 4), opacity (N,) logits; buffers face_index (N,), bary (N, 3), created (N,) by densification.
+
+    Args:
+        head: the head model bound to the subject.
+        identity: of the subject; gives the canonical mesh.
+        table: the Gaussians.
+        config: the method's options.
     """
 
     config_type = FateAvatarConfig
@@ -70,7 +78,13 @@ class FateAvatar(Avatar):
 
     @classmethod
     def create(cls, head: HeadModel, identity: Identity, train: TrainView | None, config: FateAvatarConfig) -> Self:
-        """A new avatar; without training frames a table of one row that a checkpoint will replace.
+        """Make a new avatar; without training frames with a table of one row that a checkpoint will replace.
+
+        Args:
+            head: in the configuration's topology.
+            identity: of the subject.
+            train: the training frames, or None.
+            config: the method's options.
 
         Raises:
             BenchError: the head model has no UV atlas.
@@ -121,6 +135,14 @@ class FateAvatar(Avatar):
         return self._gaussians(self.head.vertices(params, self._corrections()))
 
     def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        """Compute FateAvatar's weighted loss terms, name -> scalar.
+
+        Args:
+            posed: what `drive` returned for the batch.
+            rendering: of the posed avatar.
+            batch: B training images.
+            clock: of the step; not used.
+        """
         return self._losses(posed, self.table["scaling"], rendering, batch)
 
     def param_groups(self) -> list[ParamGroup]:
@@ -152,7 +174,7 @@ class FateAvatar(Avatar):
         )
 
     def _gaussians(self, vertices: Tensor) -> Gaussians:
-        """Gaussians on a posed mesh (B, V, 3). What a face gives is packed, so that it is gathered once."""
+        """Gaussians on a posed mesh (B, V, 3); the values per face are packed, so that they are gathered once."""
         table, config, faces = self.table, self.config, self.head.faces
         frames = face_frames(vertices, faces)
         corners = vertices.index_select(1, faces.reshape(-1)).view(len(vertices), len(faces), 9)

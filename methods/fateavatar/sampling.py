@@ -1,4 +1,4 @@
-"""Where FateAvatar's Gaussians sit on the mesh: a raster of the UV atlas, padded to a fixed number."""
+"""First places of FateAvatar's Gaussians on the mesh: a raster of the UV atlas, padded to a fixed number."""
 
 from __future__ import annotations
 
@@ -14,17 +14,26 @@ from .config import FateAvatarConfig
 __all__ = ["place", "seen_faces"]
 
 _VIEWS = 64
-"""Training frames, evenly spaced, that decide which faces are seen."""
+"""Number of training frames, evenly spaced, that decide which faces are seen."""
 
 
 def place(
     head: HeadModel, config: FateAvatarConfig, generator: torch.Generator, seen: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """(face_index (N,), barycentrics (N, 3)) of the first Gaussians, on the CPU.
+    """Places of the first Gaussians on the mesh.
 
-    Filled UV pixels come first in row-major order; with `config.fill` faces of `seen` (F,) bool that no pixel hit
-    follow at their centroids, then points on the faces of uniformly drawn filled pixels, up to a full square. Faces of
-    `seen` are never left out, so N is above the square where they need it.
+    Filled UV pixels come first in row-major order; faces of `seen` that no pixel hit follow at their centroids; then,
+    with `config.fill`, points on the faces of uniformly sampled filled pixels, up to a full square. Faces of `seen` are
+    never left out, so N is above the square where they need it.
+
+    Args:
+        head: its UV atlas is rasterized.
+        config: number and distribution of the points.
+        generator: on the CPU.
+        seen: (F,) bool, faces that must get a Gaussian; None: none must.
+
+    Returns:
+        (face_index (N,), barycentrics (N, 3)), on the CPU.
 
     Raises:
         BenchError: the head model has no UV atlas.
@@ -44,9 +53,9 @@ def place(
 
 
 def seen_faces(head: SubjectHead, train: TrainView) -> Tensor:
-    """(F,) bool: faces that turn towards the camera, inside the image, in a sample of the training frames.
+    """Faces that turn towards the camera, inside the image, in a sample of the training frames, (F,) bool.
 
-    Occlusion is ignored, so this holds every visible face and some more.
+    Occlusion is ignored, so the result holds every visible face and some more.
     """
     step = max(len(train.frames) // _VIEWS, 1)
     seen = torch.zeros(len(head.faces), dtype=torch.bool, device=head.faces.device)

@@ -13,7 +13,7 @@ __all__ = ["FlashAvatarConfig", "Rates", "Weights"]
 
 
 class Rates(Section):
-    """Adam's learning rates, constant for the whole run."""
+    """Adam's learning rates by parameter, constant for the whole run."""
 
     dc: float = 0.0025
     rest: float = 0.0025 / 20
@@ -28,48 +28,52 @@ class Weights(Section):
 
     huber: float = 1.0
     mouth: float = 40.0
-    """On the images times the mouth mask, averaged over the whole image: the larger the mouth, the heavier."""
+    """Weight of the Huber term on the images times the mouth mask; it is averaged over the whole image, so it weighs
+    more where the mouth is larger."""
     lpips: float = 0.05
 
 
 class FlashAvatarConfig(MethodConfig):
-    """Defaults are the authors' code; lengths in metres."""
+    """Options of FlashAvatar; the defaults are those of the authors' code, lengths are in metres."""
 
     head_topology: Literal["mouth_closed", "open", "teeth"] = "mouth_closed"
     uv_size: int = Field(default=128, ge=4)
-    """Side of the UV raster; the number of Gaussians grows with its square."""
+    """Side of the UV raster in pixels; the number of Gaussians grows with its square."""
     uv_cull: bool = False
-    """Leave out faces that are flipped in the atlas."""
+    """Whether faces that are flipped in the atlas are left out."""
     neck_boundary: Literal["drop", "keep"] = "drop"
-    """drop: no Gaussian on a face that touches the region boundary, the rim of the neck."""
+    """Whether Gaussians sit at the rim of the neck. drop: none on a face that touches the region ``boundary``."""
 
     encode: Literal["subject", "template"] = "subject"
     """The mesh on which a Gaussian's encoded position is taken: the neutral one of the subject, or the mean head's."""
     encode_centre: tuple[float, float, float] | None = None
-    """Where the middle of that mesh's bounding box is moved to before encoding; None leaves it in its place."""
+    """Point to which the middle of that mesh's bounding box is moved before encoding; None leaves it in its place."""
     octaves: int = Field(default=8, ge=0)
-    """Frequencies 1, 2, 4 ... of the encoding, without a factor pi."""
+    """Number of frequencies 1, 2, 4 … of the encoding, without a factor pi."""
     rotations: Literal["6d", "axis_angle"] = "6d"
-    """How the network is told jaw and eyes: 6 or 3 numbers each."""
+    """Form in which the network gets the rotations of jaw and eyes: 6 or 3 numbers each."""
     eyelids: bool = True
-    """Eyelids move the mesh and are told to the network, as 0 where the tracker gives none."""
+    """Whether eyelids move the mesh and are an input of the network, 0 where the tracker gives none."""
     detach_codes: bool = True
-    """No gradient reaches expression, jaw, eyes and eyelids through the network."""
+    """Whether the network passes no gradient on to expression, jaw, eyes and eyelids."""
     hidden: int = Field(default=256, ge=1)
     layers: int = Field(default=6, ge=1)
-    """Hidden layers, each with ReLU."""
+    """Number of hidden layers, each with ReLU."""
     last_layer: Literal["default", "zero"] = "default"
-    """default starts the cloud some centimetres away from the head; zero starts it on the mesh."""
+    """First weights of the last layer. default (PyTorch's) starts the cloud some centimetres away from the head; zero
+    starts it on the mesh."""
     offset_bound: float = Field(default=1.0, gt=0)
-    """Metres a Gaussian may move away from its place, along each axis."""
+    """Largest offset of a Gaussian from its place along each axis, metres."""
     offset_frame: Literal["world", "head"] = "world"
-    """head: offsets and rotations turn with root, neck and global similarity, and scales grow with the latter."""
+    """Frame of the network's output. head: offsets and rotations turn with root, neck and global similarity, and scales
+    grow with the latter."""
     scale_change: Literal["exponent", "factor"] = "exponent"
-    """exponent: s = base ** c, so that 1.1 shrinks 3 mm to 1.7 mm; factor: s = base * c."""
+    """Effect of the network's scale output c. exponent: s = base ** c, so that 1.1 shrinks 3 mm to 1.7 mm; factor:
+    s = base * c."""
 
     initial_scale: Literal["neighbours", "mean_distance"] = "neighbours"
-    """neighbours: root of the mean squared distance to the 3 nearest on the first deformed cloud, for each Gaussian;
-    mean_distance: the mean distance to the nearest one on the mean head, for all."""
+    """Scale at the start. neighbours: per Gaussian, the root of the mean squared distance to the 3 nearest on the first
+    deformed cloud; mean_distance: for all, the mean distance to the nearest one on the mean head."""
     initial_opacity: float = Field(default=0.1, gt=0, lt=1)
     sh_degree: int = Field(default=3, ge=0, le=3)
     sh_every: int = Field(default=500, ge=0)
@@ -77,21 +81,21 @@ class FlashAvatarConfig(MethodConfig):
 
     rates: Rates = Rates()
     eps: float = 1e-15
-    """Adam's, of the Gaussians."""
+    """Adam's epsilon for the Gaussians."""
     network_eps: float = 1e-8
-    """Adam's, of the network."""
+    """Adam's epsilon for the network."""
 
     weights: Weights = Weights()
     huber_delta: float = Field(default=0.1, gt=0)
-    """Difference above which the loss is linear."""
+    """Difference of pixel values above which the Huber loss is linear."""
     lpips_after: int = Field(default=15_000, ge=0)
     """LPIPS counts in the steps after this one, and wherever test frames are tracked by the training loss."""
     head_mask: Literal["alpha", "head", "none"] = "alpha"
-    """What LPIPS sees of both images, the rest being black: the matte, a mask of head and neck (which then cuts the
-    target as well), or all."""
+    """Part of both images that LPIPS compares, the rest being black: the matte, a mask of head and neck (which then
+    cuts the target as well), or all."""
     lpips_precision: Precision = "float16"
-    """Of the frozen network's convolutions on CUDA; a CPU always uses float32. float16 is as near to float32 as TF32
-    is, in which torch multiplies by default (docs/benchmarks), and takes 2.0 ms where that takes 3.4."""
+    """Number type of the frozen network's convolutions on CUDA; a CPU always uses float32. float16 is as near to
+    float32 as TF32, in which torch multiplies by default (docs/benchmarks), and takes 2.0 ms where that takes 3.4."""
 
     def topology(self) -> str:
         return self.head_topology

@@ -1,4 +1,4 @@
-"""FlashAvatar's loss terms."""
+"""Loss terms of FlashAvatar."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["FlashLosses"]
 
 
 class FlashLosses:
-    """The weighted terms of a configuration. Holds no trainable weights, so none of it enters a checkpoint."""
+    """Computes FlashAvatar's weighted loss terms. Holds no trainable weights, so none of it enters a checkpoint."""
 
     def __init__(self, config: FlashAvatarConfig) -> None:
         self.config = config
         self.lpips = LpipsLoss(config.lpips_precision)
 
     def load(self, device: torch.device) -> None:
-        """Load the network that the terms need.
+        """Load the LPIPS network if its term has a weight.
 
         Raises:
             MissingAsset: its weights are not registered.
@@ -31,11 +31,17 @@ class FlashLosses:
             self.lpips.load(device)
 
     def perceptual(self, clock: Clock) -> bool:
-        """Whether LPIPS counts in this step."""
+        """Whether LPIPS counts in the step of `clock`."""
         return self.config.weights.lpips > 0 and clock.step > self.config.lpips_after
 
     def __call__(self, image: Tensor, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        """name -> weighted scalar; `image` (B, 3, H, W) as drawn, not clamped."""
+        """Compute the loss terms, name -> weighted scalar.
+
+        Args:
+            image: (B, 3, H, W) as rendered, not clamped.
+            batch: B training images with the masks that the configuration reads.
+            clock: of the step.
+        """
         config, weights, target = self.config, self.config.weights, batch.image
         head = None
         if config.head_mask == "head":

@@ -1,4 +1,4 @@
-"""FlashAvatar: Gaussians on the UV atlas of a head mesh, moved by one small network that is told the expression."""
+"""FlashAvatar: Gaussians on the UV atlas of a head mesh, moved by one small network that takes the expression."""
 
 from __future__ import annotations
 
@@ -45,16 +45,24 @@ __all__ = ["FlashAvatar"]
 
 
 class FlashAvatar(Avatar):
-    """See the README beside this file for the method, its citation and every difference from the original.
+    """Avatar of FlashAvatar: Gaussians on UV places of a mesh, moved, turned and scaled by an offset network.
+
+    The README beside this file has the method, its citation and every difference from the original.
 
     The table's columns: parameters dc (N, 1, 3), rest (N, K - 1, 3) if the degree is above 0, opacity (N,) logits,
     scaling (N, 3) log metres, rotation (N, 4); buffers face_index (N,), bary (N, 3), anchor (N, 3) metres on the mesh
     that the network's positions are taken from.
+
+    Args:
+        head: the head model bound to the subject.
+        table: the Gaussians.
+        network: moves them.
+        config: the method's options.
     """
 
     config_type = FlashAvatarConfig
     encoded: Tensor
-    """(N, P)"""
+    """(N, P) encoded positions of the Gaussians, an input of the network."""
 
     def __init__(
         self, head: SubjectHead, table: GaussianTable, network: OffsetNetwork, config: FlashAvatarConfig
@@ -71,7 +79,13 @@ class FlashAvatar(Avatar):
 
     @classmethod
     def create(cls, head: HeadModel, identity: Identity, train: TrainView | None, config: FlashAvatarConfig) -> Self:
-        """A new avatar; without training frames a table of one row that a checkpoint will replace.
+        """Make a new avatar; without training frames with a table of one row that a checkpoint will replace.
+
+        Args:
+            head: in the configuration's topology.
+            identity: of the subject.
+            train: the training frames, or None.
+            config: the method's options.
 
         Raises:
             BenchError: the head model has no UV atlas, or no neck boundary that could be left out.
@@ -106,7 +120,7 @@ class FlashAvatar(Avatar):
 
     @torch.no_grad()
     def _start(self, head: HeadModel, train: TrainView) -> None:
-        """Sizes from the cloud that the first training step sees, which the untrained network has moved already."""
+        """Set the first scales from the cloud of the first training step, which the untrained network has moved."""
         first = train.frames[int(epoch_order(len(train.frames), train.seed, 1)[0])].params
         cloud = self.drive(first.to(head.template.device)).gaussians.means[0]
         table = self.table
@@ -136,6 +150,14 @@ class FlashAvatar(Avatar):
         return PosedAvatar(gaussians, vertices, vertices)
 
     def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        """Compute FlashAvatar's weighted loss terms, name -> scalar.
+
+        Args:
+            posed: not used.
+            rendering: of the posed avatar.
+            batch: B training images.
+            clock: of the step; LPIPS begins late.
+        """
         return self._losses(rendering.image, batch, clock)
 
     def param_groups(self) -> list[ParamGroup]:
@@ -156,7 +178,17 @@ class FlashAvatar(Avatar):
 
 
 def _with_head(params: HeadParams, offset: Tensor, quats: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Offset (B, N, 3), rotation (B, N, 4) and log scale (B, N, 3) of a head at rest, for the head as it is held."""
+    """Turn and scale the network's output with the head, from a head at rest to the head in its pose.
+
+    Args:
+        params: B poses.
+        offset: (B, N, 3) metres.
+        quats: (B, N, 4).
+        log_scales: (B, N, 3) log metres.
+
+    Returns:
+        (offset, quats, log_scales) in the world, of the same shapes.
+    """
     turn = axis_angle_to_matrix(params.root) @ axis_angle_to_matrix(params.neck)
     similarity = params.similarity
     if similarity is not None:
@@ -167,5 +199,5 @@ def _with_head(params: HeadParams, offset: Tensor, quats: Tensor, log_scales: Te
 
 
 def _encode_again(avatar: Any, _: Any) -> None:
-    """After a checkpoint is loaded: its Gaussians may sit elsewhere, and be more or fewer."""
+    """Encode positions again after a checkpoint is loaded, since its Gaussians may be others."""
     avatar.encoded = encode(avatar.table["anchor"], avatar.config.octaves)

@@ -1,4 +1,4 @@
-"""FlashAvatar's offset network: where a Gaussian is and what the face does in, how the Gaussian changes out."""
+"""Offset network of FlashAvatar: from a Gaussian's place and the codes of the face to changes of the Gaussian."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from .config import FlashAvatarConfig
 __all__ = ["OUTPUTS", "OffsetNetwork", "code_size", "codes"]
 
 OUTPUTS = 10
-"""Position 3, quaternion 4, scale 3."""
+"""Number of the network's outputs: position 3, quaternion 4, scale 3."""
 
 
 def code_size(expressions: int, config: FlashAvatarConfig) -> int:
-    """Length of `codes`."""
+    """Length C of the codes for a number of expression coefficients."""
     return expressions + 3 * (6 if config.rotations == "6d" else 3) + 2 * config.eyelids
 
 
 def codes(params: HeadParams, expressions: int, config: FlashAvatarConfig) -> Tensor:
-    """(B, C): expression, jaw, left eye, right eye, eyelids.
+    """Codes of the face that the network takes, (B, C): expression, jaw, left eye, right eye, eyelids.
 
     Args:
-        expressions: coefficients that count; missing ones are 0, further ones are left out.
+        params: B poses.
+        expressions: number of coefficients that count; missing ones are 0, further ones are left out.
+        config: form of rotations, and whether eyelids and gradients count.
     """
     given = params.expression[:, :expressions]
     turns = torch.stack((params.jaw, params.eye_left, params.eye_right), 1)
@@ -42,12 +44,13 @@ def codes(params: HeadParams, expressions: int, config: FlashAvatarConfig) -> Te
 
 
 class OffsetNetwork(nn.Module):
-    """Hidden layers with ReLU, then ten numbers through tanh.
+    """Network of hidden layers with ReLU and ten outputs through tanh, the changes of a Gaussian.
 
     Args:
-        positions: length of an encoded position.
-        codes: length of the codes.
-        generator: draws the first weights as PyTorch's Linear does, uniform within 1 / sqrt(inputs); on the CPU.
+        positions: length P of an encoded position.
+        codes: length C of the codes.
+        config: sizes of the layers and start of the last one.
+        generator: gives the first weights as PyTorch's Linear does, uniform within 1 / sqrt(inputs); on the CPU.
     """
 
     def __init__(self, positions: int, codes: int, config: FlashAvatarConfig, generator: torch.Generator) -> None:
@@ -65,7 +68,7 @@ class OffsetNetwork(nn.Module):
             nn.init.zeros_(self.biases[-1])
 
     def forward(self, encoded: Tensor, codes: Tensor) -> Tensor:
-        """encoded (N, P), codes (B, C) -> (B, N, 10) in (-1, 1).
+        """Changes of all Gaussians in all frames: encoded (N, P), codes (B, C) -> (B, N, 10) in (-1, 1).
 
         The first layer's two parts are applied before they are added: positions are the same for all frames and codes
         for all Gaussians, so neither is repeated.

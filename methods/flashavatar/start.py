@@ -1,4 +1,4 @@
-"""Where FlashAvatar's Gaussians sit, what of that the network is told, and how large they start."""
+"""Places of FlashAvatar's Gaussians, their positions as the network gets them, and their first sizes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .config import FlashAvatarConfig
 __all__ = ["anchors", "first_log_scales", "places"]
 
 _SMALLEST_SQUARE = 1e-7
-"""Square metres; below this a mean squared distance counts as this."""
+"""Least mean squared distance between neighbours, in square metres: smaller ones count as this."""
 
 
 def places(head: HeadModel, config: FlashAvatarConfig) -> tuple[Tensor, Tensor]:
-    """(face_index (N,), barycentrics (N, 3)) on the head's device, in row-major order of the atlas.
+    """Places of the Gaussians on the mesh: (face_index (N,), barycentrics (N, 3)), in row-major order of the UV atlas.
 
     Raises:
         BenchError: the head model has no UV atlas, or no region boundary that could be dropped.
@@ -41,7 +41,15 @@ def places(head: HeadModel, config: FlashAvatarConfig) -> tuple[Tensor, Tensor]:
 def anchors(
     head: HeadModel, subject: SubjectHead, face_index: Tensor, bary: Tensor, config: FlashAvatarConfig
 ) -> Tensor:
-    """(N, 3) metres: the places on the neutral mesh whose encoding the network is told."""
+    """Positions of the Gaussians on a neutral mesh, (N, 3) metres, whose encoding is an input of the network.
+
+    Args:
+        head: the head model; its mean head may be that mesh.
+        subject: the head model bound to the subject.
+        face_index: (N,) faces of the Gaussians.
+        bary: (N, 3) barycentrics on them.
+        config: which mesh, and where it is centred.
+    """
     mesh = subject.base if config.encode == "subject" else head.template
     if config.encode_centre is not None:
         middle = (mesh.amin(0) + mesh.amax(0)) / 2
@@ -50,11 +58,12 @@ def anchors(
 
 
 def first_log_scales(cloud: Tensor, on_template: Tensor, config: FlashAvatarConfig) -> Tensor:
-    """(N, 3) log metres, equal along the axes.
+    """First scales of the Gaussians from distances to neighbours, (N, 3) log metres, equal along the axes.
 
     Args:
-        cloud: (N, 3) the Gaussians of the first training step.
-        on_template: (N, 3) the same places on the mean head.
+        cloud: (N, 3) means of the Gaussians in the first training step, metres.
+        on_template: (N, 3) the same places on the mean head, metres.
+        config: which distances count.
     """
     if config.initial_scale == "mean_distance":
         spacing = torch.full((len(cloud),), mean_neighbour_distance(on_template), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""GaussianAvatars' adaptive density control: clone, split, prune and opacity reset, composed into one Edit."""
+"""Adaptive density control of GaussianAvatars: clone, split, prune and opacity reset, composed into one Edit."""
 
 from __future__ import annotations
 
@@ -26,23 +26,29 @@ __all__ = ["collects", "densify_due", "densify_and_prune", "reset_due", "sizes"]
 
 
 def collects(config: GaussianAvatarsConfig, clock: Clock) -> bool:
-    """Whether this step adds to the statistics."""
+    """Whether the step of `clock` adds to the statistics of densification."""
     return clock.step < config.densify_until and clock.step <= config.maintain_share * clock.total
 
 
 def densify_due(config: GaussianAvatarsConfig, clock: Clock) -> bool:
-    """Whether clone, split and prune run at this step."""
+    """Whether clone, split and prune run at the step of `clock`."""
     return collects(config, clock) and clock.step > config.densify_from and due(clock, config.densify_every)
 
 
 def reset_due(config: GaussianAvatarsConfig, clock: Clock) -> bool:
-    """Whether opacities are reset at this step."""
+    """Whether opacities are reset at the step of `clock`."""
     first = config.white_reset and config.train.background == "white" and clock.passes(config.densify_from)
     return collects(config, clock) and (first or due(clock, config.reset_every))
 
 
 def sizes(table: GaussianTable, face_size: Tensor, space: str) -> Tensor:
-    """(N,) the longest standard deviation: metres for `face_size` (F,) in space world, triangle units in local."""
+    """Longest standard deviation of each Gaussian, (N,), in metres or in triangle units.
+
+    Args:
+        table: the Gaussians.
+        face_size: (F,) metres per triangle unit.
+        space: world for metres, local for triangle units.
+    """
     largest = table["scaling"].detach().amax(1).exp()
     return largest * face_size[table["face_index"]] if space == "world" else largest
 
@@ -55,12 +61,15 @@ def densify_and_prune(
     extent: float,
     seed: Tensor,
 ) -> Edit | None:
-    """What is due before this step's update, as one Edit; None on ordinary steps.
+    """Densify, prune and reset, as far as they are due before this step's update, in one Edit; None on ordinary steps.
 
     Args:
+        table: the Gaussians with their statistics.
+        config: intervals and thresholds.
+        clock: of the step.
         face_size: (F,) metres, in the pose just rendered, or the mean of a batch.
-        extent: metres.
-        seed: () int64, read on steps with an edit only.
+        extent: of the scene, metres.
+        seed: () int64 of the run, read on steps with an edit only.
     """
     densify, reset = densify_due(config, clock), reset_due(config, clock)
     if not (densify or reset):
@@ -88,7 +97,20 @@ def _densified(
     extent: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """(which old rows stay (N,), columns of the new rows): clones, then the children of split rows, then pruned."""
+    """Clone small and split large Gaussians with a steep gradient, then prune.
+
+    Args:
+        table: the Gaussians with their statistics.
+        old: columns of the table.
+        config: thresholds.
+        clock: of the step.
+        face_size: (F,) metres per triangle unit.
+        extent: of the scene, metres.
+        generator: on the CPU.
+
+    Returns:
+        (which old rows stay (N,) bool, columns of the new rows: clones, then children).
+    """
     size = sizes(table, face_size, config.size_space)
     wanted = mean_gradient(table) >= config.gradient_threshold
     wanted = _limited(wanted, table, config)
@@ -111,7 +133,13 @@ def _densified(
 
 
 def _limited(wanted: Tensor, table: GaussianTable, config: GaussianAvatarsConfig) -> Tensor:
-    """With `max_points`, only the steepest of the wanted rows: a clone or a split adds one row each."""
+    """Restrict the rows that shall grow to the steepest for which `max_points` leaves room; each adds one row.
+
+    Args:
+        wanted: (N,) bool.
+        table: the Gaussians with their statistics.
+        config: may set `max_points`.
+    """
     if config.max_points is None:
         return wanted
     room = max(config.max_points - len(table), 0)
@@ -124,7 +152,14 @@ def _limited(wanted: Tensor, table: GaussianTable, config: GaussianAvatarsConfig
 def _children(
     parents: dict[str, Tensor], config: GaussianAvatarsConfig, face_size: Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Columns of two children a parent; all first children stand before all second ones."""
+    """Columns of two children per parent; all first children stand before all second ones.
+
+    Args:
+        parents: columns of M rows.
+        config: unit of the children's offsets.
+        face_size: (F,) metres per triangle unit.
+        generator: on the CPU.
+    """
     deviations = parents["scaling"].exp()
     if config.split_offset == "world_on_local":
         deviations = deviations * face_size[parents["face_index"]][:, None]

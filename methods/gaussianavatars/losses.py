@@ -1,4 +1,4 @@
-"""GaussianAvatars' loss terms."""
+"""Loss terms of GaussianAvatars."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ def terms(
     rendering: Rendering,
     batch: Batch,
 ) -> dict[str, Tensor]:
-    """name -> weighted scalar.
+    """Compute GaussianAvatars' loss terms, name -> weighted scalar.
 
     Args:
+        config: weights and thresholds.
         position: (N, 3) triangle units.
         log_scales: (N, 3) log of triangle units.
-        gaussian_size: (B, N, 1) metres a triangle unit.
+        gaussian_size: (B, N, 1) metres per triangle unit.
+        rendering: of the batch.
+        batch: B training images.
     """
     weights = config.weights
     visible = rendering.visible if config.regularise == "visible" else None

@@ -39,17 +39,25 @@ __all__ = ["GaussianAvatars", "camera_extent"]
 
 
 def camera_extent(frames: tuple[Frame, ...]) -> float:
-    """1.1 times the largest distance of a training camera's centre from the mean centre, metres."""
+    """Extent of the scene: 1.1 times the largest distance of a camera's centre from the mean centre, metres."""
     w2c = torch.cat([f.camera.w2c for f in frames]).to("cpu", torch.float64)
     centres = -(w2c[:, :3, :3].mT @ w2c[:, :3, 3:])[:, :, 0]
     return 1.1 * float((centres - centres.mean(0)).norm(dim=1).max())
 
 
 class GaussianAvatars(Avatar):
-    """See the README beside this file for the method, its citation and every difference from the original.
+    """Avatar of GaussianAvatars: every Gaussian moves with the frame of one triangle of a head mesh.
+
+    The README beside this file has the method, its citation and every difference from the original.
 
     The table's columns: parameters position (N, 3) triangle units, dc (N, 1, 3), rest (N, K - 1, 3) if the degree is
     above 0, opacity (N,) logits, scaling (N, 3) log triangle units, rotation (N, 4); buffer face_index (N,).
+
+    Args:
+        head: the head model bound to the subject.
+        table: the Gaussians.
+        config: the method's options.
+        extent: of the scene, metres.
     """
 
     config_type = GaussianAvatarsConfig
@@ -73,7 +81,14 @@ class GaussianAvatars(Avatar):
     def create(
         cls, head: HeadModel, identity: Identity, train: TrainView | None, config: GaussianAvatarsConfig
     ) -> Self:
-        """A new avatar with one Gaussian per face; without training frames its scalars await a checkpoint."""
+        """Make a new avatar with one Gaussian per face; without training frames its scalars await a checkpoint.
+
+        Args:
+            head: in the configuration's topology.
+            identity: of the subject.
+            train: the training frames, or None.
+            config: the method's options.
+        """
         if not config.use_static_offset:
             identity = replace(identity, static_offset=None)
         device, dtype, rows = head.template.device, head.template.dtype, len(head.faces)
@@ -100,7 +115,10 @@ class GaussianAvatars(Avatar):
         return avatar
 
     def drive(self, params: HeadParams) -> PosedAvatar:
-        """The Gaussians in a pose. What a face gives is packed, so that it is gathered once."""
+        """Pose the avatar: its Gaussians, batch B, in the pose of `params`, with metres per triangle unit as ``size``.
+
+        The values per face are packed, so that they are gathered once.
+        """
         vertices = self.head.vertices(params)
         frames = face_frames(vertices, self.head.faces)
         packed = torch.cat([frames.R.flatten(-2), frames.quats(), frames.centroid, frames.size[..., None]], dim=-1)
@@ -122,6 +140,14 @@ class GaussianAvatars(Avatar):
         return PosedAvatar(gaussians, vertices, vertices, {"size": size})
 
     def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        """Compute GaussianAvatars' weighted loss terms, name -> scalar.
+
+        Args:
+            posed: what `drive` returned for the batch.
+            rendering: of the posed avatar.
+            batch: B training images.
+            clock: of the step; not used.
+        """
         return terms(self.config, self.table["position"], self.table["scaling"], posed.aux["size"], rendering, batch)
 
     def param_groups(self) -> list[ParamGroup]:
@@ -143,7 +169,7 @@ class GaussianAvatars(Avatar):
         return self.degree.now
 
     def _position_rate(self, clock: Clock) -> float:
-        """The rate of a step; the table's positions are in triangle units, the rate is per metre of extent."""
+        """Learning rate of positions at a step, which may be multiplied by the scene's extent."""
         config = self.config
         step = clock.step - (config.position_rate_set == "after_step")
         rate = log_linear(step, config.rates.position, config.rates.position_final, config.position_steps)
@@ -151,5 +177,5 @@ class GaussianAvatars(Avatar):
 
 
 def _read_scalars(avatar: Any, _: Any) -> None:
-    """After a checkpoint is loaded: the number that steps need without asking the device for it."""
+    """Read the extent after a checkpoint is loaded: steps need it without asking the device for it."""
     avatar._extent = float(avatar.extent)

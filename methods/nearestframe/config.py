@@ -10,7 +10,7 @@ __all__ = ["NearestFrameConfig"]
 
 
 class NearestFrameConfig(MethodConfig):
-    """Nothing is trained, so `train.steps` is 0."""
+    """Options of the nearest-frame baseline; nothing is trained, so `train.steps` is 0."""
 
     vertices: int = Field(default=500, ge=3)
-    """At most this many vertices, evenly spaced in the mesh's order, are compared."""
+    """Largest number of vertices that are compared, evenly spaced in the mesh's order."""

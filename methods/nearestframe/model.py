@@ -1,4 +1,4 @@
-"""The trivial baseline: show the training image whose posed head, projected, is nearest."""
+"""The nearest-frame baseline: it shows the training image whose posed, projected head is nearest."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .config import NearestFrameConfig
 __all__ = ["NearestFrame"]
 
 _BATCH = 32
-"""Frames projected at once."""
+"""Number of frames that are projected at once."""
 
 
 class NearestFrame(Portrait):
-    """All training images with the projected vertices of their heads. The checkpoint needs no dataset.
+    """Portrait that keeps all training images with the projected vertices of their heads and shows the nearest one.
 
-    Buffers: points (T, K, 2) in units of the image's width and height; png (bytes,) uint8, all images one after the
-    other; offsets (T + 1,) where each starts.
+    Its checkpoint needs no dataset. Buffers: points (T, K, 2) in units of the image's width and height; png (bytes,)
+    uint8, all images one after the other; offsets (T + 1,) where each starts.
     """
 
     config_type = NearestFrameConfig
@@ -52,6 +52,14 @@ class NearestFrame(Portrait):
 
     @classmethod
     def create(cls, head: HeadModel, identity: Identity, train: TrainView | None, config: NearestFrameConfig) -> Self:
+        """Make a portrait from training frames; without them it has no images until a checkpoint is loaded.
+
+        Args:
+            head: the head model.
+            identity: of the subject.
+            train: the training frames, or None.
+            config: the number of vertices.
+        """
         portrait = cls(head.bind(identity), config)
         if train is not None:
             portrait._remember(train)
@@ -63,6 +71,17 @@ class NearestFrame(Portrait):
 
     @torch.no_grad()
     def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:
+        """Show the nearest training images, resized to the camera's size.
+
+        Args:
+            params: B poses.
+            camera: B cameras; they have the size of the images.
+            background: (B, 3) in [0, 1].
+            rasterizer: not used.
+
+        Returns:
+            (B, 3, H, W), composited on `background`.
+        """
         images = []
         for row, behind in zip(self.nearest(params, camera).tolist(), background, strict=True):
             colour, alpha = resize_rgba(*self._image(row), camera.width, camera.height)
@@ -71,7 +90,7 @@ class NearestFrame(Portrait):
         return torch.stack(images)
 
     def nearest(self, params: HeadParams, camera: Camera) -> Tensor:
-        """(B,) the training frame whose vertices are nearest on average, in pixels of `camera`; the first of equals."""
+        """Indices (B,) of the training frames whose vertices are nearest on average, in pixels; the first of equals."""
         size = self.points.new_tensor([camera.width, camera.height])
         wanted = self._project(params, camera) * size
         return torch.stack([(self.points * size - one).norm(dim=-1).mean(-1).argmin() for one in wanted])
@@ -102,7 +121,7 @@ class NearestFrame(Portrait):
 
 
 def _encode(pixels: Pixels, width: int, height: int) -> bytes:
-    """The image as an RGBA PNG of the size that training sees."""
+    """Encode an image as an RGBA PNG of the given size."""
     colour, alpha = resize_rgba(pixels.colour, pixels.alpha, width, height)
     stream = io.BytesIO()
     Image.fromarray(torch.cat([colour, alpha]).permute(1, 2, 0).contiguous().cpu().numpy()).save(stream, "PNG")

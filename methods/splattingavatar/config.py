@@ -14,7 +14,7 @@ __all__ = ["Rates", "SplattingAvatarConfig", "Weights"]
 
 
 class Rates(Section):
-    """Adam's learning rates. The position's, which is also the surface coordinates', falls log-linearly."""
+    """Adam's learning rates by parameter; the position's, which surface coordinates share, falls log-linearly."""
 
     position: float = 0.00016
     position_final: float = 0.0000016
@@ -35,55 +35,59 @@ class Weights(Section):
 
 
 class SplattingAvatarConfig(MethodConfig):
-    """Defaults are the released code. Lengths are in the method's own world, `units` times as large as ours."""
+    """Options of SplattingAvatar; the defaults are those of the released code.
+
+    Lengths are in the method's own world, which is `units` times as large as metres.
+    """
 
     head_topology: Literal["open", "mouth_closed", "teeth"] = "open"
     use_static_offset: bool = True
-    """Add the tracker's static vertex offset, where there is one."""
+    """Whether the tracker's static vertex offset, where there is one, is added to the mesh."""
     eyelids: bool = False
     """Whether tracked eyelids move the mesh; the original's FLAME layer has no lids and ignores them."""
     units: float = Field(default=4.0, gt=0)
-    """Lengths of the method's world to a metre: displacements, scales and every threshold are in it."""
+    """Units of the method's world per metre: displacements, scales and every threshold are in these units."""
     canonical: Literal["first_frame", "mean_expression"] = "first_frame"
-    """The mesh that areas and rotations are measured from."""
+    """Canonical mesh, from which areas and rotations of faces are measured."""
     canonical_jaw: float = 0.2
-    """Radians the jaw is open in the mean expression's canonical mesh."""
+    """Opening of the jaw in the mean expression's canonical mesh, radians."""
     num_points: int = Field(default=10_000, ge=4)
     sh_degree: int = Field(default=0, ge=0, le=3)
     initial_opacity: float = Field(default=0.1, gt=0, lt=1)
 
     embedding: Literal["released", "lifted"] = "released"
-    """released: the surface coordinates are not in the position, so that they never learn. lifted: they are, and the
-    triangle walk moves Gaussians."""
+    """Whether surface coordinates learn. released: they are not part of the position, so that they never do. lifted:
+    they are, and the walk on triangles moves Gaussians."""
     displacement_freezes: bool = True
-    """The displacement stops learning at the first walk, after which the optimiser holds another tensor."""
+    """Whether the displacement stops learning at the first walk, since the original's optimiser then holds another
+    tensor."""
     mesh_scaling: Literal["power", "product", "none"] = "power"
-    """How scales s follow the area ratio r of a face: s ** r, r * s, or not."""
+    """Rule by which scales s follow the area ratio r of a face: s ** r, r * s, or not at all."""
     area_damping: float = Field(default=1e-4, ge=0)
     """Added to both areas of the ratio, in square units."""
     quaternion_signs: Literal["as_given", "aligned"] = "as_given"
-    """aligned: faces' quaternions are brought to one side before they are summed."""
+    """Signs of the faces' quaternions. aligned: they are brought to one side before they are summed."""
 
     rates: Rates = Rates()
     eps: float = 1e-15
     position_steps: int = Field(default=30_000, ge=1)
-    """Steps over which the position rate falls."""
+    """Number of steps over which the position rate falls."""
 
     weights: Weights = Weights()
     lpips_net: Literal["alex", "vgg"] = "alex"
     lpips_masked: bool = True
-    """Both images are black outside the matte when LPIPS sees them."""
+    """Whether LPIPS gets both images with black outside the matte."""
     lpips_precision: Precision = "float16"
-    """Of the frozen network's convolutions on CUDA; a CPU always uses float32. float16 is as near to float32 as TF32
-    is, in which torch multiplies by default (docs/benchmarks), and takes 2.0 ms where that takes 3.4."""
+    """Number type of the frozen network's convolutions on CUDA; a CPU always uses float32. float16 is as near to
+    float32 as TF32, in which torch multiplies by default (docs/benchmarks), and takes 2.0 ms where that takes 3.4."""
     scale_threshold: float = 0.008
-    """Only Gaussians whose longest axis is above this, and ..."""
+    """Length of the longest axis above which a Gaussian may be penalised (see `axis_ratio`)."""
     axis_ratio: float = 10.0
-    """... above so many times the shortest are penalised."""
+    """Ratio of longest to shortest axis above which a Gaussian that is longer than `scale_threshold` is penalised."""
     scale_loss_size: Literal["posed", "canonical"] = "posed"
 
     densify_from: int = Field(default=600, ge=0)
-    """The first step at which densification may run."""
+    """First step at which densification may run."""
     densify_until: int = Field(default=29_000, ge=0)
     """Densification and its statistics end before this step."""
     densify_every: int = Field(default=100, ge=0)
@@ -93,26 +97,26 @@ class SplattingAvatarConfig(MethodConfig):
     dense_share: float = 0.01
     """Share of the extent up to which a Gaussian is cloned and above which it is split."""
     clone_size: Literal["posed", "canonical"] = "posed"
-    """Sizes in the pose just rendered, or without the face's area ratio."""
+    """Size that decides on cloning: in the pose just rendered, or canonical, without the face's area ratio."""
     split_size: Literal["posed", "canonical"] = "canonical"
     prune_size: Literal["posed", "canonical"] = "posed"
     split_point: Literal["canonical", "posed_base"] = "canonical"
-    """Where a split's children are drawn around: the Gaussian on the canonical mesh, or its posed base point plus
-    the canonical displacement."""
+    """Point around which a split's children are sampled: the Gaussian on the canonical mesh, or its posed base point
+    plus the canonical displacement."""
     split_displacement: Literal["parent", "solved"] = "parent"
-    """A child's displacement: its parent's, or the one at which it stands where it was drawn."""
+    """Displacement of a child: its parent's, or the one at which it stands where it was sampled."""
     solver_start: Literal["above", "nearest"] = "above"
     """Side of the surface from which a child's place is sought: always above, or the side where it is."""
     max_points: int | None = Field(default=None, ge=1)
-    """At this number or above nothing is cloned or split; the last densification before may overshoot."""
+    """Number of Gaussians from which on nothing is cloned or split; the last densification before may overshoot."""
     min_opacity: float = 0.005
     size_prune_from: int = Field(default=3000, ge=0)
     """Large Gaussians are pruned after this step."""
     max_size_share: float = 0.1
     """Share of the extent above which a Gaussian is pruned."""
     max_radius: float = 20.0
-    """Pixels beyond which a Gaussian is pruned, 0 is never. Clone and split clear the radii first, so it applies only
-    while `max_points` holds them up."""
+    """Radius on the screen, in pixels, beyond which a Gaussian is pruned; 0 is never. Clone and split clear the radii
+    first, so it applies only while `max_points` forbids them."""
     reset_every: int = Field(default=3000, ge=0)
     reset_opacity: float = 0.01
     reset_after_densify: bool = False
@@ -122,10 +126,10 @@ class SplattingAvatarConfig(MethodConfig):
     walk_rule: WalkRule = "released"
     """Whether moves along an edge's direction are lost, as in the released code."""
     walk_decay: float = Field(default=0.9, gt=0, le=1)
-    """What is left of a move at every crossing of an edge."""
+    """Share of a move that is left after each crossing of an edge."""
 
     def needs_radii(self) -> bool:
-        """Whether the largest radius of each Gaussian is ever asked for."""
+        """Whether pruning ever reads the largest radius of each Gaussian."""
         return self.max_radius > 0 and self.max_points is not None
 
     def topology(self) -> str:

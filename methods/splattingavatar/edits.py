@@ -1,4 +1,4 @@
-"""How SplattingAvatar densifies, prunes and walks: clone, split onto the surface, opacity reset, walk on triangles."""
+"""Density control of SplattingAvatar: clone, split onto the surface, prune, opacity reset, walk on triangles."""
 
 from __future__ import annotations
 
@@ -40,37 +40,48 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Pose:
-    """What edits need of the pose just rendered."""
+    """Mesh of the pose just rendered, as far as edits read it."""
 
     growth: Tensor
     """(F,) area ratio of each face, the mean of a batch."""
     vertices: Tensor
-    """(V, 3) in units, of the first of a batch; only where `split_point` asks for it."""
+    """(V, 3) posed vertices in units, of the first of a batch; up to date only where `split_point` is posed_base."""
 
 
 def collects(config: SplattingAvatarConfig, clock: Clock) -> bool:
-    """Whether this step adds to the statistics."""
+    """Whether the step of `clock` adds to the statistics of densification."""
     return clock.step < config.densify_until
 
 
 def densify_due(config: SplattingAvatarConfig, clock: Clock) -> bool:
-    """Whether density control runs at this step."""
+    """Whether density control runs at the step of `clock`."""
     return collects(config, clock) and clock.step >= config.densify_from and due(clock, config.densify_every)
 
 
 def reset_due(config: SplattingAvatarConfig, clock: Clock) -> bool:
-    """Whether opacities are reset at this step."""
+    """Whether opacities are reset at the step of `clock`."""
     return (collects(config, clock) or config.reset_after_densify) and due(clock, config.reset_every)
 
 
 def place_weights(columns: dict[str, Tensor]) -> Tensor:
-    """(N, 3) weights of the corners of a face at which Gaussians stand: with the shift learnt since the last walk."""
+    """Barycentrics of the Gaussians on their faces, (N, 3), with the shift learnt since the last walk.
+
+    Args:
+        columns: bary (N, 3), and shift (N, 2) where the embedding is lifted.
+    """
     bary, shift = columns["bary"], columns.get("shift")
     return bary if shift is None else bary + torch.cat([shift, -shift.sum(1, keepdim=True)], dim=1)
 
 
 def sizes(columns: dict[str, Tensor], which: str, config: SplattingAvatarConfig, growth: Tensor) -> Tensor:
-    """(N,) longest standard deviation in units; `which` posed follows the faces' area ratios, canonical does not."""
+    """Longest standard deviation of each Gaussian, (N,), in units.
+
+    Args:
+        columns: scaling (N, 3) and face_index (N,).
+        which: posed follows the faces' area ratios, canonical does not.
+        config: the rule by which scales follow.
+        growth: (F,) area ratios.
+    """
     longest = columns["scaling"].amax(1)
     if which == "canonical" or config.mesh_scaling == "none":
         return longest.exp()
@@ -81,9 +92,15 @@ def sizes(columns: dict[str, Tensor], which: str, config: SplattingAvatarConfig,
 def densify_and_prune(
     table: GaussianTable, config: SplattingAvatarConfig, clock: Clock, surface: Surface, pose: Pose, seed: Tensor
 ) -> Edit | None:
-    """What is due before this step's update, as one Edit; None on ordinary steps.
+    """Densify, prune and reset, as far as they are due before this step's update, in one Edit; None on ordinary steps.
 
-    `seed` () int64 is read on steps with a split only.
+    Args:
+        table: the Gaussians with their statistics.
+        config: intervals and thresholds.
+        clock: of the step.
+        surface: the canonical mesh.
+        pose: just rendered.
+        seed: () int64 of the run, read on steps with a split only.
     """
     densify, reset = densify_due(config, clock), reset_due(config, clock)
     if not (densify or reset):
@@ -110,7 +127,7 @@ def densify_and_prune(
 
 
 def walk_on_triangles(table: GaussianTable, config: SplattingAvatarConfig, surface: Surface) -> Edit:
-    """The walk: every Gaussian moves to where its learnt shift leads, and the shift starts afresh."""
+    """Walk on triangles: every Gaussian moves to where its learnt shift leads, and the shift starts at zero again."""
     face, bary = walk(
         table["face_index"],
         table["bary"],
@@ -132,9 +149,19 @@ def _grown(
     seed: Tensor,
     step: int,
 ) -> Growth:
-    """The table with the steep and small cloned and the steep and large split.
+    """Clone small and split large Gaussians with a steep gradient.
 
-    Where both measure other sizes a Gaussian can be both: then its copy stays and its children take its own place.
+    Where clone and split measure different sizes a Gaussian can be both: then its clone stays and its children replace
+    the Gaussian itself.
+
+    Args:
+        table: the Gaussians with their statistics.
+        old: columns of the table.
+        config: thresholds.
+        surface: the canonical mesh.
+        pose: just rendered.
+        seed: () int64 of the run.
+        step: the step's number.
     """
     limit = config.dense_share * config.extent
     wanted = mean_gradient(table) >= config.gradient_threshold
@@ -156,7 +183,16 @@ def _settle(
     pose: Pose,
     generator: torch.Generator,
 ) -> None:
-    """Give children a place: a draw from their parent's own distribution, brought onto the canonical surface."""
+    """Place children on the canonical surface, at random samples of their parents' distributions.
+
+    Args:
+        children: columns of 2 M rows; they are changed in place.
+        parents: columns of M rows.
+        config: where and how children are placed.
+        surface: the canonical mesh.
+        pose: just rendered.
+        generator: on the CPU.
+    """
     face, start, height = children["face_index"], children["bary"], children["displacement"]
     where = place_weights(children)
     target = phong_point(*surface.canonical_corners(face), where, height)
@@ -172,7 +208,14 @@ def _settle(
 
 
 def _leaving(rows: dict[str, Tensor], config: SplattingAvatarConfig, clock: Clock, growth: Tensor) -> Tensor:
-    """Which rows (M,) bool are too transparent or, later, too large."""
+    """Rows to prune, (M,) bool: those too transparent and, late in training, too large.
+
+    Args:
+        rows: columns of M rows.
+        config: thresholds.
+        clock: of the step.
+        growth: (F,) area ratios in the pose just rendered.
+    """
     leaving = rows["opacity"].sigmoid() < config.min_opacity
     if clock.step > config.size_prune_from:
         leaving |= sizes(rows, config.prune_size, config, growth) > config.max_size_share * config.extent

@@ -1,4 +1,4 @@
-"""SplattingAvatar's loss terms."""
+"""Loss terms of SplattingAvatar."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ __all__ = ["long_axes", "terms"]
 
 
 def long_axes(scales: Tensor, threshold: float, ratio: float) -> Tensor:
-    """Mean longest axis of the Gaussians (..., N, 3) where it is above `threshold` and above `ratio` times the
-    shortest; 0 where there is none."""
+    """Mean longest axis of the Gaussians that are too long and too thin; 0 where there is none.
+
+    Args:
+        scales: (..., N, 3).
+        threshold: least length of the longest axis, in the unit of `scales`.
+        ratio: least ratio of longest to shortest axis.
+    """
     longest, shortest = scales.amax(-1), scales.amin(-1)
     return masked_mean(longest, (longest > threshold) & (longest > ratio * shortest))
 
@@ -23,10 +28,14 @@ def long_axes(scales: Tensor, threshold: float, ratio: float) -> Tensor:
 def terms(
     config: SplattingAvatarConfig, lpips: LpipsLoss, scales: Tensor, rendering: Rendering, batch: Batch
 ) -> dict[str, Tensor]:
-    """name -> weighted scalar.
+    """Compute SplattingAvatar's loss terms, name -> weighted scalar.
 
     Args:
+        config: weights and thresholds.
+        lpips: the LPIPS loss.
         scales: (B, N, 3) or (N, 3), standard deviations in the method's units.
+        rendering: of the batch.
+        batch: B training images.
     """
     weights = config.weights
     difference = rendering.image - batch.image

@@ -40,14 +40,22 @@ from .surface import Surface
 __all__ = ["SplattingAvatar", "random_places"]
 
 _SMALLEST_SQUARE = 1e-7
-"""Square units; the least mean squared distance to neighbours that a first scale is made of."""
+"""Least mean squared distance to neighbours, in square units, that a first scale is made of."""
 _NEIGHBOURS = 3
 
 
 def random_places(faces: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(face_index (N,), barycentrics (N, 3)) on uniformly drawn faces, large or small, on the CPU.
+    """Random places on a mesh: faces are sampled uniformly, whether large or small.
 
     Barycentrics are a stick broken twice in a random order of the corners, so they gather near edges and corners.
+
+    Args:
+        faces: number of faces.
+        count: number N of places.
+        generator: on the CPU.
+
+    Returns:
+        (face_index (N,), barycentrics (N, 3)), on the CPU.
     """
     face_index = torch.randint(faces, (count,), generator=generator)
     first = torch.rand(count, generator=generator)
@@ -57,11 +65,19 @@ def random_places(faces: int, count: int, generator: torch.Generator) -> tuple[T
 
 
 class SplattingAvatar(Avatar):
-    """See the README beside this file for the method, its citation and every difference from the original.
+    """Avatar of SplattingAvatar: Gaussians embedded in a head mesh by face, place and height.
+
+    The README beside this file has the method, its citation and every difference from the original.
 
     The table's columns: parameters displacement (N,) units, shift (N, 2) of the first two barycentrics where the
     embedding is lifted, dc (N, 1, 3), rest (N, K - 1, 3) if the degree is above 0, opacity (N,) logits, scaling (N, 3)
     log units, rotation (N, 4); buffers face_index (N,), bary (N, 3).
+
+    Args:
+        head: the head model bound to the subject.
+        surface: its canonical mesh.
+        table: the Gaussians.
+        config: the method's options.
     """
 
     config_type = SplattingAvatarConfig
@@ -86,7 +102,13 @@ class SplattingAvatar(Avatar):
     def create(
         cls, head: HeadModel, identity: Identity, train: TrainView | None, config: SplattingAvatarConfig
     ) -> Self:
-        """A new avatar; without training frames a table of one row that a checkpoint will replace.
+        """Make a new avatar; without training frames with a table of one row that a checkpoint will replace.
+
+        Args:
+            head: in the configuration's topology.
+            identity: of the subject.
+            train: the training frames, or None.
+            config: the method's options.
 
         Raises:
             MissingAsset: the LPIPS loss is on and its weights are not registered.
@@ -134,7 +156,10 @@ class SplattingAvatar(Avatar):
         return avatar
 
     def drive(self, params: HeadParams) -> PosedAvatar:
-        """The Gaussians in a pose. What a face gives is packed, so that it is gathered once."""
+        """Pose the avatar: its Gaussians, batch B, in the pose of `params`.
+
+        The values per face are packed, so that they are gathered once.
+        """
         config, table = self.config, self.table
         vertices = self.head.vertices(params)
         posed = self.surface.pose(vertices)
@@ -160,6 +185,14 @@ class SplattingAvatar(Avatar):
         return PosedAvatar(gaussians, vertices, vertices)
 
     def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        """Compute SplattingAvatar's weighted loss terms, name -> scalar.
+
+        Args:
+            posed: what `drive` returned for the batch.
+            rendering: of the posed avatar.
+            batch: B training images.
+            clock: of the step; not used.
+        """
         at_pose = self.config.scale_loss_size == "posed"
         scales = posed.gaussians.scales * self.config.units if at_pose else self.table["scaling"].exp()
         return terms(self.config, self._lpips, scales, rendering, batch)
@@ -189,7 +222,7 @@ class SplattingAvatar(Avatar):
         return "same"
 
     def _scales(self, growth: Tensor) -> Tensor:
-        """Posed standard deviations in units, of the area ratios (B, N, 1)."""
+        """Standard deviations of the Gaussians in units, (B, N, 3) or (N, 3), for area ratios (B, N, 1)."""
         local = self.table["scaling"]
         if self.config.mesh_scaling == "power":
             return (growth * local).exp()
@@ -200,6 +233,6 @@ class SplattingAvatar(Avatar):
         return log_linear(clock.step, rates.position, rates.position_final, self.config.position_steps)
 
     def _displacement_rate(self, clock: Clock) -> float:
-        """After the first walk a frozen displacement has no rate: Adam then leaves it exactly as it is."""
+        """Learning rate of displacements: 0 once they are frozen, after the first walk, so that Adam leaves them."""
         frozen = self.config.displacement_freezes and clock.step > self.config.walk_every
         return 0.0 if frozen else self._position_rate(clock)

@@ -1,4 +1,4 @@
-"""Points to places on the canonical Phong surface: the face, the coordinates on it, and the height along its normal."""
+"""Embedding of points in the canonical Phong surface: face, coordinates on it, and height along its normal."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ __all__ = ["embed", "phong_point"]
 _ROUNDS, _STEPS = 2, 50
 _RATE, _BETAS, _EPS = 0.01, (0.9, 0.999), 1e-8
 _STILL = 5e-4
-"""A round ends when no point's three unknowns together have moved by more than this in a step."""
+"""Largest move of a point's three unknowns together, in one step, at which a round ends."""
 _SCALE = 10.0
-"""Positions are multiplied by this in the objective."""
+"""Factor of positions in the objective."""
 
 
 def phong_point(corners: Tensor, normals: Tensor, bary: Tensor, height: Tensor) -> Tensor:
-    """(M, 3) points at `height` (M,) along the interpolated normal above `bary` (M, 3) of triangles (M, 3, 3)."""
+    """Points at heights along the interpolated normals of triangles, (M, 3).
+
+    Args:
+        corners: (M, 3, 3) positions of the triangles' corners.
+        normals: (M, 3, 3) normals at the corners.
+        bary: (M, 3) barycentrics of the foot points.
+        height: (M,) in the unit of `corners`.
+    """
     base, normal = ((bary[:, :, None] * values).sum(1) for values in (corners, normals))
     return base + height[:, None] * safe_normalise(normal)
 
@@ -30,13 +37,17 @@ def phong_point(corners: Tensor, normals: Tensor, bary: Tensor, height: Tensor) 
 def embed(
     surface: Surface, points: Tensor, face_index: Tensor, bary: Tensor, start: str = "above"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Where `points` (M, 3), in units, sit on the canonical surface, sought from the given places.
+    """Find the places on the canonical surface whose Phong points are the given points, from places nearby.
 
     Two rounds; each minimises the mean squared distance by up to 50 steps of Adam, jointly for all points, within the
     plane of the face where a point stands, and then walks to where that leads. The walk waits for the device, so this
     belongs into steps that edit.
 
     Args:
+        surface: the canonical mesh.
+        points: (M, 3) in units.
+        face_index: (M,) faces from which the search starts.
+        bary: (M, 3) barycentrics from which the search starts.
         start: above: the height starts at the distance, above the surface; nearest: at its part along the normal.
 
     Returns:
@@ -58,7 +69,18 @@ def embed(
 
 
 def _descend(points: Tensor, corners: Tensor, normals: Tensor, bary: Tensor, height: Tensor) -> Tensor:
-    """(M, 3): shift of the first two coordinates and height that bring the surface to the points."""
+    """Minimise the distance of Phong points to given points within the planes of their faces.
+
+    Args:
+        points: (M, 3) to be reached.
+        corners: (M, 3, 3) of the faces.
+        normals: (M, 3, 3) at the corners.
+        bary: (M, 3) barycentrics to start from.
+        height: (M,) to start from.
+
+    Returns:
+        (M, 3): shift of the first two barycentrics, and height.
+    """
     unknown = torch.cat([torch.zeros_like(bary[:, :2]), height[:, None]], dim=1)
     first, second = torch.zeros_like(unknown), torch.zeros_like(unknown)
     betas = torch.tensor(_BETAS, dtype=torch.float64, device=unknown.device)
@@ -82,11 +104,15 @@ def _descend(points: Tensor, corners: Tensor, normals: Tensor, bary: Tensor, hei
 
 
 def gradient(points: Tensor, base: Tensor, normal: Tensor, edges: Tensor, bends: Tensor, unknown: Tensor) -> Tensor:
-    """(M, 3) derivative of the mean of (10 S + d 10 n - 10 q)^2 by (shift of u, shift of v, d).
+    """Derivative of the mean of (10 S + d 10 n - 10 q)^2 with respect to (shift of u, shift of v, d), (M, 3).
 
     Args:
-        base, normal: (M, 3) position and not normalised normal at shift 0.
-        edges, bends: (M, 2, 3) what a unit shift of u and of v adds to them.
+        points: (M, 3), the points q.
+        base: (M, 3), the surface's position S at shift 0.
+        normal: (M, 3), its normal at shift 0, not normalised.
+        edges: (M, 2, 3): what a unit shift of u and of v adds to the position.
+        bends: (M, 2, 3): what a unit shift of u and of v adds to the normal.
+        unknown: (M, 3): shift of u, shift of v, height d.
     """
     shift, height = unknown[:, :2], unknown[:, 2:]
     raw = normal + (shift[:, :, None] * bends).sum(1)

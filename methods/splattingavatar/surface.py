@@ -1,4 +1,4 @@
-"""The mesh that carries the Gaussians: places on it, its Phong normals, and how each face has turned and grown."""
+"""Surface of a head mesh that carries Gaussians: its Phong normals, and how each face has turned and grown."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .config import SplattingAvatarConfig
 __all__ = ["Posed", "Surface"]
 
 _EPS = 1e-6
-"""Lengths of summed normals (square units) and quaternions below this are taken as this, as PyTorch3D does."""
+"""Least length of summed normals (square units) and quaternions; shorter ones count as this, as in PyTorch3D."""
 
 
 class Posed(NamedTuple):
-    """What Gaussians need of a posed mesh, in the method's units. Per corner of a face: position, normal, rotation."""
+    """Posed mesh as Gaussians read it, in the method's units: position, normal and rotation per corner of a face."""
 
     corners: Tensor
     """(B, F, 30): three times (position 3, unit normal 3, unit quaternion 4)."""
@@ -29,11 +29,12 @@ class Posed(NamedTuple):
 
 
 class Surface(nn.Module):
-    """A mesh against its canonical pose.
+    """Measures a posed mesh against its canonical pose.
 
     Args:
         rest: (V, 3) canonical vertices, metres.
         faces: (F, 3) int64.
+        config: units, signs of quaternions and damping of areas.
     """
 
     canonical_turn: Tensor
@@ -41,7 +42,7 @@ class Surface(nn.Module):
     vertices: Tensor
     """(V, 3) canonical vertices in units."""
     normals: Tensor
-    """(V, 3) their unit normals."""
+    """(V, 3) unit normals of the canonical vertices."""
     faces: Tensor
 
     def __init__(self, rest: Tensor, faces: Tensor, config: SplattingAvatarConfig) -> None:
@@ -68,7 +69,7 @@ class Surface(nn.Module):
         return FaceNeighbours(self.get_buffer("across"), self.get_buffer("across_edge"))
 
     def pose(self, vertices: Tensor) -> Posed:
-        """Of posed vertices (B, V, 3), metres."""
+        """Measure posed vertices (B, V, 3), metres."""
         vertices = vertices * self.config.units
         frames = face_frames(vertices, self.faces)
         turn = frames.R @ self.canonical_turn
@@ -85,7 +86,7 @@ class Surface(nn.Module):
         return Posed(corners, (_area(frames.raw_normal) + damping) / (self.canonical_area + damping))
 
     def canonical_corners(self, face_index: Tensor) -> tuple[Tensor, Tensor]:
-        """(positions (M, 3, 3) in units, unit normals (M, 3, 3)) of the corners of faces in the canonical pose."""
+        """Corners of faces in the canonical pose: (positions (M, 3, 3) in units, unit normals (M, 3, 3))."""
         picked = self.faces[face_index]
         return self.vertices[picked], self.normals[picked]
 
