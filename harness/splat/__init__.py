@@ -1,6 +1,6 @@
-"""Rasterizers of 3D Gaussians behind one protocol: `numba` on the CPU, `gsplat` on CUDA, `torch` as the oracle.
+"""Rasterizers of 3D Gaussians behind one interface: `numba` on the CPU, `gsplat` on CUDA, `torch` as the reference.
 
-Beside them, where the triangles of a projected mesh fall.
+The coverage of pixels by projected triangles is computed here, too.
 """
 
 from headbench.harness.splat.rasterizer import Rasterizer

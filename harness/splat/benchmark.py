@@ -1,4 +1,4 @@
-"""Times a rasterizer on a synthetic head of Gaussians."""
+"""Timing of a rasterizer on a synthetic head of Gaussians."""
 
 from __future__ import annotations
 
@@ -18,22 +18,34 @@ __all__ = ["Timing", "head_scene", "time_rasterizer"]
 
 @dataclass(frozen=True)
 class Timing:
-    """Medians over the repeats, in milliseconds."""
+    """Time that a rasterizer takes for one image: medians over the repeats, in milliseconds."""
 
     rasterizer: str
+    """Name of the back end."""
     count: int
+    """Number of Gaussians."""
     size: int
+    """Side of the square image in pixels."""
     forward: float
+    """Milliseconds of the forward pass."""
     backward: float
+    """Milliseconds of the backward pass."""
 
     @property
     def total(self) -> float:
-        """Forward and backward."""
+        """Milliseconds of forward and backward pass together."""
         return self.forward + self.backward
 
 
 def head_scene(count: int, size: int, device: str = "cpu", seed: int = 0) -> tuple[Gaussians, Camera]:
-    """`count` Gaussians on a head-sized ellipsoid that fills most of a `size`² image, flat as trained ones are."""
+    """Make random Gaussians on a head-sized ellipsoid, flat as trained ones are, and a camera that it fills.
+
+    Args:
+        count: number of Gaussians.
+        size: side of the square image in pixels.
+        device: where the tensors are made.
+        seed: of the random numbers.
+    """
     generator = torch.Generator().manual_seed(seed)
     directions = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
     spacing = math.sqrt(4 * math.pi * 0.11**2 / count)
@@ -55,7 +67,15 @@ def head_scene(count: int, size: int, device: str = "cpu", seed: int = 0) -> tup
 def time_rasterizer(
     count: int, size: int, repeats: int = 20, device: str = "cpu", rasterizer: Rasterizer | None = None
 ) -> Timing:
-    """Median times of forward and backward after a warm-up of three, one image, gradients for every Gaussian input."""
+    """Measure the median times of forward and backward for one image, with gradients for every input of the Gaussians.
+
+    Args:
+        count: number of Gaussians.
+        size: side of the square image in pixels.
+        repeats: number of measurements, after a warm-up of three.
+        device: where to compute.
+        rasterizer: what to measure; None: the one that `auto` chooses for the device.
+    """
     rasterizer = rasterizer or make_rasterizer("auto", device)
     gaussians, camera = head_scene(count, size, device)
     leaves = {name: value.requires_grad_() for name, value in vars(gaussians).items() if torch.is_tensor(value)}
@@ -78,6 +98,7 @@ def time_rasterizer(
 
 
 def _now(device: str) -> float:
+    """Return the time in seconds once the device has finished its work."""
     if device != "cpu":
         torch.cuda.synchronize(device)
     return time.perf_counter()

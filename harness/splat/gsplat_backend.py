@@ -1,7 +1,7 @@
-"""The CUDA rasterizer: gsplat's kernels, called one by one to skip what its wrapper does besides.
+"""The CUDA rasterizer: gsplat's kernels, called one by one to skip further work of its wrapper.
 
 gsplat is imported on first use, since that may compile its kernels for minutes. It reads one number back from the
-device in each forward pass, the count of (tile, Gaussian) pairs; nothing here waits for the device besides.
+device in each forward pass, the count of (tile, Gaussian) pairs; nothing else here waits for the device.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ from headbench.harness.types import Camera, Gaussians, Rendering
 __all__ = ["GsplatRasterizer", "missing_for_gsplat"]
 
 _TILE = 16
+"""Side of a tile in pixels."""
 _WARP = 32
+"""Threads of a CUDA warp."""
 
 
 def missing_for_gsplat() -> tuple[str, str] | None:
-    """(what is missing, what helps), or None where gsplat can be imported and has, or can compile, its kernels."""
+    """Return (what gsplat lacks here, what helps), or None where it imports and has, or can compile, its kernels."""
     spec = importlib.util.find_spec("gsplat")
     if spec is None or spec.origin is None:
         return "gsplat is not installed", "pip install 'headbench[cuda]'"
@@ -60,29 +62,31 @@ def missing_for_gsplat() -> tuple[str, str] | None:
 
 @dataclass(frozen=True)
 class Footprints:
-    """Gaussians projected into images."""
+    """Gaussians that gsplat has projected into images: radii, positions, depths, shapes and colours on the screen."""
 
     radii: Tensor
-    """(B, N, 2) int32 pixels, 0 where culled; the other fields then hold anything."""
+    """(B, N, 2) int32 half sizes in pixels, 0 where culled; the other fields are undefined there."""
     means2d: Tensor
-    """(B, N, 2) pixels"""
+    """(B, N, 2) projected means in pixels."""
     depths: Tensor
-    """(B, N) metres"""
+    """(B, N) metres along the optical axis."""
     conics: Tensor
-    """(B, N, 3) inverse covariances, upper triangle"""
+    """(B, N, 3) inverse 2D covariances, upper triangle (xx, xy, yy)."""
     opacities: Tensor
-    """(B, N)"""
+    """(B, N) in [0, 1]."""
     colours: Tensor
-    """(B, N, 3) RGB, or (B, N, 4) with depth."""
+    """(B, N, 3) RGB, or (B, N, 4) with the depth as fourth channel."""
     width: int
+    """Width of the images in pixels."""
     height: int
+    """Height of the images in pixels."""
 
 
 class GsplatRasterizer(Rasterizer):
-    """The `gsplat` back end; see `Rasterizer`. Float32 on CUDA.
+    """Rasterizer on CUDA by gsplat's kernels, in float32; see `Rasterizer`.
 
     Gradients reach Gaussians, background and the camera's w2c. gsplat has none for K: a K that asks for one is an
-    error. Its coverage clamp is 0.999, not 0.99, and depth is drawn as a fourth channel in the same pass.
+    error. Its coverage clamp is 0.999, not 0.99, and depth is composited as a fourth channel in the same pass.
 
     Args:
         depth: False leaves the depth channel out; `Rendering.depth` is then empty, (B, 0, H, W), so that nothing can
@@ -103,7 +107,7 @@ class GsplatRasterizer(Rasterizer):
         self._ops = _import_ops()
 
     def prepare(self, gaussians: Gaussians, camera: Camera) -> Footprints:
-        """Project; nothing here waits for the device."""
+        """Project the Gaussians into the cameras' images; nothing here waits for the device."""
         if gaussians.means.device.type != "cuda":
             raise ValueError(f"the gsplat rasterizer needs tensors on cuda, got {gaussians.means.device}")
         if camera.K.requires_grad:
@@ -121,6 +125,7 @@ class GsplatRasterizer(Rasterizer):
         return Footprints(radii, means2d.contiguous(), depths, conics, scene.opacities, colours, *size)
 
     def rasterize(self, prepared: Footprints, background: Tensor, absolute_gradient: bool = False) -> Rendering:
+        """Composite projected Gaussians; see `Rasterizer.rasterize`."""
         batch, count = prepared.opacities.shape
         backing = backdrop(background, batch)
         width, height = prepared.width, prepared.height
@@ -164,9 +169,9 @@ class GsplatRasterizer(Rasterizer):
         )
 
     def _project(self, gaussians: Gaussians, scene: Scene, camera: Camera) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """radii (B, N, 2) int32, means2d (B, N, 2), depths (B, N), conics (B, N, 3).
+        """Project by gsplat: radii (B, N, 2) int32, means2d (B, N, 2), depths (B, N), conics (B, N, 3).
 
-        Only radii are written for what is culled; the other three then hold anything, and no kernel reads them.
+        For culled Gaussians only radii are written; the other three are undefined, and no kernel reads them.
         """
         options = {"eps2d": LOW_PASS, "near_plane": NEAR}
         size = (camera.width, camera.height)
@@ -201,7 +206,14 @@ class GsplatRasterizer(Rasterizer):
         return radii[:, 0, :count], means2d[:, 0, :count], depths[:, 0, :count], conics[:, 0, :count]
 
     def _colours(self, degree: int | None, means: Tensor, colours: Tensor, w2c: Tensor) -> Tensor:
-        """RGB (B, N, 3) of RGB or of spherical-harmonics coefficients (B, N, K, 3)."""
+        """Return the RGB (B, N, 3) of Gaussians as each camera sees them.
+
+        Args:
+            degree: of the spherical harmonics; None where `colours` are RGB already.
+            means: (B, N, 3) metres.
+            colours: (B, N, 3) RGB, or (B, N, K, 3) coefficients.
+            w2c: (B, 4, 4) world to camera.
+        """
         if degree is None or degree == 0:
             return view_colours(means, colours, degree, w2c)
         directions = means - camera_centres(w2c)[:, None]
@@ -209,18 +221,26 @@ class GsplatRasterizer(Rasterizer):
 
 
 class _RetainedGradients(ScreenGradients):
-    """Reads the gradients where gsplat leaves them: at the projected means. They add up over backward passes."""
+    """Screen gradients, read where gsplat leaves them: at the projected means. They add up over backward passes.
+
+    Args:
+        means2d: (B, N, 2) projected means, which retain their gradient.
+        width: of the image in pixels.
+        height: of the image in pixels.
+        wants_absolute: whether absolute gradients are collected, too.
+    """
 
     def __init__(self, means2d: Tensor, width: int, height: int, wants_absolute: bool) -> None:
         super().__init__(width, height, wants_absolute)
         self._means2d = means2d
 
     def per_pixel(self) -> tuple[Tensor | None, Tensor | None]:
+        """Return plain and absolute gradients (B, N, 2) per pixel; None for what is not there yet."""
         return self._means2d.grad, getattr(self._means2d, "absgrad", None)
 
 
 def _import_ops() -> Any:
-    """gsplat's functions.
+    """Import the module gsplat, which may compile its kernels.
 
     Raises:
         BenchError: its kernels did not load; chained to the reason.
@@ -240,7 +260,16 @@ def _import_ops() -> Any:
 def _empty(
     background: Tensor, batch: int, width: int, height: int, with_depth: bool, screen: ScreenGradients
 ) -> Rendering:
-    """What no Gaussians look like: the background."""
+    """Return the rendering of no Gaussians at all: the background.
+
+    Args:
+        background: (B, 3) in [0, 1].
+        batch: number of images B.
+        width: of the images in pixels.
+        height: of the images in pixels.
+        with_depth: whether the depth has a channel (of zeros) or none.
+        screen: filled with empty gradients (B, 0, 2).
+    """
     nothing = background.new_zeros(batch, 0, 2)
     screen.fill(nothing, nothing)
     return Rendering(

@@ -1,4 +1,4 @@
-"""numba compilation with an on-disk cache where one can be written."""
+"""Compilation by numba, with a cache on disk where one can be written."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 __all__ = ["Scalar", "compiled"]
 
 Scalar: TypeAlias = float | np.floating[Any]
+"""A number that compiled code gets: Python's float or a numpy scalar."""
 
 # Sums may be reordered into vector lanes and fused with products; NaN and infinity keep their meaning. Compiled code
 # does not depend on the number of threads, so results do not either.
@@ -18,10 +19,15 @@ _FLOAT_FREEDOM = {"reassoc", "contract", "arcp", "nsz"}
 
 
 def compiled(parallel: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile on first call and keep the result in numba's cache (beside the file, NUMBA_CACHE_DIR or the user's).
+    """Decorator: compile a function on its first call and keep the result in numba's cache on disk.
+
+    The cache is beside the file, in NUMBA_CACHE_DIR, or in the user's cache folder.
 
     The cache notices a changed kernel file, not a change made here: delete `__pycache__/*.nb?` after one.
-    Where none of these can be written (a read-only installation without a home), compile in every process instead.
+    Where none can be written (a read-only installation without a home), every process compiles.
+
+    Args:
+        parallel: whether `prange` loops of the function run on several threads.
     """
 
     def wrap(function: Callable[..., Any]) -> Callable[..., Any]:

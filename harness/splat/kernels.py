@@ -4,7 +4,7 @@ Each tile of TILE x TILE pixels is the work of one thread from start to end, and
 afterwards, so results are bit-equal for any number of threads. The inner loops run over a whole row of a tile without
 branches: that is what lets the compiler turn them into vector instructions.
 
-Limits (ALPHA_MAX and its kind) are arguments, since a cached kernel would not notice a changed constant.
+Limits such as ALPHA_MAX are arguments, since a cached kernel would not notice a changed constant.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _E4, _E5, _E6 = (np.float32(c) for c in (0.0411733757, 0.00761110495, 0.00083491
 
 @compiled()
 def _falloff(power: Scalar) -> Scalar:
-    """exp(power) for power <= 0 within 1e-6; below -8 it stays at exp(-8), which is under every cut in use."""
+    """Approximate exp(power) for power <= 0 within 1e-6; below -8 it stays at exp(-8), under every cut in use."""
     t = power if power < _ZERO else _ZERO
     t = (t if t > _FLOOR else _FLOOR) * _EIGHTH
     e = _E0 + t * (_E1 + t * (_E2 + t * (_E3 + t * (_E4 + t * (_E5 + t * _E6)))))
@@ -65,7 +65,13 @@ def _falloff(power: Scalar) -> Scalar:
 
 @compiled()
 def _row_is_reached(rendering: np.ndarray, left: Scalar, dy: Scalar) -> bool:
-    """Does the ellipse of `splat` meet pixel centres left .. left + TILE - 1 of a row at distance dy? NaN: True."""
+    """Whether a Gaussian's ellipse meets any pixel centre of a tile's row; True where values are NaN.
+
+    Args:
+        rendering: (WIDTH,) the projected Gaussian, a row of the table `splats`.
+        left: x of the first pixel's centre; the others follow at 1 to TILE - 1 beyond it.
+        dy: y of the row's pixel centres minus that of the Gaussian, pixels.
+    """
     skew = rendering[CONIC_B] / rendering[CONIC_A]
     remaining = rendering[REACH] - (rendering[CONIC_C] - rendering[CONIC_B] * skew) * dy * dy
     start = left - (rendering[MEAN_X] - skew * dy)
@@ -76,7 +82,7 @@ def _row_is_reached(rendering: np.ndarray, left: Scalar, dy: Scalar) -> bool:
 
 @compiled()
 def _tile_range(centre: Scalar, half: Scalar, tiles: int) -> tuple[int, int]:
-    """First and one-past-last tile along one axis whose pixel centres lie within `half` of `centre`."""
+    """Return the first and one-past-last tile along an axis with pixel centres within `half` pixels of `centre`."""
     first = max(math.ceil(centre - half - _HALF), 0) // TILE
     last = min(math.floor(centre + half - _HALF), tiles * TILE - 1) // TILE
     return int(first), int(last) + 1
@@ -84,7 +90,7 @@ def _tile_range(centre: Scalar, half: Scalar, tiles: int) -> tuple[int, int]:
 
 @compiled()
 def _row_range(centre: Scalar, half: Scalar, top: int) -> tuple[int, int]:
-    """First and one-past-last row of the tile that starts at `top` whose pixel centres lie within `half`."""
+    """Return first and one-past-last row of a tile, from 0 at `top`, with pixel centres within `half` of `centre`."""
     first = max(math.ceil(centre - half - _HALF) - top, 0)
     last = min(math.floor(centre + half - _HALF) - top, TILE - 1)
     return first, last + 1
@@ -92,11 +98,13 @@ def _row_range(centre: Scalar, half: Scalar, top: int) -> tuple[int, int]:
 
 @compiled()
 def bin_tiles(splats: np.ndarray, order: np.ndarray, tiles_x: int, tiles_y: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lists of Gaussians per tile, each in `order`.
+    """List the Gaussians that may reach each tile of each image, front to back.
 
     Args:
-        splats: (B, N, WIDTH).
+        splats: (B, N, WIDTH) projected Gaussians.
         order: (B, N) int64, Gaussians by depth.
+        tiles_x: number of tiles along x.
+        tiles_y: number of tiles along y.
 
     Returns:
         offsets (B * tiles + 1,) int64 into the pairs; ids (pairs,) int64, b * N + n.
@@ -141,7 +149,18 @@ def _blend_row(
     cut: Scalar,
     stop: Scalar,
 ) -> None:
-    """Blend one Gaussian into one row of a tile."""
+    """Blend one Gaussian into one row of a tile.
+
+    Args:
+        strip: the row's working memory (lanes of TILE values), changed.
+        rendering: (WIDTH,) the projected Gaussian, a row of the table `splats`.
+        left: x of the first pixel's centre, pixels.
+        dy: y of the row's pixel centres minus that of the Gaussian, pixels.
+        rank: place of the Gaussian in the tile's list.
+        alpha_max: limit of a Gaussian's coverage.
+        cut: coverage below which a Gaussian is skipped.
+        stop: transmittance at or below which a pixel is finished.
+    """
     constant = -_HALF * rendering[CONIC_C] * dy * dy
     linear = -rendering[CONIC_B] * dy
     square = -_HALF * rendering[CONIC_A]
@@ -168,6 +187,7 @@ def _blend_row(
 
 @compiled()
 def _any_live(strips: np.ndarray, rows: int) -> bool:
+    """Whether any pixel of a tile's first `rows` rows is unfinished."""
     for y in range(rows):
         total = _ZERO
         for x in range(TILE):
@@ -192,12 +212,21 @@ def _blend_tile(
     depth: np.ndarray,
     last: np.ndarray,
 ) -> None:
-    """Blend the Gaussians `ids` of one tile, front to back.
+    """Blend the Gaussians of one tile into its pixels, front to back.
 
     Args:
-        splats: (B * N, WIDTH).
-        image, remaining (transmittance), depth, last: written; (3, H, W), then (H, W). `last` counts from the start of
-            `ids` and is -1 where nothing was drawn.
+        splats: (B * N, WIDTH) projected Gaussians of all images.
+        ids: (n,) rows of `splats` that may reach the tile, by depth.
+        left: first column of the tile in the image.
+        top: first row of the tile in the image.
+        background: (3,) RGB.
+        alpha_max: limit of a Gaussian's coverage.
+        cut: coverage below which a Gaussian is skipped.
+        stop: transmittance at or below which a pixel is finished.
+        image: (3, H, W), written.
+        remaining: (H, W) transmittance left for the background, written.
+        depth: (H, W) metres, written.
+        last: (H, W) place in `ids` of the last Gaussian that reached a pixel, -1 where none did; written.
     """
     height, width = remaining.shape
     rows, columns = min(TILE, height - top), min(TILE, width - left)
@@ -245,13 +274,22 @@ def blend(
     depth: np.ndarray,
     last: np.ndarray,
 ) -> None:
-    """Draw every tile of every image.
+    """Composite projected Gaussians into every tile of every image.
 
     Args:
-        splats: (B, N, WIDTH) float32.
-        offsets, ids: from `bin_tiles`.
-        background: (B, 3).
-        image, remaining (transmittance), depth, last: written; (B, 3, H, W), then (B, H, W); float32, last int32.
+        splats: (B, N, WIDTH) float32, projected Gaussians.
+        offsets: (B * tiles + 1,) from `bin_tiles`.
+        ids: (pairs,) from `bin_tiles`.
+        tiles_x: number of tiles along x.
+        tiles_y: number of tiles along y.
+        background: (B, 3) RGB.
+        alpha_max: limit of a Gaussian's coverage.
+        cut: coverage below which a Gaussian is skipped.
+        stop: transmittance at or below which a pixel is finished.
+        image: (B, 3, H, W) float32, written.
+        remaining: (B, H, W) float32, transmittance left for the background, written.
+        depth: (B, H, W) float32, metres, written.
+        last: (B, H, W) int32, place in the tile's list of the last Gaussian that reached a pixel, or -1; written.
     """
     flat = splats.reshape(-1, WIDTH)
     tiles = tiles_x * tiles_y
@@ -284,7 +322,18 @@ def _blend_row_backward(
     alpha_max: Scalar,
     cut: Scalar,
 ) -> None:
-    """Undo one Gaussian in one row of a tile and add what the row says of it to `sums`, column by column."""
+    """Undo one Gaussian in one row of a tile and add the row's part of its gradients to `sums`, column by column.
+
+    Args:
+        strip: the row's working memory (lanes of TILE values), changed.
+        sums: (_SUMS * TILE,) sums down the tile's columns, changed.
+        rendering: (WIDTH,) the projected Gaussian, a row of the table `splats`.
+        left: x of the first pixel's centre, pixels.
+        dy: y of the row's pixel centres minus that of the Gaussian, pixels.
+        rank: place of the Gaussian in the tile's list.
+        alpha_max: limit of a Gaussian's coverage.
+        cut: coverage below which a Gaussian was skipped.
+    """
     a, b, c = rendering[CONIC_A], rendering[CONIC_B], rendering[CONIC_C]
     constant = -_HALF * c * dy * dy
     linear = -b * dy
@@ -327,7 +376,15 @@ def _blend_row_backward(
 
 @compiled()
 def _collect(strip: np.ndarray, sums: np.ndarray, rendering: np.ndarray, left: Scalar, gradient: np.ndarray) -> None:
-    """Add the columns' sums of one Gaussian in one tile into `gradient` (GRADIENTS,), and clear them."""
+    """Add up the columns' sums of one Gaussian in one tile to its gradient, and clear them.
+
+    Args:
+        strip: working memory of any row of the tile, for the columns' positions.
+        sums: (_SUMS * TILE,) sums down the tile's columns, cleared.
+        rendering: (WIDTH,) the projected Gaussian, a row of the table `splats`.
+        left: x of the first pixel's centre, pixels.
+        gradient: (GRADIENTS,) of the pair of tile and Gaussian, written.
+    """
     offset = left - rendering[MEAN_X]
     sum_x, sum_y, sum_xx, sum_xy, sum_yy = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
     for x in range(TILE):
@@ -367,7 +424,23 @@ def _blend_tile_backward(
     to_depth: np.ndarray,
     gradients: np.ndarray,
 ) -> None:
-    """Walk one tile back to front; `gradients` (pairs of the tile, GRADIENTS) is written for the drawn ones."""
+    """Compute the gradients of the Gaussians of one tile, walking back to front.
+
+    Args:
+        splats: (B * N, WIDTH) projected Gaussians of all images.
+        ids: (n,) rows of `splats` that may reach the tile, by depth.
+        left: first column of the tile in the image.
+        top: first row of the tile in the image.
+        background: (3,) RGB.
+        alpha_max: limit of a Gaussian's coverage.
+        cut: coverage below which a Gaussian was skipped.
+        remaining: (H, W) transmittance left for the background, from the forward pass.
+        last: (H, W) place in `ids` of the last Gaussian that reached a pixel, from the forward pass.
+        to_image: (3, H, W) gradient of the image.
+        to_alpha: (H, W) gradient of alpha.
+        to_depth: (H, W) gradient of the depth.
+        gradients: (n, GRADIENTS), written for Gaussians that reached a pixel.
+    """
     height, width = remaining.shape
     rows, columns = min(TILE, height - top), min(TILE, width - left)
     strips = np.zeros((TILE, _LANES * TILE), np.float32)
@@ -420,9 +493,22 @@ def blend_backward(
     to_depth: np.ndarray,
     pairs: np.ndarray,
 ) -> None:
-    """Gradients of every (tile, Gaussian) pair; arguments as in `blend`, `to_*` are gradients of the outputs.
+    """Compute the gradients of every pair of a tile and a Gaussian: the backward pass of `blend`.
 
     Args:
+        splats: (B, N, WIDTH) float32, projected Gaussians.
+        offsets: (B * tiles + 1,) from `bin_tiles`.
+        ids: (pairs,) from `bin_tiles`.
+        tiles_x: number of tiles along x.
+        tiles_y: number of tiles along y.
+        background: (B, 3) RGB.
+        alpha_max: limit of a Gaussian's coverage.
+        cut: coverage below which a Gaussian was skipped.
+        remaining: (B, H, W) transmittance, from `blend`.
+        last: (B, H, W) from `blend`.
+        to_image: (B, 3, H, W) gradient of the image.
+        to_alpha: (B, H, W) gradient of alpha.
+        to_depth: (B, H, W) gradient of the depth.
         pairs: (pairs, GRADIENTS) zeros, written.
     """
     flat = splats.reshape(-1, WIDTH)
@@ -448,7 +534,7 @@ def blend_backward(
 
 @compiled()
 def gather_pairs(pairs: np.ndarray, ids: np.ndarray, count: int) -> np.ndarray:
-    """Sum pair gradients (pairs, GRADIENTS) into (count, GRADIENTS), always in the order of tiles."""
+    """Sum gradients of tile and Gaussian pairs (pairs, GRADIENTS) per Gaussian (count, GRADIENTS), in tile order."""
     total = np.zeros((count, GRADIENTS), np.float32)
     for k in range(ids.shape[0]):
         for column in range(GRADIENTS):

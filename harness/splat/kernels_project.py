@@ -16,9 +16,9 @@ from headbench.harness.splat.jit import Scalar, compiled
 __all__ = ["CHUNK", "project", "project_backward"]
 
 CHUNK = 256
-"""Gaussians per unit of work."""
+"""Number of Gaussians per unit of parallel work."""
 
-_ENDLESS = 1e9  # pixels; beyond any image, and still an integer's business
+_ENDLESS = 1e9  # pixels; beyond any image, and it still fits an integer
 
 
 @compiled()
@@ -34,6 +34,7 @@ def _rotation(quat: np.ndarray, out: np.ndarray) -> Scalar:
 
 @compiled()
 def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """Write the matrix product of a (m, 3) and b (3, n) into out (m, n)."""
     for i in range(a.shape[0]):
         for j in range(b.shape[1]):
             out[i, j] = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
@@ -41,6 +42,7 @@ def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
 
 @compiled()
 def _clamp(value: Scalar, low: Scalar, high: Scalar) -> Scalar:
+    """Return `value` limited to the range from `low` to `high`."""
     return min(max(value, low), high)
 
 
@@ -63,7 +65,26 @@ def _project_chunk(
     splats: np.ndarray,
     radii: np.ndarray,
 ) -> None:
-    """One camera's view of (n, ...) Gaussians; see `project`. Everything here is float64 but the results."""
+    """Project n Gaussians into one camera's image, in float64.
+
+    Args:
+        means: (n, 3) metres.
+        quats: (n, 4) (w, x, y, z), of any length.
+        scales: (n, 3) metres, standard deviations.
+        opacities: (n,) in [0, 1].
+        colours: (n, 3) RGB.
+        w2c: (4, 4) world to camera.
+        K: (3, 3) intrinsics in pixels.
+        width: of the image in pixels.
+        height: of the image in pixels.
+        low_pass: added to the diagonal of projected covariances, pixels squared.
+        margin: how far beyond the image the Jacobian follows a mean, in parts of half the field of view.
+        near: depth below which Gaussians are culled, metres.
+        cut: coverage below which a Gaussian does not count.
+        sigmas: standard deviations of the reported radii.
+        splats: (n, kernels.WIDTH), written; a negative half width marks a culled Gaussian.
+        radii: (n,) pixels, written; 0 where culled.
+    """
     rotation, to_camera, half = np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3))
     jacobian = np.zeros((2, 3))
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
@@ -129,12 +150,25 @@ def project(
     splats: np.ndarray,
     radii: np.ndarray,
 ) -> None:
-    """Project B x N Gaussians into `splats` (B, N, kernels.WIDTH) and `radii` (B, N), both float32 and written.
+    """Project B x N Gaussians into B cameras' images.
 
     Args:
-        means, quats, scales, opacities, colours: (B, N, 3), (B, N, 4), (B, N, 3), (B, N), (B, N, 3) float32.
-        w2c, K: (B, 4, 4), (B, 3, 3) float64.
-        low_pass, margin, near, cut, sigmas: the constants of `protocol`.
+        means: (B, N, 3) float32, metres.
+        quats: (B, N, 4) float32 (w, x, y, z), of any length.
+        scales: (B, N, 3) float32, metres, standard deviations.
+        opacities: (B, N) float32 in [0, 1].
+        colours: (B, N, 3) float32 RGB.
+        w2c: (B, 4, 4) float64, world to camera.
+        K: (B, 3, 3) float64, intrinsics in pixels.
+        width: of the images in pixels.
+        height: of the images in pixels.
+        low_pass: LOW_PASS of `rasterizer`.
+        margin: FRUSTUM_MARGIN of `rasterizer`.
+        near: NEAR of `rasterizer`, metres.
+        cut: ALPHA_CUT of `rasterizer`.
+        sigmas: RADIUS_SIGMAS of `rasterizer`.
+        splats: (B, N, kernels.WIDTH) float32, written.
+        radii: (B, N) float32, pixels, written; 0 where culled.
     """
     count = means.shape[1]
     chunks = (count + CHUNK - 1) // CHUNK
@@ -163,7 +197,14 @@ def project(
 
 @compiled()
 def _quaternion_gradient(quat: np.ndarray, length: Scalar, to_rotation: np.ndarray, out: np.ndarray) -> None:
-    """Write the gradient of a quaternion (4,) of this length, from the gradient (3, 3) of its matrix."""
+    """Write the gradient of a quaternion, given the gradient of its rotation matrix.
+
+    Args:
+        quat: (4,) (w, x, y, z).
+        length: of the quaternion.
+        to_rotation: (3, 3) gradient of the matrix.
+        out: (4,), written.
+    """
     w, x, y, z = quat[0] / length, quat[1] / length, quat[2] / length, quat[3] / length
     g = to_rotation
     to_w = 2 * (z * (g[1, 0] - g[0, 1]) + y * (g[0, 2] - g[2, 0]) + x * (g[2, 1] - g[1, 2]))
@@ -195,7 +236,24 @@ def _project_chunk_backward(
     to_scales: np.ndarray,
     to_camera: np.ndarray,
 ) -> None:
-    """Gradients of one chunk; `to_camera` (16,) is rotation row by row, translation, fx, fy, cx, cy."""
+    """Compute the gradients of n Gaussians and of the camera that sees them: the backward pass of `_project_chunk`.
+
+    Args:
+        means: (n, 3) metres.
+        quats: (n, 4) (w, x, y, z), of any length.
+        scales: (n, 3) metres, standard deviations.
+        splats: (n, kernels.WIDTH) projected Gaussians, from the forward pass.
+        gradients: (n, kernels.GRADIENTS) of the columns of `splats`.
+        w2c: (4, 4) world to camera.
+        K: (3, 3) intrinsics in pixels.
+        width: of the image in pixels.
+        height: of the image in pixels.
+        margin: how far beyond the image the Jacobian follows a mean, in parts of half the field of view.
+        to_means: (n, 3), written.
+        to_quats: (n, 4), written.
+        to_scales: (n, 3), written.
+        to_camera: (16,), added to: rotation row by row, translation, fx, fy, cx, cy.
+    """
     rotation, turned, half = np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3))
     to_half, to_turned, to_rotation = np.empty((2, 3)), np.empty((3, 3)), np.empty((3, 3))
     jacobian, to_jacobian = np.zeros((2, 3)), np.zeros((2, 3))
@@ -307,10 +365,22 @@ def project_backward(
     to_scales: np.ndarray,
     to_camera: np.ndarray,
 ) -> None:
-    """Backward of `project` for `gradients` (B, N, kernels.GRADIENTS) of the columns of `splats`.
+    """Compute the gradients of Gaussians and cameras: the backward pass of `project`.
 
     Args:
-        to_means, to_quats, to_scales: (B, N, ...) float32 zeros, written.
+        means: (B, N, 3) float32, metres.
+        quats: (B, N, 4) float32 (w, x, y, z), of any length.
+        scales: (B, N, 3) float32, metres, standard deviations.
+        splats: (B, N, kernels.WIDTH) float32, from `project`.
+        gradients: (B, N, kernels.GRADIENTS) of the columns of `splats`.
+        w2c: (B, 4, 4) float64, world to camera.
+        K: (B, 3, 3) float64, intrinsics in pixels.
+        width: of the images in pixels.
+        height: of the images in pixels.
+        margin: FRUSTUM_MARGIN of `rasterizer`.
+        to_means: (B, N, 3) float32 zeros, written.
+        to_quats: (B, N, 4) float32 zeros, written.
+        to_scales: (B, N, 3) float32 zeros, written.
         to_camera: (B, chunks, 16) float64 zeros, written: rotation row by row, translation, fx, fy, cx, cy.
     """
     count = means.shape[1]

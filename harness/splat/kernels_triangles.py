@@ -1,4 +1,4 @@
-"""Loops that fill projected triangles; compiled, and imported only where some are filled."""
+"""Compiled loops that fill projected triangles; imported only where some are filled."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from headbench.harness.splat.jit import compiled
 __all__ = ["FINER", "fill", "vote"]
 
 FINER = 4
-"""Samples along a pixel's side."""
+"""Number of samples along a pixel's side."""
 _EDGE = 1e-9
-"""Samples by which a triangle reaches beyond its edges, so that neighbours leave no crack."""
+"""Distance that a triangle reaches beyond its edges, in samples, so that neighbours leave no crack."""
 
 
 @compiled()
 def fill(corners: NDArray[np.float64], fine: NDArray[np.bool_]) -> None:
-    """Set what each of (F, 3, 2) triangles covers, line by line through the pixels' centres."""
+    """Set the samples of `fine` (H, W) that triangles (F, 3, 2) cover, row by row through the samples' centres."""
     height, width = fine.shape
     for face in range(corners.shape[0]):
         top = min(corners[face, 0, 1], corners[face, 1, 1], corners[face, 2, 1])
@@ -43,7 +43,7 @@ def fill(corners: NDArray[np.float64], fine: NDArray[np.bool_]) -> None:
 
 @compiled()
 def vote(fine: NDArray[np.bool_], covered: NDArray[np.bool_]) -> None:
-    """(H, W) from (FINER H, FINER W): whether more than half of a pixel's samples are set."""
+    """Set each pixel of `covered` (H, W) with more than half of its samples in `fine` (FINER H, FINER W) set."""
     for row in range(covered.shape[0]):
         for column in range(covered.shape[1]):
             votes = 0

@@ -1,4 +1,4 @@
-"""The CPU rasterizer: numba kernels behind one autograd function."""
+"""Rasterizer for the CPU: numba kernels behind one autograd function."""
 
 from __future__ import annotations
 
@@ -35,9 +35,12 @@ _kernels_run_alone = threading.RLock()
 
 
 class NumbaRasterizer(Rasterizer):
-    """The `numba` back end; see `Rasterizer`. Computes in float32 on the CPU, bit-equal for any number of threads.
+    """Rasterizer on the CPU in float32, bit-equal for any number of threads; see `Rasterizer`.
 
     Every input has gradients: Gaussians, background, and the camera's w2c and K (without skew).
+
+    Args:
+        alpha_max: limit of a Gaussian's coverage of a pixel, below 1.
     """
 
     name = "numba"
@@ -46,6 +49,7 @@ class NumbaRasterizer(Rasterizer):
         self.alpha_max = alpha_max
 
     def rasterize(self, prepared: View, background: Tensor, absolute_gradient: bool = False) -> Rendering:
+        """Project and composite Gaussians; see `Rasterizer.rasterize`."""
         gaussians, camera = prepared.gaussians, prepared.camera
         if gaussians.means.device.type != "cpu":
             raise ValueError(f"the numba rasterizer needs tensors on the cpu, got {gaussians.means.device}")
@@ -70,19 +74,29 @@ class NumbaRasterizer(Rasterizer):
 
 
 def _array(tensor: Tensor, dtype: Any = np.float32) -> np.ndarray:
+    """Return a CPU tensor as a contiguous array of a data type, without its gradient."""
     return np.ascontiguousarray(tensor.detach().numpy(), dtype=dtype)
 
 
 def _arrays(
     means: Tensor, quats: Tensor, scales: Tensor, w2c: Tensor, K: Tensor, background: Tensor
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], np.ndarray]:
-    """Geometry in float32, the cameras in float64, the background in float32."""
+    """Convert tensors for the kernels: (means, quats, scales) in float32, (w2c, K) in float64, background in float32.
+
+    Args:
+        means: (B, N, 3) metres.
+        quats: (B, N, 4) (w, x, y, z).
+        scales: (B, N, 3) metres.
+        w2c: (B, 4, 4) world to camera.
+        K: (B, 3, 3) intrinsics in pixels.
+        background: (B, 3) RGB.
+    """
     cameras = _array(w2c, np.float64), _array(K, np.float64)
     return (_array(means), _array(quats), _array(scales)), cameras, _array(background)
 
 
 class _Rasterize(torch.autograd.Function):
-    """(B, N, ...) Gaussians with RGB, background (B, 3), w2c, K -> image, alpha, depth, radii."""
+    """Autograd function that rasterizes Gaussians with RGB colours on the CPU: image, alpha, depth and radii."""
 
     @staticmethod
     def forward(
@@ -100,6 +114,26 @@ class _Rasterize(torch.autograd.Function):
         alpha_max: float,
         screen: ScreenGradients,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Rasterize, and keep what the backward pass needs.
+
+        Args:
+            ctx: autograd's context.
+            means: (B, N, 3) metres.
+            quats: (B, N, 4) (w, x, y, z), of any length.
+            scales: (B, N, 3) metres, standard deviations.
+            opacities: (B, N) in [0, 1].
+            colours: (B, N, 3) RGB.
+            background: (B, 3) RGB.
+            w2c: (B, 4, 4) world to camera.
+            K: (B, 3, 3) intrinsics in pixels.
+            width: of the images in pixels.
+            height: of the images in pixels.
+            alpha_max: limit of a Gaussian's coverage.
+            screen: filled with gradients on the screen in the backward pass.
+
+        Returns:
+            image (B, 3, H, W), alpha (B, 1, H, W), depth (B, 1, H, W), radii (B, N) in pixels.
+        """
         batch, count = opacities.shape
         geometry, view, backdrop = _arrays(means, quats, scales, w2c, K, background)
         size = float(width), float(height)
@@ -153,6 +187,15 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, to_image: Tensor, to_alpha: Tensor, to_depth: Tensor, _radii: Tensor) -> tuple[Any, ...]:
+        """Compute the gradients of all tensors of `forward`, and fill the gradients on the screen.
+
+        Args:
+            ctx: autograd's context.
+            to_image: (B, 3, H, W) gradient of the image.
+            to_alpha: (B, 1, H, W) gradient of alpha.
+            to_depth: (B, 1, H, W) gradient of the depth.
+            _radii: unused; radii have no gradient.
+        """
         geometry, view, backdrop = _arrays(*ctx.saved_tensors)
         offsets, ids = ctx.pairs
         remaining, _ = ctx.drawn
@@ -181,7 +224,7 @@ class _Rasterize(torch.autograd.Function):
 
 
 def _camera_gradients(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(B, 16) of `project_backward` -> gradients of w2c (B, 4, 4) and K (B, 3, 3)."""
+    """Convert the camera sums (B, 16) of `project_backward` to gradients of w2c (B, 4, 4) and K (B, 3, 3)."""
     to_w2c, to_K = np.zeros((len(sums), 4, 4)), np.zeros((len(sums), 3, 3))
     to_w2c[:, :3, :3], to_w2c[:, :3, 3] = sums[:, :9].reshape(-1, 3, 3), sums[:, 9:12]
     to_K[:, [0, 1, 0, 1], [0, 1, 2, 2]] = sums[:, 12:]

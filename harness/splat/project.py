@@ -1,4 +1,4 @@
-"""EWA projection of 3D Gaussians in plain torch: the readable reference, differentiable in everything."""
+"""EWA projection of 3D Gaussians in plain torch: the readable reference, differentiable in every input."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ __all__ = ["Projected", "covariances", "project", "upstream_radii"]
 
 @dataclass(frozen=True)
 class Projected:
-    """Gaussians on the image plane; rows that are not visible hold finite placeholders."""
+    """Gaussians projected to the image plane; rows that are not visible hold finite placeholders."""
 
     means2d: Tensor
-    """(B, N, 2) pixels."""
+    """(B, N, 2) projected means in pixels."""
     conics: Tensor
     """(B, N, 3) upper triangle (xx, xy, yy) of the inverse 2D covariance, per pixel squared."""
     depths: Tensor
     """(B, N) metres along the optical axis."""
     visible: Tensor
-    """(B, N) bool."""
+    """(B, N) bool, False where a Gaussian was culled."""
     radii: Tensor
-    """(B, N) whole pixels, 0 where not visible."""
+    """(B, N) radii in whole pixels, 0 where not visible."""
 
 
 def covariances(quats: Tensor, scales: Tensor) -> Tensor:
-    """3D covariances (..., 3, 3) of quaternions (..., 4) and standard deviations (..., 3)."""
+    """Return the 3D covariances (..., 3, 3) of Gaussians with quaternions (..., 4) and standard deviations (..., 3)."""
     half = quat_to_matrix(quats) * scales[..., None, :]
     return half @ half.transpose(-1, -2)
 
@@ -45,10 +45,20 @@ def project(
     width: int,
     height: int,
 ) -> Projected:
-    """Project Gaussians (B, N, ...) into cameras w2c (B, 4, 4), K (B, 3, 3) of `width` x `height` pixels.
+    """Project B x N Gaussians into B cameras' images.
 
     A Gaussian is not visible when it is nearer than NEAR, when its opacity is below ALPHA_CUT, or when the rectangle
     within which it stays above ALPHA_CUT misses the image.
+
+    Args:
+        means: (B, N, 3) metres.
+        quats: (B, N, 4) (w, x, y, z), of any length.
+        scales: (B, N, 3) metres, standard deviations.
+        opacities: (B, N) in [0, 1].
+        w2c: (B, 4, 4) world to camera.
+        K: (B, 3, 3) intrinsics in pixels.
+        width: of the images in pixels.
+        height: of the images in pixels.
     """
     rotation = w2c[:, None, :3, :3]
     centre = (rotation @ means[..., None])[..., 0] + w2c[:, None, :3, 3]
@@ -83,9 +93,13 @@ def project(
 
 
 def upstream_radii(conics: Tensor, visible: Tensor) -> Tensor:
-    """(B, N) radii as the 2023 rasterizer reports them, from conics (B, N, 3): 3 standard deviations, rounded up.
+    """Return radii (B, N) in pixels as the 2023 rasterizer reports them: 3 standard deviations, rounded up.
 
     Its eigenvalue has a floor, sqrt(max(0.1, mid² - det)), which matters for round Gaussians only.
+
+    Args:
+        conics: (B, N, 3) upper triangle of the inverse 2D covariances.
+        visible: (B, N) bool; the radius is 0 where False.
     """
     a, b, c = conics.unbind(-1)
     determinant = a * c - b * b

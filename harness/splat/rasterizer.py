@@ -1,4 +1,4 @@
-"""What a rasterizer is, and the constants of 3D Gaussian splatting that all back ends share."""
+"""Interface of all rasterizers, and the constants of 3D Gaussian splatting that the back ends share."""
 
 from __future__ import annotations
 
@@ -30,29 +30,28 @@ __all__ = [
 ]
 
 LOW_PASS: Final = 0.3
-"""Added to the diagonal of each projected covariance, in pixels squared."""
+"""Low-pass filter: added to the diagonal of each projected covariance, in pixels squared."""
 ALPHA_MAX: Final = 0.99
-"""A Gaussian covers a pixel by at most this: min(0.99, opacity * falloff) in the 2023 rasterizer."""
+"""Limit of a Gaussian's coverage of a pixel: min(0.99, opacity * falloff) in the 2023 rasterizer."""
 GSPLAT_ALPHA_MAX: Final = 0.999
-"""The same clamp as gsplat 1.5 compiles it in; it cannot be set from outside, so that back end differs here."""
+"""Limit of a Gaussian's coverage that gsplat 1.5 has compiled in; it cannot be set, so that back end differs."""
 ALPHA_CUT: Final = 1.0 / 255.0
-"""Coverage below this is skipped. It also bounds a Gaussian: none reaches beyond where it falls to the cut."""
+"""Coverage below which a Gaussian is skipped at a pixel; it also bounds how far a Gaussian reaches."""
 TRANSMITTANCE_STOP: Final = 1e-4
-"""A pixel is finished before the Gaussian that would leave it this transmittance or less."""
+"""Transmittance at which a pixel is finished: the Gaussian that would leave this or less is left out."""
 NEAR: Final = 0.2
-"""Gaussians whose centre is nearer than this are culled; metres along the optical axis."""
+"""Depth below which Gaussians are culled by their centre, in metres along the optical axis."""
 FRUSTUM_MARGIN: Final = 0.3
-"""The projection's Jacobian is taken at most this share of tan(half the field of view) beyond the image's edges.
+"""Limit of where the projection's Jacobian is taken: this share of tan(fov / 2) beyond the image's edges.
 
 With a centred principal point this is the 2023 rasterizer's limit of 1.3 tan(fov / 2); off centre it is gsplat's.
 """
 RADIUS_SIGMAS: Final = 3.0
-"""`Rendering.radii` is this many standard deviations of the longer axis, rounded up, as the 2023 rasterizer reports
-it."""
+"""Standard deviations of the longer axis that `Rendering.radii` has, rounded up, as in the 2023 rasterizer."""
 
 
 class Rasterizer(abc.ABC):
-    """Draws Gaussians; `make_rasterizer` gives one.
+    """Rasterizer of 3D Gaussians, differentiable; `make_rasterizer` returns one.
 
     Example:
         >>> from headbench.harness.types import Gaussians
@@ -64,14 +63,14 @@ class Rasterizer(abc.ABC):
     """
 
     name: str
-    """torch, numba or gsplat."""
+    """Name of the back end: torch, numba or gsplat."""
     alpha_max: float
-    """The clamp of a Gaussian's coverage that this back end applies."""
+    """Limit of a Gaussian's coverage of a pixel that this back end applies."""
 
     def __call__(
         self, gaussians: Gaussians, camera: Camera, background: Tensor, absolute_gradient: bool = False
     ) -> Rendering:
-        """Draw `gaussians` as B cameras see them.
+        """Render Gaussians as B cameras see them.
 
         Args:
             gaussians: (B, N, ...), or (N, ...) shared by the batch; N may be 0.
@@ -85,21 +84,31 @@ class Rasterizer(abc.ABC):
         return self.rasterize(self.prepare(gaussians, camera), background, absolute_gradient)
 
     def prepare(self, gaussians: Gaussians, camera: Camera) -> Any:
-        """The part of drawing that never waits for the device, so that it can be recorded with what comes before it.
+        """Do the part of rendering that never waits for the device, so that a CUDA graph can record it.
+
+        Args:
+            gaussians: (B, N, ...), or (N, ...) shared by the batch.
+            camera: B cameras of one image size.
 
         Returns:
-            a dataclass of tensors for `rasterize`, differentiable; unless a back end knows better, a `View` of both.
+            a dataclass of tensors for `rasterize`, differentiable: by default a `View`, on gsplat projected Gaussians.
         """
         return View(gaussians, camera)
 
     @abc.abstractmethod
     def rasterize(self, prepared: Any, background: Tensor, absolute_gradient: bool = False) -> Rendering:
-        """Draw what `prepare` gave."""
+        """Composite prepared Gaussians into images.
+
+        Args:
+            prepared: what `prepare` returned.
+            background: (B, 3) or (3,) in [0, 1].
+            absolute_gradient: also collect `Rendering.screen.absolute()`.
+        """
 
 
 @dataclass(frozen=True)
 class View:
-    """Gaussians and who sees them, nothing done yet."""
+    """Gaussians and the cameras that see them, not projected yet."""
 
     gaussians: Gaussians
     camera: Camera
@@ -107,22 +116,22 @@ class View:
 
 @dataclass(frozen=True)
 class Scene:
-    """Gaussians with every field given its batch dimension (views, not copies)."""
+    """Gaussians whose every field has the batch dimension (views, not copies)."""
 
     means: Tensor
-    """(B, N, 3)"""
+    """(B, N, 3) metres."""
     quats: Tensor
-    """(B, N, 4)"""
+    """(B, N, 4) (w, x, y, z)."""
     scales: Tensor
-    """(B, N, 3)"""
+    """(B, N, 3) metres, standard deviations."""
     opacities: Tensor
-    """(B, N)"""
+    """(B, N) in [0, 1]."""
     colours: Tensor
-    """(B, N, 3) or (B, N, K, 3)"""
+    """(B, N, 3) RGB, or (B, N, K, 3) spherical-harmonics coefficients."""
 
 
 def backdrop(background: Tensor, batch: int) -> Tensor:
-    """`background` as (B, 3), a view.
+    """Return a background colour (B, 3) or (3,) as (B, 3), a view.
 
     Raises:
         ValueError: its shape does not fit the batch.
@@ -134,7 +143,7 @@ def backdrop(background: Tensor, batch: int) -> Tensor:
 
 
 def unpack(gaussians: Gaussians, camera: Camera) -> Scene:
-    """Check shapes against each other and expand what the batch shares.
+    """Check the shapes of Gaussians and cameras against each other, and expand fields that the batch shares.
 
     Raises:
         ValueError: a shape does not fit the others; names the field, what was expected and what was got.
@@ -171,12 +180,19 @@ def unpack(gaussians: Gaussians, camera: Camera) -> Scene:
 
 
 def _expect(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise ValueError where a tensor does not have the shape; `name` is for the message."""
     if tuple(value.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
 
 
 class ScreenGradients:
-    """A `ScreenGradient` from gradients per pixel, which a back end fills in during backward."""
+    """Gradients with respect to projected means, which a back end fills in during backward; see `ScreenGradient`.
+
+    Args:
+        width: of the image in pixels.
+        height: of the image in pixels.
+        wants_absolute: whether absolute gradients are collected, too.
+    """
 
     def __init__(self, width: int, height: int, wants_absolute: bool) -> None:
         self.wants_absolute = wants_absolute
@@ -189,22 +205,22 @@ class ScreenGradients:
         self._plain, self._absolute = plain, absolute
 
     def per_pixel(self) -> tuple[Tensor | None, Tensor | None]:
-        """Plain and absolute gradients (B, N, 2) per pixel; None what is not there yet."""
+        """Return plain and absolute gradients (B, N, 2) per pixel; None for what is not there yet."""
         return self._plain, self._absolute
 
     def plain(self) -> Tensor:
-        """(B, N, 2) signed sum over pixels; zero where not visible.
+        """Return the gradients (B, N, 2) as the signed sum over pixels; zero where not visible.
 
         Raises:
-            BenchError: no backward has reached this splat yet.
+            BenchError: no backward has reached this rendering yet.
         """
         return self._in_upstream_unit(self.per_pixel()[0])
 
     def absolute(self) -> Tensor:
-        """(B, N, 2) sum over pixels of absolute values.
+        """Return the gradients (B, N, 2) as the sum over pixels of absolute values.
 
         Raises:
-            BenchError: it was not asked for, or no backward has reached this splat yet.
+            BenchError: it was not asked for, or no backward has reached this rendering yet.
         """
         if not self.wants_absolute:
             raise BenchError(
@@ -213,6 +229,7 @@ class ScreenGradients:
         return self._in_upstream_unit(self.per_pixel()[1])
 
     def _in_upstream_unit(self, gradient: Tensor | None) -> Tensor:
+        """Convert gradients (B, N, 2) per pixel to the 2023 rasterizer's unit: times (W / 2, H / 2)."""
         if gradient is None:
             raise BenchError(
                 "Screen gradients were read before backward.", help="call backward on a loss of this splat first"

@@ -1,4 +1,4 @@
-"""Which rasterizers there are and which of them work here. Back ends are imported when they are asked for."""
+"""Registry of the rasterizers, and which of them work on this machine; back ends are imported on request."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ _NAMES = ("gsplat", "numba", "torch")
 
 
 def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu", depth: bool = True) -> Rasterizer:
-    """The rasterizer `name` for tensors on `device`; `auto` is gsplat on CUDA and numba on the CPU.
+    """Return a rasterizer by its name.
 
-    Without `depth` a back end may leave `Rendering.depth` empty, (B, 0, H, W), where drawing it costs time.
+    Args:
+        name: gsplat, numba, torch, or auto: gsplat on CUDA and numba on the CPU.
+        device: where its tensors will be.
+        depth: whether `Rendering.depth` is needed; without, a back end may leave it empty, (B, 0, H, W), to save time.
 
     Raises:
         BenchError: the name is unknown, the back end does not work on this device, or something it needs is missing.
@@ -53,7 +56,7 @@ def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu", dept
 
 
 def backend_report() -> list[tuple[str, bool, str]]:
-    """(name, usable, reason or version) of each back end, for `bench doctor`. Compiles nothing and never raises.
+    """Return (name, usable, reason or version) of each back end, for `bench doctor`; compiles nothing, never raises.
 
     Example:
         >>> [name for name, usable, reason in backend_report()]
@@ -63,6 +66,7 @@ def backend_report() -> list[tuple[str, bool, str]]:
 
 
 def _numba() -> tuple[bool, str]:
+    """Return whether the numba back end works here, and its version or the reason."""
     if importlib.util.find_spec("numba") is None:
         return False, "numba is not installed: pip install numba"
     try:
@@ -73,6 +77,7 @@ def _numba() -> tuple[bool, str]:
 
 
 def _gsplat() -> tuple[bool, str]:
+    """Return whether the gsplat back end works here, and its version or the reason."""
     from headbench.harness.splat.gsplat_backend import missing_for_gsplat
 
     problem = missing_for_gsplat()

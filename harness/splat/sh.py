@@ -14,7 +14,7 @@ _C3 = (0.5900435899266435, 2.890611442640554, 0.4570457994644658, 0.373176332590
 
 
 def sh_basis(degree: int, directions: Tensor) -> Tensor:
-    """Real spherical harmonics up to `degree` (0 to 3) at unit directions (..., 3): (..., (degree + 1)²)."""
+    """Return the real spherical harmonics up to `degree` (0 to 3) at unit directions (..., 3): (..., (degree + 1)²)."""
     x, y, z = directions.unbind(-1)
     terms = [torch.full_like(x, _C0)]
     if degree >= 1:
@@ -42,7 +42,13 @@ def sh_basis(degree: int, directions: Tensor) -> Tensor:
 
 
 def sh_to_rgb(degree: int, directions: Tensor, coefficients: Tensor) -> Tensor:
-    """max(0, SH + 0.5) for directions (..., 3), of any length but 0, and coefficients (..., K, 3): (..., 3)."""
+    """Evaluate spherical harmonics as RGB (..., 3): max(0, SH + 0.5).
+
+    Args:
+        degree: 0 to 3.
+        directions: (..., 3) from the camera, of any length but 0.
+        coefficients: (..., K, 3) with K >= (degree + 1)².
+    """
     if degree == 0:
         colour = _C0 * coefficients[..., 0, :]
     else:
@@ -52,12 +58,19 @@ def sh_to_rgb(degree: int, directions: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def camera_centres(w2c: Tensor) -> Tensor:
-    """(B, 3) world positions of cameras (B, 4, 4) whose upper left part is a rotation."""
+    """Return the world positions (B, 3) of cameras w2c (B, 4, 4), whose upper left part is a rotation."""
     return -(w2c[:, :3, :3].transpose(1, 2) @ w2c[:, :3, 3:])[..., 0]
 
 
 def view_colours(means: Tensor, colours: Tensor, degree: int | None, w2c: Tensor) -> Tensor:
-    """RGB (B, N, 3) of Gaussians (B, N, ...) as cameras (B, 4, 4) see them; RGB passes through where degree is None."""
+    """Return the RGB (B, N, 3) of Gaussians as each camera sees them.
+
+    Args:
+        means: (B, N, 3) metres.
+        colours: (B, N, K, 3) spherical-harmonics coefficients, or (B, N, 3) RGB, which is returned as it is.
+        degree: of the spherical harmonics, 0 to 3; None for RGB.
+        w2c: (B, 4, 4) world to camera.
+    """
     if degree is None:
         return colours
     return sh_to_rgb(degree, means - camera_centres(w2c)[:, None], colours)

@@ -1,4 +1,4 @@
-"""The oracle: a rasterizer in plain torch that compares every Gaussian with every pixel.
+"""Reference rasterizer in plain torch, which evaluates every Gaussian at every pixel.
 
 Slow and memory-hungry (B x pixels x N), for small scenes only. It runs in float32 or float64, and every input has
 gradients: Gaussians, background, and the camera's w2c and K.
@@ -27,7 +27,11 @@ __all__ = ["TorchRasterizer"]
 
 
 class TorchRasterizer(Rasterizer):
-    """The `torch` back end; see `Rasterizer`."""
+    """Reference rasterizer in plain torch, for tests and small scenes; see `Rasterizer`.
+
+    Args:
+        alpha_max: limit of a Gaussian's coverage of a pixel, below 1.
+    """
 
     name = "torch"
 
@@ -35,6 +39,7 @@ class TorchRasterizer(Rasterizer):
         self.alpha_max = alpha_max
 
     def rasterize(self, prepared: View, background: Tensor, absolute_gradient: bool = False) -> Rendering:
+        """Project and composite Gaussians; see `Rasterizer.rasterize`."""
         gaussians, camera = prepared.gaussians, prepared.camera
         scene = unpack(gaussians, camera)
         width, height = camera.width, camera.height
@@ -64,7 +69,16 @@ class TorchRasterizer(Rasterizer):
     def _weights(
         self, seen: Projected, opacities: Tensor, order: Tensor, width: int, height: int, screen: ScreenGradients
     ) -> tuple[Tensor, Tensor]:
-        """Blending weights (B, pixels, N) of the Gaussians in `order` (B, N), and transmittance left (B, pixels)."""
+        """Return blending weights (B, pixels, N), Gaussians in `order`, and the transmittance left (B, pixels).
+
+        Args:
+            seen: the projected Gaussians.
+            opacities: (B, N) in [0, 1].
+            order: (B, N) int64, Gaussians by depth.
+            width: of the images in pixels.
+            height: of the images in pixels.
+            screen: filled with gradients on the screen in the backward pass.
+        """
         means2d = _copy_per_pixel(seen.means2d, width * height, screen)
         means2d = means2d.gather(2, order[:, None, :, None].expand_as(means2d))
         a, b, c = seen.conics.gather(1, order[..., None].expand_as(seen.conics))[:, None].unbind(-1)
@@ -86,7 +100,7 @@ class TorchRasterizer(Rasterizer):
 
 
 def _copy_per_pixel(means2d: Tensor, pixels: int, screen: ScreenGradients) -> Tensor:
-    """(B, pixels, N, 2): each pixel gets its own means, so that their gradients can be read pixel by pixel."""
+    """Return copies (B, pixels, N, 2) of the projected means, so that gradients can be read pixel by pixel."""
     copies = means2d[:, None].expand(-1, pixels, -1, -1)
     if torch.is_grad_enabled():
         copies = copies.clone() if copies.requires_grad else copies.clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""Where projected triangles fall, on the CPU."""
+"""Coverage of pixels by projected triangles, on the CPU."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from numpy.typing import NDArray
 __all__ = ["fill_triangles"]
 
 _FAR = 1e9
-"""Pixels; farther out than any picture, and a whole number still."""
+"""Limit of a corner's coordinates in pixels: beyond any image, and it still fits an integer."""
 
 
 def fill_triangles(
     points: NDArray[np.float64], triangles: NDArray[np.int64], width: int, height: int
 ) -> NDArray[np.bool_]:
-    """(H, W): pixels of which triangles cover more than half, by 16 samples each.
+    """Return which pixels (H, W) triangles cover by more than half, by 16 samples per pixel.
 
     Args:
-        points: (V, 2) pixels, the first one's centre at 0.5.
+        points: (V, 2) vertices in pixels; the centre of the first pixel is at (0.5, 0.5).
         triangles: (F, 3) rows of `points`, either way round; those with a corner that is not finite are left out.
+        width: of the image in pixels, W.
+        height: of the image in pixels, H.
 
     Example:
         >>> corners = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 2.0], [0.0, 2.0]])
