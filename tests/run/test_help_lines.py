@@ -45,7 +45,7 @@ ELSEWHERE = {
         "test_cells_that_need_more_memory_than_the_machine_has_are_refused",
     ),
     "{}; --sheet shows it": (
-        "doctor/test_doctor_command.py::test_the_sheet_shows_image_mesh_and_agreement_of_three_frames_of_each_subject",
+        "inspection/test_doctor_command.py::test_the_sheet_shows_image_mesh_and_agreement_of_three_frames_of_each_subject",
         "--sheet",
     ),
     "`bench assets add flame2020 FILE` with head_template_mouth_close.obj of FateAvatar's repository": (

@@ -43,13 +43,13 @@ def test_a_back_end_draws_and_differentiates_as_the_oracle(backend, scene, draw)
     expected = draw(oracle, scene, skip=fixed)
     mine = draw(rasterizer, scene, torch.float32, device, skip=fixed)
 
-    assert _decibels(mine.splat.image, expected.splat.image) >= 60
-    assert _decibels(mine.splat.alpha, expected.splat.alpha) >= 60
-    assert _decibels(mine.splat.depth, expected.splat.depth) >= 60
-    assert torch.equal(mine.splat.visible, expected.splat.visible)
-    assert torch.equal(mine.splat.radii > 0, mine.splat.visible)
+    assert _decibels(mine.rendering.image, expected.rendering.image) >= 60
+    assert _decibels(mine.rendering.alpha, expected.rendering.alpha) >= 60
+    assert _decibels(mine.rendering.depth, expected.rendering.depth) >= 60
+    assert torch.equal(mine.rendering.visible, expected.rendering.visible)
+    assert torch.equal(mine.rendering.radii > 0, mine.rendering.visible)
     # Rounding up can go either way where a radius is a whole number.
-    assert torch.all((mine.splat.radii - expected.splat.radii).abs() <= 1)
+    assert torch.all((mine.rendering.radii - expected.rendering.radii).abs() <= 1)
     errors = {name: _relative(mine.gradients[name], value) for name, value in expected.gradients.items()}
     errors["screen"] = _relative(mine.screen, expected.screen)
     errors["absolute screen"] = _relative(mine.absolute, expected.absolute)
@@ -58,14 +58,14 @@ def test_a_back_end_draws_and_differentiates_as_the_oracle(backend, scene, draw)
 
 def test_the_scenes_do_what_their_names_say(scenes, draw):
     from_scenes = {name: draw(TorchRasterizer(), make()) for name, make in scenes.items() if "harmonics" not in name}
-    assert from_scenes["all culled"].splat.radii.max() == 0
-    assert from_scenes["no Gaussians"].splat.radii.shape == (1, 0)
-    seen = from_scenes["behind the camera"].splat.radii > 0
+    assert from_scenes["all culled"].rendering.radii.max() == 0
+    assert from_scenes["no Gaussians"].rendering.radii.shape == (1, 0)
+    seen = from_scenes["behind the camera"].rendering.radii > 0
     assert 0 < seen.sum() < seen.numel()
-    assert from_scenes["opaque"].splat.alpha.max() >= 0.99
-    assert from_scenes["finished pixels"].splat.alpha.median() > 0.999
-    assert from_scenes["huge"].splat.radii.max() > 400
-    assert from_scenes["tiny"].splat.radii.max() == 3
+    assert from_scenes["opaque"].rendering.alpha.max() >= 0.99
+    assert from_scenes["finished pixels"].rendering.alpha.median() > 0.999
+    assert from_scenes["huge"].rendering.radii.max() > 400
+    assert from_scenes["tiny"].rendering.radii.max() == 3
 
 
 @pytest.mark.parametrize("name", ["torch", *BACKENDS])
@@ -127,7 +127,7 @@ def test_shared_gaussians_collect_the_gradients_of_all_cameras(name, make_scene,
         gaussians=replace(shared.gaussians, **{f: torch.stack([getattr(shared.gaussians, f)] * 3) for f in fields}),
     )
     apart = draw(rasterizer, own, torch.float32, device, skip=fixed)
-    torch.testing.assert_close(apart.splat.image, both.splat.image, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(apart.rendering.image, both.rendering.image, atol=1e-6, rtol=1e-5)
     for field in fields:
         torch.testing.assert_close(apart.gradients[field].sum(0), both.gradients[field], atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(apart.gradients["w2c"], both.gradients["w2c"], atol=1e-2, rtol=1e-3)
@@ -154,7 +154,7 @@ def test_gsplats_clamp_differs_from_the_2023_rasterizers_only_under_opaque_gauss
     calm = replace(scene, gaussians=replace(scene.gaussians, opacities=scene.gaussians.opacities.clamp_max(0.98)))
     mine = draw(rasterizer, calm, torch.float32, "cuda", skip="K")
     expected = draw(TorchRasterizer(), calm, skip="K")
-    assert _decibels(mine.splat.image, expected.splat.image) >= 60
+    assert _decibels(mine.rendering.image, expected.rendering.image) >= 60
 
 
 @pytest.mark.gpu

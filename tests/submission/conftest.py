@@ -37,6 +37,7 @@ from headbench.submission import (
     reference_of,
     task_of,
 )
+from headbench.submission import check as check_module
 from headbench.submission.checks import check_video
 from headbench.submission.video_probe import look_at
 
@@ -185,9 +186,9 @@ def clinic(
     made: Made, toys: Registry, reference: Reference, seen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Clinic:
     """The good zip's members, to break."""
-    look, check = seen
-    monkeypatch.setattr(check, "look_at", look)
-    monkeypatch.setattr(check, "check_video", check)
+    look, judge = seen
+    monkeypatch.setattr(check_module, "look_at", look)
+    monkeypatch.setattr(check_module, "check_video", judge)
     with zipfile.ZipFile(made.zip) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     return Clinic(members, tmp_path, task_of(toys, "stage")[2], reference)
