@@ -1,4 +1,4 @@
-"""What `bench data check` does beyond a reader's own checks: it looks whether the tracked head lies on the images."""
+"""Inspection of a subject by `bench data check`, beyond its reader's checks: does the mesh lie on the head?"""
 
 from headbench.inspection.examine import Examination, examine
 from headbench.inspection.fixes import fix_lines

@@ -1,4 +1,4 @@
-"""Why a mesh does not lie on the head: what is commonly wrong is put right, one thing at a time, until it does."""
+"""Diagnosis of a mesh that does not lie on the head: common mistakes are corrected one at a time until it does."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = ["Cause", "check_sequences", "diagnose"]
 
 _Floats = NDArray[np.float64]
 _BETTER = 0.1
-"""IoU that a cause must win."""
+"""Gain in IoU from which on a cause counts."""
 _CLEAR = 0.75
 """IoU that a cause must reach where the mesh lies on the head as it is."""
 _EQUAL = 0.03
-"""IoU within which the cause that is tried first is named."""
+"""Difference of IoU within which the cause that is tried first is named."""
 _EXTENT = (0.12, 0.6)
-"""Metres: the longest side of a head model's box, neck included."""
+"""Range of the longest side of a head model's box, neck included, in metres."""
 _FLIPS = {
     "OpenGL axes (y up, z backward)": ((1.0, -1.0, -1.0), "negate the second and third column of camera to world"),
     "PyTorch3D axes (x left, y up)": ((-1.0, -1.0, 1.0), "negate the first and second column of camera to world"),
@@ -41,8 +41,10 @@ _FLIPS = {
     "an image that is upside down": ((1.0, -1.0, 1.0), "flip the images, or fl_y and the principal point"),
     "an image that is mirrored": ((-1.0, 1.0, 1.0), "flip the images, or fl_x and the principal point"),
 }
+"""Mistake in the axes -> signs of the camera's axes that correct it, and what helps."""
 _UNKNOWN = "images and tracking are not of the same frame, or of another camera or head model"
 _UNITS = {4.0: "a head 4 times as large", 0.25: "a quarter of the head", 1000.0: "millimetres", 0.001: "kilometres"}
+"""Factor on the mesh -> unit that it was mistaken for."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +52,28 @@ class Cause:
     """Something that may be wrong, and where the mesh would lie if it were put right."""
 
     message: str
+    """Sentence for the error; ``{iou}`` stands for the overlap that is reached."""
     help: str
     place: Callable[[View], _Floats | None]
-    """(V, 2) pixels of the mesh in a view; None where the cause says nothing about it."""
+    """Pixel positions (V, 2) of the corrected mesh in a view; None where the cause says nothing about it."""
     faces: NDArray[np.int64] | None = None
-    """(F, 3) where the mesh is another one."""
+    """(F, 3) faces where the corrected mesh is another one."""
 
 
 def diagnose(subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folder: Path, findings: Findings) -> None:
-    """An error that names the likeliest cause, where the mesh is beside the head in some of `views`.
+    """Report an error that names the likeliest cause, where the mesh is beside the head in some of `views`.
 
     Where it lies on the head and overlaps poorly, which long hair or shoulders explain, only a cause that puts it
     right is an error. One that would only make the mesh larger is not tried, for hair would look like it: there the
-    motion of the images tells, and gives a warning. It also tells where nothing is wrong but that hair is everywhere.
+    motion of the images decides, and gives a warning. Motion also decides where the mesh lies on the head and is far
+    too small for the opaque pixels: if both move alike, it is hair, and nothing is reported.
+
+    Args:
+        subject: the subject.
+        mesh: its head mesh.
+        views: some of its frames with the mesh on them.
+        folder: the subject's, for messages.
+        findings: receives the error or the warning.
     """
     bad = [view for view in views if not view.fits]
     poor = [view for view in views if view.poor]
@@ -95,10 +106,17 @@ def diagnose(subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folde
 def check_sequences(
     subject: Subject, mesh: ProjectedMesh, views: Sequence[View], folder: Path, findings: Findings
 ) -> None:
-    """An error for each sequence in whose middle frame the mesh is beside the head, though it is on it in `views`.
+    """Report an error for each sequence in whose middle frame the mesh is beside the head.
 
     Sequences are tracked one by one, so one may be wrong alone. Of causes only a shift by a frame is tried: what is
-    true of the camera or the head would show in `views`.
+    true of the camera or the head would have been seen in `views`.
+
+    Args:
+        subject: the subject.
+        mesh: its head mesh.
+        views: frames in which the mesh lies on the head, which are not checked again.
+        folder: the subject's, for messages.
+        findings: receives the errors.
     """
     for view in sequence_views(subject, mesh, {view.frame.id for view in views}):
         if view.overlap.inside >= INSIDE:
@@ -109,13 +127,20 @@ def check_sequences(
 
 
 def _extent(view: View) -> float:
+    """Longest side of the mesh's box in a view, in metres, without the global similarity's scale."""
     scale = 1.0 if view.frame.params.similarity is None else float(view.frame.params.similarity.scale[0])
     sides = view.vertices.max(axis=0) - view.vertices.min(axis=0)
     return float(sides.max()) / scale
 
 
 def _likeliest(causes: Iterable[Cause], shown: Sequence[View], least: float) -> Cause | None:
-    """The first of the causes that fit best and bring the IoU to `least`."""
+    """Find the first of the causes that fit best and bring the IoU to `least`; None where no cause does.
+
+    Args:
+        causes: in the order in which they are preferred.
+        shown: views to try them on.
+        least: IoU to reach.
+    """
     before = {view.frame.id: tried(view, view.points).iou for view in shown}
     fitting = []
     for cause in causes:
@@ -135,7 +160,7 @@ def _likeliest(causes: Iterable[Cause], shown: Sequence[View], least: float) -> 
 
 
 def _exact_causes(subject: Subject, mesh: ProjectedMesh, bad: Sequence[View]) -> Iterator[Cause]:
-    """In the order of how sure each is where several fit."""
+    """Causes that leave no freedom, surest first: shifts by a frame, axes, an inverted camera, another head model."""
     yield from _shifts(subject, mesh, bad)
     for name, (signs, help) in _FLIPS.items():
         yield Cause(f"with {name} it fits (IoU {{iou}})", help, _flipped(signs))
@@ -148,7 +173,10 @@ def _exact_causes(subject: Subject, mesh: ProjectedMesh, bad: Sequence[View]) ->
 
 
 def _measured_causes(bad: Sequence[View]) -> Iterator[Cause]:
-    """Those that can bend a mesh to any outline: the last to be named."""
+    """Causes with a free number (unit, focal length, offset), which can bend a mesh to any outline.
+
+    They are the last to be named.
+    """
     for scale, name in _UNITS.items():
         yield Cause(
             f"the mesh {scale:g} times as large fits (IoU {{iou}}): {name}?",
@@ -171,6 +199,7 @@ def _measured_causes(bad: Sequence[View]) -> Iterator[Cause]:
 
 
 def _shifts(subject: Subject, mesh: ProjectedMesh, bad: Sequence[View]) -> Iterator[Cause]:
+    """Causes: the tracking of the frame before, or of the frame after."""
     for shift in (-1, 1):
         others = {view.frame.id: neighbour(subject, view.frame, shift) for view in bad}
         # The first frame has none before it.
@@ -189,6 +218,7 @@ def _shifts(subject: Subject, mesh: ProjectedMesh, bad: Sequence[View]) -> Itera
 
 
 def _other_heads(subject: Subject) -> Iterator[Cause]:
+    """Causes: another head model with the same coefficients."""
     for tag in TAGS:
         if tag == subject.head:
             continue
@@ -208,7 +238,7 @@ def _other_heads(subject: Subject) -> Iterator[Cause]:
 
 
 def _seen(vertices: _Floats, camera: Camera) -> _Floats:
-    """(V, 2) pixels; NaN behind the camera."""
+    """Project vertices (V, 3) in the world to pixels (V, 2); NaN behind the camera."""
     w2c, K = camera.w2c[0].double().numpy(), camera.K[0].double().numpy()
     seen = vertices @ w2c[:3, :3].T + w2c[:3, 3]
     image = seen @ K.T
@@ -217,6 +247,8 @@ def _seen(vertices: _Floats, camera: Camera) -> _Floats:
 
 
 def _flipped(signs: tuple[float, float, float]) -> Callable[[View], _Floats]:
+    """Function that projects the mesh of a view with some of the camera's axes turned."""
+
     def place(view: View) -> _Floats:
         camera = view.frame.camera
         turned = torch.diag(torch.tensor([*signs, 1.0])) @ camera.w2c
@@ -226,13 +258,17 @@ def _flipped(signs: tuple[float, float, float]) -> Callable[[View], _Floats]:
 
 
 def _best_zoom(bad: Sequence[View]) -> float:
+    """Factor on the focal length that brings most overlap."""
     factors = np.geomspace(0.25, 4.0, 33)
     scores = [np.mean([tried(view, zoomed(view, factor)).iou for view in bad]) for factor in factors]
     return float(factors[int(np.argmax(scores))])
 
 
 def _best_offset(bad: Sequence[View]) -> tuple[float, float]:
-    """Pixels that bring most overlap: from the middle of the mesh to that of the opaque pixels, then by trying."""
+    """Offset of the mesh in pixels that brings most overlap.
+
+    It starts from the middle of the mesh to that of the opaque pixels, and goes on by trying.
+    """
     moves = []
     for view in bad:
         points = view.points[np.isfinite(view.points).all(axis=1)]

@@ -1,4 +1,4 @@
-"""One subject from end to end: the reader's own checks, then the head mesh against the images."""
+"""Examination of one subject from end to end: the reader's own checks, then the head mesh against the images."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Examination", "examine"]
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found out about a subject."""
+    """Result of examining one subject: its problems, and views of the mesh on its images."""
 
     name: str
     folder: Path
     problems: tuple[Problem, ...]
     subject: Subject | None
-    """None where it cannot be read."""
+    """The subject; None where it cannot be read."""
     views: tuple[View, ...] = ()
     """First, middle and last frame with the mesh on them; none where the head model is not registered."""
 
@@ -38,10 +38,14 @@ def examine(
     options: Mapping[str, object],
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Examination:
-    """All problems of a subject, its own checks' first.
+    """Find all problems of a subject, those of its reader's own checks first.
 
     Args:
-        on_progress: hears what is being done, for a line of progress.
+        reader: the dataset's.
+        name: the subject's.
+        folder: the subject's.
+        options: the reader's, as a user gave them.
+        on_progress: called with what is being done, for a line of progress.
     """
     on_progress("files")
     findings = Findings()
@@ -60,6 +64,7 @@ def examine(
 
 
 def _project(subject: Subject, folder: Path, findings: Findings) -> tuple[View, ...]:
+    """Compare the mesh with the images and report what is wrong; returns the views."""
     mesh = ProjectedMesh.of(subject)
     try:
         views = take_views(subject, mesh, folder, findings)

@@ -1,4 +1,4 @@
-"""What to do, for scripts: one line an action, fields apart by tabs."""
+"""Lines that say what to do, for scripts: one line per action, fields separated by tabs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _BREAKS = str.maketrans({"\t": " ", "\n": " ", "\r": " "})
 
 
 def fix_lines(examinations: Sequence[Examination]) -> list[str]:
-    """``severity TAB subject TAB file TAB frames TAB action``, errors before warnings, one line per cause.
+    """Make lines ``severity TAB subject TAB file TAB frames TAB action``, errors before warnings, one line per cause.
 
-    File is the folder that holds them where a cause is in several. Frames are all ids, apart by commas, or nothing.
+    File is the folder that holds them where a cause is in several. Frames are all ids, separated by commas, or nothing.
     Where a check names no remedy, what it expected and found stands in its place. Notes ask for nothing and have no
     line.
     """

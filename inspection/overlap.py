@@ -1,4 +1,4 @@
-"""How much of a projected mesh falls where an image shows something: little where camera, head or frame is wrong."""
+"""Overlap of a projected mesh with the opaque pixels of its image: little where camera, head or frame is wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,13 @@ class Overlap:
 
 
 def overlap(points: NDArray[np.float64], silhouette: NDArray[np.bool_], opaque: NDArray[np.bool_]) -> Overlap:
-    """Of vertices (V, 2) in pixels, the silhouette (H, W) of their mesh, and the image's opaque pixels (H, W)."""
+    """Measure how a projected mesh and an image's opaque pixels fit.
+
+    Args:
+        points: (V, 2) pixels, where the vertices fall; NaN for those behind the camera.
+        silhouette: (H, W) of the mesh.
+        opaque: (H, W) of the image.
+    """
     height, width = opaque.shape
     x, y = np.floor(np.nan_to_num(points, nan=-1.0).clip(-1, 1e6)).astype(np.int64).T
     seen = (x >= 0) & (x < width) & (y >= 0) & (y < height)

@@ -1,4 +1,4 @@
-"""Is the head at rest a head? Identity coefficients that were multiplied, or are another model's, tear its mesh."""
+"""Check of the head at rest: identity coefficients that were multiplied, or are another model's, tear its mesh."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from headbench.harness.types import HeadParams, Subject
 __all__ = ["TORN", "stretch"]
 
 TORN = 2.5
-"""Times that one edge of twenty may be as long as the template's. Heads of synthetic people and of coefficients within
-3 have 1.1 to 1.5; coefficients 10 times too large have 2.9 to 4.4, 20 times 5 to 8."""
+"""Stretch from which on a head at rest is torn; see `stretch`.
+
+Heads of synthetic people and of coefficients within 3 have 1.1 to 1.5; coefficients 10 times too large have 2.9 to 4.4,
+20 times 5 to 8."""
 _EDGES = 95.0
-"""Percentile of the edges."""
+"""Percentile over the edges of the mesh: one of twenty is longer."""
 
 
 def stretch(subject: Subject, mesh: ProjectedMesh) -> float:
-    """How many times as long as the template's the edges of the subject's head at rest are: what one of twenty exceeds.
+    """Ratio of edge lengths, subject's head at rest to template, that one edge of twenty exceeds.
 
     Args:
-        mesh: of the subject.
+        subject: the subject.
+        mesh: its head mesh.
 
     Raises:
         MissingAsset: the head model's file is not registered.

@@ -1,4 +1,4 @@
-"""Do images move as far as the mesh does? Their ratio is the scale that is missing, whatever hair and clothes hide.
+"""Scale that is missing between mesh and images, from their motion, whatever hair and clothes hide.
 
 The face's own texture is followed: where vertices fall in one frame, the other must look alike where they fall there.
 A focal length of 0.7 times its value moves them 0.7 times as far: the other frame looks alike 1 / 0.7 times as far.
@@ -25,31 +25,39 @@ _Floats = NDArray[np.float64]
 _FRAMES = 20
 """Frames of one camera from which pairs are taken."""
 _PAIRS = 10
+"""Most pairs of frames that are compared."""
 _TRAVEL = (0.03, 0.12)
-"""Median way of the vertices from one frame of a pair to the other, in sides of the image: less is lost among pixels
-and the tracker's noise, more turns other sides of the head to the camera."""
+"""Range of the median way of vertices from one frame of a pair to the other, in sides of the image.
+
+Less is lost among pixels and the tracker's noise, more turns other sides of the head to the camera."""
 _BEST_TRAVEL = 0.06
+"""Way of the vertices that can best be followed, in sides of the image."""
 _FACING = 0.4
-"""Cosine between a vertex's normal and the way to the camera, from which on it is followed."""
+"""Least cosine between a vertex's normal and the way to the camera for it to be followed."""
 _OPAQUE = 230
-"""Level of alpha that a vertex must fall on."""
+"""Least level of alpha that a vertex must fall on."""
 _FEWEST = 200
-"""Vertices of a pair that are followed at least."""
+"""Least number of vertices of a pair that are followed."""
 _BLUR = 1 / 128
-"""Of the image's side: standard deviation of the blur, so that texture can be followed from afar."""
+"""Standard deviation of the blur, in sides of the image, so that texture can be followed from afar."""
 _FACTORS = np.geomspace(0.35, 2.85, 31)
-"""Ways that are tried, times the mesh's own. Neighbours differ by 7 per cent."""
+"""Ways that are tried, in multiples of the mesh's own. Neighbours differ by 7 per cent."""
 _TEXTURE = 4.0
-"""Levels of 255: standard deviation of the colours that are followed. Faces have 14 to 28; below this a plain head's
-rounding and its video's coding noise would be followed, which stay where they are."""
+"""Least standard deviation of the colours that are followed, in levels of 255.
+
+Faces have 14 to 28; below this a plain head's rounding and its video's coding noise would be followed, which stay where
+they are."""
 _ALIKE = 0.35
-"""Correlation of colours that the best way must reach, and by how much more than the mesh's own way."""
+"""Correlation of colours that the best way must reach."""
 _MORE = 0.05
+"""Correlation by which the best way must exceed the mesh's own way."""
 _RANGE = (0.83, 1.2)
-"""Factors that say nothing. Synthetic people of all layouts, sizes and seeds give 0.95 to 1.07 where all is well; 1.40
-to 1.55 where the focal length is 0.7 times its value, and 0.6 to 0.73 where it is 1.3 times."""
+"""Range of factors that say nothing.
+
+Synthetic people of all layouts, sizes and seeds give 0.95 to 1.07 where all is well; 1.40 to 1.55 where the focal
+length is 0.7 times its value, and 0.6 to 0.73 where it is 1.3 times."""
 _AGREEING = 4
-"""Pairs that are needed, three quarters of them on the same side of `_RANGE`."""
+"""Least number of pairs, three quarters of them on the same side of `_RANGE`."""
 
 
 @dataclass(frozen=True)
@@ -57,34 +65,41 @@ class MotionScale:
     """How far images move, compared with the mesh."""
 
     factor: float
-    """1 where they move alike."""
+    """Motion of the images in multiples of the mesh's: 1 where they move alike."""
     pairs: int
+    """Number of pairs of frames that were compared."""
     sure: bool
     """Whether the factor is far from 1 and beyond doubt."""
     right: bool
-    """Whether it is near 1 and beyond doubt: then hair and clothes explain what the mesh leaves uncovered."""
+    """Whether the factor is near 1 and beyond doubt: then hair and clothes explain what the mesh leaves uncovered."""
 
 
 @dataclass(frozen=True)
 class _Sight:
-    """One frame's vertices."""
+    """Vertices of one frame as its camera sees them."""
 
     points: _Floats
     """(V, 2) pixels."""
     facing: NDArray[np.bool_]
-    """(V,) which of them look at the camera."""
+    """(V,) which vertices face the camera."""
 
 
 @dataclass(frozen=True)
 class _Picture:
+    """Image of one frame, blurred, for comparing colours."""
+
     planes: list[_Floats]
-    """Three of (H, W), on the mean colour, blurred."""
+    """Three channels (H, W), composited on the head's mean colour, blurred."""
     opaque: NDArray[np.bool_]
-    """(H, W)"""
+    """(H, W) pixels that vertices may fall on."""
 
 
 def motion_scale(subject: Subject, mesh: ProjectedMesh) -> MotionScale | None:
-    """The ratio of the images' motion to the mesh's; None where the head moves too little, or cannot be followed."""
+    """Measure the ratio of the images' motion to the mesh's.
+
+    Returns:
+        None where the head moves too little, or cannot be followed.
+    """
     found = tracks(subject)
     seen = [frame for track in found if track[0].camera_id == found[0][0].camera_id for frame in track]
     rows = np.unique(np.linspace(0, len(seen) - 1, min(_FRAMES, len(seen))).round().astype(int))
@@ -116,6 +131,7 @@ def motion_scale(subject: Subject, mesh: ProjectedMesh) -> MotionScale | None:
 
 
 def _sight(mesh: ProjectedMesh, frame: Frame) -> _Sight:
+    """Project the vertices of a frame, and tell which of them face the camera."""
     vertices, faces = mesh.vertices(frame.params), mesh.faces(frame.params)
     corners = vertices[faces]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -131,7 +147,7 @@ def _sight(mesh: ProjectedMesh, frame: Frame) -> _Sight:
 
 
 def _pairs(frames: Sequence[Frame], sights: Sequence[_Sight]) -> list[tuple[int, int]]:
-    """Pairs in which the mesh moves as far as can best be followed."""
+    """Choose pairs of frames in which the mesh moves about as far as can best be followed."""
     found: list[tuple[float, int, int]] = []
     for i, j in itertools.combinations(range(len(frames)), 2):
         both = sights[i].facing & sights[j].facing
@@ -144,6 +160,7 @@ def _pairs(frames: Sequence[Frame], sights: Sequence[_Sight]) -> list[tuple[int,
 
 
 def _picture(frame: Frame) -> _Picture | None:
+    """Decode and blur the image of a frame; None where it cannot be decoded."""
     try:
         pixels = frame.pixels()
     except DataError:  # the reader's own checks decode every image
@@ -158,7 +175,12 @@ def _picture(frame: Frame) -> _Picture | None:
 
 
 def _curve(first: _Sight, second: _Sight, one: _Picture, other: _Picture) -> _Floats | None:
-    """Correlation of colours for each of `_FACTORS`; None where too few vertices fall on the head, or it is plain."""
+    """Correlation of colours for each of `_FACTORS`; None where too few vertices fall on the head, or it is plain.
+
+    Args:
+        first, second: vertices of the frames of a pair.
+        one, other: images of the same frames.
+    """
     height, width = one.opaque.shape
     x, y = np.floor(np.where(first.facing[:, None], first.points, -1)).clip(-1, 1e6).astype(int).T
     used = first.facing & second.facing & (x >= 0) & (x < width) & (y >= 0) & (y < height)
@@ -178,14 +200,14 @@ def _curve(first: _Sight, second: _Sight, one: _Picture, other: _Picture) -> _Fl
 
 
 def _sampled(picture: _Picture, points: _Floats) -> _Floats:
-    """(3, N) colours at (N, 2) pixels, less their mean."""
+    """Colours (3, N) of a picture at pixels (N, 2), less their mean."""
     places = [points[:, 1] - 0.5, points[:, 0] - 0.5]
     values = np.stack([map_coordinates(plane, places, order=1, mode="nearest") for plane in picture.planes])
     return np.asarray(values - values.mean(axis=1, keepdims=True))
 
 
 def _refined(curve: _Floats, best: int) -> float:
-    """The factor of a curve's peak, by a parabola through three points."""
+    """Factor at a curve's peak, by a parabola through the best of `_FACTORS` and its neighbours."""
     if not 0 < best < len(curve) - 1:
         return float(_FACTORS[best])
     before, peak, after = curve[best - 1 : best + 2]

@@ -1,4 +1,4 @@
-"""A subject that can be read, in a few lines: which preparation, which split, which bytes."""
+"""Summary of a subject that can be read, in a few lines: which preparation, which split, which bytes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from headbench.harness.types import Frame, Subject
 __all__ = ["summary_lines"]
 
 _DIGITS = 12
-"""Of a fingerprint; two people who compare copies need no more."""
+"""Digits of a fingerprint that are printed; two people who compare copies need no more."""
 
 
 def summary_lines(subject: Subject) -> list[str]:
-    """Variant, head, size and split; then what the reader fell back to; then the fingerprint."""
+    """Describe a subject in lines: variant, head, size and split; notes of the reader; fingerprint."""
     camera = (subject.train or subject.test)[0].camera
     lines = [
         f"{subject.variant or subject.dataset}, {subject.head}, {camera.width} x {camera.height}, "
@@ -28,6 +28,7 @@ def summary_lines(subject: Subject) -> list[str]:
 
 
 def _frames(frames: Sequence[Frame]) -> str:
+    """Number and ids of frames in words, with their sequences and cameras where there are several."""
     if not frames:
         return "no frames"
     parts = [ranges([frame.id for frame in frames])]

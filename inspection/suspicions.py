@@ -1,4 +1,4 @@
-"""What is wrong where the mesh lies on the head and overlaps poorly: hair explains that, and so may a mistake."""
+"""Checks for a mesh that lies on the head and overlaps poorly: hair explains that, and so may a mistake."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ __all__ = ["check_scale", "moves_alike", "torn"]
 def torn(
     subject: Subject, mesh: ProjectedMesh, shown: Sequence[View], bad: bool, folder: Path, findings: Findings
 ) -> bool:
-    """Whether the head at rest is none, which is then the cause of all."""
+    """Tell whether the head at rest is torn, which then explains everything and is reported.
+
+    Args:
+        subject: the subject.
+        mesh: its head mesh.
+        shown: views in which the mesh fits badly, at least one.
+        bad: whether the mesh is beside the head in them, which makes it an error instead of a warning.
+        folder: the subject's, for messages.
+        findings: receives the problem.
+    """
     times = stretch(subject, mesh)
     if times < TORN:
         return False
@@ -32,13 +41,21 @@ def torn(
 
 
 def moves_alike(subject: Subject, mesh: ProjectedMesh) -> bool:
-    """Whether images and mesh move alike beyond doubt, so that the mesh has the right size."""
+    """Tell whether images and mesh move alike beyond doubt, so that the mesh has the right size."""
     scale = motion_scale(subject, mesh)
     return scale is not None and scale.right
 
 
 def check_scale(subject: Subject, mesh: ProjectedMesh, shown: Sequence[View], folder: Path, findings: Findings) -> None:
-    """A warning where images move much farther than the mesh, or less far."""
+    """Warn where images move much farther than the mesh, or less far.
+
+    Args:
+        subject: the subject.
+        mesh: its head mesh.
+        shown: views in which the mesh fits badly, at least one.
+        folder: the subject's, for messages.
+        findings: receives the warning.
+    """
     scale = motion_scale(subject, mesh)
     if scale is None or not scale.sure:
         return

@@ -1,4 +1,4 @@
-"""Do images and tracking move together? A shift by a frame is a pixel or less: no overlap shows it, motion does."""
+"""Check that images and tracking move together: a shift by a frame is a pixel or less, which no overlap shows."""
 
 from __future__ import annotations
 
@@ -25,30 +25,32 @@ _Masks = NDArray[np.bool_]
 _WINDOW = 25
 """Consecutive frames in each of up to three windows."""
 _MOST = 2
-"""Frames that a shift may be told of, either way; one more is looked at, to find a peak between frames."""
+"""Largest shift in frames that is reported, either way; one more is compared, to find a peak between frames."""
 _DECODERS = 8
 _LEAST = 0.7
 """Correlation of the motions that a shift must reach."""
 _EXPLAINED = 0.3
-"""Share of what is missing to a correlation of 1 that the shift must explain. Hair that trails behind the head, or a
-tracker that smooths, moves the peak and explains little: 0.82 against 0.77 is 0.22, in a sequence that is right. In
-shifted ones it is 0.3 where hardly more than noise moves, and 0.6 to 0.9 where a head does."""
+"""Share of what is missing to a correlation of 1 that the shift must explain.
+
+Hair that trails behind the head, or a tracker that smooths, moves the peak and explains little: 0.82 against 0.77 is
+0.22, in a sequence that is right. In shifted ones it is 0.3 where hardly more than noise moves, and 0.6 to 0.9 where a
+head does."""
 _HALF = 0.5
-"""Frames beyond which a peak is nearer to another frame than to its own."""
+"""Distance in frames beyond which a peak is nearer to another frame than to its own."""
 _SURE = 4.0
 """Standard errors by which a shift must raise the overlap, frame against frame."""
 _FEWEST = 12
-"""Frames below which chance decides."""
+"""Number of frames below which chance decides."""
 
 
 @dataclass(frozen=True)
 class _Window:
-    """Consecutive frames, coarse."""
+    """Coarse masks of consecutive frames."""
 
     seen: _Masks
     """(T, h, w) opaque pixels."""
     mesh: _Masks
-    """(T, h, w) silhouettes."""
+    """(T, h, w) silhouettes of the mesh."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,19 @@ class Fit:
 
 
 def check_timing(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: Findings) -> bool:
-    """A warning where images fit the tracking of one or two frames before or later clearly better, in overlap and in
-    motion, with the peak beyond half a frame.
+    """Warn where images fit the tracking of another frame, one or two before or later, clearly better.
 
-    Where the head hardly moves nothing can be said, and nothing is.
+    They do so in overlap and in motion, with the peak beyond half a frame. Where the head hardly moves nothing can be
+    said, and nothing is.
+
+    Args:
+        subject: the subject.
+        mesh: its head mesh.
+        folder: the subject's, for messages.
+        findings: receives the warning.
 
     Returns:
-        whether something was found.
+        Whether a shift was found.
     """
     track = tracks(subject)[0]
     windows = [window for frames in _pick(track) if (window := _render(mesh, frames)) is not None]
@@ -91,10 +99,10 @@ def check_timing(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: 
 
 
 def shift_of(fits: Mapping[int, Fit]) -> tuple[int, float] | None:
-    """By how many frames images and tracking are apart, whole and with the fraction; None where nothing is sure.
+    """Find by how many frames images and tracking are apart, whole and with the fraction; None where nothing is sure.
 
     Args:
-        fits: for every shift up to `_MOST` + 1 frames either way.
+        fits: fit for every shift up to `_MOST` + 1 frames either way.
     """
     still, near = fits[0], range(-_MOST, _MOST + 1)
     lag = max(near, key=lambda each: fits[each].correlation)
@@ -107,13 +115,13 @@ def shift_of(fits: Mapping[int, Fit]) -> tuple[int, float] | None:
 
 
 def _between(before: float, peak: float, after: float) -> float:
-    """Where a parabola through three values is highest, in frames from the middle one, which is the largest."""
+    """Place of the highest point of a parabola through three values, in frames from the middle one, the largest."""
     bend = before - 2 * peak + after
     return 0.5 * (before - after) / bend if bend < 0 else 0.0
 
 
 def _pick(track: list[Frame]) -> list[list[Frame]]:
-    """Runs of consecutive frames from the start, the middle and the end, apart from each other."""
+    """Choose runs of consecutive frames from the start, the middle and the end of a track, apart from each other."""
     count = max(1, min(3, len(track) // _WINDOW))
     length = min(_WINDOW, len(track))
     starts = [0] if count == 1 else [round(k * (len(track) - length) / (count - 1)) for k in range(count)]
@@ -127,6 +135,8 @@ def _pick(track: list[Frame]) -> list[list[Frame]]:
 
 
 def _render(mesh: ProjectedMesh, frames: list[Frame]) -> _Window | None:
+    """Decode the alphas of some frames and rasterize their meshes, coarsely; None where an image cannot be decoded."""
+
     def opaque(frame: Frame) -> _Masks | None:
         try:
             return coarse_mask(frame.pixels())
@@ -145,6 +155,7 @@ def _render(mesh: ProjectedMesh, frames: list[Frame]) -> _Window | None:
 
 
 def _fit(windows: list[_Window], lag: int) -> Fit:
+    """Measure how images and the tracking `lag` frames later fit, over all windows."""
     products, gains = np.zeros(3), []
     for window in windows:
         count, most = len(window.seen), _MOST + 1
@@ -161,7 +172,7 @@ def _fit(windows: list[_Window], lag: int) -> Fit:
 
 
 def _motion(masks: _Masks) -> _Floats:
-    """(T - 1, 2) coarse pixels that the middle of each mask moves to the next; NaN where one is empty."""
+    """Motion (T - 1, 2) of the middle of each mask to the next, in coarse pixels; NaN where one is empty."""
     height, width = masks.shape[1:]
     total = masks.sum(axis=(1, 2))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -171,4 +182,5 @@ def _motion(masks: _Masks) -> _Floats:
 
 
 def _iou(a: _Masks, b: _Masks) -> _Floats:
+    """Intersection over union (T,) of masks (T, h, w), frame by frame."""
     return np.asarray((a & b).sum(axis=(1, 2)) / np.maximum((a | b).sum(axis=(1, 2)), 1))

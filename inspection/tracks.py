@@ -1,4 +1,4 @@
-"""Frames in the order of time: those of one sequence, seen by one camera."""
+"""Tracks: frames of one sequence, seen by one camera, in the order of time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def all_frames(subject: Subject) -> list[Frame]:
 
 
 def tracks(subject: Subject) -> list[list[Frame]]:
-    """Training and test frames alike, by sequence and camera, each by timestep; the longest first."""
+    """Group a subject's training and test frames by sequence and camera, each by timestep; the longest first."""
     found: dict[tuple[str, str], list[Frame]] = {}
     for frame in all_frames(subject):
         found.setdefault((frame.sequence, frame.camera_id), []).append(frame)
@@ -22,7 +22,7 @@ def tracks(subject: Subject) -> list[list[Frame]]:
 
 
 def neighbour(subject: Subject, frame: Frame, shift: int) -> Frame | None:
-    """The frame `shift` steps later in the same sequence and camera, None where there is none."""
+    """Frame `shift` steps later in the same sequence and camera; None where there is none."""
     for track in tracks(subject):
         places = [k for k, other in enumerate(track) if other.id == frame.id]
         if places:

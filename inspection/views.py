@@ -1,4 +1,4 @@
-"""First, middle and last frame with the projected mesh, and one of every sequence."""
+"""Views: frames with the projected mesh on them, first, middle and last of a subject, and one per sequence."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from headbench.inspection.tracks import all_frames, tracks
 __all__ = ["View", "sequence_views", "take_views"]
 
 _POOR = 0.8
-"""IoU below which causes are looked for even where the mesh is on the head: hair and shoulders explain much."""
+"""IoU below which causes are searched for even where the mesh is on the head: hair and shoulders explain much."""
 _HOPELESS = 0.3
-"""IoU that nothing but a wrong mesh explains."""
+"""IoU below which nothing but a wrong mesh is an explanation."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,15 @@ class View:
     frame: Frame
     pixels: Pixels
     points: NDArray[np.float64]
-    """(V, 2) pixels."""
+    """(V, 2) pixels, where the vertices fall; NaN behind the camera."""
     vertices: NDArray[np.float64]
     """(V, 3) metres, in the world."""
     faces: NDArray[np.int64]
     """(F, 3)"""
     silhouette: NDArray[np.bool_]
-    """(H, W)"""
+    """(H, W) of the mesh."""
     overlap: Overlap
+    """How the mesh and the image's opaque pixels fit."""
 
     @property
     def fits(self) -> bool:
@@ -54,8 +55,16 @@ class View:
 
 
 def take_views(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: Findings) -> tuple[View, ...]:
-    """The views, with their overlaps as a note. Frames whose image cannot be decoded are reported and left out;
-    coefficients that are of another head are reported, and nothing is shown.
+    """Project the mesh into the first, the middle and the last frame; their overlaps become a remark.
+
+    Frames whose image cannot be decoded are reported and left out; coefficients that are of another head are reported,
+    and there are no views then.
+
+    Args:
+        subject: the subject.
+        mesh: its head mesh.
+        folder: the subject's, for messages.
+        findings: receives the problems and the remark.
 
     Raises:
         MissingAsset: the head model's file is not registered.
@@ -81,8 +90,14 @@ def take_views(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: Fi
 
 
 def sequence_views(subject: Subject, mesh: ProjectedMesh, seen: Container[str]) -> Iterator[View]:
-    """The middle frame of every sequence where there are several, by one camera; but those whose ids are `seen`, and
-    those that cannot be decoded.
+    """Project the mesh into the middle frame of every sequence, by one camera, where there are several sequences.
+
+    Frames that cannot be decoded are passed over.
+
+    Args:
+        subject: the subject.
+        mesh: its head mesh.
+        seen: ids of frames to leave out.
 
     Raises:
         MissingAsset: the head model's file is not registered.
@@ -103,6 +118,7 @@ def sequence_views(subject: Subject, mesh: ProjectedMesh, seen: Container[str]) 
 
 
 def _view(frame: Frame, pixels: Pixels, mesh: ProjectedMesh) -> View:
+    """Make the view of a decoded frame."""
     points, silhouette = mesh.points(frame.params, frame.camera), mesh.silhouette(frame.params, frame.camera)
     found = overlap(points, silhouette, opaque(pixels))
     return View(frame, pixels, points, mesh.vertices(frame.params), mesh.faces(frame.params), silhouette, found)
