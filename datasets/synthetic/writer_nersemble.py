@@ -67,8 +67,7 @@ class Placed:
 
 
 class NersembleWriter(Writer):
-    """Writes people in the layout of the benchmark's download: videos of training sequences, all tracking and
-    cameras."""
+    """Writes people in the layout of the benchmark's download: training videos, and tracking and cameras of all."""
 
     layout = "nersemble"
 
