@@ -1,4 +1,4 @@
-"""Execution: who does the cells of a run, where, and how one knows that somebody is at work on one."""
+"""Execution of a run's cells: executors that start workers, and claims that say which process works on a cell."""
 
 from headbench.harness.execution.claim import Claim, Claimed, claimed, holder
 from headbench.harness.execution.executor import Executor, ExecutorOptions, Handle, worker_command

@@ -1,4 +1,4 @@
-"""What a process does around the work on a cell: claims it, says in its files where it is, and how it ended."""
+"""Attend the work on a cell: claim the cell, report progress in its files, and record how it ended."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from headbench.harness.run.child import BUSY, INTERRUPTED, OUTCOME, PROGRESS, En
 __all__ = ["attend", "conclude", "death", "hear_endings", "settle"]
 
 EVERY = 0.4
-"""Seconds between two writings of the progress file."""
+"""Minimum time between two writings of the progress file within one stage, in seconds."""
 _HOST_MEMORY = re.compile(
     r"DefaultCPUAllocator: (can't allocate|not enough) memory(: you tried to allocate \d+ bytes)?"
 )
-"""How torch says that the host has no memory left: a plain RuntimeError, unlike on a GPU."""
+"""Text of the plain RuntimeError by which torch says that the host has no memory left."""
 
 
 class _Reporter:
-    """Writes the progress file, not too often, but at every change of stage."""
+    """Callback that writes a cell's progress file: at every change of stage, and otherwise every `EVERY` seconds."""
 
     def __init__(self, folder: Path) -> None:
         self.stage = ""
@@ -60,12 +60,13 @@ def attend(folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], N
     """Claim a cell, do the work, and write how it went: outcome.json, then the state in cell.json.
 
     Args:
-        folder: the cell's.
-        work: does what is left of the cell, given what hears of its progress.
-        parent: the process that this one goes with; 0: none.
+        folder: folder of the cell.
+        work: does what is left of the cell; its argument is a callback for progress.
+        parent: ID of the process whose end also ends this one; 0: none.
 
     Returns:
-        exit code: 0 done, 1 not, `BUSY` where another process works on the cell; then nothing was changed.
+        exit code: 0 for a cell that is done, 1 for one that is not, `BUSY` where another process works on the cell;
+        then nothing was changed.
     """
     try:
         with claimed(folder, parent) as before:
@@ -78,6 +79,14 @@ def attend(folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], N
 def _attend(
     folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], None], before: Claim | None, alone: bool
 ) -> int:
+    """Do the work on a claimed cell and write how it went; return the exit code, 0 for a cell that is done.
+
+    Args:
+        folder: folder of the cell.
+        work: does what is left of the cell; its argument is a callback for progress.
+        before: claim of an earlier process that was killed at work on the cell; None: there was none.
+        alone: whether no parent watches this process, which then keeps the time limit itself.
+    """
     for stale in (OUTCOME, PROGRESS):
         discard(folder / stale)
     _into_log(folder)
@@ -104,10 +113,13 @@ def _attend(
 
 
 def _watch_the_clock(folder: Path, record: CellRecord, report: _Reporter, ending: threading.Lock) -> None:
-    """End this process and what it started when its job's time is over; a parent that stays does this itself.
+    """End this process and what it started when its job's time is over; a parent, where there is one, does this itself.
 
     Args:
-        ending: held by whoever writes how the cell ended.
+        folder: folder of the cell.
+        record: record of the cell.
+        report: knows the present stage, for the reason.
+        ending: lock that is held by whoever writes how the cell ended.
     """
     try:
         seconds = Job.read(folder).resources.time
@@ -134,6 +146,7 @@ def _watch_the_clock(folder: Path, record: CellRecord, report: _Reporter, ending
 
 
 def _begin(folder: Path) -> CellRecord:
+    """Record that work on a cell has begun; its new record, or a BenchError where the cell has none."""
     record = read_cell(folder)
     if record is None:
         raise BenchError(f"{folder / 'cell.json'} is missing.", help=AGAIN)
@@ -145,7 +158,7 @@ def _begin(folder: Path) -> CellRecord:
 
 
 def conclude(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
-    """Write how a cell ended; the record as it is then."""
+    """Write how a cell ended into its record, and return that."""
     with contextlib.suppress(Unreadable):
         record = dataclasses.replace(record, stages=(read_cell(folder) or record).stages)
     record = dataclasses.replace(
@@ -156,13 +169,14 @@ def conclude(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
 
 
 def settle(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
-    """The final record of a cell whose process is gone, after who started it has seen how it ended.
+    """Final record of a cell whose process is gone, as the process wrote it or else as its end was observed.
 
     What the process wrote itself stays. Where another process works on the cell, nothing is written.
 
     Args:
-        record: the cell's, as it was before its process began.
-        ended: what is written where the process had no time to say it.
+        folder: folder of the cell.
+        record: record of the cell, as it was before its process began.
+        ended: end to record where the process had no time to write it.
     """
     try:
         with claimed(folder):
@@ -182,12 +196,13 @@ def _settle(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
 
 
 def death(folder: Path) -> Ended | None:
-    """How the process ended that was killed while it worked on a cell; None where none was, or where one lives."""
+    """How a process ended that was killed at work on a cell; None where none was killed, or one is at work now."""
     claim = left_behind(folder)
     return None if claim is None or holder(folder) is not None else _last_of(claim)
 
 
 def _last_of(claim: Claim) -> Ended:
+    """How the process of a claim that was left behind ended, as far as the system tells."""
     if not claim.boot or claim.boot != boot_id():
         return Ended(State.INTERRUPTED, f"{claim} is gone")
     if memory_kills() > claim.kills:
@@ -196,7 +211,7 @@ def _last_of(claim: Claim) -> Ended:
 
 
 def hear_endings() -> None:
-    """Let SIGTERM and SIGHUP interrupt this process once, as SIGINT does; what it was told to ignore stays ignored."""
+    """Let SIGTERM and SIGHUP interrupt this process once, as SIGINT does; ignored signals stay ignored."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -209,7 +224,7 @@ def hear_endings() -> None:
 
 
 def _into_log(folder: Path) -> None:
-    """All that this process prints from now on goes to the cell's log, whoever started it."""
+    """Redirect all that this process prints from now on to the cell's log."""
     path = log_path(folder)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -221,7 +236,7 @@ def _into_log(folder: Path) -> None:
 
 
 def _explain(error: BaseException, stage: str) -> Ended:
-    """State, reason and signature of what a cell raised."""
+    """State, reason and signature for an exception that ended the work on a cell."""
     kind = type(error).__name__
     where = f" in stage {stage}" if stage else ""
     if isinstance(error, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""From what a request says to an executor that can work, and what its cells get of a machine."""
+"""Make the executor that a request asks for, and share out threads, GPUs and memory among the cells."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["make_executor", "with_resources"]
 
 
 def make_executor(request: RunRequest, registry: Registry) -> Executor:
-    """The executor that a request asks for, ready to work; nothing is written.
+    """Make the executor that a request asks for, ready to work; nothing is written.
 
     Raises:
-        BenchError: there is none of that name, an option of it is unknown or does not fit, or it cannot work here.
+        BenchError: no executor has that name, an option of it is unknown or does not fit, or it cannot work here.
     """
     spec = registry.executor(request.executor)
     lacking = spec.lacks()
@@ -52,6 +52,7 @@ def make_executor(request: RunRequest, registry: Registry) -> Executor:
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, Any]:
+    """Name -> value of options written as NAME=VALUE; other forms are a BenchError."""
     pairs: dict[str, Any] = {}
     for text in texts:
         name, separator, value = text.partition("=")
@@ -62,7 +63,7 @@ def _pairs(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def with_resources(plan: Plan, request: RunRequest, executor: Executor) -> Plan:
-    """The plan with what each cell gets: its threads share the machine's cores with the cells beside it.
+    """Plan with the resources of each cell: cells that run at once on one machine share its cores.
 
     A cell that was begun keeps its number of threads, on which its results depend, unless the request names one.
 
@@ -87,6 +88,7 @@ def with_resources(plan: Plan, request: RunRequest, executor: Executor) -> Plan:
 
 
 def _begun_with(plan: Plan, job: Job) -> int | None:
+    """Number of threads that a cell was begun with; None where nothing was trained yet, or it is not known."""
     folder = cell_folder(plan.run, job.cell)
     if not (folder / "provenance.json").is_file():
         return None
@@ -97,6 +99,7 @@ def _begun_with(plan: Plan, job: Job) -> int | None:
 
 
 def _gpus(device: str) -> int:
+    """Number of GPUs, 0 or 1, that a cell needs on the device that a request names."""
     if device == "auto":
         from headbench.harness.device import resolve_device
 

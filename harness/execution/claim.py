@@ -1,8 +1,8 @@
-"""Claims: a file in a cell's folder says which process works there, and that it still does.
+"""Claims on cells: a file in a cell's folder says which process works there, and that it still does.
 
-No lock of the file system is needed, which not every shared one has: a claim is made by an exclusive link and kept by
-its time of modification. One of a process that is gone is taken over: at once where it ran on this machine, after
-some beats that did not come where it ran on another.
+No lock of the file system is needed, since not every shared one has locks: a claim is made by an exclusive link and
+kept by its time of modification. The claim of a process that is gone is taken over: at once where the process ran on
+this machine, and where it ran on another, after `STALE` seconds without a sign of life.
 """
 
 from __future__ import annotations
@@ -27,45 +27,46 @@ from headbench.harness.records import read_record
 __all__ = ["BEAT", "CLAIM", "STALE", "Claim", "Claimed", "claimed", "holder", "left_behind"]
 
 CLAIM = "claim.json"
-"""In the cell's folder while a process works on it, and after one that was killed."""
+"""Name of the claim's file in the cell's folder; it is there while a process works, and after one that was killed."""
 TAKEOVER = "claim.takeover"
-"""Beside it, for the moment in which a claim that nobody keeps gets another owner."""
+"""Name of the file beside the claim that guards the moment in which a dead process's claim gets a new owner."""
 BEAT = 5.0
 """Seconds between two signs of life."""
 STALE = 60.0
 """Seconds without a sign of life after which a process on another machine is taken for dead."""
 PREDECESSOR = 30.0
-"""Seconds to wait for a process whose parent is dead, and which goes with it."""
+"""Seconds to wait for the end of a process that ends because its parent has."""
 
 
 class Claimed(BenchError):
-    """Another process works on the cell."""
+    """Error that another process works on the cell."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Who works on a cell."""
+    """Claim on a cell: the process that works on it."""
 
     host: str
     pid: int
     boot: str
-    """Of the machine, since its last start."""
+    """ID of the machine's present boot."""
     space: str
-    """Which numbering of processes `pid` belongs to."""
+    """ID of the PID namespace that `pid` belongs to."""
     started: str
-    """When the process began, in the clock of its machine."""
+    """Start time of the process, in the clock of its machine."""
     parent: int
-    """The process that it goes with; 0: none."""
+    """ID of the process whose end also ends this one; 0: none."""
     kills: int
-    """How often the kernel had killed for memory when the process began."""
+    """Number of processes that the kernel had killed for want of memory when this one began."""
     token: str
-    """No two claims have the same."""
+    """Random text by which no two claims are equal."""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
 
 def _mine(parent: int) -> Claim:
+    """New claim of this process, which ends with the process `parent` (0: with none)."""
     process = os.getpid()
     name, kills = socket.gethostname(), memory_kills()
     return Claim(name, process, boot_id(), pid_space(), start_of(process), parent, kills, uuid.uuid4().hex)
@@ -75,7 +76,7 @@ _UNKNOWN = Claim("an unknown machine", 0, "", "", "", 0, 0, "")
 
 
 def left_behind(folder: Path) -> Claim | None:
-    """The claim in a cell's folder, whether or not its process lives; one that cannot be read names nobody."""
+    """Claim in a cell's folder, whether or not its process lives; a damaged one names an unknown machine."""
     path = folder / CLAIM
     if not os.path.lexists(path):
         return None
@@ -86,11 +87,11 @@ def left_behind(folder: Path) -> Claim | None:
 
 
 def holder(folder: Path, patient: bool = False) -> Claim | None:
-    """Who works on a cell now, None where nobody does; asking changes nothing.
+    """Claim of the process that works on a cell now, None where none does; asking changes nothing.
 
     Args:
-        folder: the cell's.
-        patient: wait for a process to go whose parent is gone.
+        folder: folder of the cell.
+        patient: wait for the end of a process whose parent is gone.
     """
     deadline = time.monotonic() + PREDECESSOR
     while True:
@@ -110,14 +111,14 @@ def claimed(folder: Path, parent: int = 0) -> Iterator[Claim | None]:
     if it were killed: two must never write in one folder.
 
     Args:
-        folder: the cell's.
-        parent: the process whose end is this process's end too; 0: none.
+        folder: folder of the cell.
+        parent: ID of the process whose end also ends this one; 0: none.
 
     Yields:
-        the claim of the process before, which was killed; None where there was none.
+        the claim of an earlier process that was killed; None where there was none.
 
     Raises:
-        Claimed: a living process holds it.
+        Claimed: a living process holds the claim.
     """
     mine = _mine(parent)
     before = _take(folder, mine)
@@ -134,6 +135,7 @@ def claimed(folder: Path, parent: int = 0) -> Iterator[Claim | None]:
 
 
 def _take(folder: Path, mine: Claim) -> Claim | None:
+    """Put the claim `mine` on a cell; return the claim of a dead process that it replaces, if any, or raise Claimed."""
     path, deadline = folder / CLAIM, time.monotonic() + PREDECESSOR
     while not _create(path, mine):
         found = left_behind(folder)
@@ -152,7 +154,7 @@ def _take(folder: Path, mine: Claim) -> Claim | None:
 
 
 def _take_over(folder: Path, dead: Claim, mine: Claim) -> bool:
-    """Put `mine` in the place of a claim that nobody keeps; False where another process was faster."""
+    """Replace the claim of a dead process by `mine`; False where another process was faster."""
     marker = folder / TAKEOVER
     if not _create(marker, mine):
         if _age(marker, _now(folder)) > STALE:  # its process was killed in that moment
@@ -170,7 +172,7 @@ def _take_over(folder: Path, dead: Claim, mine: Claim) -> bool:
 
 
 def _create(path: Path, claim: Claim) -> bool:
-    """Make the file whole and only if there is none; False where there is one."""
+    """Write a claim's file atomically unless the file exists; False where it does."""
     try:
         with _written(path, claim) as temporary:
             os.link(temporary, path)
@@ -186,6 +188,7 @@ def _create(path: Path, claim: Claim) -> bool:
 
 
 def _create_plain(path: Path, claim: Claim) -> bool:
+    """Write a claim's file unless it exists, on a file system without links; False where it exists."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
@@ -197,6 +200,7 @@ def _create_plain(path: Path, claim: Claim) -> bool:
 
 @contextlib.contextmanager
 def _written(path: Path, claim: Claim) -> Iterator[Path]:
+    """Write a claim into a temporary file beside `path`, which is removed after the block."""
     temporary = _beside(path)
     try:
         temporary.write_text(json.dumps(asdict(claim), indent=1) + "\n", encoding="utf-8")
@@ -206,12 +210,12 @@ def _written(path: Path, claim: Claim) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> Path:
-    """A name that `remove_leftovers` knows."""
+    """Path of a temporary file beside `path`, of a form that `remove_leftovers` removes."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
 
 
 def _lives(claim: Claim, age: float) -> bool:
-    """Whether the process of a claim lives, which gave its last sign of life `age` seconds ago."""
+    """Whether the process of a claim lives, whose last sign of life is `age` seconds old."""
     if claim.host == socket.gethostname():
         if claim.boot != boot_id():
             return False
@@ -221,12 +225,13 @@ def _lives(claim: Claim, age: float) -> bool:
 
 
 def _goes(claim: Claim) -> bool:
-    """Whether a living process is about to end, because its parent has."""
+    """Whether the living process of a claim is about to end, because its parent has."""
     here = replace(claim, host=socket.gethostname(), boot=boot_id(), space=pid_space()) == claim
     return here and claim.parent != 0 and not is_process(claim.parent, start_of(claim.parent))
 
 
 def _age(path: Path, now: float) -> float:
+    """Seconds since a file was last modified; 0 where it is missing."""
     try:
         return now - path.stat().st_mtime
     except OSError:
@@ -234,7 +239,7 @@ def _age(path: Path, now: float) -> float:
 
 
 def _now(folder: Path) -> float:
-    """The time by the clock that stamps files there, which may be another machine's."""
+    """Time by the clock that stamps files in `folder`, which may be another machine's; seconds since the epoch."""
     probe = _beside(folder / CLAIM)
     try:
         probe.touch()
@@ -246,7 +251,7 @@ def _now(folder: Path) -> float:
 
 
 def _keep(path: Path, mine: Claim, done: threading.Event) -> None:
-    """Give signs of life until the work is done or the claim is another's."""
+    """Renew a claim's sign of life until the work is done; end the process if another has taken the claim."""
     while not done.wait(BEAT):
         found: Claim | None
         try:

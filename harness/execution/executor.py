@@ -1,4 +1,4 @@
-"""What an executor implements: it starts workers somewhere, and says when they are gone."""
+"""Interface of executors, which start workers somewhere and say when they are gone."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 __all__ = ["Executor", "ExecutorOptions", "Handle", "Resources", "worker_command"]
 
 Handle = dict[str, Any]
-"""What an executor knows a submitted cell by: JSON, so that a later `bench run` finds it again."""
+"""Handle of a submitted cell with its executor: JSON, so that a later `bench run` finds the cell again."""
 
 
 class ExecutorOptions(BaseModel):
-    """Options of an executor, for ``--executor-set NAME=VALUE``; none as it stands."""
+    """Options of an executor, for ``--executor-set NAME=VALUE``; this base class has none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Executor(abc.ABC):
-    """Brings cells to where they are computed.
+    """Interface of what brings cells to where they are computed.
 
     A cell is its folder: the worker (`worker_command`) reads job.json there and writes claim, log, progress, state and
-    outcome itself. An executor only says whether the worker is still to come or at work.
+    outcome itself. An executor only says whether the worker waits, is at work, or has ended.
 
     Args:
-        options: of `options_type`.
+        options: options of the executor, an instance of `options_type`.
     """
 
     options_type: ClassVar[type[ExecutorOptions]] = ExecutorOptions
@@ -45,53 +45,53 @@ class Executor(abc.ABC):
     @property
     @abc.abstractmethod
     def slots(self) -> int:
-        """How many cells may be submitted and not yet ended; one that queues them itself takes any number."""
+        """Maximum number of cells that are submitted and not ended; an executor with its own queue takes any number."""
 
     @property
     def share(self) -> int:
-        """How many cells compute on one machine at once, and share its cores."""
+        """Number of cells that compute on one machine at once, and share its cores."""
         return 1
 
     def prepare(self, device: str) -> None:
-        """Look whether it can work, before anything is written.
+        """Check that the executor can work, before anything is written.
 
         Args:
-            device: of the request: auto, cpu, cuda or cuda:K.
+            device: device of the request: auto, cpu, cuda or cuda:K.
 
         Raises:
-            BenchError: it cannot; the message says what was expected and found.
+            BenchError: it cannot work; the message says what was expected and found.
         """
         return
 
     def admit(self, resources: Resources) -> None:
-        """Look whether a cell may ever get what it needs, before anything is written; without this, whatever it is.
+        """Check that a cell can get the resources it needs, before anything is written; by default it always can.
 
         Raises:
-            BenchError: it may not; the message says what was asked for and found.
+            BenchError: it cannot; the message says what was asked for and found.
         """
         return
 
     @abc.abstractmethod
     def submit(self, cells: Sequence[tuple[Path, Resources]]) -> list[Handle]:
-        """See to it that a worker is started on each folder, now or later; a handle each, in their order."""
+        """Have a worker started for each cell (its folder and resources), now or later; one handle each, in order."""
 
     @abc.abstractmethod
     def attach(self, handle: Handle) -> bool:
-        """Whether the work behind a handle of an earlier `bench run` waits or goes on; `poll` may be asked for it."""
+        """Whether a cell that an earlier `bench run` submitted waits or runs, so that `poll` can follow its handle."""
 
     @abc.abstractmethod
     def poll(self, handles: Sequence[Handle]) -> list[Ended | None]:
-        """For each: None while it waits or works, otherwise how it ended, as far as that is seen from outside.
+        """State of submitted cells: None while one waits or runs, otherwise how it ended as seen from outside.
 
-        What a worker wrote of its own end counts more. Called several times per second.
+        What a worker wrote of its own end counts more. This is called several times per second.
         """
 
     @abc.abstractmethod
     def cancel(self, handles: Sequence[Handle]) -> None:
-        """End them, orderly first (SIGTERM lets a worker write its state); on return no worker of theirs writes."""
+        """End submitted cells, orderly first (SIGTERM lets a worker write its state); on return none of them writes."""
 
     def abandon(self, handles: Sequence[Handle]) -> None:
-        """The user does not want to wait for `cancel`, which was interrupted: end them at once, as far as that can be.
+        """End submitted cells at once, after the user interrupted `cancel`.
 
         Whatever takes longer than a moment is left undone.
         """
@@ -99,6 +99,6 @@ class Executor(abc.ABC):
 
 
 def worker_command(folder: Path) -> list[str]:
-    """The command line that does the cell of a folder, whoever starts it and wherever."""
+    """Command line of the worker that does the cell in `folder`, whoever starts it and wherever."""
     worker = Path(__file__).parents[1] / "cli" / "worker.py"
     return [sys.executable, "-P", str(worker), str(folder.absolute())]

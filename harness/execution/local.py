@@ -1,4 +1,4 @@
-"""Cells on this machine, a process each, which go when the process that started them does."""
+"""Run cells on this machine, one process per cell; the processes end when the one that started them does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from headbench.harness.run.child import Child, Ended, end_all, kill_all
 __all__ = ["Local", "LocalOptions"]
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-"""Environment variable of CUDA: which GPUs a process sees, and in which order."""
+"""Environment variable of CUDA that says which GPUs a process sees, and in which order."""
 
 
 def _numbers(value: Any) -> Any:
@@ -27,12 +27,12 @@ def _numbers(value: Any) -> Any:
 
 
 class LocalOptions(ExecutorOptions):
-    """How many cells at once, and where."""
+    """Options of the local executor: number of cells at once, and their GPUs."""
 
     workers: int | None = Field(default=None, ge=1, le=1024)
-    """Cells at once; None: one, or one per GPU of `gpus`."""
+    """Number of cells that run at once; None: one, or one per GPU of `gpus`."""
     gpus: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_numbers)] = ()
-    """Numbers of GPUs, each for one cell at a time, or several where `workers` says so; none: as the device says."""
+    """Indices of the GPUs, each for one cell at a time, or more where `workers` is larger; empty: as --device says."""
 
     @field_validator("gpus")
     @classmethod
@@ -43,7 +43,7 @@ class LocalOptions(ExecutorOptions):
 
 
 class Local(Executor):
-    """Runs workers in child processes."""
+    """Executor that runs workers in child processes on this machine."""
 
     options_type = LocalOptions
 
@@ -56,16 +56,16 @@ class Local(Executor):
 
     @property
     def slots(self) -> int:
-        """Cells at once."""
+        """Number of cells that run at once."""
         return self._workers
 
     @property
     def share(self) -> int:
-        """All of them."""
+        """Number of cells that share this machine's cores: all that run at once."""
         return self._workers
 
     def prepare(self, device: str) -> None:
-        """Look at the GPUs; several workers that name none get those that are there."""
+        """Check that the GPUs exist; several workers without `gpus` get those of the machine."""
         if not self._gpus and (self._workers == 1 or device not in ("auto", "cuda")):
             return
         import torch
@@ -80,7 +80,7 @@ class Local(Executor):
         self._gpus = self._gpus or range(min(count, self._workers))
 
     def admit(self, resources: Resources) -> None:
-        """Look whether the cells that run at once fit into the memory of this machine."""
+        """Check that the cells that run at once fit into the memory of this machine."""
         has, needs = machine_memory(), (resources.memory or 0) * self._workers
         if has is not None and needs > has:
             raise BenchError(
@@ -89,7 +89,7 @@ class Local(Executor):
             )
 
     def submit(self, cells: Sequence[tuple[Path, Resources]]) -> list[Handle]:
-        """Start a process for each; with several GPUs on the one that has the fewest."""
+        """Start a process for each cell, with several GPUs on the one that has the fewest cells."""
         handles = []
         for folder, resources in cells:
             gpu = self._free()
@@ -102,11 +102,11 @@ class Local(Executor):
         return handles
 
     def attach(self, handle: Handle) -> bool:
-        """No: its processes end with the one that started them."""
+        """Always False: child processes end with the `bench run` that started them."""
         return False
 
     def poll(self, handles: Sequence[Handle]) -> list[Ended | None]:
-        """How each ended; None while it works."""
+        """How the process of each handle ended; None while it works."""
         ends: list[Ended | None] = []
         for handle in handles:
             ended = self._children[handle["pid"]].poll()
@@ -116,13 +116,13 @@ class Local(Executor):
         return ends
 
     def cancel(self, handles: Sequence[Handle]) -> None:
-        """End them all at once, with all that they started."""
+        """End the processes of all handles together, with all that they started."""
         end_all([self._children[handle["pid"]] for handle in handles])
         for handle in handles:
             self._forget(handle)
 
     def abandon(self, handles: Sequence[Handle]) -> None:
-        """Kill them and all that they started."""
+        """Kill all child processes and all that they started."""
         kill_all(list(self._children.values()))
 
     def _forget(self, handle: Handle) -> None:
@@ -130,11 +130,12 @@ class Local(Executor):
         self._places.pop(handle["pid"], None)
 
     def _free(self) -> int | None:
+        """GPU with the fewest cells; None where no GPUs are shared out."""
         taken = Counter(self._places.values())
         return min(self._gpus, key=lambda gpu: taken[gpu]) if self._gpus else None
 
 
 def _visible(gpu: int) -> str:
-    """How CUDA is told of the GPU that this process calls `gpu`."""
+    """Value of `VISIBLE` that lets a child see the one GPU that this process numbers `gpu`."""
     seen = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
     return seen[gpu] if seen else str(gpu)

@@ -1,4 +1,4 @@
-"""The built-in executor, registered like a stranger's."""
+"""Plugin of the built-in executor, registered like a stranger's."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ LOCAL = ExecutorSpec(
 
 @hookimpl
 def register_executors(register: Callable[[ExecutorSpec], None]) -> None:
-    """Register the executor."""
+    """Register the local executor."""
     register(LOCAL)

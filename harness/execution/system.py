@@ -1,4 +1,4 @@
-"""What the system says of processes and of its own memory; on systems that do not say, nothing."""
+"""Facts of the operating system about processes and memory; empty where a system does not give them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["boot_id", "is_process", "machine_memory", "memory_kills", "pid_space
 
 @functools.cache
 def boot_id() -> str:
-    """What is another one after each start of the machine."""
+    """ID of the machine's present boot, a new one after each start."""
     return _read("/proc/sys/kernel/random/boot_id").strip()
 
 
 @functools.cache
 def pid_space() -> str:
-    """Which numbering of processes this one sees: a container has its own."""
+    """ID of this process's PID namespace: a container numbers its processes separately."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -26,7 +26,7 @@ def pid_space() -> str:
 
 
 def start_of(process: int) -> str:
-    """When a process began, in the system's own clock; it tells a process from a later one of the same number.
+    """Start time of a process in the system's own clock, which tells it from a later process of the same number.
 
     Empty where there is no such process, or where it has ended and nobody has asked for its exit code.
     """
@@ -48,21 +48,21 @@ def is_process(process: int, start: str) -> bool:
 
 
 def memory_kills() -> int:
-    """How often the kernel has killed for memory since it started, and in this process's own group of processes."""
+    """Number of processes killed for want of memory: since boot, plus those of this process's control group."""
     places = {"/proc/vmstat", *_of_group("memory.events")}
     lines = [line for place in sorted(places) for line in _read(place).splitlines()]
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
 
 def machine_memory() -> int | None:
-    """Bytes that this process and all others of its group may have together; None where the system does not say."""
+    """Memory in bytes that this process's control group may use, or the machine has; None where it is not known."""
     found = re.search(r"^MemTotal:\s+(\d+) kB$", _read("/proc/meminfo"), re.MULTILINE)
     limits = [text for place in _of_group("memory.max") if (text := _read(place).strip()).isdecimal()]
     return min([*map(int, limits), *([int(found[1]) * 1024] if found else [])], default=None)
 
 
 def _of_group(name: str) -> set[str]:
-    """A file of this process's group of processes, and of the one that stands for the whole of a container."""
+    """Paths of a file `name` of this process's control group, and of the group at the root of a container."""
     group = re.search(r"^0::/?(.*)$", _read("/proc/self/cgroup"), re.MULTILINE)
     return {f"/sys/fs/cgroup/{name}", *([str(Path("/sys/fs/cgroup", group[1], name))] if group else [])}
 
