@@ -1,4 +1,4 @@
-"""What a plugin imports, and the registry that the rest of headbench asks.
+"""Plugin interface: what a plugin imports, and the registry that the rest of headbench asks.
 
 A plugin is a module named by an entry point of the group ``headbench``. It implements hooks::
 

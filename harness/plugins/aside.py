@@ -1,4 +1,4 @@
-"""Keeping standard output for what was asked for: what strangers' code prints goes to standard error."""
+"""Send what strangers' code prints to standard error, which keeps standard output for what was asked for."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["aside"]
 _lock = threading.Lock()
 _inside = 0
 _back = contextlib.ExitStack()
-"""What the last block that ends puts back."""
+"""Restores standard output when the last block ends."""
 
 
 @contextlib.contextmanager
 def aside() -> Iterator[None]:
-    """In the block all that is printed, by Python or by native code, goes to standard error.
+    """Send all that is printed in a block, by Python or by native code, to standard error.
 
     Blocks may lie in each other and in several threads; standard output is back when the last one ends.
     """
@@ -37,6 +37,7 @@ def aside() -> Iterator[None]:
 
 
 def _redirect() -> None:
+    """Send file descriptor 1 and `sys.stdout` to standard error, until `_back` is closed."""
     if sys.stdout is None or sys.stderr is None:
         return
     try:

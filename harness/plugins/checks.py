@@ -1,4 +1,4 @@
-"""What must be true of what plugins register: shallow at registration, deep when it is loaded."""
+"""Checks of what plugins register: specs at registration, and the classes they name when they are loaded."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HELP = "bench plugins --check"
 
 
 class Spec(Protocol):
-    """What every kind of spec has."""
+    """Fields that specs of every kind of thing (method, dataset, …) have."""
 
     @property
     def name(self) -> str: ...
@@ -47,7 +47,7 @@ class Spec(Protocol):
 
 
 def spec_faults(spec: object, expected: type[Spec]) -> list[str]:
-    """What is wrong with what a plugin gave to `register` that is asked of every kind, without importing its target."""
+    """Faults of a registered object that specs of any kind can have, found without importing its target."""
     if not isinstance(spec, expected):
         return [f"registered {type(spec).__name__} {spec!r}, expected a {expected.__name__}"]
     faults = []
@@ -59,14 +59,16 @@ def spec_faults(spec: object, expected: type[Spec]) -> list[str]:
 
 
 def checked_class(kind: str, spec: Spec, plugin: str, interface: str) -> type[Any]:
-    """The class that a spec's target names.
+    """Load the class that a spec's target names, and check that it implements its interface.
 
     Args:
-        kind: what it is, for messages: method.
-        interface: ``package.module:Class`` of what it must be derived from, loaded only now.
+        kind: name of the spec's kind for messages, such as method.
+        spec: the registered spec.
+        plugin: name of the plugin that registered it, for messages.
+        interface: ``package.module:Class`` of the base class, which is imported only now.
 
     Raises:
-        PluginError: it cannot be imported, is not derived from the interface, or leaves a part of it out.
+        PluginError: the class cannot be imported, is not derived from the interface, or leaves a part of it out.
     """
     loaded = guarded(plugin, f"{kind} {spec.name}: loading {spec.target}", lambda: load_target(spec.target))
     if isinstance(loaded, Problem):
@@ -84,7 +86,7 @@ def checked_class(kind: str, spec: Spec, plugin: str, interface: str) -> type[An
 
 
 def method_faults(spec: MethodSpec) -> list[str]:
-    """What is wrong with a method's spec besides."""
+    """Faults of a method's spec besides its name and target: in presets, needs and claims."""
     return _preset_faults(spec) + _checked_faults(spec)
 
 
@@ -115,10 +117,10 @@ def _checked_faults(spec: MethodSpec) -> list[str]:
 
 
 def check_preset(preset: str, methods: Iterable[MethodSpec]) -> None:
-    """A preset that a method lacks is replaced by the method's default; one that none has is a mistake.
+    """Refuse a preset that no method has; a method that lacks it takes its default instead.
 
     Raises:
-        BenchError: no method has it, and it is not the preset that is taken where none is named.
+        BenchError: no method has the preset, and it is not official, the one that is taken where none is named.
     """
     known = {name for spec in methods for name in spec.presets}
     if preset not in known | {"official"}:
@@ -126,10 +128,11 @@ def check_preset(preset: str, methods: Iterable[MethodSpec]) -> None:
 
 
 def preset_values(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, object]:
-    """The mapping that a preset's YAML file holds, not yet validated.
+    """Options of a method's preset as its YAML file holds them, not yet validated.
 
     Raises:
-        PluginError: the file is missing, is no YAML or holds no mapping; the message names plugin, method and file.
+        PluginError: the preset's file is missing, is no YAML or holds no mapping; the message names plugin, method and
+            file.
     """
     where = spec.presets[preset]
     package, _, path = where.partition(":")
@@ -151,10 +154,11 @@ def preset_values(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, 
 
 
 def portrait_class(spec: MethodSpec, plugin: str) -> type[Portrait]:
-    """The class of a method, checked against the interface; presets are checked by `preset_faults`.
+    """Load the class of a method, and check its interface, its configuration type and all presets.
 
     Raises:
-        PluginError: it cannot be imported, is no Portrait, or leaves a part of the interface out.
+        PluginError: the class cannot be imported, is no Portrait or leaves a part of the interface out, or a preset
+            does not fit.
     """
     from headbench.harness.avatar import MethodConfig
 
@@ -169,10 +173,16 @@ def portrait_class(spec: MethodSpec, plugin: str) -> type[Portrait]:
 
 
 def _check_values(spec: MethodSpec, preset: str, plugin: str, config_type: type[MethodConfig]) -> None:
-    """Validate a preset; a configuration's own checks are a stranger's code and may raise anything.
+    """Validate a method's preset; a configuration's own checks are a stranger's code and may raise anything.
+
+    Args:
+        spec: the method.
+        preset: name of the preset.
+        plugin: name of the plugin that brings the method, for messages.
+        config_type: class of the method's configuration.
 
     Raises:
-        PluginError: it does not fit; every fault is named with its path.
+        PluginError: the preset does not fit; every fault is named with its path.
     """
     values, where = preset_values(spec, preset, plugin), f"method {spec.name}: preset {preset}"
 
@@ -189,10 +199,10 @@ def _check_values(spec: MethodSpec, preset: str, plugin: str, config_type: type[
 
 
 def dataset_reader(spec: DatasetSpec, plugin: str) -> DatasetReader:
-    """A reader of a dataset, checked against the interface.
+    """Make the reader of a dataset, and check it against the interface.
 
     Raises:
-        PluginError: it cannot be imported or made, or leaves a part of the interface out.
+        PluginError: the reader cannot be imported or made, or leaves a part of the interface out.
     """
     loaded = checked_class("dataset", spec, plugin, "headbench.harness.plugins:DatasetReader")
     made = guarded(plugin, f"dataset {spec.name}: making {spec.target} with no arguments", loaded)

@@ -1,4 +1,4 @@
-"""What a dataset plugin implements."""
+"""Interface that dataset plugins implement."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ __all__ = ["DatasetReader"]
 
 
 class DatasetReader(abc.ABC):
-    """Reads one layout into this project's conventions. Made with no arguments; holds no state."""
+    """Reader of one dataset layout into this project's conventions; made without arguments, and without state."""
 
     @abc.abstractmethod
     def subjects(self, root: Path) -> dict[str, Path]:
-        """Subject name -> its folder, below a data root ``root/<dataset>/<subject>``, the dataset's own folder or
-        one subject's folder.
+        """Find subjects: name -> folder.
+
+        Args:
+            root: a data root with ``<dataset>/<subject>``, the dataset's own folder, or one subject's folder.
 
         Raises:
             DataError: nothing of this layout is there; the message says what was looked for.
@@ -29,16 +31,21 @@ class DatasetReader(abc.ABC):
 
     @abc.abstractmethod
     def read(self, folder: Path, options: Mapping[str, object]) -> Subject:
-        """The subject, checked before anything trains; images are read later.
+        """Read a subject, and check it before anything trains; images are read later.
+
+        Args:
+            folder: folder of the subject.
+            options: values of `options`.
 
         Raises:
-            DataError: the first problem, with the number of others and the command that lists all.
+            DataError: the subject has problems; the message has the first, the number of others and the command that
+                lists all.
         """
 
     @abc.abstractmethod
     def check(self, folder: Path, options: Mapping[str, object]) -> list[Problem]:
-        """All problems, in the order of frames."""
+        """Find all problems of a subject, in the order of frames; arguments as for `read`."""
 
     def options(self) -> dict[str, str]:
-        """Option -> one sentence; what `read` understands."""
+        """Options that `read` understands, each with one sentence on it."""
         return {}

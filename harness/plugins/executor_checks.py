@@ -1,4 +1,4 @@
-"""What must be true of a registered executor: shallow at registration, deep when it is loaded."""
+"""Checks of registered executors: the spec at registration, and the class when it is loaded."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _INTERFACE = "headbench.harness.execution.executor:Executor"
 
 
 def executor_faults(spec: ExecutorSpec) -> list[str]:
-    """What is wrong with an executor's spec besides its name and target."""
+    """Faults of an executor's spec besides its name and target."""
     if not isinstance(spec.needs, frozenset) or not all(isinstance(name, str) and name for name in spec.needs):
         return [f"needs must be a frozenset of names of programs, got {spec.needs!r}"]
     return []
 
 
 def executor_class(spec: ExecutorSpec, plugin: str) -> type[Executor]:
-    """The class of an executor, checked against the interface.
+    """Load the class of an executor, and check it against the interface.
 
     Raises:
-        PluginError: it cannot be imported, is no Executor, leaves a part of it out, or its options are no model of
-            pydantic that refuses unknown names.
+        PluginError: the class cannot be imported, is no Executor, leaves a part of it out, or its options are no
+            pydantic model that refuses unknown names.
     """
     loaded = checked_class("executor", spec, plugin, _INTERFACE)
     from pydantic import BaseModel

@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement."""
+"""Hooks that a plugin may implement, one per kind of thing that plugins bring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kinds of things that plugins bring. A further kind is a spec, a hook and one line here."""
+"""Kinds of things that plugins bring (methods, datasets, …). A further kind is a spec, a hook and one line here."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def _nothing(spec: Any) -> list[str]:
 
 @dataclass(frozen=True)
 class Kind(Generic[_Spec]):
-    """One kind of thing that plugins bring."""
+    """Kind of thing that plugins bring, such as methods: its spec, and how it is checked and loaded."""
 
     name: str
-    """In messages: method."""
+    """Name of the kind in messages, such as method."""
     spec: type[_Spec]
     load: Callable[[_Spec, str], Any]
-    """Spec and plugin -> what the target names, checked against the interface.
+    """Loads what a spec's target names, from the spec and the plugin's name, and checks it against the interface.
 
     Raises PluginError where it does not fit."""
     faults: Callable[[_Spec], list[str]] = _nothing
-    """What is wrong with a spec besides its name and target; nothing is imported for it."""
+    """Finds faults of a spec besides its name and target, without importing anything."""
 
     @property
     def plural(self) -> str:
-        """In lists and names of verbs: methods."""
+        """Name of the kind in lists and names of verbs, such as methods."""
         return f"{self.name}s"
 
     @property
     def hook(self) -> str:
-        """The hook that brings it: register_methods."""
+        """Name of the hook that registers things of the kind, such as register_methods."""
         return f"register_{self.plural}"
 
 
@@ -52,4 +52,4 @@ METRICS = Kind("metric", MetricSpec, metric_class, metric_faults)
 EXECUTORS = Kind("executor", ExecutorSpec, executor_class, executor_faults)
 STAGES = Kind("stage", StageSpec, stage_class, stage_faults)
 KINDS: tuple[Kind[Any], ...] = (METHODS, DATASETS, METRICS, STAGES, EXECUTORS)
-"""In the order of registration and of `bench plugins`."""
+"""All kinds, in the order of registration and of `bench plugins`."""

@@ -1,4 +1,4 @@
-"""Finding plugins and loading them one by one, so that a broken one is a line in a list and nothing more."""
+"""Find plugins and load them one by one, so that a broken one is a line in a list and nothing more."""
 
 from __future__ import annotations
 
@@ -27,29 +27,34 @@ BUILTIN = (
     "headbench.harness.execution.plugin",
     "headbench.harness.plugins.stages",
 )
-"""Modules of our own that register through the same path as strangers."""
+"""Modules of the built-in plugins, which register in the same way as strangers'."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A plugin that has been found and not yet been loaded."""
+    """Plugin that has been found and not yet been loaded."""
 
     name: str
     load: Callable[[], object]
-    """Returns the module or object that has the hooks; may raise anything."""
+    """Loads and returns the module or object that has the hooks; may raise anything."""
     origin: str = "built in"
-    """Distribution and version, for people."""
+    """Distribution and version, for messages and lists."""
     candidate: Candidate | None = None
-    """A stranger's plugin, whose classes are tried before they are loaded."""
+    """Entry point of a stranger's plugin, whose classes are tried before they are loaded; None for built-in ones."""
 
 
 def guarded(plugin: str, doing: str, action: Callable[[], _T]) -> _T | Problem:
-    """The result of `action`, or what went wrong; only the user's own interrupt passes through.
+    """Call a plugin's code: its result, or a Problem for any exception but the user's interrupt.
 
     Plugins are strangers' code: an import may raise SystemExit as well as anything else. What they print goes to
     standard error.
+
+    Args:
+        plugin: name of the plugin, for the problem.
+        doing: what `action` does, for the problem's message, such as "loading it".
+        action: calls the plugin's code.
     """
     try:
         with aside():
@@ -63,7 +68,7 @@ def guarded(plugin: str, doing: str, action: Callable[[], _T]) -> _T | Problem:
 
 
 def find_sources() -> tuple[list[Source], list[Problem]]:
-    """Built-in plugins first, then entry points in the order of their names; nothing is imported yet."""
+    """Find plugins and problems: built-in ones first, then entry points by name; no stranger's is imported here."""
     sources = [Source(name, _importer(name)) for name in BUILTIN]
     problems: list[Problem] = []
     if os.environ.get(SWITCH, "1") == "0":
@@ -91,10 +96,10 @@ def find_sources() -> tuple[list[Source], list[Problem]]:
 
 
 def load_target(target: str) -> object:
-    """The object that ``package.module:Name`` names.
+    """Import the object that ``package.module:Name`` names.
 
     Raises:
-        ImportError, AttributeError: it is not there; or whatever the module raises.
+        ImportError, AttributeError: the object does not exist; or whatever the module raises.
     """
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)

@@ -1,4 +1,4 @@
-"""What is remembered of plugins that were tried: whether they may be imported, until their files change."""
+"""Remember whether plugins that were tried may be imported, until their files change."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LIMIT = 20.0
 _AT_ONCE = 4
 _CODE = (".py", ".so", ".pyd", ".dll", ".dylib")
 _FILES = 5000
-"""Files of a plugin that are looked at for changes."""
+"""Maximum number of a plugin's files that are looked at for changes."""
 
 
 def harms(candidates: Sequence[Candidate]) -> list[str]:
-    """What importing or loading each candidate does to a process that an exception is not; empty where that may be.
+    """Harm that importing or loading each candidate does to a process (hang, exit, crash); empty where it does none.
 
     A candidate that was not seen before, or whose files have changed, is tried; the others are remembered.
     """
@@ -67,6 +67,7 @@ def forget() -> None:
 
 
 def _limit() -> float:
+    """Seconds that a trial may take, from the environment; 0: no trials."""
     try:
         limit = float(os.environ.get(SECONDS, _LIMIT))
     except ValueError:
@@ -87,7 +88,7 @@ def _remembered() -> dict[str, dict[str, str]]:
 
 
 def _stamp(candidate: Candidate) -> str:
-    """A digest of what decides how the import goes: versions and the plugin's files; empty where there is no module.
+    """Digest of what decides how a plugin's import goes: versions and files; empty where there is no module.
 
     Nothing of the plugin is imported for it.
     """
@@ -112,6 +113,7 @@ def _stamp(candidate: Candidate) -> str:
 
 
 def _code(folder: Path) -> list[Path]:
+    """Files of code below a folder, at most `_FILES` of them."""
     found: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.startswith("."))

@@ -1,4 +1,4 @@
-"""What must be true of a registered metric: shallow at registration, deep when it is loaded."""
+"""Checks of registered metrics: the spec at registration, and the class when it is loaded."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _TAKEN = frozenset(
         *("train_seconds", "fps", "gaussians", "device"),
     }
 )
-"""Columns of tables and fields of records beside those of metrics."""
+"""Names of columns of tables and of fields of records, which no metric may have."""
 _MOST_DIGITS = 12
 _INTERFACE = "headbench.metrics.metric:Metric"
 
 
 def is_taken(field: str) -> bool:
-    """Whether every table has a column that is called so, perhaps with a metric beside it (``psnr_std``)."""
+    """Whether no metric may be called `field`: every table has such a column, or it ends like ``psnr_std``."""
     return field.lower() in _TAKEN or field.lower().endswith("_std")
 
 
 def metric_faults(spec: MetricSpec) -> list[str]:
-    """What is wrong with a metric's spec besides its name and target being none."""
+    """Faults of a metric's spec besides the forms of its name and target."""
     faults = []
     if isinstance(spec.name, str) and is_taken(spec.name):
         faults.append(f"name {spec.name!r} is taken by a column that every table has")
@@ -56,11 +56,11 @@ def metric_faults(spec: MetricSpec) -> list[str]:
 
 
 def metric_class(spec: MetricSpec, plugin: str) -> type[Metric]:
-    """The class of a metric, checked against the interface.
+    """Load the class of a metric, and check it against the interface.
 
     Raises:
-        PluginError: it cannot be imported, is no Metric, has no options that refuse unknown names, or does not define
-            what its scope asks for.
+        PluginError: the class cannot be imported, is no Metric, has no options that refuse unknown names, or does not
+            define what its scope asks for.
     """
     loaded = checked_class("metric", spec, plugin, _INTERFACE)
     where, base = f"{plugin}: metric {spec.name}: {spec.target}", load_target(_INTERFACE)

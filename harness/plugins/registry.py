@@ -1,4 +1,4 @@
-"""What plugins brought: methods, datasets, metrics, whoever registered them."""
+"""Registry of what plugins bring: methods, datasets, metrics, executors and stages."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ _Spec = TypeVar("_Spec", bound=Spec)
 
 @dataclass
 class PluginInfo:
-    """One plugin, for `bench plugins`."""
+    """Loaded plugin with what it registered, for `bench plugins`."""
 
     name: str
     origin: str
-    """Distribution and version, or built in."""
+    """Distribution and version of the plugin, or built in."""
     brought: dict[str, list[str]] = field(default_factory=dict)
-    """Kind in the plural (methods) -> names, in the order of registration."""
+    """Kind in the plural (methods) -> registered names, in the order of registration."""
 
 
 class Registry:
-    """What plugins registered. Listing needs no torch: classes are loaded and checked on use.
+    """Registry of what plugins registered. Listing needs no torch: classes are loaded and checked on use.
 
     Args:
         sources: plugins in the order of registration; None finds the built-in ones and the entry points.
@@ -63,9 +63,9 @@ class Registry:
         self._manager.add_hookspecs(hookspecs)
         self._plugins: dict[str, PluginInfo] = {}
         self._candidates: dict[str, Candidate] = {}
-        """Plugins of strangers, as they were found."""
+        """Plugin name -> entry point, for strangers' plugins."""
         self._tried: set[tuple[str, str]] = set()
-        """Kind and name of their classes that did no harm."""
+        """Kind and name of strangers' classes that were tried and did no harm."""
         self._tables: dict[str, dict[str, tuple[Any, str]]] = {kind.name: {} for kind in KINDS}
         """Kind -> lower-case name -> spec and plugin."""
         for source in sources:
@@ -79,37 +79,37 @@ class Registry:
         self._tables[STAGES.name].setdefault(TRAIN.name, (TRAIN, TRAIN_PLUGIN))
 
     def plugins(self) -> list[PluginInfo]:
-        """The plugins that could be loaded, in the order of registration."""
+        """Plugins that could be loaded, in the order of registration."""
         return list(self._plugins.values())
 
     def problems(self) -> list[Problem]:
-        """What went wrong while plugins were loaded and registered; no class of theirs has been touched."""
+        """Problems of loading and registering plugins; their classes have not been loaded for this."""
         return list(self._problems)
 
     def specs(self, kind: Kind[_Spec]) -> dict[str, _Spec]:
-        """Name as in tables -> spec, in the order of registration."""
+        """Specs of one kind by name as in tables, in the order of registration."""
         return {spec.name: spec for spec, _ in self._tables[kind.name].values()}
 
     def find(self, kind: Kind[_Spec], name: str) -> _Spec:
-        """The one called `name`, without regard to case.
+        """Spec of one kind that is called `name`, without regard to case.
 
         Raises:
-            PluginError: there is none; the message has close matches.
+            PluginError: no spec has that name; the message has close matches.
         """
         return self._find(kind, name)[0]
 
     def load(self, kind: Kind[Any], name: str) -> Any:
-        """What the target of the one called `name` names, checked against the interface of its kind.
+        """Load what the spec called `name` points to, and check it against the interface of its kind.
 
         Raises:
-            PluginError: unknown, or broken in a way that the message names together with its plugin.
+            PluginError: the name is unknown, or the target is broken; the message names fault and plugin.
         """
         spec, plugin = self._find(kind, name)
         self._try(kind, spec, plugin)
         return kind.load(spec, plugin)
 
     def owner(self, spec: Spec) -> str:
-        """The plugin that registered `spec`."""
+        """Name of the plugin that registered `spec`."""
         kind = next(kind for kind in KINDS if isinstance(spec, kind.spec))
         owner: str = self._tables[kind.name][spec.name.lower()][1]
         return owner
@@ -120,78 +120,78 @@ class Registry:
         return "built in" if plugin is None else plugin.origin
 
     def methods(self) -> dict[str, MethodSpec]:
-        """Methods; as `specs`."""
+        """Specs of the registered methods by name, in the order of registration."""
         return self.specs(METHODS)
 
     def datasets(self) -> dict[str, DatasetSpec]:
-        """Datasets; as `specs`."""
+        """Specs of the registered datasets by name, in the order of registration."""
         return self.specs(DATASETS)
 
     def metrics(self) -> dict[str, MetricSpec]:
-        """Metrics; as `specs`."""
+        """Specs of the registered metrics by name, in the order of registration."""
         return self.specs(METRICS)
 
     def executors(self) -> dict[str, ExecutorSpec]:
-        """Executors; as `specs`."""
+        """Specs of the registered executors by name, in the order of registration."""
         return self.specs(EXECUTORS)
 
     def stages(self) -> dict[str, StageSpec]:
-        """Stages; as `specs`."""
+        """Specs of the registered stages by name, in the order of registration."""
         return self.specs(STAGES)
 
     def stage(self, name: str) -> StageSpec:
-        """A stage; as `find`."""
+        """Spec of the stage called `name`, without regard to case; a PluginError where there is none."""
         return self.find(STAGES, name)
 
     def method(self, name: str) -> MethodSpec:
-        """A method; as `find`."""
+        """Spec of the method called `name`, without regard to case; a PluginError where there is none."""
         return self.find(METHODS, name)
 
     def dataset(self, name: str) -> DatasetSpec:
-        """A dataset; as `find`."""
+        """Spec of the dataset called `name`, without regard to case; a PluginError where there is none."""
         return self.find(DATASETS, name)
 
     def metric(self, name: str) -> MetricSpec:
-        """A metric; as `find`."""
+        """Spec of the metric called `name`, without regard to case; a PluginError where there is none."""
         return self.find(METRICS, name)
 
     def executor(self, name: str) -> ExecutorSpec:
-        """An executor; as `find`."""
+        """Spec of the executor called `name`, without regard to case; a PluginError where there is none."""
         return self.find(EXECUTORS, name)
 
     def load_method(self, name: str) -> type[Portrait]:
-        """The class of a method, checked: interface, configuration type, presets; as `load`."""
+        """Load the class of a method; interface, configuration type and presets are checked, with a PluginError."""
         found: type[Portrait] = self.load(METHODS, name)
         return found
 
     def load_dataset(self, name: str) -> DatasetReader:
-        """A reader of a dataset, checked; as `load`."""
+        """Make the reader of a dataset; its interface is checked, with a PluginError."""
         found: DatasetReader = self.load(DATASETS, name)
         return found
 
     def load_metric(self, name: str) -> type[Metric]:
-        """The class of a metric, checked: interface, options, what its scope asks for; as `load`."""
+        """Load the class of a metric; interface, options and needs of its scope are checked, with a PluginError."""
         found: type[Metric] = self.load(METRICS, name)
         return found
 
     def load_executor(self, name: str) -> type[Executor]:
-        """The class of an executor, checked: interface and options; as `load`."""
+        """Load the class of an executor; interface and options are checked, with a PluginError."""
         found: type[Executor] = self.load(EXECUTORS, name)
         return found
 
     def load_stage(self, name: str) -> type[Stage]:
-        """The class of a stage, checked: interface, options, presets; as `load`."""
+        """Load the class of a stage; interface, options and presets are checked, with a PluginError."""
         found: type[Stage] = self.load(STAGES, name)
         return found
 
     def load_portrait(self, loader: str) -> type[Portrait]:
-        """The class that loads a portrait.
+        """Load the class that loads a stored portrait.
 
         Args:
             loader: ``method:NAME`` or ``stage:NAME``, as in stage.json.
 
         Raises:
-            PluginError: it is of neither form, or no plugin that is there brings it; or as `load`.
+            PluginError: `loader` is of neither form, no installed plugin brings it, or the class is broken.
         """
         kind, _, name = loader.partition(":")
         if kind == METHODS.name:
@@ -204,7 +204,7 @@ class Registry:
         )
 
     def check(self) -> list[Problem]:
-        """All problems, those included that only loading every class and preset can show."""
+        """Find all problems of plugins, those included that only loading every class and preset can show."""
         problems = self.problems()
         for kind in KINDS:
             for spec, plugin in self._tables[kind.name].values():
@@ -218,7 +218,7 @@ class Registry:
         """Load a stranger's class in a process of its own, where that has not been done since its files changed.
 
         Raises:
-            PluginError: that ends or stops the process.
+            PluginError: loading the class ends or stops the process.
         """
         candidate = self._candidates.get(plugin)
         if candidate is None or (kind.name, spec.name) in self._tried:
@@ -229,6 +229,7 @@ class Registry:
         self._tried.add((kind.name, spec.name))
 
     def _add(self, source: Source) -> None:
+        """Load a plugin and register its hooks; a broken one becomes a problem."""
         plugin = guarded(source.name, "loading it", source.load)
         if not isinstance(plugin, Problem):
             loaded, name = plugin, source.name
@@ -247,6 +248,7 @@ class Registry:
         self._problems.append(replace(plugin, help=where))
 
     def _find_misspelt(self) -> None:
+        """Note hooks of plugins whose names no hook has."""
         known = [name for name in vars(hookspecs) if name.startswith("register_")]
         for name, caller in sorted(vars(self._manager.hook).items()):
             if name.startswith("_") or caller.has_spec():
@@ -256,6 +258,7 @@ class Registry:
                     self._problems.append(_problem(hook.plugin_name, did_you_mean("hook", name, known)))
 
     def _call(self, plugin: str, kind: Kind[Any]) -> None:
+        """Call a plugin's hook of one kind; faulty specs become problems, and of two equal names the first stays."""
         table, names = self._tables[kind.name], self._plugins[plugin].brought.setdefault(kind.plural, [])
 
         def register(spec: Any) -> None:
@@ -279,6 +282,7 @@ class Registry:
             self._problems.append(outcome)
 
     def _find(self, kind: Kind[Any], name: str) -> tuple[Any, str]:
+        """Spec that is called `name`, without regard to case, and its plugin's name."""
         table = self._tables[kind.name]
         if name.lower() in table:
             return table[name.lower()]
@@ -293,5 +297,5 @@ def _problem(plugin: str, message: str) -> Problem:
 
 @functools.cache
 def registry() -> Registry:
-    """The one registry of this process."""
+    """Registry of this process, made on first use."""
     return Registry()

@@ -1,4 +1,4 @@
-"""What a plugin registers: data only, so that lists need no torch. Classes are loaded on use."""
+"""Specs that plugins register: data only, so that lists need no torch. Classes are loaded on use."""
 
 from __future__ import annotations
 
@@ -24,61 +24,61 @@ __all__ = [
 ]
 
 Checked = Literal["synthetic data", "real data"]
-"""What a method ran on in a dataset's layout."""
+"""Kind of data in a dataset's layout on which a method was tried."""
 
 CHECKED: tuple[str, ...] = get_args(Checked)
 
 Scope = Literal["frame", "pair", "sequence"]
-"""What one value of a metric belongs to: a frame; a frame and the one before it; all frames of a sequence."""
+"""Scope of one value of a metric: a frame; a frame and the one before it; all frames of a sequence."""
 
 SCOPES: tuple[str, ...] = get_args(Scope)
 
 Better = Literal["higher", "lower", ""]
-"""Which values are better; empty where none is, and tables do not rank."""
+"""Direction in which a metric's values are better; empty where none is, and tables do not rank."""
 
 BETTER: tuple[str, ...] = get_args(Better)
 
 
 @dataclass(frozen=True)
 class Typical:
-    """What a cell cost where it was measured: a first guess for `bench run --dry-run` until cells have finished."""
+    """Measured cost of training one subject: a first guess for `bench run --dry-run` until cells have finished."""
 
     rate: float
     """Training steps per second; 0 where nothing is trained."""
     where: str
-    """Machine, preset and image size."""
+    """Machine, preset and image size of the measurement."""
     bytes: float | None = None
-    """Of the cell's folder; None where it was not looked at."""
+    """Size of the cell's folder; None where it was not measured."""
 
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method, before its code is loaded."""
+    """Description of a method, before its code is loaded."""
 
     name: str
-    """As in tables: FateAvatar. Unique without regard to case; `--set` and folders use it in lower case."""
+    """Name in tables, such as FateAvatar. Unique without regard to case; `--set` and folders use it in lower case."""
     target: str
     """``package.module:Class`` of a Portrait or Avatar."""
     presets: Mapping[str, str]
-    """preset -> ``package:path/to/preset.yaml`` inside an importable package."""
+    """Preset -> ``package:path/to/preset.yaml`` inside an importable package."""
     default_preset: str
     summary: str = ""
     licence: str = ""
-    """Of the original publication's code; ours is MIT."""
+    """Licence of the original publication's code; ours is MIT."""
     citation: str = ""
     needs: frozenset[str] = frozenset()
-    """What every preset needs, such as mouth; what a preset needs besides is in its configuration."""
+    """Masks and networks that every preset needs, such as mouth; further needs of a preset are in its configuration."""
     checked: Mapping[str, Checked] = field(default_factory=dict)
-    """Dataset -> what the method was trained and drawn on there; a dataset that is not named has not been tried."""
+    """Dataset -> kind of data that the method was trained and rendered on there; others have not been tried."""
     typical: Mapping[str, Typical] = field(default_factory=dict)
-    """Device type (cuda, cpu) -> what a cell cost on one."""
+    """Device type (cuda, cpu) -> measured cost of a cell on one."""
     baseline: bool = False
-    """A reference line of the table, not a reconstruction method."""
+    """Whether this is a reference line of the table, not a reconstruction method."""
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A dataset layout, before its code is loaded."""
+    """Description of a dataset layout, before its code is loaded."""
 
     name: str
     target: str
@@ -88,94 +88,94 @@ class DatasetSpec:
     citation: str = ""
     homepage: str = ""
     provides: frozenset[str] = field(default_factory=frozenset)
-    """Masks that its frames may have, such as mouth."""
+    """Masks that frames of the dataset may have, such as mouth."""
     layouts: tuple[str, ...] = ()
-    """Variants that the reader tells apart."""
+    """Variants of the layout that the reader tells apart."""
     sample: str = ""
-    """``package.module:function`` that takes a folder and writes a small synthetic subject below it, as the layout has
-    it: ``root/<dataset>/<subject>``. `bench plugins --check --train` reads and damages it; empty: nothing is tried."""
+    """``package.module:function`` that takes a folder `root` and writes a small synthetic subject of the layout into
+    ``root/<dataset>/<subject>``. `bench plugins --check --train` reads and damages it; empty: nothing is tried."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the columns that a metric can fill, such as LPIPS with one network."""
+    """Variant of a metric, which fills a column of its own, such as LPIPS with one network."""
 
     label: str
-    """As in a heading."""
+    """Heading of the column."""
     latex: str = ""
     """The heading in LaTeX, raw; empty takes that of the other formats."""
     meaning: str = ""
     needs: frozenset[str] = frozenset()
-    """Besides what the metric needs in every variant."""
+    """Networks, assets and masks of this variant, besides what the metric needs in every variant."""
 
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """A metric, before its code is loaded."""
+    """Description of a metric, before its code is loaded."""
 
     name: str
-    """As in protocols and files of scores: psnr. Unique without regard to case."""
+    """Name in protocols and files of scores, such as psnr. Unique without regard to case."""
     target: str
     """``package.module:Class`` of a metric (metrics.Metric)."""
     unit: str = ""
     digits: int = 4
-    """After the decimal point, in tables."""
+    """Digits after the decimal point in tables."""
     better: Better = ""
     label: str = ""
-    """As in a heading; empty takes the name."""
+    """Heading of the metric's column; empty takes the name."""
     latex: str = ""
     """The heading in LaTeX, raw; empty takes that of the other formats."""
     meaning: str = ""
-    """One phrase: what a value is, and over what it is a mean."""
+    """One phrase that says what a value is, and over what it is a mean."""
     needs: frozenset[str] = frozenset()
     """Registered networks (lpips-alex) and assets (flame/masks), masks of the data (mouth), or projection: the tracked
     head's mesh in the image."""
     scope: Scope = "frame"
     summary: str = ""
     variants: Mapping[str, Variant] = field(default_factory=dict)
-    """Where a metric has some, a protocol must name one: lpips/alex. Where it has none, a protocol may ask for it
-    several times under labels of its own: flicker, flicker/mouth."""
+    """Variants by name. Where a metric has some, a protocol must name one: lpips/alex. Where it has none, a protocol
+    may ask for it several times under labels of its own: flicker, flicker/mouth."""
     unlimited: bool = False
     """Whether equal images give infinity, as PSNR does."""
 
     def asked_as(self) -> list[str]:
-        """What a protocol can ask for: the name, or the name with each variant."""
+        """Names by which a protocol can ask for the metric: its name, or its name with each variant."""
         return [f"{self.name}/{variant}" for variant in self.variants] or [self.name]
 
 
 @dataclass(frozen=True)
 class ExecutorSpec:
-    """What runs the cells of a run, before its code is loaded."""
+    """Description of an executor, which runs the cells of a run, before its code is loaded."""
 
     name: str
-    """As in ``bench run --executor``: local. Unique without regard to case."""
+    """Name for ``bench run --executor``, such as local. Unique without regard to case."""
     target: str
     """``package.module:Class`` of an executor (harness.execution.Executor)."""
     summary: str = ""
     needs: frozenset[str] = frozenset()
-    """Programs that it calls, such as sbatch."""
+    """Programs that the executor calls, such as sbatch."""
 
     def lacks(self) -> list[str]:
-        """The programs among `needs` that this machine has not."""
+        """Programs among `needs` that this machine does not have."""
         return sorted(name for name in self.needs if shutil.which(name) is None)
 
 
 @dataclass(frozen=True)
 class StageSpec:
-    """A stage, before its code is loaded: it makes a portrait from a parent portrait, or from nothing."""
+    """Description of a stage, which makes a portrait from a parent or from nothing, before its code is loaded."""
 
     name: str
-    """As in ways: bake. Lower-case letters, digits, - and _."""
+    """Name in ways such as train/bake: lower-case letters, digits, - and _."""
     target: str
     """``package.module:Class`` of a stage (harness.stage.Stage)."""
     parents: tuple[str, ...] = ()
-    """Stages that may stand before it; none for a root."""
+    """Stages whose portraits it can be made from; empty for one that is made from nothing."""
     summary: str = ""
     needs: frozenset[str] = frozenset()
     """Attributes that the parent's class must have, such as gaussians, and registered networks (lpips-alex)."""
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """Label of a way -> options; an option that a preset leaves out has its default."""
+    """Preset, the label of a way (train/bake:decoder) -> options; an option that it leaves out has its default."""
     default_preset: str = ""
-    """The preset where a way names none; empty takes the options' defaults."""
+    """Preset that is taken where a way names none; empty takes the options' defaults."""
     portrait: str = ""
     """``package.module:Class`` of a Portrait that loads the result; empty where it is the parent's class."""

@@ -1,4 +1,4 @@
-"""What must be true of a registered stage: shallow at registration, deep when it is loaded."""
+"""Checks of registered stages: the spec at registration, and the classes when they are loaded."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["portrait_of_stage", "stage_class", "stage_faults"]
 
 _TASKS = ("track",)
-"""A root that is called so would lie where a task keeps its files."""
+"""Names that a stage without parents may not have, since tasks keep their files in folders of these names."""
 
 
 def stage_faults(spec: StageSpec) -> list[str]:
-    """What is wrong with a stage's spec besides its name and target being none."""
+    """Faults of a stage's spec besides the forms of its name and target."""
     faults: list[str] = []
     if not isinstance(spec.parents, tuple) or not all(isinstance(each, str) for each in spec.parents):
         return [f"parents must be a tuple of names of stages, got {spec.parents!r}"]
@@ -45,10 +45,11 @@ def stage_faults(spec: StageSpec) -> list[str]:
 
 
 def stage_class(spec: StageSpec, plugin: str) -> type[Stage]:
-    """The class of a stage, checked against the interface; presets fit its options.
+    """Load the class of a stage, and check its interface, its options and all presets.
 
     Raises:
-        PluginError: it cannot be imported, is no Stage, or leaves a part of the interface out.
+        PluginError: the class cannot be imported, is no Stage or leaves a part of the interface out, or a preset does
+            not fit.
     """
     from headbench.harness.validation import validate
 
@@ -70,10 +71,10 @@ def stage_class(spec: StageSpec, plugin: str) -> type[Stage]:
 
 
 def portrait_of_stage(spec: StageSpec, plugin: str) -> type[Portrait]:
-    """The class that loads what a stage makes, where that is not its parent's.
+    """Load the class that loads the portraits of a stage, where that is not the parent's class.
 
     Raises:
-        PluginError: it cannot be imported, or is no Portrait.
+        PluginError: the class cannot be imported, or is no Portrait.
     """
     base: Any = load_target("headbench.harness.avatar:Portrait")
     loaded: Any = guarded(plugin, f"stage {spec.name}: loading {spec.portrait}", lambda: load_target(spec.portrait))

@@ -1,4 +1,4 @@
-"""The built-in stages, registered like a stranger's. Data only: no torch is imported here."""
+"""Plugin of the built-in stage ``train``, registered like a stranger's. Data only: no torch is imported here."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ TRAIN = StageSpec(
 
 @hookimpl
 def register_stages(register: Callable[[StageSpec], None]) -> None:
-    """Register the one stage that every method has."""
+    """Register ``train``, the stage that every method has."""
     register(TRAIN)

@@ -1,4 +1,4 @@
-"""The first import of a stranger's plugin, and the first loading of each class of it, in a process of its own.
+"""Try the first import of a stranger's plugin, and the first loading of each of its classes, in a child process.
 
 An exception at import is a line of `bench plugins`; a hang, an exit and a crash cannot be caught, and end or stop the
 process that they happen in. So they happen here first, in a child with a time limit, and such a plugin, or such a class
@@ -30,48 +30,53 @@ __all__ = ["SECONDS", "Candidate", "child", "try_import"]
 SECONDS = "HEADBENCH_PLUGIN_SECONDS"
 """Environment variable: seconds that importing a plugin may take the first time; 0 imports without a trial."""
 _START = 120.0
-"""Seconds until the child has imported ours; a machine that takes longer says nothing about a plugin."""
+"""Seconds that the child may take to import our own code; if it takes longer, nothing is known of the plugin."""
 _SCRIPT = (
     "import json, signal, sys; asked = json.loads(sys.argv[1]); signal.alarm(asked['alarm']); "
     "sys.path[:] = asked['path']; from headbench.harness.plugins.trial import child; child(asked)"
 )
-"""The alarm ends a child whose parent was killed."""
+"""Code of the child process; its alarm ends a child whose parent was killed."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plugin that an entry point names."""
+    """Plugin that an entry point names, or one of its classes, which is to be tried before it is loaded."""
 
     distribution: str
     version: str
     point: metadata.EntryPoint
     kind: str = ""
-    """Of the class that is to be loaded, such as method; empty where the plugin alone is tried."""
+    """Kind of the class that is to be loaded, such as method; empty where the plugin alone is tried."""
     name: str = ""
-    """Of the spec that names the class."""
+    """Name in the spec of the class."""
     target: str = ""
-    """The class, ``package.module:Class``."""
+    """Class to be loaded, ``package.module:Class``."""
 
     @property
     def key(self) -> str:
-        """What it is remembered by."""
+        """Key by which the result of the trial is remembered."""
         return ":".join([self.distribution, self.point.name, *filter(None, [self.kind, self.name])])
 
     @property
     def doing(self) -> str:
-        """What the trial does, for messages."""
+        """Words for what the trial does, for messages."""
         return f"loading {self.target}" if self.target else "importing it"
 
     @property
     def packages(self) -> list[str]:
-        """Top-level packages whose files decide how that goes."""
+        """Top-level packages whose files decide how the trial goes."""
         tops = (value.partition(":")[0].partition(".")[0].strip() for value in (self.point.value, self.target))
         return list(dict.fromkeys(top for top in tops if top))
 
 
 def child(asked: dict[str, Any]) -> None:
-    """In the child: import the plugin and call its hooks as any command will, and load the class that is asked for; an
-    exception is no harm."""
+    """Work of the child process: import the plugin, call its hooks and load the class that is asked for.
+
+    Exceptions are no harm.
+
+    Args:
+        asked: what `try_import` passes on: import path, entry point, class, and the files that mark begin and end.
+    """
     from headbench.harness.plugins.kinds import KINDS
     from headbench.harness.plugins.loading import ENTRY_POINTS, Source
     from headbench.harness.plugins.registry import Registry
@@ -91,9 +96,10 @@ def child(asked: dict[str, Any]) -> None:
 
 
 def try_import(candidate: Candidate, limit: float) -> str | None:
-    """What the trial does to a process that an exception is not; empty where nothing, None where that is not known.
+    """Harm that a candidate does to a process (hang, exit, crash); empty if none, None where that is not known.
 
     Args:
+        candidate: plugin, or class of one, to try.
         limit: seconds that it may take.
     """
     with tempfile.TemporaryDirectory() as place:
@@ -122,7 +128,7 @@ def try_import(candidate: Candidate, limit: float) -> str | None:
 
 @contextlib.contextmanager
 def _started(asked: dict[str, Any], out: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """The child, in a group of its own, of which nothing is left after the block."""
+    """Start the child in a process group of its own, of which nothing is left after the block."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", _SCRIPT, json.dumps(asked)],
         stdin=subprocess.DEVNULL,
@@ -141,7 +147,7 @@ def _started(asked: dict[str, Any], out: Any) -> Iterator[subprocess.Popen[bytes
 
 
 def _wait(process: subprocess.Popen[bytes], begun: Path, limit: float) -> bool:
-    """Whether it ended within the limit, which counts from when the import begins."""
+    """Whether the child ended within `limit` seconds of the begin of the plugin's import."""
     start = time.monotonic()
     began = None
     while True:
@@ -157,6 +163,16 @@ def _wait(process: subprocess.Popen[bytes], begun: Path, limit: float) -> bool:
 
 
 def _judge(doing: str, ended: bool, done: bool, code: int | None, limit: float, said: Path) -> str:
+    """Sentence on the harm that a trial did; empty if none.
+
+    Args:
+        doing: words for what was tried.
+        ended: whether the child ended within the limit.
+        done: whether it came to the end of its work.
+        code: exit code of the child; negative for the number of a signal, None while it runs.
+        limit: seconds that the trial could take.
+        said: file of what the child printed.
+    """
     if not ended:
         what = "keeps the process from ending" if done else "did not end"
         return f"{doing} {what} within {limit:g} s ({SECONDS}=60 waits longer)"
