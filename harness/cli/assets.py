@@ -1,4 +1,4 @@
-"""`bench assets`: files that only the user may have."""
+"""`bench assets`: register, check and fetch files that only the user may have, such as FLAME."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def assets() -> None:
 
 
 def describe(kind: AssetKind, found: Record | None) -> str:
-    """What `bench assets list` shows of one asset, on a few lines."""
+    """Lines on one asset for `bench assets list`: state, use, origin, shapes and licence."""
     return "\n".join([f"{kind.name}  [{'registered' if found else 'missing'}]", *_details(kind, found)])
 
 
 def _details(kind: AssetKind, found: Record | None) -> list[str]:
-    """What it is, who uses it, its shapes, where it is from or is to be had, and its licence."""
+    """Lines on an asset: what it is, who uses it, its shapes, where it is from or is to be had, and its licence."""
     lines = [f"    {kind.what}", f"    used by: {kind.used_by}"]
     if found:
         lines.append(f"    from {found.source}, {found.date}, {found.size:,} bytes")
@@ -64,7 +64,7 @@ def _details(kind: AssetKind, found: Record | None) -> list[str]:
 
 
 def _built(each: Built) -> list[str]:
-    """What needs no file of its own: what it is, who uses it, and what it is built from."""
+    """Lines on an asset without a file of its own: what it is, who uses it, and what it is built from."""
     there = [name for name in each.needs if record(name) is not None]
     ready = f"from {', '.join(there)}" if there else f"needs one of {', '.join(each.needs)}"
     lines = [f"    {each.what}", f"    used by: {each.used_by}", f"    built {ready}"]
@@ -107,7 +107,7 @@ def check() -> None:
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:
-    """The files named, and those of folders at any depth, in order."""
+    """Files that `paths` name, with those of folders at any depth, in order."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -123,13 +123,20 @@ def _files(paths: tuple[Path, ...]) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Find:
+    """File that was recognised as an asset, with the text of its origin."""
+
     file: Path
     source: str
     seen: Recognised
 
 
 def _recognise(files: list[Path], sources: dict[Path, str], kinds: tuple[AssetKind, ...]) -> dict[str, _Find]:
-    """Asset -> the file that is it. Files that are something else are named on the terminal and left out.
+    """Recognise files as assets: asset name -> file. Other files are named on the terminal and left out.
+
+    Args:
+        files: files to look at.
+        sources: text of the origin of merged files; others have their own path.
+        kinds: assets that are looked for.
 
     Raises:
         DataError: two different files are the same asset.
@@ -152,7 +159,7 @@ def _recognise(files: list[Path], sources: dict[Path, str], kinds: tuple[AssetKi
 
 @dataclass(frozen=True)
 class _Left:
-    """A file that is none of the kinds."""
+    """File that is none of the assets looked for, with the reason and a remedy."""
 
     why: str
     help: str = ""
@@ -160,12 +167,14 @@ class _Left:
 
 @dataclass(frozen=True)
 class _Seen:
+    """Asset that a file is, with what was recognised in it."""
+
     kind: AssetKind
     found: Recognised
 
 
 def _seen(file: Path, kinds: tuple[AssetKind, ...]) -> _Seen | _Left:
-    """What a file is; where it is nothing, what the kind that it comes nearest to says."""
+    """Asset that a file is; for any other file, why it is not the asset that it comes nearest to."""
     closed = unopened(file)
     if closed is not None:
         return _Left(closed.reason, closed.help)
@@ -187,7 +196,7 @@ def _leave_out(source: str, why: str, help: str = "") -> None:
 
 
 def _that_fit(found: dict[str, _Find], kinds: tuple[AssetKind, ...]) -> dict[str, _Find]:
-    """Those that go with what else is found and registered; the others are named and left out."""
+    """Found assets that fit the others found and registered; the rest is named on the terminal and left out."""
     others = registered_files() | {name: each.file for name, each in found.items()}
     fitting = {}
     for kind in kinds:
@@ -203,7 +212,16 @@ def _that_fit(found: dict[str, _Find], kinds: tuple[AssetKind, ...]) -> dict[str
 
 
 def _merged(candidates: list[Path], kinds: tuple[AssetKind, ...], scratch: Path) -> tuple[list[Path], dict[Path, str]]:
-    """The files with parts that belong together merged into one each, and where each merged one is from."""
+    """Merge files that are parts of one asset.
+
+    Args:
+        candidates: files to look at.
+        kinds: assets that are looked for.
+        scratch: folder for merged files.
+
+    Returns:
+        the files with merged ones in place of their parts, and merged file -> text of its origin.
+    """
     sources: dict[Path, str] = {}
     for kind in kinds:
         parts = {p: p.name.lower() for p in candidates if p.name.lower() in kind.parts}

@@ -1,4 +1,4 @@
-"""`bench data`: make subjects up, and say what is wrong with real ones."""
+"""`bench data`: make synthetic subjects, and say what is wrong with real ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["data"]
 
 _AT_ONCE = 4
-"""Subjects that are checked at the same time; each decodes with threads of its own."""
+"""Number of subjects that are checked at the same time; each decodes with threads of its own."""
 
 
 @click.group()
@@ -138,7 +138,7 @@ def check(
 
 
 def _examine(reader: DatasetReader, subjects: Mapping[str, Path], options: Mapping[str, Any]) -> Iterator[Examination]:
-    """In the order of `subjects`, several at a time."""
+    """Examine subjects (name -> folder), several at a time; results come in their order."""
     from concurrent.futures import ThreadPoolExecutor
 
     from headbench.harness.cli import progress
@@ -159,6 +159,7 @@ def _examine(reader: DatasetReader, subjects: Mapping[str, Path], options: Mappi
 
 
 def _tell(examination: Examination, each: bool) -> None:
+    """Print the problems of one subject, all of them or one line per cause, then a summary."""
     from headbench.harness.problems import counted, grouped
     from headbench.inspection import summary_lines
 
@@ -172,6 +173,7 @@ def _tell(examination: Examination, each: bool) -> None:
 
 
 def _options(dataset: str, settings: tuple[str, ...]) -> dict[str, Any]:
+    """Options of a dataset's reader from settings DATASET.OPTION=VALUE; other owners are a BenchError."""
     from headbench.harness.run.config import parse_setting
 
     parsed = [parse_setting(text) for text in settings]
@@ -182,6 +184,7 @@ def _options(dataset: str, settings: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _choose(found: Mapping[str, Path], wanted: tuple[str, ...]) -> dict[str, Path]:
+    """Folders of the wanted subjects by name; all of them where none is named."""
     for name in wanted:
         if name not in found:
             raise DataError(did_you_mean("subject", name, found))

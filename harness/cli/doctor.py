@@ -41,7 +41,9 @@ def doctor() -> None:
 
 
 def examine() -> list[Problem]:
-    """All findings, in the order of the parts; a part that fails to be examined is a finding itself.
+    """Examine this machine: findings on torch, CUDA, rasterizers, assets and plugins, in this order.
+
+    A part that fails to be examined is a finding itself.
 
     A note is something that works, a warning something optional that is not there, an error something that cannot work.
     """
@@ -66,7 +68,14 @@ def examine() -> list[Problem]:
 
 
 def _finding(what: str, state: str, text: str, help: str = "") -> Problem:
-    """One line; `state` is good, missing (something optional is not there) or bad (something cannot work)."""
+    """Finding of `bench doctor` on one part of the machine.
+
+    Args:
+        what: the part, such as torch.
+        state: good, missing (something optional is not there) or bad (something cannot work).
+        text: what was found.
+        help: what to do about it; empty where nothing is to be done.
+    """
     return Problem(_SEVERITY[state], Where(what), text, help)
 
 

@@ -1,4 +1,4 @@
-"""`bench run --dry-run`: the cells, and what they are expected to cost."""
+"""`bench run --dry-run`: print a plan's cells and what they are expected to cost."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def show_plan(plan: Plan, device: str, tracked: int, slots: int = 1) -> None:
     """Print every cell with steps, frames, estimated time and disk, the sums, and what the estimates rest on.
 
     Args:
-        device: as asked for: auto, cpu, cuda or cuda:K.
+        plan: the cells.
+        device: device of the request: auto, cpu, cuda or cuda:K.
         tracked: steps of test-time tracking that the plan's protocols ask for, for each test frame.
-        slots: cells at once.
+        slots: number of cells that run at once.
     """
     from headbench.harness.device import resolve_device
     from headbench.harness.plugins import registry
@@ -64,6 +65,14 @@ def _table(cells: Sequence[CellEstimate], tracked: bool) -> Table:
 
 
 def _say_sums(count: int, left: Sequence[CellEstimate], tracked: bool, slots: int) -> None:
+    """Print the sums of estimated hours and disk, and the time until the last cell ends.
+
+    Args:
+        count: number of all cells.
+        left: estimates of the cells that are still to be done.
+        tracked: whether a protocol asks for test-time tracking.
+        slots: number of cells that run at once.
+    """
     hours = sum(each.seconds or 0.0 for each in left) / 3600
     also = f" + {sum(each.tracking or 0.0 for each in left) / 3600:.2f} h tracking" if tracked else ""
     disks = [each.bytes for each in left if each.bytes is not None]
@@ -75,7 +84,7 @@ def _say_sums(count: int, left: Sequence[CellEstimate], tracked: bool, slots: in
 
 
 def _basis(record: Record, tracked: bool, run: Path) -> str:
-    """What an estimate rests on."""
+    """Words on what the estimates for a method rest on."""
     if record.cells:
         where = f"median of {record.cells} finished cells beside {run}"
     else:

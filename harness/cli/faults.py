@@ -1,4 +1,4 @@
-"""What is said of an exception that nobody foresaw: one sentence with place and remedy, or a report of our fault."""
+"""Explain unforeseen exceptions: one sentence with place and remedy, or the report of a fault of ours in a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEBUG = "HEADBENCH_DEBUG"
 
 
 def explained(error: BaseException) -> BenchError:
-    """The error as one sentence; what cannot be a user's mistake is reported in a file, and the sentence says where."""
+    """Exception as a one-sentence error; one that is no user's mistake is reported in a file, which it names."""
     if isinstance(error, BenchError):
         return error
     if isinstance(error, OSError) and error.errno is not None:
@@ -48,13 +48,13 @@ def explained(error: BaseException) -> BenchError:
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
-    """From where it was raised outwards."""
+    """Frames of an exception's traceback, from where it was raised outwards."""
     found = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     yield from reversed(found)
 
 
 def _place(error: BaseException) -> str:
-    """The file or folder that our innermost function with a path was at; empty where none had."""
+    """File or folder that our innermost function with a path worked on; empty where none had a path."""
     for frame in _frames(error):
         name = str(frame.f_globals.get("__name__", ""))
         if name.startswith(("click.", "rich.")):
@@ -71,7 +71,7 @@ def _place(error: BaseException) -> str:
 
 
 def _reported(error: BaseException) -> BenchError:
-    """A fault of ours, or of a plugin that was at work, with a report of all that is known."""
+    """Error for a fault of ours, or of a plugin that was at work, with a report of all that is known."""
     text = "".join(traceback.format_exception(error))
     if os.environ.get(DEBUG, "0") not in ("", "0"):
         sys.stderr.write(text)
@@ -85,7 +85,7 @@ def _reported(error: BaseException) -> BenchError:
 
 
 def _whose(error: BaseException) -> str:
-    """headbench, or the plugin whose code was innermost."""
+    """Name of what is at fault: headbench, or the plugin whose code was innermost."""
     plugins = {point.module.partition(".")[0]: point.name for point in _points()}
     for frame in _frames(error):
         top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
@@ -112,7 +112,7 @@ def _about() -> str:
 
 
 def _write_report(text: str) -> Path | None:
-    """The report's file below the user's files, else in the folder for temporary files; None where it cannot be."""
+    """Write a report below HEADBENCH_HOME, else into the folder for temporary files; None where neither works."""
     from headbench.harness.home import home
 
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")

@@ -1,4 +1,4 @@
-"""`bench list`: what there is to choose from."""
+"""`bench list`: show the methods, datasets, metrics and the like that there are to choose from."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def methods() -> None:
 
 
 def by_status(method: MethodSpec, known: Iterable[DatasetSpec]) -> dict[str, list[str]]:
-    """How far a method has been tried -> datasets, in the order of registration."""
+    """Group datasets by how far a method was tried on them: state in words -> names, in the order of registration."""
     from headbench.harness.assets import NETWORKS
 
     found: dict[str, list[str]] = {}
@@ -118,7 +118,7 @@ def stages() -> None:
 
 
 def _stage_need(name: str) -> str:
-    """A network with whether it is there, or what the parent's class must have."""
+    """Words on a need of a stage: a network with its state, or what the parent's class must have."""
     from headbench.harness.assets import NETWORKS, kind, record
 
     if name not in NETWORKS:

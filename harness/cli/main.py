@@ -1,4 +1,4 @@
-"""The `bench` command: it runs a verb and ends with a sentence and an exit code, whatever happens.
+"""Entry point of the `bench` command: runs a verb, and ends with a sentence and an exit code whatever happens.
 
 Nothing but Python's own is imported here before an interrupt is listened for: the rest takes a while.
 """
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _flush() -> None:
-    """Let go of what cannot be printed: it has been said, and Python would say it again in words of its own."""
+    """Flush standard output; what cannot be printed is dropped, or Python would report it again at its exit."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

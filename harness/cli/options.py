@@ -1,4 +1,4 @@
-"""Types of options that several verbs have, with errors that name what was expected."""
+"""Types of command-line options that several verbs have, with errors that name what was expected."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import rich_click as click
 __all__ = ["FiniteRange", "NotEmpty", "Place", "Seconds", "Size"]
 
 LONGEST_NAME = 255
-"""Bytes that file systems allow for one name."""
+"""Number of bytes that file systems allow for one name."""
 
 
 class Place(click.Path):
-    """A path. A text that names no file is a mistake of the command line, not of the work."""
+    """Option that is a path; a text that can name no file is refused as a mistake of the command line."""
 
     def __init__(self, *, exists: bool = False, file_okay: bool = True, dir_okay: bool = True) -> None:
         super().__init__(exists=exists, file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path of a text."""
+        """Convert a text to a path."""
         text = os.fspath(value)
         if not text:
             self.fail("an empty text is no path; the current folder is .", param, ctx)
@@ -37,12 +37,12 @@ class Place(click.Path):
 
 
 class Seconds(click.ParamType):
-    """90, 90s, 30m or 2h."""
+    """Option that is a time: 90, 90s, 30m or 2h."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds of a text such as 30m."""
+        """Convert a text such as 30m to seconds."""
         from headbench.harness.run.request import seconds
 
         try:
@@ -52,12 +52,12 @@ class Seconds(click.ParamType):
 
 
 class Size(click.ParamType):
-    """16GB, 500MB or a number of bytes."""
+    """Option that is a size of memory: 16GB, 500MB or a number of bytes."""
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Bytes of a text such as 16GB."""
+        """Convert a text such as 16GB to bytes."""
         from headbench.harness.run.request import size_in_bytes
 
         try:
@@ -67,12 +67,12 @@ class Size(click.ParamType):
 
 
 class NotEmpty(click.ParamType):
-    """A text of at least one letter, which an unset variable of a shell is not."""
+    """Option that is a text of at least one letter, which an unset variable of a shell is not."""
 
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text."""
+        """Check that a text is not empty, and return it."""
         text = str(value)
         if not text.strip():
             self.fail("expected a name, found an empty text; leave the option out for none", param, ctx)
@@ -80,10 +80,10 @@ class NotEmpty(click.ParamType):
 
 
 class FiniteRange(click.FloatRange):
-    """A number, neither infinite nor nan."""
+    """Option that is a number, neither infinite nor NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number."""
+        """Convert a text to a finite number."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"expected a finite number, found {number}", param, ctx)

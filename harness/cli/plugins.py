@@ -1,4 +1,4 @@
-"""`bench plugins`: what is installed and what is wrong with it."""
+"""`bench plugins`: show installed plugins and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def plugins(names: tuple[str, ...], check: bool, train: bool) -> None:
 
 
 def _asked(found: Registry, names: tuple[str, ...]) -> list[MethodSpec | DatasetSpec]:
-    """The methods and datasets to try, those of strangers where no names are given.
+    """Methods and datasets to try: those named, or without names all that are not built in.
 
     Raises:
         PluginError: a name is neither a method's nor a dataset's.
@@ -85,7 +85,7 @@ def _asked(found: Registry, names: tuple[str, ...]) -> list[MethodSpec | Dataset
 
 
 def _outcomes(found: Registry, asked: list[MethodSpec | DatasetSpec]) -> Iterator[Outcome]:
-    """What the conformance suites find, one by one; what cannot be tried is passed over with a line."""
+    """Outcomes of the conformance suites, one by one; what cannot be tried is passed over with a line."""
     if not asked:  # then torch, which the suites bring, is not needed
         return
     from headbench.harness.plugins import MethodSpec

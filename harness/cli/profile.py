@@ -26,7 +26,7 @@ _ORDER = ("data", "drive", "raster", "losses", "backward", "optimizer", "edits",
 @click.option("--set", "settings", multiple=True, metavar="METHOD.OPTION=VALUE", help="Change a method's option.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
 @click.option("--warmup", default=50, show_default=True, type=click.IntRange(min=1), help="Steps before counting.")
-@click.option("--steps", default=200, show_default=True, type=click.IntRange(min=2), help="Counted steps a round.")
+@click.option("--steps", default=200, show_default=True, type=click.IntRange(min=2), help="Counted steps per round.")
 @click.option("--record/--no-record", default=True, show_default=True, help="Replay steps as CUDA graphs on a GPU.")
 @click.option("--json", "target", type=Place(), help="Write the figures to this file, too.")
 def profile(

@@ -1,4 +1,4 @@
-"""Shows a run while it goes on: a live line on a terminal, plain lines elsewhere."""
+"""Show a run while it goes on: live lines on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from headbench.harness.run import Cell, CellRecord, State
 __all__ = ["Counter", "PlainWatcher", "TerminalWatcher", "describe", "outcome", "watcher"]
 
 PLAIN_EVERY = 10.0
-"""Seconds between two lines of one stage where no person watches."""
+"""Seconds between two lines on one stage where standard output is no terminal."""
 LOST_SHOWN = 5
-"""Faults of one cell that are spelt out."""
+"""Maximum number of a cell's faults that are spelt out."""
 
 
 def describe(now: Mapping[str, Any]) -> str:
-    """What a cell's process says of itself, on one line: stage, step, rate, time left."""
+    """Progress report of a cell on one line: stage, step, rate, time left."""
     parts = [str(now.get("stage", ""))]
     if "step" in now and now.get("total"):
         parts.append(f"{now['step']}/{now['total']} ({100 * now['step'] // now['total']} %)")
@@ -36,19 +36,19 @@ def describe(now: Mapping[str, Any]) -> str:
 
 
 def ended_line(record: CellRecord, number: int, total: int) -> str:
-    """A finished cell on one line."""
+    """Final state of a cell on one line, with its number among all cells."""
     text = f"[{number}/{total}] {record.cell.path}: {record.state}"
     return f"{text}: {outcome(record)}" if outcome(record) else text
 
 
 def outcome(record: CellRecord) -> str:
-    """Why a cell is as it is, and which of its stage instances are not there."""
+    """Reason of a cell's state, and which of its stage instances are missing and why."""
     parts = [record.reason, *(f"{way} {each.state}: {each.reason}" for way, each in record.unmade().items())]
     return "; ".join(part for part in parts if part)
 
 
 def lost_lines(cell: Cell, faults: Sequence[str]) -> list[str]:
-    """What of a finished cell is done again, a line each; of many the first few."""
+    """Lines on what of a finished cell is done again, one per fault; of many faults the first few."""
     shown = list(faults[:LOST_SHOWN])
     if len(faults) > LOST_SHOWN:
         shown.append(f"{len(faults) - LOST_SHOWN} more")
@@ -56,14 +56,14 @@ def lost_lines(cell: Cell, faults: Sequence[str]) -> list[str]:
 
 
 class PlainWatcher:
-    """Whole lines, for logs and pipes; where several cells run, each line names its cell."""
+    """Watcher that prints whole lines, for logs and pipes; where several cells run, each line names its cell."""
 
     def __init__(self) -> None:
         self._said: dict[str, tuple[str, float]] = {}
-        """Cell that runs -> its stage, and when it was said."""
+        """Path of a running cell -> stage of its last line, and when that was printed (monotonic clock, seconds)."""
 
     def lost(self, cell: Cell, faults: Sequence[str]) -> None:
-        """Say what is done again."""
+        """Say what of a finished cell is done again."""
         say("\n".join(lost_lines(cell, faults)))
 
     def started(self, cell: Cell, number: int, total: int) -> None:
@@ -72,7 +72,7 @@ class PlainWatcher:
         say(f"[{number}/{total}] {cell.path}: start")
 
     def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
-        """Say where it is, at a change of stage and every few seconds."""
+        """Say where a cell is, at a change of stage and every few seconds."""
         stage, moment = str(now.get("stage", "")), time.monotonic()
         before, last = self._said.get(cell.path, ("", 0.0))
         if stage == before and moment - last < PLAIN_EVERY:
@@ -82,37 +82,37 @@ class PlainWatcher:
         say(f"    {one_line(which + describe(now))}")
 
     def ended(self, record: CellRecord, number: int, total: int) -> None:
-        """Say how it ended."""
+        """Say how a cell ended."""
         self._said.pop(record.cell.path, None)
         say(one_line(ended_line(record, number, total)))
 
 
 class TerminalWatcher:
-    """A live line for each cell that runs, one line for each that ended."""
+    """Watcher that shows a live line for each cell that runs, and prints one line for each that ended."""
 
     def __init__(self) -> None:
         self._status = live()
         self._lines: dict[str, tuple[str, str]] = {}
-        """Cell that runs -> its heading, and where it is."""
+        """Path of a running cell -> heading of its live line, and where the cell is."""
 
     def lost(self, cell: Cell, faults: Sequence[str]) -> None:
-        """Say what is done again."""
+        """Say what of a finished cell is done again."""
         for line in lost_lines(cell, faults):
             say(line)
 
     def started(self, cell: Cell, number: int, total: int) -> None:
-        """Start its live line."""
+        """Start the live line of a cell."""
         self._lines[cell.path] = (f"[{number}/{total}] {cell.path}", "")
         self._show()
 
     def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
-        """Renew its live line."""
+        """Renew the live line of a cell."""
         if cell.path in self._lines:
             self._lines[cell.path] = (self._lines[cell.path][0], f": {describe(now)}")
             self._show()
 
     def ended(self, record: CellRecord, number: int, total: int) -> None:
-        """Replace its live line by a lasting one."""
+        """Replace the live line of a cell by a lasting one."""
         self._status.stop()
         self._lines.pop(record.cell.path, None)
         style = STATE_STYLES[State(record.state).value]
@@ -126,10 +126,11 @@ class TerminalWatcher:
 
 
 class Counter:
-    """A live line on a terminal, ``3/10 subjects; bala: head mesh``, for work in several threads; elsewhere nothing.
+    """Live line on a terminal for work in several threads, ``3/10 subjects; bala: head mesh``; elsewhere nothing.
 
     Args:
-        total: how many there are. what: their name.
+        total: number of things to do.
+        what: what the things are called, such as subjects.
     """
 
     def __init__(self, total: int, what: str) -> None:
@@ -150,13 +151,13 @@ class Counter:
             self._status.stop()
 
     def doing(self, name: str, step: str) -> None:
-        """Say what is being done with one of them."""
+        """Say what is being done with the thing called `name`."""
         with self._lock:
             self._doing[name] = step
             self._show()
 
     def ended(self, name: str) -> None:
-        """Count one more."""
+        """Count the thing called `name` as done."""
         with self._lock:
             self._doing.pop(name, None)
             self._done += 1
@@ -169,5 +170,5 @@ class Counter:
 
 
 def watcher() -> PlainWatcher | TerminalWatcher:
-    """The watcher that fits standard output."""
+    """Watcher that fits standard output: live lines on a terminal, else plain lines."""
     return TerminalWatcher() if is_terminal() else PlainWatcher()

@@ -1,4 +1,4 @@
-"""`bench render`: a trained portrait from all around, or driven by somebody's test sequence."""
+"""`bench render`: render a trained portrait from all around, or driven by somebody's test sequence."""
 
 from __future__ import annotations
 
@@ -82,10 +82,15 @@ def _is_terminal() -> bool:
 
 
 def _driver(folder: Path, dataset: str, loaded: LoadedPortrait) -> Subject:
-    """The subject that drives.
+    """Read the subject whose test sequence drives a portrait.
+
+    Args:
+        folder: folder of the subject.
+        dataset: name of the subject's layout.
+        loaded: portrait to drive.
 
     Raises:
-        BenchError: not one subject, or its coefficients belong to another head model.
+        BenchError: the folder does not hold one subject, or its coefficients belong to another head model.
     """
     from headbench.harness.plugins import registry
 

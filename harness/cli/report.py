@@ -1,4 +1,4 @@
-"""`bench report`: the tables of a run."""
+"""`bench report`: show the table of a run, and write its report."""
 
 from __future__ import annotations
 

@@ -117,6 +117,7 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
 
 
 def _say_plan(plan: Plan, problems: int) -> None:
+    """Print the remarks on a plan and its cells, and how many problems plugins have."""
     if problems:
         say(f"{problems} plugin problem{'s' * (problems > 1)}: bench plugins", err=True)
     notes = [*plan.notes, *dict.fromkeys(note for planned in plan.cells for note in planned.record.notes)]
@@ -125,12 +126,21 @@ def _say_plan(plan: Plan, problems: int) -> None:
 
 
 def _dry_run(plan: Plan, device: str, tracked: int, slots: int) -> None:
+    """Print a plan's cells and what they are expected to cost.
+
+    Args:
+        plan: the cells.
+        device: device of the request: auto, cpu, cuda or cuda:K.
+        tracked: steps of test-time tracking per test frame.
+        slots: number of cells that run at once.
+    """
     from headbench.harness.cli.dry_run import show_plan
 
     show_plan(plan, device, tracked, slots)
 
 
 def _report(folder: Path) -> None:
+    """Write the report of a run, and print its table."""
     from headbench.harness.console import console
     from headbench.reports import build_table, terminal, write_report
 

@@ -63,7 +63,7 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
 
 
 def _asked(run: Path, protocol: tuple[str, ...], records: Sequence[CellRecord]) -> list[str]:
-    """What to score by: as the user says, as the run was asked, or as its cells were scored before."""
+    """Protocols to score by: those the user names, else those the run asked for, or its cells were scored by."""
     from headbench.harness.run.asked import NONE, split_names
     from headbench.harness.run.request import read_request
 
@@ -84,7 +84,18 @@ def _asked(run: Path, protocol: tuple[str, ...], records: Sequence[CellRecord]) 
 def _score_cell(
     run: Path, record: CellRecord, judges: Sequence[Scorer], device: str, force: bool
 ) -> tuple[set[str], list[str]]:
-    """Score one cell by each protocol that it can be scored by; their names, and why it could not be by others."""
+    """Score one cell by each protocol that it can be scored by.
+
+    Args:
+        run: folder of the run.
+        record: record of the cell.
+        judges: one scorer for each protocol.
+        device: where to score, such as cpu or cuda.
+        force: score also where scores are there.
+
+    Returns:
+        names of the protocols that it was scored by, and why it could not be by others.
+    """
     from headbench.harness.layout import CellFolder
     from headbench.harness.plugins import registry
     from headbench.harness.run import Job, State, cell_folder, remedy
@@ -122,7 +133,7 @@ def _score_cell(
 
 
 def _words(error: Exception) -> str:
-    """What went wrong with one cell, which stops no other; a reader is a plugin's code and may raise anything."""
+    """Message of an exception of one cell, which may be any, since readers are plugins' code."""
     if isinstance(error, OSError) and error.errno is not None:
         error = of_system(error, "a file")
     return str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"

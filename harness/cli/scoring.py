@@ -1,4 +1,4 @@
-"""Joins the metrics to the run room, which may not know them."""
+"""Join the metrics to the run room, which may not import them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ __all__ = ["scorers"]
 
 
 def scorers(names: Iterable[str], nets: Collection[str] | None = None) -> list[Scorer]:
-    """A scorer for each protocol, ``name@version`` or the path of a protocol's file.
+    """Make a scorer for each protocol.
 
     Args:
+        names: ``name@version`` of a protocol, or the path of its file.
         nets: LPIPS networks to compute; None means all that are worth their time on the device.
 
     Raises:
-        BenchError: unknown, not valid, or in need of something that cannot be done here.
+        BenchError: a protocol is unknown, not valid, or in need of something that cannot be done here.
     """
     names = list(names)
     if not names:
@@ -36,7 +37,7 @@ def scorers(names: Iterable[str], nets: Collection[str] | None = None) -> list[S
 
 
 class _Scorer:
-    """One protocol, applied to folders of renders."""
+    """Scorer that applies one protocol to folders of renders."""
 
     def __init__(self, protocol: Protocol, nets: Collection[str] | None, asked: str) -> None:
         self.protocol = protocol
@@ -47,7 +48,7 @@ class _Scorer:
         self.key = RenderKey(protocol.render_key, protocol.stage, protocol.background, _tracking(protocol))
 
     def inputs(self, device: str) -> dict[str, Any]:
-        """Networks to compute, the SHA-256 of files that are registered, and the plugins that are not ours."""
+        """Inputs of scores besides renders: networks, SHA-256 of registered files, and strangers' plugins."""
         from headbench.harness.assets import record
         from headbench.harness.device import resolve_device
         from headbench.harness.plugins import registry
@@ -66,6 +67,15 @@ class _Scorer:
         } | ({"plugins": origins} if origins else {})
 
     def __call__(self, subject: Subject, renders: Path, target: Path, device: str, progress: Progress) -> None:
+        """Score the renders of a subject's test frames, and write the scores.
+
+        Args:
+            subject: gives the test frames with their images.
+            renders: folder of the renders.
+            target: file of scores to write.
+            device: where to score, such as cpu or cuda.
+            progress: is called with frames done and in all.
+        """
         from headbench.harness.cli.truth import ground_truth
         from headbench.harness.device import device_label, resolve_device
         from headbench.metrics import score_frames, write_scores
@@ -81,7 +91,7 @@ class _Scorer:
 
 
 def _tracking(protocol: Protocol) -> Tracking | None:
-    """What the track stage must know of a protocol."""
+    """Rule of a protocol's test-time tracking; None where it asks for none."""
     rule = protocol.test_time_tracking
     if rule is None:
         return None

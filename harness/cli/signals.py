@@ -1,4 +1,4 @@
-"""Ending on signals: the first one interrupts and is orderly, a second ends at once."""
+"""End a command on signals: the first one interrupts in order, a second ends at once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["AGAIN", "orderly_signals"]
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AGAIN = "interrupting: cells that run say where they are; press again to end at once"
-"""Shown at the first interrupt."""
+"""Line that is shown at the first interrupt."""
 
 
 @contextmanager
 def orderly_signals() -> Iterator[None]:
-    """In the block SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt.
+    """Let SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt in a block.
 
     A signal that was ignored when this process started stays ignored, as `nohup` and shells in the background ask for;
     child processes inherit that. The block ends because of the first signal, and says so; a second one interrupts that,
@@ -50,7 +50,7 @@ def orderly_signals() -> Iterator[None]:
 
 
 def _tell(line: str) -> None:
-    """A line on standard error, past its buffer, in which this process may have been writing."""
+    """Write a line to standard error, past its buffer, in which this process may have been writing."""
     with contextlib.suppress(OSError):
         start = "\n" if os.isatty(2) else ""  # after ^C, and after a live line
         os.write(2, f"{start}{line}\n".encode())

@@ -1,4 +1,4 @@
-"""`bench status`: where the cells of a run are."""
+"""`bench status`: show the state and progress of a run's cells."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def status(run: Path, watch: bool) -> None:
 
 
 def _show(run: Path) -> bool:
-    """Print the cells; whether a run works on them now."""
+    """Print a run's cells; return whether anything works on them now."""
     from rich.table import Table
 
     from headbench.harness.cli.progress import describe, outcome
@@ -75,6 +75,7 @@ def _show(run: Path) -> bool:
 
 
 def _took(started: str, finished: str) -> str:
+    """Time in words from start to end, or until now; empty where nothing was started."""
     if not started:
         return ""
     begin = datetime.datetime.fromisoformat(started)

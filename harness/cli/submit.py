@@ -20,7 +20,7 @@ __all__ = ["submit"]
 
 
 class _Submit(click.RichGroup):
-    """Its verbs, and besides them the name of any dataset whose benchmark takes submissions."""
+    """Command group whose verbs are its own and the name of any dataset whose benchmark takes submissions."""
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         found = super().get_command(ctx, name)
@@ -87,6 +87,21 @@ def _make(
     device: str,
     rasterizer: str,
 ) -> None:
+    """Render, encode, pack and check a submission to a dataset's benchmark.
+
+    Args:
+        dataset: name of the dataset.
+        run: folder of the run.
+        method: method of the cells, where the run trained several.
+        preset: preset of the cells, where the run trained several.
+        variant: variant of the cells, where the run trained several; an empty text for cells without.
+        stage: stage instance, where the run made several.
+        seed: seed of the cells, where the run trained several.
+        data_root: where the data lies now; None: where it was trained from.
+        out: the zip; None: below RUN/submissions.
+        device: auto, cpu, cuda or cuda:K.
+        rasterizer: name of the rasterizer, or auto.
+    """
     from headbench.harness.files import writable
     from headbench.harness.home import home
     from headbench.harness.layout import refuse_links
@@ -179,7 +194,7 @@ def ledger() -> None:
 
 
 def _only_dataset() -> str:
-    """The dataset whose benchmark takes submissions, where there is one."""
+    """Name of the one dataset whose benchmark takes submissions; a BenchError where none does, or several do."""
     from headbench.harness.plugins import registry
     from headbench.harness.plugins.submissions import TakesSubmissions
 
@@ -199,6 +214,7 @@ def _only_dataset() -> str:
 
 
 def _conclude(zip_path: Path, findings: list[Problem]) -> None:
+    """Print what the check of a zip found, and end with exit code 2 if there are errors."""
     from headbench.harness.problems import grouped
 
     for group in grouped(findings):

@@ -1,4 +1,4 @@
-"""The truth that metrics see, from a dataset's subject: pixels, sequences, and the tracked head in the image."""
+"""Ground truth for metrics from a dataset's subject: pixels, sequences, and the tracked head in the image."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ __all__ = ["ground_truth"]
 
 
 def ground_truth(subject: Subject, device: torch.device) -> GroundTruth:
-    """The truth of a subject's test frames.
+    """Ground truth of a subject's test frames; images are read on use.
 
     Args:
+        subject: gives the test frames.
         device: where the head's projection is computed, if a metric asks for it.
     """
     from headbench.metrics import GroundTruth
@@ -34,7 +35,7 @@ def ground_truth(subject: Subject, device: torch.device) -> GroundTruth:
 
 
 def _sequences(frames: Sequence[Frame]) -> dict[str, str]:
-    """Frame -> its sequence; where several cameras look, each saw a sequence of its own."""
+    """Frame ID -> name of its sequence; where there are several cameras, each has sequences of its own."""
     several = len({frame.camera_id for frame in frames}) > 1
     named = {}
     for frame in frames:
@@ -44,7 +45,12 @@ def _sequences(frames: Sequence[Frame]) -> dict[str, str]:
 
 
 def _projector(subject: Subject, frames: Mapping[str, Frame], device: torch.device) -> Projector:
-    """Projects the tracked head's mesh by the dataset's parameters.
+    """Function that projects the tracked head's mesh into frames, by the dataset's parameters.
+
+    Args:
+        subject: gives head model and identity.
+        frames: frame ID -> frame.
+        device: where to compute.
 
     Raises:
         MissingAsset: the head model's file is not registered.

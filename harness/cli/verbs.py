@@ -1,4 +1,4 @@
-"""The verbs of `bench`: a group whose commands are imported when they are used."""
+"""Verbs of `bench`: a command group whose commands are imported when they are used."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ COMMANDS = {
     "data": ("headbench.harness.cli.data:data", "Make synthetic subjects and check datasets."),
     "assets": ("headbench.harness.cli.assets:assets", "Register files that only you may have: FLAME, networks."),
 }
-"""verb -> module:command, and its line in `bench --help`"""
+"""Verb -> ``module:command``, and its line in `bench --help`."""
 
 
 class _LazyGroup(click.RichGroup):
-    """Lists its verbs without importing them."""
+    """Command group that lists its verbs without importing them."""
 
     _listing = False
 
@@ -70,7 +70,7 @@ def call() -> int:
         exit code; errors have been printed.
 
     Raises:
-        KeyboardInterrupt: the user's.
+        KeyboardInterrupt: the user interrupted.
         BrokenPipeError: nobody reads standard output any more.
     """
     forgive_encoding()

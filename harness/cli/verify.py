@@ -1,4 +1,4 @@
-"""`bench verify`: is a run still as it was written, and are its scores those of its pictures?"""
+"""`bench verify`: check that a run is still as it was written, and that its scores are those of its pictures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 TOLERANCE = 1e-4
-"""Relative to scores above 1, else absolute: devices add in another order."""
+"""Tolerance of scores, relative above 1, else absolute: devices add in different orders."""
 
 
 @click.command()
@@ -77,7 +77,16 @@ def verify(run: Path, sample: int, device: str) -> None:
 def _score_again(
     run: Path, record: CellRecord, count: int, device: str, found: Verified, subjects: dict[str, Subject]
 ) -> int:
-    """Compute the scores of some frames of a cell by each of its protocols; how many."""
+    """Compute scores of some frames of a cell again by each of its protocols; return the number of frames.
+
+    Args:
+        run: folder of the run.
+        record: record of the cell.
+        count: maximum number of frames per protocol.
+        device: where to score, such as cpu or cuda.
+        found: gets what differs and what cannot be verified.
+        subjects: subjects that were read before, by what identifies them; gets further ones.
+    """
     from headbench.harness.layout import CellFolder
     from headbench.harness.run import Job, State, cell_folder
 
@@ -104,7 +113,7 @@ def _score_again(
 
 
 def _subject(job: Any, subjects: dict[str, Subject]) -> Subject:
-    """The job's subject; cells of one subject share it."""
+    """Read the subject of a job, which cells of one subject share through `subjects`."""
     from headbench.harness.plugins import registry
     from headbench.harness.run.subject import read_subject
 
@@ -115,7 +124,7 @@ def _subject(job: Any, subjects: dict[str, Subject]) -> Subject:
 
 
 def _scorer(label: str, asked: Sequence[str]) -> Scorer:
-    """The scorer of a protocol, also of one that the job knows by its file."""
+    """Scorer of the protocol `label` (name@version), also of one that is among the files in `asked`."""
     from headbench.harness.cli.scoring import scorers
 
     files = [name for name in asked if name.endswith(".yaml") and Path(name).is_file()]
@@ -126,7 +135,16 @@ def _scorer(label: str, asked: Sequence[str]) -> Scorer:
 
 
 def _compare(place: StagePaths, subject: Subject, scorer: Scorer, count: int, device: str, found: Verified) -> int:
-    """Score some frames whose pictures are whole, and compare with what the table shows."""
+    """Score some frames whose pictures are whole, and compare with the stored scores; return the number of frames.
+
+    Args:
+        place: folders of the stage instance.
+        subject: gives the test frames with their images.
+        scorer: protocol to score by.
+        count: maximum number of frames.
+        device: where to score, such as cpu or cuda.
+        found: gets what differs and what cannot be verified.
+    """
     from headbench.harness.run.cell import run_of
     from headbench.harness.run.listing import damaged, listed
     from headbench.harness.run.whole import read_marker
@@ -164,7 +182,7 @@ def _spread(frames: Sequence[Frame], count: int) -> list[Frame]:
 
 
 def _unlike(stored: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
-    """Metrics of a frame whose values differ by more than rounding; one may lack what the other was computed with."""
+    """Sentences on metrics of a frame whose two values differ by more than rounding; only metrics of both count."""
     return [
         f"{key} is {stored[key]}, its picture gives {value:.6g}"
         for key, value in now.items()

@@ -1,6 +1,7 @@
-"""Does one cell: started by path with ``-P``, given the cell's folder. Whoever starts it may leave.
+"""Worker script that does one cell, whose folder is its argument; it is started by path with ``-P``.
 
-``--with-parent`` is for a process that starts it with a pipe as standard input, and whose end shall be its end, too.
+Whoever starts it may end, unless ``--with-parent`` is given: then standard input is a pipe from the parent process,
+whose end also ends the worker.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from headbench.harness.run.child import WITH_PARENT
 __all__ = ["main"]
 
 PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl: the signal that a process gets when its parent dies."""
+"""Option of Linux's prctl that sets the signal which a process gets when its parent dies."""
 
 
 def main() -> None:
-    """Do the cell of the folder in argv; its state, outcome and log are files, and the exit code says 0 done, 1 not."""
+    """Do the cell whose folder argv names; state, outcome and log are files, and the exit code is 0 for a done cell."""
     forgive_encoding()
     arguments = [argument for argument in sys.argv[1:] if argument != WITH_PARENT]
     if len(arguments) != 1 or not Path(arguments[0]).is_dir():
@@ -51,6 +52,7 @@ def main() -> None:
 
 
 def _work(folder: Path, report: Callable[[Mapping[str, Any]], None]) -> None:
+    """Do what is left of the cell in `folder`, with progress to `report`."""
     job = Job.read(folder)
     from headbench.harness.cli.scoring import scorers
     from headbench.harness.plugins import registry
