@@ -1,6 +1,6 @@
-"""Tables of a run: one object, and writers for a terminal, markdown, CSV, LaTeX, JSON and HTML.
+"""Result tables of a run: one table object, and writers for a terminal, markdown, CSV, LaTeX, JSON and HTML.
 
-Importing this package imports no torch; only pictures of a report need the dataset and with it torch.
+Importing this package imports no torch; only the figures of a report need the dataset and with it torch.
 """
 
 from headbench.reports.build import build_table, protocols_of

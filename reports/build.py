@@ -1,4 +1,4 @@
-"""Builds the table of a run folder. Reads files only and needs no torch."""
+"""Builds the result table of a run folder. Reads files only and needs no torch."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from headbench.reports.values import mean_over_subjects, one_subject
 __all__ = ["build_table", "protocols_of"]
 
 Entry = tuple[str, str, str, str]
-"""method, preset, variant, stage instance"""
+"""Method, preset, variant and stage instance, which together make one line of the table per subject."""
 
 
 def build_table(run: Path, protocol: str | None = None) -> Table:
-    """The table of a run under one protocol.
+    """Build the result table of a run under one protocol.
 
     Args:
         run: the run's folder.
         protocol: name@version, or a name with one version in this run; None takes the first that the run asked for.
 
     Raises:
-        BenchError: no run there, a protocol that nothing here is scored by, or scores by protocols of one name and
-            version whose contents differ.
+        BenchError: `run` is no run folder, nothing in it is scored by the protocol, or scores are by protocols of one
+            name and version whose contents differ.
     """
     record = read_run(run)
     return _Builder(record, _choose(record, protocol)).table()
 
 
 def protocols_of(run: Path) -> tuple[str, ...]:
-    """Protocols (name@version) of a run: those it asked for, then others that any of its cells is scored by."""
+    """Protocols (name@version) of a run: those it asks for, then others by which any of its cells is scored."""
     return _protocols(read_run(run))
 
 
@@ -75,7 +75,7 @@ def _choose(run: Run, wanted: str | None) -> str:
 
 
 class _Builder:
-    """Holds what rows share: the results, the columns and the footnotes."""
+    """Builds the rows of one table; holds the results, columns and footnotes that rows share."""
 
     def __init__(self, run: Run, protocol: str) -> None:
         self.run = run
@@ -91,7 +91,7 @@ class _Builder:
         self.entries = tuple(dict.fromkeys(result.entry for result in run.results))
 
     def table(self) -> Table:
-        """Subject rows and rows without scores, subject by subject, then a dataset's mean rows."""
+        """Make the table: per dataset the rows of each subject, with and without scores, then the mean rows."""
         rows: list[Row] = []
         places = tuple(dict.fromkeys(result.place for result in self.run.results))
         for dataset in dict.fromkeys(dataset for dataset, _ in places):
@@ -115,13 +115,13 @@ class _Builder:
         return result.scores[self.protocol]
 
     def _note(self, text: str) -> int:
-        """The number of a footnote; equal texts share one."""
+        """Number of a footnote, counted from 1; a new text is added, equal texts share a number."""
         if text not in self.notes:
             self.notes.append(text)
         return self.notes.index(text) + 1
 
     def _column(self, key: str) -> Column:
-        """A metric's column; unranked where its cells used networks of different weights."""
+        """Column of a metric; not ranked where its values come from networks of different weights."""
         weights: dict[str, Result] = {}
         for result in self.scored:
             if key in self._scores(result).weights:
@@ -149,7 +149,11 @@ class _Builder:
         return next(iter(first), "")
 
     def _refuse_mixed_data(self) -> None:
-        """Cells of one subject stand side by side only where they were trained and tested on the same data."""
+        """Refuse a table in which rows of one subject come from different training or test data.
+
+        Raises:
+            BenchError: two cells were trained on different data; the message names both.
+        """
         first: dict[tuple[str, ...], Trained] = {}
         for result in self.scored:
             if result.trained is None or not result.trained.data.fingerprint:
@@ -186,7 +190,7 @@ class _Builder:
         return rows if uneven else self._mark_best(rows, results)
 
     def _state_rows(self, place: tuple[str, str]) -> list[Row]:
-        """One row per cell that has no scores, with its state and reason."""
+        """One row per cell of a subject that has no scores, with its state and reason."""
         rows = []
         for result in (r for r in self.run.results if r.place == place and r not in self.scored):
             state, reason = str(result.state), result.reason
@@ -201,7 +205,7 @@ class _Builder:
         return rescore(self.run.path, self.protocol or "headbench@1")
 
     def _mean_rows(self, dataset: str) -> list[Row]:
-        """Means over subjects; only those over all subjects that anybody was scored on are ranked."""
+        """Mean rows of a dataset; only means over all subjects that any method was scored on are ranked."""
         results = [result for result in self.scored if result.cell.dataset == dataset]
         everyone = list(dict.fromkeys(result.cell.subject for result in results))
         rows: list[Row] = []
@@ -228,7 +232,7 @@ class _Builder:
         return rows
 
     def _tracking(self, results: Sequence[Result]) -> list[str]:
-        """What a row's footnotes say of test-time tracking."""
+        """Footnotes of a row about test-time tracking; none where the protocol has no tracking."""
         texts = []
         for result in results:
             scores = self._scores(result)
@@ -240,7 +244,7 @@ class _Builder:
         return list(dict.fromkeys(texts))
 
     def _mark_best(self, rows: list[Row], results: Sequence[Result]) -> list[Row]:
-        """Ranks among rows of one treatment: a row that could not be tracked does not compete with rows that were."""
+        """Mark the best values; rows whose test frames could not be tracked do not compete with tracked ones."""
         without = {r.entry for r in results if self._scores(r).render_key in r.untracked}
         rivals = [i for i, row in enumerate(rows) if (row.method, row.preset, row.variant, row.stage) not in without]
         marked = mark_best([rows[i] for i in rivals], self.columns)
@@ -259,6 +263,18 @@ class _Builder:
         state: str = "done",
         reason: str = "",
     ) -> Row:
+        """Make a row of the table.
+
+        Args:
+            kind: subject, mean or state.
+            entry: method, preset, variant and stage instance.
+            place: dataset and subject; the subject is empty in a mean row.
+            results: the cells that the row stands for.
+            values: one per column; empty in a state row.
+            texts: footnotes.
+            state: state of the cell, as a text.
+            reason: why there are no scores.
+        """
         return Row(
             kind,
             *entry[:3],

@@ -1,4 +1,4 @@
-"""The columns of a table: the protocol's metrics, and what a result cost."""
+"""Columns of a result table: the protocol's metrics, then costs such as training time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ COST_COLUMNS = (
     Column("gaussians", "Gaussians", 0, "", "", "count"),
     Column("device", "Device", 0, "", "", "text"),
 )
-"""What a result cost. Ranked only where all rows that are compared ran on one kind of device."""
+"""Columns of costs. They are ranked only where all rows that are compared ran on one kind of device."""
 
 
 def metric_column(key: str) -> Column:
-    """The column of a metric; one that no plugin brings is shown with four digits and is not ranked."""
+    """Table column of a metric key; a metric that no plugin brings gets four digits and is not ranked."""
     return known_column(key) or Column(key, key, 4)
 
 
 def known_column(key: str) -> Column | None:
-    """The column of a metric that is built in or that a plugin brings, None where there is none."""
+    """Table column of a metric key that is built in or that a plugin brings; None where there is none."""
     if key in COLUMNS:
         return COLUMNS[key]
     from headbench.harness.plugins import registry

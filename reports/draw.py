@@ -1,4 +1,4 @@
-"""Draws a cell's pictures from pixels: a PNG grid with an error map, and the frames of an mp4. Needs no torch."""
+"""Draws figures that compare renders with the ground truth: a grid with error maps, video frames. Needs no torch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from headbench.harness.names import one_line
 __all__ = ["ERROR_LIMIT", "Pair", "draw_grid", "error_map", "evenly_spread", "side_by_side"]
 
 ERROR_LIMIT = 0.2
-"""Mean absolute error over RGB, of [0, 1], at the bright end of the scale; one scale for all figures of all runs."""
+"""Mean absolute error over RGB in [0, 1] at the bright end of the colour scale, which is the same in all figures."""
 SMALLEST = 144
-"""Rgb8 of width that the labels above an image need."""
+"""Width in pixels that the labels above an image need; narrower images are enlarged."""
 _LABEL = 18
 """Height of a line of labels in pixels."""
 _BAR = 74
@@ -27,12 +27,12 @@ _GAP = 4
 _ANCHORS = np.array([[8, 6, 32], [74, 20, 106], [160, 44, 96], [228, 92, 48], [250, 172, 36], [252, 252, 176]], float)
 
 Rgb8 = NDArray[np.uint8]
-"""(H, W, 3) sRGB."""
+"""8-bit sRGB image, (H, W, 3) uint8."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One test frame: ground truth and render of the same size."""
+    """Ground truth and render of one test frame, of the same size."""
 
     frame: str
     truth: Rgb8
@@ -40,20 +40,20 @@ class Pair:
 
 
 def evenly_spread(count: int, wanted: int) -> list[int]:
-    """At most `wanted` different indices below `count`, first and last among them."""
+    """Indices below `count`, evenly spread: at most `wanted` different ones, the first and the last among them."""
     if wanted <= 1 or count <= 1:
         return list(range(min(count, wanted, 1)))
     return sorted({round(i * (count - 1) / (wanted - 1)) for i in range(wanted)})
 
 
 def error_map(truth: Rgb8, render: Rgb8) -> Rgb8:
-    """Mean absolute error over RGB as a colour, clipped at ERROR_LIMIT."""
+    """Colour image of the mean absolute error over RGB per pixel, clipped at ERROR_LIMIT."""
     error = np.abs(truth.astype(np.float32) - render.astype(np.float32)).mean(axis=-1) / 255.0
     return _colour(error / ERROR_LIMIT)
 
 
 def draw_grid(pairs: Sequence[Pair], title: str) -> Image.Image:
-    """Rows are frames; columns are ground truth, render and error, with a colour bar on the right.
+    """Draw a figure with one row per frame: ground truth, render and error map, with a colour bar on the right.
 
     Images too narrow for their labels are enlarged by a whole factor, pixel by pixel.
     """
@@ -77,7 +77,7 @@ def draw_grid(pairs: Sequence[Pair], title: str) -> Image.Image:
 
 
 def side_by_side(pair: Pair) -> Rgb8:
-    """Ground truth | render: one frame of a video."""
+    """One frame of a video: ground truth on the left, render on the right."""
     return np.concatenate([pair.truth, pair.render], axis=1)
 
 
@@ -93,6 +93,14 @@ def _colour(value: NDArray[np.floating]) -> Rgb8:
 
 
 def _draw_bar(sheet: Image.Image, x: int, top: int, height: int) -> None:
+    """Draw the colour bar of error maps, with its numbers.
+
+    Args:
+        sheet: image that is drawn into.
+        x: left edge in pixels.
+        top: upper edge in pixels.
+        height: of the bar in pixels.
+    """
     ramp = np.repeat(np.linspace(1.0, 0.0, height)[:, None], 14, axis=1)
     sheet.paste(Image.fromarray(_colour(ramp)), (x + _GAP, top))
     pen = ImageDraw.Draw(sheet)

@@ -1,4 +1,4 @@
-"""The pictures of a run: for each method and subject a PNG grid and an mp4, beside the ground truth from the dataset.
+"""Figures of a run: per method and subject a PNG grid and an mp4 that show renders beside the dataset's images.
 
 Importing this module imports torch, because dataset readers do.
 """
@@ -42,17 +42,17 @@ from headbench.reports.table import named
 __all__ = ["draw_figures"]
 
 SUFFIXES = ("png", "mp4", "json")
-"""A cell's grid, its video, and what both were drawn from."""
+"""Suffixes of a cell's grid, its video, and the record of what both were made from."""
 GRID_FRAMES = 4
-"""Rows of a grid."""
+"""Number of frames in a grid."""
 NAMED = 5
-"""Frames that a remark spells out."""
+"""Number of lost frames that a remark names before it counts the rest."""
 LONGEST_NAME = 160
-"""Bytes of a picture's name without its suffix."""
+"""Longest name of a figure's file in bytes, without its suffix."""
 VIDEO_RATE = 25
-"""Frames per second."""
+"""Frames per second of the videos."""
 FORMAT = 1
-"""Counted up when pictures of the same renders change, so that older ones are drawn again."""
+"""Number of the figures' format; figures of an older format are made again from the same renders."""
 
 
 def draw_figures(
@@ -61,11 +61,13 @@ def draw_figures(
     """Draw the first finished seed of every method and subject into `folder`.
 
     Args:
-        known: where dataset readers are looked up; None asks the registry of this process.
-        old: a folder of earlier pictures; those whose renders and ground truth have not changed are copied.
+        run: the run's folder.
+        folder: where the figures are written; it is made where it is missing.
+        old: a folder of earlier figures; those whose renders and ground truth have not changed are copied.
+        known: registry in which dataset readers are looked up; None takes the registry of this process.
 
     Returns:
-        the figures, and a sentence for every cell that could not be drawn.
+        the figures, and a sentence for every cell whose figure could not be made.
     """
     record = read_run(run)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +96,7 @@ def _first_seeds(run: Run) -> list[Result]:
 
 
 class _Subjects:
-    """Reads each subject once, however many cells show it."""
+    """Reads subjects from their datasets, each once, however many cells show it."""
 
     def __init__(self, known: Registry) -> None:
         self._known = known
@@ -108,7 +110,7 @@ class _Subjects:
 
 
 def _named(results: list[Result]) -> list[tuple[Result, str]]:
-    """Cells with what their pictures are called: each has a name of its own, short enough for a file."""
+    """Each cell with the name of its figures' files: unique, and short enough for a file system."""
     taken: dict[str, Result] = {}
     for result in results:
         name = shortened(re.sub("[/ :]", "_", result.path), LONGEST_NAME)
@@ -119,7 +121,21 @@ def _named(results: list[Result]) -> list[tuple[Result, str]]:
 
 
 def _draw(result: Result, name: str, folder: Path, old: Path | None, subjects: _Subjects) -> tuple[Figure, list[str]]:
-    """A cell's figure, and what was left out of it."""
+    """Draw one cell's figure, or copy the earlier one.
+
+    Args:
+        result: the cell.
+        name: of the figure's files, without suffix.
+        folder: where they are written.
+        old: a folder of earlier figures; None where there is none.
+        subjects: gives the cell's subject, whose test frames are the ground truth.
+
+    Returns:
+        the figure, and a remark that names frames which were left out, if any were.
+
+    Raises:
+        BenchError: there are no renders, or none that is as it was rendered.
+    """
     renders = _renders(result)
     job = _job(result.folder)
     grid, video = folder / f"{name}.png", folder / f"{name}.mp4"
@@ -154,7 +170,7 @@ def _draw(result: Result, name: str, folder: Path, old: Path | None, subjects: _
 
 
 def _whole(path: Path, hashes: Mapping[str, str]) -> bool:
-    """Whether a picture is as it was rendered."""
+    """Whether a render still has the SHA-256 that was recorded when it was written."""
     try:
         return hashlib.sha256(read_bytes(path)).hexdigest() == hashes[path.name]
     except Unreadable:
@@ -179,7 +195,7 @@ def _background(renders: Path) -> tuple[float, float, float]:
 
 
 def _job(folder: Path) -> Job:
-    """The job of a cell, also one of another version that lacks fields which pictures do not need."""
+    """Job of a cell, read from its folder; fields that figures do not need may be missing."""
     path = folder / "job.json"
     values = read_json(path)
     known: dict[str, Any] = {field.name: values.get(field.name) for field in dataclasses.fields(Job)}
@@ -193,7 +209,7 @@ def _job(folder: Path) -> Job:
 
 
 def _renders(result: Result) -> Path:
-    """The cell's complete renders; without test-time tracking and on white first, where a cell has several."""
+    """Folder of a cell's complete renders; of several, one without test-time tracking and on white is preferred."""
     complete = [path for path in result.files.render_folders() if (path / LISTING).exists()]
     if not complete:
         raise BenchError(f"{result.folder} has no complete renders.", help=rerun(run_of(result.folder)))
@@ -202,6 +218,17 @@ def _renders(result: Result) -> Path:
 
 
 def _reuse(old: Path, folder: Path, name: str, origin: dict[str, object]) -> bool:
+    """Copy a cell's earlier figure if it was made from the same renders and data.
+
+    Args:
+        old: folder of the earlier figures.
+        folder: folder of the new ones.
+        name: of the figure's files, without suffix.
+        origin: record of what the figure is made from.
+
+    Returns:
+        whether it was copied.
+    """
     names = [f"{name}.{suffix}" for suffix in SUFFIXES]
     if not all((old / part).is_file() for part in names):
         return False
@@ -224,7 +251,7 @@ def _pair(frame: Frame, renders: Path, background: tuple[float, float, float]) -
 
 
 def _truth(frame: Frame, background: tuple[float, float, float]) -> Rgb8:
-    """The stored image on `background`, (H, W, 3) uint8."""
+    """Dataset image of a frame, composited on `background`, (H, W, 3) uint8."""
     pixels = frame.pixels()
     image = composite(to_float(pixels.colour), to_float(pixels.alpha), torch.tensor(background))
     out: Rgb8 = to_uint8(image).permute(1, 2, 0).contiguous().numpy()
@@ -232,7 +259,7 @@ def _truth(frame: Frame, background: tuple[float, float, float]) -> Rgb8:
 
 
 def main() -> None:
-    """``figures.py RUN FOLDER OLD ANSWER``: draw, and write what was drawn to the JSON file ANSWER."""
+    """Run ``figures.py RUN FOLDER OLD ANSWER``: draw the figures and list them in the JSON file ANSWER."""
     forgive_encoding()
     run, folder, old, answer = map(Path, sys.argv[1:])
     figures, remarks = draw_figures(run, folder, old)

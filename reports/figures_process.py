@@ -1,4 +1,4 @@
-"""Drawing pictures in a process of their own: a report imports no torch, and no dataset's code can end it."""
+"""Draws a report's figures in a child process, so that the report imports no torch and no dataset's code can end it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ __all__ = ["draw_apart"]
 
 
 def draw_apart(run: Path, folder: Path, old: Path) -> tuple[list[Figure], list[str]]:
-    """`figures.draw_figures` in a child process.
+    """Call `figures.draw_figures` in a child process.
+
+    Args:
+        run: the run's folder.
+        folder: where the figures are written.
+        old: a folder of earlier figures, which need not exist.
 
     Returns:
-        the figures, and a sentence for every cell that could not be drawn; if the process itself failed, only its end.
+        the figures, and a sentence for every cell whose figure could not be made; if the process itself failed, no
+        figure and one sentence with its last line.
     """
     with tempfile.TemporaryDirectory() as place:
         answer = Path(place) / "drawn.json"

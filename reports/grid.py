@@ -1,4 +1,4 @@
-"""The table as cells of text, shared by the writers of text."""
+"""A result table as cells of text, shared by the writers of all text formats."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from headbench.reports.table import Row, Table, Value
 __all__ = ["Entry", "Line", "headings", "lines"]
 
 LONGEST = 14
-"""Characters of a value that a narrow column takes; longer reasons move into the footnotes."""
+"""Longest value, in characters, that stays in its column; longer reasons move into the footnotes."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One value as text."""
+    """Text of one cell of a table, with its rank and the numbers of its footnotes."""
 
     text: str
     rank: int = 0
@@ -25,18 +25,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Line:
-    """One row as text: leading entries, then either values or one outcome over all value columns."""
+    """Row of a table as text: leading entries, then either values or one outcome that spans all value columns."""
 
     row: Row
     leading: tuple[Entry, ...]
     values: tuple[Entry, ...] = ()
     outcome: str = ""
     opens: bool = False
-    """Whether a new subject or the mean begins here."""
+    """Whether the row is the first of a subject or of the means."""
 
 
 def headings(table: Table) -> tuple[list[str], list[str]]:
-    """Headings of the leading columns and of the value columns."""
+    """Headings of a table's leading columns (such as subject and method) and of its value columns."""
     leading = ["Subject", "Method"]
     if len(table.datasets()) > 1:
         leading.insert(0, "Dataset")
@@ -46,9 +46,10 @@ def headings(table: Table) -> tuple[list[str], list[str]]:
 
 
 def lines(table: Table, notes: list[str] | None = None) -> list[Line]:
-    """All rows in order.
+    """Rows of a table as text, in order.
 
     Args:
+        table: the table.
         notes: a copy of the table's footnotes, to which reasons that are too long for a column are added; None leaves
             them in their places.
     """
@@ -61,6 +62,14 @@ def lines(table: Table, notes: list[str] | None = None) -> list[Line]:
 
 
 def _line(table: Table, row: Row, opens: bool, notes: list[str] | None) -> Line:
+    """Row of a table as text.
+
+    Args:
+        table: decides which leading columns there are.
+        row: the row.
+        opens: whether it is the first of a subject or of the means.
+        notes: footnotes to which long reasons are added; None leaves those in their places.
+    """
     leading = [Entry(row.where()), Entry(row.entry(), notes=row.notes)]
     if len(table.datasets()) > 1:
         leading.insert(0, Entry(row.dataset))

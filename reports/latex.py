@@ -1,4 +1,4 @@
-"""LaTeX of a table: booktabs, marks that a paper may redefine."""
+"""Writes a result table as LaTeX with booktabs; a paper may redefine the marks of best and second."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _PREAMBLE = r"""% Needs \usepackage{booktabs}. Define \benchbest and \benchsecon
 
 
 def to_latex(table: Table) -> str:
-    """A tabular with rules between subjects, and its footnotes as a paragraph below; for ``\\input`` in a float."""
+    """Table as a LaTeX tabular with rules between subjects and footnotes below; for ``\\input`` in a float."""
     leading, _ = headings(table)
     values = [column.latex or escape(column.heading()) for column in table.columns]
     width = len(leading) + len(values)
@@ -71,7 +71,7 @@ def to_latex(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain text as LaTeX shows it literally, on one line."""
+    """Escape plain text so that LaTeX prints it literally, on one line."""
     return "".join(_ESCAPES.get(character, character) for character in one_line(text))
 
 

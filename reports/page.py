@@ -1,4 +1,4 @@
-"""One HTML page that needs no network: tables that sort, thumbnails inside."""
+"""Writes a report as one HTML page that needs no network: sortable tables, thumbnails inside."""
 
 from __future__ import annotations
 
@@ -23,24 +23,30 @@ from headbench.reports.table import Table
 __all__ = ["Figure", "to_html"]
 
 THUMBNAIL_WIDTH = 720
-"""Pixels; wide enough to read three images side by side, small enough to embed dozens."""
+"""Width of thumbnails in pixels: wide enough to read three images side by side, small enough to embed dozens."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One cell's pictures in a report."""
+    """Figure of a report: a grid and perhaps a video that show one cell's renders."""
 
     group: str
-    """Heading under which it stands: dataset and subject."""
+    """Heading under which the figure stands: dataset and subject."""
     caption: str
     grid: Path
-    """PNG file."""
+    """PNG file of the grid."""
     video: Path | None = None
-    """mp4 file, linked and not embedded."""
+    """mp4 file of the video, which the page links and does not embed; None where there is none."""
 
 
 def to_html(tables: Sequence[Table], figures: Sequence[Figure] = (), remarks: Sequence[str] = ()) -> str:
-    """The page; links to figures are relative to the folder that holds their `figures` folder."""
+    """Write the HTML page of a report.
+
+    Args:
+        tables: one per protocol.
+        figures: their links are relative to the folder that holds the `figures` folder.
+        remarks: sentences below the figures, such as why a cell has none.
+    """
     package = files("headbench.reports")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
     template = environment.from_string((package / "page.html.jinja").read_text(encoding="utf-8"))
@@ -57,7 +63,7 @@ def to_html(tables: Sequence[Table], figures: Sequence[Figure] = (), remarks: Se
 
 
 def _shown(value: object) -> object:
-    """Every text of the page that is no markup of ours, on one line and without hidden characters."""
+    """Put every text of the page that is not this module's markup on one line, without hidden characters."""
     return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -82,7 +88,7 @@ def _groups(figures: Sequence[Figure]) -> list[dict[str, object]]:
 
 
 def _thumbnail(path: Path) -> str:
-    """The image at most THUMBNAIL_WIDTH wide, as base64 of a PNG."""
+    """Thumbnail of an image file, at most THUMBNAIL_WIDTH wide, as the base64 text of a PNG."""
     small = read_picture(path).convert("RGB")
     if small.width > THUMBNAIL_WIDTH:
         small = small.resize((THUMBNAIL_WIDTH, round(small.height * THUMBNAIL_WIDTH / small.width)))

@@ -1,4 +1,4 @@
-"""Marks the best and the second value of rows that may be compared."""
+"""Marks the best and the second value in each column of comparable rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COSTS = {column.key for column in COST_COLUMNS}
 
 
 def mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
-    """The same rows with ranks; all must be comparable (one subject, or means over the same subjects).
+    """Rank rows column by column; all must be comparable (one subject, or means over the same subjects).
 
     Values that look the same in the table share a rank; none has one where all look the same. Baselines are not
     ranked, and costs only where all rows ran on one kind of device.
@@ -37,7 +37,7 @@ def mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
 
 
 def _ranks(means: Sequence[float | None], column: Column) -> list[int]:
-    """1, 2 or 0 a value; where all look the same, none is the best."""
+    """Rank of each value: 1 best, 2 second, 0 neither; all 0 where all values look the same in the table."""
     present = [mean for mean in means if mean is not None]
     # What a reader sees decides: 27.301 and 27.304 are a tie in a table of two digits.
     shown = [None if mean is None else column.format(mean) for mean in means]

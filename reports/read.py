@@ -1,4 +1,4 @@
-"""Reads a run folder into records for the table: the one place of the reports that knows the files' contents."""
+"""Reads a run folder into records for tables: the one module of the reports that knows the files' contents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LARGEST = 1e15
 
 @dataclass(frozen=True)
 class Result:
-    """One stage instance of a cell with what its files say."""
+    """Results of one stage instance of a cell (method, subject and seed), read from its files."""
 
     folder: Path
     cell: Cell
@@ -36,58 +36,58 @@ class Result:
     reason: str = ""
     baseline: bool = False
     scores: Mapping[str, Scores] = field(default_factory=dict)
-    """name@version -> scores"""
+    """Protocol (name@version) -> scores by it."""
     faults: Mapping[str, str] = field(default_factory=dict)
-    """name@version -> why scores that are there are not taken, and what to do."""
+    """Protocol (name@version) -> why the score file that is there is not used, and what to do."""
     train_seconds: float | None = None
     fps: float | None = None
     gaussians: float | None = None
     device: str = ""
     notes: tuple[str, ...] = ()
     trained: Trained | None = None
-    """On what data, where that is known."""
+    """Data that the cell was trained on; None where that is not known."""
     untracked: Mapping[str, str] = field(default_factory=dict)
-    """Render key of a test-time tracking that the method has no way to do -> why."""
+    """Render key of a test-time tracking that the method cannot do -> reason."""
     way: Way = TRAIN
-    """The stage instance."""
+    """Stage instance, named by the way of stages that leads to it."""
 
     @property
     def entry(self) -> tuple[str, str, str, str]:
-        """method, preset, variant, stage instance"""
+        """Method, preset, variant and stage instance."""
         return self.cell.method, self.cell.preset, self.cell.variant, str(self.way)
 
     @property
     def path(self) -> str:
-        """The cell's, with the instance where that is not ``train``."""
+        """Path of the cell in the run, followed by the stage instance where that is not ``train``."""
         return self.cell.path if self.way == TRAIN else f"{self.cell.path} {self.way}"
 
     @property
     def files(self) -> StagePaths:
-        """Where its files lie."""
+        """Paths of the stage instance's files."""
         return CellFolder(self.folder).stage(self.way)
 
     @property
     def place(self) -> tuple[str, str]:
-        """dataset, subject"""
+        """Dataset and subject."""
         return self.cell.dataset, self.cell.subject
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder."""
+    """Results of all cells of a run folder."""
 
     path: Path
     results: tuple[Result, ...]
     protocols: tuple[str, ...] = ()
-    """Those that the run asked for, in order."""
+    """Protocols that the run asks for, in order."""
     notes: tuple[str, ...] = ()
-    """Of the plan as a whole, such as a dataset that was not found."""
+    """Notes about the run as a whole, such as a dataset that was not found."""
 
 
 def read_run(run: Path) -> Run:
-    """Everything that a table needs of a run, in the order of its plan.
+    """Read everything that a table needs from a run folder, in the order of its plan.
 
-    What is damaged in one cell is told of that cell, and the others are read.
+    Damage in one cell is noted of that cell, and the others are read.
 
     Raises:
         BenchError: `run` is no run folder, or its plan cannot be read.
@@ -101,7 +101,7 @@ def read_run(run: Path) -> Run:
 
 
 def _asked(path: Path, notes: list[str]) -> tuple[str, ...]:
-    """Protocols that run.yaml names, as ``name@version`` or as a name alone."""
+    """Protocols that a run.yaml asks for (``name@version`` or a name alone); other entries go into `notes`."""
     if not path.is_file():
         return ()
     try:
@@ -122,6 +122,15 @@ def _asked(path: Path, notes: list[str]) -> tuple[str, ...]:
 
 
 def _result(run: Path, record: CellRecord, way: Way, found: StageState, notes: list[str]) -> Result:
+    """Read the results of one stage instance of a cell.
+
+    Args:
+        run: the run's folder.
+        record: the cell, as the run's plan has it.
+        way: the stage instance.
+        found: its state and reason.
+        notes: the run's notes, to which damage is added.
+    """
     folder = cell_folder(run, record.cell)
     damage: list[str] = []
     place = CellFolder(folder).stage(way)
@@ -167,7 +176,7 @@ def _untracked(place: StagePaths, damage: list[str]) -> dict[str, str]:
 
 
 def _derived(path: Path, damage: list[str]) -> dict[str, Any]:
-    """What a file holds that is made from others; nothing where it is missing or, which is told, damaged."""
+    """Contents of a file that was made from others; empty if it is missing, or damaged, which `damage` records."""
     try:
         return read_sealed(path, dict)
     except Unreadable as error:
@@ -177,11 +186,11 @@ def _derived(path: Path, damage: list[str]) -> dict[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    """A finite number of a file, None where there is anything else."""
+    """Number from a file as a float; None where the value is anything but a finite number."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
     return float(value) if good and isinstance(value, int | float) else None
 
 
 def _texts(values: object) -> list[str]:
-    """The texts of a list in a file."""
+    """Texts of a list from a file; values of other types are left out."""
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []

@@ -1,4 +1,4 @@
-"""The report folder of a run: tables in every format, a page, pictures."""
+"""Writes the report folder of a run: tables in every format, an HTML page, figures."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _WRITERS: Mapping[str, Callable[[Table], str]] = {
 _SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 
 FORMATS = (*_WRITERS, "html")
-"""What `format_table` writes as text."""
+"""Formats in which `format_table` writes a table as text."""
 
 
 def format_table(table: Table, name: str) -> str:
-    """The table as text in one of FORMATS; html is a page without pictures."""
+    """Format a table as text in one of FORMATS; html gives a page without figures."""
     if name == "html":
         from headbench.reports.page import to_html
 
@@ -38,21 +38,22 @@ def format_table(table: Table, name: str) -> str:
 
 
 def write_report(run: Path, figures: bool = True, protocol: str | None = None, out: Path | None = None) -> Path:
-    """Write ``report/`` of a run: a table a protocol in four formats, index.html, and figures.
+    """Write ``report/`` of a run: one table per protocol in four formats, index.html, and figures.
 
     The folder appears whole or not at all, and replaces an older one.
 
     Args:
+        run: the run's folder.
         figures: also draw PNG grids and mp4s, in a child process, which reads the dataset. A cell whose ground truth
-            cannot be read has no pictures, and the page says why.
-        protocol: only this one; None writes all that the run is scored by.
-        out: another folder than ``report`` in the run.
+            cannot be read has no figure, and the page says why.
+        protocol: the only protocol to write a table of; None writes all that the run is scored by.
+        out: folder of the report; None takes ``report`` in the run.
 
     Returns:
         the folder.
 
     Raises:
-        BenchError: no run there, its scores cannot be tabulated, or the folder holds something other than a report.
+        BenchError: `run` is no run folder, its scores cannot be tabulated, or the report's folder holds something else.
     """
     from headbench.reports.page import Figure, to_html
 
@@ -76,7 +77,7 @@ def write_report(run: Path, figures: bool = True, protocol: str | None = None, o
 
 
 def write_table(table: Table, name: str, out: Path) -> Path:
-    """One format as one file in the folder `out`."""
+    """Write a table in one format as one file in the folder `out`, and return the file's path."""
     path = out / _file(table, _SUFFIXES.get(name, name))
     with atomic_path(path) as part:
         part.write_text(format_table(table, name), encoding="utf-8")
@@ -92,10 +93,11 @@ def _file(table: Table, suffix: str) -> str:
 
 
 def _check_place(target: Path, own: bool) -> None:
-    """The folder is replaced as a whole.
+    """Check that the report's folder may be replaced as a whole.
 
     Args:
-        own: it is the run's own; any other may hold nothing but an older report.
+        target: the folder.
+        own: whether it is the run's own ``report``; any other may hold nothing but an older report.
 
     Raises:
         BenchError: it is a link, or holds something else.

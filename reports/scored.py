@@ -1,4 +1,4 @@
-"""Scores of a cell: only those that are as their score stage left them, under the name of their protocol."""
+"""Reads a cell's score files: only those that are unchanged since they were written and named after their protocol."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["read_instance_scores", "rerun", "rescore"]
 
 
 def read_instance_scores(place: StagePaths, run: Path) -> tuple[dict[str, Scores], dict[str, str]]:
-    """The scores of a cell's stage instance, by protocol, and why others that lie there are not taken.
+    """Read the scores of a cell's stage instance, by protocol, with reasons for files that are not used.
 
-    A file is taken where it has the SHA-256 that its marker (``scores/<protocol>.json``) was written with, holds what
+    A file is used where it has the SHA-256 that its marker (``scores/<protocol>.json``) was written with, holds what
     a file of scores holds, and is called as its protocol.
 
     Returns:
-        name@version -> scores; and name@version, or the name of a file that is called otherwise, -> a sentence with
-        what to do.
+        protocol (name@version) -> scores; and protocol, or name of a file that is named otherwise, -> a sentence that
+        says what is wrong and what to do.
     """
     scores: dict[str, Scores] = {}
     faults: dict[str, str] = {}
@@ -51,11 +51,12 @@ def read_instance_scores(place: StagePaths, run: Path) -> tuple[dict[str, Scores
 
 
 def rescore(run: Path, protocol: str, force: bool = False) -> str:
-    """The command that scores a run by a protocol.
+    """Command line that scores a run by a protocol.
 
     Args:
+        run: the run's folder.
         protocol: name@version, or the name alone of a built-in one.
-        force: also where a marker says that nothing is to be done.
+        force: add ``--force``, which scores also where a marker says that nothing is to be done.
     """
     known = [name for name in protocol_names() if protocol in (name, name.partition("@")[0])]
     name = known[-1] if known else f"FOLDER/{protocol}.yaml"
@@ -63,12 +64,12 @@ def rescore(run: Path, protocol: str, force: bool = False) -> str:
 
 
 def rerun(run: Path) -> str:
-    """The command that does again what is missing or damaged in a run."""
+    """Command line that does again what is missing or damaged in a run."""
     return shlex.join(["bench", "run", str(run / "run.yaml")])
 
 
 def _altered(path: Path, shown: str) -> str:
-    """Why a file of scores is not what its score stage wrote, or nothing where it is."""
+    """Why a score file is not what its score stage wrote; empty where it is."""
     marker = path.with_suffix(".json")
     try:
         digest = hashlib.sha256(read_bytes(path)).hexdigest()

@@ -1,4 +1,4 @@
-"""The table for a terminal, by rich."""
+"""Writes a result table for a terminal, by rich."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from headbench.reports.table import Table
 __all__ = ["terminal"]
 
 LONGEST_WORD = 40
-"""Characters of a name that stay on one line."""
+"""Longest name in characters that is kept on one line."""
 _RANKS = {0: "", 1: "bold", 2: "underline"}
 
 
 def terminal(table: Table) -> RenderableType:
-    """Best bold, second underlined; reasons and footnotes below, because they are longer than columns are wide."""
+    """Table for a terminal: best bold, second underlined; reasons and footnotes, which no column could hold, below."""
     leading, values = headings(table)
     notes = list(table.notes)
     rows = lines(table, notes)

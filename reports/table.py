@@ -1,4 +1,4 @@
-"""The one table object of a run, from which every writer works."""
+"""The result table of a run as data, from which the writers of all formats work."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["Row", "Table", "Value", "named"]
 
 @dataclass(frozen=True)
 class Value:
-    """One entry of a row: a number over seeds, a text, or the reason why there is none."""
+    """One value of a table's row: a mean over seeds, a text, or the reason why there is none."""
 
     mean: float | None = None
     std: float | None = None
     """Sample standard deviation over seeds; None with fewer than two."""
     text: str = ""
-    """For text columns."""
+    """Value in a column of texts."""
     reason: str = ""
     """Why there is no number, as a table shows it: ``n/a (weights missing: ...)``; empty where none is expected."""
     rank: int = 0
-    """1 best, 2 second among the rows it is compared with, 0 not marked."""
+    """Rank among comparable rows: 1 best, 2 second, 0 not marked."""
     notes: tuple[int, ...] = ()
-    """Footnotes, counted from 1."""
+    """Numbers of footnotes, counted from 1."""
 
     def shown(self, column: Column) -> str:
-        """The value without marks and footnotes; an en dash where nothing is expected."""
+        """Format the value for a table, without marks and footnotes; an en dash where no value is expected."""
         if self.text:
             return self.text
         if self.mean is not None:
@@ -37,77 +37,84 @@ class Value:
 
 @dataclass(frozen=True)
 class Row:
-    """A subject, a mean over a dataset's subjects, or a cell that has no scores."""
+    """Row of a table: a method on a subject, its mean over a dataset's subjects, or a cell that has no scores."""
 
     kind: str
-    """subject, mean or state."""
+    """Kind of row: subject, mean or state (a cell without scores)."""
     method: str
     preset: str
     variant: str
     dataset: str
     subject: str
-    """Empty in a mean row."""
+    """Name of the subject; empty in a mean row."""
     seeds: tuple[int, ...] = ()
     values: tuple[Value, ...] = ()
-    """As many as the table has columns; empty in a state row."""
+    """One value per column of the table; empty in a state row."""
     state: str = "done"
     reason: str = ""
     notes: tuple[int, ...] = ()
     baseline: bool = False
-    """A reference line; never marked best or second."""
+    """Whether the method is a baseline, which is never marked best or second."""
     stage: str = "train"
-    """The stage instance: train/bake."""
+    """Stage instance, such as train or train/bake."""
 
     def entry(self) -> str:
-        """Method with what tells it from others of its name: ``FateAvatar (demo, no-vgg, train/bake)``."""
+        """Method with preset, variant and stage instance: ``FateAvatar (demo, no-vgg, train/bake)``."""
         return named(self.method, self.preset, self.variant, self.stage)
 
     def where(self) -> str:
-        """The subject, or ``mean``."""
+        """Text of the column of subjects: the subject, or ``mean``."""
         return "mean" if self.kind == "mean" else self.subject
 
     def outcome(self) -> str:
-        """State and reason of a row without scores: ``skipped: needs the asset lpips-vgg``."""
+        """State and reason of a row without scores, such as ``skipped: needs the asset lpips-vgg``."""
         return f"{self.state}: {self.reason}" if self.reason else self.state
 
 
 def named(method: str, preset: str, variant: str, stage: str = "train") -> str:
-    """A method with what tells it from others of its name: ``FateAvatar (demo, no-vgg, train/bake)``."""
+    """Method with preset, variant and stage instance: ``FateAvatar (demo, no-vgg, train/bake)``.
+
+    Args:
+        method: name of the method.
+        preset: left out where it is empty.
+        variant: left out where it is empty.
+        stage: stage instance; left out where it is ``train``.
+    """
     inside = ", ".join(part for part in (preset, variant, stage if stage != "train" else "") if part)
     return f"{method} ({inside})" if inside else method
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows and columns of one run under one protocol."""
+    """Result table of one run under one protocol."""
 
     run: str
     """Name of the run's folder."""
     path: Path
     protocol: str
-    """name@version"""
+    """Label of the protocol: name@version."""
     protocol_hash: str
-    """Empty while nothing is scored."""
+    """SHA-256 of the protocol; empty while nothing is scored."""
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    """Footnotes in order; number 1 stands first."""
+    """Texts of the footnotes; number 1 stands first."""
     tracked: bool = False
     """Whether test frames were optimised on test images before they were rendered."""
 
     def datasets(self) -> tuple[str, ...]:
-        """Datasets in the order of rows."""
+        """Names of the datasets, in the order of rows."""
         return tuple(dict.fromkeys(row.dataset for row in self.rows))
 
     def several_seeds(self) -> bool:
-        """Whether any row stands for more than one seed."""
+        """Whether rows are of more than one seed."""
         return len({seed for row in self.rows for seed in row.seeds}) > 1
 
     def title(self) -> str:
-        """One line that names the run, the protocol and its hash, and says so if test images were used."""
+        """Title in one line: run, protocol and its hash, and whether test images were used for tracking."""
         digest = f" ({self.protocol_hash[:12]})" if self.protocol_hash else ""
         return f"{self.run}: {self.protocol}{digest}{self.remark()}"
 
     def remark(self) -> str:
-        """What stands behind a protocol's name that had test frames tracked on test images; else nothing."""
+        """Remark behind the protocol's name where test frames were tracked on test images; else empty."""
         return ", with test-time tracking on the test images" if self.tracked else ""

@@ -1,4 +1,4 @@
-"""Markdown, CSV and JSON of a table."""
+"""Writes a result table as markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IDENTITY = (*_ORIGIN, "kind", "dataset", "subject", "method", "preset", "varian
 
 
 def to_markdown(table: Table) -> str:
-    """A GitHub table: best bold, second underlined, footnotes below."""
+    """Write a table as GitHub markdown: best bold, second underlined, footnotes below."""
     leading, values = headings(table)
     out = [f"### {_escape(table.title())}", ""]
     out.append(_bar([*leading, *values]))
@@ -43,7 +43,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """One line per row, raw numbers (training time in seconds), an empty field where there is none.
+    """Write a table as CSV: one line per row, raw numbers (training time in seconds), empty fields for missing values.
 
     A text that a spreadsheet would take for a formula (it starts with ``=``, ``+``, ``-`` or ``@``) has an apostrophe
     before it.
@@ -76,9 +76,9 @@ def to_csv(table: Table) -> str:
 
 
 def to_json(table: Table) -> str:
-    """Everything the table holds; a number that JSON lacks (an infinite PSNR) is null beside its text.
+    """Write all that a table holds as JSON; a number that JSON lacks (an infinite PSNR) is null beside its text.
 
-    `key` of a column is its name in `values` and in CSV (lpips_alex), `scores` that in files of scores (lpips/alex).
+    `key` of a column is its name in `values` and in CSV (lpips_alex), `scores` that in score files (lpips/alex).
     """
     document = {
         "run": table.run,

@@ -1,4 +1,4 @@
-"""One column's value for a subject and for a mean over subjects, with seeds, gaps and their reasons."""
+"""Computes a table's values: means over seeds and subjects, with footnotes and reasons where values are missing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ from headbench.reports.table import Value
 __all__ = ["mean_over_subjects", "one_subject"]
 
 Note = Callable[[str], int]
-"""A footnote's text -> its number."""
+"""Function that adds a footnote's text to the table and returns its number."""
 
 
 def one_subject(column: Column, results: Sequence[Result], protocol: str, note: Note) -> Value:
-    """Mean and standard deviation over the seeds of one subject; a seed's value is the mean over its frames."""
+    """Value of a subject row: mean and standard deviation over seeds, where a seed's value is the mean over its frames.
+
+    Args:
+        column: the metric or cost.
+        results: the cells of one method on one subject, one per seed.
+        protocol: name@version of the scores that are taken.
+        note: adds a footnote.
+    """
     if column.kind == "text":
         return Value(text=_devices(results))
     numbers, notes, reason = [], [], ""
@@ -38,10 +45,17 @@ def one_subject(column: Column, results: Sequence[Result], protocol: str, note: 
 
 
 def mean_over_subjects(column: Column, results: Sequence[Result], protocol: str, name: str, note: Note) -> Value:
-    """The mean over subjects, each the mean over its seeds.
+    """Value of a mean row: mean over subjects, of which each has the mean over its seeds.
 
-    The spread is that between seeds of the mean over subjects, where every subject has every seed. No mean is taken
-    over a part of the subjects.
+    The standard deviation is that of the seeds' means over subjects, where every subject has every seed. No mean is
+    taken over a part of the subjects.
+
+    Args:
+        column: the metric or cost.
+        results: the cells of one method on all subjects of a dataset.
+        protocol: name@version of the scores that are taken.
+        name: the method, for footnotes.
+        note: adds a footnote.
     """
     if column.kind == "text":
         return Value(text=_devices(results))
@@ -66,7 +80,7 @@ def mean_over_subjects(column: Column, results: Sequence[Result], protocol: str,
 
 
 def _number(column: Column, result: Result, protocol: str) -> tuple[float | None, str, str]:
-    """A cell's value, a footnote about it, and the reason if there is none."""
+    """Value of a cell (None where it has none), a footnote about it, and the reason for missing values."""
     costs = {"train_seconds": result.train_seconds, "fps": result.fps, "gaussians": result.gaussians}
     if column.key in costs:
         return costs[column.key], "", ""
