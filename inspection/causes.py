@@ -29,7 +29,7 @@ _Floats = NDArray[np.float64]
 _BETTER = 0.1
 """Gain in IoU from which on a cause counts."""
 _CLEAR = 0.75
-"""IoU that a cause must reach where the mesh lies on the head as it is."""
+"""IoU that a cause must reach where the mesh as it is already lies on the head."""
 _EQUAL = 0.03
 """Difference of IoU within which the cause that is tried first is named."""
 _EXTENT = (0.12, 0.6)
@@ -44,7 +44,7 @@ _FLIPS = {
 """Mistake in the axes -> signs of the camera's axes that correct it, and what helps."""
 _UNKNOWN = "images and tracking are not of the same frame, or of another camera or head model"
 _UNITS = {4.0: "a head 4 times as large", 0.25: "a quarter of the head", 1000.0: "millimetres", 0.001: "kilometres"}
-"""Factor on the mesh -> unit that it was mistaken for."""
+"""Factor on the mesh that makes it fit -> unit or size that explains it."""
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 __all__ = ["INSIDE", "Overlap", "overlap"]
 
 INSIDE = 0.6
-"""Share of vertices that must fall on opaque pixels; the rim of the neck is under clothing, which is removed."""
+"""Least share of a mesh's vertices on opaque pixels; the rim of the neck is under clothing, which is removed."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How a projected mesh and an alpha mask fit."""
+    """Overlap of a projected mesh with an alpha mask, in two numbers."""
 
     inside: float
-    """Share of the vertices on opaque pixels."""
+    """Share of the mesh's vertices that fall on opaque pixels."""
     iou: float
     """Intersection over union of the mesh's silhouette and the opaque pixels; hair keeps it below 1."""
 
     def describe(self) -> str:
-        """What was expected and what was found, for a message."""
+        """Say what was expected and what was found, for a message."""
         return (
             f"expected the head mesh on the head, found {self.inside:.0%} of its vertices on opaque pixels, "
             f"IoU {self.iou:.2f}"

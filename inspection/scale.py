@@ -62,7 +62,7 @@ _AGREEING = 4
 
 @dataclass(frozen=True)
 class MotionScale:
-    """How far images move, compared with the mesh."""
+    """Motion of a subject's images compared with that of its mesh."""
 
     factor: float
     """Motion of the images in multiples of the mesh's: 1 where they move alike."""

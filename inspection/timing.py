@@ -23,12 +23,12 @@ __all__ = ["Fit", "check_timing", "shift_of"]
 _Floats = NDArray[np.float64]
 _Masks = NDArray[np.bool_]
 _WINDOW = 25
-"""Consecutive frames in each of up to three windows."""
+"""Length in frames of each of up to three windows of consecutive frames."""
 _MOST = 2
 """Largest shift in frames that is reported, either way; one more is compared, to find a peak between frames."""
 _DECODERS = 8
 _LEAST = 0.7
-"""Correlation of the motions that a shift must reach."""
+"""Least correlation of the images' and the mesh's motion under a shift that is reported."""
 _EXPLAINED = 0.3
 """Share of what is missing to a correlation of 1 that the shift must explain.
 
@@ -38,7 +38,7 @@ head does."""
 _HALF = 0.5
 """Distance in frames beyond which a peak is nearer to another frame than to its own."""
 _SURE = 4.0
-"""Standard errors by which a shift must raise the overlap, frame against frame."""
+"""Least gain in overlap under a shift that is reported, frame against frame, in standard errors."""
 _FEWEST = 12
 """Number of frames below which chance decides."""
 
@@ -55,10 +55,10 @@ class _Window:
 
 @dataclass(frozen=True)
 class Fit:
-    """How images and the tracking of some frames later fit."""
+    """Fit of the images with the tracking of some frames later."""
 
     correlation: float
-    """Cosine between the motions of both, frame to frame."""
+    """Cosine between the motions of images and mesh, frame to frame."""
     gain: float
     """Standard errors by which the overlap is better than with no shift."""
 

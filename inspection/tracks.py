@@ -8,7 +8,7 @@ __all__ = ["all_frames", "neighbour", "tracks"]
 
 
 def all_frames(subject: Subject) -> list[Frame]:
-    """Training frames, then test frames; each once, also where a split has some in both parts."""
+    """All frames of a subject, training frames first; each once, also where a split has some in both parts."""
     return list({frame.id: frame for frame in subject.train + subject.test}.values())
 
 
@@ -22,7 +22,13 @@ def tracks(subject: Subject) -> list[list[Frame]]:
 
 
 def neighbour(subject: Subject, frame: Frame, shift: int) -> Frame | None:
-    """Frame `shift` steps later in the same sequence and camera; None where there is none."""
+    """Find the frame some steps later in the same sequence and camera; None where there is none.
+
+    Args:
+        subject: the subject.
+        frame: one of its frames.
+        shift: steps in the order of time; negative looks back.
+    """
     for track in tracks(subject):
         places = [k for k, other in enumerate(track) if other.id == frame.id]
         if places:

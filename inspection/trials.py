@@ -30,7 +30,12 @@ def tried(view: View, points: _Floats, faces: NDArray[np.int64] | None = None) -
 
 
 def zoomed(view: View, factor: float) -> _Floats:
-    """Pixel positions (V, 2) of a view's mesh with a focal length `factor` times as long."""
+    """Pixel positions (V, 2) of a view's mesh under another focal length.
+
+    Args:
+        view: the view.
+        factor: the other focal length, in multiples of the camera's.
+    """
     centre = view.frame.camera.K[0, :2, 2].double().numpy()
     return np.asarray(centre + factor * (view.points - centre))
 

@@ -28,16 +28,16 @@ _HOPELESS = 0.3
 
 @dataclass(frozen=True)
 class View:
-    """One frame, its image and the mesh on it."""
+    """Image of one frame with the projected mesh on it."""
 
     frame: Frame
     pixels: Pixels
     points: NDArray[np.float64]
     """(V, 2) pixels, where the vertices fall; NaN behind the camera."""
     vertices: NDArray[np.float64]
-    """(V, 3) metres, in the world."""
+    """(V, 3) vertices of the mesh in the world, metres."""
     faces: NDArray[np.int64]
-    """(F, 3)"""
+    """(F, 3) triangles of the mesh, as vertex indices."""
     silhouette: NDArray[np.bool_]
     """(H, W) of the mesh."""
     overlap: Overlap

@@ -1,1 +1,1 @@
-"""What the readers of all layouts share: findings, files, images, numbers, cameras, the projected mesh."""
+"""Shared parts of the dataset readers: findings, files, images, numbers, cameras, the projected mesh."""

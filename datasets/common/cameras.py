@@ -56,7 +56,11 @@ def cameras(w2c: Floats, K: Floats, width: int, height: int) -> list[Camera]:
 
 
 def rigid_fault(pose: Floats) -> PoseFault | None:
-    """Say what keeps a matrix from being a rigid motion, in either direction; None where nothing does."""
+    """Say what keeps a matrix from being a rigid motion; None where nothing does.
+
+    Args:
+        pose: (4, 4) in a well-formed file, world to camera or camera to world.
+    """
     if pose.shape != (4, 4):
         found = " x ".join(str(side) for side in pose.shape) or "none"
         return PoseFault(f"expected 4 x 4 numbers, found {found}")

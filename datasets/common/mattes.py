@@ -23,7 +23,7 @@ _CLEAR, _SOLID = 32, 224
 _SOFT = (16, 239)
 """Levels of half-transparent pixels that tell how colour goes with alpha; nearer to the ends rounding hides it."""
 _TOLERANCE = 4
-"""Levels by which a colour that was multiplied by alpha exceeds it all the same: rounding, and the codec of a JPEG."""
+"""Levels by which a colour that was multiplied by alpha may exceed it: rounding, and the codec of a JPEG."""
 _EXCEED = 0.03
 """Share of half-transparent pixels that may be brighter than their alpha.
 
@@ -37,9 +37,9 @@ It is 0 where colour was multiplied by alpha, about 1 where not, however dark th
 _ENOUGH_SOFT = 100
 """Least number of half-transparent pixels, over all frames, that tells whether colours were multiplied by alpha."""
 _EXACT = 0.5
-"""Share of pixels that a matte has at exactly 0 or 255; video compression leaves almost none there."""
+"""Least share of a matte's pixels at exactly 0 or 255; video compression leaves almost none there."""
 _HALO = 64.0
-"""Levels by which half-transparent pixels may differ from the opaque ones beside them, in all channels to one side."""
+"""Levels by which half-transparent pixels may be lighter, or darker, in all channels than opaque ones beside them."""
 _RING = 3
 """Width in pixels of the ring beside a matte's edge that the edge is compared with."""
 _ENOUGH = 40
@@ -72,7 +72,7 @@ def level_fault(alpha: _Bytes) -> MatteFault | None:
 
 
 def matte_fault(alpha: _Bytes) -> MatteFault | None:
-    """Say what makes an alpha (H, W) unusable: levels, or opacity where the head is not; None if nothing.
+    """Say what makes an alpha (H, W) unusable: its levels, or opacity where the head is not; None where nothing does.
 
     Takes a few tens of microseconds, so that it can be asked of every frame that is decoded.
     """

@@ -34,10 +34,10 @@ class _Loaded:
 
 
 class ProjectedMesh:
-    """One subject's head mesh with its mouth closed by a cap; the head model is loaded at the first use.
+    """Projects one subject's head mesh, with its mouth closed by a cap; the head model is loaded at the first use.
 
     All of `HeadParams` counts: root, neck, translation, eyelids and the global similarity as well as expression and
-    jaw. Any camera may look. Safe to use from several threads.
+    jaw. Any camera may look. Parameters and cameras are those of one frame, B = 1. Safe to use from several threads.
 
     Args:
         head: the head model's tag.

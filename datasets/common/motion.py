@@ -43,7 +43,7 @@ _FLOORS = {
 A quick nod moves a head by 0.02 of the image from frame to frame, a shout opens the jaw by 0.3; and these are smooth,
 jumps are not."""
 _MANY = 0.5
-"""Share of the frames from which on a fault is the file's, not the frame's."""
+"""Share of the frames from which on a fault is reported once for the file, not for each frame."""
 _FOREIGN = "coefficients of another head model or in another unit? They are not interchangeable"
 _AGAIN = "track this frame again, or leave it out of the split"
 
@@ -57,7 +57,7 @@ class _Stack:
     depth: _Floats
     """(T,) metres from the camera along its axis."""
     turn: _Floats
-    """(T, 9) rotation of the head as the camera sees it."""
+    """(T, 9) rotation matrices of the head as the camera sees it, flattened."""
     jaw: _Floats
     """(T, 3) axis-angle, radians."""
     expression: _Floats

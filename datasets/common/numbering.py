@@ -14,7 +14,7 @@ from headbench.datasets.common.roots import names_in
 __all__ = ["masks_renumbered", "renumbered"]
 
 _NAME = re.compile(r"([0-9]{1,12})([^0-9].*)?")
-"""A frame's number, and what follows it: nothing, ``_00`` of a camera, ``_mouth`` of a kind of mask."""
+"""Pattern of a frame's number, and what follows it: nothing, ``_00`` of a camera, ``_mouth`` of a kind of mask."""
 
 
 def masks_renumbered(place: Path, images: Iterable[Sequence[str]], findings: Findings) -> bool:

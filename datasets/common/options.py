@@ -14,6 +14,7 @@ __all__ = ["Listed", "ReaderOptions"]
 
 
 def _joined(value: Any) -> str:
+    """Make one text of a value: the items of a list with commas between, or the value itself."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

@@ -42,7 +42,11 @@ class Paths:
     """Unusual way of writing paths, a key of `_ODD` -> the paths that were written so."""
 
     def read(self, value: object) -> PurePosixPath | None:
-        """Read a path relative to the folder, with forward slashes; None where it is no text or leads elsewhere."""
+        """Read a path relative to the folder, with forward slashes; None where it is no text or leads elsewhere.
+
+        Args:
+            value: what the document holds in place of a path.
+        """
         if not isinstance(value, str) or not value:
             return None
         path = value.replace("\\", "/")

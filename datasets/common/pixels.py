@@ -49,7 +49,7 @@ class PixelReader:
     """Reads one frame from image files; it is the callable in `Frame.pixels`."""
 
     frame: str
-    """The frame's id, for messages."""
+    """Id of the frame, for messages."""
     colour: Path
     """RGB or RGBA file, un-premultiplied."""
     alpha: Path | None = None

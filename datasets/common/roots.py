@@ -62,7 +62,7 @@ def find_subjects(root: Path, dataset: str, is_subject: Callable[[Path], bool], 
 
 
 def listing(path: Path) -> str:
-    """What a folder holds, for messages: up to five names."""
+    """Describe what a folder holds, for messages: up to five names."""
     names = sorted(child.name for child in path.iterdir() if not child.name.startswith("."))
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return shown or "an empty folder"

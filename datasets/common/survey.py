@@ -32,7 +32,7 @@ class Survey(abc.ABC):
     """
 
     path: Path
-    """The subject's folder."""
+    """Folder of the subject."""
     findings: Findings
     """Problems of the subject; checks that come later add theirs here, too."""
     head: str
@@ -80,7 +80,12 @@ class Survey(abc.ABC):
 
     @abc.abstractmethod
     def where(self, frame: Frame, what: str) -> Path:
-        """The file that a quantity of a frame was read from; for the names of quantities see `check_motion`."""
+        """File that a quantity of a frame was read from.
+
+        Args:
+            frame: a frame of the subject.
+            what: name of the quantity, one of those of `check_motion`.
+        """
 
     def fingerprint(self) -> dict[str, str]:
         """Digests of images, tracking and split: the value of `Subject.fingerprint`."""
@@ -97,6 +102,9 @@ class Survey(abc.ABC):
 
 def known(part: _Part | None) -> _Part:
     """Return a part of a survey that must be there.
+
+    Args:
+        part: None where the survey lacks it.
 
     Raises:
         ValueError: it is None.

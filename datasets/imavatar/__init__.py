@@ -1,1 +1,1 @@
-"""The IMAvatar layout: DECA's FLAME fits, also of PointAvatar's and NerFace's people."""
+"""Reader of the IMAvatar layout: DECA's FLAME fits, also of PointAvatar's, NerFace's and EmoTalk3D's people."""

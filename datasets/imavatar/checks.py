@@ -131,7 +131,7 @@ def check_keypoints(found: ImavatarSurvey, frames: Sequence[Frame], mesh: Projec
 
 
 _Places = Callable[[Tensor, HeadParams], Tensor]
-"""Landmarks (B, N, 3) on posed vertices (B, V, 3); the parameters say how the head is turned."""
+"""Type of a function that finds landmarks (B, N, 3) on posed vertices (B, V, 3), with the head's parameters."""
 
 
 def _landmarks(found: ImavatarSurvey) -> _Places | None:

@@ -40,7 +40,7 @@ class Entry:
     world_mat: Floats
     """(3, 4) raw world to camera: y up, z backward, the head 4 times as large as in metres."""
     expression: Floats
-    """(50,)"""
+    """(50,) FLAME expression coefficients."""
     pose: Floats
     """(15,) axis-angle: root, neck, jaw, left eye, right eye."""
     keypoints: Floats | None
@@ -59,13 +59,13 @@ class Tracking:
     intrinsics: Floats
     """(4,) fx, fy, cx, cy as stored."""
     shape: Floats
-    """(100,)"""
+    """(100,) FLAME identity coefficients."""
     entries: tuple[Entry, ...]
-    """The frames that can be used."""
+    """Frames whose numbers can be used."""
     astray: tuple[Entry, ...]
     """Frames whose numbers cannot be used, without these: their files can be checked all the same."""
     listed: frozenset[PurePosixPath]
-    """Images of all frames in the file, as `Entry.image`, those that cannot be used as well."""
+    """Images of all frames in the file, below the folder of images; those of unusable frames as well."""
     whole: bool
     """Whether every frame's image could be read, so that an image that is not listed was not tracked."""
 

@@ -1,1 +1,1 @@
-"""The INSTA layout: metrical-tracker's FLAME fits, exported by INSTA's scripts."""
+"""Reader of the INSTA layout: metrical-tracker's FLAME fits, exported by INSTA's scripts."""

@@ -35,17 +35,17 @@ class Coefficients:
     """FLAME coefficients of many frames, in the order of the JSON's entries; rotations still as six numbers."""
 
     exp: _Floats
-    """(T, 100)"""
+    """(T, 100) FLAME expression coefficients."""
     jaw: _Floats
-    """(T, 6)"""
+    """(T, 6) rotation of the jaw."""
     eyes: _Floats
-    """(T, 12) in the tracker's order: joint 3, then joint 4."""
+    """(T, 12) rotations of the eyes in the tracker's order: joint 3, then joint 4."""
     eyelids: _Floats | None
-    """(T, 2) left, right; None where the subject has none."""
+    """(T, 2) eyelids, left and right; None where the subject has none."""
     shape: _Floats
-    """(300,) of the first entry."""
+    """(300,) FLAME identity coefficients of the first entry."""
     sources: Mapping[str, str]
-    """Kind -> ``text`` or ``frame`` (some or all rows from `.frame` files)."""
+    """Kind of coefficients -> ``text``, or ``frame`` where some or all rows are from `.frame` files."""
 
 
 class _Source:
@@ -81,7 +81,12 @@ class _Source:
         return self._tracked[frame]
 
     def value(self, kind: str, entry: Entry) -> _Floats | None:
-        """Read and check the numbers of a kind for one frame; None where that fails, reported or counted as missing."""
+        """Read and check the numbers of a kind for one frame; None where that fails, reported or counted as missing.
+
+        Args:
+            kind: a key of `KINDS`.
+            entry: the frame.
+        """
         path = self._folder.path / entry.coefficients(kind)
         try:
             numbers = read_numbers(path, _EXPECTED, self._findings, entry.id)

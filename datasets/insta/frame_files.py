@@ -23,7 +23,7 @@ class Tracked:
     """Coefficients and camera from one `.frame` file; a kind that the file lacks is missing from the mapping."""
 
     coefficients: dict[str, _Floats] = field(default_factory=dict)
-    """exp, jaw, eyes, eyelids, shape -> (n,); lengths are whatever the file holds."""
+    """Kind (exp, jaw, eyes, eyelids, shape) -> numbers (n,), as many as the file holds."""
     w2c: _Floats | None = None
     """(4, 4) world to camera, OpenCV axes, metres."""
 

@@ -11,12 +11,20 @@ __all__ = ["distance", "pose_fault"]
 
 
 def distance(c2w: NDArray[np.float64]) -> float:
-    """Distance of the head's origin along the axis of a camera (c2w, OpenCV axes), in metres; negative behind it."""
+    """Distance of the head, which is at the origin, along the axis of a camera, in metres; negative behind it.
+
+    Args:
+        c2w: (4, 4) camera to world, OpenCV axes, metres.
+    """
     return float(-c2w[:3, 2] @ c2w[:3, 3])
 
 
 def pose_fault(c2w: NDArray[np.float64]) -> PoseFault | None:
-    """Say what is wrong with a camera-to-world matrix (OpenCV axes, head at the origin); None where nothing is."""
+    """Say what is wrong with the pose of a camera before a head at the origin; None where nothing is.
+
+    Args:
+        c2w: (4, 4) in a well-formed file: camera to world, OpenCV axes, metres.
+    """
     fault = rigid_fault(c2w)
     if fault is not None:
         return fault

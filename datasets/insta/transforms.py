@@ -51,7 +51,7 @@ class Transforms:
     intrinsics: Intrinsics | None = None
     """Size and intrinsics of all frames; None where they cannot be used, so that the images' size is not known."""
     entries: tuple[Entry, ...] = ()
-    """The frames that can be used."""
+    """Frames that can be used."""
     astray: tuple[Entry, ...] = ()
     """Frames whose pose cannot be used, with a pose of zeros: their files can be checked all the same."""
     listed: frozenset[str] = frozenset()

@@ -1,1 +1,1 @@
-"""The files of the NeRSemble benchmark's task mono FLAME avatar, as they lie on disk."""
+"""Reader of the NeRSemble benchmark's task mono FLAME avatar, from the files that its downloader leaves."""

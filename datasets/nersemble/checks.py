@@ -114,7 +114,7 @@ class _Decoded:
     high: int
     """Largest value of the mattes."""
     colour: float
-    """Largest mean difference of a matte's channels."""
+    """Largest mean difference between the channels of a matte, which should be grey."""
     background: float
     """Mean grey level of the images where the matte is 0; 255 where it nowhere is."""
 

@@ -74,7 +74,12 @@ class Shelf:
                 self._used -= _bytes(self._held.popitem(last=False)[1])
 
     def take(self, owner: int, row: int) -> tuple[VideoFrame, VideoFrame] | None:
-        """Remove a pair of pictures and return it; None where it is not held."""
+        """Remove a pair of pictures and return it; None where it is not held.
+
+        Args:
+            owner: identity of the clip.
+            row: place of the pair in the clip.
+        """
         with self._lock:
             pair = self._held.pop((owner, row), None)
             if pair is not None:

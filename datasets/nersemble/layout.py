@@ -28,7 +28,12 @@ class Folder(roots.Folder):
         return self.path / "sequences"
 
     def tracking(self, sequence: str, version: str) -> Path:
-        """File of the head's parameters in a sequence; `version` is one of `TRACKINGS`."""
+        """File of the head's parameters in a sequence.
+
+        Args:
+            sequence: its name.
+            version: a key of `TRACKINGS`.
+        """
         return self.sequences / sequence / "tracking" / f"{TRACKINGS[version]}.npz"
 
     def images(self, sequence: str, serial: str) -> Path:

@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 STRANDS = 5000
 """Strands on a head."""
 JOINTS = 4
-"""Segments of a strand."""
+"""Number of segments of a strand."""
 WIDTH = 0.0011
 """Width of a strand in metres, at the root; it thins out to a third of it."""
 

@@ -47,9 +47,11 @@ class Shot:
     camera: str
     """Name of the camera."""
     w2c: Floats
-    """(4, 4) OpenCV; the world is the head before it turns: yaw, pitch, roll and offset of the motion are in here."""
+    """(4, 4) world to camera, OpenCV axes, metres.
+
+    The world is the head before it turns: yaw, pitch, roll and offset of the motion are in here."""
     K: Floats
-    """(3, 3) pixels."""
+    """(3, 3) intrinsics in pixels."""
 
 
 class Writer(abc.ABC):

@@ -54,9 +54,9 @@ class Motion:
     expression: Floats
     """(T, 52) face units."""
     jaw: Floats
-    """(T, 3) axis-angle."""
+    """(T, 3) axis-angle of the jaw."""
     eye_left: Floats
-    """(T, 3) axis-angle."""
+    """(T, 3) axis-angle of the left eye, as of the right one."""
     eye_right: Floats
     yaw: Floats
     """(T,) rotation of the head as the camera sees it, as are pitch and roll."""

@@ -19,37 +19,37 @@ _FRAMES = {"nersemble": 22}
 
 
 def insta(root: Path) -> None:
-    """Write ``root/insta/<subject>``."""
+    """Write a tiny synthetic subject below ``root/insta``."""
     _place("insta", root / "insta")
 
 
 def nersemble(root: Path) -> None:
-    """Write ``root/nersemble/…``."""
+    """Write a tiny synthetic participant below ``root/nersemble``."""
     _place("nersemble", root / "nersemble")
 
 
 def imavatar(root: Path) -> None:
-    """Write ``root/imavatar/<subject>``."""
+    """Write a tiny synthetic subject below ``root/imavatar``."""
     _place("imavatar", root / "imavatar")
 
 
 def pointavatar(root: Path) -> None:
-    """Write ``root/pointavatar/<subject>``, in IMAvatar's layout."""
+    """Write a tiny synthetic subject below ``root/pointavatar``, in IMAvatar's layout."""
     _place("imavatar", root / "pointavatar")
 
 
 def fourdface(root: Path) -> None:
-    """Write ``root/4dface/<subject>``, in IMAvatar's layout."""
+    """Write a tiny synthetic subject below ``root/4dface``, in IMAvatar's layout."""
     _place("imavatar", root / "4dface")
 
 
 def emotalk3d(root: Path) -> None:
-    """Write ``root/emotalk3d/<subject>``, in IMAvatar's layout."""
+    """Write a tiny synthetic subject below ``root/emotalk3d``, in IMAvatar's layout."""
     _place("imavatar", root / "emotalk3d")
 
 
 def vhap(root: Path) -> None:
-    """Write ``root/vhap/<subject>``."""
+    """Write a tiny synthetic subject below ``root/vhap``."""
     _place("vhap", root / "vhap")
 
 

@@ -38,13 +38,13 @@ class Scene:
     faces: Ints
     """(F, 3) triangles of head and hair, as vertex indices."""
     part: Ints
-    """(F,) index into PARTS."""
+    """(F,) part that each face belongs to, an index into PARTS."""
     tint: Floats
     """(F,) brightness of hair strands and of the tongue, 1 elsewhere."""
     scalp: Floats
-    """(V,) 0 to 1 where hair covers the skin, soft at the hairline."""
+    """(V,) cover of the skin by hair, 0 to 1, soft at the hairline."""
     lips: Floats
-    """(V,) 0 to 1, soft at the lips' edge."""
+    """(V,) share of lips in the skin, 0 to 1, soft at the lips' edge."""
     eyes: Floats
     """(2, 3) centres of the left and the right eyeball at rest."""
 

@@ -63,7 +63,7 @@ class Placed:
     R: Floats
     """(T, 3, 3) rotations."""
     t: Floats
-    """(T, 3) metres."""
+    """(T, 3) translations, metres."""
 
 
 class NersembleWriter(Writer):

@@ -1,1 +1,1 @@
-"""The layout that VHAP exports and GaussianAvatars trains on."""
+"""Reader of the layout that VHAP exports and GaussianAvatars trains on."""

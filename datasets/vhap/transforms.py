@@ -47,7 +47,7 @@ class Entry:
     params: Path
     """File of the moment's FLAME parameters."""
     sequence: str
-    """Folder beside the subject's that holds the files, nothing where it is the subject's own."""
+    """Folder beside the subject's that holds the files; empty where it is the subject's own."""
     posed: bool = True
     """Whether `c2w` can be used; if not it is zeros, an error has been reported, and the files can be checked."""
 
