@@ -1,4 +1,4 @@
-"""Checks of a method before it is trained: how it is made, posed and drawn, and on which heads."""
+"""Checks of a method before it is trained: how it is made, posed and rendered, and on which heads."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["check_create", "check_drive", "check_heads"]
 
 _ANY = Clock(step=1, epoch=1, steps_per_epoch=3, total=12)
 _ASIDE = torch.tensor([[0.1, 0.0, 0.0]])
-"""Metres that a head is moved by."""
+"""Translation of a head, in metres, that Gaussians must follow."""
 
 
 def check_create(case: Case) -> str:
-    """A portrait is made from training frames, the same for the same seed, and without frames where weights follow."""
+    """Check that a portrait is made from frames, alike for one seed, and without frames where weights follow."""
     portrait, subject = case.portrait()
     require(type(portrait) is case.kind, f"create() to return a {case.kind.__name__}", type(portrait).__name__)
     finite(portrait, "at the start")
@@ -44,7 +44,7 @@ def check_create(case: Case) -> str:
 
 
 def check_drive(case: Case) -> str:
-    """A pose gives Gaussians of the right shapes, a batch what its members give; they follow the global similarity."""
+    """Check the Gaussians of a pose: their shapes, that a batch equals its members, and the global similarity."""
     portrait, subject = case.portrait()
     frames = subject.train[:2]
     params, camera = HeadParams.join([f.params for f in frames]), Camera.join([f.camera for f in frames])
@@ -64,7 +64,7 @@ def check_drive(case: Case) -> str:
 
 
 def _gaussians(avatar: Avatar, params: HeadParams, vertices: int) -> None:
-    """What `drive` gives for a batch of two has the shapes of the conventions, and `gaussians` gives the same."""
+    """Check that `drive` of two poses has the shapes of the conventions, and that `gaussians` gives the same."""
     posed, count = avatar.drive(params), avatar.count()
     found: Gaussians = posed.gaussians
     for name, tail in (("means", (3,)), ("quats", (4,)), ("scales", (3,)), ("opacities", ())):
@@ -78,14 +78,14 @@ def _gaussians(avatar: Avatar, params: HeadParams, vertices: int) -> None:
 
 
 def _follows(avatar: Avatar, params: HeadParams, moved: HeadParams) -> None:
-    """The Gaussians move with the global similarity of the parameters."""
+    """Check that the Gaussians move with the global similarity of the parameters."""
     shift = avatar.drive(moved).gaussians.means - avatar.drive(params).gaussians.means
     off = float((shift - _ASIDE).abs().max())
     require(off < 1e-4, "Gaussians to follow the global similarity, 0.1 m along x", f"some {off:.2g} m beside it")
 
 
 def check_heads(case: Case) -> str:
-    """A step on every head model: the built-in one in each topology that the configuration can name, and others."""
+    """Check a step on the built-in head in each topology that the configuration can name, and on other head models."""
     tried = []
     for config, head in _heads(case):
         portrait, subject = case.portrait(head, config)
@@ -99,7 +99,7 @@ def check_heads(case: Case) -> str:
 
 
 def _heads(case: Case) -> Iterator[tuple[MethodConfig, HeadModel]]:
-    """Configurations with a head each. The built-in head comes with fewer coefficients, too."""
+    """Yield configurations with a head each; the built-in head comes with fewer coefficients, too."""
     base = case.config.model_dump()
     fields = [
         name
@@ -128,6 +128,14 @@ def _heads(case: Case) -> Iterator[tuple[MethodConfig, HeadModel]]:
 
 
 def _one_step(case: Case, avatar: Avatar, frame: Frame, where: str) -> None:
+    """Check that one optimisation step works on a head model and leaves finite parameters.
+
+    Args:
+        case: gives the method's name.
+        avatar: untrained, on that head model.
+        frame: its pose and camera are rendered.
+        where: name of the head model, for messages.
+    """
     white = torch.ones(1, 3)
     optimizer = AvatarOptimizer(avatar, case.spec.name)
     posed = avatar.drive(frame.params)

@@ -1,4 +1,4 @@
-"""What the checks of a method share: one method in small, and its pictures."""
+"""Shared material of a method's checks: one method with a small configuration, its trainings and its pictures."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from headbench.testing.training import Staged, Watched, stage, watch
 __all__ = ["Case", "finite", "picture", "shown", "unequal"]
 
 DRAWN = 0.03
-"""Share of the pixels that must differ from the background."""
+"""Least share of the pixels that must differ from the background."""
 
 
 @dataclass
 class Case:
-    """One method in small, with what several checks share; made when it is asked for."""
+    """A method with a small configuration, and the subject and trainings that its checks share, made on first use."""
 
     spec: MethodSpec
     kind: type[Portrait]
@@ -39,7 +39,7 @@ class Case:
     heads: Sequence[HeadModel] = ()
     """Further head models to try, each in the topology that it has."""
     layouts: Mapping[str, Subject] = field(default_factory=dict)
-    """Dataset -> a subject that was read through it."""
+    """Subjects by dataset, each read through that dataset's layout."""
     watching: Watch = field(default_factory=Watch)
 
     @cached_property
@@ -49,33 +49,33 @@ class Case:
 
     @cached_property
     def subject(self) -> Subject:
-        """Three training frames and a test frame whose image is forbidden."""
+        """A subject of three training frames and a test frame whose image may not be opened."""
         return made_subject(self.head, self.watching)
 
     @cached_property
     def trained(self) -> bool:
-        """Whether there is anything to train."""
+        """Whether the method trains anything: whether it is an Avatar."""
         return issubclass(self.kind, Avatar)
 
     @cached_property
     def plain(self) -> Watched:
-        """A training in memory."""
+        """A training in memory, without recording."""
         return watch(self.kind, self.config, self.subject, self.spec.name)
 
     @cached_property
     def staged(self) -> Staged:
-        """A training with checkpoints, and what a power cut would have left of it beside it."""
+        """A training with checkpoints; beside its folder lies what a power cut would have left."""
         cut = self.steps // 3 if self.trained else 0
         return stage(self.scratch / "whole", self.kind, self.config, self.subject, self.about, cut)
 
     @cached_property
     def steps(self) -> int:
-        """Of a training; checkpoints of `staged` lie a third apart."""
+        """Number of steps of a training; checkpoints of `staged` are a third of it apart."""
         return BatchSchedule(self.config.train, len(self.subject.train)).total
 
     @cached_property
     def about(self) -> dict[str, str]:
-        """What a checkpoint says of itself."""
+        """Names that checkpoints keep: method, preset, variant, dataset, subject."""
         return {
             "method": self.spec.name,
             "preset": "tiny",
@@ -85,7 +85,7 @@ class Case:
         }
 
     def portrait(self, head: HeadModel | None = None, config: MethodConfig | None = None) -> tuple[Portrait, Subject]:
-        """An untrained portrait on a head (the built-in one by default), and the subject it was made for."""
+        """Make an untrained portrait on a head, by default the built-in one; the subject it was made for comes too."""
         head, config = head or self.head, config or self.config
         subject = self.subject if head is self.head else made_subject(head, self.watching)
         view = TrainView(subject.train, SIZE, SIZE, seed=0, directory=str(self.scratch))
@@ -94,14 +94,14 @@ class Case:
 
 
 def picture(portrait: Portrait, frame: Frame, background: float = 1.0) -> Tensor:
-    """What a portrait shows for a frame, by the rasterizer for CPUs, on a grey of this value."""
+    """Render a frame by the rasterizer for CPUs, on a grey background of this value in [0, 1]."""
     colour = torch.full((len(frame.camera.w2c), 3), background)
     with torch.no_grad():
         return portrait.render(frame.params, frame.camera, colour, make_rasterizer("numba", "cpu"))
 
 
 def shown(image: Tensor, frame: Frame) -> None:
-    """A finite picture of the right shape with something on it."""
+    """Require a finite picture of the right shape that shows more than its white background."""
     expected = (len(frame.camera.w2c), 3, frame.camera.height, frame.camera.width)
     require(tuple(image.shape) == expected, f"render() to give shape {expected}", f"{tuple(image.shape)}")
     require(bool(torch.isfinite(image).all()), "finite values in a render", "NaN or infinity")
@@ -110,11 +110,11 @@ def shown(image: Tensor, frame: Frame) -> None:
 
 
 def finite(portrait: Portrait, when: str) -> None:
-    """Parameters and buffers without NaN and infinity."""
+    """Require parameters and buffers without NaN and infinity."""
     bad = [n for n, p in portrait.state_dict().items() if p.is_floating_point() and not bool(torch.isfinite(p).all())]
     require(not bad, f"finite parameters {when}", f"NaN or infinity in {', '.join(bad)}")
 
 
 def unequal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
-    """Names of tensors that differ in a bit."""
+    """Names of tensors that are not equal bit for bit, or are in one mapping alone."""
     return sorted(n for n in {*one, *other} if n not in one or n not in other or not torch.equal(one[n], other[n]))

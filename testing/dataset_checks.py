@@ -1,4 +1,4 @@
-"""The checks of a dataset's reader, each a function of a `Sample`."""
+"""Checks of a dataset's reader, each a function of a `Sample` that returns a note."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from headbench.testing.samples import write_sample
 __all__ = ["CHECKS", "Sample"]
 
 _ON_HEAD = 0.5
-"""Share of the posed head's vertices that must lie on pixels of the person."""
+"""Least share of the posed head's vertices that must lie on pixels of the person."""
 
 
 @dataclass
 class Sample:
-    """One dataset with the subject that its plugin writes."""
+    """A dataset with the synthetic subject that its plugin writes."""
 
     spec: DatasetSpec
     reader: DatasetReader
@@ -57,18 +57,18 @@ class Sample:
 
     @cached_property
     def subject(self) -> Subject:
-        """The sample, read."""
+        """The sample as its reader returns it."""
         return self.reader.read(self.folder, {})
 
     def copy(self, name: str) -> tuple[Path, Path]:
-        """(root, folder) of a copy that may be damaged."""
+        """Copy the data root, so that it may be damaged: (root, folder) of the copy."""
         place = self.scratch / name
         shutil.copytree(self.root, place)
         return place, place / self.folder.relative_to(self.root)
 
 
 def check_subjects(sample: Sample) -> str:
-    """Subjects are found from the data root, the dataset's folder and their own; an empty folder is refused."""
+    """Check that subjects are found from data root, dataset's folder and their own; an empty folder is refused."""
     name, folder = sample.spec.name, sample.folder
     for what, root in (
         ("data root", sample.root),
@@ -86,7 +86,7 @@ def check_subjects(sample: Sample) -> str:
 
 
 def check_read(sample: Sample) -> str:
-    """The sample is read and has no errors; frames have unique ids and follow the conventions."""
+    """Check that the sample is read without errors, and that frames have unique ids and follow the conventions."""
     subject = sample.subject
     frames = subject.train + subject.test
     require(
@@ -120,7 +120,7 @@ def _conventional(frame: Frame, subject: Subject) -> None:
 
 
 def check_pixels(sample: Sample) -> str:
-    """Images are read when they are asked for, fit their cameras, and show the head where its mesh is."""
+    """Check that images are read when they are asked for, fit their cameras, and show the head where its mesh is."""
     place, folder = sample.copy("moved")
     subject = sample.reader.read(folder, {})
     gone = place.with_name("moved-away")
@@ -168,7 +168,7 @@ def _on_head(subject: Subject, frame: Frame) -> float:
 
 
 def check_fingerprint(sample: Sample) -> str:
-    """The fingerprint holds digests, the same at each reading and wherever the folder lies."""
+    """Check that the fingerprint holds digests, the same at each reading and wherever the folder lies."""
     found = sample.subject.fingerprint
     wrong = [name for name, text in found.items() if not re.fullmatch(r"[0-9a-f]{16,}", text)]
     told = f"other texts at {', '.join(wrong[:3])}" if wrong else "nothing"
@@ -180,14 +180,14 @@ def check_fingerprint(sample: Sample) -> str:
 
 
 def check_options(sample: Sample) -> str:
-    """Options are explained; an unknown one is refused by its name."""
+    """Check that options are explained, and that an unknown one is refused by its name."""
     options = sample.reader.options()
     silent = [name for name, text in options.items() if not text.strip()]
     require(not silent, "a sentence for every option", f"none for {', '.join(silent)}")
     for doing in (sample.reader.read, sample.reader.check):
         told = _refusal(lambda doing=doing: doing(sample.folder, {"no-such-option": "1"}))  # type: ignore[misc]
         if told is None and doing == sample.reader.check:
-            continue  # problems may be told instead
+            continue  # problems may be reported instead
         require(
             told is not None and "no-such-option" in told,
             "an unknown option to be refused by its name",
@@ -203,7 +203,7 @@ DAMAGES: Mapping[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(),
     "a folder": lambda path: _folder(path),
 }
-"""What is done to a file -> how."""
+"""Damages by name, each a function that damages a file."""
 
 
 def _folder(path: Path) -> None:
@@ -212,7 +212,7 @@ def _folder(path: Path) -> None:
 
 
 def check_damage(sample: Sample) -> str:
-    """One file of each kind, damaged in two ways: it is read, or refused in one sentence without foreign words."""
+    """Check damaged files, one of each kind in two ways: they are read, or refused in one sentence of the reader's."""
     _, folder = sample.copy("damaged")
     tried, ways = 0, list(DAMAGES)
     for number, path in enumerate(_files(folder)):
@@ -228,7 +228,7 @@ def check_damage(sample: Sample) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The first file of each kind: names of file and folder that differ in numbers alone are of one kind."""
+    """The first file of each kind in a folder; names that differ in numbers alone are of one kind."""
     found: dict[str, Path] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         found.setdefault(re.sub(r"[0-9]+", "#", f"{path.parent.name}/{path.name}"), path)
@@ -236,7 +236,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _sound(sample: Sample, folder: Path, what: str) -> None:
-    """Check and read a folder that may be damaged."""
+    """Check that a folder that may be damaged is read, or refused in plain words that name the frame or its file."""
     try:
         problems = sample.reader.check(folder, {})
     except BenchError as error:
@@ -273,7 +273,7 @@ def _sentence(error: BenchError, what: str) -> None:
 
 
 def _refusal(action: Callable[[], object]) -> str | None:
-    """What is said in refusing, or None where nothing is refused."""
+    """Message of the BenchError that an action raises; None where it raises none."""
     try:
         action()
     except BenchError as error:
@@ -297,4 +297,4 @@ CHECKS: dict[str, Callable[[Sample], str]] = {
     "options": check_options,
     "damage": check_damage,
 }
-"""Name -> check, in the order in which they run."""
+"""Checks of a dataset by name, in the order in which they run."""

@@ -1,4 +1,4 @@
-"""The conformance suite of a dataset's reader."""
+"""Conformance suite of a dataset's reader: `check_dataset` and `try_dataset`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,11 @@ def check_dataset(spec: DatasetSpec, only: Sequence[str] = ()) -> list[Outcome]:
 
 
 def try_dataset(spec: DatasetSpec, only: Sequence[str] = ()) -> Iterator[Outcome]:
-    """The outcomes of a dataset's checks one by one, going on after failures; arguments as `check_dataset`.
+    """Yield the outcomes of a dataset's checks one by one, going on after failures.
+
+    Args:
+        spec: as it is registered, with a `sample`; it need not be registered.
+        only: names of checks (`headbench.testing.DATASET_CHECKS`); empty runs all.
 
     Raises:
         BenchError: there is no such check.

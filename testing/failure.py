@@ -1,4 +1,4 @@
-"""What a check says when something does not conform, and what is left of a check when it has run."""
+"""Outcomes of conformance checks, and the error of one that fails."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ __all__ = ["NonConforming", "Outcome", "attempt", "require"]
 
 
 class NonConforming(PluginError):
-    """A method or dataset that does not do what the harness relies on. The message names it, the check, what was
-    expected and what was found.
+    """Raised where a method or dataset does not do what the harness relies on.
+
+    The message names it, the check, what was expected and what was found.
 
     Args:
-        subject: what is checked: method Beads.
-        check: name of the check: resume.
-        expected, found: phrases without a full stop.
+        subject: what is checked, such as method Beads.
+        check: name of the check, such as resume.
+        expected: phrase without a full stop.
+        found: phrase without a full stop.
     """
 
     def __init__(self, subject: str, check: str, expected: str, found: str) -> None:
@@ -30,16 +32,16 @@ class NonConforming(PluginError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """One check that has run."""
+    """Result of one check that has run."""
 
     subject: str
-    """What was checked: method Beads."""
+    """Name of what was checked, such as method Beads."""
     check: str
-    """Name of the check: resume."""
+    """Name of the check, such as resume."""
     note: str = ""
-    """What the check saw where it passed: 3 edits, 400 to 420 Gaussians."""
+    """Note of a check that passed, such as 3 edits, 400 to 420 Gaussians."""
     failure: NonConforming | None = None
-    """Why it did not pass; None where it did."""
+    """The failure of a check that did not pass; None where it did."""
 
     def line(self) -> str:
         """The outcome on one line."""
@@ -50,7 +52,7 @@ class Outcome:
 
 
 class Unmet(Exception):
-    """A condition of a check that does not hold; `attempt` adds who was checked."""
+    """Raised where a condition of a check does not hold; `attempt` adds the name of what was checked."""
 
     def __init__(self, expected: str, found: str) -> None:
         super().__init__(expected, found)
@@ -61,16 +63,20 @@ def require(holds: bool, expected: str, found: str) -> None:
     """End the check that is running unless `holds`.
 
     Args:
-        expected, found: phrases without a full stop.
+        holds: the condition.
+        expected: phrase without a full stop.
+        found: phrase without a full stop.
     """
     if not holds:
         raise Unmet(expected, found)
 
 
 def attempt(subject: str, check: str, action: Callable[[], str]) -> Outcome:
-    """The outcome of one check; whatever the code under test raises is a failure of the check.
+    """Run one check; whatever the code under test raises is a failure of the check.
 
     Args:
+        subject: what is checked, such as method Beads.
+        check: name of the check.
         action: runs the check and returns a note.
     """
     try:
@@ -89,7 +95,7 @@ def attempt(subject: str, check: str, action: Callable[[], str]) -> Outcome:
 
 
 def _place(error: Exception) -> str:
-    """The innermost line of the code under test; where there is none, of ours."""
+    """Innermost line of the code under test in a traceback; without one, the innermost line of the harness."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = Path(__file__).parents[1]
     theirs = [frame for frame in frames if "site-packages" not in frame.filename and frame.filename[:1] != "<"]

@@ -1,4 +1,4 @@
-"""Words that only a library says."""
+"""Words by which a library's error text is recognised in a message."""
 
 from __future__ import annotations
 

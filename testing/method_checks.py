@@ -1,4 +1,4 @@
-"""The checks of a method by name."""
+"""Table of a method's checks by name."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ CHECKS: dict[str, Callable[[Case], str]] = {
     "heads": check_heads,
     "layouts": check_layouts,
 }
-"""Name -> check, in the order in which they run."""
+"""Checks of a method by name, in the order in which they run."""

@@ -1,4 +1,4 @@
-"""The conformance suite of a method."""
+"""Conformance suite of a method: `check_method` and `try_method`."""
 
 from __future__ import annotations
 
@@ -66,7 +66,14 @@ def try_method(
     heads: Sequence[HeadModel] = (),
     layouts: Mapping[str, Subject] | None = None,
 ) -> Iterator[Outcome]:
-    """The outcomes of a method's checks one by one, going on after failures; arguments as `check_method`.
+    """Yield the outcomes of a method's checks one by one, going on after failures.
+
+    Args:
+        spec: as it is registered; it need not be registered.
+        preset: one of the method's presets; empty takes `tiny`, or where it has none the default preset with few steps.
+        only: names of checks (`headbench.testing.METHOD_CHECKS`); empty runs all.
+        heads: further head models to try.
+        layouts: dataset -> a subject that was read through it; None takes synthetic ones of all built-in datasets.
 
     Raises:
         BenchError: there is no such preset or check.
@@ -107,7 +114,7 @@ def _layouts(given: Mapping[str, Subject] | None, only: Sequence[str]) -> Mappin
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums do not depend on the machine, and threads that wait for each other cost more than these small tensors."""
+    """Let torch use one CPU thread, so that sums do not depend on the machine and small tensors cost no waiting."""
     import torch
 
     before = torch.get_num_threads()

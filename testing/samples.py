@@ -1,4 +1,4 @@
-"""Synthetic subjects as datasets' plugins write them, read through their layouts."""
+"""Synthetic subjects that the datasets' plugins write, read through the datasets' layouts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_sample(spec: DatasetSpec, root: Path) -> None:
 
 @functools.cache
 def sampled_subjects() -> Mapping[str, Subject]:
-    """Built-in dataset -> its sample, read; written once in a process."""
+    """Samples of the built-in datasets, as their readers return them, by dataset; written once per process."""
     known, root, found = registry(), Path(_store().name), {}
     for name, spec in known.datasets().items():
         if spec.sample and known.origin(spec) == "built in":

@@ -14,20 +14,20 @@ from headbench.harness.types import Batch, Camera, Frame, HeadParams, Pixels, Si
 __all__ = ["SIZE", "Watch", "batch_of", "facing", "made_subject", "posed"]
 
 SIZE = 32
-"""Side of the images in pixels."""
+"""Side of the square images in pixels."""
 GIVEN = 60
-"""Most expression coefficients that the tracking has; FLAME knows more."""
+"""Largest number of expression coefficients that the tracking has; FLAME has more."""
 
 
 @dataclass
 class Watch:
-    """Ids of test frames whose images somebody asked for."""
+    """Notes the ids of test frames whose images somebody opened."""
 
     opened: list[str] = field(default_factory=list)
 
 
 def posed(head: HeadModel, seed: int, lids: float | None = None, shift: Tensor | None = None) -> HeadParams:
-    """A pose of a head, B = 1: random expression and small rotations.
+    """Random pose of a head, B = 1: a random expression and small rotations.
 
     Args:
         head: whose tag and number of coefficients to take.
@@ -46,7 +46,7 @@ def posed(head: HeadModel, seed: int, lids: float | None = None, shift: Tensor |
 
 
 def facing(head: HeadModel, size: int = SIZE) -> Camera:
-    """A camera one metre before the middle of a head, which fills the image."""
+    """A camera one metre in front of the middle of a head, which fills the image of `size` x `size` pixels."""
     low, high = head.template.detach().cpu().amin(0), head.template.detach().cpu().amax(0)
     w2c = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
     w2c[:3, 3] = -w2c[:3, :3] @ ((low + high) / 2 + torch.tensor([0.0, 0.0, 1.0]))
@@ -56,11 +56,11 @@ def facing(head: HeadModel, size: int = SIZE) -> Camera:
 
 
 def made_subject(head: HeadModel, watch: Watch | None = None, frames: int = 3, size: int = SIZE) -> Subject:
-    """A subject on a head model: `frames` training frames and one test frame, with masks for mouth and head.
+    """Make a subject on a head model: training frames and one test frame, with masks for mouth and head.
 
     Args:
         head: drives it.
-        watch: is told when the test frame's image is asked for, which is an error.
+        watch: notes when the test frame's image is opened, which raises an error; None: it may be opened.
         frames: number of training frames.
         size: side of the images in pixels.
     """
@@ -76,7 +76,7 @@ def made_subject(head: HeadModel, watch: Watch | None = None, frames: int = 3, s
 
 
 def batch_of(params: HeadParams, camera: Camera, background: Tensor) -> Batch:
-    """One image of noise with masks for mouth and head, as a training step sees it."""
+    """A training batch of one image of noise with masks for mouth and head."""
     rng = torch.Generator().manual_seed(0)
     device = background.device
     image = torch.rand(1, 3, camera.height, camera.width, generator=rng).to(device)
@@ -85,7 +85,7 @@ def batch_of(params: HeadParams, camera: Camera, background: Tensor) -> Batch:
 
 
 def _image(number: int, size: int) -> Callable[[], Pixels]:
-    """A disc whose colour runs from side to side, a little otherwise in each frame."""
+    """Make a function that returns the image of a frame: a disc whose colour changes from side to side."""
 
     def read() -> Pixels:
         y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")

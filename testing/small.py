@@ -1,4 +1,4 @@
-"""A method's configuration in a size that trains within a second."""
+"""Small configurations of methods, which train within a second."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["STEPS", "TINY", "small_config"]
 TINY = "tiny"
 """Name of the preset that checks take where a method has it."""
 STEPS = 9
-"""Of a method without a tiny preset."""
+"""Number of steps, at most, for a method without a tiny preset."""
 _ROUNDS = [{"epoch": 1, "images": 2}, {"epoch": 2, "images": 1}]
-"""In place of a preset's own list of images per step."""
+"""Batch schedule that replaces a preset's own stages."""
 
 
 def small_config(spec: MethodSpec, kind: type[Portrait], preset: str = "") -> MethodConfig:
-    """A configuration that trains within a second or so.
+    """Make a configuration of a method that trains within a second or so.
 
-    Where the method has a preset `tiny`, that one; another preset is then taken with the numbers of `tiny` and choices
-    of its own: texts, switches and what is absent. Where it has none, the preset with few steps, one image per step and
-    images of the stored size.
+    Where the method has a preset `tiny`, it is taken; another preset then keeps its choices (texts, switches and
+    absent values) and takes the numbers of `tiny`. Where there is no `tiny`, the preset is taken with few steps, one
+    image per step and images of the stored size.
 
     Args:
         spec: the method.
@@ -68,7 +68,7 @@ def _with_numbers(chosen: dict[str, Any], tiny: dict[str, Any]) -> dict[str, Any
 
 
 def _merged(chosen: Any, tiny: Any) -> Any:
-    """`tiny` where both are numbers or both are lists, `chosen` otherwise; key by key."""
+    """Merge two values key by key: `tiny` where both are numbers or both are lists, `chosen` otherwise."""
     if isinstance(chosen, Mapping) and isinstance(tiny, Mapping):
         return {name: _merged(value, tiny[name]) if name in tiny else value for name, value in chosen.items()}
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (chosen, tiny))

@@ -25,7 +25,7 @@ _OPTIONS = Execution(device="cpu", deterministic=True)
 
 
 class PlainTape(GraphRecorder):
-    """Stands for a recorder of CUDA graphs on any device: what was recorded is done again by the same calls."""
+    """Graph recorder without CUDA, for any device: recorded work is done again by the same calls."""
 
     def __init__(self, device: torch.device) -> None:
         pass
@@ -42,21 +42,21 @@ class PlainTape(GraphRecorder):
 
 @dataclass
 class Watched:
-    """A training in memory and what was seen of it."""
+    """Result of a training in memory: its avatar, and what was observed in its steps."""
 
     avatar: Avatar
     losses: list[float] = field(default_factory=list)
-    """Of each step."""
+    """Loss of each step."""
     errors: list[float] = field(default_factory=list)
     """Mean absolute difference of renders of all training frames from their images: before, and after each epoch."""
     reached: dict[str, float] = field(default_factory=dict)
-    """Group/parameter -> largest absolute gradient of all steps; nothing of parameters without elements."""
+    """Largest absolute gradient of all steps, by group/parameter; parameters without elements are left out."""
     rates: dict[str, float] = field(default_factory=dict)
-    """Group -> largest learning rate of all steps."""
+    """Largest learning rate of all steps, by group."""
     edits: list[str] = field(default_factory=list)
     """The event of each Edit, in order."""
     counts: list[int] = field(default_factory=list)
-    """Gaussians at the start and after each step."""
+    """Number of Gaussians at the start and after each step."""
     recordable: bool = False
     """Whether a step permitted recording."""
     end: dict[str, Tensor] = field(default_factory=dict)
@@ -64,14 +64,14 @@ class Watched:
 
 
 def watch(kind: type[Portrait], config: MethodConfig, subject: Subject, name: str, record: bool = False) -> Watched:
-    """Train from start to end in memory.
+    """Train a method from start to end in memory and observe its steps.
 
     Args:
         kind: an Avatar's class.
         config: with a budget of at least one step.
         subject: what to train on.
         name: the method's, for errors.
-        record: go the way of recorded steps, by plain calls.
+        record: whether to take the code path of recorded steps, by plain calls.
     """
     parts = prepare(kind, config, subject, _OPTIONS)
     avatar = parts.portrait
@@ -127,7 +127,7 @@ def watch(kind: type[Portrait], config: MethodConfig, subject: Subject, name: st
 
 
 class _Losses:
-    """Takes the place of a log."""
+    """Stand-in for the training log that sums the loss terms of one step."""
 
     total = 0.0
 
@@ -138,7 +138,7 @@ class _Losses:
 
 
 def _error(avatar: Avatar, subject: Subject, rasterizer: Any) -> float:
-    """Mean absolute difference on white."""
+    """Mean absolute difference, on white, of renders of all training frames from their images."""
     white, found = torch.ones(1, 3), []
     with torch.no_grad():
         for frame in subject.train:
@@ -151,25 +151,27 @@ def _error(avatar: Avatar, subject: Subject, rasterizer: Any) -> float:
 
 @dataclass(frozen=True)
 class Staged:
-    """A finished stage of training."""
+    """Result of a finished stage of training: its folder, its newest checkpoint, and the steps that were taken."""
 
     folder: Path
     checkpoint: Path
     steps: tuple[int, ...]
-    """The steps that were taken in this call."""
+    """Numbers of the steps that were taken in this call."""
 
 
 def stage(
     folder: Path, kind: type[Portrait], config: MethodConfig, subject: Subject, about: Mapping[str, str], cut: int = 0
 ) -> Staged:
-    """Train as `bench run` does, going on from what is in `folder`.
+    """Train as `bench run` does, going on from the checkpoint in `folder`.
 
     Args:
         folder: of the stage instance.
-        kind, config, subject: what is trained on what.
+        kind: the method's class.
+        config: its configuration.
+        subject: is trained on.
         about: method, preset, variant, dataset, subject.
-        cut: a checkpoint is written every so many steps; within the second step after the first of them, what a power
-            cut would leave is copied to ``<folder>-cut``. 0: neither.
+        cut: number of steps between checkpoints; within the second step after the first of them, what a power cut
+            would leave is copied to ``<folder>-cut``. 0: neither.
     """
     steps: list[int] = []
 

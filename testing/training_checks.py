@@ -1,4 +1,4 @@
-"""Checks of a method while it trains, when it is cut off and resumed, saved and loaded."""
+"""Checks of a method's training: its steps, its edits, resuming after a cut, saving and loading."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 def check_step(case: Case) -> str:
-    """Training takes all its steps with finite scalar losses, changes parameters and comes nearer to the images."""
+    """Check that training takes all its steps with finite losses, and that renders come nearer to the images."""
     if not case.trained:
         require(len(case.staged.steps) == 0, "no training steps of what is no Avatar", f"{len(case.staged.steps)}")
         return "nothing to train"
@@ -43,7 +43,7 @@ def check_step(case: Case) -> str:
 
 
 def check_batch(case: Case) -> str:
-    """Steps of two images, the last of an epoch a short one, go as steps of one do."""
+    """Check that steps of two images, with a short last one per epoch, train as steps of one do."""
     if not case.trained:
         return "nothing to train"
     train = {**case.config.train.model_dump(), "steps": 6, "epochs": None, "batch": 2}
@@ -57,7 +57,7 @@ def check_batch(case: Case) -> str:
 
 
 def check_edit(case: Case) -> str:
-    """Edits fit the table; training goes on after them."""
+    """Check that edits fit the table and that training goes on after them."""
     if not case.trained:
         return "nothing to train"
     plain = case.plain
@@ -69,7 +69,7 @@ def check_edit(case: Case) -> str:
 
 
 def check_gradient(case: Case) -> str:
-    """Each parameter of each group with a rate above 0 gets a gradient in some step; a rate of 0 declares it frozen."""
+    """Check that each parameter with a rate above 0 gets a gradient in some step; a rate of 0 declares it frozen."""
     if not case.trained:
         return "nothing to train"
     plain = case.plain
@@ -82,7 +82,7 @@ def check_gradient(case: Case) -> str:
 
 
 def check_recorded(case: Case) -> str:
-    """Steps and renders by way of recording, with plain calls in place of CUDA graphs, end as plain ones do."""
+    """Check that steps and renders that are recorded, without CUDA graphs, end as unrecorded ones do."""
     if not case.trained:
         return "nothing to record"
     plain = case.plain
@@ -105,7 +105,7 @@ def check_recorded(case: Case) -> str:
 
 
 def check_resume(case: Case) -> str:
-    """A training that was cut off ends bit-equal to one that was left alone."""
+    """Check that a training that was cut off and resumed ends bit-equal to one that was not."""
     if not case.trained:
         return "nothing to train"
     whole = case.staged
@@ -122,7 +122,7 @@ def check_resume(case: Case) -> str:
 
 
 def check_load(case: Case) -> str:
-    """A checkpoint rebuilds the portrait without the dataset."""
+    """Check that a checkpoint rebuilds the portrait without the dataset."""
     loaded = load_portrait(case.staged.checkpoint, "cpu", case.kind)
     frame = case.subject.test[0]
     image = picture(loaded.portrait, frame)
@@ -148,7 +148,7 @@ def check_load(case: Case) -> str:
 
 
 def check_test_images(case: Case) -> str:
-    """Nobody asks for the image of a test frame."""
+    """Check that neither training nor rendering opens the image of a test frame."""
     frame = case.subject.test[0]
     picture(load_portrait(case.staged.checkpoint, "cpu", case.kind).portrait, frame)
     opened = case.watching.opened
@@ -159,7 +159,7 @@ def check_test_images(case: Case) -> str:
 
 
 def check_layouts(case: Case) -> str:
-    """Two steps and a render of a synthetic subject read through each dataset's layout."""
+    """Check two steps and a render of a synthetic subject that was read through each dataset's layout."""
     train = {**case.config.train.model_dump(), "epochs": None, "batch": 1, "resolution": None}
     train["steps"] = 2 if case.trained else 0
     config = type(case.config).model_validate({**case.config.model_dump(), "train": train})

@@ -13,12 +13,12 @@ __all__ = ["GROWTH", "MonoGaussianAvatarConfig", "Networks", "Regulariser", "Gro
 
 
 class GrowthStage(Section):
-    """A step of growth: what holds once so many epochs are complete."""
+    """Stage of growth: the number of points, and a shrink of their radius, once a number of epochs is complete."""
 
     epoch: int = Field(ge=1)
     points: int = Field(ge=1)
     shrink: float = Field(gt=0, le=1)
-    """The radius is multiplied by this, once."""
+    """Factor by which the radius is multiplied once, when the stage begins."""
 
 
 def _growth_stages(*steps: tuple[int, int, float]) -> tuple[GrowthStage, ...]:
@@ -36,23 +36,24 @@ GROWTH = _growth_stages(
     (50, 80_000, 0.75),
     (60, 100_000, 0.9),
 )
-"""The released schedule."""
+"""Stages of growth of the released code."""
 
 
 class Networks(Section):
-    """Sizes of the three networks, and how the appearance network starts."""
+    """Options of the three networks: their sizes, and how the appearance network starts."""
 
     deformer_width: int = Field(default=128, ge=4)
     geometry_width: int = Field(default=256, ge=44)
-    """Above the 39 numbers of an encoded point, which the fourth layer sees again."""
+    """Width of the appearance network; above 39, the length of an encoded point, which its fourth layer takes again."""
     correction_width: int = Field(default=64, ge=1)
     correction_layers: Literal[2, 3] = 3
-    """ReLU after each but the last."""
+    """Number of layers of the correction network's trunk, with ReLU after each but the last."""
     octaves: Literal[6] = 6
     start: Literal["geometric", "plain"] = "geometric"
-    """geometric: the start of signed-distance networks, all features almost equal. plain: PyTorch's own."""
+    """First weights of the appearance network. geometric: the start of signed-distance networks, with all features
+    almost equal. plain: PyTorch's own."""
     products: Literal["float32", "tf32"] = "float32"
-    """tf32 rounds the factors of matrix products to 10 bits on CUDA; a CPU always uses float32."""
+    """Number type of matrix products. tf32 rounds their factors to 10 bits on CUDA; a CPU always uses float32."""
 
 
 class Weights(Section):
@@ -67,71 +68,73 @@ class Weights(Section):
 
 
 class Regulariser(Section):
-    """The common factor of skinning, pose and expression terms, and how it falls."""
+    """Common factor of the skinning, pose and expression terms, and how it falls."""
 
     weight: float = 10.0
     milestones: tuple[int, ...] = (20, 30, 50, 70)
     factor: float = 0.5
     decay: Literal["once", "every_step"] = "once"
-    """once: before the first step after so many complete epochs. every_step: before each step of the epochs with these
-    numbers, counted from 1."""
+    """When `milestones` apply. once: before the first step after that number of complete epochs. every_step: before
+    each step of the epochs with these numbers, counted from 1."""
     variance: Literal["per_component", "mean"] = "per_component"
-    """How the expression term divides by the variance of the training expressions: each component by its own, or all
-    by the mean of the inverses."""
+    """Weights of the expression term's components: each the inverse of its own variance over the training frames, or
+    all the mean of the inverses."""
     variance_floor: float = Field(default=0.0, ge=0)
-    """Smaller variances count as this one. Components that never move have no weight in any case."""
+    """Least variance: smaller ones count as this one. Components that never move have no weight in any case."""
 
 
 class MonoGaussianAvatarConfig(MethodConfig):
-    """Defaults are the authors' repository."""
+    """Options of MonoGaussianAvatar; the defaults are those of the authors' repository."""
 
     head_topology: Literal["open", "mouth_closed", "teeth"] = "open"
     canonical_jaw: float = 0.4
-    """Radians the jaw is open in the canonical head."""
+    """Opening of the jaw in the canonical head, radians."""
     units: float = Field(default=4.0, gt=0)
-    """The cloud's units a metre of the head model."""
+    """Units of the cloud per metre of the head model."""
     world_units: float = Field(default=4.0, gt=0)
-    """The cloud's units a metre of the world that cameras see."""
+    """Units of the cloud per metre of the world that cameras see."""
 
     start: Literal["sphere", "mesh"] = "sphere"
-    """sphere: on directions drawn from a cube. mesh: uniformly on the canonical head."""
+    """Places of the first points. sphere: on random directions, sampled from a cube. mesh: uniformly on the canonical
+    head."""
     start_points: int = Field(default=400, ge=1)
     start_radius: float = 0.5
-    """Of the sphere, units."""
+    """Radius of the sphere on which points start, units."""
     splat_radius: float | None = Field(default=None, ge=0)
-    """What is added to every scale at the start, units; None: 0.15 * 0.75^log2(start_points / 100)."""
+    """Radius that is added to every scale at the start, units; None: 0.15 * 0.75^log2(start_points / 100)."""
     growth: tuple[GrowthStage, ...] = GROWTH
     shrink_every: int = Field(default=5, ge=0)
-    """Epochs between further shrinks after the last stage; 0 is never."""
+    """Number of epochs between further shrinks after the last stage of growth; 0 is never."""
     shrink: float = 0.75
     edit_every: int = Field(default=1, ge=1)
-    """Epochs between prune and insert."""
+    """Number of epochs from one prune and insert to the next."""
     edit_last: bool = False
-    """Prune and insert also after the last epoch, with no step to train what is new."""
+    """Whether to prune and insert also after the last epoch, when no step follows to train what is new."""
     prune_opacity: float = 0.1
-    """A point stays if its final opacity reached this in a training frame of the epoch that ends."""
+    """Least opacity: a point stays if it reached this in a training frame of the epoch that ends."""
     jitter: Literal["per_survivor", "per_copy"] = "per_survivor"
-    """per_survivor: copies of one point coincide."""
+    """Whether each survivor or each copy gets a jitter of its own. per_survivor: copies of one point coincide."""
     late_jitter: float | None = 0.004
-    """Instead of the radius after more than `late_after` complete epochs; None keeps the radius."""
+    """Jitter in units that replaces the radius after more than `late_after` complete epochs; None keeps the radius."""
     late_after: int = 100
     fresh_optimizer: bool = True
-    """A new Adam at each prune and insert, for the networks too."""
+    """Whether each prune and insert starts a new Adam, for the networks too."""
 
     scale_range: float = 0.025
-    """Largest scale above the radius, units."""
+    """Largest amount by which a scale may exceed the radius, units."""
     quaternions: Literal["over_points", "per_point"] = "over_points"
-    """What quaternions are normalised over. over_points leaves Gaussians nearly aligned with the world's axes."""
+    """Dimension over which quaternions are normalised. over_points leaves Gaussians nearly aligned with the world's
+    axes."""
 
     network: Networks = Networks()
     rate: float = 1e-4
     rate_milestones: tuple[int, ...] = ()
-    """Complete epochs after which the rate is multiplied by `rate_factor`."""
+    """Numbers of complete epochs after which the rate is multiplied by `rate_factor`."""
     rate_factor: float = 0.5
     weights: Weights = Weights()
     regulariser: Regulariser = Regulariser()
     vgg_precision: Precision = "float16"
-    """Of the frozen network's convolutions on CUDA; a CPU always uses float32."""
+    """Number type of the frozen network's convolutions on CUDA; a CPU always uses float32."""
 
     def topology(self) -> str:
         return self.head_topology

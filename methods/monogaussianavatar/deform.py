@@ -1,4 +1,4 @@
-"""From the canonical head to a pose, point by point, and from logits to Gaussians."""
+"""Deformation of points from the canonical head to a pose, and of logits to rotations of Gaussians."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["code_matrix", "effective_rotation", "pose_points", "unpose"]
 
 
 def unpose(points: Tensor, transforms: Tensor) -> Tensor:
-    """The points that affine `transforms` (N, 3, 4) move to `points` (N, 3), by the adjugate: no solver, no wait."""
+    """Invert affine transforms (N, 3, 4) at points (N, 3), by the adjugate, so that the device is not waited for."""
     first, second, third = transforms[..., :3].unbind(-2)
     moved = (points - transforms[..., 3]).unsqueeze(-2)
     crossed = torch.stack(
@@ -26,11 +26,11 @@ def unpose(points: Tensor, transforms: Tensor) -> Tensor:
 
 
 def code_matrix(feature: Tensor, expression: Tensor) -> Tensor:
-    """(3 P + 3 E, 3 B): what directions of a `Skin` are multiplied by to give offsets, three columns a frame.
+    """Matrix by which the directions of a `Skin` are multiplied to give offsets: (3 P + 3 E, 3 B), 3 columns per frame.
 
     Args:
         feature: (B, P) pose feature.
-        expression: (B, E).
+        expression: (B, E) coefficients.
     """
     axes = torch.eye(3, dtype=feature.dtype, device=feature.device)
     by_pose = feature[:, :, None, None] * axes
@@ -40,14 +40,14 @@ def code_matrix(feature: Tensor, expression: Tensor) -> Tensor:
 
 
 def pose_points(points: Tensor, directions: Tensor, codes: Tensor, weights: Tensor, bones: Tensor) -> Tensor:
-    """Points in the poses of a batch (B, N, 3).
+    """Move points into the poses of a batch by blendshapes and linear blend skinning, (B, N, 3).
 
     Args:
         points: (N, 3) without expression and pose.
-        directions: (N, 3 P + 3 E).
-        codes: as `code_matrix`.
-        weights: (N, J).
-        bones: (B, J, 3, 4).
+        directions: (N, 3 P + 3 E) blendshapes at the points.
+        codes: (3 P + 3 E, 3 B), as `code_matrix` returns.
+        weights: (N, J) skinning weights.
+        bones: (B, J, 3, 4) transforms.
     """
     batch, count = len(bones), len(points)
     offsets = (directions @ codes).view(count, batch, 3)
@@ -58,7 +58,7 @@ def pose_points(points: Tensor, directions: Tensor, codes: Tensor, weights: Tens
 
 
 def effective_rotation(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """What a rasterizer that never normalises quaternions makes of ones normalised over the points.
+    """Rotation and change of scale that a rasterizer without normalisation makes of quaternions normalised over points.
 
     Each of the four components of `logits` (B, N, 4) is divided by its norm over the N points, so a quaternion (w, v)
     is short: I + 2 w [v]x + 2 [v]x^2 turns by a small angle about v and shrinks across v by rho.

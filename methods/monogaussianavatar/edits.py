@@ -1,4 +1,4 @@
-"""Where MonoGaussianAvatar's points start, and how they are pruned and copied between epochs."""
+"""First places of MonoGaussianAvatar's points, and how points are pruned and copied between epochs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,22 @@ __all__ = ["edit_due", "densify_and_prune", "on_mesh", "on_sphere"]
 
 
 def on_sphere(count: int, radius: float, generator: torch.Generator) -> Tensor:
-    """(count, 3) on a sphere about 0, on the CPU: draws from a cube, normalised, so denser towards its corners."""
+    """Random points on a sphere about 0, (count, 3), on the CPU.
+
+    They are samples of a cube, normalised, and so denser towards its corners.
+    """
     return radius * functional.normalize(2 * torch.rand((count, 3), generator=generator) - 1, dim=1)
 
 
 def on_mesh(vertices: Tensor, faces: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """(count, 3) drawn uniformly by area on a mesh of `vertices` (V, 3) and `faces` (F, 3), on the CPU."""
+    """Random points on a mesh, uniform by area, (count, 3), on the CPU.
+
+    Args:
+        vertices: (V, 3).
+        faces: (F, 3) int64.
+        count: number of points.
+        generator: on the CPU.
+    """
     corners = vertices.cpu()[faces.cpu()]
     area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
     chosen = torch.multinomial(area, count, replacement=True, generator=generator)
@@ -33,7 +43,7 @@ def on_mesh(vertices: Tensor, faces: Tensor, count: int, generator: torch.Genera
 
 
 def edit_due(config: MonoGaussianAvatarConfig, clock: Clock) -> bool:
-    """Whether points are pruned and inserted after this step, the last of an epoch."""
+    """Whether points are pruned and inserted after the step of `clock`, which must be the last of an epoch."""
     whole = clock.step % clock.steps_per_epoch == 0
     return whole and clock.epoch % config.edit_every == 0 and (config.edit_last or clock.step < clock.total)
 
@@ -41,10 +51,14 @@ def edit_due(config: MonoGaussianAvatarConfig, clock: Clock) -> bool:
 def densify_and_prune(
     table: GaussianTable, config: MonoGaussianAvatarConfig, clock: Clock, radius: float, seed: int
 ) -> Edit | None:
-    """Prune what was never opaque in the epoch that ends, then copy survivors up to the number that is due.
+    """Prune the points that were never opaque in the epoch that ends, then copy survivors up to the number due.
 
     Args:
+        table: the points, with the statistic ``seen``.
+        config: schedule of growth, and jitter of copies.
+        clock: of the epoch's last step.
         radius: before it shrinks, units.
+        seed: of the run.
 
     Raises:
         BenchError: no point would be left.

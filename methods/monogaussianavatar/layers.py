@@ -24,10 +24,18 @@ def _rounded() -> Iterator[None]:
 
 
 class _RoundedProduct(torch.autograd.Function):
-    """x W^T + b with TF32 products forward and backward, whatever the rest of the process uses."""
+    """Product x W^T + b in TF32, forward and backward, whatever the rest of the process uses."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Multiply and add in TF32.
+
+        Args:
+            ctx: of autograd.
+            x: (..., inputs).
+            weight: (outputs, inputs).
+            bias: (outputs,).
+        """
         ctx.save_for_backward(x, weight)
         with _rounded():
             return functional.linear(x, weight, bias)
@@ -43,6 +51,14 @@ class _RoundedProduct(torch.autograd.Function):
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor, tf32: bool) -> Tensor:
+    """Product x W^T + b, (..., outputs).
+
+    Args:
+        x: (..., inputs).
+        weight: (outputs, inputs).
+        bias: (outputs,).
+        tf32: whether to multiply in TF32 where `x` is float32 on a GPU.
+    """
     if tf32 and x.is_cuda and x.dtype == torch.float32:
         result: Tensor = _RoundedProduct.apply(x, weight, bias)
         return result
@@ -50,7 +66,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor, tf32: bool) -> Tensor:
 
 
 class Linear(nn.Module):
-    """(..., inputs) -> (..., outputs); starts at zero until filled."""
+    """Linear layer (..., inputs) -> (..., outputs) whose products may be in TF32; weight and bias start at zero."""
 
     def __init__(self, inputs: int, outputs: int, tf32: bool = False) -> None:
         super().__init__()
@@ -63,7 +79,7 @@ class Linear(nn.Module):
 
 
 class NormedLinear(nn.Module):
-    """A Linear whose weight is g v / |v|, row by row; `fill` sets both so that the weight is what it was given."""
+    """Linear layer with weight normalisation: its weight is g v / |v| per row; `fill` sets g and v from a weight."""
 
     def __init__(self, inputs: int, outputs: int, tf32: bool = False) -> None:
         super().__init__()
@@ -81,7 +97,7 @@ class NormedLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """(outputs, inputs)"""
+        """Effective weight (outputs, inputs)."""
         return self.v * (self.g / torch.linalg.vector_norm(self.v, dim=1, keepdim=True))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,7 +106,7 @@ class NormedLinear(nn.Module):
 
 @torch.no_grad()
 def plain_(layer: Linear | NormedLinear, generator: torch.Generator) -> None:
-    """PyTorch's own start: weight and bias uniform within 1 / sqrt(inputs)."""
+    """Fill a layer as PyTorch starts a Linear: weight and bias uniform within 1 / sqrt(inputs)."""
     outputs, inputs = layer.weight.shape
     bound = inputs**-0.5
     weight = (2 * torch.rand((outputs, inputs), generator=generator) - 1) * bound
@@ -106,7 +122,18 @@ def plain_(layer: Linear | NormedLinear, generator: torch.Generator) -> None:
 def normal_(
     layer: NormedLinear, generator: torch.Generator, deviation: float, mean: float = 0.0, bias: float = 0.0
 ) -> Tensor:
-    """Weights from N(mean, deviation), one bias for all; returns the weight, for a caller that changes columns."""
+    """Fill a layer with normally distributed weights and one bias for all outputs.
+
+    Args:
+        layer: is filled.
+        generator: on the CPU.
+        deviation: standard deviation of the weights.
+        mean: of the weights.
+        bias: of every output.
+
+    Returns:
+        the weight (outputs, inputs), for a caller that changes columns and fills again.
+    """
     weight = mean + deviation * torch.randn(layer.v.shape, generator=generator)
     layer.fill(weight, torch.full_like(layer.bias, bias))
     return weight

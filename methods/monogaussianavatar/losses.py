@@ -1,4 +1,4 @@
-"""MonoGaussianAvatar's loss terms."""
+"""Loss terms of MonoGaussianAvatar."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from .networks import Skin
 __all__ = ["HeadTargets", "ImageLosses", "inverse_variance"]
 
 _STILL = 1e-8
-"""Variance up to which a component of the expression counts as never moving."""
+"""Largest variance at which a component of the expression counts as never moving."""
 _GAIN = 10.0
-"""Directions and their targets are multiplied by this before they are compared."""
+"""Factor of blendshape directions and their targets before they are compared."""
 _COUNT = 50
-"""A constant of the original, its number of expressions; it stays where there are more or fewer."""
+"""Divisor of the expression term: the original's number of expressions, also where a head has more or fewer."""
 
 
 class ImageLosses:
-    """The weighted terms that compare pictures. Holds no trainable weights, so none of it enters a checkpoint."""
+    """Computes the weighted loss terms that compare images. Holds no trainable weights for a checkpoint."""
 
     def __init__(self, config: MonoGaussianAvatarConfig) -> None:
         self.weights = config.weights
         self.vgg = VggLoss(config.vgg_precision)
 
     def __call__(self, rendering: Rendering, batch: Batch) -> dict[str, Tensor]:
-        """name -> weighted scalar."""
+        """Compute the terms of a rendering and its batch, name -> weighted scalar."""
         weights = self.weights
         terms = {"rgb": weights.rgb * (rendering.image - batch.image).abs().mean()}
         if weights.dssim > 0:
@@ -42,7 +42,7 @@ class ImageLosses:
 
 
 def inverse_variance(variance: Tensor, config: MonoGaussianAvatarConfig) -> Tensor:
-    """(E,) what the squared error of each expression direction is multiplied by, from the training variance (E,)."""
+    """Weights of the squared errors of the expression directions, (E,), from the training variance (E,)."""
     moves = variance > _STILL
     floor = max(config.regulariser.variance_floor, _STILL)
     inverse = torch.where(moves, 1 / variance.clamp_min(floor), 0.0)
@@ -53,11 +53,13 @@ def inverse_variance(variance: Tensor, config: MonoGaussianAvatarConfig) -> Tens
 
 
 class HeadTargets(nn.Module):
-    """What points are pulled towards: skinning weights and directions of the nearest vertex of the canonical head.
+    """Regularises how points follow the head: towards weights and directions of the canonical head's nearest vertex.
 
     Args:
+        head: the head model bound to the subject; gives the targets.
         vertices: (V, 3) of the canonical head, units.
         variance: (E,) of the training expressions.
+        config: weights of the terms.
     """
 
     vertices: Tensor
@@ -83,7 +85,12 @@ class HeadTargets(nn.Module):
             self.register_buffer(name, value.detach().contiguous(), persistent=False)
 
     def forward(self, skin: Skin, factor: Tensor) -> dict[str, Tensor]:
-        """name -> weighted scalar; `factor` () is the regulariser's of this step."""
+        """Compute the terms, name -> weighted scalar.
+
+        Args:
+            skin: of N points.
+            factor: () the regulariser's factor in this step.
+        """
         weights = self.config.weights
         nearest = nearest_rows(skin.points, self.vertices)
         error = (skin.directions - self.directions.index_select(0, nearest)).square().mean(0) * _GAIN**2

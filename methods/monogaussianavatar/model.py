@@ -38,10 +38,19 @@ __all__ = ["MonoGaussianAvatar"]
 
 
 class MonoGaussianAvatar(Avatar):
-    """See the README beside this file for the method, its citation and every difference from the original.
+    """Avatar of MonoGaussianAvatar: points that networks turn into Gaussians and move with a head model's codes.
+
+    The README beside this file has the method, its citation and every difference from the original.
 
     The table's columns: parameter points (N, 3) units; statistic seen (N,) bool, opaque in a frame of this epoch. All
-    else about a point comes from the networks. `units` of them are a metre of the head model.
+    else about a point comes from the networks. `config.units` of these units are a metre of the head model.
+
+    Args:
+        head: the head model bound to the subject.
+        identity: of the subject; gives the canonical head.
+        points: (N, 3) units, on the avatar's device.
+        config: the method's options.
+        seed: of the run, for the networks' first weights.
     """
 
     config_type = MonoGaussianAvatarConfig
@@ -87,7 +96,13 @@ class MonoGaussianAvatar(Avatar):
     def create(
         cls, head: HeadModel, identity: Identity, train: TrainView | None, config: MonoGaussianAvatarConfig
     ) -> Self:
-        """A new avatar; without training frames a cloud of one point that a checkpoint will replace.
+        """Make a new avatar; without training frames with a cloud of one point that a checkpoint will replace.
+
+        Args:
+            head: in the configuration's topology.
+            identity: of the subject.
+            train: the training frames, or None.
+            config: the method's options.
 
         Raises:
             MissingAsset: the VGG loss is on and its weights are not registered.
@@ -143,7 +158,16 @@ class MonoGaussianAvatar(Avatar):
         )
 
     def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        """Terms of a step whose regulariser's factor `edit` has set, at the start of the epoch or after a step."""
+        """Compute MonoGaussianAvatar's weighted loss terms, name -> scalar.
+
+        The regulariser's factor is the one that `edit` has set, at the start of the epoch or after a step.
+
+        Args:
+            posed: not used.
+            rendering: of the posed avatar.
+            batch: B training images.
+            clock: of the step; the regulariser ends at some time.
+        """
         terms = self._images(rendering, batch)
         if self._regularised(clock):
             # A second query, whose loss reaches the deformer and not the points.
@@ -176,7 +200,7 @@ class MonoGaussianAvatar(Avatar):
         return self._regularised(clock)
 
     def _regularised(self, clock: Clock) -> bool:
-        """False once the factor is 0 in float32, as it soon is where it is halved in every step."""
+        """Whether the regulariser's factor is above 0 in float32; where it is halved in every step it soon is not."""
         return regulariser(self.config.regulariser, clock) > torch.finfo(torch.float32).smallest_normal * 2**-24
 
     def _set_factor(self, clock: Clock) -> None:
@@ -186,10 +210,16 @@ class MonoGaussianAvatar(Avatar):
             self._factor = value
 
     def _move(self, points: Tensor, directions: Tensor, weights: Tensor, params: HeadParams) -> Tensor:
-        """Canonical points (N, 3) in the poses of `params` (B, N, 3), units, before `to_world`.
+        """Move canonical points into poses, (B, N, 3) units, before `to_world`.
 
         Expression and pose directions are taken out with the canonical codes and put in with the frames', which is one
         product with the difference of codes.
+
+        Args:
+            points: (N, 3) in the canonical head, units.
+            directions: (N, 3 P + 3 E) blendshapes at the points.
+            weights: (N, J + 1) skinning weights.
+            params: B poses.
         """
         feature, bones = self._codes(params)
         expression = self._expression(params)
@@ -198,13 +228,13 @@ class MonoGaussianAvatar(Avatar):
         return pose_points(unpose(points, blended), directions, codes, weights, bones)
 
     def _codes(self, params: HeadParams) -> tuple[Tensor, Tensor]:
-        """Pose feature (B, P) and transforms (B, J + 1, 3, 4) in units, the first of a bone that never moves."""
+        """Pose feature (B, P) and bone transforms (B, J + 1, 3, 4) in units, the first of a bone that never moves."""
         feature, bones = self.head.bones(params)
         bones = torch.cat([bones[..., :3], self.config.units * bones[..., 3:]], -1)
         still = torch.eye(4, dtype=bones.dtype, device=bones.device)[:3].expand(len(bones), 1, 3, 4)
         return feature, torch.cat([still, bones], 1)
 
     def _expression(self, params: HeadParams) -> Tensor:
-        """(B, E) with zeros for missing coefficients."""
+        """Expression coefficients (B, E) of the head model's number, with zeros for missing ones."""
         given = params.expression[:, : self.head.expression_size]
         return functional.pad(given, (0, self.head.expression_size - given.shape[1]))

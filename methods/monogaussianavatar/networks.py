@@ -1,4 +1,4 @@
-"""The three networks: how a point deforms, what it looks like, and how that changes as it moves."""
+"""Networks of MonoGaussianAvatar: how a point deforms, what it looks like, and how that changes as it moves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .layers import Linear, NormedLinear, normal_, plain_
 __all__ = ["Appearance", "Corrections", "Deformer", "Geometry", "Skin"]
 
 SHARPNESS = 20.0
-"""Logits of skinning weights are multiplied by this."""
+"""Factor of the logits of skinning weights before their softmax."""
 COLOUR, SCALE, ROTATION, OPACITY = 3, 3, 4, 1
 _SPLIT = (COLOUR, SCALE, ROTATION, OPACITY)
 
@@ -28,23 +28,25 @@ def _soft(x: Tensor) -> Tensor:
 
 
 class Skin(NamedTuple):
-    """How points follow the head."""
+    """Blendshape directions and skinning weights by which points follow the head, and their canonical places."""
 
     directions: Tensor
     """(N, 3 P + 3 E): pose directions, index (feature, axis), then expression directions, index (axis, coefficient)."""
     weights: Tensor
-    """(N, J + 1), positive, sum 1; the first is of a bone that never moves."""
+    """(N, J + 1) skinning weights, positive, sum 1; the first is of a bone that never moves."""
     points: Tensor
-    """(N, 3) where the points are in the canonical head, units."""
+    """(N, 3) places of the points in the canonical head, units."""
 
 
 class Deformer(nn.Module):
-    """Points (N, 3) -> `Skin`. At the start: no directions, no offset, equal weights.
+    """Network from points (N, 3) to their `Skin`; it starts with no directions, no offset and equal weights.
 
     Args:
+        config: sizes of the networks.
         features: length P of the pose feature.
-        expressions: coefficients E.
-        bones: joints and the bone that never moves.
+        expressions: number E of expression coefficients.
+        bones: number of joints and the bone that never moves, J + 1.
+        generator: gives the first weights; on the CPU.
     """
 
     def __init__(
@@ -70,20 +72,20 @@ class Deformer(nn.Module):
 
 
 class Appearance(NamedTuple):
-    """Logits."""
+    """Appearance of points as networks give it, before activations: logits of colour, scale, rotation, opacity."""
 
     colour: Tensor
-    """(..., 3)"""
+    """(..., 3) logits of RGB colours."""
     scale: Tensor
-    """(..., 3)"""
+    """(..., 3) logits of scales above the radius."""
     rotation: Tensor
-    """(..., 4)"""
+    """(..., 4) quaternions that are not normalised."""
     opacity: Tensor
-    """(..., 1)"""
+    """(..., 1) logits of opacities."""
 
 
 class Geometry(nn.Module):
-    """Points (N, 3) -> Appearance of the canonical head."""
+    """Network from points (N, 3) to their `Appearance` in the canonical head."""
 
     def __init__(self, config: Networks, generator: torch.Generator) -> None:
         super().__init__()
@@ -119,10 +121,12 @@ class Geometry(nn.Module):
 
 
 def _geometric(trunk: Sequence[NormedLinear], waves: int, generator: torch.Generator) -> None:
-    """What makes a network of distances start as a sphere: here all features start almost equal.
+    """Fill a trunk as signed-distance networks start, whose first surface is a sphere: all features are almost equal.
 
     Args:
-        waves: how many of the encoded numbers are sines and cosines; they start without effect.
+        trunk: layers in order.
+        waves: number of sines and cosines among the encoded numbers; they start without effect.
+        generator: on the CPU.
     """
     *inner, last = trunk
     for number, layer in enumerate(inner):
@@ -135,7 +139,7 @@ def _geometric(trunk: Sequence[NormedLinear], waves: int, generator: torch.Gener
 
 
 class Corrections(nn.Module):
-    """Displacements (..., 3) of points from the canonical head -> what is added to their Appearance."""
+    """Network from displacements (..., 3) of points from the canonical head to changes of their `Appearance`."""
 
     def __init__(self, config: Networks, generator: torch.Generator) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What changes with epochs: number of points, radius, jitter, regulariser, rate. Pure Python; no state."""
+"""Schedules by epoch: number of points, radius, jitter, regulariser, learning rate. Pure Python; no state."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ __all__ = ["first_radius", "jitter", "learning_rate", "points", "radius", "regul
 
 
 def first_radius(config: MonoGaussianAvatarConfig) -> float:
-    """The radius before anything has shrunk, units."""
+    """Radius that is added to every scale at the start, units."""
     if config.splat_radius is not None:
         return config.splat_radius
     return 0.15 * 0.75 ** math.log2(config.start_points / 100)
 
 
 def points(config: MonoGaussianAvatarConfig, epochs: int) -> int:
-    """How many points there shall be after `epochs` complete epochs."""
+    """Number of points that is due after `epochs` complete epochs."""
     return next((stage.points for stage in reversed(config.growth) if stage.epoch <= epochs), config.start_points)
 
 
 def radius(config: MonoGaussianAvatarConfig, epochs: int) -> float:
-    """What is added to every scale after `epochs` complete epochs, units."""
+    """Radius that is added to every scale after `epochs` complete epochs, units."""
     value = first_radius(config)
     for stage in config.growth:
         value *= stage.shrink if stage.epoch <= epochs else 1.0
@@ -41,7 +41,7 @@ def jitter(config: MonoGaussianAvatarConfig, epochs: int, radius_before: float) 
 
 
 def regulariser(config: Regulariser, clock: Clock) -> float:
-    """The factor of the terms that pull towards the head model, in a step."""
+    """Factor of the terms that pull points towards the head model, at the step of `clock`."""
     if config.decay == "once":
         times = sum(milestone <= clock.epoch - 1 for milestone in config.milestones)
     else:
@@ -51,5 +51,5 @@ def regulariser(config: Regulariser, clock: Clock) -> float:
 
 
 def learning_rate(config: MonoGaussianAvatarConfig, clock: Clock) -> float:
-    """Adam's rate in a step."""
+    """Adam's learning rate at the step of `clock`."""
     return config.rate * config.rate_factor ** sum(m <= clock.epoch - 1 for m in config.rate_milestones)
