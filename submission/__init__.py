@@ -1,4 +1,4 @@
-"""Submissions to a dataset's benchmark: videos of hidden views in a zip, a check of it, and a ledger. Never uploads.
+"""Submissions to a dataset's benchmark: a zip of videos of hidden views, its check, and a ledger. Never uploads.
 
 What a benchmark wants comes from its dataset's plugin (`SubmissionTask`, `HiddenView`); nothing here names one.
 """

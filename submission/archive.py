@@ -1,4 +1,4 @@
-"""The zip: written in the official layout, and read as what a stranger may have sent."""
+"""The zip of a submission: written in the organisers' layout, and read as a file that a stranger may have sent."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ __all__ = ["Limits", "member_bytes", "outer_folder", "unsafe_members", "write_zi
 
 _PIECE = 1 << 20
 _HEADER = 30
-"""Bytes before the name of a member."""
+"""Bytes of a zip's local header before the name of a member."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""One date for all members, so that the same videos give the same zip."""
+"""Date of all members of a zip: a fixed one, so that the same videos give the same bytes."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a zip may hold before anything in it is decompressed. A submission of 12,420 images is about 200 MB."""
+    """Limits of a zip, checked before anything in it is decompressed. A submission of 12,420 images is about 200 MB."""
 
     members: int = 2000
     member_bytes: int = 1 << 28
     total_bytes: int = 1 << 33
     ratio: float = 50.0
-    """Decompressed size over compressed size; videos do not shrink."""
+    """Largest decompressed size over compressed size of a member; videos hardly shrink."""
 
 
 def write_zip(path: Path, videos: Mapping[str, Path]) -> None:
-    """Store videos (member -> file) in `path`, atomically. The same files give the same bytes."""
+    """Write a zip of videos (member name -> file) atomically. The same files give the same bytes."""
     with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         for member, file in videos.items():
             info = zipfile.ZipInfo(member, _EPOCH)
@@ -46,8 +46,15 @@ def write_zip(path: Path, videos: Mapping[str, Path]) -> None:
 
 
 def outer_folder(names: Collection[str], wanted: Collection[str]) -> str:
-    """The folder, with a slash at its end, below which all videos lie that should lie at the top; nothing if they do,
-    or if none is there at all."""
+    """Folder of a zip below which all videos lie that should lie at its top, as when somebody zips the folder itself.
+
+    Args:
+        names: members that the zip has.
+        wanted: members that it should have.
+
+    Returns:
+        the folder with a slash at its end; empty where videos lie at the top, or where there are none.
+    """
     known = set(wanted)
     if known & set(names):
         return ""
@@ -62,7 +69,7 @@ def outer_folder(names: Collection[str], wanted: Collection[str]) -> str:
 
 
 def unsafe_members(archive: zipfile.ZipFile, limits: Limits) -> dict[str, str]:
-    """Member -> why it must not be opened; the empty name stands for the archive as a whole."""
+    """Members of a zip that must not be opened -> reason; the empty name stands for the zip as a whole."""
     infos = archive.infolist()
     wrong: dict[str, str] = {}
     if len(infos) > limits.members:
@@ -83,7 +90,7 @@ def unsafe_members(archive: zipfile.ZipFile, limits: Limits) -> dict[str, str]:
 
 
 def member_bytes(archive: zipfile.ZipFile, member: str, limits: Limits) -> bytes:
-    """A member's content, never more than the limit.
+    """Decompress a member of a zip, never more bytes than the limit.
 
     Raises:
         BenchError: it is encrypted, damaged, or larger than it says.
@@ -130,7 +137,7 @@ def _packing_fault(info: zipfile.ZipInfo) -> str:
 
 
 def _overlapping(archive: zipfile.ZipFile) -> Iterator[tuple[str, str]]:
-    """Pairs of members that share bytes, or one and the archive's directory."""
+    """Pairs of members whose bytes overlap in the zip; a member may also overlap the zip's directory."""
     places = sorted((info.header_offset, info.orig_filename, info) for info in archive.infolist())
     ends = [(offset, info.filename) for offset, _, info in places] + [(archive.start_dir, "the directory")]
     for (offset, _, info), (following, name) in zip(places, itertools.islice(ends, 1, None), strict=True):

@@ -1,4 +1,4 @@
-"""Which trained cells of a run a submission shows: one method, one preset, one seed, every person."""
+"""Chooses the trained cells of a run for a submission: one method, one preset, one seed, every person."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from headbench.reports.scored import rerun
 __all__ = ["Choice", "Entrant", "choose", "participants"]
 
 Label = tuple[str, str, str, str, int]
-"""method, preset, variant, stage instance, seed"""
+"""Method, preset, variant, stage instance and seed of a training."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user named of a run that trained more than one thing; None stands for whatever there is."""
+    """The user's choice in a run that holds several trainings; a field that is None allows any value."""
 
     method: str | None = None
     preset: str | None = None
     variant: str | None = None
-    """Empty for cells without one."""
+    """Variant of the method; empty chooses cells without one."""
     seed: int | None = None
     stage: str | None = None
-    """A stage instance, such as train/bake."""
+    """Stage instance, such as train/bake."""
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A finished cell with the weights that a submission renders."""
+    """Finished cell of one person, with the checkpoint that a submission renders."""
 
     result: Result
     job: Job
@@ -45,16 +45,25 @@ class Entrant:
 
 
 def participants(task: SubmissionTask) -> tuple[str, ...]:
-    """The people of a task, in its order."""
+    """Names of the people whose videos a task asks for, in its order."""
     return tuple(dict.fromkeys(slot.subject for slot in task.videos))
 
 
 def choose(run: Path, dataset: str, task: SubmissionTask, choice: Choice) -> dict[str, Entrant]:
-    """Person -> trained cell, for all people of the task. Baselines count only where they are named.
+    """Choose the trained cell of each person of a task. Baselines count only where they are named.
+
+    Args:
+        run: the run's folder.
+        dataset: name of the dataset, in any case.
+        task: names the people.
+        choice: what to choose where the run holds several trainings.
+
+    Returns:
+        person -> cell.
 
     Raises:
-        BenchError: no run there, nothing that fits the choice, several things that do, or a person without a
-            finished cell; the message names what there is.
+        BenchError: `run` is no run folder, no training fits the choice, several do, or a person has no finished cell;
+            the message names what there is.
     """
     found = [result for result in read_run(run).results if result.cell.dataset.lower() == dataset.lower()]
     if not found:

@@ -1,4 +1,4 @@
-"""The check: opens a finished zip as the organisers would, and says what is wrong with it before they do."""
+"""Checks a submission: opens a finished zip as the organisers would, and says what is wrong before they do."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from headbench.submission.video_probe import SMALL, Look, look_at
 __all__ = ["check_zip", "reference_of", "views_of"]
 
 _LONGEST = 10_000
-"""Images that a video of no known length may have."""
+"""Largest number of images of a video whose length the data do not tell."""
 _WORKERS = 8
 
 Tell = Callable[[int, int], None]
-"""Receives how many videos are checked, and of how many."""
+"""Function that receives the number of videos checked so far and the number of all."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A video that was opened, or why it could not be."""
+    """Findings about one video of a submission, with its length and SHA-256 where it could be opened."""
 
     findings: list[Problem]
     frames: int | None = None
@@ -49,7 +49,13 @@ def views_of(
     options: Mapping[str, Mapping[str, object]],
     task: SubmissionTask,
 ) -> dict[str, HiddenView]:
-    """Member -> the hidden view that it shows, for the people in `folders`.
+    """Hidden view that each video of a submission must show, by member of the zip.
+
+    Args:
+        reader: of the dataset.
+        folders: person -> folder of the person's data.
+        options: person -> options with which the data are read; a person that is missing has none.
+        task: what the organisers ask for.
 
     Raises:
         DataError: the data lacks a view, or its tracking is not the version of the task.
@@ -73,10 +79,16 @@ def reference_of(
     options: Mapping[str, Mapping[str, object]],
     task: SubmissionTask,
 ) -> Reference:
-    """What a zip is compared with: the hidden views, and the colours of each person's own images.
+    """Read what a submission is compared with: the hidden views, and the colours of each person's own images.
+
+    Args:
+        reader: of the dataset.
+        folders: person -> folder of the person's data.
+        options: person -> options with which the data are read; a person that is missing has none.
+        task: what the organisers ask for.
 
     Raises:
-        DataError: see `views_of`, or a person cannot be read.
+        DataError: the data lack a view, their tracking is not the version of the task, or a person cannot be read.
     """
     tints = {}
     for subject, folder in folders.items():
@@ -95,12 +107,15 @@ def check_zip(
     limits: Limits | None = None,
     tell: Tell | None = None,
 ) -> list[Problem]:
-    """All that is wrong with a zip, and what could not be checked.
+    """Find all that is wrong with the zip of a submission, and what could not be checked.
 
     Args:
-        reference: what the dataset says; None without data.
-        record: ``submission.json`` of this zip; None without one.
-        tell: called as videos are done.
+        path: the zip.
+        task: what the organisers ask for.
+        reference: what the dataset says of the videos; None without data.
+        record: contents of the zip's ``submission.json``; None without one.
+        limits: of the zip's size; None takes the defaults.
+        tell: called after each video with the numbers of videos checked and of all; None: not called.
 
     Raises:
         BenchError: there is no such file.
@@ -134,7 +149,14 @@ def check_zip(
 
 
 def _whole(path: Path, task: SubmissionTask, reference: Reference, record: Mapping[str, Any] | None) -> list[Problem]:
-    """Findings about the submission as a whole, before it is opened."""
+    """Findings about a submission as a whole, before its zip is opened.
+
+    Args:
+        path: the zip.
+        task: what the organisers ask for.
+        reference: what the dataset says of the videos; empty without data.
+        record: contents of the zip's ``submission.json``; None without one.
+    """
     found = []
     if not reference.views:
         text = "frame counts against the tracking, frame order and colours: no data was given (--data-root)"
@@ -178,6 +200,22 @@ def _look_at_all(
     records: Any,
     tell: Tell | None,
 ) -> dict[str, _Seen]:
+    """Decode and check videos of a zip, several at a time.
+
+    Args:
+        archive: the zip.
+        outer: folder in the zip below which the videos lie; empty or with a slash at its end.
+        slots: the videos.
+        task: what the organisers ask for.
+        reference: what the dataset says of the videos.
+        limits: of the size of members.
+        records: member -> what ``submission.json`` says of the video; None where there is no such file.
+        tell: called after each video with the numbers of videos checked and of all; None: not called.
+
+    Returns:
+        member -> findings, in the order of `slots`.
+    """
+
     def work(slot: VideoSlot) -> _Seen:
         try:
             content = member_bytes(archive, outer + slot.member, limits)
@@ -203,7 +241,7 @@ def _look_at_all(
 
 
 def _alike(seen: Mapping[str, _Seen]) -> list[Problem]:
-    """Two places cannot show the same video."""
+    """Findings of videos that have the same bytes as another one of the submission."""
     first: dict[str, str] = {}
     found = []
     for member, each in seen.items():
@@ -214,7 +252,7 @@ def _alike(seen: Mapping[str, _Seen]) -> list[Problem]:
 
 
 def _uneven(slots: list[VideoSlot], seen: Mapping[str, _Seen]) -> list[Problem]:
-    """All cameras of a sequence saw the same moments; without the tracking, that much can be told."""
+    """Findings of sequences whose cameras have different numbers of frames, which needs no tracking data."""
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for slot in slots:
         frames = seen[slot.member].frames

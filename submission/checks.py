@@ -1,4 +1,4 @@
-"""What must be true of one video."""
+"""Checks of one video of a submission: format, size, length, content, background, colours and order of frames."""
 
 from __future__ import annotations
 
@@ -21,31 +21,38 @@ from headbench.submission.video_probe import Look
 __all__ = ["Reference", "check_record", "check_video"]
 
 _DARK = 12.0
-"""Mean of 255 below which an image counts as black."""
+"""Mean level (of 255) below which an image counts as black."""
 _FLAT = 1.5
-"""Standard deviation below which an image counts as one flat colour."""
+"""Standard deviation in levels of 255 below which an image counts as one flat colour."""
 _STILL = 0.4
-"""Levels of 255: a video whose small pictures differ less shows one image. Encoding alone makes about 0.2."""
+"""Difference in levels of 255 below which all images of a video count as one. Encoding alone makes about 0.2."""
 _SEVERAL = 8
-"""Images that a video must have before it can be called still."""
+"""Number of images below which a video is not called still."""
 _MANY = 0.05
-"""Share of images with a wrong background that is no accident."""
+"""Share of images with a wrong background above which it is an error and no accident."""
 _LOSS = 32.0
-"""Decibels below which encoding cost more than the difference between two methods."""
+"""PSNR in dB of a video against its renders below which encoding cost more than two methods differ by."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the dataset says of a submission; empty where no data is at hand."""
+    """What the dataset says of a submission's videos; empty where no data are at hand."""
 
     views: Mapping[str, HiddenView] = field(default_factory=dict)
-    """member -> what it must show"""
+    """Member of the zip -> hidden view that its video must show."""
     warmth: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """subject -> `colours.warmth` of the person's own images"""
+    """Subject -> `colours.warmth` of the person's own images, which tells red from blue."""
 
 
 def check_video(slot: VideoSlot, look: Look, task: SubmissionTask, reference: Reference) -> list[Problem]:
-    """All findings about one video that was opened."""
+    """All findings about one video that was decoded.
+
+    Args:
+        slot: place of the video in the submission.
+        look: the decoded video.
+        task: what the organisers ask for.
+        reference: what the dataset says of the videos.
+    """
     found = [*_format(look, task), *_sizes(look, task), *_frames(slot, look, reference)]
     if len(look):
         found += [*_content(look), *_background(look, task), *_colours(slot, look, task, reference)]
@@ -56,7 +63,15 @@ def check_video(slot: VideoSlot, look: Look, task: SubmissionTask, reference: Re
 def check_record(
     slot: VideoSlot, digest: str, task: SubmissionTask, reference: Reference, record: Any
 ) -> list[Problem]:
-    """Findings from what `submission.json` says of a video: its loss of encoding and its tracking."""
+    """Findings from what `submission.json` says of a video: its loss of encoding and its tracking.
+
+    Args:
+        slot: place of the video in the submission.
+        digest: SHA-256 of the video in the zip.
+        task: what the organisers ask for.
+        reference: what the dataset says of the videos.
+        record: the video's entry in the file; anything but a mapping is a finding.
+    """
     if not isinstance(record, Mapping):
         return [finding("record", "expected an entry in the submission's record, found none", slot.member)]
     if record.get("sha256") != digest:
@@ -136,6 +151,14 @@ def _background(look: Look, task: SubmissionTask) -> Iterator[Problem]:
 
 
 def _colours(slot: VideoSlot, look: Look, task: SubmissionTask, reference: Reference) -> Iterator[Problem]:
+    """Finding of a video whose red and blue are exchanged.
+
+    Args:
+        slot: place of the video in the submission.
+        look: the decoded video.
+        task: names the background.
+        reference: has the colours of the person's own images.
+    """
     own = reference.warmth.get(slot.subject)
     if own is None:
         return

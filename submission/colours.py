@@ -1,4 +1,4 @@
-"""Background and colours of small pictures: is it white where it must be, and is red still red?"""
+"""Checks of background and colours on small pictures: is white where it must be, and is red still red?"""
 
 from __future__ import annotations
 
@@ -18,18 +18,25 @@ Rgb8 = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 _CORNER = 6
-"""Side of a corner, of 64 pixels."""
+"""Side in pixels of a corner of the small pictures, which have 64."""
 _NEAR = 24.0
-"""Levels of 255 by which a channel of the background may be off."""
+"""Largest difference, in levels of 255, of a background's channel from its colour."""
 _SUBJECT = 40
-"""Levels by which a pixel that shows the person differs from the background in some channel."""
+"""Levels of 255 by which some channel of a pixel that shows the person differs from the background."""
 _QUANTILES = np.linspace(0.02, 0.98, 25)
 _TINTED = 8.0
-"""Levels between red and blue below which a person is too grey to tell one from the other."""
+"""Levels of 255 between red and blue below which a person is too grey to tell one from the other."""
 
 
 def background_fault(small: Rgb8, background: str) -> tuple[int, int, str] | None:
-    """(frames with a wrong background, the first of them, its colour) of a video's (T, h, w, 3) small pictures.
+    """Find frames of a video whose background is not the colour that it should be.
+
+    Args:
+        small: (T, h, w, 3) small pictures of the video.
+        background: white, black or green.
+
+    Returns:
+        number of such frames, index of the first, its colour as a text; None where all are right.
 
     Looks at the upper corners: a shoulder covers a lower one, and hair may cover one above, so one that is right is
     enough.
@@ -44,7 +51,7 @@ def background_fault(small: Rgb8, background: str) -> tuple[int, int, str] | Non
 
 
 def colour_name(colour: Floats) -> str:
-    """white, black or green where a colour (3,) of 255 is one of them, and its numbers."""
+    """Text of a colour (3,) in levels of 255: its numbers, after white, black or green where it is one of them."""
     numbers = "({:.0f}, {:.0f}, {:.0f})".format(*colour)
     for name, value in BACKGROUNDS.items():
         if np.abs(colour - 255 * np.array(value)).max() <= _NEAR:
@@ -57,6 +64,10 @@ def warmth(pictures: Rgb8, background: str) -> Floats | None:
 
     Args:
         pictures: (n, h, w, 3).
+        background: white, black or green.
+
+    Returns:
+        levels of 255 at 25 quantiles.
     """
     values = pictures.astype(np.float64)
     person = np.abs(values - 255 * np.array(BACKGROUNDS[background])).max(axis=-1) > _SUBJECT
@@ -67,14 +78,21 @@ def warmth(pictures: Rgb8, background: str) -> Floats | None:
 
 
 def swapped(seen: Floats, reference: Floats) -> bool:
-    """Whether a video's `warmth` is that of the person with red and blue exchanged."""
+    """Whether the `warmth` of a video fits that of the person only with red and blue exchanged."""
     straight = float(np.abs(seen - reference).mean())
     exchanged = float(np.abs(-seen[::-1] - reference).mean())
     return abs(straight - exchanged) > _TINTED and exchanged < straight
 
 
 def colours_of_frames(frames: Sequence[Frame], size: int, background: str, wanted: int = 4) -> Rgb8:
-    """(n, size, size, 3) some of a person's own images on the background, evenly spread."""
+    """Small pictures (n, size, size, 3) of some of a person's own images on a background, evenly spread over frames.
+
+    Args:
+        frames: the person's frames.
+        size: side of the pictures in pixels.
+        background: white, black or green.
+        wanted: most pictures that are read.
+    """
     picked = [frames[k * len(frames) // wanted] for k in range(wanted)] if len(frames) > wanted else list(frames)
     behind = torch.tensor(BACKGROUNDS[background])
     pictures = []

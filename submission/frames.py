@@ -1,4 +1,4 @@
-"""The images of a hidden view, drawn in order and checked before anything encodes them."""
+"""Renders the images of a hidden view in order, checked before anything encodes them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Rgb8 = NDArray[np.uint8]
 
 
 def draw_view(session: Session, view: HiddenView, task: SubmissionTask) -> Iterator[Rgb8]:
-    """Images of a view in order, (1, H, W, 3) sRGB each, rounded to 8 bit, in the task's size.
+    """Render the images of a hidden view in order, (1, H, W, 3) sRGB each, rounded to 8 bit, in the task's size.
 
     Args:
-        session: of the person's avatar.
+        session: opened on the person's avatar.
         view: a sequence seen by one camera, without images.
         task: says size and background.
 

@@ -1,4 +1,4 @@
-"""The ledger: every submission that was made here, and every one that was uploaded, against the organisers' quota.
+"""Ledger of submissions: those made on this machine, and those uploaded, which count against the organisers' quota.
 
 JSON lines in the user's data folder, so that it outlives runs. Nothing here uploads; a person says what was uploaded.
 """
@@ -26,37 +26,37 @@ UPLOADED = "uploaded"
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the ledger."""
+    """One line of the ledger: a submission that was made or uploaded."""
 
     event: str
-    """made or uploaded."""
+    """Kind of event: made or uploaded."""
     time: str
-    """UTC, ISO 8601."""
+    """Time of the event in UTC, ISO 8601."""
     dataset: str
     task: str
     sha256: str
-    """Of the zip."""
+    """SHA-256 of the zip."""
     zip: str
-    """Where it lay."""
+    """Path of the zip at that time."""
     method: str = ""
-    """Method, preset, variant and seed."""
+    """Method, preset, variant, stage instance and seed, as one word."""
     errors: int = 0
-    """Errors that the check found."""
+    """Number of errors that the check found."""
     note: str = ""
 
 
 def ledger_path() -> Path:
-    """The file; it may not exist."""
+    """Path of the ledger's file, which may not exist."""
     return home() / "submissions.jsonl"
 
 
 def now() -> str:
-    """This moment as records have it."""
+    """Present time in UTC as a text of ISO 8601, as records hold it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def read_ledger() -> list[Entry]:
-    """All entries, oldest first.
+    """Read all entries of the ledger, oldest first.
 
     Raises:
         DataError: a line is not one of the ledger's.
@@ -77,23 +77,26 @@ def read_ledger() -> list[Entry]:
 
 
 def add_entry(entry: Entry) -> None:
-    """Append an entry. Two processes at once both get theirs in, and a kill leaves the ledger whole."""
+    """Append an entry to the ledger. Two processes at once both get theirs in, and a kill leaves the ledger whole."""
     path = ledger_path()
     with held(path.with_name(".submissions.lock"), "bench submit", wait=10.0):
         _append(path, entry)
 
 
 def uploads(entries: list[Entry], task: str) -> list[Entry]:
-    """What was uploaded to a task."""
+    """Entries of uploads to a task."""
     return [entry for entry in entries if entry.event == UPLOADED and entry.task == task]
 
 
 def record_upload(digest: str, zip_path: Path, quota: int | None, note: str = "", when: str = "") -> Entry:
-    """Write down that a zip which was made here was uploaded.
+    """Record in the ledger that a zip which was made here was uploaded.
 
     Args:
         digest: SHA-256 of the zip.
-        quota: of its task; None where its dataset's plugin is not installed.
+        zip_path: the zip, for the entry and for messages.
+        quota: most uploads to its task; None where its dataset's plugin is not installed.
+        note: remark of the user.
+        when: time of the upload, ISO 8601; empty takes the present.
 
     Raises:
         BenchError: the zip was not made here, was recorded as uploaded before, or the quota is spent.

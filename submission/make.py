@@ -1,4 +1,4 @@
-"""A run's trained cells to a checked zip: render, encode, pack, look at it, write it down."""
+"""Makes a submission from a run's trained cells: renders, encodes, packs, checks, and records it in the ledger."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 __all__ = ["Made", "Order", "make_submission", "task_of"]
 
 Say = Callable[[str], None]
-"""Receives a line for the user."""
+"""Function that receives a line of progress for the user."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What the user asked for."""
+    """Request of a submission: the run, the cells and where the zip goes."""
 
     run: Path
     dataset: str
     choice: Choice = field(default_factory=Choice)
     data_root: Path | None = None
-    """None takes the folders that the cells were trained on."""
+    """Folder of the dataset; None takes the folders that the cells were trained on."""
     out: Path | None = None
-    """The zip; None puts it into the run."""
+    """Path of the zip; None puts it into the run."""
     device: str = "auto"
     rasterizer: str = "auto"
 
 
 @dataclass(frozen=True)
 class Made:
-    """A finished zip."""
+    """A finished submission: its zip, its record and what the check found."""
 
     zip: Path
     record: Path
@@ -63,7 +63,7 @@ def task_of(registry: Registry, dataset: str) -> tuple[str, TakesSubmissions, Su
 
     Raises:
         PluginError: no dataset has this name.
-        BenchError: its benchmark takes none.
+        BenchError: the dataset has no benchmark that takes submissions.
     """
     name = registry.dataset(dataset).name
     reader = registry.load_dataset(name)
@@ -73,13 +73,19 @@ def task_of(registry: Registry, dataset: str) -> tuple[str, TakesSubmissions, Su
 
 
 def make_submission(order: Order, registry: Registry, say: Say) -> Made:
-    """Render what is missing, write the zip, check it, and write it into the ledger. Nothing is trained or uploaded.
+    """Render missing videos, write the zip, check it and record it in the ledger. Nothing is trained or uploaded.
 
     Videos that are complete and of the same weights, tracking and settings are kept, so a killed call goes on with the
     video that it was at.
 
+    Args:
+        order: what the user asked for.
+        registry: has the dataset's reader.
+        say: receives lines of progress.
+
     Raises:
-        BenchError: see `choose` and `views_of`; a render has values that are not finite; another call works there.
+        BenchError: no cells of the run fit, or several trainings do; a person has no finished cell; the data lack a
+            view; a render has values that are not finite; another call works in the same folder.
     """
     dataset, reader, task = task_of(registry, order.dataset)
     entrants = choose(order.run, dataset, task, order.choice)
@@ -125,7 +131,7 @@ def _folders(reader: DatasetReader, entrants: Mapping[str, Entrant], root: Path 
 
 
 def _label(entrant: Entrant) -> str:
-    """What a submission is called: its folder, and its line in the ledger."""
+    """Name of a submission, of its folder and in the ledger: method, preset, variant, stage instance and seed."""
     cell, way = entrant.job.cell, entrant.result.way
     stage = "" if way == TRAIN else str(way).replace("/", "-").replace(":", "-")
     parts = (cell.method.lower(), cell.preset, cell.variant, stage, f"seed{cell.seed}")
@@ -140,7 +146,19 @@ def _videos(
     folder: Path,
     say: Say,
 ) -> dict[str, dict[str, Any]]:
-    """Member -> what its marker holds, with every video of the task on disk."""
+    """Make every video of the task that is not on disk yet.
+
+    Args:
+        order: what the user asked for.
+        task: what the organisers ask for.
+        entrants: person -> trained cell.
+        views: member of the zip -> hidden view.
+        folder: where the videos are written.
+        say: receives lines of progress.
+
+    Returns:
+        member -> what the video's marker holds: origin, SHA-256, sizes and loss of encoding.
+    """
     from headbench.harness.device import resolve_device
     from headbench.harness.splat import make_rasterizer
 
@@ -172,6 +190,21 @@ def _draw(
     order: Order,
     say: Say,
 ) -> dict[str, dict[str, Any]]:
+    """Render and encode videos of one person.
+
+    Args:
+        slots: the videos.
+        task: what the organisers ask for.
+        entrant: the person's trained cell.
+        views: member of the zip -> hidden view.
+        origins: what each video depends on, for its marker.
+        folder: where the videos are written.
+        order: names device and rasterizer.
+        say: receives a line per video.
+
+    Returns:
+        member -> what the video's marker holds.
+    """
     from headbench.harness.session import open_checkpoint
 
     found = {}
@@ -197,7 +230,15 @@ def _draw(
 def _origin(
     task: SubmissionTask, view: HiddenView, entrant: Entrant, rasterizer: Rasterizer, device: torch.device
 ) -> dict[str, Any]:
-    """What a video depends on; one that was made of something else is made again."""
+    """Record of all that a video depends on; a video with another record on disk is made again.
+
+    Args:
+        task: says size, rate, quality and background.
+        view: the hidden view.
+        entrant: the person's trained cell.
+        rasterizer: draws the Gaussians.
+        device: where they are drawn.
+    """
     return {
         "method": entrant.job.cell.method,
         "weights": entrant.weights,

@@ -1,4 +1,4 @@
-"""Whether a video moves as its drivers do: in their order, from the first on, forward."""
+"""Compares the motion in a video with that of its driving parameters: right order, no shift, forward."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ __all__ = ["Order", "compare_order", "driver_motion"]
 Floats = NDArray[np.float64]
 
 _POINTS = ((0.0, 0.1, 0.0), (0.07, 0.0, 0.0), (-0.07, 0.0, 0.0), (0.0, 0.0, 0.1), (0.0, -0.08, 0.05))
-"""Metres in the head's frame: crown, ears, nose, chin. Where a head roughly is; no head model is needed."""
+"""Points of a rough head in metres in the head's frame: crown, ears, nose, chin. No head model is needed."""
 _CHIN = (0.0, -0.06, 0.08)
-"""Metres from the jaw's joint."""
+"""Position of the chin in metres from the jaw's joint."""
 _EXPRESSION = 0.0015
 """Metres that a face moves by one unit of an expression coefficient, roughly."""
 _PAIRS_OF = 200
-"""Images whose distances are compared, evenly spread; all of a shorter video."""
+"""Most images per video whose distances are compared, evenly spread."""
 _SHORTEST = 12
-"""Images that an order can be told from."""
+"""Fewest images from which an order can be recognised."""
 _STILL = 0.5
-"""Pixels of 512: drivers that move less tell no order."""
+"""Motion of drivers in pixels of 512, as a standard deviation, below which no order can be recognised."""
 _LAGS = 5
 _FOLLOWS = 0.15
-"""Rank correlation of distances that any avatar reaches which follows its drivers."""
+"""Rank correlation of distances that every avatar reaches which follows its drivers."""
 _CLEARER = 0.15
-"""By so much another order must fit better than the right one."""
+"""Correlation by which another order must fit better than the right one before it is reported."""
 _SURE = 0.6
-"""Correlation of speeds that a shifted order must reach, and of distances that needs no second opinion."""
+"""Correlation that speeds must reach for a shift to be reported, and above which distances alone prove the order."""
 _SIGMAS = 4.0
-"""A fault is told only where chance makes it in so many deviations: 80 videos with eleven orders each are compared, and
-a short video of a blurred head correlates with anything."""
+"""Standard deviations by which a fault must exceed chance before it is reported: 80 videos with eleven orders each are
+compared, and a short video of a blurred head correlates with anything."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """How a video follows its drivers."""
+    """Result of comparing a video's motion with that of its drivers."""
 
     correlation: float
     """Rank correlation of the distances between images with those between drivers."""
     fault: str = ""
-    """What is wrong with the order; empty where nothing is."""
+    """Text that says what is wrong with the order of frames; empty where nothing is."""
 
 
 def driver_motion(view: HiddenView) -> Floats:
-    """(T, D) where parts of the head are in the image in each frame, in pixels: what a video of it must follow."""
+    """Motion of a view's drivers, (T, D) in pixels of 512: positions of the head in the image, chin, expression."""
     params = view.params
     zero = torch.zeros_like(params.root)
     local = torch.tensor(_POINTS, dtype=torch.float32).T
@@ -72,7 +72,7 @@ def driver_motion(view: HiddenView) -> Floats:
 
 
 def compare_order(small: NDArray[np.uint8], drivers: Floats) -> Order | None:
-    """Compare a video with its drivers; None where both are too short or the drivers do not move.
+    """Compare a video's motion with its drivers'; None where both are too short or the drivers do not move.
 
     Args:
         small: (T, h, w, 3) small pictures of the video.
@@ -100,8 +100,14 @@ def compare_order(small: NDArray[np.uint8], drivers: Floats) -> Order | None:
 
 
 def _beyond_chance(larger: float, smaller: float, count: int, one_sided: bool = False) -> bool:
-    """Whether two correlations of `count` values differ by more than chance, by Fisher's transformation; `one_sided`
-    where `larger` is a fixed number, which takes three quarters of the deviations."""
+    """Whether two correlations differ by more than chance, by Fisher's transformation.
+
+    Args:
+        larger: the larger correlation.
+        smaller: the smaller one.
+        count: number of values that each was computed from.
+        one_sided: `larger` is a fixed number without chance; three quarters of the deviations are then enough.
+    """
     if count <= 3:
         return False
     a, b = np.arctanh(np.clip([larger, smaller], -0.999, 0.999))
@@ -110,7 +116,7 @@ def _beyond_chance(larger: float, smaller: float, count: int, one_sided: bool = 
 
 
 def _distances(rows: NDArray[np.floating]) -> Floats:
-    """(T, D) -> the distances of all pairs."""
+    """Distances of all pairs of rows, (T, D) -> (T (T - 1) / 2,)."""
     values = rows.astype(np.float64)
     square = (values * values).sum(axis=1)
     full = square[:, None] + square[None] - 2 * values @ values.T
@@ -118,7 +124,15 @@ def _distances(rows: NDArray[np.floating]) -> Floats:
 
 
 def _correlation(first: Floats, second: Floats, count: int) -> float:
-    """Rank correlation of distances of pairs, of those with one gap between them: any motion goes away with time."""
+    """Rank correlation of two sets of distances between images, after the mean over pairs of the same gap is taken off.
+
+    Distances grow with the gap in time whatever moves, so that they would correlate without following anything.
+
+    Args:
+        first: distances of all pairs, as `_distances` orders them.
+        second: distances of the same pairs.
+        count: number of images.
+    """
     rows, columns = np.triu_indices(count, 1)
     gap = columns - rows
     pairs = np.bincount(gap).clip(min=1)
@@ -134,7 +148,7 @@ def _pearson(first: Floats, second: Floats) -> float:
 
 
 def _best_lag(images: NDArray[np.float32], drivers: Floats) -> tuple[int, float, float]:
-    """The lag of the video behind its drivers, the correlation of their speeds there, and that without a lag."""
+    """Lag of a video behind its drivers in frames, correlation of their speeds at that lag, and without a lag."""
     video = np.linalg.norm(np.diff(images, axis=0), axis=1).astype(np.float64)
     mover = np.linalg.norm(np.diff(drivers, axis=0), axis=1)
     reach = min(_LAGS, len(video) // 4)

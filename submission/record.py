@@ -1,4 +1,4 @@
-"""What a submission says of itself: ``submission.json``, beside its zip."""
+"""Record of a submission: ``submission.json`` beside its zip, which says how the zip was made."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _PROXY = "held-out training sequences seen by the training camera; not what the 
 
 
 def record_path(zip_path: Path) -> Path:
-    """Where the record of a zip lies: ``submission.json`` beside ``submission.zip``."""
+    """Path of the record of a zip: ``submission.json`` beside ``submission.zip``."""
     return zip_path.with_suffix(".json")
 
 
 def find_record(zip_path: Path) -> dict[str, Any] | None:
-    """The record beside a zip, None where there is none.
+    """Read the record beside a zip; None where there is none.
 
     Raises:
-        BenchError: it is no JSON.
+        BenchError: it is not JSON.
     """
     path = record_path(zip_path)
     return read_json(path) if path.is_file() else None
@@ -42,10 +42,14 @@ def build_record(
     videos: Mapping[str, Mapping[str, Any]],
     zip_path: Path,
 ) -> dict[str, Any]:
-    """Everything but the check's findings, as JSON.
+    """Make the record of a submission, all but the check's findings, as values for JSON.
 
     Args:
-        videos: member -> what its marker holds.
+        dataset: name of the dataset.
+        task: what the organisers ask for.
+        entrants: person -> trained cell.
+        videos: member of the zip -> what the video's marker holds.
+        zip_path: the finished zip.
     """
     first = next(iter(entrants.values()))
     here = collect(first.job)
@@ -95,7 +99,7 @@ def _means(scores: Scores) -> dict[str, Any]:
 
 
 def _keys(every: Sequence[Scores]) -> list[str]:
-    """The built-in metrics, whether they were computed or not, then all others that any protocol had."""
+    """Keys of the built-in metrics, computed or not, then of all others that any of the scores has."""
     return list(dict.fromkeys([*COLUMNS, *(key for scores in every for key in scores.metrics)]))
 
 
@@ -104,7 +108,7 @@ def _number(value: float | None) -> float | str | None:
 
 
 def _proxy(entrants: Mapping[str, Entrant]) -> dict[str, Any]:
-    """Protocol -> means over people, of protocols that all cells are scored by."""
+    """Means of held-out scores over people, by protocol, for the protocols that all cells are scored by."""
     every = [entrant.result.scores for entrant in entrants.values()]
     shared = [name for name in every[0] if all(name in scores for scores in every)]
     found = {}

@@ -1,4 +1,4 @@
-"""What a video shows, gathered in one pass over its images: counts, sizes, and small pictures of all of them."""
+"""Decodes a video in one pass and keeps what checks need: format, sizes, and a small picture of each image."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from headbench.harness.videos import open_video
 __all__ = ["SMALL", "Look", "look_at"]
 
 SMALL = 64
-"""Side of the small pictures: enough for background, colours and motion, and little work."""
+"""Side of the small pictures in pixels: enough for background, colours and motion."""
 _SETTINGS = re.compile(rb"x264 - core.{0,2000}? crf=([0-9]+\.?[0-9]*)", re.S)
-"""x264 writes its settings into the stream's first bytes."""
+"""Pattern of the settings that x264 writes into the first bytes of a stream; its group is the quality (crf)."""
 
 Rgb8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Look:
-    """A decoded video. T is the number of images that were really decoded, whatever the container claims."""
+    """Facts about a decoded video; T is the number of images that were decoded, whatever the container claims."""
 
     codec: str
     pixel_format: str
     rate: Fraction | None
-    """Images per second."""
+    """Images per second; None where the container does not say."""
     crf: float | None
-    """x264's quality, None where another encoder or tool left no word of it."""
+    """Constant rate factor of x264; None where the stream does not record it."""
     sizes: tuple[tuple[int, int], ...]
-    """(T,) width and height of every image."""
+    """Width and height in pixels of each of the T images."""
     small: Rgb8
-    """(T, 64, 64, 3) sRGB, each image averaged down."""
+    """Small pictures (T, 64, 64, 3) sRGB, each image averaged down."""
     fault: str = ""
-    """Why decoding stopped; empty where it reached the end."""
+    """Reason why decoding stopped; empty where it reached the end."""
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -49,7 +49,8 @@ def look_at(content: bytes, longest: int) -> Look:
     """Decode a video from memory.
 
     Args:
-        longest: images after which decoding stops with a fault; no submission is that long.
+        content: bytes of the file.
+        longest: number of images after which decoding stops with a fault; no submission is that long.
 
     Raises:
         BenchError: it is no video at all.

@@ -1,4 +1,4 @@
-"""One video of a submission on disk: drawn, encoded beside the drawing, measured, and marked complete."""
+"""Writes one video of a submission: encoded while images are rendered, measured, and marked complete."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from headbench.harness.videos import open_video
 __all__ = ["complete", "make_video", "marker"]
 
 _QUEUED = 4
-"""Chunks of images that may wait for the encoder."""
+"""Largest number of chunks of images that wait for the encoder."""
 _LOSSLESS = 99.0
-"""Decibels that stand for no loss at all, where the ratio would be infinite."""
+"""PSNR in dB that is recorded for images without any loss, where it would be infinite."""
 
 Rgb8 = NDArray[np.uint8]
 
 
 def marker(path: Path) -> Path:
-    """The JSON file that marks a video as complete and says what it shows."""
+    """Path of the JSON file that marks a video as complete and says what it was made from."""
     return path.with_name(f"{path.name}.json")
 
 
 def complete(path: Path, origin: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What is recorded of the video at `path` if it is whole, unchanged and of this origin; None where it is not."""
+    """Contents of a video's marker, if the video is whole, unchanged and made from `origin`; None where it is not."""
     if not (path.is_file() and marker(path).is_file()):
         return None
     found = read_json(marker(path))
@@ -43,19 +43,22 @@ def complete(path: Path, origin: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def make_video(path: Path, chunks: Iterable[Rgb8], task: SubmissionTask, origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Encode images as they come, in a thread of its own, and mark the video complete.
+    """Encode images as they come, in a thread of its own, and mark the video as complete.
 
     The video is there before its marker, and both appear whole or not at all. All images of the video stay in memory
     until it is measured: 0.8 MB each at 512 x 512.
 
     Args:
-        chunks: (n, H, W, 3) sRGB each, in order.
+        path: the video's file.
+        chunks: images in order, (n, H, W, 3) sRGB per chunk.
+        task: says rate and quality.
+        origin: record of all that the video depends on, for its marker.
 
     Returns:
         what the marker holds: origin, sha256, bytes, frames, and the loss of encoding in dB (mean, worst, its frame).
 
     Raises:
-        BenchError: of `chunks`, of the encoder, or the decoder finds other images than were encoded.
+        BenchError: rendering `chunks` or encoding fails, or the video does not decode to as many images.
     """
     marker(path).unlink(missing_ok=True)
     waiting: queue.Queue[Rgb8 | None] = queue.Queue(_QUEUED)
@@ -86,7 +89,7 @@ def make_video(path: Path, chunks: Iterable[Rgb8], task: SubmissionTask, origin:
 
 
 def _put(waiting: queue.Queue[Rgb8 | None], chunk: Rgb8 | None, encoded: Future[int]) -> None:
-    """Hand a chunk over; an encoder that has failed takes no more, and must not be waited for."""
+    """Hand a chunk of images to the encoder, without waiting for one that has failed and takes no more."""
     while not encoded.done():
         try:
             return waiting.put(chunk, timeout=0.5)
@@ -95,7 +98,7 @@ def _put(waiting: queue.Queue[Rgb8 | None], chunk: Rgb8 | None, encoded: Future[
 
 
 def _taken(waiting: queue.Queue[Rgb8 | None]) -> Iterator[Rgb8]:
-    """Images as the drawing hands them over; an empty chunk ends them, None breaks them off."""
+    """Yield images as they are handed to the encoder; an empty chunk ends them, None is an error of the renderer."""
     while True:
         chunk = waiting.get()
         if chunk is None:
@@ -106,7 +109,7 @@ def _taken(waiting: queue.Queue[Rgb8 | None]) -> Iterator[Rgb8]:
 
 
 def _loss(path: Path, images: list[Rgb8]) -> dict[str, Any]:
-    """PSNR in dB of what the file shows against what was drawn."""
+    """Loss of encoding: PSNR in dB of the decoded video against the encoded images (mean, worst, its frame)."""
     values = []
     with open_video(path) as video:
         for number, frame in enumerate(video.frames()):
