@@ -1,4 +1,4 @@
-"""Head models: FLAME from the user's files and the built-in open head, with what methods need of their meshes."""
+"""Head models (FLAME from the user's files, the built-in open head) and operations on their meshes for methods."""
 
 from __future__ import annotations
 

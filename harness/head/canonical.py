@@ -1,4 +1,4 @@
-"""The pose that several methods measure a subject's mesh in."""
+"""Canonical pose of a subject: mean expression, jaw opened, all else at rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["canonical_params"]
 
 
 def canonical_params(identity: Identity, jaw: float) -> HeadParams:
-    """The mean training expression with the jaw opened by `jaw` radians, everything else at rest."""
+    """Return head parameters of the mean training expression with the jaw opened by `jaw` radians, all else at rest."""
     zero = torch.zeros_like(identity.first.jaw)
     opened = zero.clone()
     opened[:, 0] = jaw

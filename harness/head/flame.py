@@ -22,14 +22,20 @@ __all__ = ["load_arrays"]
 
 _Masks = dict[str, NDArray[np.bool_]]
 _SAME = ("face", "lips", "nose", "forehead", "scalp", "neck", "boundary")
+"""FLAME's masks that become regions under the same name."""
 _OPTIONAL = ("flame/masks", "flame/uv_template", "flame/mouth_closed_template", "flame/eyelids")
+"""Assets that a FLAME head uses where they are registered."""
 
 
 def load_arrays(tag: str, topology: str) -> HeadArrays:
-    """A FLAME model with what else is registered: masks, texture coordinates, closed mouth, eyelids.
+    """Load a registered FLAME model with further registered files: masks, texture coordinates, closed mouth, eyelids.
 
     Without masks there are no regions but the eyes and the mouth's rim; without a UV template no texture coordinates;
     without the mouth-closed template a cap is built. `notes` says each.
+
+    Args:
+        tag: flame2020, flame2023 or flame2023_open.
+        topology: open, mouth_closed or teeth.
 
     Raises:
         MissingAsset: the model is not registered.
@@ -50,6 +56,17 @@ def _load(
     closed: Path | None,
     eyelids: Path | None,
 ) -> HeadArrays:
+    """Build the arrays of a FLAME head from files; see `load_arrays`.
+
+    Args:
+        tag: flame2020, flame2023 or flame2023_open.
+        topology: open, mouth_closed or teeth.
+        model: file of the FLAME model.
+        masks: file of FLAME's vertex masks, if any.
+        uvs: file of the template with texture coordinates, if any.
+        closed: file of the template with a closed mouth, if any.
+        eyelids: file of the eyelid blendshapes, if any.
+    """
     file = read_model(model)
     notes: list[str] = []
     uv, uv_faces = _texture(file.faces, uvs, closed, notes)
@@ -85,11 +102,15 @@ def _load(
 
 
 def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return an array in float32, contiguous."""
     return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def _regions(file: FlameFile, masks: Path | None, notes: list[str]) -> _Masks:
-    """Our names for FLAME's masks; without them the eyes, which alone hang on the eye joints."""
+    """Return regions (V,) by the project's names from FLAME's masks; without masks only the eyes, by skinning weights.
+
+    A vertex is of an eye where its weight to the eye's joint is above 0.5. What is missing is added to `notes`.
+    """
     if masks is None:
         notes.append("no region masks registered (flame/masks): only eyes and mouth_interior are known")
         left, right = (file.weights[:, JOINTS.index(joint)] > 0.5 for joint in ("eye_left", "eye_right"))
@@ -109,7 +130,14 @@ def _regions(file: FlameFile, masks: Path | None, notes: list[str]) -> _Masks:
 def _texture(
     faces: NDArray[np.int64], uvs: Path | None, closed: Path | None, notes: list[str]
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None]:
-    """Texture coordinates for the model's own faces, whatever order the template has them in."""
+    """Return texture coordinates (U, 2) and those of each face's corners (F, 3), in the order of the model's faces.
+
+    Args:
+        faces: (F, 3) of the model.
+        uvs: file of the template with texture coordinates, if any; it comes first.
+        closed: file of the template with a closed mouth, if any.
+        notes: gets a sentence where there is neither.
+    """
     source, count = (uvs, FACES) if uvs is not None else (closed, FACES + MOUTH_FACES)
     if source is None:
         notes.append("no texture coordinates: neither flame/uv_template nor flame/mouth_closed_template is registered")
@@ -124,7 +152,7 @@ def _texture(
 
 
 def _closed(arrays: HeadArrays, path: Path) -> HeadArrays:
-    """The template's own faces and texture, in its order: FateAvatar's face indices are those."""
+    """Give a head the faces and texture of the mouth-closed template, in its order, as FateAvatar indexes them."""
     mesh = read_template(path, FACES + MOUTH_FACES)
     if mesh.faces is None or mesh.uvs is None or mesh.uv_faces is None:
         raise DataError(f"{path} has no faces with texture coordinates.")

@@ -14,7 +14,7 @@ __all__ = ["FaceFrames", "face_frames", "points_on_faces"]
 
 @dataclass(frozen=True)
 class FaceFrames:
-    """A frame per triangle (v0, v1, v2): the one that GaussianAvatars and FateAvatar share.
+    """Coordinate frames of triangles (v0, v1, v2), as GaussianAvatars and FateAvatar define them.
 
     Example:
         >>> frames = face_frames(head.template[None], head.faces)
@@ -34,18 +34,18 @@ class FaceFrames:
     """(B, F, 3) (v1 - v0) x (v2 - v0), not normalised: its length is twice the area in square metres."""
 
     def quats(self) -> Tensor:
-        """(B, F, 4) rotation as a unit quaternion (w, x, y, z)."""
+        """Return the rotations of the frames as unit quaternions (B, F, 4) (w, x, y, z)."""
         return matrix_to_quat(self.R)
 
 
 def corners(vertices: Tensor, faces: Tensor) -> Tensor:
-    """The vertices of each face: (B, V, 3), (F, 3) int64 -> (B, F, 3 corners, 3)."""
+    """Gather the vertices of each face: (B, V, 3), (F, 3) int64 -> (B, F, 3 corners, 3)."""
     # index_select runs backward as index_add; plain indexing would sort the indices on CUDA.
     return vertices.index_select(1, faces.reshape(-1)).unflatten(1, (-1, 3))
 
 
 def face_frames(vertices: Tensor, faces: Tensor) -> FaceFrames:
-    """Frames of all faces, differentiable in the vertices.
+    """Compute the coordinate frames of all triangles of posed meshes, differentiable in the vertices.
 
     Args:
         vertices: (B, V, 3) metres.
@@ -75,12 +75,12 @@ def face_frames(vertices: Tensor, faces: Tensor) -> FaceFrames:
 
 
 def points_on_faces(vertices: Tensor, faces: Tensor, face_index: Tensor, bary: Tensor) -> Tensor:
-    """Points at barycentric coordinates.
+    """Return points on a mesh at barycentric coordinates of its faces, differentiable.
 
     Args:
-        vertices: (B, V, 3).
+        vertices: (B, V, 3) metres.
         faces: (F, 3) int64.
-        face_index: (N,) int64.
+        face_index: (N,) int64, the face of each point.
         bary: (N, 3), weights of the three vertices of a face.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The 68 face landmarks of a posed FLAME mesh, from the embedding that the user registered."""
+"""The 68 face landmarks of a posed FLAME mesh, from the embedding (faces and weights) that the user registered."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from headbench.harness.head.load import load_arrays
 __all__ = ["FaceLandmarks", "contour_row", "load_landmarks"]
 
 _SIDE = YAWS // 2
-"""Degrees to either side that the contour is known for."""
+"""Largest yaw to either side for which the table of face contours has a row, in degrees."""
 
 
 @dataclass(frozen=True)
 class FaceLandmarks:
-    """Vertices and weights of landmarks in iBUG's order: 17 of the contour, then 51 within the face.
+    """Landmarks as weighted vertices of a FLAME mesh, in iBUG's order: 17 of the contour, then 51 within the face.
 
-    Vertices, not faces, so that meshes of every topology may be asked: extra vertices come last in all of them.
+    They name vertices, not faces, so that they fit meshes of every topology: extra vertices come last in all of them.
 
     Example:
         >>> corners = torch.arange(204).reshape(68, 3)
@@ -34,21 +34,23 @@ class FaceLandmarks:
     """
 
     full: Tensor
-    """(68, 3) int64"""
+    """(68, 3) int64, three vertices per landmark, the contour fixed on the jaw line."""
     full_weights: Tensor
-    """(68, 3)"""
+    """(68, 3) weights of those vertices, sum 1."""
     inner: Tensor | None
-    """(51, 3) int64; None where the file has no contour that follows the view."""
+    """(51, 3) int64, landmarks within the face; None where the file has no contour that follows the view."""
     inner_weights: Tensor | None
+    """(51, 3) weights of those vertices."""
     contour: Tensor | None
-    """(79, 17, 3) int64"""
+    """(79, 17, 3) int64, contour as seen at each yaw; rows as in `contour_row`."""
     contour_weights: Tensor | None
+    """(79, 17, 3) weights of those vertices."""
 
     def points(self, vertices: Tensor, turn: Tensor | None = None) -> Tensor:
-        """Landmarks of posed meshes, differentiable in the vertices.
+        """Return the landmarks of posed meshes, differentiable in the vertices.
 
         Args:
-            vertices: (B, V, 3).
+            vertices: (B, V, 3) of posed meshes.
             turn: (B, 3, 3) rotation of the head as a camera along z sees it (FLAME's root times its neck, for DECA and
                 IMAvatar). With it the contour is the outline at that yaw; without it, or where the file knows no such
                 contour, it stays on the jaw line.
@@ -67,13 +69,13 @@ class FaceLandmarks:
 
 
 def _blend(vertices: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
-    """(B, V, 3), (B, N, 3), (B, N, 3) -> (B, N, 3)."""
+    """Return the weighted sums (B, N, 3) of vertices (B, V, 3) with indices (B, N, 3) and weights (B, N, 3)."""
     batch = torch.arange(len(vertices), device=vertices.device)[:, None, None]
     return (vertices[batch, corners] * weights.to(vertices)[..., None]).sum(2)
 
 
 def contour_row(turn: Tensor) -> Tensor:
-    """Row of the contour table (B,) int64 for rotations (B, 3, 3), as DECA's FLAME layer picks it.
+    """Return the row of the contour table (B,) int64 for head rotations (B, 3, 3), as DECA's FLAME layer picks it.
 
     Whole degrees of rotation about y: 0 to 39 are rows 0 to 39, -1 to -39 rows 40 to 78, more counts as 39.
     """
@@ -83,7 +85,11 @@ def contour_row(turn: Tensor) -> Tensor:
 
 
 def load_landmarks(tag: str, device: torch.device | str = "cpu") -> FaceLandmarks:
-    """The registered landmarks for FLAME models, whose faces number 9,976.
+    """Load the registered landmarks for a FLAME model, whose mesh has 9,976 faces.
+
+    Args:
+        tag: flame2020, flame2023 or flame2023_open.
+        device: where the tensors are made.
 
     Raises:
         BenchError: the open head has none.

@@ -1,4 +1,4 @@
-"""The arrays of a linear head model, and offsets that training learns of them."""
+"""Tensors of a linear head model, and learnable offsets of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Corrections", "LinearHead", "MeshBuffers"]
 
 @dataclass(frozen=True)
 class Corrections:
-    """Learnable offsets of a model's own arrays, added before skinning; joints are regressed from the sum.
+    """Learnable offsets of a head model's template and bases, added before skinning; joints follow them.
 
     Example:
         >>> raised = Corrections(template=torch.tensor([0.0, 0.01, 0.0]).expand(len(head.template), 3))
@@ -26,43 +26,49 @@ class Corrections:
     """
 
     template: Tensor | None = None
-    """(V, 3) metres."""
+    """(V, 3) metres, offset of the template."""
     expression: Tensor | None = None
-    """(V, 3, E) with the width of the expressions it is used with, or wider."""
+    """(V, 3, E) metres, offset of the expression directions; E is at least that of the expressions it is used with."""
     pose: Tensor | None = None
-    """(36, 3V), index (feature, 3 v + axis)."""
+    """(36, 3V) metres, offset of the pose correctives, index (feature, 3 v + axis)."""
 
 
 class MeshBuffers(nn.Module):
-    """What a head carries besides its bases: one place for buffers that a device or type change must reach."""
+    """Base of head modules: faces, skinning, regions and more as buffers, which `.to()` moves together."""
 
     tag: str
+    """Head tag, such as flame2020 or openhead."""
     topology: str
+    """open, mouth_closed or teeth."""
     notes: tuple[str, ...]
+    """Sentences for tables about parts that were built or left out because a file is not registered."""
     parents: tuple[int, ...]
+    """(J,) parent of each joint, -1 for the root."""
     faces: Tensor
-    """(F, 3) int64"""
+    """(F, 3) int64 vertices of each triangle."""
     uvs: Tensor | None
-    """(U, 2), v up."""
+    """(U, 2) texture coordinates, v up."""
     uv_faces: Tensor | None
-    """(F, 3) int64 into `uvs`."""
+    """(F, 3) int64 texture coordinates of each triangle's corners, as rows of `uvs`."""
     eyelid_dirs: Tensor | None
-    """(2, V, 3) left, right."""
+    """(2, V, 3) metres, blendshapes that close the left and the right eyelid."""
     pose_dirs: Tensor
-    """(P, 3V), index (feature, 3 v + axis)."""
+    """(P, 3V) pose correctives, index (feature, 3 v + axis)."""
     joint_regressor: Tensor
-    """(J, V)"""
+    """(J, V) weights that give the joints from the shaped vertices."""
     weights: Tensor
-    """(V, J)"""
+    """(V, J) skinning weights."""
     expression_names: tuple[str, ...]
+    """(E,) names of the expression coefficients; empty where they have none."""
 
     def _buffer(self, name: str, value: Tensor | None) -> None:
+        """Register a tensor as a buffer that is not saved."""
         # Never in a state_dict: FLAME may not be copied into checkpoints.
         self.register_buffer(name, value, persistent=False)
 
     @property
     def regions(self) -> dict[str, Tensor]:
-        """Region name -> (V,) bool."""
+        """Regions of the mesh: name, such as lips -> (V,) bool."""
         found = (name for name, _ in self.named_buffers(recurse=False) if name.startswith("region_"))
         return {name.removeprefix("region_"): getattr(self, name) for name in found}
 
@@ -73,15 +79,15 @@ class LinearHead(MeshBuffers):
     Metres, y up, face to +z. `HeadModel` poses them.
 
     Args:
-        arrays: what a file or a builder gave.
+        arrays: the model in NumPy, from files.
     """
 
     template: Tensor
-    """(V, 3)"""
+    """(V, 3) the mean head at rest."""
     shape_dirs: Tensor
-    """(V, 3, S)"""
+    """(V, 3, S) metres per unit of an identity coefficient."""
     expression_dirs: Tensor
-    """(V, 3, E)"""
+    """(V, 3, E) metres per unit of an expression coefficient."""
 
     def __init__(self, arrays: HeadArrays) -> None:
         super().__init__()
@@ -101,5 +107,5 @@ class LinearHead(MeshBuffers):
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """(S, E): numbers of shape and expression coefficients."""
+        """Numbers (S, E) of shape and expression coefficients."""
         return self.shape_dirs.shape[2], self.expression_dirs.shape[2]

@@ -1,4 +1,4 @@
-"""The head model of a tag, from the built-in data or the user's registered files."""
+"""Loading of head models by tag, from the built-in data or the user's registered files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from headbench.harness.head.model import HeadModel
 __all__ = ["TAGS", "load_arrays", "load_head"]
 
 TAGS = ("flame2020", "flame2023", "flame2023_open", "openhead")
+"""Tags of all head models; coefficients of one tag mean nothing to another."""
 
 
 def load_arrays(tag: str, topology: str = "open") -> HeadArrays:
-    """The plain arrays of a head model.
+    """Load the plain arrays of a head model.
 
     Args:
         tag: one of TAGS.
@@ -39,7 +40,12 @@ def load_arrays(tag: str, topology: str = "open") -> HeadArrays:
 
 
 def load_head(tag: str, topology: str = "open", device: torch.device | str = "cpu") -> HeadModel:
-    """The head model of `tag`, float32, on `device`.
+    """Load a head model in float32.
+
+    Args:
+        tag: one of TAGS.
+        topology: open, mouth_closed or teeth.
+        device: where its tensors are put.
 
     Raises:
         BenchError: no such tag or topology.

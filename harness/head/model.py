@@ -1,4 +1,4 @@
-"""The head model: identity, expression and pose in, posed vertices out."""
+"""Head model: from identity, expression and pose to posed vertices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["HeadModel"]
 
 
 class HeadModel(LinearHead):
-    """A linear head model with joints in the order root, neck, jaw, left eye, right eye. Metres, y up, face to +z.
+    """Linear head model with joints in the order root, neck, jaw, left eye, right eye. Metres, y up, face to +z.
 
     Vertices are v = template + shape dirs . shape + static offset + expression dirs . expression; joints are regressed
     from that v; pose correctives are added; linear blend skinning; eyelids; translation; the global similarity.
@@ -25,10 +25,11 @@ class HeadModel(LinearHead):
     """
 
     def bind(self, identity: Identity, expression_size: int | None = None, eyelids: bool = True) -> SubjectHead:
-        """This head with the subject's identity folded in.
+        """Return a head model of one person: this one with the identity folded in.
 
         Args:
-            identity: of this head's tag; a static offset of fewer vertices leaves the last ones (teeth) where they are.
+            identity: of a subject tracked with this head model; a static offset of fewer vertices leaves the last ones
+                (teeth) where they are.
             expression_size: keep only the first expression directions; None keeps all.
             eyelids: whether tracked eyelids move the mesh; FLAME layers without lid blendshapes ignore them.
 
@@ -38,9 +39,14 @@ class HeadModel(LinearHead):
         return SubjectHead(self, identity, expression_size, eyelids)
 
     def forward(self, params: HeadParams, identity: Identity, corrections: Corrections | None = None) -> Tensor:
-        """Posed vertices (B, V, 3) metres, differentiable in all arguments; `bind` first when there are many frames.
+        """Return posed vertices (B, V, 3) in metres, differentiable in all arguments; for many frames, `bind` first.
+
+        Args:
+            params: expression and pose of B frames.
+            identity: of the subject.
+            corrections: learned offsets of template, expression and pose directions.
 
         Raises:
-            DataError: as `bind` and `SubjectHead.vertices`.
+            DataError: as for `bind` and `SubjectHead.vertices`.
         """
         return self.bind(identity).vertices(params, corrections)

@@ -1,4 +1,4 @@
-"""The nearest of many points, without a matrix of all distances."""
+"""Nearest neighbours among many points, without a matrix of all distances."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from torch import Tensor
 __all__ = ["nearest_rows"]
 
 _CELLS = 1 << 23
-"""Distances held at a time: 32 MiB in float32, which stays in the second-level cache of a large GPU."""
+"""Number of distances in memory at once: 32 MiB in float32, which stays in the second-level cache of a large GPU."""
 
 
 @torch.no_grad()
 def nearest_rows(queries: Tensor, points: Tensor, cells: int = _CELLS) -> Tensor:
-    """(N,) int64: for each of `queries` (N, 3) the row of `points` (V, 3) that is nearest to it.
+    """Find the nearest point of each query: rows (N,) int64 of `points`.
 
-    Chunks of queries, so memory is `cells` numbers whatever N is; the same few kernels a chunk on any device, none of
-    which waits for the host. Squared distances are compared without their part that is the query's own, about the
-    middle of `points`; rows that are equally near up to rounding (1e-7 of the extent squared) may stand for each other.
+    Queries go in chunks, so memory is `cells` numbers whatever N is; a chunk takes the same few kernels on any device,
+    none of which waits for the host. Squared distances are compared without the query's own square, about the middle
+    of `points`; of points that are equally near up to rounding (1e-7 of the extent squared) any may be returned.
+
+    Args:
+        queries: (N, 3).
+        points: (V, 3), in the same units.
+        cells: number of distances in memory at once.
 
     Raises:
         ValueError: there is no point.

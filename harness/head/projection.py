@@ -1,4 +1,4 @@
-"""Pinhole projection of vertices."""
+"""Pinhole projection of points into images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["project"]
 
 
 def project(vertices: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
-    """Where points fall in the image; points behind the camera have negative depth and meaningless pixels.
+    """Project points into images; points behind the camera have negative depth and meaningless pixels.
 
     Args:
         vertices: (B, V, 3) metres, world.

@@ -1,4 +1,4 @@
-"""A head model of one person: the identity is folded in once, a frame costs its expression and pose only."""
+"""Head model of one person: the identity is folded in once, so that a frame costs only expression and pose."""
 
 from __future__ import annotations
 
@@ -15,32 +15,42 @@ from headbench.harness.types import HeadParams, Identity
 __all__ = ["SubjectHead"]
 
 _FLAME_TEETH, _OPEN_TEETH = 120, 742
-"""Vertices that the topology `teeth` appends; a tracker's offset that has them fits the other topologies without."""
+"""Vertices that the topology `teeth` appends to FLAME and to the open head.
+
+A tracker's static offset with them fits the other topologies once they are cut off."""
 
 
 class _Turns(NamedTuple):
-    """What joint rotations alone decide."""
+    """Results of the joint rotations alone: pose features, global rotations, and their change from the parent's."""
 
     feature: Tensor
-    """(B, P)"""
+    """(B, P) entries of R - I of all joints but the root."""
     turned: Tensor
     """(B, J, 3, 3) global rotation of each joint."""
     change: Tensor
-    """(B, J, 3, 3) a joint's parent's global rotation minus its own."""
+    """(B, J, 3, 3) global rotation of a joint's parent minus the joint's own."""
 
 
 class _Pose(NamedTuple):
-    """What skinning needs of the joint rotations; shared by the corrected and the plain mesh."""
+    """Rotations for skinning, shared by the meshes with and without corrections."""
 
     feature: Tensor
-    """(B, P)"""
+    """(B, P) entries of R - I of all joints but the root."""
     blended: Tensor
     """(B, V, 3, 3) skinning rotation of each vertex."""
     change: Tensor
-    """(B, J, 3, 3) a joint's parent's global rotation minus its own."""
+    """(B, J, 3, 3) global rotation of a joint's parent minus the joint's own."""
 
 
 def _refuse_beyond(values: Tensor, size: int, what: str, tag: str) -> None:
+    """Raise DataError where coefficients beyond those that a model has are not zero.
+
+    Args:
+        values: (..., n) coefficients.
+        size: number of coefficients that the model has.
+        what: name of the coefficients, for the message.
+        tag: of the head model, for the message.
+    """
     if bool((values[..., size:] != 0).any()):
         raise DataError(
             f"{what} has {values.shape[-1]} coefficients, {tag} takes {size} and the ones beyond are not zero: "
@@ -49,7 +59,7 @@ def _refuse_beyond(values: Tensor, size: int, what: str, tag: str) -> None:
 
 
 def _static_offset(offset: Tensor, vertices: int, tag: str) -> Tensor:
-    """(V', 3) -> (V, 3) by appending zeros or dropping teeth."""
+    """Fit a tracker's static offset (V', 3) to a mesh of V vertices, by appending zeros for teeth or dropping them."""
     missing = vertices - offset.shape[0]
     teeth = _OPEN_TEETH if tag.startswith("openhead") else _FLAME_TEETH
     if missing in (0, -teeth):
@@ -60,9 +70,19 @@ def _static_offset(offset: Tensor, vertices: int, tag: str) -> Tensor:
 
 
 class SubjectHead(MeshBuffers):
-    """Made by `HeadModel.bind`. Nothing in `vertices` and `pair` waits for the device.
+    """Head model with one person's identity folded in; `HeadModel.bind` makes it.
 
-    It owns references to the model's arrays: `.to()` and `.double()` change this head only.
+    Nothing in `vertices` and `pair` waits for the device. Arrays are shared with the model, but `.to()` and `.double()`
+    change this head only.
+
+    Args:
+        head: the head model.
+        identity: of the subject, with the head's tag.
+        expression_size: keep only the first expression directions; None keeps all.
+        eyelids: whether tracked eyelids move the mesh.
+
+    Raises:
+        DataError: another head's identity, or coefficients beyond the model's that are not zero.
 
     Example:
         >>> subject_head = head.bind(identity)
@@ -71,19 +91,19 @@ class SubjectHead(MeshBuffers):
     """
 
     base: Tensor
-    """(V, 3) template with identity and static offset."""
+    """(V, 3) metres, template with identity and static offset."""
     expression_dirs: Tensor
-    """(3V, E)"""
+    """(3V, E) expression directions, index (3 v + axis, coefficient)."""
     base_joints: Tensor
-    """(3J,)"""
+    """(3J,) joints of the neutral expression, index 3 j + axis."""
     joint_dirs: Tensor
-    """(3J, E) how joints move with expression."""
+    """(3J, E) motion of the joints per unit of expression."""
     ancestors: Tensor
-    """(J, J): row j is 1 at j and at every joint above it."""
+    """(J, J) ancestry of joints: row j is 1 at j and at every joint above it."""
     chained_weights: Tensor
     """(V, J) sum of a joint's own weight and those of all joints below it."""
     unit: Tensor
-    """(3, 3)"""
+    """(3, 3) identity matrix."""
 
     def __init__(
         self, head: LinearHead, identity: Identity, expression_size: int | None = None, eyelids: bool = True
@@ -119,7 +139,7 @@ class SubjectHead(MeshBuffers):
         self._buffer("unit", torch.eye(3, dtype=like.dtype, device=like.device))
 
     def _ancestors(self) -> Tensor:
-        """(J, J): row j is 1 at j and at every joint above it."""
+        """Return the ancestry of joints (J, J): row j is 1 at j and at every joint above it."""
         rows = torch.eye(len(self.parents))
         for joint, parent in enumerate(self.parents):
             if parent >= 0:
@@ -127,6 +147,7 @@ class SubjectHead(MeshBuffers):
         return rows
 
     def _check_tag(self, tag: str) -> None:
+        """Raise DataError where parameters are of another head model."""
         if tag != self.tag:
             raise DataError(
                 f"Parameters of head model {tag!r} cannot drive {self.tag!r}: their coefficients mean other shapes."
@@ -134,11 +155,11 @@ class SubjectHead(MeshBuffers):
 
     @property
     def expression_size(self) -> int:
-        """E: expression coefficients that move this head."""
+        """Number E of expression coefficients that move this head."""
         return self.expression_dirs.shape[1]
 
     def vertices(self, params: HeadParams, corrections: Corrections | None = None) -> Tensor:
-        """Posed vertices (B, V, 3) metres.
+        """Return posed vertices (B, V, 3) in metres, in the world.
 
         Args:
             params: of this head's tag. Missing expression coefficients are zero. Those beyond E must be zero.
@@ -162,10 +183,14 @@ class SubjectHead(MeshBuffers):
         return self._place(self._skin(posed, joints, pose), params)
 
     def pair(self, params: HeadParams, corrections: Corrections) -> tuple[Tensor, Tensor]:
-        """`vertices` with and without the corrections, (B, V, 3) each; expression and rotations are computed once.
+        """Return posed vertices with and without corrections, (B, V, 3) each; the shared work is done once.
+
+        Args:
+            params: expression and pose of B frames.
+            corrections: learned offsets.
 
         Raises:
-            DataError: as `vertices`.
+            DataError: as for `vertices`.
         """
         self._check_tag(params.head)
         pose = self._pose(params)
@@ -180,13 +205,13 @@ class SubjectHead(MeshBuffers):
         return self._place(self._skin(posed, joints, pose), params), plain
 
     def bones(self, params: HeadParams) -> tuple[Tensor, Tensor]:
-        """The pose feature (B, P) and the skinning transforms of the joints (B, J, 3, 4), before `to_world`.
+        """Return pose features (B, P) and skinning transforms of the joints (B, J, 3, 4), before `to_world`.
 
         A point skinned by weights w (J,) moves to the weighted sum of R x + t over joints; `vertices` does so with the
         head's own weights, after adding expression and pose directions.
 
         Raises:
-            DataError: as `vertices`.
+            DataError: as for `vertices`.
         """
         self._check_tag(params.head)
         turns = self._turns(params)
@@ -195,7 +220,7 @@ class SubjectHead(MeshBuffers):
         return turns.feature, torch.cat((turns.turned, (self.ancestors @ steps).unsqueeze(-1)), -1)
 
     def to_world(self, points: Tensor, params: HeadParams) -> Tensor:
-        """Skinned points (B, N, 3) after the translation and the global similarity of `params`."""
+        """Move skinned points (B, N, 3) by the translation and the global similarity of `params`."""
         points = points + params.translation.unsqueeze(1)
         similarity = params.similarity
         if similarity is not None:
@@ -205,7 +230,7 @@ class SubjectHead(MeshBuffers):
         return points
 
     def _shaped(self, expression: Tensor) -> tuple[Tensor, Tensor]:
-        """Vertices before pose (B, V, 3) and the joints regressed from them (B, J, 3)."""
+        """Return vertices (B, V, 3) before pose of expressions (B, E), and the joints (B, J, 3) regressed from them."""
         width = min(expression.shape[1], self.expression_size)
         used = expression[:, :width]
         shaped = self.base + (used @ self.expression_dirs[:, :width].T).unflatten(1, (-1, 3))
@@ -219,7 +244,7 @@ class SubjectHead(MeshBuffers):
         return shaped, joints
 
     def _offset(self, expression: Tensor, corrections: Corrections) -> Tensor | None:
-        """What the corrections add to vertices before pose: (B, V, 3) or (V, 3)."""
+        """Return the offset that corrections add to vertices before pose, (B, V, 3) or (V, 3); None for none."""
         if corrections.expression is None:
             return corrections.template
         width = min(expression.shape[1], corrections.expression.shape[2])
@@ -228,6 +253,7 @@ class SubjectHead(MeshBuffers):
         return offset if corrections.template is None else offset + corrections.template
 
     def _turns(self, params: HeadParams) -> _Turns:
+        """Chain the joint rotations from the root, and derive the pose features."""
         rotations = axis_angle_to_matrix(
             torch.stack((params.root, params.neck, params.jaw, params.eye_left, params.eye_right), 1)
         )
@@ -241,12 +267,13 @@ class SubjectHead(MeshBuffers):
         return _Turns((rotations[:, 1:] - self.unit).flatten(1), turned, torch.stack(above, 1) - turned)
 
     def _pose(self, params: HeadParams) -> _Pose:
+        """Blend the joints' rotations by the skinning weights."""
         turns = self._turns(params)
         blended = (self.weights @ turns.turned.flatten(2)).unflatten(2, (3, 3))
         return _Pose(turns.feature, blended, turns.change)
 
     def _skin(self, posed: Tensor, joints: Tensor, pose: _Pose) -> Tensor:
-        """Linear blend skinning (B, V, 3).
+        """Pose vertices (B, V, 3) by linear blend skinning about joints (B, J, 3).
 
         A joint's skinning translation is that of its parent plus (R_parent - R) times its position, so the sum along
         the chain is a constant matrix, folded into `chained_weights`.
@@ -255,7 +282,7 @@ class SubjectHead(MeshBuffers):
         return (pose.blended @ posed.unsqueeze(-1)).squeeze(-1) + self.chained_weights @ steps
 
     def _place(self, vertices: Tensor, params: HeadParams) -> Tensor:
-        """Eyelids, translation and the global similarity."""
+        """Apply eyelids, translation and the global similarity to skinned vertices (B, V, 3)."""
         if params.eyelids is not None and self.eyelid_dirs is not None:
             vertices = vertices + (params.eyelids @ self.eyelid_dirs.flatten(1)).unflatten(1, (-1, 3))
         return self.to_world(vertices, params)

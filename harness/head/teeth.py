@@ -13,20 +13,22 @@ from headbench.harness.head.arrays import JOINTS, HeadArrays
 __all__ = ["COLUMNS", "LOWER_RING", "UPPER_RING", "add_teeth"]
 
 UPPER_RING = (1713, 1715, 1716, 1735, 1696, 1694, 1657, 3543, 2774, 2811, 2813, 2850, 2833, 2832, 2830)
-"""FLAME's outer upper lip, from the subject's left to the right."""
+"""FLAME's vertices along the outer upper lip, from the subject's left to the right."""
 LOWER_RING = (1576, 1577, 1773, 1774, 1795, 1802, 1865, 3503, 2948, 2905, 2898, 2881, 2880, 2713, 2712)
+"""FLAME's vertices along the outer lower lip, from the subject's left to the right."""
 COLUMNS = len(UPPER_RING)
+"""Number of vertices in each row of teeth."""
 _TEXTURE_U = (0.62, 0.38)
 _TEXTURE_V = (1 - 0.0083, 1 - 0.0425)
 _TEXTURE_ROWS = (3, 2, 0, 1, 3, 4, 6, 5)
-"""Which of seven v values a group has; the tracker's authors call the lower teeth wrong in texture space."""
+"""Index, for each row of vertices, among seven texture v values; its authors call the lower teeth's wrong."""
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
 
 
 def _positions(upper: _Floats, lower: _Floats) -> _Floats:
-    """(120, 3) from the two lip rings (15, 3) of the template."""
+    """Return the vertices of the teeth (120, 3) in metres, from the template's two lip rings (15, 3)."""
     gap = float(np.linalg.norm(upper - lower, axis=1).mean())
     up, forward = np.array([0.0, gap, 0.0]), np.array([0.0, 0.0, gap])
     middle = (upper + lower) / 2
@@ -41,7 +43,7 @@ def _positions(upper: _Floats, lower: _Floats) -> _Floats:
 
 
 def _strip(a: _Ints, b: _Ints) -> _Ints:
-    """(28, 3): the two triangles of each column between rows `a` and `b`; the diagonal turns in the middle."""
+    """Return triangles (28, 3) between two rows of 15 vertices; the diagonal turns in the middle."""
     faces = []
     for i in range(COLUMNS - 1):
         if i < COLUMNS // 2:
@@ -52,7 +54,10 @@ def _strip(a: _Ints, b: _Ints) -> _Ints:
 
 
 def _faces() -> _Ints:
-    """(168, 3) from 0. The starting vertex matters: the frame of a face, and every Gaussian on it, hangs on it."""
+    """Return the faces of the teeth (168, 3), vertices counted from 0.
+
+    The starting vertex of a face matters: its frame, and every Gaussian on it, depends on it.
+    """
     rows = np.arange(8 * COLUMNS).reshape(8, COLUMNS)
     upper_root, lower_root, upper_edge, lower_edge, *back = rows
     upper_root_back, upper_edge_back, lower_root_back, lower_edge_back = back
@@ -69,18 +74,19 @@ def _faces() -> _Ints:
 
 
 def _uvs() -> _Floats:
-    """(120, 2), one per vertex."""
+    """Return the texture coordinates of the teeth (120, 2), one per vertex."""
     u = np.linspace(*_TEXTURE_U, COLUMNS)
     v = np.linspace(*_TEXTURE_V, 7)[list(_TEXTURE_ROWS)]
     return np.stack([np.tile(u, len(v)), np.repeat(v, COLUMNS)], 1)
 
 
 def _longer(values: Any, rows: Any) -> Any:
+    """Append rows to an array, in its data type."""
     return np.concatenate([values, np.asarray(rows, values.dtype)])
 
 
 def add_teeth(arrays: HeadArrays) -> HeadArrays:
-    """The topology teeth of a FLAME head with an open mouth.
+    """Return the topology teeth of a FLAME head with an open mouth.
 
     The upper teeth ride on the joint neck, which carries the skull, and the lower on the jaw. They have neither
     expression directions nor pose correctives, and no joint is regressed from them. Identity moves all by the mean of

@@ -15,11 +15,14 @@ __all__ = ["align_uv_faces", "boundary_loops", "cap_mouth", "mouth_loop", "strip
 _Ints = NDArray[np.int64]
 _JAW = JOINTS.index("jaw")
 _JAW_SPREAD = 0.5
-"""The rim of a mouth has vertices that follow the jaw and vertices that do not; no other loop of a head has."""
+"""Least range of jaw weights along the rim of a mouth: part of it follows the jaw, part does not."""
 
 
 def boundary_loops(faces: _Ints) -> list[_Ints]:
-    """Closed chains of edges that only one face has, each as vertices in the direction of its faces, longest first."""
+    """Return the boundary loops of a mesh of faces (F, 3), longest first.
+
+    A loop is a closed chain of edges that only one face has, as vertices (n,) in the direction of its faces.
+    """
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     have = {(int(a), int(b)) for a, b in edges}
     after: dict[int, list[int]] = {}
@@ -42,7 +45,7 @@ def boundary_loops(faces: _Ints) -> list[_Ints]:
 
 
 def mouth_loop(arrays: HeadArrays) -> _Ints:
-    """The boundary loop around the mouth opening.
+    """Find the boundary loop around the mouth opening, as vertices (n,).
 
     It is the loop with the most vertices of the region lips; where there is no such region, or no loop touches it, the
     one whose skinning weights to the jaw differ most between its vertices (upper and lower lip).
@@ -67,14 +70,14 @@ def mouth_loop(arrays: HeadArrays) -> _Ints:
 
 
 def strip_between(loop: _Ints, points: NDArray[np.floating]) -> _Ints:
-    """Triangles (n - 2, 3) that close a loop of n vertices, as a strip between its two halves.
+    """Return triangles (n - 2, 3) that close a loop of n vertices, as a strip between its two halves.
 
     The halves meet at the corners: the vertices with the largest and the smallest x. Each step of the strip takes the
     shorter of the two diagonals. Its faces continue the surface: each boundary edge is used in the other direction.
 
     Args:
         loop: (n,) vertices in the direction of the faces around them.
-        points: (V, 3).
+        points: (V, 3) vertices of the mesh.
     """
     x = points[loop, 0]
     turned = np.roll(loop, -int(np.argmax(x)))
@@ -96,7 +99,7 @@ def strip_between(loop: _Ints, points: NDArray[np.floating]) -> _Ints:
 
 
 def cap_mouth(arrays: HeadArrays) -> HeadArrays:
-    """The topology mouth_closed, with a cap over the mouth's boundary loop as the last faces.
+    """Return the topology mouth_closed: a head with a cap over the mouth's boundary loop as its last faces.
 
     Raises:
         DataError: there is no mouth opening.
@@ -119,15 +122,15 @@ def cap_mouth(arrays: HeadArrays) -> HeadArrays:
 
 
 def align_uv_faces(faces: _Ints, other_faces: _Ints, other_uv_faces: _Ints) -> _Ints | None:
-    """Texture faces in the order and with the starting vertices of `faces`.
+    """Reorder the texture coordinates of a mesh's corners to fit other faces with the same vertices.
 
     Args:
-        faces: (F, 3) vertices.
+        faces: (F, 3) vertices, in the wanted order and with the wanted starting vertices.
         other_faces: (G, 3) vertices of a mesh that has at least these faces, in any order.
         other_uv_faces: (G, 3) texture coordinates of that mesh's corners.
 
     Returns:
-        (F, 3), or None if a face is missing.
+        (F, 3) texture coordinates of the corners of `faces`, or None if one of them is missing in `other_faces`.
     """
     if len(faces) == len(other_faces) and np.array_equal(faces, other_faces):
         return other_uv_faces

@@ -12,17 +12,18 @@ from torch import Tensor
 __all__ = ["uv_raster"]
 
 _CHUNK = 1 << 21
-"""Candidate (face, pixel) pairs tested at once, to bound memory."""
+"""Number of candidate (face, pixel) pairs that are tested at once, to bound memory."""
 _SMALLEST_AREA = 2.5e-9
-"""Faces of a smaller doubled area in UV units are culled: the 1e-8 of PyTorch3D, whose square has sides of 2."""
+"""Doubled area in UV units below which faces are culled: the 1e-8 of PyTorch3D, whose square has sides of 2."""
 
 
 def _numpy(values: Tensor | ArrayLike, kind: type) -> NDArray[Any]:
+    """Return a tensor or array-like as a NumPy array of a type."""
     return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=kind)
 
 
 def _inside(corners: NDArray[np.float64], areas: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[Any]:
-    """Barycentric coordinates (P, 3) of `pixels` (P, 2) in their triangles (P, 3, 2) of twice-area `areas` (P,)."""
+    """Return barycentric coordinates (P, 3) of points (P, 2) in triangles (P, 3, 2) with doubled areas (P,)."""
     after, before = corners[:, [1, 2, 0]], corners[:, [2, 0, 1]]
     edge = before - after
     to = pixels[:, None] - after
@@ -32,7 +33,9 @@ def _inside(corners: NDArray[np.float64], areas: NDArray[np.float64], pixels: ND
 def uv_raster(
     uvs: Tensor | ArrayLike, uv_faces: Tensor | ArrayLike, size: int, cull: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """The face and the barycentric coordinates under every filled pixel of a texture, as FateAvatar samples points.
+    """Sample a mesh evenly in texture space: the face and barycentric coordinates under every filled pixel.
+
+    FateAvatar samples points so.
 
     PyTorch3D's inside rule: a pixel is filled if all three barycentrics of its centre are strictly positive. Where
     faces overlap, the first face wins (PyTorch3D compares depths that are equal but for rounding).

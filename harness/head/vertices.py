@@ -1,4 +1,4 @@
-"""From faces to the vertices that they share."""
+"""Sums of values of faces at the vertices that they share."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ __all__ = ["VertexSum"]
 
 
 class VertexSum(nn.Module):
-    """Sums over each vertex what its faces give, gathered, so that no result depends on the order of additions.
+    """Sum of faces' values at each vertex, gathered so that results do not depend on the order of additions.
 
     Args:
         faces: (F, 3) int64.
-        vertices: their number V.
+        vertices: number V of vertices.
 
     The sum of faces' raw normals is the area-weighted normal of a vertex, not normalised.
     """
 
     around: Tensor
+    """(V, K) int64 faces around each vertex; F where it has fewer than K."""
 
     def __init__(self, faces: Tensor, vertices: int) -> None:
         super().__init__()
@@ -30,6 +31,6 @@ class VertexSum(nn.Module):
         self.register_buffer("around", table, persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        """(B, F, C) -> (B, V, C); 0 at a vertex of no face."""
+        """Sum values of faces (B, F, C) at the vertices: (B, V, C); 0 at a vertex of no face."""
         padded = torch.cat([values, values.new_zeros((len(values), 1, values.shape[2]))], dim=1)
         return padded.index_select(1, self.around.reshape(-1)).unflatten(1, tuple(self.around.shape)).sum(2)

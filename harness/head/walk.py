@@ -10,33 +10,40 @@ from torch import Tensor
 __all__ = ["FaceNeighbours", "WalkRule", "face_neighbours", "walk"]
 
 WalkRule = Literal["released", "continuous"]
-"""released: SplattingAvatar's triangle_walk.cpp to the letter, with the moves it loses. continuous: leaves through the
-edge that the path meets first, so that no move is lost."""
+"""Rule of a walk on triangles.
+
+released: SplattingAvatar's triangle_walk.cpp to the letter, with the moves it loses; continuous: leave through the edge
+that the path meets first, so that no move is lost."""
 
 _INSIDE = 1e-3
-"""By how much a coordinate may leave [0, 1] and still count as on the face."""
+"""Tolerance by which a barycentric coordinate may leave [0, 1] and still count as on the face."""
 _ON_EDGE = 1e-5
-"""Below this a coordinate counts as zero; also the share of a path below which a crossing is the one just made."""
+"""Barycentric coordinate below which a point is on an edge; least share of a path at which a crossing counts."""
 _STRAIGHT = 1e-7
-"""A shift with a component below this is the one that the released intersection cannot handle."""
+"""Component of a shift below which the released intersection fails."""
 _ROUNDS = 128
-"""With the decay of 0.9 a shift of length s makes at most ln(1000 s) / ln(1 / 0.9) crossings before what is left is
-within the tolerance of `_INSIDE`: 66 for s = 1. A walk without decay that is under way after so many ends there."""
+"""Limit of the crossings of a walk.
+
+With the decay of 0.9 a shift of length s makes at most ln(1000 s) / ln(1 / 0.9) crossings before what is left is
+within the tolerance of `_INSIDE`: 66 for s = 1. A walk without decay that is still under way then ends there."""
 
 
 class FaceNeighbours(NamedTuple):
-    """Which face lies across each edge. Edge j of a face runs from its corner j to corner (j + 1) % 3."""
+    """Neighbours of a mesh's faces: the face across each edge.
+
+    Edge j of a face runs from its corner j to corner (j + 1) % 3.
+    """
 
     face: Tensor
-    """(F, 3) int64, -1 at a border."""
+    """(F, 3) int64, the face across each edge, -1 at a border."""
     edge: Tensor
-    """(F, 3) int64, the number of the same edge in that face."""
+    """(F, 3) int64, the number that the same edge has in that face."""
 
 
 def face_neighbours(faces: Tensor) -> FaceNeighbours:
-    """The neighbours of (F, 3) faces: across an edge lies the face that has it in the other direction.
+    """Find the neighbours of faces (F, 3): across an edge lies the face that has it in the other direction.
 
-    Where several have it, the last; where none has it - at a border, or if it turns the wrong way - none.
+    Where several have it, the last is taken; where none has it (at a border, or if it turns the wrong way), -1.
     """
     start, end = faces.reshape(-1), faces.roll(-1, 1).reshape(-1)
     stride = faces.max() + 1
@@ -57,16 +64,18 @@ def walk(
     rule: WalkRule = "released",
     decay: float = 0.9,
 ) -> tuple[Tensor, Tensor]:
-    """Move points by barycentric shifts.
+    """Move points over a triangle mesh by barycentric shifts, across edges where they leave a face.
 
     A shift that crosses an edge goes on in the neighbour as if both faces were a parallelogram, `decay` times as long;
     at a border it ends on the edge. Lengths and angles are not kept, affine coordinates are. Waits for the device once
-    a round of crossings, of which there are few; a round handles only the points that are still under way.
+    per round of crossings, of which there are few; a round handles only the points that are still under way.
 
     Args:
-        face_index: (N,) int64.
-        bary: (N, 3), sum 1.
+        face_index: (N,) int64, the face of each point.
+        bary: (N, 3) barycentric coordinates, sum 1.
         shift: (N, 2) of the first two coordinates; the third makes the sum 0. A shift that is not finite is none.
+        neighbours: of the mesh's faces.
+        rule: released or continuous.
         decay: in (0, 1]; below 1 it bounds the number of crossings.
 
     Returns:
@@ -90,7 +99,19 @@ def walk(
 def _round(
     f: Tensor, p: Tensor, s: Tensor, neighbours: FaceNeighbours, rule: WalkRule, decay: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One face further: (face (n,), point (n, 3), shift left (n, 3), whether there is more to walk (n,))."""
+    """Walk each point to its goal or over one edge.
+
+    Args:
+        f: (n,) int64, the face of each point.
+        p: (n, 3) barycentric coordinates.
+        s: (n, 3) shift still to be made, sum 0.
+        neighbours: of the mesh's faces.
+        rule: released or continuous.
+        decay: factor of the rest of a shift after a crossing.
+
+    Returns:
+        face (n,), point (n, 3), shift left (n, 3), whether there is more to walk (n,).
+    """
     q = p + s
     arrived = _inside(q)
     restart = ~arrived & ~_inside(p) & ~(p.abs() < _ON_EDGE).any(1)
@@ -121,10 +142,11 @@ def _round(
 
 
 def _crossing(p: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The released code's edge: (edge (n,), point on it (n, 3), whether there is one (n,)).
+    """Find the edge that a path crosses as the released code does: edge (n,), point on it (n, 3), whether found (n,).
 
-    A shift with a component of zero gives it the start vertex of every edge, at path length 0: from inside the face
-    such a move is lost, and from an edge it goes on from the wrong point.
+    `p` (n, 3) are points, `s` (n, 3) their shifts, in barycentric coordinates. A shift with a component of zero gives
+    the start vertex of every edge, at path length 0: from inside the face such a move is lost, and from an edge it goes
+    on from the wrong point.
     """
     corner = torch.eye(3, dtype=p.dtype, device=p.device)
     straight = (s.abs() < _STRAIGHT).any(1)[:, None]
@@ -142,7 +164,7 @@ def _crossing(p: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _exit(p: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The edge that the path meets first, as `_crossing`."""
+    """Find the edge that a path from `p` (n, 3) by `s` (n, 3) meets first; returns as `_crossing`."""
     path = torch.where(s < 0, p.clamp(min=0) / -s, torch.inf)
     corner = path.argmin(1)
     length = path.gather(1, corner[:, None])
@@ -152,17 +174,18 @@ def _exit(p: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _inside(p: Tensor) -> Tensor:
+    """Whether points (n, 3) lie on their face, up to `_INSIDE`: (n,) bool."""
     return ((p >= -_INSIDE) & (p <= 1 + _INSIDE)).all(1)
 
 
 def _pulled_inside(p: Tensor) -> Tensor:
-    """Points (n, 3) with no coordinate outside [0, 1]; those that have none stay as they are."""
+    """Move points (n, 3) with a negative coordinate onto their face; others stay as they are."""
     negative = p < 0
     return torch.where(negative.any(1, keepdim=True), _without(p, _first(negative)), p)
 
 
 def _without(p: Tensor, corner: Tensor) -> Tensor:
-    """Points (n, 3) with the coordinate of `corner` (n,) set to 0, half of it given to the next; the sum is 1."""
+    """Set the coordinate of `corner` (n,) of points (n, 3) to 0 and give half of it to the next; the sum is 1."""
     following = ((corner + 1) % 3)[:, None]
     share = (p.gather(1, following) + 0.5 * p.gather(1, corner[:, None])).clamp(0, 1)
     last = ((corner + 2) % 3)[:, None]
@@ -170,13 +193,15 @@ def _without(p: Tensor, corner: Tensor) -> Tensor:
 
 
 def _first(mask: Tensor) -> Tensor:
-    """(n,) index of the first true of (n, 3); 0 where none is."""
+    """Return the index (n,) of the first true value in each row of (n, 3); 0 where none is."""
     return (mask * (3 - _three(mask))).argmax(1)
 
 
 def _pick(points: Tensor, index: Tensor) -> Tensor:
+    """Return one of the points (n, 3, 3) of each row, by index (n,): (n, 3)."""
     return points.gather(1, index[:, None, None].expand(-1, 1, 3))[:, 0]
 
 
 def _three(like: Tensor) -> Tensor:
+    """Return 0, 1, 2 on the device of a tensor."""
     return torch.arange(3, device=like.device)

@@ -14,17 +14,18 @@ from headbench.harness.head.arrays import HeadArrays
 __all__ = ["UNIT", "load_arrays", "part_faces"]
 
 UNIT = 2e-6
-"""Metres; displacements are stored as whole multiples."""
+"""Unit of the stored displacements, in metres; they are whole multiples of it."""
 
 
 @functools.lru_cache(maxsize=1)
 def _stored() -> dict[str, NDArray[Any]]:
+    """Return the arrays of openhead.npz by name, read once."""
     with files(__name__).joinpath("openhead.npz").open("rb") as handle, np.load(handle, allow_pickle=False) as data:
         return {name: data[name] for name in data.files}
 
 
 def load_arrays(topology: str = "open") -> HeadArrays:
-    """The open head. Vertices of `open` and `mouth_closed` are the first ones of `teeth`.
+    """Load the arrays of the open head. Vertices of `open` and `mouth_closed` are the first ones of `teeth`.
 
     Expression coefficients are the ARKit-named face units, 0 at rest and 1 at full strength; identity coefficients are
     standard deviations. `open` has skin and eyes with an opening between the lips, `mouth_closed` a cap over it,
@@ -59,12 +60,12 @@ def load_arrays(topology: str = "open") -> HeadArrays:
 
 
 def _directions(stored: NDArray[np.int16], count: int) -> NDArray[np.float32]:
-    """(K, V, 3) multiples of UNIT -> (V, 3, K) metres."""
+    """Convert the first `count` vertices of stored displacements (K, V, 3), in UNIT, to (count, 3, K) metres."""
     return np.ascontiguousarray(np.moveaxis(stored[:, :count], 0, -1).astype(np.float32) * np.float32(UNIT))
 
 
 def part_faces(part: str) -> NDArray[np.int64]:
-    """Faces of the topology `teeth` that belong to bag, upper_teeth, lower_teeth or tongue."""
+    """Return the indices of the faces of topology `teeth` that are of bag, upper_teeth, lower_teeth or tongue."""
     data = _stored()
     first = len(data["faces_open"])
     counts = dict(zip(data["inside_names"].tolist(), data["inside_counts"].tolist(), strict=True))

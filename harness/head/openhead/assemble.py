@@ -1,6 +1,6 @@
-"""From MakeHuman's base mesh to a head model: which vertices, which frame, joints, skinning, regions, one UV atlas.
+"""Assembly of the open head from MakeHuman's base mesh: vertices, frame, joints, skinning, regions, one UV atlas.
 
-Decimetres and MakeHuman's indices come in; metres and our own indices go out. Build time only.
+Decimetres and MakeHuman's indices come in; metres and the head's own indices go out. Build time only.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 PARTS = ("skin", "eye_left", "eye_right", "bag", "upper_teeth", "lower_teeth", "tongue")
-"""In the order of vertices; the first three are the open head, the others only in the topology with teeth."""
+"""Parts of the head in the order of their vertices; the last four are in the topology with teeth only."""
 BONES_OF_NECK = {"neck01": 0.35, "neck02": 0.7, "neck03": 0.9}
-"""How much of a MakeHuman bone turns with the neck joint; all of the head does, spine and shoulders do not."""
+"""MakeHuman bone -> share that turns with the neck joint; the head turns fully, spine and shoulders do not."""
 JOINT_CLOUD = 120
-"""Skin vertices, the nearest to a joint, from which it is regressed."""
+"""Number of skin vertices, the nearest to a joint, from which it is regressed."""
 
 
 def assemble(
@@ -44,13 +44,19 @@ def assemble(
     joints: Mapping[str, Floats],
     markers: Mapping[str, Floats],
 ) -> dict[str, NDArray[Any]]:
-    """The arrays of ``openhead.npz``.
+    """Compute the arrays of ``openhead.npz``.
 
     Args:
         vertices: (N, 3) of the mean person, decimetres.
-        parts: name -> quads (Q,) of each of PARTS.
-        identities, expressions: name -> (N, 3) displacement.
-        joints: neck and jaw -> (3,) where they are in `vertices`' frame; eyes and root are found.
+        uvs: (U, 2) texture coordinates.
+        quads: (Q, 4) vertices of each face; a triangle repeats a corner.
+        uv_quads: (Q, 4) texture coordinates of each face's corners.
+        parts: each of PARTS -> (Q,) bool, its quads.
+        identities: name -> (N, 3) displacement, decimetres.
+        expressions: name -> (N, 3) displacement, decimetres.
+        bone_weights: MakeHuman bone -> pairs of a vertex and its weight.
+        bone_parents: MakeHuman bone -> the bone above it, or empty.
+        joints: neck and jaw -> (3,) decimetres, in the frame of `vertices`; eyes and root are computed.
         markers: region -> (N, 3) a displacement that moves that region most.
     """
     order = _vertex_order(quads, parts)
@@ -108,6 +114,7 @@ def assemble(
 
 
 def _vertex_order(quads: Ints, parts: Mapping[str, Mask]) -> Ints:
+    """Return MakeHuman's vertices that are kept, part by part, each once."""
     seen: list[int] = []
     known: set[int] = set()
     for name in PARTS:
@@ -118,7 +125,7 @@ def _vertex_order(quads: Ints, parts: Mapping[str, Mask]) -> Ints:
 
 
 def _origin(vertices: Floats, quads: Ints, parts: Mapping[str, Mask]) -> Floats:
-    """A little below the eyes, midway between the front and the back of the skull: near FLAME's."""
+    """Return the head's origin (3,) in decimetres: a little below the eyes, midway through the skull, near FLAME's."""
     skin = vertices[np.unique(quads[parts["skin"]])]
     eyes = vertices[np.unique(quads[parts["eye_left"] | parts["eye_right"]])].mean(0)
     skull = skin[skin[:, 1] > eyes[1] - 0.2]
@@ -126,18 +133,19 @@ def _origin(vertices: Floats, quads: Ints, parts: Mapping[str, Mask]) -> Floats:
 
 
 def _triangles(quads: Ints) -> Ints:
-    """(F, 3); a quad that repeats a corner gives one triangle, others two."""
+    """Split quads (Q, 4) into triangles (F, 3); one that repeats a corner gives one triangle, others two."""
     both = np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1).reshape(-1, 3)
     return both[(both != np.roll(both, 1, axis=1)).all(1)]
 
 
 def _cap_corners(cap: Ints, mouth: Ints, loop_uvs: Ints) -> Ints:
+    """Return the texture coordinates (F, 3) of the mouth cap's corners, given those of the mouth loop (L,)."""
     corner = {int(vertex): int(uv) for vertex, uv in zip(mouth, loop_uvs, strict=True)}
     return np.array([[corner[int(v)] for v in face] for face in cap])
 
 
 def _skinning(count: int, bones: Mapping[str, list[tuple[int, float]]], parents: Mapping[str, str]) -> Floats:
-    """(count, 5) weights of root, neck, jaw and eyes, from MakeHuman's bones."""
+    """Sum MakeHuman's bone weights into skinning weights (count, 5) of root, neck, jaw and eyes."""
 
     def line(bone: str) -> list[str]:
         above = [bone]
@@ -165,7 +173,7 @@ def _skinning(count: int, bones: Mapping[str, list[tuple[int, float]]], parents:
 
 
 def _regress(points: Floats, candidates: Ints, target: Floats) -> Floats:
-    """(V,) weights >= 0 with sum 1 that reproduce `target` from skin around it, evenly on both sides."""
+    """Find weights (V,) >= 0 with sum 1 of the candidate vertices nearest to `target` (3,) that reproduce it."""
     near = candidates[np.argsort(np.linalg.norm(points[candidates] - target, axis=1), kind="stable")[:JOINT_CLOUD]]
     # The ridge spreads the weights over many vertices, so that no single one carries a joint.
     system = np.concatenate([points[near].T * 10, np.ones((1, len(near))), 1e-3 * np.eye(len(near))])
@@ -177,11 +185,12 @@ def _regress(points: Floats, candidates: Ints, target: Floats) -> Floats:
 
 
 def _in_place(field: Floats, skin: Ints) -> Floats:
-    """Without the shift that a change of body height brings."""
+    """Remove from a displacement (V, 3) its mean over the skin, the shift that a change of body height brings."""
     return field - field[skin].mean(0)
 
 
 def _quantise(fields: Floats) -> NDArray[np.int16]:
+    """Round displacements in metres to whole multiples of UNIT."""
     steps = np.round(fields / UNIT)
     if np.abs(steps).max() > np.iinfo(np.int16).max:
         raise ValueError(f"a displacement of {np.abs(fields).max():.3f} m does not fit 16 bits of {UNIT} m")

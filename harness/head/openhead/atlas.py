@@ -1,4 +1,4 @@
-"""One UV atlas for the head: MakeHuman's charts of the parts we keep, each in a box of its own. Build time only."""
+"""UV atlas of the open head: MakeHuman's charts of the parts that are kept, each in its own box. Build time only."""
 
 from __future__ import annotations
 
@@ -26,23 +26,26 @@ BOXES: dict[str, Box] = {
     "tongue": (0.8700, 0.0075, 0.9300, 0.1300),
     "cap": (0.9400, 0.0075, 0.9925, 0.1300),
 }
-"""u0, v0, u1, v1 of each chart; collar is the rest of the skin's charts together."""
+"""Chart -> its box u0, v0, u1, v1 in the atlas; collar holds all charts of the skin but the main one."""
 
 
 def labels(faces: Ints, count: int) -> Ints:
-    """(count,) connected component of each index that `faces` joins."""
+    """Return the connected component (count,) of each index in a mesh of faces (F, K)."""
     start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
     graph = coo_matrix((np.ones(len(start)), (start, end)), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
 def pack_atlas(uvs: Floats, parts: Mapping[str, Ints], mouth: Floats) -> tuple[Floats, dict[str, Ints]]:
-    """(U, 2) coordinates, and for each part its (F, 3) corners; ``cap_loop`` (L,) are the corners of the mouth loop.
+    """Pack the charts of all parts and of the mouth cap into one texture.
 
     Args:
-        uvs: MakeHuman's.
+        uvs: (K, 2) MakeHuman's texture coordinates.
         parts: name -> (F, 3) corners into `uvs`.
         mouth: (L, 3) the mouth loop in space; its x and y make the cap's chart.
+
+    Returns:
+        coordinates (U, 2), and for each part its corners (F, 3) into them; ``cap_loop`` (L,) is the mouth loop's.
     """
     chart = labels(np.concatenate(list(parts.values())), len(uvs))
     skin = chart[parts["skin"][:, 0]]
@@ -71,6 +74,7 @@ def pack_atlas(uvs: Floats, parts: Mapping[str, Ints], mouth: Floats) -> tuple[F
 
 
 def _into(points: Floats, box: Box) -> Floats:
+    """Scale and shift points (n, 2) so that they fill a box."""
     if not len(points):
         return points
     low, high = points.min(0), points.max(0)

