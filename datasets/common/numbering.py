@@ -18,9 +18,9 @@ _NAME = re.compile(r"([0-9]{1,12})([^0-9].*)?")
 
 
 def masks_renumbered(place: Path, images: Iterable[Sequence[str]], findings: Findings) -> bool:
-    """Tell whether masks were numbered on across a gap of the images, so that each belongs to another frame.
+    """Report an error, and tell, if masks were numbered without a gap that the images have: each is another frame's.
 
-    That is an error, and no mask there is what its name says.
+    No mask in the folder is then what its name says.
 
     Args:
         place: the folder of masks.
@@ -41,7 +41,7 @@ def masks_renumbered(place: Path, images: Iterable[Sequence[str]], findings: Fin
 
 
 def renumbered(images: Sequence[str], masks: Sequence[str]) -> str:
-    """First image after a gap across which the masks were numbered on, so that its mask is another's; or nothing.
+    """First image whose mask is another's, because masks were numbered on across a gap of the images; or nothing.
 
     That is so where there are as many masks as images and their numbers are consecutive, while the images' are not.
     Names that differ in what follows the number belong to different cameras or kinds, and are counted apart.

@@ -87,7 +87,7 @@ class SurveyReader(DatasetReader, Generic[Options, Found]):
         return self.survey(folder, self.options_type.parse(options, self.dataset), Findings(self.sequences))
 
     def _subject(self, found: Found) -> Subject | None:
-        """Make a subject of a survey; None where it has an error, also one that making the subject has shown."""
+        """Make a subject of a survey; None where it has an error, be it found only while the subject is made."""
         if not found.sound:
             return None
         frames = {frame.id: frame for frame in self.frames(found)}

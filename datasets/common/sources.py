@@ -102,7 +102,7 @@ def check_decoded(sources: Mapping[str, Source], findings: Findings, premultipli
 
 
 def check_masks(paths: Mapping[str, Path], findings: Findings) -> None:
-    """Decode masks, and report an error for each that cannot be, or that holds 0 and 1 instead of 0 and 255.
+    """Decode masks; one that cannot be decoded, or that holds 0 and 1 instead of 0 and 255, is an error.
 
     Args:
         paths: frame id -> file.

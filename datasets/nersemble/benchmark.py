@@ -67,4 +67,4 @@ FPS = 24.3
 CRF = 14
 """Constant rate factor of x264 in the organisers' own writer."""
 QUOTA = 10
-"""Number of submissions to this task that one user has."""
+"""Submissions to this task that each user is granted."""

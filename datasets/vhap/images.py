@@ -29,7 +29,7 @@ class BakedPixels:
 
     reader: PixelReader
     background: str
-    """white or black."""
+    """Background that the colours were composited on: white or black."""
 
     def __call__(self) -> Pixels:
         """Decode the frame and take the background out of its colour.
