@@ -100,9 +100,9 @@ def _points() -> list[metadata.EntryPoint]:
     from headbench.harness.plugins.loading import ENTRY_POINTS
 
     try:
-        # A point that is no module name has no module.
+        # An entry point that names no module has none to compare.
         return [point for point in metadata.entry_points(group=ENTRY_POINTS) if point.pattern.match(point.value)]
-    except Exception:  # whatever a damaged distribution raises, the error at hand is to be told
+    except Exception:  # whatever a damaged distribution raises, the error at hand is to be reported
         return []
 
 

@@ -1,4 +1,4 @@
-"""`bench profile`: what a training step of each method costs on this machine, part by part."""
+"""`bench profile`: measure what a training step of each method costs on this machine, part by part."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ __all__ = ["render"]
 @click.option(
     "--degrees", default=360.0, show_default=True, type=FiniteRange(), help="Angle of the orbit; 360 goes around."
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many frames of the driver.")
+@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of frames of the driver.")
 @click.option("--fps", default=25, show_default=True, type=click.IntRange(min=1))
 @click.option("--background", default="white", show_default=True, type=click.Choice(["white", "black", "green"]))
 @click.option("--device", default="auto", show_default=True)

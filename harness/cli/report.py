@@ -38,7 +38,7 @@ def report(run: Path, protocol: str | None, format_: str | None, figures: bool, 
     if format_ is None or out is not None:
         writable(run / "report" if out is None else out, folder=True)
     table = build_table(run, protocol)
-    # First what stays, then what is shown: a terminal that goes away takes no file with it.
+    # Files first, then the screen: a terminal that goes away costs no file.
     written = write_report(run, figures, protocol, out) if format_ is None else None
     if format_ in (None, "terminal"):
         console().print(terminal(table))

@@ -39,7 +39,7 @@ _DATASETS = (
 @click.option("--protocol", multiple=True, help="Protocol to score by, such as headbench@1; none only renders.")
 @click.option("--device", help="auto, cpu, cuda or cuda:K.")
 @click.option("--rasterizer", help="auto, gsplat, numba or torch.")
-@click.option("--limit", type=int, help="At most so many training and test frames per subject; the table says so.")
+@click.option("--limit", type=int, help="Maximum number of training and of test frames per subject; the table says so.")
 @click.option("--out", type=Place(), help="Folder of the run; runs/<label or preset> without it.")
 @click.option("--timeout", type=Seconds(), help="Time a cell may take: 90s, 30m, 2h.")
 @click.option("--memory", type=Size(), help="Host memory a cell needs, for executors to ask for: 500MB, 16GB.")
@@ -144,7 +144,7 @@ def _report(folder: Path) -> None:
     from headbench.harness.console import console
     from headbench.reports import build_table, terminal, write_report
 
-    # First what stays: a terminal that goes away takes no file with it.
+    # Files first, then the screen: a terminal that goes away costs no file.
     written = write_report(folder)
     console().print(terminal(build_table(folder)))
     say(f"report: {written}")

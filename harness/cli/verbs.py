@@ -84,20 +84,20 @@ def call() -> int:
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except click.ClickException as error:
-        # A name of a file may stand in it, by a glob of the shell.
+        # The message may hold a file's name, from a glob of the shell.
         error.message = printable(error.message)  # type: ignore[misc]
         error.show()
         return 1
     except SystemExit as error:
-        # rich-click ends so where a verb is missing, after it has printed the help; strangers' code says why.
+        # rich-click ends in this way where a verb is missing, after it has printed the help; strangers' code says why.
         if isinstance(error.code, str):
             say(f"error: {error.code}", err=True)
-        # rich ends so where the reader of a table is gone.
+        # rich ends in this way where the reader of a table is gone.
         return 0 if isinstance(error.__context__, BrokenPipeError) else 1
     except BaseException as error:
         from headbench.harness.cli.faults import explained
 
-        # No later line of a message begins as an error of its own.
+        # Indented, so that no later line of a message looks like an error of its own.
         message = str(explained(error)).replace("\n", "\n  ").replace("\n    ", "\n  ")
         say(f"error: {message}", err=True)
         return 1

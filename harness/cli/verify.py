@@ -175,7 +175,7 @@ def _compare(place: StagePaths, subject: Subject, scorer: Scorer, count: int, de
 
 
 def _spread(frames: Sequence[Frame], count: int) -> list[Frame]:
-    """Up to `count` frames, evenly spread."""
+    """Up to `count` of the frames, evenly spaced."""
     if len(frames) <= count:
         return list(frames)
     return [frames[k * len(frames) // count] for k in range(count)]

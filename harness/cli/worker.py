@@ -1,7 +1,7 @@
-"""Worker script that does one cell, whose folder is its argument; it is started by path with ``-P``.
+"""Worker script that does one cell (one training), whose folder is its argument; started by path with ``-P``.
 
-Whoever starts it may end, unless ``--with-parent`` is given: then standard input is a pipe from the parent process,
-whose end also ends the worker.
+The process that starts it may end, unless ``--with-parent`` is given: then standard input is a pipe from the parent
+process, whose end also ends the worker.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Execution of a run's cells: executors that start workers, and claims that say which process works on a cell."""
+"""Execution of cells (one training each): executors start workers, and claims say which process works on one."""
 
 from headbench.harness.execution.claim import Claim, Claimed, claimed, holder
 from headbench.harness.execution.executor import Executor, ExecutorOptions, Handle, worker_command

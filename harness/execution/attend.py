@@ -1,4 +1,4 @@
-"""Attend the work on a cell: claim the cell, report progress in its files, and record how it ended."""
+"""Attend the work on a cell (one training): claim it, report progress in its files, and record how it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims on cells: a file in a cell's folder says which process works there, and that it still does.
+"""Claims on cells (one training each): a file in a cell's folder says which process works there, and still does.
 
 No lock of the file system is needed, since not every shared one has locks: a claim is made by an exclusive link and
 kept by its time of modification. The claim of a process that is gone is taken over: at once where the process ran on
@@ -31,7 +31,7 @@ CLAIM = "claim.json"
 TAKEOVER = "claim.takeover"
 """Name of the file beside the claim that guards the moment in which a dead process's claim gets a new owner."""
 BEAT = 5.0
-"""Seconds between two signs of life."""
+"""Seconds between two renewals of a claim, the signs that its process lives."""
 STALE = 60.0
 """Seconds without a sign of life after which a process on another machine is taken for dead."""
 PREDECESSOR = 30.0
@@ -179,7 +179,7 @@ def _create(path: Path, claim: Claim) -> bool:
     except FileExistsError:
         return False
     except FileNotFoundError:
-        # Who has the claim tidies up the cell's folder.
+        # The holder of the claim is tidying up the cell's folder.
         path.parent.mkdir(parents=True, exist_ok=True)
         return False
     except OSError:  # a file system without links
@@ -257,7 +257,7 @@ def _keep(path: Path, mine: Claim, done: threading.Event) -> None:
         try:
             found = read_record(Claim, path)
         except Unreadable as error:
-            # A share that does not answer for a moment takes no claim away.
+            # A network share that does not answer for a moment must not cost the claim.
             found = None if error.missing else mine
         if found != mine:
             os.write(2, f"{found or 'somebody'} took the claim {path}; this process ends.\n".encode())

@@ -1,4 +1,4 @@
-"""Run cells on this machine, one process per cell; the processes end when the one that started them does."""
+"""Run cells (one training each) on this machine, one process per cell; they end with the process that starts them."""
 
 from __future__ import annotations
 

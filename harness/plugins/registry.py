@@ -75,7 +75,7 @@ class Registry:
             for kind in KINDS:
                 self._call(name, kind)
 
-        # What every method is trained by is there whatever plugins are asked.
+        # The stage that trains every method is there whichever plugins are asked.
         self._tables[STAGES.name].setdefault(TRAIN.name, (TRAIN, TRAIN_PLUGIN))
 
     def plugins(self) -> list[PluginInfo]:

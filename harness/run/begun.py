@@ -1,4 +1,4 @@
-"""Refuse to continue cells whose data or configuration changed since they were begun."""
+"""Refuse to continue trainings whose data or configuration changed since they were begun."""
 
 from __future__ import annotations
 

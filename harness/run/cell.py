@@ -1,4 +1,4 @@
-"""Cells of a run: their names, folders, states, and the files that record them."""
+"""Cells of a run (one training each): their names, folders, states, and the files that record them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of one method on one subject."""
+    """One training: a method with its preset and settings, on one subject, from one seed."""
 
     method: str
     """Name of the method as tables show it; folders have it in lower case."""
@@ -120,7 +120,7 @@ class CellRecord:
     """Why the preset is not the one that was asked for; also in `notes`."""
     baseline: bool = False
     protocols: Mapping[str, str] = field(default_factory=dict)
-    """name@version -> hash of the protocols that a finished cell was scored by."""
+    """Protocol (name@version) -> its hash, for those that the finished cell was scored by."""
     signature: str = ""
     """Kind and message of a failure without particulars, the same for failures of one cause."""
     stages: Mapping[str, StageState] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class CellRecord:
         failed = sum(each.state.bad for each in self.stages.values())
         found = {}
         for way, each in self.stages.items():
-            # The cell's reason is of the instance that failed, or of what befell all that had not ended.
+            # The cell's reason is that of the failed instance, or of what stopped all that had not ended.
             ended = each.state is State.SKIPPED or (each.state.bad and failed > 1)
             stale = self.state is State.DONE and each.state is State.QUEUED and bool(each.reason)
             own = ended or stale or each.state is State.DONE
@@ -193,7 +193,7 @@ class Job:
     limit: int | None
     """Maximum number of training frames, and of test frames; None: all."""
     protocols: tuple[str, ...]
-    """name@version, or the path of a protocol's file."""
+    """Protocols to score by, each name@version or the path of its file."""
     execution: Execution
     """How the cell is computed (device, rasterizer, threads, …); the seed is the cell's."""
     fingerprint: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""Start, watch and end the child process that works on a cell, and say why it ended."""
+"""Start, watch and end the child process that works on a cell (one training), and say why it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Take the cells of a plan through an executor: submit those that wait, follow them, settle those that ended."""
+"""Take a plan's cells (one training each) through an executor: submit, follow and settle them."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Crew:
             number = self._waiting.popleft()
             planned = self._plan.cells[number]
             record = cell_record(self._plan.run, planned.cell) or planned.record
-            # One that runs is another process's, or was: the worker finds out.
+            # A running cell is, or was, another process's: the worker finds out.
             if record.state not in (State.QUEUED, State.RUNNING) or planned.job is None:
                 self._end(number, record)
             elif reason := self._refusal(planned.cell):
@@ -174,7 +174,7 @@ class Crew:
             write_json(folder / HANDLE, {"executor": self._name, "handle": handle}, durable=False)
 
     def _hear(self, number: int, each: _Submitted) -> None:
-        # The claim of a quick one is gone before anybody looks.
+        # The claim of a quick worker may be gone before the first look.
         if not each.started and ((each.folder / CLAIM).exists() or (each.folder / PROGRESS).exists()):
             each.started = True
             self._watcher.started(each.record.cell, number + 1, len(self._plan.cells))

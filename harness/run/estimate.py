@@ -24,7 +24,7 @@ __all__ = ["CellEstimate", "Record", "estimate", "recorded", "together", "typica
 
 @dataclass(frozen=True)
 class Record:
-    """Typical cost of one cell of a method: medians over finished cells, or without any what its plugin says."""
+    """Typical cost of one training of a method: medians over finished ones, or without any what its plugin says."""
 
     rate: float
     """Training steps per second."""
@@ -42,7 +42,7 @@ class CellEstimate:
 
     planned: PlannedCell
     state: str
-    """done, skipped, failed (before it starts) or queued."""
+    """State of the cell: done, skipped, failed (before it starts) or queued."""
     seconds: float | None
     """Seconds of training."""
     bytes: float | None
@@ -99,8 +99,8 @@ def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[
     Args:
         plan: the cells.
         known: method in lower case -> its typical cost, as `recorded` and `typical` give it.
-        tracked: steps that the plan's protocols spend on a test frame before they score it, together. Where nobody
-            has seen how fast they are, they count as steps of training: right to a factor of two (on a CPU FateAvatar's
+        tracked: steps that the plan's protocols spend on a test frame before they score it, together. Where their
+            rate is not known, they count as steps of training: right to a factor of two (on a CPU FateAvatar's
             took 0.6 of their time, SplattingAvatar's 1.7).
     """
     estimates = []

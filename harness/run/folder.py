@@ -22,7 +22,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class PlanEntry:
-    """One cell of ``plan.json``."""
+    """Entry of one cell in ``plan.json``."""
 
     path: str
     """Folder of the cell below ``cells/``."""
@@ -45,7 +45,7 @@ class PlanEntry:
 
 @dataclass(frozen=True)
 class PlanFile:
-    """``plan.json``: the cells of a run in their order."""
+    """Plan of a run: its cells in their order, as ``plan.json`` stores them."""
 
     cells: tuple[PlanEntry, ...]
     notes: tuple[str, ...] = ()

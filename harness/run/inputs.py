@@ -1,4 +1,4 @@
-"""Digests of what a stage instance is made from, which tell whether it would be made the same again, without torch."""
+"""Digests of what a stage instance is made from, to tell whether it would be made the same again. Needs no torch."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def changed_inputs(cell: CellFolder, way: Way, job: Job, registry: Registry) -> 
     saved = read_stage(cell.stage(way).folder)
     if saved is None:  # it lay in its parent's folder
         return f"{way.parent} was made again"
-    # Which files it was given is not known to this request.
+    # This request does not name the files that the instance was given.
     files = {name: digest for name, digest in saved.inputs.items() if name.startswith(_FILE)}
     return why_stale(cell, StageJob(str(way), True, saved.config), job, registry, files)
 

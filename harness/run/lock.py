@@ -47,7 +47,7 @@ def held(path: Path, what: str, wait: float = 1.0) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process holds the lock; asking changes nothing."""
+    """Whether a living process holds the lock file `path`; asking changes nothing."""
     if not path.is_file():
         return False
     with path.open("r", encoding="utf-8") as handle:

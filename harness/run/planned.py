@@ -32,12 +32,12 @@ class PlannedCell:
 
     record: CellRecord
     job: Job | None
-    """None where the cell cannot run."""
+    """Job of the cell; None where it cannot run."""
     steps: int = 0
     frames: tuple[int, int] = (0, 0)
-    """Training and test frames."""
+    """Numbers of training and of test frames."""
     size: tuple[int, int] = (0, 0)
-    """Width and height of a test image."""
+    """Width and height of a test image, in pixels."""
     data: Manifest | None = None
     """Data that the cell is trained and tested on."""
     stale: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class PlannedCell:
 
     @property
     def cell(self) -> Cell:
-        """The cell itself."""
+        """Cell that is planned."""
         return self.record.cell
 
 
@@ -126,7 +126,7 @@ def with_stale(run: Path, planned: PlannedCell, registry: Registry) -> PlannedCe
 
 
 def _execution(request: RunRequest, seed: int) -> Execution:
-    """How a cell is computed; the number of threads is fixed here, whatever machine the cell runs on."""
+    """Execution options of a cell; the number of threads is fixed here, whatever machine the cell runs on."""
     import torch
 
     return Execution(

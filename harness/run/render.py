@@ -48,7 +48,7 @@ class RenderNote:
     """Origin of a folder of renders: ``render.json``."""
 
     checkpoint: str
-    """SHA-256 of the weights."""
+    """SHA-256 of the checkpoint's weights."""
     stage: str
     background: str
     key: str
@@ -92,7 +92,7 @@ def render_frames(
     progress: Progress,
     tracked: str | None = None,
 ) -> None:
-    """Write ``<frame id>.png`` of every frame that is missing, then ``sha256.txt``, which marks the folder complete.
+    """Render frames to ``<frame id>.png`` that are missing, then list all in ``sha256.txt``: the folder is complete.
 
     Each file appears whole or not at all. Frames left by another checkpoint, background, rasterizer or tracking are
     removed. The renderer gets the frames' head parameters and cameras, and no image.

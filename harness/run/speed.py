@@ -42,7 +42,7 @@ class Cost:
 
     seconds: float
     rate: float
-    """Steps per second."""
+    """Training steps per second."""
     steps: int
     device: str
 
@@ -52,7 +52,7 @@ class Speed:
     """Fields of ``speed.json`` that are read again."""
 
     checkpoint: str
-    """SHA-256 of the weights."""
+    """SHA-256 of the checkpoint's weights."""
     fps: float
     train: Cost
 

@@ -96,7 +96,9 @@ def track_frames(
     device: torch.device,
     progress: Progress,
 ) -> None:
-    """Write ``<frame id>.safetensors`` of every frame that is missing, then ``sha256.txt`` and ``summary.json``.
+    """Optimise parameters of test frames on their images, one file per frame; frames that have one are kept.
+
+    Writes ``<frame id>.safetensors``, then ``sha256.txt`` and ``summary.json``.
 
     A portrait that gives no gradient is not tracked; its summary says why, and its renders use the dataset's values.
 

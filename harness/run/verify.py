@@ -47,7 +47,7 @@ class Verified:
     """Facts that cannot be verified, in words."""
 
     def differs(self, what: str, help: str) -> None:
-        """Note something that is not as it was written."""
+        """Note a difference from what was written, with the command that helps."""
         self.differences.setdefault(what, help)
 
 

@@ -33,7 +33,7 @@ class Marker:
     renders: str
     """SHA-256 of the renders' ``sha256.txt``."""
     inputs: Mapping[str, Any]
-    """What else the scores depend on, such as networks."""
+    """Further things that the scores depend on, such as networks."""
     scores: str
     """SHA-256 of the file of scores."""
 

@@ -26,7 +26,7 @@ class Scorer(Protocol):
     """Interface of what scores stored renders by one protocol; implemented where the metrics are known."""
 
     name: str
-    """name@version"""
+    """Name and version of the protocol, name@version."""
     source: str
     """Name of the protocol on a command line: the same, or the path of its file."""
     hash: str

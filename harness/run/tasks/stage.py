@@ -56,7 +56,7 @@ def stage_task(cell: CellWork, planned: StageJob, parent: Instance | None) -> In
     place = CellFolder(cell.folder).stage(way)
     _remove_stale(cell, planned)
     stage_type = cell.registry.load_stage(way.stage)
-    # One of its own, which the stage may change.
+    # Another copy of the parent's portrait, which the stage may change.
     loaded = parent.reload() if parent is not None and finished(place.folder) is None else None
     portrait_type, config, loader = _loader(cell, way, planned, parent)
     options = (
