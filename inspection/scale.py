@@ -79,7 +79,7 @@ class _Sight:
     """Vertices of one frame as its camera sees them."""
 
     points: _Floats
-    """(V, 2) pixels."""
+    """(V, 2) positions of the vertices in the image, pixels."""
     facing: NDArray[np.bool_]
     """(V,) which vertices face the camera."""
 

@@ -48,7 +48,7 @@ class _Window:
     """Coarse masks of consecutive frames."""
 
     seen: _Masks
-    """(T, h, w) opaque pixels."""
+    """(T, h, w) pixels in which the images are opaque."""
     mesh: _Masks
     """(T, h, w) silhouettes of the mesh."""
 

@@ -59,9 +59,9 @@ class _Stack:
     turn: _Floats
     """(T, 9) rotation matrices of the head as the camera sees it, flattened."""
     jaw: _Floats
-    """(T, 3) axis-angle, radians."""
+    """(T, 3) rotation of the jaw, axis-angle radians."""
     expression: _Floats
-    """(T, E) coefficients."""
+    """(T, E) expression coefficients."""
 
 
 def check_motion(frames: Sequence[Frame], shape: Tensor, where: _Where, findings: Findings) -> None:

@@ -49,7 +49,7 @@ class Tracking:
     shape: _Floats
     """(300,) identity coefficients."""
     expression: _Floats
-    """(T, 100) coefficients."""
+    """(T, 100) FLAME expression coefficients."""
     rotation: _Floats
     """(T, 3, 3) head to world."""
     translation: _Floats
@@ -57,11 +57,11 @@ class Tracking:
     scale: float
     """Size of the head relative to the head model's."""
     jaw: _Floats
-    """(T, 3) axis-angle."""
+    """(T, 3) rotation of the jaw, axis-angle."""
     neck: _Floats
-    """(T, 3) axis-angle."""
+    """(T, 3) rotation of the neck, axis-angle."""
     eyes: _Floats
-    """(T, 6) axis-angle of joint 3 (left), then joint 4."""
+    """(T, 6) rotations of joint 3 (left eye), then joint 4, axis-angle."""
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -61,7 +61,7 @@ class Placed:
     """Rows of the motion."""
     scale: float
     R: Floats
-    """(T, 3, 3) rotations."""
+    """(T, 3, 3) rotations of the head, one per row."""
     t: Floats
     """(T, 3) translations, metres."""
 
