@@ -28,10 +28,16 @@ __all__ = ["render"]
     "--degrees", default=360.0, show_default=True, type=FiniteRange(), help="Angle of the orbit; 360 goes around."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of frames of the driver.")
-@click.option("--fps", default=25, show_default=True, type=click.IntRange(min=1))
-@click.option("--background", default="white", show_default=True, type=click.Choice(["white", "black", "green"]))
-@click.option("--device", default="auto", show_default=True)
-@click.option("--rasterizer", default="auto", show_default=True)
+@click.option("--fps", default=25, show_default=True, type=click.IntRange(min=1), help="Frames per second of the mp4.")
+@click.option(
+    "--background",
+    default="white",
+    show_default=True,
+    type=click.Choice(["white", "black", "green"]),
+    help="Colour behind the head.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
+@click.option("--rasterizer", default="auto", show_default=True, help="auto, gsplat, numba or torch.")
 def render(
     checkpoint: Path,
     out: Path | None,

@@ -64,7 +64,7 @@ def submit() -> None:
 @click.option("--data-root", type=Place(), help="Where the data lies now; as trained without it.")
 @click.option("--out", type=Place(), help="The zip; below RUN/submissions without it.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
-@click.option("--rasterizer", default="auto", show_default=True)
+@click.option("--rasterizer", default="auto", show_default=True, help="auto, gsplat, numba or torch.")
 def make() -> None:
     """Render the benchmark's hidden sequences with the trained cells of RUN, and write and check the zip.
 
