@@ -38,7 +38,12 @@ def assets() -> None:
 
 
 def describe(kind: AssetKind, found: Record | None) -> str:
-    """Lines on one asset for `bench assets list`: state, use, origin, shapes and licence."""
+    """Lines on one asset for `bench assets list`: state, use, origin, shapes and licence.
+
+    Args:
+        kind: the asset.
+        found: its registration; None where it is not registered.
+    """
     return "\n".join([f"{kind.name}  [{'registered' if found else 'missing'}]", *_details(kind, found)])
 
 

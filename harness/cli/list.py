@@ -40,7 +40,12 @@ def methods() -> None:
 
 
 def by_status(method: MethodSpec, known: Iterable[DatasetSpec]) -> dict[str, list[str]]:
-    """Group datasets by how far a method was tried on them: state in words -> names, in the order of registration."""
+    """Group datasets by how far a method was tried on them: state in words -> names, in the order of registration.
+
+    Args:
+        method: the method.
+        known: datasets to group.
+    """
     from headbench.harness.assets import NETWORKS
 
     found: dict[str, list[str]] = {}

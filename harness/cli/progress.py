@@ -36,7 +36,13 @@ def describe(now: Mapping[str, Any]) -> str:
 
 
 def ended_line(record: CellRecord, number: int, total: int) -> str:
-    """Final state of a cell on one line, with its number among all cells."""
+    """Final state of a cell on one line, with its number among all cells.
+
+    Args:
+        record: final record of the cell.
+        number: place of the cell in the plan, from 1.
+        total: number of cells in the plan.
+    """
     text = f"[{number}/{total}] {record.cell.path}: {record.state}"
     return f"{text}: {outcome(record)}" if outcome(record) else text
 
@@ -151,7 +157,12 @@ class Counter:
             self._status.stop()
 
     def doing(self, name: str, step: str) -> None:
-        """Say what is being done with the thing called `name`."""
+        """Say what is being done with the thing called `name`.
+
+        Args:
+            name: name of the thing.
+            step: what is being done with it.
+        """
         with self._lock:
             self._doing[name] = step
             self._show()

@@ -158,7 +158,13 @@ def _begin(folder: Path) -> CellRecord:
 
 
 def conclude(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
-    """Write how a cell ended into its record, and return that."""
+    """Write how a cell ended into its record, and return that.
+
+    Args:
+        folder: folder of the cell.
+        record: record of the cell so far.
+        ended: state, reason and signature of the end.
+    """
     with contextlib.suppress(Unreadable):
         record = dataclasses.replace(record, stages=(read_cell(folder) or record).stages)
     record = dataclasses.replace(

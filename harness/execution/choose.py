@@ -24,6 +24,10 @@ __all__ = ["make_executor", "with_resources"]
 def make_executor(request: RunRequest, registry: Registry) -> Executor:
     """Make the executor that a request asks for, ready to work; nothing is written.
 
+    Args:
+        request: names executor, options and device.
+        registry: knows the executors.
+
     Raises:
         BenchError: no executor has that name, an option of it is unknown or does not fit, or it cannot work here.
     """
@@ -66,6 +70,11 @@ def with_resources(plan: Plan, request: RunRequest, executor: Executor) -> Plan:
     """Plan with the resources of each cell: cells that run at once on one machine share its cores.
 
     A cell that was begun keeps its number of threads, on which its results depend, unless the request names one.
+
+    Args:
+        plan: the cells, with their jobs.
+        request: gives threads, memory, time and device.
+        executor: says how many cells share a machine.
 
     Raises:
         BenchError: the executor cannot give a cell that much.

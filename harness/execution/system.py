@@ -35,7 +35,12 @@ def start_of(process: int) -> str:
 
 
 def is_process(process: int, start: str) -> bool:
-    """Whether the process that began at `start`, as `start_of` said it, is alive on this machine."""
+    """Whether the process that began at `start`, as `start_of` said it, is alive on this machine.
+
+    Args:
+        process: ID of the process.
+        start: its start time, as `start_of` gave it; empty where that is not known.
+    """
     if start:
         return start_of(process) == start
     try:

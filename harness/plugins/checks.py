@@ -47,7 +47,12 @@ class Spec(Protocol):
 
 
 def spec_faults(spec: object, expected: type[Spec]) -> list[str]:
-    """Faults of a registered object that specs of any kind can have, found without importing its target."""
+    """Faults of a registered object that specs of any kind can have, found without importing its target.
+
+    Args:
+        spec: object that a plugin registered.
+        expected: class that its kind of spec must have.
+    """
     if not isinstance(spec, expected):
         return [f"registered {type(spec).__name__} {spec!r}, expected a {expected.__name__}"]
     faults = []
@@ -119,6 +124,10 @@ def _checked_faults(spec: MethodSpec) -> list[str]:
 def check_preset(preset: str, methods: Iterable[MethodSpec]) -> None:
     """Refuse a preset that no method has; a method that lacks it takes its default instead.
 
+    Args:
+        preset: name of the preset.
+        methods: all methods that could have it.
+
     Raises:
         BenchError: no method has the preset, and it is not official, the one that is taken where none is named.
     """
@@ -129,6 +138,11 @@ def check_preset(preset: str, methods: Iterable[MethodSpec]) -> None:
 
 def preset_values(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, object]:
     """Options of a method's preset as its YAML file holds them, not yet validated.
+
+    Args:
+        spec: the method.
+        preset: name of one of its presets.
+        plugin: name of the plugin that brings the method, for messages.
 
     Raises:
         PluginError: the preset's file is missing, is no YAML or holds no mapping; the message names plugin, method and
@@ -155,6 +169,10 @@ def preset_values(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, 
 
 def portrait_class(spec: MethodSpec, plugin: str) -> type[Portrait]:
     """Load the class of a method, and check its interface, its configuration type and all presets.
+
+    Args:
+        spec: the registered spec.
+        plugin: name of the plugin that registered it, for messages.
 
     Raises:
         PluginError: the class cannot be imported, is no Portrait or leaves a part of the interface out, or a preset
@@ -200,6 +218,10 @@ def _check_values(spec: MethodSpec, preset: str, plugin: str, config_type: type[
 
 def dataset_reader(spec: DatasetSpec, plugin: str) -> DatasetReader:
     """Make the reader of a dataset, and check it against the interface.
+
+    Args:
+        spec: the registered spec.
+        plugin: name of the plugin that registered it, for messages.
 
     Raises:
         PluginError: the reader cannot be imported or made, or leaves a part of the interface out.

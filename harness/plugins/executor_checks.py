@@ -26,6 +26,10 @@ def executor_faults(spec: ExecutorSpec) -> list[str]:
 def executor_class(spec: ExecutorSpec, plugin: str) -> type[Executor]:
     """Load the class of an executor, and check it against the interface.
 
+    Args:
+        spec: the registered spec.
+        plugin: name of the plugin that registered it, for messages.
+
     Raises:
         PluginError: the class cannot be imported, is no Executor, leaves a part of it out, or its options are no
             pydantic model that refuses unknown names.

@@ -58,6 +58,10 @@ def metric_faults(spec: MetricSpec) -> list[str]:
 def metric_class(spec: MetricSpec, plugin: str) -> type[Metric]:
     """Load the class of a metric, and check it against the interface.
 
+    Args:
+        spec: the registered spec.
+        plugin: name of the plugin that registered it, for messages.
+
     Raises:
         PluginError: the class cannot be imported, is no Metric, has no options that refuse unknown names, or does not
             define what its scope asks for.

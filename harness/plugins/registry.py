@@ -93,6 +93,10 @@ class Registry:
     def find(self, kind: Kind[_Spec], name: str) -> _Spec:
         """Spec of one kind that is called `name`, without regard to case.
 
+        Args:
+            kind: kind of thing, such as `METHODS`.
+            name: name of the spec.
+
         Raises:
             PluginError: no spec has that name; the message has close matches.
         """
@@ -100,6 +104,10 @@ class Registry:
 
     def load(self, kind: Kind[Any], name: str) -> Any:
         """Load what the spec called `name` points to, and check it against the interface of its kind.
+
+        Args:
+            kind: kind of thing, such as `METHODS`.
+            name: name of the spec.
 
         Raises:
             PluginError: the name is unknown, or the target is broken; the message names fault and plugin.

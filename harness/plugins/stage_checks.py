@@ -47,6 +47,10 @@ def stage_faults(spec: StageSpec) -> list[str]:
 def stage_class(spec: StageSpec, plugin: str) -> type[Stage]:
     """Load the class of a stage, and check its interface, its options and all presets.
 
+    Args:
+        spec: the registered spec.
+        plugin: name of the plugin that registered it, for messages.
+
     Raises:
         PluginError: the class cannot be imported, is no Stage or leaves a part of the interface out, or a preset does
             not fit.
@@ -72,6 +76,10 @@ def stage_class(spec: StageSpec, plugin: str) -> type[Stage]:
 
 def portrait_of_stage(spec: StageSpec, plugin: str) -> type[Portrait]:
     """Load the class that loads the portraits of a stage, where that is not the parent's class.
+
+    Args:
+        spec: the registered spec.
+        plugin: name of the plugin that registered it, for messages.
 
     Raises:
         PluginError: the class cannot be imported, or is no Portrait.

@@ -60,7 +60,12 @@ def asked_subjects(text: str) -> tuple[str, list[str]]:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether `pattern` means the subject `name`: ``*`` matches any text, ``?`` one letter, all else itself."""
+    """Whether `pattern` means the subject `name`: ``*`` matches any text, ``?`` one letter, all else itself.
+
+    Args:
+        pattern: subject as a request names it.
+        name: name of a subject.
+    """
     expression = ""
     for letter, plain in _letters(pattern):
         wild = {"*": ".*", "?": "."}.get(letter) if not plain else None

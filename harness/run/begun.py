@@ -21,6 +21,10 @@ def refuse_changes(run: Path, cells: Sequence[PlannedCell]) -> list[PlannedCell]
 
     A cell whose record of that is missing or damaged comes back as failed, and stops no other.
 
+    Args:
+        run: folder of the run.
+        cells: planned cells, with their jobs.
+
     Returns:
         all cells, in their order.
 

@@ -69,7 +69,12 @@ def log_path(folder: Path) -> Path:
 
 
 def signature_of(kind: str, message: str) -> str:
-    """Text that failures of one cause share: kind and message without numbers, paths and quoted names."""
+    """Text that failures of one cause share: kind and message without numbers, paths and quoted names.
+
+    Args:
+        kind: type of the failure, such as an exception's class, and its stage.
+        message: its message, of which the first line counts.
+    """
     text = re.sub(r"\S*/\S*", "PATH", message.splitlines()[0] if message else "")
     text = re.sub(r"'[^']*'", "NAME", text)
     return f"{kind}: {re.sub(r'[0-9]+([.][0-9]+)?', '#', text)[:200]}"

@@ -32,19 +32,41 @@ class Watcher(Protocol):
     """Interface of an observer that is called with what happens to cells, to show it."""
 
     def lost(self, cell: Cell, faults: Sequence[str]) -> None:
-        """Report that a finished cell is not whole any more; what is missing is done again."""
+        """Report that a finished cell is not whole any more; what is missing is done again.
+
+        Args:
+            cell: the cell.
+            faults: what is missing or damaged, one sentence each.
+        """
         ...
 
     def started(self, cell: Cell, number: int, total: int) -> None:
-        """Report that a worker has begun a cell, the `number`-th (from 1) of `total`."""
+        """Report that a worker has begun a cell, the `number`-th (from 1) of `total`.
+
+        Args:
+            cell: the cell.
+            number: place of the cell in the plan, from 1.
+            total: number of cells in the plan.
+        """
         ...
 
     def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
-        """Report what the cell's worker says of itself: stage, step, total, rate, eta, …"""
+        """Report what the cell's worker says of itself: stage, step, total, rate, eta, …
+
+        Args:
+            cell: the cell.
+            now: the worker's progress report.
+        """
         ...
 
     def ended(self, record: CellRecord, number: int, total: int) -> None:
-        """Report the final state of a cell, also of one that was finished before or cannot run."""
+        """Report the final state of a cell, also of one that was finished before or cannot run.
+
+        Args:
+            record: final record of the cell.
+            number: place of the cell in the plan, from 1.
+            total: number of cells in the plan.
+        """
         ...
 
 
@@ -95,7 +117,12 @@ class Crew:
         self._circuit, self._failed = _Circuit(), 0
 
     def adopt(self, number: int, record: CellRecord) -> bool:
-        """Follow a cell that an earlier run submitted, if the same executor still has it."""
+        """Follow a cell that an earlier run submitted, if the same executor still has it.
+
+        Args:
+            number: index of the cell in the plan, from 0.
+            record: record of the cell.
+        """
         folder = self._folder(number)
         try:
             values = read_json(folder / HANDLE)
@@ -109,7 +136,12 @@ class Crew:
         return True
 
     def refuse(self, number: int, record: CellRecord) -> None:
-        """End a cell whose folder cannot be written in; its record is kept in memory alone."""
+        """End a cell whose folder cannot be written in; its record is kept in memory alone.
+
+        Args:
+            number: index of the cell in the plan, from 0.
+            record: final record of the cell, with the reason.
+        """
         self._waiting.remove(number)
         self._end(number, record)
 

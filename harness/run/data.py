@@ -95,6 +95,10 @@ def mixed(one: Trained, other: Trained) -> list[str]:
     """Differences between the data of two cells that a table would show side by side; empty where it may show both.
 
     Options of a reader are part of a variant's name: cells that differ in them are meant to differ.
+
+    Args:
+        one: data of one cell.
+        other: data of the other cell.
     """
     first, second = one.data, other.data
     if (first.dataset, first.subject) != (second.dataset, second.subject) or one.options != other.options:

@@ -82,7 +82,12 @@ def check_owners(
 
 
 def owned(settings: Sequence[Setting], owner: str) -> tuple[Setting, ...]:
-    """Settings of one owner (a method, dataset or stage, in upper or lower case), in their order."""
+    """Settings of one owner (a method, dataset or stage, in upper or lower case), in their order.
+
+    Args:
+        settings: all settings of a request.
+        owner: name of the method, dataset or stage.
+    """
     return tuple(setting for setting in settings if setting.owner.lower() == owner.lower())
 
 

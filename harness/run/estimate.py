@@ -88,7 +88,12 @@ def recorded(near: Path) -> dict[str, Record]:
 
 
 def typical(methods: Mapping[str, MethodSpec], device: str) -> dict[str, Record]:
-    """Costs per method (its name in lower case) that plugins declare for a device type (cuda, cpu)."""
+    """Costs per method (its name in lower case) that plugins declare for a device type (cuda, cpu).
+
+    Args:
+        methods: method -> its spec.
+        device: device type: cuda or cpu.
+    """
     known = {name.lower(): spec.typical.get(device) for name, spec in methods.items()}
     return {name: Record(t.rate, t.bytes, 0, t.where) for name, t in known.items() if t is not None}
 
@@ -126,7 +131,12 @@ def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[
 
 
 def together(seconds: Iterable[float], slots: int) -> float:
-    """Seconds until the last of several cells has ended, of which `slots` run at once, begun in their order."""
+    """Seconds until the last of several cells has ended, of which `slots` run at once, begun in their order.
+
+    Args:
+        seconds: seconds per cell, in the order in which the cells begin.
+        slots: number of cells that run at once.
+    """
     busy: list[float] = []
     for each in seconds:
         heapq.heappush(busy, each + (heapq.heappop(busy) if len(busy) >= slots else 0.0))

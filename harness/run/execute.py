@@ -26,7 +26,12 @@ REPORT_AGE = 3600.0
 
 
 def is_finished(run: Path, planned: PlannedCell) -> bool:
-    """Whether a cell is done, scored by every protocol of the plan, and whole: all its files are hashed again."""
+    """Whether a cell is done, scored by every protocol of the plan, and whole: all its files are hashed again.
+
+    Args:
+        run: folder of the run.
+        planned: the cell, with the protocols that it must be scored by.
+    """
     return _is_done(run, planned) and not _lost(run, planned)
 
 

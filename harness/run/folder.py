@@ -91,7 +91,13 @@ def planned_cells(run: Path) -> list[Cell]:
 
 
 def write_plan_file(run: Path, cells: Iterable[Cell], notes: Iterable[str]) -> None:
-    """Write ``plan.json`` with `cells` after those that earlier requests put into the same run."""
+    """Write ``plan.json`` with `cells` after those that earlier requests put into the same run.
+
+    Args:
+        run: folder of the run.
+        cells: cells of the present request, in their order.
+        notes: remarks on the plan as a whole.
+    """
     asked = [cell.path for cell in cells]
     known = {cell.path: cell for cell in (*planned_cells(run), *cells)}
     entries = tuple(PlanEntry(cell.path, **cell.about(), seed=cell.seed) for cell in known.values())
@@ -132,7 +138,12 @@ def cell_record(run: Path, cell: Cell) -> CellRecord | None:
 
 
 def remedy(run: Path, cell: Cell) -> str:
-    """Command that checks a cell again, and does again what of it is missing or damaged."""
+    """Command that checks a cell again, and does again what of it is missing or damaged.
+
+    Args:
+        run: folder of the run.
+        cell: the cell to check.
+    """
     try:
         if cell.path in read_plan(run).asked:
             return shlex.join(["bench", "run", str(run / "run.yaml")])

@@ -61,7 +61,13 @@ def inputs_of(cell: CellFolder, way: Way, job: Job, registry: Registry) -> dict[
 
 
 def stage_faults(cell: CellFolder, job: Job, registry: Registry) -> list[str]:
-    """Stage instances of a finished cell that are stale, or below one that is, one sentence each."""
+    """Stage instances of a finished cell that are stale, or below one that is, one sentence each.
+
+    Args:
+        cell: folder of the cell.
+        job: present job of the cell, with the options of its stage instances.
+        registry: knows the stages.
+    """
     found: dict[Way, str] = {}
     for planned in job.stages:
         way = Way.parse(planned.way)

@@ -18,7 +18,12 @@ _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 def write_listing(folder: Path, names: Sequence[str]) -> None:
-    """Hash the files `names` of a folder and write their list, which marks the folder complete."""
+    """Hash the files `names` of a folder and write their list, which marks the folder complete.
+
+    Args:
+        folder: folder whose files are complete.
+        names: names of the files to list.
+    """
     lines = [f"{sha256_of(folder / name)}  {name}\n" for name in names]
     with atomic_path(folder / LISTING) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")

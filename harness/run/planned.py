@@ -118,7 +118,13 @@ def plan_cell(
 
 
 def with_stale(run: Path, planned: PlannedCell, registry: Registry) -> PlannedCell:
-    """Planned cell with those of its stage instances named that are stale; no file is changed."""
+    """Planned cell with those of its stage instances named that are stale; no file is changed.
+
+    Args:
+        run: folder of the run.
+        planned: the cell, with its job.
+        registry: knows the stages.
+    """
     if planned.job is None:
         return planned
     folder = CellFolder(cell_folder(run, planned.cell))

@@ -118,6 +118,10 @@ def changes(folder: Path, job: Job, data: Manifest | None = None) -> list[str]:
 def record_provenance(folder: Path, job: Job) -> None:
     """Write provenance.json of a cell that starts, or check it against that of a cell that goes on.
 
+    Args:
+        folder: folder of the cell.
+        job: job of the cell.
+
     Raises:
         BenchError: the cell was begun with other data or another configuration; the message names what changed.
         Unreadable: the record of what the cell was begun with is missing or damaged.

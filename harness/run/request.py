@@ -192,7 +192,12 @@ def read_request(source: Path | None, given: dict[str, Any]) -> RunRequest:
 
 
 def write_request(request: RunRequest, run: Path) -> None:
-    """Write a request as ``run.yaml`` into its run's folder; `bench run RUN/run.yaml` asks for it again."""
+    """Write a request as ``run.yaml`` into its run's folder; `bench run RUN/run.yaml` asks for it again.
+
+    Args:
+        request: what was asked for.
+        run: folder of the run.
+    """
     from headbench.harness.files import atomic_path
 
     values = request.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -159,7 +159,12 @@ def track_frames(
 
 
 def tracked_frames(folder: Path, frames: Sequence[Frame]) -> list[Frame]:
-    """Frames with the parameters of a complete tracking, or as they are where the portrait could not be tracked."""
+    """Frames with the parameters of a complete tracking, or as they are where the portrait could not be tracked.
+
+    Args:
+        folder: folder of the tracking.
+        frames: frames with their dataset's parameters.
+    """
     from headbench.harness.train.track import replaced
 
     found = read_track_summary(folder)

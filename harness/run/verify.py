@@ -47,7 +47,12 @@ class Verified:
     """Facts that cannot be verified, in words."""
 
     def differs(self, what: str, help: str) -> None:
-        """Note a difference from what was written, with the command that helps."""
+        """Note a difference from what was written, with the command that helps.
+
+        Args:
+            what: the difference, in words.
+            help: command that helps.
+        """
         self.differences.setdefault(what, help)
 
 
@@ -55,6 +60,10 @@ def verify_cell(run: Path, record: CellRecord) -> Verified:
     """Hash every file of a cell whose hash is recorded somewhere, and compare.
 
     A cell that is not done may lack files; those that are there must be whole.
+
+    Args:
+        run: folder of the run.
+        record: record of the cell.
     """
     found = Verified()
     folder, again = cell_folder(run, record.cell), remedy(run, record.cell)

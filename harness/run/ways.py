@@ -25,6 +25,10 @@ _LIST = "bench list stages"
 def checked_ways(texts: Sequence[str], registry: Registry) -> tuple[Way, ...]:
     """Parse the stage instances that a request names, such as train/bake, and check them.
 
+    Args:
+        texts: names of stage instances, such as train/bake:decoder.
+        registry: knows the stages.
+
     Raises:
         BenchError: a name is of no known form, comes twice, has an unknown stage or preset, or a wrong parent.
     """

@@ -39,7 +39,12 @@ class Marker:
 
 
 def read_marker(place: StagePaths, protocol: str) -> Marker | None:
-    """Read the marker of scores by a protocol; None where it is missing or damaged, and they must be scored again."""
+    """Read the marker of scores by a protocol; None where it is missing or damaged, and they must be scored again.
+
+    Args:
+        place: folders of the stage instance.
+        protocol: name@version of the protocol.
+    """
     try:
         return read_record(Marker, place.marker(protocol))
     except Unreadable:
@@ -112,7 +117,13 @@ def renders_gone(protocol: str) -> str:
 
 
 def scores_fault(place: StagePaths, protocol: str, digest: str | None = None) -> str:
-    """Fault of a stage instance's scores by a protocol (of hash `digest`, None for any); empty if there is none."""
+    """Fault of a stage instance's scores by a protocol (of hash `digest`, None for any); empty if there is none.
+
+    Args:
+        place: folders of the stage instance.
+        protocol: name@version of the protocol.
+        digest: hash of the protocol; None: any.
+    """
     marker = read_marker(place, protocol)
     scores, written = place.scores(protocol), place.marker(protocol)
     if marker is None or marker.protocol != protocol:

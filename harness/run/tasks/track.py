@@ -12,6 +12,10 @@ __all__ = ["track_task"]
 def track_task(instance: Instance, key: RenderKey) -> str | None:
     """Optimise the test frames' parameters for renders of `key`, unless that is done.
 
+    Args:
+        instance: finished stage instance.
+        key: render key, with the rule of the tracking.
+
     Returns:
         digest of the tracked parameters; None where `key` asks for no tracking.
 
