@@ -1,4 +1,4 @@
-"""Image operations and perceptual networks that losses and metrics share. No torchvision."""
+"""Image operations and perceptual networks for losses and metrics, without torchvision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where this room's GPU kernels are."""
+"""Loading of the GPU kernels for image operations, where triton is installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["kernels"]
 
 @functools.cache
 def kernels(name: str) -> Any:
-    """A module of this room that needs triton, such as ssim_kernels; None where triton is missing.
+    """Import a module of GPU kernels by name, such as ssim_kernels; None where triton is missing.
 
     Triton comes with torch's CUDA builds for Linux, and with no others.
     """

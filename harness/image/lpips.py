@@ -1,4 +1,4 @@
-"""LPIPS v0.1 with AlexNet or VGG16, without torchvision."""
+"""Learned perceptual distance LPIPS v0.1 with AlexNet or VGG16, without torchvision."""
 
 from __future__ import annotations
 
@@ -18,20 +18,27 @@ from headbench.harness.image.vgg import Vgg16
 __all__ = ["ALEX_CONVOLUTIONS", "AlexNet", "InputRange", "Lpips"]
 
 ALEX_CONVOLUTIONS = (0, 3, 6, 8, 10)
-"""Convolutions by their number in torchvision's alexnet().features."""
+"""Convolutions of AlexNet by their number in torchvision's alexnet().features."""
 
 InputRange = Literal["[0,1]", "[-1,1]", "[0,1]-unmapped"]
-"""What the images hold. The first is mapped to the network's [-1, 1]; the last feeds [0, 1] as it is, as the official
-3DGS and GaussianAvatars evaluators do: a quirk under its own name, since its values are not those of LPIPS."""
+"""Range of the images' values.
+
+"[0,1]" is mapped to the network's [-1, 1]; "[0,1]-unmapped" feeds [0, 1] as it is, as the official 3DGS and
+GaussianAvatars evaluators do: a quirk under its own name, since its values are not those of LPIPS."""
 
 _EPS = 1e-10
-"""Added to the length of a pixel's features."""
+"""Added to the length of a pixel's features before they are divided by it."""
 
 _STRIDE_AND_PADDING = {0: (4, 2), 3: (1, 2), 6: (1, 1), 8: (1, 1), 10: (1, 1)}
+"""Convolution of AlexNet -> its stride and padding."""
 
 
 class AlexNet(nn.Module):
-    """The convolutions of AlexNet, frozen."""
+    """Frozen convolutions of AlexNet.
+
+    Args:
+        weights: features.K.weight and features.K.bias with torchvision's layer numbers.
+    """
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -40,7 +47,7 @@ class AlexNet(nn.Module):
             self.register_buffer(f"b{layer}", weights[f"features.{layer}.bias"].detach().clone(), persistent=False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> the five ReLU outputs."""
+        """Return the outputs of the five ReLU layers for normalised images (B, 3, H, W)."""
         outputs = []
         for layer in ALEX_CONVOLUTIONS:
             if layer in (3, 6):
@@ -57,7 +64,7 @@ class Lpips(nn.Module):
 
     Args:
         net: alex (metric of most papers) or vgg (larger values; the two never share a column).
-        weights: as of ``load_network("lpips-alex")``; None loads the registered ones.
+        weights: those of ``load_network("lpips-alex")`` or "lpips-vgg"; None loads the registered ones.
         dtype: type of the network's convolutions; distances are taken in float32 of its features. For losses: metrics
             are float32. float16 has as many bits of precision as the TF32 that torch's convolutions use on a GPU;
             bfloat16 has three less.
@@ -68,7 +75,9 @@ class Lpips(nn.Module):
     """
 
     shift: Tensor
+    """(3, 1, 1) mean of ImageNet's colours on the scale of [-1, 1]."""
     scale: Tensor
+    """(3, 1, 1) deviation of ImageNet's colours on the scale of [-1, 1]."""
 
     def __init__(
         self,
@@ -98,6 +107,7 @@ class Lpips(nn.Module):
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1), persistent=False)
 
     def _features(self, image: Tensor, input_range: InputRange) -> list[Tensor]:
+        """Return the network's five feature maps of images (B, 3, H, W) in `input_range`."""
         if input_range == "[0,1]":
             image = 2 * image - 1
         image = (image - self.shift) / self.scale
@@ -105,7 +115,12 @@ class Lpips(nn.Module):
         return blocks
 
     def forward(self, a: Tensor, b: Tensor, input_range: InputRange) -> Tensor:
-        """a, b (B, 3, H, W) float in `input_range`, at least 64 x 64 -> (B,) distance of each pair, 0 for equal images.
+        """Return the distance (B,) of each pair of images, 0 for equal ones.
+
+        Args:
+            a: (B, 3, H, W) float in `input_range`, at least 64 x 64.
+            b: the same shape, type and range.
+            input_range: range of the values of both.
 
         Raises:
             ValueError: shapes differ or are not (B, 3, H, W), or the range is unknown.
@@ -121,6 +136,7 @@ class Lpips(nn.Module):
         return self._distance(a, b, input_range)
 
     def _distance(self, a: Tensor, b: Tensor, input_range: InputRange) -> Tensor:
+        """Return the distance (B,) of images that have been checked; arguments as in `forward`."""
         total = a.new_zeros(a.shape[0])
         features = side_by_side(lambda: self._features(a, input_range), lambda: self._features(b, input_range))
         # The kernel has no gradient for `b`: losses have none there, and metrics ask for none at all.
@@ -134,7 +150,14 @@ class Lpips(nn.Module):
 
 
 def _plain_distance(a: Tensor, b: Tensor, weights: Tensor, eps: float) -> Tensor:
-    """(B, H, W) of features (B, C, H, W): the weighted squared difference of features of unit length."""
+    """Return the weighted squared difference (B, H, W) of features of unit length, in plain torch.
+
+    Args:
+        a: (B, C, H, W).
+        b: (B, C, H, W).
+        weights: (C,) of the channels.
+        eps: added to the length of a pixel's features.
+    """
     # vector_norm has gradient 0 where a pixel's features all vanish; a square root of a sum would give NaN.
     a, b = (f.float() if f.dtype in (torch.bfloat16, torch.float16) else f for f in (a, b))
     a, b = (f / (torch.linalg.vector_norm(f, dim=1, keepdim=True) + eps) for f in (a, b))

@@ -1,7 +1,7 @@
-"""The distance between two blocks of features, in one pass over them on a GPU.
+"""GPU kernels for the LPIPS distance of two feature maps, in one pass over them.
 
 Plain torch makes a dozen passes over maps of tens of megabytes; the values are the same. Triton comes with torch's CUDA
-builds for Linux; where it is missing, `lpips.py` takes the plain way.
+builds for Linux; where it is missing, `lpips.py` computes in plain torch.
 """
 
 from __future__ import annotations
@@ -17,11 +17,24 @@ from torch.autograd.function import once_differentiable
 __all__ = ["fused_distance"]
 
 _ELEMENTS = 4096
-"""Features a program holds at once."""
+"""Number of features that a triton program holds at once."""
 
 
 @triton.jit
 def _forward(a_ptr, b_ptr, w_ptr, out_ptr, pixels, channels, eps, PIXELS: tl.constexpr, CHANNELS: tl.constexpr) -> None:
+    """Write the weighted squared difference of features of unit length, per pixel.
+
+    Args:
+        a_ptr: (pixels, channels) features.
+        b_ptr: (pixels, channels) features.
+        w_ptr: (channels,) float32 weights.
+        out_ptr: (pixels,) float32, written.
+        pixels: number of pixels of all images.
+        channels: number of channels.
+        eps: added to lengths.
+        PIXELS: pixels per program.
+        CHANNELS: the next power of two from `channels`.
+    """
     rows = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     columns = tl.arange(0, CHANNELS)
     inside = (rows < pixels)[:, None] & (columns < channels)[None, :]
@@ -39,6 +52,20 @@ def _forward(a_ptr, b_ptr, w_ptr, out_ptr, pixels, channels, eps, PIXELS: tl.con
 def _backward(
     a_ptr, b_ptr, w_ptr, g_ptr, out_ptr, pixels, channels, eps, PIXELS: tl.constexpr, CHANNELS: tl.constexpr
 ) -> None:
+    """Write the gradient of the features `a`, given that of the distance per pixel.
+
+    Args:
+        a_ptr: (pixels, channels) features.
+        b_ptr: (pixels, channels) features.
+        w_ptr: (channels,) float32 weights.
+        g_ptr: (pixels,) gradient of the distance.
+        out_ptr: (pixels, channels), written.
+        pixels: number of pixels of all images.
+        channels: number of channels.
+        eps: added to lengths.
+        PIXELS: pixels per program.
+        CHANNELS: the next power of two from `channels`.
+    """
     rows = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     columns = tl.arange(0, CHANNELS)
     inside = (rows < pixels)[:, None] & (columns < channels)[None, :]
@@ -58,10 +85,19 @@ def _backward(
 
 
 class _Distance(torch.autograd.Function):
-    """a, b (B, C, H, W) in channels_last memory, w (C,) -> (B, H, W)."""
+    """Autograd function of `fused_distance`, for features in channels_last memory."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, w: Tensor, eps: float) -> Tensor:
+        """Compute the distance (B, H, W) per pixel.
+
+        Args:
+            ctx: autograd's context.
+            a: (B, C, H, W) in channels_last memory.
+            b: (B, C, H, W) in channels_last memory.
+            w: (C,) float32.
+            eps: added to lengths.
+        """
         out = torch.empty((a.shape[0], *a.shape[2:]), dtype=torch.float32, device=a.device)
         _launch(_forward, (a, b, w, out), a, eps)
         ctx.save_for_backward(a, b, w)
@@ -71,6 +107,7 @@ class _Distance(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        """Return the gradient of `a`, given that of the distance (B, H, W)."""
         a, b, w = ctx.saved_tensors
         out = torch.empty_like(a)
         _launch(_backward, (a, b, w, gradient.contiguous(), out), a, ctx.eps)
@@ -78,7 +115,7 @@ class _Distance(torch.autograd.Function):
 
 
 def fused_distance(a: Tensor, b: Tensor, w: Tensor, eps: float) -> Tensor:
-    """Per pixel: the sum over channels of w times the squared difference of features of unit length.
+    """Return, per pixel, the sum over channels of w times the squared difference of features of unit length.
 
     Args:
         a: (B, C, H, W); gradients reach it alone.
@@ -95,6 +132,14 @@ def fused_distance(a: Tensor, b: Tensor, w: Tensor, eps: float) -> Tensor:
 
 
 def _launch(kernel: Any, tensors: tuple[Tensor, ...], like: Tensor, eps: float) -> None:
+    """Start a kernel over all pixels.
+
+    Args:
+        kernel: `_forward` or `_backward`.
+        tensors: its pointers, in order.
+        like: (B, C, H, W) features, which give the sizes.
+        eps: added to lengths.
+    """
     channels = like.shape[1]
     pixels = like.numel() // channels
     wide = triton.next_power_of_2(channels)

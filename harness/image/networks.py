@@ -1,4 +1,4 @@
-"""Weights of frozen networks, from registered assets."""
+"""Weights of frozen networks from registered files, and exact float32 for metrics."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ __all__ = ["exact_float32", "load_network", "network_sha256"]
 
 
 def _asset_of(name: str) -> str:
+    """Return the asset of a network; BenchError for an unknown network."""
     if name not in NETWORKS:
         raise BenchError(did_you_mean("network", name, NETWORKS))
     return NETWORKS[name]
 
 
 def network_sha256(name: str) -> str:
-    """SHA-256 of the file that `load_network` reads, as registered.
+    """Return the SHA-256 of a network's registered file.
 
     Raises:
         BenchError: no network has this name.
@@ -38,8 +39,13 @@ def network_sha256(name: str) -> str:
 
 
 def load_network(name: str) -> dict[str, Tensor]:
-    """Weights of a network on the CPU, float32: ``features.K.weight``, ``features.K.bias`` with torchvision's layer
-    numbers, and for the lpips networks ``linI.weight`` (1, C, 1, 1).
+    """Load the weights of a network on the CPU, float32.
+
+    Names are ``features.K.weight`` and ``features.K.bias`` with torchvision's layer numbers, and for the lpips networks
+    ``linI.weight`` (1, C, 1, 1).
+
+    Args:
+        name: vgg16, alexnet, lpips-vgg or lpips-alex.
 
     Raises:
         BenchError: no network has this name.
@@ -60,7 +66,7 @@ def load_network(name: str) -> dict[str, Tensor]:
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """CUDA convolutions and products in full float32, not TF32; metrics are computed so on every device."""
+    """Compute CUDA convolutions and matrix products in full float32, not TF32, while the block runs, as metrics do."""
     cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:

@@ -1,4 +1,4 @@
-"""Stored pixels to floats and back, compositing, resampling."""
+"""Pixels as bytes and as floats, compositing on a background, and resampling."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ __all__ = ["composite", "read_rgb", "resize", "resize_rgba", "resize_uint8", "to
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image file as (H, W, 3) sRGB.
+    """Read an image file as (H, W, 3) sRGB.
 
     Raises:
-        Unreadable: as `read_picture`.
+        Unreadable: as for `read_picture`.
     """
     return np.asarray(read_picture(path).convert("RGB"))
 
 
 def to_float(image: Tensor) -> Tensor:
-    """(...) uint8 to float32 in [0, 1]."""
+    """Convert uint8 pixels of any shape to float32 in [0, 1]."""
     if image.dtype != torch.uint8:
         raise TypeError(f"expected uint8 pixels, got {image.dtype} of shape {tuple(image.shape)}")
     return image.to(torch.float32) / 255
 
 
 def to_uint8(image: Tensor) -> Tensor:
-    """(...) float in [0, 1] to uint8: clamped, then rounded to nearest (ties to even)."""
+    """Convert float pixels of any shape to uint8: clamped to [0, 1], then rounded to nearest (ties to even)."""
     if not image.is_floating_point():
         raise TypeError(f"expected float pixels, got {image.dtype} of shape {tuple(image.shape)}")
     return (image.detach().to(torch.float32).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def composite(colour: Tensor, alpha: Tensor, background: Tensor) -> Tensor:
-    """Straight-alpha compositing: (..., 3, H, W), all values in [0, 1].
+    """Composite images with straight alpha on a background colour: (..., 3, H, W), all values in [0, 1].
 
     Args:
         colour: (..., 3, H, W), not premultiplied.
@@ -53,9 +53,14 @@ def composite(colour: Tensor, alpha: Tensor, background: Tensor) -> Tensor:
 
 
 def resize(image: Tensor, width: int, height: int, method: Literal["area", "bilinear", "bicubic"] = "area") -> Tensor:
-    """(B, C, H, W) float -> (B, C, height, width), differentiable.
+    """Resample images (B, C, H, W), differentiable: (B, C, height, width).
 
-    `area` averages the pixels below each target pixel and is for shrinking; the others filter with antialiasing.
+    Args:
+        image: (B, C, H, W) float.
+        width: of the result in pixels.
+        height: of the result in pixels.
+        method: area averages the pixels below each target pixel and is for shrinking; bilinear and bicubic filter with
+            antialiasing.
     """
     if method == "area":
         return F.interpolate(image, size=(height, width), mode="area")
@@ -63,7 +68,7 @@ def resize(image: Tensor, width: int, height: int, method: Literal["area", "bili
 
 
 def resize_uint8(image: Tensor, width: int, height: int) -> Tensor:
-    """(C, H, W) uint8 -> (C, height, width) uint8 by Pillow's bicubic filter, each channel on its own."""
+    """Resample an image (C, H, W) uint8 to (C, height, width) by Pillow's bicubic filter, each channel on its own."""
     if image.dtype != torch.uint8 or image.ndim != 3:
         raise TypeError(f"expected (C, H, W) uint8, got {image.dtype} of shape {tuple(image.shape)}")
     if image.shape[1:] == (height, width):
@@ -73,9 +78,15 @@ def resize_uint8(image: Tensor, width: int, height: int) -> Tensor:
 
 
 def resize_rgba(colour: Tensor, alpha: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
-    """Un-premultiplied colour (3, H, W) and alpha (1, H, W), uint8, resampled together by Pillow's bicubic filter.
+    """Resample colour and alpha together by Pillow's bicubic filter.
 
-    Pillow weights colour by alpha while it resamples, so that what lies behind transparent pixels does not bleed in.
+    Pillow weights colour by alpha while it resamples, so that the colour of transparent pixels does not bleed in.
+
+    Args:
+        colour: (3, H, W) uint8, not premultiplied.
+        alpha: (1, H, W) uint8.
+        width: of the result in pixels.
+        height: of the result in pixels.
     """
     if colour.shape[1:] == (height, width):
         return colour, alpha

@@ -18,15 +18,26 @@ from headbench.harness.image.kernels import kernels
 __all__ = ["C1", "C2", "Padding", "dssim", "gaussian_window", "ssim", "ssim_map"]
 
 C1 = 0.01**2
+"""Constant of the luminance term, for a data range of 1."""
 C2 = 0.03**2
+"""Constant of the contrast term, for a data range of 1."""
 
 Padding = Literal["zero", "valid"]
-"""zero: the image is surrounded by black and the map has its size (3DGS); valid: only whole windows count."""
+"""Windows at the image's edges.
+
+zero: the image is surrounded by black and the map has its size (3DGS); valid: only whole windows count."""
 
 
 @functools.lru_cache(maxsize=16)
 def gaussian_window(window: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(window,) normalised Gaussian weights."""
+    """Return Gaussian weights (window,) with sum 1.
+
+    Args:
+        window: number of weights.
+        sigma: standard deviation in pixels.
+        dtype: of the result.
+        device: of the result.
+    """
     # Kept across calls, so it must not be an inference tensor even if the first call is in inference mode.
     with torch.inference_mode(False):
         x = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
@@ -35,7 +46,7 @@ def gaussian_window(window: int, sigma: float, dtype: torch.dtype, device: torch
 
 
 def _blur(planes: Tensor, weights: Tensor, pad: int) -> Tensor:
-    """(1, M, H, W) -> (1, M, H', W'): separable window, `pad` rows and columns of zeros on each side."""
+    """Filter planes (1, M, H, W) by a separable window (n,), with `pad` zeros on each side: (1, M, H', W')."""
     count, size = planes.shape[1], weights.numel()
     # cuDNN would use TF32, whose 10 bits ruin E[x^2] - E[x]^2; torch's own depthwise kernels are exact and as fast.
     with torch.backends.cudnn.flags(enabled=False):
@@ -44,10 +55,19 @@ def _blur(planes: Tensor, weights: Tensor, pad: int) -> Tensor:
 
 
 class _SsimMap(torch.autograd.Function):
-    """The map and its gradient: one stacked convolution forward, one backward."""
+    """Autograd function of the similarity map: one stacked convolution forward, one backward."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, weights: Tensor, pad: int) -> Tensor:
+        """Compute the similarity (B, C, H', W') of each window.
+
+        Args:
+            ctx: autograd's context.
+            a: (B, C, H, W).
+            b: (B, C, H, W).
+            weights: (window,) sum 1.
+            pad: rows and columns of zeros on each side.
+        """
         batch, channels, height, width = a.shape
         count = batch * channels
         moments = _blur(torch.cat([a, b, a * a + b * b, a * b]).view(1, 4 * count, height, width), weights, pad)
@@ -63,6 +83,7 @@ class _SsimMap(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Return the gradients of both images, given that of the map (B, C, H', W')."""
         a, b, mean_a, mean_b, squares, product, weights = ctx.saved_tensors
         mean_ab = mean_a * mean_b
         mean_sq = mean_a * mean_a + mean_b * mean_b
@@ -90,10 +111,17 @@ class _SsimMap(torch.autograd.Function):
 
 
 def ssim_map(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding: Padding = "zero") -> Tensor:
-    """a, b (B, C, H, W) with data range 1 -> (B, C, H', W') similarity of each window, differentiable once.
+    """Return the structural similarity (B, C, H', W') of each window of two images, differentiable once.
 
     Tensors may lie in any memory format (channels last, views of larger ones); the map is contiguous.
     H' = H and W' = W with zero padding, H - window + 1 and W - window + 1 with valid windows only.
+
+    Args:
+        a: (B, C, H, W) with a data range of 1.
+        b: (B, C, H, W) with a data range of 1.
+        window: side of the window in pixels, odd.
+        sigma: standard deviation of the window in pixels.
+        padding: zero or valid.
 
     Raises:
         ValueError: shapes differ or are not (B, C, H, W), the window is even, or no window fits the image.
@@ -118,10 +146,21 @@ def ssim_map(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding
 
 
 def ssim(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding: Padding = "zero") -> Tensor:
-    """a, b (B, C, H, W) with data range 1 -> (B,) mean similarity over windows and channels. See `ssim_map`."""
+    """Return the structural similarity (B,) of pairs of images, the mean over windows and channels; see `ssim_map`.
+
+    Args:
+        a: (B, C, H, W) with a data range of 1.
+        b: (B, C, H, W) with a data range of 1.
+        window: side of the window in pixels, odd.
+        sigma: standard deviation of the window in pixels.
+        padding: zero or valid.
+    """
     return ssim_map(a, b, window, sigma, padding).mean(dim=(1, 2, 3))
 
 
 def dssim(image: Tensor, target: Tensor) -> Tensor:
-    """1 - SSIM of (B, 3, H, W) images in [0, 1]: 11 x 11 Gaussian window, sigma 1.5, zero padding, mean over all."""
+    """Return the loss 1 - SSIM of images (B, 3, H, W) in [0, 1]: the mean over all windows, channels and images.
+
+    The window is Gaussian, 11 x 11 with sigma 1.5; padding is zero.
+    """
     return 1 - ssim(image, target, window=11, sigma=1.5, padding="zero").mean()

@@ -1,7 +1,7 @@
-"""The map of structural similarity and its gradient in two passes each, for GPUs.
+"""GPU kernels for the map of structural similarity and its gradient, in two passes each.
 
 Plain torch makes some forty passes over maps of the images' size. Formulas are those of `ssim.py`; arithmetic is
-float32 throughout. Triton comes with torch's CUDA builds for Linux; where it is missing, `ssim.py` takes the plain way.
+float32 throughout. Triton comes with torch's CUDA builds for Linux; where it is missing, `ssim.py` uses plain torch.
 """
 
 from __future__ import annotations
@@ -17,12 +17,19 @@ from torch.autograd.function import once_differentiable
 __all__ = ["fused_ssim_map"]
 
 _ROWS, _COLUMNS = 4, 128
-"""Pixels of a program."""
+"""Rows and columns of the block of pixels of a triton program."""
 
 
 @triton.jit
 def _place(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> Any:
-    """Rows, columns, and which of the block's pixels are in a plane of `height` x `width`."""
+    """Return rows and columns of a program's block of pixels, and which of them lie in the plane.
+
+    Args:
+        height: of the plane in pixels.
+        width: of the plane in pixels.
+        ROWS: rows of a block.
+        COLUMNS: columns of a block.
+    """
     y = tl.program_id(1) * ROWS + tl.arange(0, ROWS)[:, None]
     x = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
     return y, x, (y < height) & (x < width)
@@ -33,7 +40,21 @@ def _moments_of_rows(
     a_ptr, b_ptr, w_ptr, out_ptr, height, width, out_width, pad,
     WINDOW: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Windowed a, b, a^2 + b^2 and a b along x: (P, H, W) twice -> (4, P, H, W')."""
+    """Filter a, b, a^2 + b^2 and a b of P planes along x.
+
+    Args:
+        a_ptr: (P, H, W).
+        b_ptr: (P, H, W).
+        w_ptr: (WINDOW,) weights.
+        out_ptr: (4, P, H, W'), written.
+        height: H.
+        width: W.
+        out_width: W'.
+        pad: columns of zeros on each side.
+        WINDOW: side of the window.
+        ROWS: rows of a block.
+        COLUMNS: columns of a block.
+    """
     plane = tl.program_id(0).to(tl.int64)
     y, x, inside = _place(height, out_width, ROWS, COLUMNS)
     mean_a = tl.zeros((ROWS, COLUMNS), tl.float32)
@@ -62,7 +83,24 @@ def _similarity(
     rows_ptr, w_ptr, out_ptr, slopes_ptr, height, out_height, width, pad, c1, c2,
     SLOPES: tl.constexpr, WINDOW: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """The window along y, the map, and with SLOPES its derivatives by a^2 + b^2, a b and mean a (3, P, H', W')."""
+    """Filter along y and compute the map, and with SLOPES its derivatives by a^2 + b^2, a b and the mean of a.
+
+    Args:
+        rows_ptr: (4, P, H, W'), from `_moments_of_rows`.
+        w_ptr: (WINDOW,) weights.
+        out_ptr: (P, H', W') the map, written.
+        slopes_ptr: (3, P, H', W') the derivatives, written.
+        height: H.
+        out_height: H'.
+        width: W'.
+        pad: rows of zeros on each side.
+        c1: constant of the luminance term.
+        c2: constant of the contrast term.
+        SLOPES: whether derivatives are written.
+        WINDOW: side of the window.
+        ROWS: rows of a block.
+        COLUMNS: columns of a block.
+    """
     plane = tl.program_id(0).to(tl.int64)
     y, x, inside = _place(out_height, width, ROWS, COLUMNS)
     size = tl.num_programs(0).to(tl.int64) * height * width
@@ -99,7 +137,21 @@ def _slopes_of_columns(
     slopes_ptr, g_ptr, w_ptr, out_ptr, height, in_height, width, pad,
     WINDOW: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """The derivatives times the map's gradient (P, H', W'), spread along y: (3, P, H, W')."""
+    """Multiply the derivatives by the map's gradient and spread them along y.
+
+    Args:
+        slopes_ptr: (3, P, H', W'), from `_similarity`.
+        g_ptr: (P, H', W') gradient of the map.
+        w_ptr: (WINDOW,) weights.
+        out_ptr: (3, P, H, W'), written.
+        height: H.
+        in_height: H'.
+        width: W'.
+        pad: WINDOW - 1 minus the padding of the forward pass.
+        WINDOW: side of the window.
+        ROWS: rows of a block.
+        COLUMNS: columns of a block.
+    """
     plane = tl.program_id(0).to(tl.int64)
     y, x, inside = _place(height, width, ROWS, COLUMNS)
     size = tl.num_programs(0).to(tl.int64) * in_height * width
@@ -125,7 +177,22 @@ def _gradient(
     columns_ptr, a_ptr, b_ptr, w_ptr, out_ptr, height, width, in_width, pad,
     WINDOW: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """The spread along x, put together to the gradient by a (P, H, W)."""
+    """Spread the derivatives along x and combine them to the gradient of a.
+
+    Args:
+        columns_ptr: (3, P, H, W'), from `_slopes_of_columns`.
+        a_ptr: (P, H, W).
+        b_ptr: (P, H, W).
+        w_ptr: (WINDOW,) weights.
+        out_ptr: (P, H, W) gradient of a, written.
+        height: H.
+        width: W.
+        in_width: W'.
+        pad: WINDOW - 1 minus the padding of the forward pass.
+        WINDOW: side of the window.
+        ROWS: rows of a block.
+        COLUMNS: columns of a block.
+    """
     plane = tl.program_id(0).to(tl.int64)
     y, x, inside = _place(height, width, ROWS, COLUMNS)
     size = tl.num_programs(0).to(tl.int64) * height * in_width
@@ -146,10 +213,21 @@ def _gradient(
 
 
 class _FusedMap(torch.autograd.Function):
-    """a, b (B, C, H, W) contiguous float32, w (window,) -> (B, C, H', W'); `b` gets no gradient."""
+    """Autograd function of `fused_ssim_map`; `b` gets no gradient."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, w: Tensor, pad: int, c1: float, c2: float) -> Tensor:
+        """Compute the similarity (B, C, H', W') of each window.
+
+        Args:
+            ctx: autograd's context.
+            a: (B, C, H, W) float32, contiguous.
+            b: (B, C, H, W) float32, contiguous.
+            w: (window,) float32, symmetric, sum 1.
+            pad: rows and columns of zeros on each side.
+            c1: constant of the luminance term.
+            c2: constant of the contrast term.
+        """
         height, width = a.shape[-2:]
         window, planes = w.numel(), a.shape[0] * a.shape[1]
         out_height, out_width = (side + 2 * pad - window + 1 for side in (height, width))
@@ -167,6 +245,7 @@ class _FusedMap(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        """Return the gradient of `a`, given that of the map (B, C, H', W')."""
         a, b, w, slopes = ctx.saved_tensors
         height, width = a.shape[-2:]
         planes, in_height, in_width = slopes.shape[1:]
@@ -180,14 +259,15 @@ class _FusedMap(torch.autograd.Function):
 
 
 def fused_ssim_map(a: Tensor, b: Tensor, w: Tensor, pad: int, c1: float, c2: float) -> Tensor:
-    """Similarity of each window.
+    """Return the structural similarity of each window of two images, by fused GPU kernels.
 
     Args:
         a: (B, C, H, W) float32; gradients reach it alone.
         b: the same shape and type, without gradient.
         w: (window,) float32, symmetric, sum 1.
         pad: rows and columns of zeros on each side.
-        c1, c2: the constants that are added to the light and the contrast term.
+        c1: constant of the luminance term.
+        c2: constant of the contrast term.
 
     Returns:
         (B, C, H + 2 pad - window + 1, W + 2 pad - window + 1) float32.
@@ -197,6 +277,15 @@ def fused_ssim_map(a: Tensor, b: Tensor, w: Tensor, pad: int, c1: float, c2: flo
 
 
 def _launch(kernel: Any, planes: int, size: torch.Size, arguments: tuple[Any, ...], window: int, **more: bool) -> None:
-    """A program for each block of the last two of `size` and each plane."""
+    """Start a kernel with one program per plane and block of pixels.
+
+    Args:
+        kernel: one of this module's.
+        planes: number of planes P.
+        size: shape whose last two numbers are height and width of the result.
+        arguments: of the kernel, in order.
+        window: side of the window.
+        **more: further compile-time arguments.
+    """
     grid = (planes, triton.cdiv(size[-2], _ROWS), triton.cdiv(size[-1], _COLUMNS))
     kernel[grid](*arguments, WINDOW=window, ROWS=_ROWS, COLUMNS=_COLUMNS, **more)

@@ -15,16 +15,21 @@ from headbench.harness.image.half import through_half
 __all__ = ["VGG_CONVOLUTIONS", "Vgg16", "VggFeatureLoss"]
 
 VGG_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-"""Convolutions by their number in torchvision's vgg16().features."""
+"""Convolutions of VGG16 by their number in torchvision's vgg16().features."""
 
 _BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
+"""Convolutions of each block; max pooling stands between blocks."""
 
 
 class Vgg16(nn.Module):
-    """The convolutions of VGG16, frozen; the output of each block is its last ReLU."""
+    """Frozen convolutions of VGG16; the output of each block is its last ReLU."""
 
     def __init__(self, weights: Mapping[str, Tensor], blocks: int = 5) -> None:
-        """`weights` has features.K.weight and features.K.bias; only those of the first `blocks` are used.
+        """Copy the weights of the first blocks.
+
+        Args:
+            weights: features.K.weight and features.K.bias with torchvision's layer numbers.
+            blocks: number of blocks to compute, 1 to 5.
 
         Raises:
             KeyError: a convolution is missing.
@@ -37,7 +42,10 @@ class Vgg16(nn.Module):
             self.register_buffer(f"b{layer}", weights[f"features.{layer}.bias"].detach().clone(), persistent=False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W), normalised as ImageNet -> relu1_2, 2_2, 3_3, 4_3, 5_3, block i (B, C, H / 2^i, W / 2^i)."""
+        """Return relu1_2, 2_2, 3_3, 4_3 and 5_3 of images (B, 3, H, W) normalised as ImageNet.
+
+        Block i, from 0, is (B, C, H / 2^i, W / 2^i); there are as many as `blocks`.
+        """
         outputs = []
         for index, block in enumerate(self._layers):
             if index:
@@ -49,21 +57,23 @@ class Vgg16(nn.Module):
 
 
 class VggFeatureLoss(nn.Module):
-    """Sum over four VGG16 blocks (relu1_2, 2_2, 3_3, 4_3) of the mean absolute difference of features.
+    """Perceptual loss: sum over four VGG16 blocks (relu1_2, 2_2, 3_3, 4_3) of the mean absolute difference of features.
 
     Both images are normalised by ImageNet's mean and deviation and then resized to 224 x 224, bilinear without
     antialiasing (the formula of FateAvatar's VGGPerceptualLoss; there is no style term). `size` None keeps the size.
 
     Args:
-        weights: see `load_network("vgg16")`.
+        weights: those of `load_network("vgg16")`.
         dtype: type of the convolutions. The sign of a difference near zero turns at any rounding, so gradients differ
             more than values; docs/benchmarks has time and error of each type on a GPU. On a CPU bfloat16 is no use.
         channels_last: memory layout of the convolutions; a fifth faster on a GPU, the same values.
-        size: side of the square that images are resized to.
+        size: side of the square that images are resized to, in pixels; None keeps their size.
     """
 
     mean: Tensor
+    """(3, 1, 1) mean of ImageNet's colours in [0, 1]."""
     std: Tensor
+    """(3, 1, 1) deviation of ImageNet's colours in [0, 1]."""
 
     def __init__(
         self,
@@ -88,7 +98,10 @@ class VggFeatureLoss(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) in [0, 1], unclamped allowed -> four blocks; under no_grad they can be kept as a target."""
+        """Return the features of four blocks of images (B, 3, H, W) in [0, 1]; values beyond are allowed.
+
+        Computed under no_grad they can be kept as a target of `forward`.
+        """
         image = (image - self.mean) / self.std
         if self._size is not None:
             image = F.interpolate(image, size=(self._size, self._size), mode="bilinear", align_corners=False)
@@ -96,12 +109,18 @@ class VggFeatureLoss(nn.Module):
         return blocks
 
     def forward(self, render: Tensor, target: Tensor | Sequence[Tensor]) -> Tensor:
-        """render (B, 3, H, W); target an image of that shape or its `features` -> scalar, mean over the batch."""
+        """Return the loss (), a mean over the batch.
+
+        Args:
+            render: (B, 3, H, W) in [0, 1].
+            target: images of that shape, or their `features`.
+        """
         if self._dtype is torch.float16 and render.requires_grad and torch.is_grad_enabled():
             return through_half(lambda image: self._difference(image, target), render)
         return self._difference(render, target)
 
     def _difference(self, render: Tensor, target: Tensor | Sequence[Tensor]) -> Tensor:
+        """Return the loss (); arguments as in `forward`."""
         if isinstance(target, Tensor):
             features, expected = side_by_side(lambda: self.features(render), lambda: self._target(target))
         else:
@@ -112,5 +131,6 @@ class VggFeatureLoss(nn.Module):
         return total
 
     def _target(self, target: Tensor) -> list[Tensor]:
+        """Return the features of target images (B, 3, H, W), without gradient."""
         with torch.no_grad():
             return self.features(target)

@@ -1,4 +1,4 @@
-"""Images to an mp4 that every player shows. Imports no torch of its own."""
+"""Writing of images as an mp4 that every player shows, without torch."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from headbench.harness.files import atomic_path
 __all__ = ["write_video"]
 
 ENCODER = "libx264"
+"""FFmpeg's encoder of the videos."""
 QUALITY = "18"
-"""x264's constant rate factor; 18 is visually lossless."""
+"""Default constant rate factor of x264; 18 is visually lossless."""
 
 _Pixels = NDArray[np.uint8]
 
@@ -30,9 +31,10 @@ def write_video(path: Path, images: Iterable[_Pixels], rate: int | Fraction, qua
     Odd sizes lose no pixel: the last row or column is repeated.
 
     Args:
+        path: the mp4 file to write or replace.
         images: (H, W, 3) sRGB of one size, in order.
         rate: frames per second.
-        quality: x264's constant rate factor.
+        quality: x264's constant rate factor; lower is better and larger.
 
     Returns:
         the number of images.
@@ -65,4 +67,5 @@ def write_video(path: Path, images: Iterable[_Pixels], rate: int | Fraction, qua
 
 
 def _even(image: _Pixels) -> _Pixels:
+    """Repeat the last row or column of an image (H, W, 3) where its size is odd."""
     return np.ascontiguousarray(np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge"))
