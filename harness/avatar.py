@@ -63,7 +63,7 @@ class TrainConfig(Section):
     """Options of the training loop; every method's configuration holds them as `train`."""
 
     epochs: int | None = Field(default=None, ge=0)
-    """Passes over the training frames; exactly one of `epochs` and `steps` is set."""
+    """Number of passes over the training frames; exactly one of `epochs` and `steps` is set."""
     steps: int | None = Field(default=None, ge=0)
     batch: Annotated[int, Field(ge=1)] | tuple[BatchStage, ...] = 1
     """Images per step; or stages, the first of them at epoch 1, where their number changes with epochs. Stages go with

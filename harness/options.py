@@ -12,9 +12,9 @@ class Execution:
     """Options of how, not what, to compute: only `seed`, `deterministic` and `threads` may change a result."""
 
     device: str = "auto"
-    """auto, cpu, cuda or cuda:K."""
+    """Device that computes: auto, cpu, cuda or cuda:K."""
     rasterizer: str = "auto"
-    """auto, or the name of a back end."""
+    """Name of the rasterizer's back end, or auto."""
     seed: int = 0
     threads: int | None = None
     """Number of CPU threads, fixed when a run is planned, since sums depend on it. None leaves it to torch."""

@@ -51,7 +51,7 @@ class StageWork:
     """Input of a stage: its parent, the training frames, its options, and where to keep its result."""
 
     about: Mapping[str, str]
-    """method, preset, variant, dataset, subject."""
+    """Names of method, preset, variant, dataset and subject."""
     portrait_type: type[Portrait]
     """The class that loads the result."""
     parent: LoadedPortrait | None

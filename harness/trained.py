@@ -72,7 +72,7 @@ class CheckpointState:
 
     step: int
     about: Mapping[str, str]
-    """method, preset, variant, dataset, subject."""
+    """Names of method, preset, variant, dataset and subject."""
     config: Mapping[str, Any]
     seconds: float
     """Seconds spent in steps, over all resumptions."""

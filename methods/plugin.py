@@ -58,7 +58,7 @@ FLASHAVATAR = MethodSpec(
     target="headbench.methods.flashavatar:FlashAvatar",
     presets={name: f"{_PRESETS}/flashavatar/{name}.yaml" for name in _NAMES},
     default_preset="official",
-    summary="Gaussians on the UV atlas of a head mesh, moved by one small network that is told the expression",
+    summary="Gaussians on the UV atlas of a head mesh, moved by one small network that takes the expression",
     licence="MIT; its FLAME and MICA code under the MPI licence and its rasterizer under the Inria licence, both "
     "non-commercial",
     citation="Xiang et al., FlashAvatar: High-fidelity Head Avatar with Efficient Gaussian Embedding, CVPR 2024, "

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 CHILDREN = 2
+"""Number of children of a split Gaussian."""
 SHRINK = 1.6
 """Divisor of the scale of a split Gaussian's `CHILDREN` children."""
 

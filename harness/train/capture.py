@@ -117,7 +117,7 @@ class RecordedStep:
         return rendering
 
     def input_gradients(self) -> Sequence[Tensor | None]:
-        """After `run`: the gradients of those inputs that asked for one, in the order of `leaves`."""
+        """Gradients, after `run`, of those inputs that require one, in the order of `leaves`."""
         return self._work.gradients[len(self.parameters) :]
 
     def update(self, step: Callable[[], None]) -> None:

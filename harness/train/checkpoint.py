@@ -43,7 +43,7 @@ class LoadedPortrait:
     identity: Identity
     config: MethodConfig
     about: Mapping[str, str]
-    """method, preset, variant, dataset, subject."""
+    """Names of method, preset, variant, dataset and subject."""
     step: int
     loader: str = ""
     """Name of the portrait's class in the registry: ``method:NAME`` or ``stage:NAME``."""

@@ -82,7 +82,7 @@ class TrainLog:
             self._write(clock, gaussians)
 
     def state(self) -> tuple[Logged, dict[str, Tensor]]:
-        """The number of steps since the last line with the terms' names, and the sums of the terms."""
+        """State of the log for a checkpoint: the steps since the last line, and the sums of the loss terms by name."""
         return Logged(tuple(self._sums), self._count), dict(self._sums)
 
     def _write(self, clock: Clock, gaussians: int) -> None:

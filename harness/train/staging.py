@@ -43,7 +43,7 @@ class Making:
 
     folder: Path
     about: Mapping[str, str]
-    """method, preset, variant, dataset, subject."""
+    """Names of method, preset, variant, dataset and subject."""
     portrait_type: type[Portrait]
     portrait_config: MethodConfig
     """Configuration of the class that loads the result."""

@@ -38,7 +38,7 @@ class Tracking:
     steps: int
     """Optimisation steps per frame, at least 1."""
     rates: Mapping[str, float]
-    """Field of HeadParams or camera.t -> learning rate."""
+    """Learning rates by field of HeadParams, or camera.t."""
     optimizer: Literal["adam", "sparse_adam"]
     loss: Literal["training"] | Mapping[str, float]
     """``training`` for the method's own loss terms, or the weights of l1 and dssim."""
@@ -54,7 +54,7 @@ class TrackedFrame:
     """Result of test-time tracking for one frame: its parameters, and the loss before and after."""
 
     tensors: Mapping[str, Tensor]
-    """Field of HeadParams or camera.t -> (1, ·) on the host."""
+    """Tracked values (1, ·) on the host, by field of HeadParams, or camera.t."""
     loss_before: float
     loss_after: float
     seconds: float

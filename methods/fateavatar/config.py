@@ -94,8 +94,8 @@ class FateAvatarConfig(MethodConfig):
     maintain_share: float = Field(default=1.0, ge=0, le=1)
     """Share of all steps after which nothing is added, removed or reset any more; with 1 it never stops."""
     renormalise: bool = False
-    """Whether local quaternions are scaled back to unit length whenever Gaussians are pruned; their growth in length
-    would lower the effective learning rate."""
+    """Whether local quaternions are scaled back to unit length whenever Gaussians are pruned; their drift in length
+    lowers the effective learning rate."""
 
     def topology(self) -> str:
         return self.head_topology

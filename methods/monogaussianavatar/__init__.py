@@ -1,4 +1,4 @@
-"""MonoGaussianAvatar (SIGGRAPH 2024)."""
+"""The method MonoGaussianAvatar (SIGGRAPH 2024)."""
 
 from headbench.methods.monogaussianavatar.config import MonoGaussianAvatarConfig
 from headbench.methods.monogaussianavatar.model import MonoGaussianAvatar

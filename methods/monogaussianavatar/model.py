@@ -1,4 +1,4 @@
-"""MonoGaussianAvatar: a cloud of points that networks dress as Gaussians and move with a head model's codes."""
+"""MonoGaussianAvatar: a cloud of points that networks turn into Gaussians and move with a head model's codes."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class MonoGaussianAvatar(Avatar):
             posed: not used.
             rendering: of the posed avatar.
             batch: B training images.
-            clock: of the step; the regulariser ends at some time.
+            clock: of the step; the regulariser is left out once its factor is 0.
         """
         terms = self._images(rendering, batch)
         if self._regularised(clock):

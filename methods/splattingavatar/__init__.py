@@ -1,4 +1,4 @@
-"""SplattingAvatar (CVPR 2024)."""
+"""The method SplattingAvatar (CVPR 2024)."""
 
 from headbench.methods.splattingavatar.config import SplattingAvatarConfig
 from headbench.methods.splattingavatar.model import SplattingAvatar

@@ -64,7 +64,7 @@ class SplattingAvatarConfig(MethodConfig):
     mesh_scaling: Literal["power", "product", "none"] = "power"
     """Rule by which scales s follow the area ratio r of a face: s ** r, r * s, or not at all."""
     area_damping: float = Field(default=1e-4, ge=0)
-    """Added to both areas of the ratio, in square units."""
+    """Damping of the area ratio: it is added to both areas, in square units."""
     quaternion_signs: Literal["as_given", "aligned"] = "as_given"
     """Signs of the faces' quaternions. aligned: they are brought to one side before they are summed."""
 
@@ -124,7 +124,7 @@ class SplattingAvatarConfig(MethodConfig):
 
     walk_every: int = Field(default=100, ge=1)
     walk_rule: WalkRule = "released"
-    """Whether moves along an edge's direction are lost, as in the released code."""
+    """Rule of the walk on triangles. released: moves along an edge's direction are lost, as in the released code."""
     walk_decay: float = Field(default=0.9, gt=0, le=1)
     """Share of a move that is left after each crossing of an edge."""
 

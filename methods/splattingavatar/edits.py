@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Pose:
-    """Mesh of the pose just rendered, as far as edits read it."""
+    """Measures of the mesh in the pose just rendered, as far as edits read them."""
 
     growth: Tensor
     """(F,) area ratio of each face, the mean of a batch."""

@@ -65,7 +65,7 @@ class Surface(nn.Module):
 
     @property
     def neighbours(self) -> FaceNeighbours:
-        """Which face lies across each edge."""
+        """Neighbours of all faces: which face lies across each of their edges."""
         return FaceNeighbours(self.get_buffer("across"), self.get_buffer("across_edge"))
 
     def pose(self, vertices: Tensor) -> Posed:
