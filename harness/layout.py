@@ -76,7 +76,7 @@ class StagePaths:
         return self._scored(f"{protocol}.json")
 
     def key_of(self, renders: Path) -> str:
-        """The render key whose pictures, or tracked parameters, lie in a folder."""
+        """The render key whose pictures, or tracked parameters, lie in the folder `renders`."""
         places = (self.cell / _RENDERS, self.cell / _STAGES / "track")
         return next(renders.relative_to(place).as_posix() for place in places if renders.is_relative_to(place))
 
@@ -121,7 +121,7 @@ class CellFolder:
     path: Path
 
     def stage(self, way: Way = TRAIN) -> StagePaths:
-        """Paths of the files of a stage instance."""
+        """Paths of the files of the stage instance `way`."""
         return StagePaths(self.path, way)
 
     @property

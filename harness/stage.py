@@ -40,7 +40,7 @@ def input_file(required: bool = False, description: str = "") -> Any:
 
 
 def input_files(config: BaseModel) -> dict[str, Path]:
-    """Files that the user named in a configuration: option -> file, for all options declared by `input_file`."""
+    """Files that the user named in `config`: option -> file, for all options declared by `input_file`."""
     fields = type(config).model_fields
     named = [name for name, field in fields.items() if field.json_schema_extra == _INPUT]
     return {name: Path(getattr(config, name)) for name in named if getattr(config, name) is not None}
@@ -98,6 +98,9 @@ class Stage(abc.ABC):
 
         It must load without the parent's folder: what it needs of its parent (learned corrections of the head, networks
         that move Gaussians) is part of its own tensors. Random numbers have been seeded.
+
+        Args:
+            work: the stage's input.
 
         Returns:
             the portrait, which is then saved; None where the stage has saved it and its summary itself, as ``train``

@@ -34,7 +34,7 @@ class StageRecord:
 
 
 def write_stage(folder: Path, record: StageRecord) -> None:
-    """Write stage.json into an instance's folder."""
+    """Write `record` as ``stage.json`` into an instance's folder."""
     write_sealed(folder / NAME, asdict(record))
 
 

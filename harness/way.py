@@ -65,7 +65,7 @@ class Way:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a way such as ``train/bake:decoder``.
+        """Parse the text of a way, such as ``train/bake:decoder``.
 
         Raises:
             BenchError: it is empty or a part is no plain name; nothing is said about whether such stages exist.
@@ -117,7 +117,7 @@ def with_parents(ways: Iterable[Way]) -> tuple[Way, ...]:
 
 
 def parse_ways(texts: Sequence[str]) -> tuple[Way, ...]:
-    """Parse the ways that a user named.
+    """Parse the texts of ways that a user named.
 
     Raises:
         BenchError: one cannot be parsed, or is named twice.

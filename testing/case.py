@@ -85,7 +85,15 @@ class Case:
         }
 
     def portrait(self, head: HeadModel | None = None, config: MethodConfig | None = None) -> tuple[Portrait, Subject]:
-        """Make an untrained portrait on a head, by default the built-in one; the subject it was made for comes too."""
+        """Make an untrained portrait.
+
+        Args:
+            head: the head model; None takes the built-in one.
+            config: the configuration; None takes the case's own.
+
+        Returns:
+            the portrait, and the subject it was made for.
+        """
         head, config = head or self.head, config or self.config
         subject = self.subject if head is self.head else made_subject(head, self.watching)
         view = TrainView(subject.train, SIZE, SIZE, seed=0, directory=str(self.scratch))
@@ -94,14 +102,14 @@ class Case:
 
 
 def picture(portrait: Portrait, frame: Frame, background: float = 1.0) -> Tensor:
-    """Render a frame by the rasterizer for CPUs, on a grey background of this value in [0, 1]."""
+    """Render `portrait` for a frame by the rasterizer for CPUs, on a grey `background` in [0, 1], (B, 3, H, W)."""
     colour = torch.full((len(frame.camera.w2c), 3), background)
     with torch.no_grad():
         return portrait.render(frame.params, frame.camera, colour, make_rasterizer("numba", "cpu"))
 
 
 def shown(image: Tensor, frame: Frame) -> None:
-    """Require a finite picture of the right shape that shows more than its white background."""
+    """Require that `image` is finite, has the shape for `frame`, and shows more than its white background."""
     expected = (len(frame.camera.w2c), 3, frame.camera.height, frame.camera.width)
     require(tuple(image.shape) == expected, f"render() to give shape {expected}", f"{tuple(image.shape)}")
     require(bool(torch.isfinite(image).all()), "finite values in a render", "NaN or infinity")
@@ -110,11 +118,11 @@ def shown(image: Tensor, frame: Frame) -> None:
 
 
 def finite(portrait: Portrait, when: str) -> None:
-    """Require parameters and buffers without NaN and infinity."""
+    """Require that `portrait` has no NaN and no infinity; `when` says at which time, for the message."""
     bad = [n for n, p in portrait.state_dict().items() if p.is_floating_point() and not bool(torch.isfinite(p).all())]
     require(not bad, f"finite parameters {when}", f"NaN or infinity in {', '.join(bad)}")
 
 
 def unequal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
-    """Names of tensors that are not equal bit for bit, or are in one mapping alone."""
+    """Names of tensors that are not equal bit for bit in `one` and `other`, or are in one of them alone."""
     return sorted(n for n in {*one, *other} if n not in one or n not in other or not torch.equal(one[n], other[n]))

@@ -61,7 +61,7 @@ class Sample:
         return self.reader.read(self.folder, {})
 
     def copy(self, name: str) -> tuple[Path, Path]:
-        """Copy the data root, so that it may be damaged: (root, folder) of the copy."""
+        """Copy the data root to the scratch folder as `name`, so that it may be damaged: (root, subject's folder)."""
         place = self.scratch / name
         shutil.copytree(self.root, place)
         return place, place / self.folder.relative_to(self.root)

@@ -52,7 +52,12 @@ class Outcome:
 
 
 class Unmet(Exception):
-    """Raised where a condition of a check does not hold; `attempt` adds the name of what was checked."""
+    """Raised where a condition of a check does not hold; `attempt` adds the name of what was checked.
+
+    Args:
+        expected: phrase without a full stop.
+        found: phrase without a full stop.
+    """
 
     def __init__(self, expected: str, found: str) -> None:
         super().__init__(expected, found)

@@ -17,7 +17,7 @@ __all__ = ["sampled_subjects", "write_sample"]
 
 
 def write_sample(spec: DatasetSpec, root: Path) -> None:
-    """Write the dataset's sample below `root`; whatever its plugin raises passes through."""
+    """Write the sample of the dataset `spec` below `root`; whatever its plugin raises passes through."""
     cast(Callable[[Path], None], load_target(spec.sample))(root)
 
 

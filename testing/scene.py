@@ -76,7 +76,13 @@ def made_subject(head: HeadModel, watch: Watch | None = None, frames: int = 3, s
 
 
 def batch_of(params: HeadParams, camera: Camera, background: Tensor) -> Batch:
-    """A training batch of one image of noise with masks for mouth and head."""
+    """A training batch of one image of noise with masks for mouth and head.
+
+    Args:
+        params: B = 1.
+        camera: B = 1; it has the image's size.
+        background: (1, 3); its device is the batch's.
+    """
     rng = torch.Generator().manual_seed(0)
     device = background.device
     image = torch.rand(1, 3, camera.height, camera.width, generator=rng).to(device)

@@ -59,7 +59,7 @@ def accumulate(table: GaussianTable, rendering: Rendering) -> None:
 
 
 def mean_gradient(table: GaussianTable) -> Tensor:
-    """Mean screen-space gradient length per visit, (N,); 0 for Gaussians never seen."""
+    """Mean screen-space gradient length per visit, (N,), from the statistics of `table`; 0 for Gaussians never seen."""
     return table["grad_sum"] / table["grad_count"].clamp(min=1)
 
 

@@ -9,7 +9,7 @@ __all__ = ["encode"]
 
 
 def encode(points: Tensor, octaves: int) -> Tensor:
-    """Encode (..., C) to (..., C + 2 C octaves): x, sin(x), cos(x), sin(2 x), cos(2 x), sin(4 x) …, without pi."""
+    """Encode points (..., C) as (..., C + 2 C octaves): x, sin(x), cos(x), sin(2 x), cos(2 x) …, without pi."""
     parts = [points]
     for octave in range(octaves):
         angle = 2.0**octave * points

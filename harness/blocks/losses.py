@@ -19,17 +19,29 @@ def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def position_hinge(positions: Tensor, threshold: float, mask: Tensor | None = None) -> Tensor:
-    """Mean of max(|x| - threshold, 0) over positions x (..., N, 3) in `mask` (..., N), in the unit of positions."""
+    """Mean of max(|x| - threshold, 0) over positions x.
+
+    Args:
+        positions: (..., N, 3), the positions x.
+        threshold: in the unit of `positions`.
+        mask: (..., N), rows that count; None: all.
+    """
     return masked_mean((_length(positions) - threshold).relu(), mask)
 
 
 def hinge_norm(values: Tensor, threshold: float, mask: Tensor | None = None) -> Tensor:
-    """Mean length of the vectors max(x - threshold, 0), taken per axis, over rows x (..., N, 3) in `mask` (..., N)."""
+    """Mean length of the vectors max(x - threshold, 0), taken per axis.
+
+    Args:
+        values: (..., N, 3), the vectors x.
+        threshold: in the unit of `values`.
+        mask: (..., N), rows that count; None: all.
+    """
     return masked_mean(_length((values - threshold).relu()), mask)
 
 
 def scale_ratio(log_scales: Tensor, threshold: float) -> Tensor:
-    """Mean of max(longest / shortest axis - threshold, 0) over Gaussians (N, 3) given by log standard deviations."""
+    """Mean of max(longest / shortest axis - threshold, 0) over Gaussians of `log_scales` (N, 3)."""
     return ((log_scales.amax(-1) - log_scales.amin(-1)).exp() - threshold).relu().mean()
 
 

@@ -235,7 +235,7 @@ def _unmeasured() -> Tensor:
 
 
 def leaves(value: Any) -> list[Tensor]:
-    """The tensors in nested dataclasses and mappings, in the order of `builder`."""
+    """The tensors in `value`, nested dataclasses and mappings, in the order of `builder`."""
     if isinstance(value, Tensor):
         return [value]
     names = getattr(value, "__dataclass_fields__", None)

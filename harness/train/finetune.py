@@ -103,7 +103,7 @@ class FrameParameters(nn.Module):
         }
 
     def load_optimizer_state(self, state: dict[str, Tensor]) -> None:
-        """Continue from what `optimizer_state` returned; entries of unknown tables are ignored."""
+        """Continue from `state`, which `optimizer_state` returned; entries of unknown tables are ignored."""
         if self._optimizer is None:
             return
         for name, table in self.tables.items():

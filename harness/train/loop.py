@@ -95,7 +95,7 @@ class Trainer:
             log.add(terms, moment.counted, self.avatar.count(), self._drawn)
 
     def gradients(self, step: int) -> tuple[dict[str, Tensor], Rendering]:
-        """Compute loss terms and rendering of a 1-based step, and leave the gradients of their sum at the parameters."""
+        """Compute loss terms and rendering of a 1-based step, and leave the gradients of their sum at parameters."""
         clock = self._clock = self.sampler.at(step).clock
         key = self.avatar.capture_key(clock) if self.recording else None
         sample = self.sampler.sample(step)

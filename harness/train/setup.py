@@ -93,7 +93,13 @@ def prepare(
 
 
 def frame_store(parts: Parts, subject: Subject, options: Execution) -> FrameStore:
-    """The subject's training frames on the device, decoding ahead in the order of the first epoch."""
+    """Store of a subject's training frames on the device, which decodes ahead in the order of the first epoch.
+
+    Args:
+        parts: give the device and the configuration, with the images' size and the masks.
+        subject: has the training frames.
+        options: give the seed.
+    """
     order = epoch_order(len(subject.train), options.seed, 1).tolist()
     size = _size(parts.config, subject)
     return FrameStore(subject.train, parts.device, size, sorted(parts.config.masks()), order)

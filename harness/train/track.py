@@ -65,7 +65,7 @@ class TrackedFrame:
 
 
 def replaced(frame: Frame, tensors: Mapping[str, Tensor]) -> Frame:
-    """Copy of a frame with other parameters: field of HeadParams or camera.t -> (1, ·)."""
+    """Copy of a frame with other parameters: `tensors` maps fields of HeadParams, or camera.t, to (1, ·)."""
     fields = {name: value for name, value in tensors.items() if name != "camera.t"}
     params = replace(frame.params, **fields)  # type: ignore[arg-type]  # tensor fields by name
     camera = frame.camera

@@ -62,6 +62,11 @@ def draw_parents(table: GaussianTable, config: FateAvatarConfig, generator: torc
 
     They are drawn with replacement. M is `densify_count` or what `max_points` leaves; 0 where no Gaussian has had a
     gradient.
+
+    Args:
+        table: the Gaussians with their statistics.
+        config: number of children and their weight.
+        generator: on the CPU.
     """
     weight = table["grad_sum"] if config.densify_weight == "accumulated" else mean_gradient(table)
     count = min(config.max_points - len(table), config.densify_count)

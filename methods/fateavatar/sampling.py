@@ -56,6 +56,10 @@ def seen_faces(head: SubjectHead, train: TrainView) -> Tensor:
     """Faces that turn towards the camera, inside the image, in a sample of the training frames, (F,) bool.
 
     Occlusion is ignored, so the result holds every visible face and some more.
+
+    Args:
+        head: the head model bound to the subject.
+        train: the training frames, up to 64 of which are sampled evenly.
     """
     step = max(len(train.frames) // _VIEWS, 1)
     seen = torch.zeros(len(head.faces), dtype=torch.bool, device=head.faces.device)

@@ -20,7 +20,7 @@ OUTPUTS = 10
 
 
 def code_size(expressions: int, config: FlashAvatarConfig) -> int:
-    """Length C of the codes for a number of expression coefficients."""
+    """Length C of the codes for `expressions` coefficients and the form of rotations in `config`."""
     return expressions + 3 * (6 if config.rotations == "6d" else 3) + 2 * config.eyelids
 
 

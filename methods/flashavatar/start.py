@@ -18,7 +18,14 @@ _SMALLEST_SQUARE = 1e-7
 
 
 def places(head: HeadModel, config: FlashAvatarConfig) -> tuple[Tensor, Tensor]:
-    """Places of the Gaussians on the mesh: (face_index (N,), barycentrics (N, 3)), in row-major order of the UV atlas.
+    """Places of the Gaussians on the mesh, in row-major order of the UV atlas.
+
+    Args:
+        head: its UV atlas is rasterized.
+        config: size of the raster, and whether the rim of the neck is left out.
+
+    Returns:
+        (face_index (N,), barycentrics (N, 3)) on the head's device.
 
     Raises:
         BenchError: the head model has no UV atlas, or no region boundary that could be dropped.

@@ -39,7 +39,7 @@ __all__ = ["GaussianAvatars", "camera_extent"]
 
 
 def camera_extent(frames: tuple[Frame, ...]) -> float:
-    """Extent of the scene: 1.1 times the largest distance of a camera's centre from the mean centre, metres."""
+    """Extent of a scene: 1.1 times the largest distance of a camera of `frames` from the cameras' mean, metres."""
     w2c = torch.cat([f.camera.w2c for f in frames]).to("cpu", torch.float64)
     centres = -(w2c[:, :3, :3].mT @ w2c[:, :3, 3:])[:, :, 0]
     return 1.1 * float((centres - centres.mean(0)).norm(dim=1).max())

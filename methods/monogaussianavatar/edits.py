@@ -22,6 +22,11 @@ def on_sphere(count: int, radius: float, generator: torch.Generator) -> Tensor:
     """Random points on a sphere about 0, (count, 3), on the CPU.
 
     They are samples of a cube, normalised, and so denser towards its corners.
+
+    Args:
+        count: number of points.
+        radius: of the sphere.
+        generator: on the CPU.
     """
     return radius * functional.normalize(2 * torch.rand((count, 3), generator=generator) - 1, dim=1)
 

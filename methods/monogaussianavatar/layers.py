@@ -66,7 +66,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor, tf32: bool) -> Tensor:
 
 
 class Linear(nn.Module):
-    """Linear layer (..., inputs) -> (..., outputs) whose products may be in TF32; weight and bias start at zero."""
+    """Linear layer (..., inputs) -> (..., outputs), with products in TF32 if `tf32`; weight and bias start at zero."""
 
     def __init__(self, inputs: int, outputs: int, tf32: bool = False) -> None:
         super().__init__()
@@ -79,7 +79,13 @@ class Linear(nn.Module):
 
 
 class NormedLinear(nn.Module):
-    """Linear layer with weight normalisation: its weight is g v / |v| per row; `fill` sets g and v from a weight."""
+    """Linear layer with weight normalisation: its weight is g v / |v| per row; `fill` sets g and v from a weight.
+
+    Args:
+        inputs: length of an input.
+        outputs: length of an output.
+        tf32: whether products on a GPU are in TF32.
+    """
 
     def __init__(self, inputs: int, outputs: int, tf32: bool = False) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ _COUNT = 50
 
 
 class ImageLosses:
-    """Computes the weighted loss terms that compare images. Holds no trainable weights for a checkpoint."""
+    """Computes the weighted loss terms that compare images. Holds no trainable weights, so no checkpoint has any."""
 
     def __init__(self, config: MonoGaussianAvatarConfig) -> None:
         self.weights = config.weights
@@ -42,7 +42,12 @@ class ImageLosses:
 
 
 def inverse_variance(variance: Tensor, config: MonoGaussianAvatarConfig) -> Tensor:
-    """Weights of the squared errors of the expression directions, (E,), from the training variance (E,)."""
+    """Weights of the squared errors of the expression directions, (E,): inverse variances.
+
+    Args:
+        variance: (E,) of the training expressions.
+        config: least variance, and whether the inverses are averaged.
+    """
     moves = variance > _STILL
     floor = max(config.regulariser.variance_floor, _STILL)
     inverse = torch.where(moves, 1 / variance.clamp_min(floor), 0.0)

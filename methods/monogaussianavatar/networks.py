@@ -85,7 +85,12 @@ class Appearance(NamedTuple):
 
 
 class Geometry(nn.Module):
-    """Network from points (N, 3) to their `Appearance` in the canonical head."""
+    """Network from points (N, 3) to their `Appearance` in the canonical head.
+
+    Args:
+        config: sizes of the networks, and the start of this one.
+        generator: gives the first weights; on the CPU.
+    """
 
     def __init__(self, config: Networks, generator: torch.Generator) -> None:
         super().__init__()
@@ -139,7 +144,12 @@ def _geometric(trunk: Sequence[NormedLinear], waves: int, generator: torch.Gener
 
 
 class Corrections(nn.Module):
-    """Network from displacements (..., 3) of points from the canonical head to changes of their `Appearance`."""
+    """Network from displacements (..., 3) of points from the canonical head to changes of their `Appearance`.
+
+    Args:
+        config: sizes of the networks.
+        generator: gives the first weights; on the CPU.
+    """
 
     def __init__(self, config: Networks, generator: torch.Generator) -> None:
         super().__init__()

@@ -35,7 +35,13 @@ def radius(config: MonoGaussianAvatarConfig, epochs: int) -> float:
 
 
 def jitter(config: MonoGaussianAvatarConfig, epochs: int, radius_before: float) -> float:
-    """Side of the cube in which a copy lands around its original after `epochs` complete epochs, units."""
+    """Side of the cube in which a copy lands around its original, units.
+
+    Args:
+        config: may replace the radius late in training.
+        epochs: number of complete epochs.
+        radius_before: the radius before it shrinks, units.
+    """
     late = config.late_jitter is not None and epochs > config.late_after
     return config.late_jitter if late and config.late_jitter is not None else radius_before
 

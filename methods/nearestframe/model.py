@@ -32,6 +32,10 @@ class NearestFrame(Portrait):
 
     Its checkpoint needs no dataset. Buffers: points (T, K, 2) in units of the image's width and height; png (bytes,)
     uint8, all images one after the other; offsets (T + 1,) where each starts.
+
+    Args:
+        head: the head model bound to the subject.
+        config: the number of vertices.
     """
 
     config_type = NearestFrameConfig

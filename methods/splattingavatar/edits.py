@@ -127,7 +127,13 @@ def densify_and_prune(
 
 
 def walk_on_triangles(table: GaussianTable, config: SplattingAvatarConfig, surface: Surface) -> Edit:
-    """Walk on triangles: every Gaussian moves to where its learnt shift leads, and the shift starts at zero again."""
+    """Walk on triangles: every Gaussian moves to where its learnt shift leads, and the shift starts at zero again.
+
+    Args:
+        table: the Gaussians, with the column ``shift``.
+        config: rule and decay of the walk.
+        surface: has the neighbours of each face.
+    """
     face, bary = walk(
         table["face_index"],
         table["bary"],

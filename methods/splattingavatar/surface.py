@@ -86,7 +86,11 @@ class Surface(nn.Module):
         return Posed(corners, (_area(frames.raw_normal) + damping) / (self.canonical_area + damping))
 
     def canonical_corners(self, face_index: Tensor) -> tuple[Tensor, Tensor]:
-        """Corners of faces in the canonical pose: (positions (M, 3, 3) in units, unit normals (M, 3, 3))."""
+        """Corners of the faces `face_index` (M,) in the canonical pose.
+
+        Returns:
+            (positions (M, 3, 3) in units, unit normals (M, 3, 3)).
+        """
         picked = self.faces[face_index]
         return self.vertices[picked], self.normals[picked]
 
