@@ -29,7 +29,8 @@ class PsnrRule(MetricOptions):
     """Options of PSNR: how the error of a frame becomes decibels."""
 
     reduction: Literal["pooled", "channel_mean"]
-    """pooled: one mean squared error over pixels and channels; channel_mean: mean of the three channels' PSNR."""
+    """How errors are averaged; pooled: one mean squared error over pixels and channels; channel_mean: mean of the three
+    channels' PSNR."""
 
 
 class SsimRule(MetricOptions):

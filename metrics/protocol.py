@@ -119,7 +119,7 @@ class Protocol(_Frozen):
     normaliser: Literal["image"]
     """Number that the summed error is divided by; image: that of all pixels."""
     quantise: Literal["uint8_round", "none"]
-    """uint8_round: the composited truth is rounded to 8 bit as renders are; none: it stays float."""
+    """Rounding of the truth; uint8_round: to 8 bit after compositing, as renders are; none: it stays float."""
     clamp: Literal[True]
     """Renders are clamped to [0, 1] before scoring, as storing them in 8 bit does; nothing reads this field."""
     psnr: PsnrRule | None = None
@@ -156,7 +156,7 @@ class Protocol(_Frozen):
 
     @property
     def label(self) -> str:
-        """``name@version``, as tables print it."""
+        """Label of the protocol as tables print it: ``name@version``."""
         return f"{self.name}@{self.version}"
 
     @property

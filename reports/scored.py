@@ -22,6 +22,10 @@ def read_instance_scores(place: StagePaths, run: Path) -> tuple[dict[str, Scores
     A file is used where it has the SHA-256 that its marker (``scores/<protocol>.json``) was written with, holds what
     a file of scores holds, and is called as its protocol.
 
+    Args:
+        place: paths of the stage instance's files.
+        run: the run's folder, for remedies in messages.
+
     Returns:
         protocol (name@version) -> scores; and protocol, or name of a file that is named otherwise, -> a sentence that
         says what is wrong and what to do.
