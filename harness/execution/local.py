@@ -136,6 +136,6 @@ class Local(Executor):
 
 
 def _visible(gpu: int) -> str:
-    """Value of `VISIBLE` that lets a child see the one GPU that this process numbers `gpu`."""
+    """Value of CUDA_VISIBLE_DEVICES that lets a child see only the GPU which this process numbers `gpu`."""
     seen = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
     return seen[gpu] if seen else str(gpu)

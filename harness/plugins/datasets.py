@@ -20,7 +20,7 @@ class DatasetReader(abc.ABC):
 
     @abc.abstractmethod
     def subjects(self, root: Path) -> dict[str, Path]:
-        """Find subjects: name -> folder.
+        """Find the subjects of the layout below a folder: name -> folder of the subject.
 
         Args:
             root: a data root with ``<dataset>/<subject>``, the dataset's own folder, or one subject's folder.

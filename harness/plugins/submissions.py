@@ -41,7 +41,7 @@ class VideoSlot:
     """Video of a submission: its name in the archive, and the hidden view that it shows."""
 
     member: str
-    """Path in the zip, with forward slashes."""
+    """Path of the video in the submission's zip, with forward slashes."""
     subject: str
     sequence: str
     camera_id: str
@@ -61,7 +61,7 @@ class SubmissionTask:
     height: int
     fps: float
     crf: int
-    """Quality of the H.264 encoding; smaller is better."""
+    """Constant rate factor of the H.264 encoding; smaller is better."""
     tracking: str
     """Version of the tracking that submissions must use."""
     quota: int

@@ -48,23 +48,23 @@ class Candidate:
     kind: str = ""
     """Kind of the class that is to be loaded, such as method; empty where the plugin alone is tried."""
     name: str = ""
-    """Name in the spec of the class."""
+    """Name of the method, dataset or other thing that the class implements."""
     target: str = ""
     """Class to be loaded, ``package.module:Class``."""
 
     @property
     def key(self) -> str:
-        """Key by which the result of the trial is remembered."""
+        """Key by which the result of a plugin's trial is remembered."""
         return ":".join([self.distribution, self.point.name, *filter(None, [self.kind, self.name])])
 
     @property
     def doing(self) -> str:
-        """Words for what the trial does, for messages."""
+        """Words for messages that say what the trial of a plugin does."""
         return f"loading {self.target}" if self.target else "importing it"
 
     @property
     def packages(self) -> list[str]:
-        """Top-level packages whose files decide how the trial goes."""
+        """Top-level packages whose files decide how the trial of a plugin goes."""
         tops = (value.partition(":")[0].partition(".")[0].strip() for value in (self.point.value, self.target))
         return list(dict.fromkeys(top for top in tops if top))
 
@@ -163,7 +163,7 @@ def _wait(process: subprocess.Popen[bytes], begun: Path, limit: float) -> bool:
 
 
 def _judge(doing: str, ended: bool, done: bool, code: int | None, limit: float, said: Path) -> str:
-    """Sentence on the harm that a trial did; empty if none.
+    """Sentence on the harm that a tried plugin did; empty if it did none.
 
     Args:
         doing: words for what was tried.

@@ -39,7 +39,7 @@ class RenderKey:
     """Test-time tracking of the frames before they are rendered; None: no test-time tracking (the default)."""
 
     def at(self, way: Way) -> RenderKey:
-        """This key for another stage instance; a protocol's own key is of ``train`` and stands for any instance."""
+        """Render key like this one for another stage instance; a protocol's own key, of ``train``, stands for any."""
         return replace(self, name=f"{way}{self.name.removeprefix(self.stage)}", stage=str(way))
 
 
