@@ -152,7 +152,7 @@ def refuse_links(folder: Path, home: Path | None = None) -> None:
         try:
             with os.scandir(place) as entries:
                 found = list(entries)
-        except OSError:  # missing, or reported by whoever writes there
+        except OSError:  # missing; other errors are reported by whoever writes there
             continue
         for entry in found:
             if entry.is_symlink():

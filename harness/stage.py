@@ -24,6 +24,7 @@ __all__ = ["Stage", "StageWork", "input_file", "input_files"]
 _INPUT = {"input_file": True}
 
 Progress = Callable[[Mapping[str, Any]], None]
+"""Callback that receives what a stage reports of its progress: step, total and whatever else it has."""
 
 
 def input_file(required: bool = False, description: str = "") -> Any:

@@ -60,7 +60,7 @@ def _shortened(values: dict[str, Any]) -> dict[str, Any]:
 def _with_numbers(chosen: dict[str, Any], tiny: dict[str, Any]) -> dict[str, Any]:
     train, given = tiny["train"], chosen["train"]
     kept = {name: given[name] for name in ("background", "update_last", "schedules")}
-    # From the second epoch, so that a run has steps without and with.
+    # Refining begins with the second epoch, so that a run has steps without it and with it.
     train = {**train, **kept, "finetune": {**given["finetune"], "start_epoch": 2}}
     if not isinstance(given["batch"], int):
         train |= {"batch": _ROUNDS, "batch_rates": given["batch_rates"]}

@@ -171,7 +171,7 @@ def _refined(checkpoint: Path, config: MethodConfig) -> dict[str, Tensor]:
     state = read_state(checkpoint)
     if FRAMES in state.sha256:
         return checkpoint_tensors(checkpoint, FRAMES, state)
-    if state.loader or not config.train.finetune.rates:  # with a loader it would lie in a file of its own
+    if state.loader or not config.train.finetune.rates:  # versions that wrote a loader wrote FRAMES, too
         return {}
     before = checkpoint_tensors(checkpoint, WEIGHTS[1], state)
     found = {name.removeprefix("finetune/"): value for name, value in before.items() if name.startswith("finetune/")}

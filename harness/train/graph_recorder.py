@@ -22,7 +22,7 @@ class GraphRecorder:
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream(device)
         self._passes = _WARM_UP
-        # A pool without graphs is given up: this one keeps it, with its memory, between recordings.
+        # A memory pool without graphs is released: this graph keeps it, with its memory, between recordings.
         self._anchor = self.record(lambda: torch.zeros(1, device=device))
 
     def warm_up(self, work: Callable[[], None]) -> None:

@@ -101,7 +101,7 @@ class Trainer:
         sample = self.sampler.sample(step)
         store = sample.store
         self._drawn = store.ids(sample.rows)
-        # Frames of another store than the tables' have no parameters to refine.
+        # Only frames of the store that the tables were made from have parameters to refine.
         tuning = self._tuned = store.frames is self.finetune.frames and self.finetune.active(clock)
         self.optimizer.zero_grad()
         if tuning:

@@ -37,7 +37,7 @@ class AvatarOptimizer:
         self._scale, power = batch_rule(batch, rule)
         self._check(name)
         device = avatar.table[avatar.table.names()[0]].device
-        # One for each group: torch updates groups in turn, and one of them is far from filling a GPU.
+        # One Adam per group: torch updates the groups of one Adam in turn, and one group is far from filling a GPU.
         rates = [self._scale * group.lr for group in self.groups]
         self._adams = [
             torch.optim.Adam(
@@ -77,7 +77,7 @@ class AvatarOptimizer:
         recording = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
         for adam in self._adams:
             adam.param_groups[0]["capturable"] = (
-                recording  # torch asks for the word; a fused update is the same with it
+                recording  # torch demands this flag while it captures; a fused update is the same with it
             )
         side_by_side(*(adam.step for adam in self._adams))
         for adam in self._adams:

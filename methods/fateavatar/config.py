@@ -13,7 +13,7 @@ __all__ = ["FateAvatarConfig", "Rates", "Weights"]
 
 
 class Rates(Section):
-    """Adam's learning rates by parameter, per step."""
+    """Adam's learning rates by parameter."""
 
     opacity: float = 0.05
     offset: float = 0.0016

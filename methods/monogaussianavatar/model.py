@@ -170,7 +170,7 @@ class MonoGaussianAvatar(Avatar):
         """
         terms = self._images(rendering, batch)
         if self._regularised(clock):
-            # A second query, whose loss reaches the deformer and not the points.
+            # The deformer is evaluated a second time, so that this loss reaches the deformer and not the points.
             terms |= self.targets(self.deformer(self.table["points"].detach()), self.factor)
         return terms
 

@@ -213,7 +213,7 @@ class SplattingAvatar(Avatar):
             if collects(config, clock):
                 accumulate(self.table, rendering)
             return densify_and_prune(self.table, config, clock, self.surface, Pose(self.growth, self.posed), self.seed)
-        # As released every shift is 0, and a walk by nothing moves nothing.
+        # With the embedding as released there is no shift, and a walk by zero moves nothing.
         if event is Event.AFTER_STEP and config.embedding == "lifted" and due(clock, config.walk_every):
             return walk_on_triangles(self.table, config, self.surface)
         return None

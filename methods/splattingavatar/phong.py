@@ -119,7 +119,7 @@ def gradient(points: Tensor, base: Tensor, normal: Tensor, edges: Tensor, bends:
     length = torch.linalg.vector_norm(raw, dim=1, keepdim=True).clamp_min(1e-12)
     unit = raw / length
     error = base + (shift[:, :, None] * edges).sum(1) + height * unit - points
-    # The derivative of raw / |raw| takes away what lies along it.
+    # The derivative of raw / |raw| has no component along raw.
     turn = (bends - (bends * unit[:, None]).sum(-1, keepdim=True) * unit[:, None]) / length[:, :, None]
     slope = ((edges + height[:, :, None] * turn) * error[:, None]).sum(-1)
     return torch.cat([slope, (error * unit).sum(1, keepdim=True)], dim=1) * (2 * _SCALE**2 / points.numel())
