@@ -1,4 +1,4 @@
-"""Files that only the user may have: register, verify, and explain where to get them."""
+"""Registering and verifying of files that only the user may have, such as FLAME, and where to get them."""
 
 from __future__ import annotations
 

@@ -27,9 +27,11 @@ __all__ = ["merge_eyelids", "read_eyelids", "recognise_eyelids"]
 
 _Floats = NDArray[np.float64]
 _SIDES = ("left", "right")
+"""Names of the two arrays in the registered file."""
 
 
 def _lid(path: Path) -> _Floats:
+    """Read the blendshape of one eyelid (5023, 3) in metres from an .npy file."""
     value = read_npy(path)
     if value.shape != (VERTICES, 3) or value.dtype.kind != "f":
         raise DataError(f"{path}: expected an eyelid of shape ({VERTICES}, 3), found {value.shape}.")
@@ -51,10 +53,10 @@ def merge_eyelids(files: Sequence[Path], out: Path) -> Path:
 
 
 def read_eyelids(path: Path) -> _Floats:
-    """Eyelid blendshapes (2, 5023, 3), left and right, metres, from an .npz with `left` and `right`.
+    """Read the eyelid blendshapes (2, 5023, 3), left and right, in metres, from an .npz with `left` and `right`.
 
     Raises:
-        DataError: anything else.
+        DataError: the file holds anything else.
     """
     store = read_npz(path, _SIDES)
     found = {side: array for side, array in store.items() if array.dtype.kind == "f"}
@@ -67,7 +69,7 @@ def read_eyelids(path: Path) -> _Floats:
 
 
 def recognise_eyelids(path: Path) -> Recognised | Refusal:
-    """Both eyelid blendshapes in one archive."""
+    """Recognise an archive of both eyelid blendshapes."""
     if path.name.lower() in ("l_eyelid.npy", "r_eyelid.npy"):
         return Refusal(VARIANT, "one eyelid of two", "name l_eyelid.npy and r_eyelid.npy together, or their folder")
     if not starts(path, b"PK"):

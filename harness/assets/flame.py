@@ -1,4 +1,4 @@
-"""Files of the FLAME family: what each looks like, and its content as plain arrays. NumPy only."""
+"""Recognising and reading of FLAME's model and vertex masks as plain arrays. NumPy only."""
 
 from __future__ import annotations
 
@@ -31,57 +31,66 @@ from headbench.harness.reading import open_regular
 __all__ = ["FlameFile", "read_masks", "read_model", "recognise_masks", "recognise_model", "starts"]
 
 VERTICES, FACES, JOINTS = 5023, 9976, 5
+"""Numbers of vertices, faces and joints of FLAME."""
 SHAPES, EXPRESSIONS = 300, 100
+"""Numbers of FLAME's shape and expression directions."""
 MASKS = ("face", "lips", "nose", "forehead", "scalp", "neck", "boundary", "left_ear", "right_ear")
+"""Vertex masks that FLAME's file must hold, besides the eyeballs."""
 EYEBALLS = ("left_eyeball", "right_eyeball")
+"""Vertex masks of the eyeballs in FLAME's file."""
 
 _KEYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights", "f")
+"""Arrays that every FLAME model has."""
 _EXPRESSION_KEYS = ("exprdirs", "expr_dirs", "expressiondirs", "expression_dirs", "expdirs", "exp_dirs")
-"""What converted files call the expression directions where they keep them apart from those of the shape."""
+"""Names of the expression directions in converted files that keep them apart from the shape directions."""
 _GROUPS = ("numpy", "scipy", "chumpy")
+"""Groups of names that the pickle of a FLAME model may hold."""
 _RELATIVES = {5143: "FLAME with VHAP's teeth", 6890: "SMPL", 10475: "SMPL-X", 778: "MANO"}
-"""Number of vertices -> model."""
+"""Number of vertices -> another model that has as many, for messages."""
 _VARIANTS = {
     "female_model": "the female variant of FLAME",
     "male_model": "the male variant of FLAME",
     "flame2023_no_jaw": "a no-jaw variant of FLAME",
 }
-"""Name of a file without its suffix -> what lies under it beside the model in FLAME's downloads."""
+"""Name of a file without its suffix -> the variant of FLAME that it is; downloads hold them beside the model."""
 _PICKLE = (b"\x80", b"(dp", b"}")
+"""First bytes of pickles."""
 _ARCHIVE = b"PK"
+"""First bytes of zip archives, such as .npz."""
 
 _Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class FlameFile:
-    """A FLAME model as its file has it: V = 5,023, metres."""
+    """Arrays of a FLAME model as in its file: V = 5,023 vertices, metres."""
 
     template: _Floats
-    """(V, 3)"""
+    """(V, 3) the mean head at rest."""
     shape_dirs: _Floats
-    """(V, 3, 300)"""
+    """(V, 3, 300) metres per unit of a shape coefficient."""
     expression_dirs: _Floats
-    """(V, 3, 100)"""
+    """(V, 3, 100) metres per unit of an expression coefficient."""
     pose_dirs: _Floats
-    """(V, 3, 36)"""
+    """(V, 3, 36) pose correctives."""
     joint_regressor: _Floats
-    """(5, V)"""
+    """(5, V) weights that give the joints from the vertices."""
     weights: _Floats
-    """(V, 5)"""
+    """(V, 5) skinning weights."""
     parents: tuple[int, ...]
+    """(5,) parent of each joint, -1 for the root."""
     faces: NDArray[np.int64]
-    """(9976, 3)"""
+    """(9976, 3) vertices of each triangle."""
 
 
 def read_model(path: Path) -> FlameFile:
-    """A FLAME 2020 or 2023 pickle, or an .npz that was converted from one; nothing that it names is run.
+    """Read a FLAME 2020 or 2023 pickle, or an .npz that was converted from one; nothing that it names is run.
 
     Converted files may keep the 100 expression directions apart from the 300 of the shape, under a name such as
     `exprdirs`.
 
     Raises:
-        DataError: not a FLAME model of 300 shape and 100 expression directions; the message says what differs.
+        DataError: the file is no FLAME model of 300 shape and 100 expression directions; the message says what differs.
     """
     store = _store(path)
     shape, expression = _directions(path, store)
@@ -108,7 +117,7 @@ def read_model(path: Path) -> FlameFile:
 
 
 def _store(path: Path) -> Mapping[str, Any]:
-    """What a model's file holds, by name."""
+    """Read the arrays of a model's pickle or archive by name."""
     if starts(path, _ARCHIVE):
         return _archive(path)
     store = restricted_load(path, allow=_GROUPS)
@@ -119,7 +128,7 @@ def _store(path: Path) -> Mapping[str, Any]:
 
 
 def _archive(path: Path) -> dict[str, Any]:
-    """The arrays of an .npz; a sparse J_regressor or an array of chumpy, which numpy pickles, is read like a pickle."""
+    """Read a model's arrays from an .npz; members that numpy pickled (sparse, chumpy) are read like pickles."""
     wanted = (*_KEYS, *_EXPRESSION_KEYS)
     found: dict[str, Any] = {}
     with open_archive(path) as archive, tempfile.TemporaryDirectory() as scratch:
@@ -140,6 +149,17 @@ def _archive(path: Path) -> dict[str, Any]:
 
 
 def _array(path: Path, store: Mapping[str, Any], key: str, shape: tuple[int, ...]) -> _Floats:
+    """Return an array of a model in float64, once its shape and values are found to be right.
+
+    Args:
+        path: the model's file, for messages.
+        store: name -> array, as read.
+        key: name of the array.
+        shape: that it must have.
+
+    Raises:
+        Unfit: it is missing, or has another shape, no numbers, or some that are not finite.
+    """
     if key not in store:
         known = len(set(_KEYS) & set(store))
         there = ", ".join(sorted(map(str, store))[:12]) or "nothing that a model has"
@@ -158,7 +178,7 @@ def _array(path: Path, store: Mapping[str, Any], key: str, shape: tuple[int, ...
 
 
 def _directions(path: Path, store: Mapping[str, Any]) -> tuple[_Floats, _Floats]:
-    """Those of shape (V, 3, 300) and expression (V, 3, 100), which files hold in one array or in two."""
+    """Return the directions of shape (V, 3, 300) and expression (V, 3, 100); files hold one array or two."""
     # The number of vertices tells other models first.
     _array(path, store, "v_template", (VERTICES, 3))
     apart = next((key for key in _EXPRESSION_KEYS if key in store), None)
@@ -178,10 +198,10 @@ def _directions(path: Path, store: Mapping[str, Any]) -> tuple[_Floats, _Floats]
 
 
 def read_masks(path: Path) -> dict[str, NDArray[np.bool_]]:
-    """FLAME_masks.pkl: its own names -> (5023,) bool.
+    """Read FLAME_masks.pkl: name of a region, as in the file -> (5023,) bool.
 
     Raises:
-        DataError: not FLAME's vertex masks.
+        DataError: the file does not hold FLAME's vertex masks.
     """
     store = restricted_load(path)
     wanted = (*MASKS, *EYEBALLS)
@@ -202,7 +222,7 @@ def read_masks(path: Path) -> dict[str, NDArray[np.bool_]]:
 
 
 def starts(path: Path, *signatures: bytes) -> bool:
-    """Whether the file begins with one of these bytes, so that no large foreign file is parsed."""
+    """Whether a file begins with one of the signatures, so that no large foreign file is parsed."""
     try:
         with open_regular(path) as file:
             return file.read(8).startswith(signatures)
@@ -211,12 +231,12 @@ def starts(path: Path, *signatures: bytes) -> bool:
 
 
 def shape_of(array: NDArray[Any]) -> str:
-    """Shape and type, as `bench assets list` shows them."""
+    """Format shape and type of an array as `bench assets list` does."""
     return f"{array.shape} {array.dtype}"
 
 
 def recognise_model(path: Path) -> Recognised | Refusal:
-    """A FLAME model. The arrays of 2020 and 2023 have the same shapes; only the file's own name can tell them apart.
+    """Recognise a FLAME model; 2020 and 2023 have arrays of the same shapes, so only the file's name tells them apart.
 
     The female, male and no-jaw variants that lie beside it in a download are other bases, which trackers do not use.
     """
@@ -242,7 +262,7 @@ def recognise_model(path: Path) -> Recognised | Refusal:
 
 
 def recognise_masks(path: Path) -> Recognised | Refusal:
-    """FLAME's vertex masks."""
+    """Recognise the file of FLAME's vertex masks."""
     if not starts(path, *_PICKLE):
         return Refusal(ELSEWHERE, "no pickle")
     try:

@@ -1,4 +1,4 @@
-"""The files that only the user may have, as data: what each is, who uses it, and where to get it. Needs no torch."""
+"""Kinds of files that only the user may have: what each is, who uses it, where to get it. Needs no torch."""
 
 from __future__ import annotations
 
@@ -34,23 +34,25 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a recogniser saw in a file."""
+    """Result of a recogniser for a file that is of its kind."""
 
     name: str
-    """The asset that it is, such as ``flame2020/model``; "" where it fits the kind that was asked but nothing tells
-    more (a FLAME 2020 and a 2023 model have the same arrays)."""
+    """Name of the asset, such as ``flame2020/model``.
+
+    It is empty where the file fits the kind but nothing tells more: FLAME 2020 and 2023 have the same arrays.
+    """
     shapes: Mapping[str, str]
-    """array -> shape and type, such as ``(5023, 3) float64``."""
+    """Name of an array -> its shape and type, such as ``(5023, 3) float64``."""
     note: str = ""
     """A sentence for the user, such as which parts are missing."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a file is not of a kind."""
+    """Result of a recogniser for a file that is not of its kind: the reason, and how near the file comes."""
 
     near: float
-    """How near it comes: one of the constants below."""
+    """How near the file comes to the kind: ELSEWHERE, CONTAINER, RELATED, NEARLY or VARIANT."""
     reason: str
     """What was found, to be read after "it is not this kind:"."""
     help: str = ""
@@ -58,19 +60,21 @@ class Refusal:
 
 
 ELSEWHERE, CONTAINER, RELATED, NEARLY, VARIANT = 0.0, 0.25, 0.5, 0.75, 1.0
-"""Of another type; of the right type with nothing known inside; with some of what is wanted; with all of it, but of
-other sizes; a known relative, which is named."""
+"""How near a file comes to a kind of asset.
+
+In order: of another type; of the right type with nothing known inside; with some of the wanted arrays; with all of
+them, but of other sizes; a known relative, which is named."""
 
 Recogniser = Callable[[Path], Recognised | Refusal]
-"""Looks at a file's content. A file that cannot be read at all is refused too."""
+"""Function that says whether a file is of a kind, by its content; one that cannot be read is refused, too."""
 
 
 class Unfit(DataError):
-    """A file that is not what it should be, of which is known how near it comes.
+    """Error of a file that is not of the expected kind, with how near it comes.
 
     Args:
         path: the file.
-        refusal: what was found.
+        refusal: what was found, and how near it comes.
     """
 
     def __init__(self, path: Path, refusal: Refusal) -> None:
@@ -80,10 +84,12 @@ class Unfit(DataError):
 
 
 def refusal_of(path: Path, error: DataError, near: float = CONTAINER) -> Refusal:
-    """What an error of a reader says of a file, without the file's name.
+    """Convert a reader's error about a file into a refusal, without the file's name.
 
     Args:
-        near: where the error itself does not say it.
+        path: the file.
+        error: what the reader raised.
+        near: how near the file comes, where the error itself does not say it.
     """
     if isinstance(error, Unfit):
         return error.refusal
@@ -94,44 +100,53 @@ def refusal_of(path: Path, error: DataError, near: float = CONTAINER) -> Refusal
 
 @dataclass(frozen=True)
 class AssetKind:
-    """One file that can be registered."""
+    """Kind of a file that can be registered: what it is, who uses it, where to get it and how it is recognised."""
 
     name: str
+    """Name of the asset, such as ``flame2020/model``."""
     what: str
+    """What the file is, in words."""
     used_by: str
+    """Which datasets, methods or metrics use it, in words."""
     licence: str
+    """Licence of the file, in words."""
     where: str
-    """Where to get it, in a sentence."""
+    """Where to get it, in words."""
     command: str
-    """The command that registers it."""
+    """Command that registers it."""
     recogniser: str
     """``module:function`` of a Recogniser, imported on use."""
     known: Mapping[str, str] = field(default_factory=dict)
-    """label -> SHA-256 of a file that is known to be good; empty where none is known."""
+    """Label -> SHA-256 of a file that is known to be good; empty where none is known."""
     parts: tuple[str, ...] = ()
-    """File names that together are this asset, where it is published in several files."""
+    """Names of the files that together are this asset, where it is published in several."""
     merger: str = ""
     """``module:function`` that writes the parts (a list of paths) into one file (a path)."""
 
     partner: str = ""
-    """``module:function`` of (path, asset -> file): what keeps a file of this kind from going with these others."""
+    """``module:function`` of (path, asset -> file) that says why the file does not go with the others."""
 
     def recognise(self, path: Path) -> Recognised | Refusal:
-        """What `path` is, or why it is not this kind."""
+        """Say what a file is, or why it is not of this kind."""
         found: Recognised | Refusal = _load(self.recogniser)(path)
         return found
 
     def mismatch(self, path: Path, others: Mapping[str, Path]) -> str:
-        """Why a file of this kind does not go with other assets, in a sentence; nothing where it does.
+        """Say why a file of this kind does not go with other assets, in a sentence; empty where it does.
 
         Args:
+            path: a file of this kind.
             others: asset -> file, of all that are or will be registered.
         """
         found: str = _load(self.partner)(path, others) if self.partner else ""
         return found
 
     def merge(self, files: Sequence[Path], out: Path) -> Path:
-        """Write the parts into the one file that is registered.
+        """Write the parts of this asset into the one file that is registered.
+
+        Args:
+            files: the parts.
+            out: the file to write.
 
         Raises:
             DataError: a part is not what it should be.
@@ -141,6 +156,7 @@ class AssetKind:
 
 
 def _load(target: str) -> Any:
+    """Import the function that ``module:function`` names."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
 
@@ -254,20 +270,23 @@ KINDS: tuple[AssetKind, ...] = (
         recogniser=f"{_LPIPS}:recognise_vgg16",
     ),
 )
-"""All kinds, in the order of `bench assets list`."""
+"""All kinds of assets, in the order of `bench assets list`."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """Something that users of other tools look for as a file, and that is made here from registered ones."""
+    """A part that is built from registered files, where other tools need a file of its own."""
 
     name: str
+    """Name of the part."""
     what: str
+    """What it is, in words."""
     used_by: str
+    """Which methods use it, in words."""
     needs: tuple[str, ...]
-    """Any one of these assets."""
+    """Assets, any one of which is enough to build it."""
     better_with: str
-    """An asset that adds to it, and what."""
+    """Another asset that adds to it, and what it adds, in words."""
 
 
 BUILT = (
@@ -279,7 +298,7 @@ BUILT = (
         better_with="flame/uv_template: texture coordinates",
     ),
 )
-"""What needs no file of its own."""
+"""All parts that are built from registered files."""
 
 NETWORKS = {
     "vgg16": "lpips/vgg16",
@@ -287,14 +306,14 @@ NETWORKS = {
     "lpips-vgg": "lpips/vgg16",
     "lpips-alex": "lpips/alexnet",
 }
-"""Network that a loss or a metric may need -> asset; the lpips networks have their linear heads besides."""
+"""Network that a loss or a metric may need -> its asset; the lpips networks are used with their linear heads."""
 
 
 def kind(name: str) -> AssetKind:
-    """The kind called `name`.
+    """Return the kind of asset of a name.
 
     Raises:
-        BenchError: there is none; the message has close matches.
+        BenchError: no kind has this name; the message has close matches.
     """
     for each in KINDS:
         if each.name == name:
@@ -303,7 +322,7 @@ def kind(name: str) -> AssetKind:
 
 
 def families(tag: str) -> tuple[AssetKind, ...]:
-    """The kinds that `bench assets add TAG` looks for: the tag's own, and for a FLAME tag the files all share.
+    """Return the kinds that `bench assets add TAG` looks for: the tag's own, and for FLAME those that all FLAME share.
 
     Raises:
         BenchError: no kind has this tag.

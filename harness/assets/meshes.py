@@ -1,4 +1,4 @@
-"""What a mesh's faces tell without its vertices: edges, pieces, and whether faces close a hole. NumPy only."""
+"""Connectivity of meshes: edges, connected pieces, and whether faces close a hole. NumPy only."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _Ints = NDArray[np.int64]
 
 
 def _edges(faces: _Ints) -> _Ints:
-    """(3F, 2) the edges of faces (F, 3), the smaller vertex first."""
+    """Return the edges (3F, 2) of faces (F, 3), the smaller vertex first."""
     return np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
 
 
 def _codes(edges: _Ints, vertices: int) -> _Ints:
-    """One number for each edge (E, 2) of a mesh of so many vertices."""
+    """Return a unique number for each edge (E, 2) of a mesh with `vertices` vertices."""
     return edges[:, 0] * vertices + edges[:, 1]
 
 
 def mesh_fault(faces: _Ints, vertices: int) -> str:
-    """What keeps faces (F, 3) from being a manifold of all vertices, in words; nothing where they are."""
+    """Say why faces (F, 3) are no manifold mesh of all `vertices` vertices; empty where they are."""
     if np.any(np.sort(faces, axis=1)[:, :-1] == np.sort(faces, axis=1)[:, 1:]):
         return "a face has the same vertex twice"
     unused = vertices - len(np.unique(faces))
@@ -33,7 +33,7 @@ def mesh_fault(faces: _Ints, vertices: int) -> str:
 
 
 def pieces(faces: _Ints, vertices: int) -> list[int]:
-    """Numbers of vertices of the connected pieces, largest first."""
+    """Return the numbers of vertices of a mesh's connected pieces, largest first."""
     label = np.arange(vertices)
     edges = _edges(faces)
     while True:
@@ -49,7 +49,7 @@ def pieces(faces: _Ints, vertices: int) -> list[int]:
 
 
 def patch_fault(faces: _Ints, patch: _Ints, vertices: int) -> str:
-    """What keeps a patch (P, 3) from closing one hole of P + 2 edges in faces (F, 3), in words; nothing where it does.
+    """Say why a patch of faces (P, 3) does not close one hole of P + 2 edges in a mesh (F, 3); empty where it does.
 
     A patch without vertices of its own is a fan or strip of triangles whose rim is the whole hole, so that every edge
     of the rim has one face on either side, and every edge within has two faces of the patch.
@@ -72,19 +72,19 @@ def patch_fault(faces: _Ints, patch: _Ints, vertices: int) -> str:
 
 
 def _is_loop(edges: _Ints) -> bool:
-    """Whether edges (E, 2) are one closed chain."""
+    """Whether edges (E, 2) form one closed chain."""
     corners, place = np.unique(edges, return_inverse=True)
     place = place.reshape(edges.shape)
     return bool(np.all(np.bincount(place.ravel()) == 2)) and len(pieces_of_chain(place, len(corners))) == 1
 
 
 def pieces_of_chain(edges: _Ints, vertices: int) -> list[int]:
-    """As `pieces`, of edges (E, 2)."""
+    """Return the numbers of vertices of the connected pieces of edges (E, 2), largest first."""
     return pieces(np.concatenate([edges, edges[:, :1]], axis=1), vertices)
 
 
 def missing_faces(wanted: _Ints, found: _Ints, vertices: int) -> int:
-    """How many of the faces `wanted` (F, 3) are not among `found` (G, 3), whatever their order and first vertex."""
+    """Count the faces `wanted` (F, 3) that are not among `found` (G, 3), whatever their order and first vertex."""
 
     def codes(faces: _Ints) -> _Ints:
         low, middle, high = np.sort(faces, axis=1).T

@@ -1,4 +1,4 @@
-"""Triangle meshes with texture coordinates from Wavefront .obj text. NumPy only."""
+"""Reading of triangle meshes with texture coordinates from Wavefront .obj files. NumPy only."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from headbench.harness.reading import read_bytes
 __all__ = ["TemplateMesh", "read_obj"]
 
 _BYTES, _ROWS = 32 * 2**20, 200_000
-"""The most that is read: a template of FLAME has 1 MiB, 5,023 vertices and 10,006 faces."""
+"""Limits of a file's bytes and of its rows of each kind; FLAME's template has 1 MiB, 5,023 vertices, 10,006 faces."""
 _MOST = 2**31
-"""Beyond this an index is none."""
+"""Magnitude beyond which a number is no index."""
 
 
 @dataclass(frozen=True)
 class TemplateMesh:
-    """A mesh with texture coordinates."""
+    """Triangle mesh with texture coordinates, as a file has it."""
 
     vertices: NDArray[np.float64] | None
-    """(V, 3); None where the file has texture coordinates only."""
+    """(V, 3) vertices; None where the file has texture coordinates only."""
     faces: NDArray[np.int64] | None
-    """(F, 3)"""
+    """(F, 3) vertices of each triangle; None where the file has texture coordinates only."""
     uvs: NDArray[np.float64] | None
-    """(U, 2), v up."""
+    """(U, 2) texture coordinates, v up; None unless every corner has one."""
     uv_faces: NDArray[np.int64] | None
-    """(F, 3) into `uvs`; None unless every corner has one."""
+    """(F, 3) texture coordinates of each triangle's corners, as rows of `uvs`; None unless every corner has one."""
 
 
 def read_obj(path: Path) -> TemplateMesh:
-    """Vertices, texture coordinates and triangles, in the file's order; everything else is passed over.
+    """Read the vertices, texture coordinates and triangles of an .obj file in its order; other lines are ignored.
 
     Raises:
-        DataError: unreadable, a face with other than three corners, or an index beyond its list.
+        DataError: the file cannot be read, or has a face with other than three corners or an index beyond its list.
     """
     try:
         return _parsed(read_bytes(path, _BYTES))
@@ -49,7 +49,7 @@ def read_obj(path: Path) -> TemplateMesh:
 
 @lru_cache(maxsize=2)
 def _parsed(content: bytes) -> TemplateMesh:
-    """Kept for the next one who asks what a file is: each kind of asset does. The arrays are read only."""
+    """Parse the content of an .obj file into read-only arrays; cached, since every kind of asset looks at a file."""
     rows: dict[str, list[list[float]]] = {"v": [], "vt": []}
     corners: list[list[tuple[int, int]]] = []
     text = io.StringIO(content.decode("latin-1"), newline=None)
@@ -77,10 +77,16 @@ def _parsed(content: bytes) -> TemplateMesh:
 
 
 _SIZES = {"v": 3, "vt": 2}
+"""Kind of line -> number of coordinates that are read."""
 
 
 class _Strange(Exception):
-    """A line, or an index, that is none of an .obj of triangles."""
+    """Error of a line or an index that an .obj file of triangles cannot have.
+
+    Args:
+        message: what was expected and found.
+        near: how near the file comes to a template; see `kinds`.
+    """
 
     def __init__(self, message: str, near: float = CONTAINER) -> None:
         super().__init__(message)
@@ -88,7 +94,7 @@ class _Strange(Exception):
 
 
 def _coordinates(values: list[str], count: int) -> list[float]:
-    """The first so many of a line's numbers; a vertex may have a colour, a texture coordinate a third number."""
+    """Return the first `count` numbers of a line; a vertex may also have a colour, a texture coordinate a third."""
     try:
         numbers = [float(value) for value in values[:count]]
     except ValueError:
@@ -99,13 +105,17 @@ def _coordinates(values: list[str], count: int) -> list[float]:
 
 
 def _three(values: list[str]) -> list[str]:
+    """Return a face's corners, of which there must be three."""
     if len(values) != 3:
         raise _Strange(f"expected a triangle, found {len(values)} corners")
     return values
 
 
 def _corner(value: str, vertices: int, uvs: int) -> tuple[int, int]:
-    """Vertex and texture coordinate from 0, the latter -1 where there is none; negative ones count from the last."""
+    """Parse a corner such as 12/34 into indices from 0 of its vertex and texture coordinate (-1: none).
+
+    Negative numbers in the file count back from the last of the `vertices` vertices or `uvs` coordinates so far.
+    """
     vertex, *more = value.split("/")[:2]
     try:
         first, second = int(vertex), int(more[0]) if more and more[0] else 0
@@ -119,7 +129,7 @@ def _corner(value: str, vertices: int, uvs: int) -> tuple[int, int]:
 
 
 def _within(index: NDArray[np.int64], count: int, what: str) -> NDArray[np.int64]:
-    """Indices from 0 that there are."""
+    """Return indices from 0, all of which must be below `count`; `what` they name is for the message."""
     if index.size and not 0 <= index.min() <= index.max() < count:
         raise _Strange(f"a face names {what} beyond the {count} there are", RELATED)
     return np.ascontiguousarray(index)

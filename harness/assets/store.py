@@ -1,4 +1,4 @@
-"""Registered files: copied under the user's data folder, with a record beside each."""
+"""Store of registered files: copies in the user's data folder, with a record beside each."""
 
 from __future__ import annotations
 
@@ -18,29 +18,35 @@ __all__ = ["Record", "asset", "files", "home", "record", "records", "register", 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a registered file."""
+    """Record of a registered file: name, checksum, size, source and licence."""
 
     name: str
+    """Name of the asset, such as ``flame2020/model``."""
     file: str
-    """File name in the folder of the record."""
+    """Name of the file in the folder of the record."""
     sha256: str
+    """SHA-256 of the file, in hexadecimal digits."""
     size: int
-    """Bytes."""
+    """Size of the file in bytes."""
     source: str
-    """Where the user had it from."""
+    """Where the user had the file from, in words."""
     licence: str
+    """Licence of the file, in words."""
     date: str
-    """UTC, ISO 8601."""
+    """Time of registering: UTC, ISO 8601."""
     shapes: Mapping[str, str] = field(default_factory=dict)
+    """Name of an array in the file -> its shape and type."""
     note: str = ""
+    """A sentence for the user."""
 
 
 def _record_path(name: str) -> Path:
+    """Return the path of an asset's record."""
     return home() / "assets" / f"{name}.json"
 
 
 def record(name: str) -> Record | None:
-    """The record of a registered asset, None if it is not registered.
+    """Read the record of a registered asset; None where it is not registered.
 
     Raises:
         BenchError: no asset has this name.
@@ -56,19 +62,19 @@ def record(name: str) -> Record | None:
 
 
 def records() -> dict[str, Record]:
-    """All registered assets by name."""
+    """Read the records of all registered assets by name."""
     found = {k.name: record(k.name) for k in KINDS}
     return {name: each for name, each in found.items() if each is not None}
 
 
 def files() -> dict[str, Path]:
-    """The files of all registered assets by name, as far as they are there."""
+    """Return the paths of all registered files that exist, by name of the asset."""
     placed = {name: _record_path(name).parent / found.file for name, found in records().items()}
     return {name: path for name, path in placed.items() if path.is_file()}
 
 
 def asset(name: str) -> Path:
-    """The file registered as `name`.
+    """Return the path of a registered file.
 
     Raises:
         BenchError: no asset has this name.
@@ -87,7 +93,7 @@ def asset(name: str) -> Path:
 def register(
     name: str, file: Path, source: str, shapes: Mapping[str, str] | None = None, note: str = "", licence: str = ""
 ) -> Path:
-    """Copy `file` under `home()` as asset `name` and return the copy; an older one is replaced.
+    """Copy a file into the store as an asset and return the copy; an older one is replaced.
 
     The copy is complete before the record names it, so a kill leaves either the old asset or the new one.
 
@@ -135,7 +141,7 @@ def register(
 
 
 def verify(name: str) -> list[str]:
-    """What is wrong with a registered asset, one sentence each; empty if nothing is.
+    """Check a registered file, and return a sentence per fault; empty where nothing is wrong.
 
     Checks size, SHA-256 and that the content is still recognised with the recorded shapes.
 

@@ -1,7 +1,7 @@
 """FLAME's templates with texture coordinates: open, with the mouth closed by 30 faces, or as texture alone. NumPy only.
 
-Numbers of vertices and faces make no template: the faces have to be a head's, and those of FLAME's model where one is
-registered.
+The right numbers of vertices and faces do not make a template: the faces have to be a head's, and those of FLAME's
+model where one is registered.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ __all__ = [
 ]
 
 MOUTH_FACES = 30
-"""Faces by which the mouth-closed template has more; they come last."""
+"""Number of faces that close the mouth in the mouth-closed template; they come last."""
 _PIECES = [3931, 546, 546]
-"""Vertices of FLAME's skin and of its two eyeballs."""
+"""Numbers of vertices of FLAME's skin and of its two eyeballs."""
 _MODELS = ("flame2020/model", "flame2023/model", "flame2023_open/model")
-"""All have the same faces."""
+"""Assets that are FLAME models; all have the same faces."""
 _SHARED = 0.01
-"""Share of texture coordinates that may be those of two vertices: some exporters write equal ones once."""
+"""Share of faces that may use another vertex's texture coordinate: some exporters write equal ones once."""
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
 
 
 def read_template(path: Path, faces: int) -> TemplateMesh:
-    """An .obj of FLAME's 5,023 vertices with texture coordinates, or an .npz with `vt` and `ft`.
+    """Read an .obj of FLAME's 5,023 vertices with texture coordinates, or an .npz with `vt` and `ft`.
 
     An .npz (FLAME's texture space) has no vertices: its faces are in the order of the model's, and `faces` is None.
 
     Args:
         path: the file.
-        faces: how many it must have: 9,976, or 10,006 with the mouth closed.
+        faces: number of faces that it must have: 9,976, or 10,006 with the mouth closed.
 
     Raises:
-        DataError: anything else.
+        DataError: the file holds anything else.
     """
     mesh = TemplateMesh(None, None, *_texture_space(path)) if starts(path, b"PK") else read_obj(path)
     found = None if mesh.vertices is None else len(mesh.vertices)
@@ -77,6 +77,7 @@ def read_template(path: Path, faces: int) -> TemplateMesh:
 
 
 def _texture_space(path: Path) -> tuple[_Floats, _Ints]:
+    """Read texture coordinates (U, 2) and those of each face's corners (F, 3) from FLAME's texture space, an .npz."""
     store = read_npz(path, ("vt", "ft"))
     if set(store) != {"vt", "ft"} or any(array.dtype.kind not in "fiu" for array in store.values()):
         raise Unfit(path, Refusal(CONTAINER, "no texture coordinates `vt` and `ft`"))
@@ -90,7 +91,7 @@ def _texture_space(path: Path) -> tuple[_Floats, _Ints]:
 
 
 def template_fault(mesh: TemplateMesh) -> str:
-    """What keeps a mesh from being FLAME's template, as far as that can be told without the model, in words.
+    """Say why a mesh is not FLAME's template, as far as that shows without the model; empty where it may be.
 
     The first 9,976 faces must be a manifold of FLAME's three pieces; any after them must close one hole in it.
     """
@@ -102,6 +103,7 @@ def template_fault(mesh: TemplateMesh) -> str:
 
 
 def _head_fault(mesh: TemplateMesh) -> str:
+    """Say why a mesh's first 9,976 faces are not those of a FLAME head; empty where they may be."""
     if mesh.uvs is not None and not np.isfinite(mesh.uvs).all():
         return "its texture coordinates are not finite"
     if mesh.vertices is None or mesh.faces is None:
@@ -120,6 +122,7 @@ def _head_fault(mesh: TemplateMesh) -> str:
 
 
 def _recognise(path: Path, faces: int, name: str) -> Recognised | Refusal:
+    """Recognise a template of `faces` faces as the asset `name`."""
     if not starts(path, b"PK") and path.suffix.lower() != ".obj":
         return Refusal(ELSEWHERE, "neither an .obj nor an .npz archive")
     try:
@@ -134,23 +137,23 @@ def _recognise(path: Path, faces: int, name: str) -> Recognised | Refusal:
 
 
 def recognise_uv_template(path: Path) -> Recognised | Refusal:
-    """FLAME's 9,976 faces with texture coordinates."""
+    """Recognise FLAME's template of 9,976 faces with texture coordinates."""
     return _recognise(path, FACES, "flame/uv_template")
 
 
 def recognise_mouth_closed_template(path: Path) -> Recognised | Refusal:
-    """FLAME's faces and 30 more that close the mouth, with texture coordinates."""
+    """Recognise FLAME's template with 30 more faces that close the mouth, and with texture coordinates."""
     if starts(path, b"PK"):
         return Refusal(ELSEWHERE, "no .obj")
     return _recognise(path, FACES + MOUTH_FACES, "flame/mouth_closed_template")
 
 
 def strange_to_the_model(path: Path, others: Mapping[str, Path]) -> str:
-    """Which of the model's faces a template lacks, in words; nothing where it has all, or no model is known.
+    """Say why a template does not fit the FLAME model; empty where it does, or no model is known.
 
     Args:
         path: a template that was recognised.
-        others: asset -> file.
+        others: asset -> file, of all that are or will be registered.
     """
     model = next((name for name in _MODELS if name in others), None)
     if model is None:
@@ -172,5 +175,5 @@ def strange_to_the_model(path: Path, others: Mapping[str, Path]) -> str:
 
 @lru_cache(maxsize=2)
 def _faces_of(model: Path, changed: int) -> _Ints:
-    """The faces of a model's file as it was at the time `changed`."""
+    """Read the faces (F, 3) of a model's file; cached until its time of change, `changed`, is another."""
     return read_model(model).faces

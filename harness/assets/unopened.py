@@ -1,4 +1,4 @@
-"""Files that no kind of asset looks into: what cannot be opened, and archives that have to be unpacked first."""
+"""Refusal of files that no kind of asset looks into: unreadable ones, and archives to be unpacked first."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from headbench.harness.reading import Unreadable, open_regular
 __all__ = ["unopened"]
 
 _OTHER = {b"\x1f\x8b": "a gzip archive", b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive"}
-"""First bytes -> what it is."""
+"""First bytes of an archive -> its format, in words."""
 _USED = (".pkl", ".npy", ".npz", ".obj", ".pth", ".safetensors")
+"""Suffixes of files that may be assets."""
 
 
 def unopened(path: Path) -> Refusal | None:
-    """Why a file is not looked into, None where it is.
+    """Say why a file is not looked into, None where it is.
 
-    A Git LFS pointer, a named pipe, a file that this user may not read; a download as it came, in a zip.
+    Not looked into are Git LFS pointers, named pipes, files that this user may not read, and downloads that are still
+    in a zip.
     """
     try:
         with open_regular(path) as file:
@@ -34,7 +36,7 @@ def unopened(path: Path) -> Refusal | None:
 
 
 def _zipped(path: Path) -> Refusal | None:
-    """An .npz and a file of torch.save are zips as well; they go on."""
+    """Say why a zip archive is not looked into; None for an .npz or a file of torch.save, which are zips as well."""
     try:
         with open_archive(path) as archive:
             members = [PurePosixPath(name) for name in sorted(archive.members) if not name.endswith("/")]
