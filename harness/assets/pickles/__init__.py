@@ -1,4 +1,4 @@
-"""Foreign pickles, read without running anything that they name.
+"""Reading of foreign pickles without running anything that they name.
 
 A pickle is a program. Here its operations are noted down as records of names, calls and states (`machine`), without
 making or touching an object of numpy, scipy, chumpy or torch. Afterwards plain values are made of the records (`walk`),

@@ -1,4 +1,4 @@
-"""chumpy's arrays, which FLAME 2020 holds: the array alone, without chumpy."""
+"""Reading of chumpy's arrays from pickles, which FLAME 2020 holds, as plain arrays without chumpy."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["CHUMPY"]
 
 
 def _whole(walk: Walk, made: Made) -> NDArray[Any]:
-    """chumpy.ch.Ch: an array under the key x."""
+    """Build the array of a chumpy.ch.Ch, which is under the key x."""
     return _array(walk, walk.state(made).get("x"), made)
 
 
 def _selected(walk: Walk, made: Made) -> NDArray[Any]:
-    """chumpy.reordering.Select: picked elements of the flattened array a, in a preferred shape."""
+    """Build the array of a chumpy.reordering.Select: picked elements of the flattened array a, in a preferred shape."""
     state = walk.state(made)
     source, picked = _array(walk, state.get("a"), made), _array(walk, state.get("idxs"), made)
     if picked.dtype.kind not in "iu" or (picked.size and not 0 <= picked.min() <= picked.max() < source.size):
@@ -39,6 +39,7 @@ def _selected(walk: Walk, made: Made) -> NDArray[Any]:
 
 
 def _array(walk: Walk, record: Any, made: Made) -> NDArray[Any]:
+    """Build an array of numbers from a record that is part of the chumpy object `made`."""
     value = walk.plain(record)
     if isinstance(value, int | float | np.number):
         value = np.asarray(value)

@@ -1,4 +1,4 @@
-"""Plain containers as the protocols write them: sets, bytes, complex numbers and ordered dictionaries."""
+"""Building of plain containers from pickles: sets, bytes, complex numbers and ordered dictionaries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["CONTAINERS"]
 
 
 def _ordered(walk: Walk, made: Made) -> OrderedDict[Any, Any]:
-    """Python 2 passes its pairs as lists; attributes such as torch's `_metadata` are left out."""
+    """Build an ordered dictionary, whose pairs Python 2 gives as lists; attributes such as `_metadata` are left out."""
     (given,) = made.arguments or ([],)
     if not isinstance(given, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in given):
         raise _strange(made)
@@ -20,6 +20,7 @@ def _ordered(walk: Walk, made: Made) -> OrderedDict[Any, Any]:
 
 
 def _set(walk: Walk, made: Made) -> Any:
+    """Build a set or frozen set."""
     (items,) = made.arguments or ([],)
     if not isinstance(items, list | tuple):
         raise _strange(made)
@@ -27,7 +28,7 @@ def _set(walk: Walk, made: Made) -> Any:
 
 
 def _encoded(walk: Walk, made: Made) -> bytes:
-    """How protocols below 3 write bytes."""
+    """Build bytes, which protocols below 3 write as text to be encoded in latin-1."""
     text, *encoding = made.arguments
     if not isinstance(text, str) or encoding not in (["latin1"], ["latin-1"]):
         raise _strange(made)
@@ -36,14 +37,14 @@ def _encoded(walk: Walk, made: Made) -> bytes:
 
 
 def _bytes(walk: Walk, made: Made) -> bytes:
-    """How protocols below 3 write no bytes."""
+    """Build empty bytes, which protocols below 3 write as a call without arguments."""
     if made.arguments:
         raise _strange(made)
     return b""
 
 
 def _bytearray(walk: Walk, made: Made) -> bytearray:
-    """From bytes or from text in latin-1; a number, which would make that many zeros, is refused."""
+    """Build a bytearray from bytes or latin-1 text; a number, which would make as many zeros, is refused."""
     content, *encoding = made.arguments or (b"",)
     if isinstance(content, str) and encoding in (["latin1"], ["latin-1"]):
         content = content.encode("latin-1")
@@ -55,6 +56,7 @@ def _bytearray(walk: Walk, made: Made) -> bytearray:
 
 
 def _complex(walk: Walk, made: Made) -> complex:
+    """Build a complex number from its two parts."""
     parts = made.arguments
     if len(parts) != 2 or not all(isinstance(part, float) for part in parts):
         raise _strange(made)
@@ -62,7 +64,7 @@ def _complex(walk: Walk, made: Made) -> complex:
 
 
 def _rebuilt(walk: Walk, made: Made) -> Any:
-    """How protocols below 2 make objects: by their class, its base and the base's state."""
+    """Build an object as protocols below 2 store it: by its class, the class' base and the base's state."""
     cls, base, state = made.arguments if len(made.arguments) == 3 else (None, None, None)
     if not isinstance(cls, Name) or base not in _BASES or state is not None:
         raise _strange(made)
@@ -72,6 +74,7 @@ def _rebuilt(walk: Walk, made: Made) -> Any:
 
 
 def _strange(made: Made) -> Refused:
+    """Return the refusal of a call with arguments that are not read."""
     return Refused(f"that calls {made.of} in a way that is not read")
 
 

@@ -1,4 +1,4 @@
-"""Files of pickles: each fault of a file becomes one sentence with the file, the fault and what is read."""
+"""Reading of pickle, .npy and torch files; each fault becomes one sentence with the file and the fault."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ from headbench.harness.reading import Unreadable, fault_of, open_regular, read_b
 __all__ = ["GROUPS", "restricted_load", "restricted_npy", "torch_load"]
 
 FILE_BYTES = 2 * 2**30
-"""The most bytes of a file; the largest that is known, VGG16 of torchvision, has 0.6 GB."""
+"""Limit of a file's size in bytes; the largest that is known, VGG16 of torchvision, has 0.6 GB."""
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, RecursionError)
+"""Exceptions that a damaged file may cause."""
 _BYTES = Name("torch.storage", "_load_from_bytes")
+"""Function by which a plain pickle names the storage of a tensor."""
 
 
 def restricted_load(path: Path, allow: Collection[str] = ("numpy",)) -> Any:
-    """The content of a pickle file whose names are all in the allow-list; text of Python 2 is read as latin-1.
+    """Read a pickle file whose names are all in the allow-list; text of Python 2 is read as latin-1.
 
     Args:
         path: the file.
@@ -46,7 +48,7 @@ def restricted_load(path: Path, allow: Collection[str] = ("numpy",)) -> Any:
     Raises:
         Unreadable: the file cannot be opened, is no pickle, or names anything else; the message has the file and the
             name.
-        ValueError: an unknown group.
+        ValueError: a group is unknown.
     """
     names = _names(allow)
     with _told(path, "pickle"):
@@ -54,7 +56,7 @@ def restricted_load(path: Path, allow: Collection[str] = ("numpy",)) -> Any:
 
 
 def restricted_npy(path: Path, allow: Collection[str] = ("numpy",)) -> Any:
-    """The array in an .npy file; one of objects, which numpy stores as a pickle, is read like `restricted_load`.
+    """Read the array in an .npy file; one of objects, which numpy stores as a pickle, is read like `restricted_load`.
 
     Args:
         path: the file.
@@ -62,7 +64,7 @@ def restricted_npy(path: Path, allow: Collection[str] = ("numpy",)) -> Any:
 
     Raises:
         Unreadable: the file cannot be opened, is no .npy, or its pickle names anything else.
-        ValueError: an unknown group.
+        ValueError: a group is unknown.
     """
     names = _names(allow)
     with _told(path, "pickle"):
@@ -77,7 +79,7 @@ def restricted_npy(path: Path, allow: Collection[str] = ("numpy",)) -> Any:
 
 
 def torch_load(path: Path, arrays: bool = False) -> Any:
-    """The content of a `torch.save` file: tensors, numpy arrays and plain containers only.
+    """Read a `torch.save` file: tensors, numpy arrays and plain containers only.
 
     Tensors come to the CPU wherever they were; parameters and tensors with a gradient come as plain tensors.
 
@@ -104,7 +106,7 @@ def torch_load(path: Path, arrays: bool = False) -> Any:
 
 @contextmanager
 def _told(path: Path, what: str) -> Iterator[None]:
-    """Turns whatever is wrong with a file into an `Unreadable`."""
+    """Convert errors of the block into an `Unreadable` of the file, which should be `what`: pickle or torch file."""
     try:
         yield
     except Refused as error:
@@ -118,6 +120,7 @@ def _told(path: Path, what: str) -> Iterator[None]:
 
 
 def _refusing(allow: Collection[str]) -> Callable[[Name], Refused]:
+    """Return what makes the refusal of a name that is not in the allowed groups."""
     read = f"{', '.join(sorted(allow))} and plain containers"
     return lambda name: Refused(
         f"that names {name}, which is not among the data types that are read ({read}); nothing of it was loaded"
@@ -125,11 +128,20 @@ def _refusing(allow: Collection[str]) -> Callable[[Name], Refused]:
 
 
 def _loaded(content: bytes, start: int, names: Names, allow: Collection[str]) -> Any:
+    """Build the value of a pickle.
+
+    Args:
+        content: the file's bytes.
+        start: offset at which the pickle begins.
+        names: names that may occur, and what builds their values.
+        allow: groups of names, for messages.
+    """
     refuse = _refusing(allow)
     return Walk(names, len(content)).plain(Machine(Stream(content, start), names, refuse).run())
 
 
 def _from_legacy(content: bytes, finish: Callable[[View], Any]) -> Any:
+    """Build the value of a torch file from before 1.6; `finish` makes arrays or tensors."""
     found: list[Callable[[Any], Storage]] = []
     names = {**CONTAINERS, **NUMPY, **tensor_names(lambda walk, record: found[0](record), finish)}
     value, find = legacy_parts(content, names, _refusing(("numpy", "torch")))
@@ -138,6 +150,7 @@ def _from_legacy(content: bytes, finish: Callable[[View], Any]) -> Any:
 
 
 def _from_archive(archive: Archive, size: int, finish: Callable[[View], Any]) -> Any:
+    """Build the value of a torch file since 1.6, of `size` bytes; `finish` makes arrays or tensors."""
     zipped = Zipped(archive, FILE_BYTES)
     names = {**CONTAINERS, **NUMPY, **tensor_names(lambda walk, record: zipped.find(record), finish)}
     value = Machine(Stream(zipped.record()), names, _refusing(("numpy", "torch"))).run()
@@ -145,7 +158,7 @@ def _from_archive(archive: Archive, size: int, finish: Callable[[View], Any]) ->
 
 
 def _torch() -> Names:
-    """Tensors in a plain pickle: a storage is a file of torch.save within it."""
+    """Return the names of tensors in a plain pickle, in which each storage is a file of torch.save."""
     known: dict[int, tuple[Made, Storage]] = {}
 
     def find(walk: Walk, record: Any) -> Storage:
@@ -165,10 +178,11 @@ GROUPS: Mapping[str, Callable[[], Names]] = {
     "chumpy": lambda: CHUMPY,
     "torch": _torch,
 }
-"""What `allow` may name; plain containers are always allowed."""
+"""Group that `allow` may name -> its names; plain containers are always allowed."""
 
 
 def _names(allow: Collection[str]) -> Names:
+    """Return all names of the groups and of plain containers."""
     unknown = set(allow) - set(GROUPS)
     if unknown:
         raise ValueError(f"unknown groups {sorted(unknown)}; known are {sorted(GROUPS)}")

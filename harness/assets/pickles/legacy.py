@@ -1,4 +1,4 @@
-"""torch's files before 1.6: five pickles one after another, then the bytes of storages."""
+"""Reading of torch files from before 1.6: five pickles one after another, then the bytes of storages."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from headbench.harness.assets.pickles.walk import Names
 __all__ = ["MAGIC", "legacy_parts", "legacy_storage"]
 
 MAGIC = 0x1950A86A20F9469CFC6C
+"""Number in the first pickle of a torch file from before 1.6."""
 _PROTOCOL = 1001
+"""Number in the second pickle: the version of the format."""
 
 
 def legacy_parts(
     content: bytes, names: Names, refuse: Callable[[Name], Refused]
 ) -> tuple[Any, Callable[[Any], Storage]]:
-    """The records of a file's value, and what finds the storages that they name.
+    """Return the value of a torch file in records, and a function that finds the storages that they name.
 
     Args:
         content: the whole file.
         names: names that may occur.
-        refuse: what a name that is not known becomes.
+        refuse: makes the error for a name that is not known.
 
     Raises:
-        Refused: it is no such file, or damaged.
+        Refused: the content is no torch file from before 1.6, or is damaged.
     """
     stream = Stream(content)
     if _next(stream) != MAGIC:
@@ -47,32 +49,44 @@ def legacy_parts(
 
 
 def legacy_storage(content: bytes, refuse: Callable[[Name], Refused]) -> Storage:
-    """The one storage that a plain pickle of a tensor holds as a file within it.
+    """Return the storage in a torch file that is embedded in the plain pickle of a tensor.
+
+    Args:
+        content: the embedded file.
+        refuse: makes the error for a name that is not known.
 
     Raises:
-        Refused: it is anything else.
+        Refused: the content is anything else.
     """
     value, find = legacy_parts(content, dict.fromkeys(STORAGES), refuse)
     return find(value)
 
 
 def _next(stream: Stream) -> Any:
-    """The value of the next pickle beside the file's own, which names nothing."""
+    """Read one of the pickles around a file's value, which may name nothing."""
     return Machine(stream, (), lambda name: Refused(f"that names {name} beside its value; nothing was loaded")).run()
 
 
 def _texts(pairs: Pairs) -> list[tuple[Any, Any]]:
+    """Return the pairs of a dictionary with keys of Python 2 as text."""
     return [(key.content.decode("latin-1") if isinstance(key, Old) else key, value) for key, value in pairs.pairs]
 
 
 def _key(record: Any) -> str:
+    """Return the key of the storage that a tensor's record names."""
     if not isinstance(record, Persistent):
         raise Refused("with a tensor without a storage")
     return storage_id(record, 6).key
 
 
 def _storages(stream: Stream, keys: Any, known: list[StorageId]) -> dict[str, Storage]:
-    """Key -> storage, in the order in which the file lists them."""
+    """Read the storages at the end of a file by key.
+
+    Args:
+        stream: at the first storage.
+        keys: of the storages, in the file's order.
+        known: storages that the value names.
+    """
     said: dict[str, StorageId] = {}
     for each in known:
         if said.setdefault(each.key, each) != each:

@@ -1,4 +1,4 @@
-"""The pickle's stack machine, which notes what it is told to make instead of making it.
+"""Stack machine of pickles that records the objects which a pickle asks for instead of making them.
 
 Every protocol from 0 to 5 is understood. Names are compared with a list; a call becomes a `Made`, its states and items
 are kept beside it. No object of numpy, scipy or torch exists here, so that none can be changed or called.
@@ -15,17 +15,18 @@ from headbench.harness.assets.pickles.records import Group, Made, Name, Pairs, P
 __all__ = ["Machine"]
 
 OPERATIONS = 2_000_000
-"""The most operations a pickle may have; FLAME's models have some 200, trackers' frames as many."""
+"""Limit of the operations of a pickle; FLAME's models have some 200, trackers' frames as many."""
 _PROTOCOL = 5
+"""Highest protocol of pickles that is read."""
 
 
 class Machine:
-    """Reads one pickle.
+    """Interpreter of one pickle that makes records, not objects.
 
     Args:
-        stream: its bytes; the cursor stands behind the pickle afterwards.
+        stream: bytes of the pickle; the cursor is behind it afterwards.
         known: names that may occur.
-        refuse: what a name that is not known becomes.
+        refuse: makes the error for a name that is not known.
     """
 
     def __init__(self, stream: Stream, known: Container[Name], refuse: Callable[[Name], Refused]) -> None:
@@ -36,13 +37,13 @@ class Machine:
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
         self.persistent: list[Persistent] = []
-        """What the pickle names outside itself, in its order."""
+        """References to things outside the pickle, in its order."""
 
     def run(self) -> Any:
-        """The pickle's value, in records.
+        """Interpret the pickle and return its value in records.
 
         Raises:
-            Refused: it is damaged, too long, names what is not known or uses what is not read.
+            Refused: the pickle is damaged, too long, holds a name that is not known or an operation that is not read.
         """
         operation, actions = self._stream.operation, _ACTIONS
         for _ in range(OPERATIONS):
@@ -62,27 +63,27 @@ class Machine:
         self._stack.append(value)
 
     def pop(self) -> Any:
-        """Take the topmost value.
+        """Remove and return the topmost value of the stack.
 
         Raises:
-            Refused: there is none.
+            Refused: the stack is empty.
         """
         if not self._stack:
             raise Refused("that is damaged: it uses a value that is not there")
         return self._stack.pop()
 
     def top(self) -> Any:
-        """The topmost value, which stays."""
+        """Return the topmost value of the stack, which stays."""
         self.push(value := self.pop())
         return value
 
     def mark(self) -> None:
-        """Begin a group of values."""
+        """Begin a group of values on the stack."""
         self._below.append(self._stack)
         self._stack = []
 
     def group(self) -> list[Any]:
-        """Take the values since the last mark.
+        """Remove and return the values of the stack since the last mark.
 
         Raises:
             Refused: there is no mark.
@@ -94,20 +95,20 @@ class Machine:
         return values
 
     def keep(self, index: int | None) -> None:
-        """Remember the topmost value under a number, by default the next one."""
+        """Remember the topmost value of the stack under a number, by default the next one."""
         self._memo[len(self._memo) if index is None else index] = self.top()
 
     def recall(self, index: int) -> None:
-        """Put a remembered value on the stack."""
+        """Put the value that is remembered under a number on the stack."""
         if index not in self._memo:
             raise Refused("that is damaged: it recalls a value that it did not keep")
         self.push(self._memo[index])
 
     def name(self, module: Any, name: Any) -> Name:
-        """A name of the pickle.
+        """Return a class or function that the pickle names.
 
         Raises:
-            Refused: it is no text, or not known.
+            Refused: module or name is no text, or they are not known.
         """
         if not isinstance(module, str) or not isinstance(name, str):
             raise Refused("that is damaged: a name in it is no text")
@@ -117,28 +118,32 @@ class Machine:
         return named
 
     def make(self, of: Any, arguments: Any) -> None:
-        """Note a call."""
+        """Put the record of a call of `of` with `arguments` on the stack."""
         if not isinstance(of, Name) or not isinstance(arguments, tuple):
             raise Refused("that calls what is no function")
         self.push(Made(of, arguments))
 
     def outside(self, id: Any) -> None:
-        """Note something outside the pickle."""
+        """Put a reference to something outside the pickle on the stack."""
         self.persistent.append(Persistent(id))
         self.push(self.persistent[-1])
 
 
 def _protocol(machine: Machine, number: int) -> None:
+    """Check the number of the protocol."""
     if number > _PROTOCOL:
         raise Refused(f"of protocol {number}; up to {_PROTOCOL} are read")
 
 
 def _stack_name(machine: Machine, _: Any) -> None:
+    """Replace module and name on the stack by the name that they give."""
     name, module = machine.pop(), machine.pop()
     machine.push(machine.name(module, name))
 
 
 def _tuple(count: int) -> Callable[[Machine, Any], None]:
+    """Return the action that replaces the topmost `count` values by a tuple of them."""
+
     def action(machine: Machine, _: Any) -> None:
         machine.push(tuple(reversed([machine.pop() for _ in range(count)])))
 
@@ -146,11 +151,13 @@ def _tuple(count: int) -> Callable[[Machine, Any], None]:
 
 
 def _reduce(machine: Machine, _: Any) -> None:
+    """Replace a name and a tuple of arguments on the stack by the record of a call."""
     arguments, of = machine.pop(), machine.pop()
     machine.make(of, arguments)
 
 
 def _new_with_keywords(machine: Machine, _: Any) -> None:
+    """Record a call with keywords, of which there must be none."""
     keywords = machine.pop()
     if not isinstance(keywords, Pairs) or keywords.pairs:
         raise Refused("that calls something with keywords")
@@ -158,11 +165,13 @@ def _new_with_keywords(machine: Machine, _: Any) -> None:
 
 
 def _object(machine: Machine, _: Any) -> None:
+    """Replace the group of a name and its arguments by the record of a call."""
     values = machine.group()
     machine.make(values[0] if values else None, tuple(values[1:]))
 
 
 def _state(machine: Machine, _: Any) -> None:
+    """Add the topmost value to the states of the call below it."""
     state, made = machine.pop(), machine.top()
     if not isinstance(made, Made):
         raise Refused("that changes what it did not make")
@@ -170,6 +179,7 @@ def _state(machine: Machine, _: Any) -> None:
 
 
 def _add_items(machine: Machine, items: list[Any]) -> None:
+    """Append items to the topmost list."""
     target = machine.top()
     if not isinstance(target, list):
         raise Refused("that appends to what is no list")
@@ -177,6 +187,7 @@ def _add_items(machine: Machine, items: list[Any]) -> None:
 
 
 def _add_pairs(machine: Machine, values: list[Any]) -> None:
+    """Add keys and values, in turn, to the topmost dictionary or call."""
     target = machine.top()
     if not isinstance(target, Pairs | Made) or len(values) % 2:
         raise Refused("that sets keys of what is no dictionary")
@@ -184,6 +195,7 @@ def _add_pairs(machine: Machine, values: list[Any]) -> None:
 
 
 def _add_members(machine: Machine, items: list[Any]) -> None:
+    """Add items to the topmost set."""
     target = machine.top()
     if not isinstance(target, Group) or target.frozen:
         raise Refused("that adds to what is no set")
@@ -191,22 +203,27 @@ def _add_members(machine: Machine, items: list[Any]) -> None:
 
 
 def _one(machine: Machine, _: Any) -> None:
+    """Append the topmost value to the list below it."""
     item = machine.pop()
     _add_items(machine, [item])
 
 
 def _one_pair(machine: Machine, _: Any) -> None:
+    """Add the topmost key and value to the dictionary below them."""
     value, key = machine.pop(), machine.pop()
     _add_pairs(machine, [key, value])
 
 
 def _dictionary(machine: Machine, values: list[Any]) -> None:
+    """Put a dictionary of keys and values, given in turn, on the stack."""
     machine.push(Pairs())
     _add_pairs(machine, values)
 
 
 _STOP = ord(".")
+"""Operation that ends a pickle."""
 _Action = Callable[[Machine, Any], object]
+"""Function that an operation performs, given its argument."""
 _ACTIONS: dict[int, _Action] = {
     **dict.fromkeys((*b"IJKMLFGSTUVXCB", 0x8A, 0x8B, 0x8C, 0x8D, 0x8E), Machine.push),
     0x80: _protocol,

@@ -1,4 +1,4 @@
-"""scipy's sparse matrices, made of arrays whose indices are known to lie within the matrix."""
+"""Building of scipy's sparse matrices from pickles, once their indices are found to lie within the matrix."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from headbench.harness.assets.pickles.walk import Builder, Names, Walk
 __all__ = ["SCIPY"]
 
 CELLS = 2**25
-"""The most cells a matrix may have once it is written out; FLAME's joint regressor has 25,115."""
+"""Limit of the cells of a matrix once it is written out; FLAME's joint regressor has 25,115."""
 _Ints = NDArray[np.int64]
 
 
 def _compressed(kind: str) -> Builder:
-    """Matrices by columns (csc) or rows (csr)."""
+    """Return the builder of matrices compressed by columns (csc) or rows (csr)."""
 
     def build(walk: Walk, made: Made) -> Any:
         import scipy.sparse as sparse
@@ -43,7 +43,7 @@ def _compressed(kind: str) -> Builder:
 
 
 def _coordinates(walk: Walk, made: Made) -> Any:
-    """Matrices by coordinates (coo)."""
+    """Build a matrix stored by coordinates (coo)."""
     import scipy.sparse as sparse
 
     state = walk.state(made)
@@ -58,6 +58,7 @@ def _coordinates(walk: Walk, made: Made) -> Any:
 
 
 def _shape(walk: Walk, state: dict[str, Any], made: Made) -> tuple[int, int]:
+    """Return height and width of a matrix from its state; Refused where it has too many cells."""
     try:
         height, width = (operator.index(side) for side in walk.plain(state.get("_shape", state.get("shape"))))
     except (TypeError, ValueError) as error:
@@ -69,6 +70,7 @@ def _shape(walk: Walk, state: dict[str, Any], made: Made) -> tuple[int, int]:
 
 
 def _values(walk: Walk, state: dict[str, Any], made: Made) -> NDArray[Any]:
+    """Return the values (n,) of a matrix from its state, in this machine's byte order."""
     data = walk.plain(state.get("data"))
     if not isinstance(data, np.ndarray) or data.ndim != 1 or data.dtype.str[1:] not in _VALUES:
         raise _damaged(made)
@@ -76,6 +78,7 @@ def _values(walk: Walk, state: dict[str, Any], made: Made) -> NDArray[Any]:
 
 
 def _index(walk: Walk, state: dict[str, Any], name: str) -> _Ints:
+    """Return one of the index arrays (n,) of a matrix from its state."""
     index = walk.plain(state.get(name))
     if not isinstance(index, np.ndarray) or index.ndim != 1 or index.dtype.kind not in "iu":
         raise Refused("with a sparse matrix whose indices are not read")
@@ -83,10 +86,12 @@ def _index(walk: Walk, state: dict[str, Any], name: str) -> _Ints:
 
 
 def _within(index: _Ints, end: int) -> bool:
+    """Whether all indices are from 0 to `end` - 1."""
     return not index.size or bool(index.min() >= 0 and index.max() < end)
 
 
 def _damaged(made: Made) -> Refused:
+    """Return the refusal of a matrix whose parts do not fit each other."""
     return Refused(f"with a {made.of} whose parts do not fit each other")
 
 

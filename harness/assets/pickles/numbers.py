@@ -1,4 +1,4 @@
-"""numpy's arrays, scalars and data types, made from their bytes after these have been counted."""
+"""Building of numpy's arrays, scalars and data types from pickles, once their bytes have been counted."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["NUMPY"]
 
 _ARRAY, _DTYPE = Name("numpy", "ndarray"), Name("numpy", "dtype")
 _TEXT_FLAGS, _OBJECT_FLAGS = 8, 63
-"""numpy's flags of text, whose memory has to be cleared, and of objects."""
+"""Flags of numpy's data types of text, whose memory has to be cleared, and of objects."""
 
 
 def _dtype(walk: Walk, made: Made) -> np.dtype[Any]:
-    """A data type of the plain kinds, or of objects with all flags of objects."""
+    """Build a data type: a plain one, or that of objects with all flags of objects."""
     code = walk.plain(made.arguments[0]) if made.arguments else None
     if not isinstance(code, str) or not 1 <= len(made.arguments) <= 3 or len(made.states) > 1:
         raise Refused("with a data type that is not read")
@@ -39,7 +39,7 @@ def _dtype(walk: Walk, made: Made) -> np.dtype[Any]:
 
 
 def _dtype_state(walk: Walk, record: Any) -> tuple[str, int, int]:
-    """Byte order, size and flags of a data type's state."""
+    """Return byte order, size in bytes and flags from the state of a data type."""
     if not isinstance(record, tuple) or len(record) != 8:
         raise Refused("with a data type whose state is not read")
     version, order, inner, names, fields, size, alignment, flags = map(walk.plain, record)
@@ -52,7 +52,7 @@ def _dtype_state(walk: Walk, record: Any) -> tuple[str, int, int]:
 
 
 def _array(walk: Walk, made: Made) -> NDArray[Any]:
-    """``_reconstruct(ndarray, (0,), b"b")`` and the one state that tells what the array is."""
+    """Build an array that is stored as ``_reconstruct(ndarray, (0,), b"b")`` and one state with all its values."""
     if not made.arguments or made.arguments[0] != _ARRAY or len(made.states) != 1:
         raise Refused("with an array that was not stored whole")
     state = made.states[0]
@@ -66,6 +66,7 @@ def _array(walk: Walk, made: Made) -> NDArray[Any]:
 
 
 def _scalar(walk: Walk, made: Made) -> Any:
+    """Build a numpy scalar."""
     if len(made.arguments) != 2 or made.states:
         raise Refused("with a number that was not stored whole")
     dtype, content = made.arguments
@@ -76,7 +77,7 @@ def _scalar(walk: Walk, made: Made) -> Any:
 
 
 def _buffer(walk: Walk, made: Made) -> NDArray[Any]:
-    """How protocol 5 makes contiguous arrays."""
+    """Build a contiguous array as protocol 5 stores it."""
     if not 4 <= len(made.arguments) <= 5 or made.states:
         raise Refused("with an array that was not stored whole")
     content, dtype, shape, order, *axes = map(walk.plain, made.arguments)
@@ -92,7 +93,15 @@ def _buffer(walk: Walk, made: Made) -> NDArray[Any]:
 
 
 def _made(walk: Walk, content: Any, dtype: Any, shape: Any, fortran: bool) -> NDArray[Any]:
-    """An array of a record that holds its bytes, or its objects one by one."""
+    """Build an array from its bytes, or from its objects one by one.
+
+    Args:
+        walk: of the file.
+        content: record of the bytes, or a list of records of the objects.
+        dtype: data type, checked here.
+        shape: sizes of the axes, checked here.
+        fortran: whether the first axis varies fastest.
+    """
     if not isinstance(dtype, np.dtype) or not isinstance(shape, tuple):
         raise Refused("with an array whose kind or shape is not read")
     try:
@@ -110,7 +119,14 @@ def _made(walk: Walk, content: Any, dtype: Any, shape: Any, fortran: bool) -> ND
 
 
 def _objects(walk: Walk, content: Any, shape: tuple[Any, ...], fortran: bool) -> NDArray[Any]:
-    """An array of objects, which a pickle lists by rows whatever the array's order is."""
+    """Build an array of objects, which a pickle lists by rows whatever the array's order is.
+
+    Args:
+        walk: of the file.
+        content: list of records of the objects.
+        shape: sizes of the axes.
+        fortran: whether the first axis varies fastest in memory.
+    """
     if not isinstance(content, list) or len(content) != values_in(shape):
         raise Refused("with an array of objects that are not there one by one")
     array = np.empty(len(content), dtype=np.object_)

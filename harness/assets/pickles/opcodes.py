@@ -1,4 +1,4 @@
-"""The bytes of a pickle as operations with their arguments; nothing is taken that is not there."""
+"""Parsing of a pickle's bytes into operations with their arguments."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from headbench.harness.assets.pickles.records import Old, Refused
 __all__ = ["Stream"]
 
 INTEGER_BYTES = 64
+"""Limit of the size of an integer, in bytes."""
 _DIGITS = 200
+"""Limit of the characters of a number that is written as text."""
 
 
 class Stream:
-    """A cursor over bytes.
+    """Cursor over the bytes of a pickle.
 
     Args:
-        content: the bytes, of which a pickle begins at `at`.
+        content: bytes of the file.
+        at: offset at which the pickle begins.
     """
 
     def __init__(self, content: bytes, at: int = 0) -> None:
@@ -27,7 +30,7 @@ class Stream:
         self.at = at
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes.
+        """Return the next `count` bytes and move behind them.
 
         Raises:
             Refused: there are fewer.
@@ -40,7 +43,7 @@ class Stream:
         return taken
 
     def line(self) -> bytes:
-        """The bytes up to the next line end, which is left out."""
+        """Return the bytes up to the next line end, and move behind it."""
         end = self.content.find(b"\n", self.at)
         if end < 0:
             raise Refused("that is damaged: it ends too soon")
@@ -49,10 +52,10 @@ class Stream:
         return taken
 
     def operation(self) -> tuple[int, Any]:
-        """The next operation and its argument, None where it has none.
+        """Return the code of the next operation and its argument, None where it has none.
 
         Raises:
-            Refused: the argument is cut or no such value.
+            Refused: the argument is cut or cannot be read.
         """
         code = self.take(1)[0]
         read = _ARGUMENTS.get(code)
@@ -65,6 +68,7 @@ class Stream:
 
 
 def _number(form: str) -> Callable[[Stream], Any]:
+    """Return the reader of a number with a format of `struct`."""
     packed = struct.Struct(form)
 
     def read(stream: Stream) -> Any:
@@ -74,6 +78,7 @@ def _number(form: str) -> Callable[[Stream], Any]:
 
 
 def _counted(form: str) -> Callable[[Stream], bytes]:
+    """Return the reader of bytes that follow their number, which has a format of `struct`."""
     count = _number(form)
 
     def read(stream: Stream) -> bytes:
@@ -83,6 +88,7 @@ def _counted(form: str) -> Callable[[Stream], bytes]:
 
 
 def _text(form: str) -> Callable[[Stream], str]:
+    """Return the reader of UTF-8 text that follows its number of bytes."""
     content = _counted(form)
 
     def read(stream: Stream) -> str:
@@ -92,6 +98,7 @@ def _text(form: str) -> Callable[[Stream], str]:
 
 
 def _old(form: str) -> Callable[[Stream], Old]:
+    """Return the reader of a Python 2 string that follows its number of bytes."""
     content = _counted(form)
 
     def read(stream: Stream) -> Old:
@@ -101,6 +108,7 @@ def _old(form: str) -> Callable[[Stream], Old]:
 
 
 def _integer(form: str) -> Callable[[Stream], int]:
+    """Return the reader of an integer that follows its number of bytes."""
     content = _counted(form)
 
     def read(stream: Stream) -> int:
@@ -113,18 +121,21 @@ def _integer(form: str) -> Callable[[Stream], int]:
 
 
 def _decimal(line: bytes) -> int:
+    """Parse an integer in decimal digits, of bounded length."""
     if len(line) > _DIGITS:
         raise ValueError
     return int(line)
 
 
 def _int_line(stream: Stream) -> int | bool:
+    """Read a line with an integer or a truth value."""
     line = stream.line()
     # How protocol 0 writes truth values.
     return line == b"01" if line in (b"00", b"01") else _decimal(line)
 
 
 def _float_line(stream: Stream) -> float:
+    """Read a line with a floating-point number."""
     line = stream.line()
     if len(line) > _DIGITS:
         raise ValueError
@@ -132,6 +143,7 @@ def _float_line(stream: Stream) -> float:
 
 
 def _quoted_line(stream: Stream) -> Old:
+    """Read a line with a Python 2 string in quotes."""
     line = stream.line().strip()
     if len(line) < 2 or line[:1] not in (b'"', b"'") or line[:1] != line[-1:]:
         raise ValueError
@@ -139,6 +151,7 @@ def _quoted_line(stream: Stream) -> Old:
 
 
 def _two_lines(stream: Stream) -> tuple[str, str]:
+    """Read two lines of text: a module and a name."""
     return stream.line().decode("utf-8"), stream.line().decode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""What a pickle says, noted down: names, calls, states and containers, none of which has been made."""
+"""Records of what a pickle asks for: names, calls, states and containers, none of which has been made."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Group", "Made", "Name", "Old", "Pairs", "Persistent", "Refused"]
 
 
 class Refused(Exception):
-    """Why a file is not read. The text goes on after "found a pickle": ``that is damaged: it ends too soon``."""
+    """Error of a file that is not read; its text follows "found a pickle": ``that is damaged: it ends too soon``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A class or function that a pickle names; it is only looked up in a list, and never imported."""
+    """Name of a class or function in a pickle; it is only looked up in a list, and never imported."""
 
     module: str
     name: str
@@ -27,7 +27,7 @@ class Name:
 
 
 class Made:
-    """A call that a pickle asks for, with what it asks to be done to its result."""
+    """Record of a call: its name and arguments, then the states and pairs that the pickle adds to its result."""
 
     __slots__ = ("arguments", "of", "pairs", "states")
 
@@ -39,7 +39,7 @@ class Made:
 
 
 class Pairs:
-    """A dictionary: keys are looked at when all of it is known."""
+    """Record of a dictionary as pairs; keys are only compared when all of it is known."""
 
     __slots__ = ("pairs",)
 
@@ -48,7 +48,7 @@ class Pairs:
 
 
 class Group:
-    """A set, or a frozen one."""
+    """Record of a set, or of a frozen one."""
 
     __slots__ = ("frozen", "items")
 
@@ -58,7 +58,7 @@ class Group:
 
 
 class Old:
-    """A string of Python 2, which may be text in latin-1 or the bytes of an array."""
+    """Record of a Python 2 string, which may be text in latin-1 or the bytes of an array."""
 
     __slots__ = ("content",)
 
@@ -67,7 +67,7 @@ class Old:
 
 
 class Persistent:
-    """What lies outside the pickle, such as a tensor's storage, by what the pickle calls it."""
+    """Record of a reference to something outside the pickle, such as a tensor's storage, by the pickle's id of it."""
 
     __slots__ = ("id",)
 

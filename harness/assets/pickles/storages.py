@@ -1,4 +1,4 @@
-"""Tensors over storages: which bytes a tensor looks at is checked before it looks at any."""
+"""Tensors as views of storages (shared bytes); a view is checked before any of its bytes are read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KINDS = {
     "uint8": "u1",
     "bool": "u1",
 }
-"""torch's kinds of numbers -> numpy's kind of the same bytes; bfloat16 and bool are changed afterwards."""
+"""Data type of torch -> numpy's code of one with as many bytes; bfloat16 and bool are converted afterwards."""
 _TYPED = {
     "Double": "float64",
     "Float": "float32",
@@ -49,46 +49,49 @@ _TYPED = {
     "Byte": "uint8",
     "Bool": "bool",
 }
+"""Prefix of torch's class of storages -> data type of its numbers."""
 _UNTYPED = Name("torch.storage", "UntypedStorage")
+"""Class of storages of plain bytes, by its module of today."""
 STORAGES: dict[Name, str] = {
     **{Name("torch", f"{name}Storage"): kind for name, kind in _TYPED.items()},
     Name("torch", "UntypedStorage"): "",
     _UNTYPED: "",
 }
-"""Classes of storages -> kind of their numbers, none of untyped ones, which are bytes."""
+"""Class of storages -> data type of their numbers; empty for untyped ones, which are bytes."""
 
 
 @dataclass(frozen=True)
 class StorageId:
-    """What a pickle says of a storage outside it."""
+    """Reference of a pickle to a storage outside it: data type, key and size."""
 
     kind: str
-    """Of `KINDS`, or none."""
+    """Data type of `KINDS`, or empty for plain bytes."""
     key: str
+    """Name of the storage in the file."""
     count: int
-    """Numbers in it; bytes where it has no kind."""
+    """Number of its numbers; of bytes where it has no data type."""
 
     @property
     def size(self) -> int:
-        """Bytes of the storage."""
+        """Size of the storage in bytes."""
         return self.count * (np.dtype(KINDS[self.kind]).itemsize if self.kind else 1)
 
 
 @dataclass
 class Storage:
-    """The bytes that tensors share."""
+    """Storage: bytes that tensors share."""
 
     content: NDArray[np.uint8]
-    """(n,)"""
+    """(n,) the bytes."""
     kind: str
-    """Of `KINDS`, or none: each tensor has its own."""
+    """Data type of `KINDS`; empty where each tensor has its own."""
     big: bool = False
-    """Whether the bytes of a number are in the order of other machines."""
+    """Whether numbers are big-endian."""
     numbers: dict[str, NDArray[Any]] = field(default_factory=dict)
-    """Kind -> its bytes as numbers, so that tensors share them and none is copied twice."""
+    """Data type -> the bytes as its numbers, so that tensors share them and none is copied twice."""
 
     def of_kind(self, kind: str) -> NDArray[Any]:
-        """The storage as numbers of a kind."""
+        """Return the storage as numbers (n,) of a data type of `KINDS`."""
         if kind not in self.numbers:
             dtype = np.dtype(KINDS[kind])
             numbers = self.content[: self.content.size // dtype.itemsize * dtype.itemsize].view(dtype)
@@ -100,25 +103,29 @@ class Storage:
 
 @dataclass(frozen=True)
 class View:
-    """A tensor: numbers of a storage, all of which are there."""
+    """Tensor as a view of a storage, within which it lies."""
 
     numbers: NDArray[Any]
-    """(n,): all of the storage."""
+    """(n,) all numbers of the storage."""
     kind: str
+    """Data type of `KINDS`."""
     offset: int
+    """Index of the tensor's first number in `numbers`."""
     shape: tuple[int, ...]
+    """Sizes of the axes."""
     strides: tuple[int, ...]
-    """In numbers."""
+    """Distances along the axes, in numbers."""
 
 
 def storage_id(record: Persistent, parts: int) -> StorageId:
-    """What a persistent id says, which must be of a storage.
+    """Parse the id of something outside a pickle, which must be a storage.
 
     Args:
-        parts: how many parts the id has: 5 in archives, 6 in the format before.
+        record: the reference.
+        parts: number of parts of the id: 5 in archives, 6 in the format before 1.6.
 
     Raises:
-        Refused: it is of anything else.
+        Refused: the id is of anything else.
     """
     known = record.id
     if not isinstance(known, tuple) or len(known) != parts or known[0] != "storage":
@@ -132,15 +139,17 @@ def storage_id(record: Persistent, parts: int) -> StorageId:
 
 
 def view_of(storage: Storage, kind: str, offset: Any, shape: Any, strides: Any) -> View:
-    """The view of a tensor's parts, which lies within its storage.
+    """Return a tensor as a view of its storage, once it is found to lie within.
 
     Args:
         storage: the tensor's storage.
-        kind: of the tensor, or none: that of its storage.
-        offset, shape, strides: in numbers; nothing is known of them yet.
+        kind: data type of the tensor; empty for that of its storage.
+        offset: index of the first number, not checked yet.
+        shape: sizes of the axes, not checked yet.
+        strides: distances along the axes in numbers, not checked yet.
 
     Raises:
-        Refused: they are no such parts, or reach beyond the storage.
+        Refused: these are no offset, shape and strides, or they reach beyond the storage.
     """
     if not (kind or storage.kind) or (storage.kind and kind not in ("", storage.kind)) or (storage.big and kind):
         raise Refused("with a tensor whose kind is not that of its storage")
@@ -161,7 +170,7 @@ def view_of(storage: Storage, kind: str, offset: Any, shape: Any, strides: Any) 
 
 
 def as_array(view: View) -> NDArray[Any]:
-    """A view as an array of numpy, bfloat16 as float32."""
+    """Convert a tensor's view to a numpy array; bfloat16 becomes float32."""
     if not values_in(view.shape):
         array = np.empty(view.shape, view.numbers.dtype)
     else:
@@ -171,7 +180,7 @@ def as_array(view: View) -> NDArray[Any]:
 
 
 def as_tensor(view: View) -> torch.Tensor:
-    """A view as a tensor on the CPU, without a gradient."""
+    """Convert a tensor's view to a torch tensor on the CPU, without a gradient."""
     import torch
 
     numbers = torch.from_numpy(view.numbers)

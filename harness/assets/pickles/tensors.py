@@ -1,4 +1,4 @@
-"""torch's names: tensors and parameters, in whichever of the ways that torch writes them."""
+"""Building of torch's tensors and parameters from pickles, in all the ways that torch has written them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ _KIND_NAMES = tuple(Name("torch", kind) for kind in KINDS)
 
 
 def tensor_names(find: Callable[[Walk, Any], Storage], finish: Callable[[View], Any]) -> Names:
-    """What torch's names stand for in a file.
+    """Return torch's names that may occur in a file, with the functions that build their values.
 
     Args:
-        find: the storage of a record.
+        find: returns the storage that a record names.
         finish: makes the value of a checked view: `as_array` or `as_tensor`.
     """
 
     def tensor(walk: Walk, made: Made) -> Any:
+        """Build a tensor from its storage, offset, shape and strides."""
         storage, *rest = made.arguments or (None,)
         version = made.of.name[-3:]
         if version == "_v3":
@@ -45,14 +46,14 @@ def tensor_names(find: Callable[[Walk, Any], Storage], finish: Callable[[View], 
         return finish(view)
 
     def parameter(walk: Walk, made: Made) -> Any:
-        """A parameter's tensor; that it was trained, its hooks and its attributes are left out."""
+        """Build the tensor of a parameter; its gradient flag, hooks and attributes are left out."""
         data = made.arguments[0] if len(made.arguments) in (3, 4) else None
         if not isinstance(data, Made) or data.of not in (*_TENSORS, *_PARAMETERS, _TYPED_TENSOR):
             raise Refused(f"that calls {made.of} in a way that is not read")
         return walk.plain(data)
 
     def with_type(walk: Walk, made: Made) -> Any:
-        """A tensor or parameter with attributes, which are left out."""
+        """Build a tensor or parameter with attributes, which are left out."""
         function, cls, arguments, *_ = made.arguments if len(made.arguments) == 4 else (None,) * 3
         if function not in _TENSORS or cls not in _CLASSES or not isinstance(arguments, tuple):
             raise Refused(f"that calls {made.of} in a way that is not read")
@@ -70,6 +71,7 @@ def tensor_names(find: Callable[[Walk, Any], Storage], finish: Callable[[View], 
 
 
 def _size(walk: Walk, made: Made) -> Any:
+    """Build a torch.Size as a tuple."""
     (sides,) = made.arguments if len(made.arguments) == 1 else (None,)
     if not isinstance(sides, tuple):
         raise Refused(f"that calls {made.of} in a way that is not read")
@@ -77,11 +79,12 @@ def _size(walk: Walk, made: Made) -> Any:
 
 
 def _device(walk: Walk, made: Made) -> str:
-    """A device's name; nothing is put there."""
+    """Build a torch.device as its name; nothing is put there."""
     return ":".join(str(walk.plain(part)) for part in made.arguments if isinstance(part, str | int))
 
 
 def _kind_named(record: Any) -> str:
+    """Return the data type that a record names."""
     if not isinstance(record, Name) or record not in _KIND_NAMES:
         raise Refused("with a tensor of a kind that is not read")
     return record.name

@@ -1,7 +1,7 @@
-"""From records to plain values: each record is made into a value once, by what its name stands for here.
+"""Conversion of a pickle's records to plain values, each once, by the function registered for its name.
 
-The walk is bounded. Records may nest `DEPTH` deep; one that holds itself is refused; and what the value takes once all
-that is shared in it is written out may be a small multiple of the file, so that whoever goes through it ends.
+The walk is bounded. Records may nest `DEPTH` deep; one that holds itself is refused; and the size of the value, once
+all that is shared in it is written out, may be a small multiple of the file's, so that a loop over it ends.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from headbench.harness.assets.pickles.records import Group, Made, Name, Old, Pai
 __all__ = ["Builder", "Names", "Walk"]
 
 DEPTH = 64
-"""Levels that records may nest; FLAME's files and trackers' nest fewer than 10."""
+"""Limit of the levels that records nest; FLAME's files and trackers' nest fewer than 10."""
 _SLACK = 64 * 2**20
+"""Bytes that a value may take beyond four times the file's size."""
 _EACH = 64
-"""Bytes that any value is counted with, besides its content."""
+"""Bytes that every value counts for, besides its content."""
 _ORDERED = Name("collections", "OrderedDict")
 _ATOMS = (type(None), bool, int, float, str, bytes)
+"""Types of records that are values already."""
 
 
 class Walk:
-    """Makes plain values of the records of one file.
+    """Converter of one file's records to plain values.
 
     Args:
-        names: what each name stands for.
-        size: bytes of the file.
+        names: names that may occur, and what builds their values.
+        size: of the file in bytes.
     """
 
     def __init__(self, names: Names, size: int) -> None:
@@ -39,10 +41,10 @@ class Walk:
         self._done: dict[int, tuple[Any, Any, int]] = {}
 
     def plain(self, record: Any) -> Any:
-        """The value of a record.
+        """Convert a record to a plain value.
 
         Raises:
-            Refused: it is no value that is read.
+            Refused: the record is of a value that is not read.
         """
         if isinstance(record, _ATOMS):
             self.count(len(record) if isinstance(record, str | bytes) else 0)
@@ -57,7 +59,7 @@ class Walk:
         return self._first(record)
 
     def count(self, size: int) -> None:
-        """Count a value of `size` bytes.
+        """Add a value of `size` bytes to what the file stands for.
 
         Raises:
             Refused: the file stands for more than it may.
@@ -67,7 +69,7 @@ class Walk:
             raise Refused(f"that stands for more than {self._limit // 2**20:,} MiB, which it does not hold")
 
     def raw(self, record: Any) -> bytes | bytearray:
-        """The bytes of a record: of a string of Python 2, or bytes in any of the ways that protocols write them."""
+        """Return the bytes of a record: a Python 2 string, or bytes in any of the ways that protocols write them."""
         value = record
         if isinstance(record, Old):
             value = record.content
@@ -78,7 +80,7 @@ class Walk:
         return value
 
     def state(self, made: Made) -> dict[str, Any]:
-        """What was stored of an object, by attribute, in records."""
+        """Return the stored attributes of an object: name -> record."""
         found: dict[str, Any] = {}
         for state in made.states:
             # Classes with __slots__ store two dictionaries.
@@ -90,6 +92,7 @@ class Walk:
         return found
 
     def _first(self, record: Any) -> Any:
+        """Convert a record that has not been converted before, and remember its value."""
         if id(record) in self._open:
             raise Refused("with a value that holds itself")
         if self._depth >= DEPTH:
@@ -106,6 +109,7 @@ class Walk:
         return value
 
     def _made(self, record: Any) -> Any:
+        """Convert a record by its type, or by what is registered for its name."""
         if isinstance(record, list):
             return [self.plain(item) for item in record]
         if isinstance(record, tuple):
@@ -129,18 +133,20 @@ class Walk:
         raise Refused(f"with {record} as a value")
 
     def pairs(self, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-        """The dictionary of keys and values in records."""
+        """Convert pairs of records to a dictionary."""
         return {_key(self.plain(key)): self.plain(value) for key, value in pairs}
 
 
 Builder = Callable[[Walk, Made], Any]
-"""Makes the value of a call."""
+"""Function that builds the value of a call."""
 Names = Mapping[Name, Builder | str | None]
-"""Names that may occur; a text: what it is as a value; None: an argument of a call alone."""
+"""Name that may occur -> what builds its value.
+
+A text is the value itself; None: the name may only be an argument of a call."""
 
 
 def _key(value: Any) -> Any:
-    """A key of a dictionary, if comparing and hashing it is cheap."""
+    """Return a key of a dictionary or set, if comparing and hashing it is cheap, else refuse it."""
     whole = isinstance(value, int) and not -(2**63) <= value < 2**64
     if whole or not isinstance(value, _ATOMS):
         raise Refused(f"with {_called(value)} as a key")
@@ -148,4 +154,5 @@ def _key(value: Any) -> Any:
 
 
 def _called(value: Any) -> str:
+    """Describe a value by its type, for a message."""
     return f"a value of the kind {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""torch's files since 1.6: a zip archive of one pickle and the storages that it names."""
+"""Reading of torch files since 1.6: a zip archive of one pickle and the storages that it names."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from headbench.harness.assets.pickles.storages import Storage, StorageId, storag
 __all__ = ["Zipped"]
 
 _RECORD = "data.pkl"
+"""Name of the pickle in the archive."""
 _RECORD_BYTES = 64 * 2**20
-"""The most bytes of the pickle, without its storages."""
+"""Limit of the size of the pickle without its storages, in bytes."""
 
 
 class Zipped:
-    """An archive that `torch.save` wrote.
+    """Archive that `torch.save` wrote.
 
     Args:
         archive: the open archive.
-        limit: the most bytes of a storage.
+        limit: the most bytes that a storage may have.
 
     Raises:
-        Refused: it is none, or holds a program.
+        Refused: the archive is not of `torch.save`, or holds a program.
     """
 
     def __init__(self, archive: Archive, limit: int) -> None:
@@ -47,15 +48,15 @@ class Zipped:
         self._storages: dict[str, tuple[StorageId, Storage]] = {}
 
     def record(self) -> bytes:
-        """The pickle."""
+        """Return the bytes of the pickle."""
         return bytes(self._archive.read(f"{self._root}{_RECORD}", _RECORD_BYTES))
 
     def find(self, record: object) -> Storage:
-        """The storage that the pickle names by a record.
+        """Return the storage to which a record of the pickle refers.
 
         Raises:
-            Refused: it is none, or another than the record says.
-            Unreadable: it is missing or damaged.
+            Refused: the record refers to no storage, or to one of another type or size.
+            Unreadable: the storage is missing or damaged.
         """
         if not isinstance(record, Persistent):
             raise Refused("with a tensor without a storage")
@@ -68,6 +69,7 @@ class Zipped:
         return storage
 
     def _read(self, known: StorageId) -> Storage:
+        """Read a storage from the archive."""
         name = f"{self._root}data/{known.key}"
         info = self._archive.members.get(name)
         if info is not None and info.compress_type != zipfile.ZIP_STORED:
