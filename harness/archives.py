@@ -41,12 +41,14 @@ class _Bounded:
         self.seek, self.tell, self.seekable = handle.seek, handle.tell, handle.seekable
 
     def read(self, size: int = -1) -> bytes:
+        """Read up to `size` bytes; BadZipFile where they are more than `DIRECTORY_BYTES`."""
         content = self._handle.read(size if 0 <= size <= DIRECTORY_BYTES else DIRECTORY_BYTES + 1)
         if len(content) > DIRECTORY_BYTES:
             raise zipfile.BadZipFile
         return content
 
     def close(self) -> None:
+        """Close the file."""
         self._handle.close()
 
 

@@ -61,7 +61,7 @@ def use_threads(count: int | None, device: torch.device) -> None:
     if device.type == "cpu":
         import numba
 
-        # First, since its threads set OpenMP's number, which is torch's too, when they start.
+        # Before torch: numba's threads, when they start, set OpenMP's number, which torch uses too.
         numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)

@@ -77,7 +77,7 @@ def did_you_mean(kind: str, name: str, known: Iterable[str]) -> str:
     close = [c for c in choices if c.lower() in close]
     text = f"Unknown {kind} {name!r}."
     if close:
-        # Not repr, which doubles backslashes: a suggestion is there to be copied.
+        # Not repr, which doubles backslashes: a suggestion should work when it is copied.
         quoted = (f"'{c}'" if c.isprintable() else repr(c) for c in close)
         text += f" Did you mean {' or '.join(quoted)}?"
     return text + f" Available: {', '.join(map(one_line, choices)) or 'none'}."

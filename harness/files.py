@@ -265,7 +265,7 @@ def remove_leftovers(folder: Path, deep: bool = True, age: float = 0.0) -> list[
     found = []
     for path in [path for path in listed if _LEFTOVER.fullmatch(path.name)]:
         match = _LEFTOVER.fullmatch(path.name)
-        # One may be gone with the folder that it was in.
+        # It may be gone with a folder that was removed before.
         if match is None or not os.path.lexists(path) or time.time() - path.lstat().st_mtime < age:
             continue
         found.append(path)

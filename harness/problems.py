@@ -197,7 +197,7 @@ def _cause(problem: Problem) -> tuple[str, ...]:
         return problem.severity, folder, problem.kind
     message = problem.message
     names = (str(place), Path(place).name, Path(place).stem, frame)
-    # A name that is a number goes as numbers do: 10 is in 100, too.
+    # A name that is a number is left to `_NUMBER`: replacing 10 would change 100, too.
     for name in sorted({name for name in names if len(name) > 1 and not name.isdecimal()}, key=len, reverse=True):
         message = message.replace(name, "*")
     return problem.severity, folder, "", _NUMBER.sub("#", _FILE.sub("*", message))

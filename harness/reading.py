@@ -142,7 +142,7 @@ def read_bytes(path: Path, limit: int = DOCUMENT_BYTES) -> bytes:
     """
     try:
         with open_regular(path) as handle:
-            # As many as there are, since reading takes memory for as many as are asked for.
+            # Not just `limit`, since reading allocates memory for as many bytes as are asked for.
             content = handle.read(min(os.fstat(handle.fileno()).st_size, limit) + 1)
     except (OSError, MemoryError) as error:
         raise fault_of(path, error) from error
@@ -213,6 +213,7 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose the next node, within the limits."""
         self.depth += 1
         if self.depth > DEPTH:
             raise yaml.YAMLError(f"it nests more than {DEPTH} levels deep")

@@ -92,11 +92,13 @@ class Camera(_Batched):
     """Pinhole cameras, OpenCV axes (x right, y down, z forward), pixel centres at +0.5."""
 
     w2c: Tensor
-    """(B, 4, 4) float32, world (metres) to camera, last row 0 0 0 1."""
+    """(B, 4, 4) float32, transform from world (metres) to camera, last row 0 0 0 1."""
     K: Tensor
-    """(B, 3, 3) float32, pixels of the stored size, principal point honoured, no skew."""
+    """(B, 3, 3) float32, intrinsics in pixels of the stored size, principal point honoured, no skew."""
     width: int
+    """Width of the images in pixels."""
     height: int
+    """Height of the images in pixels."""
 
     def resized(self, width: int, height: int) -> Camera:
         """Return the same cameras for images resampled to `width` x `height` (pixel edges stay at pixel edges)."""
@@ -137,7 +139,7 @@ class HeadParams(_Batched):
     translation: Tensor
     """(B, 3) metres, added after skinning."""
     eyelids: Tensor | None = None
-    """(B, 2): left, right lid, 0 open to 1 closed; None where the tracker gives none."""
+    """(B, 2) closing of the left and the right lid, 0 open to 1 closed; None where the tracker gives none."""
     similarity: Similarity | None = None
     """Global similarity, applied last; None: no change."""
 
@@ -150,9 +152,9 @@ class Identity:
     shape: Tensor
     """(1, S) identity coefficients."""
     mean_expression: Tensor
-    """(1, E) mean over the training frames."""
+    """(1, E) mean of the expression over the training frames."""
     var_expression: Tensor
-    """(1, E) unbiased variance over the training frames."""
+    """(1, E) unbiased variance of the expression over the training frames."""
     first: HeadParams
     """Parameters of the first training frame, B = 1."""
     camera: Camera
@@ -162,7 +164,7 @@ class Identity:
     """(1, V, 3) metres, added to the template before joints are regressed; None where the tracker gives none."""
 
     def to(self, device: torch.device | str) -> Identity:
-        """The same identity on `device`."""
+        """Return the same identity on `device`."""
         return map_tensors(self, lambda t: t.to(device))  # type: ignore[no-any-return]
 
 
@@ -171,11 +173,11 @@ class Pixels:
     """The stored pixels of one frame, as they lie on disk: 8 bit, colour un-premultiplied."""
 
     colour: Tensor
-    """(3, H, W) uint8, sRGB, RGB order."""
+    """(3, H, W) uint8, colour in sRGB, RGB order."""
     alpha: Tensor
-    """(1, H, W) uint8."""
+    """(1, H, W) uint8, coverage by the person, 0 to 255."""
     masks: Mapping[str, Tensor] = field(default_factory=dict)
-    """name -> (1, H, W) uint8; names from {mouth, head, ...}."""
+    """Name of a mask, such as mouth or head -> (1, H, W) uint8."""
 
 
 @dataclass(frozen=True)
@@ -243,13 +245,13 @@ class Gaussians:
     """3D Gaussians in world space. Each field is (B, N, ...) or, shared by the batch, (N, ...)."""
 
     means: Tensor
-    """(..., N, 3) metres."""
+    """(..., N, 3) centres in metres."""
     quats: Tensor
-    """(..., N, 4) (w, x, y, z); normalised by the rasterizer."""
+    """(..., N, 4) rotations as quaternions (w, x, y, z); normalised by the rasterizer."""
     scales: Tensor
-    """(..., N, 3) metres, standard deviations."""
+    """(..., N, 3) standard deviations in metres."""
     opacities: Tensor
-    """(..., N) in [0, 1]."""
+    """(..., N) opacities in [0, 1]."""
     colours: Tensor
     """(..., N, 3) RGB, or (..., N, K, 3) spherical-harmonics coefficients when `sh_degree` is not None."""
     sh_degree: int | None = None
@@ -282,7 +284,7 @@ class Rendering:
     alpha: Tensor
     """(B, 1, H, W) coverage by all Gaussians, in [0, 1]."""
     depth: Tensor
-    """(B, 1, H, W) metres along the optical axis, accumulated: sum of w_i z_i, not divided by alpha."""
+    """(B, 1, H, W) depth in metres along the optical axis, accumulated: sum of w_i z_i, not divided by alpha."""
     visible: Tensor
     """(B, N) bool, False where a Gaussian was culled."""
     screen: ScreenGradient
@@ -319,19 +321,19 @@ class Batch:
     params: HeadParams
     camera: Camera
     image: Tensor
-    """(B, 3, H, W) in [0, 1], composited on `background`."""
+    """(B, 3, H, W) target images in [0, 1], composited on `background`."""
     alpha: Tensor
-    """(B, 1, H, W) in [0, 1]."""
+    """(B, 1, H, W) alpha of the target images in [0, 1]."""
     background: Tensor
-    """(B, 3) in [0, 1]."""
+    """(B, 3) background colours in [0, 1]."""
     frame_ids: tuple[str, ...]
     masks: Mapping[str, Tensor] = field(default_factory=dict)
-    """name -> (B, 1, H, W) in [0, 1]."""
+    """Name of a mask, such as mouth -> (B, 1, H, W) in [0, 1]."""
     tag: str = "train"
     """Kind of the frames: train, or a sampler's own such as pseudo."""
     weight: Tensor | None = None
-    """(B, 1, H, W) in [0, 1]: how much a pixel of the image counts. Losses see a target that moves to the render itself
-    as the weight falls to 0. None counts all."""
+    """(B, 1, H, W) weight of each pixel of the image in [0, 1]. Losses see a target that moves to the render itself
+    as the weight falls to 0. None: all pixels count fully."""
 
 
 @dataclass(frozen=True)
@@ -372,11 +374,11 @@ class Edit:
     """
 
     keep: Tensor | None = None
-    """(N,) bool: rows that stay; None keeps all."""
+    """(N,) bool, True for rows that stay; None keeps all."""
     append: Mapping[str, Tensor] | None = None
-    """column -> (M, ...) for every parameter and buffer column; statistics start at zero."""
+    """Column -> (M, ...) values of new rows, for every parameter and buffer column; statistics start at zero."""
     replace: Mapping[str, Tensor] = field(default_factory=dict)
-    """column -> (N, ...) new values for existing rows."""
+    """Column -> (N, ...) new values of existing rows."""
     zero_moments: tuple[str, ...] = ()
     """Names of parameter columns whose optimiser moments are set to zero."""
     zero_statistics: tuple[str, ...] = ()

@@ -49,7 +49,7 @@ def faults(error: ValidationError, kind: type[BaseModel]) -> list[str]:
                 section = section if inner is None else _section(inner.annotation) or section
             lines.append(did_you_mean("key", path, [f.alias or name for name, f in section.model_fields.items()]))
         else:
-            # A check of a whole section names what it found itself.
+            # The message of a check of a whole section says itself what was found.
             whole = fault["type"] == "missing" or isinstance(fault["input"], Mapping)
             text = fault["msg"].removeprefix("Value error, ")
             got = "" if whole else f", got {fault['input']!r}"

@@ -84,7 +84,7 @@ class Video:
         """Count the coded images that are really in the file; the header of a file that was cut may promise more.
 
         Raises:
-            Unreadable: they cannot be told apart.
+            Unreadable: the file is damaged, so that its images cannot be told apart.
         """
         try:
             return sum(packet.size > 0 for packet in self._container.demux(self.stream))

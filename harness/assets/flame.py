@@ -141,7 +141,7 @@ def _archive(path: Path) -> dict[str, Any]:
             try:
                 value = restricted_npy(place, allow=_GROUPS)
             except DataError as error:
-                # The file that was read is a copy without a name of the user's.
+                # The reader saw a temporary copy, so its message would name no file of the user.
                 help = "store arrays of numbers: scipy's .toarray(), chumpy's .r"
                 raise Unfit(path, Refusal(RELATED, f"its array {name} holds no numbers that are read", help)) from error
             found[name] = value.item() if isinstance(value, np.ndarray) and value.dtype == object else value
@@ -179,7 +179,7 @@ def _array(path: Path, store: Mapping[str, Any], key: str, shape: tuple[int, ...
 
 def _directions(path: Path, store: Mapping[str, Any]) -> tuple[_Floats, _Floats]:
     """Return the directions of shape (V, 3, 300) and expression (V, 3, 100); files hold one array or two."""
-    # The number of vertices tells other models first.
+    # Checked first, since another number of vertices names another model.
     _array(path, store, "v_template", (VERTICES, 3))
     apart = next((key for key in _EXPRESSION_KEYS if key in store), None)
     if apart is not None:

@@ -231,7 +231,7 @@ KINDS: tuple[AssetKind, ...] = (
     AssetKind(
         name="flame/eyelids",
         what="eyelid blendshapes of the INSTA tracker (l_eyelid.npy and r_eyelid.npy, or both in one .npz)",
-        used_by="dataset insta, whose tracker gives eyelids; FlashAvatar also tells them to its network",
+        used_by="dataset insta, whose tracker gives eyelids; FlashAvatar also feeds them to its network",
         licence="of the metrical-tracker repository: Max Planck, non-commercial",
         where="folder flame/blendshapes of https://github.com/Zielon/metrical-tracker",
         command="bench assets add flame2020 FILE_OR_FOLDER",

@@ -41,7 +41,7 @@ def pieces(faces: _Ints, vertices: int) -> list[int]:
         lowest = label[edges].min(axis=1)
         np.minimum.at(smaller, edges[:, 0], lowest)
         np.minimum.at(smaller, edges[:, 1], lowest)
-        # Labels are vertices: those that a label itself belongs to are as good, which halves the way each round.
+        # Labels are vertices, so a label may be replaced by its own label, which doubles the distance per round.
         smaller = smaller[smaller]
         if np.array_equal(smaller, label):
             return sorted(np.unique(label, return_counts=True)[1].tolist(), reverse=True)

@@ -25,13 +25,13 @@ class FaceFrames:
     """
 
     R: Tensor
-    """(B, F, 3, 3), columns a0 along v1 - v0, a1 the outward normal, a2 in the plane and away from v2; det +1."""
+    """(B, F, 3, 3) rotations: columns a0 along v1 - v0, a1 the outward normal, a2 in the plane away from v2; det +1."""
     size: Tensor
-    """(B, F) metres: mean of the base |v1 - v0| and the height over it."""
+    """(B, F) sizes of the triangles in metres: mean of the base |v1 - v0| and the height over it."""
     centroid: Tensor
-    """(B, F, 3) metres."""
+    """(B, F, 3) means of the triangles' vertices, metres."""
     raw_normal: Tensor
-    """(B, F, 3) (v1 - v0) x (v2 - v0), not normalised: its length is twice the area in square metres."""
+    """(B, F, 3) normals (v1 - v0) x (v2 - v0), not normalised: the length is twice the area in square metres."""
 
     def quats(self) -> Tensor:
         """Return the rotations of the frames as unit quaternions (B, F, 4) (w, x, y, z)."""
@@ -64,7 +64,7 @@ def face_frames(vertices: Tensor, faces: Tensor) -> FaceFrames:
     raw_normal = torch.linalg.cross(base, side)
     a0 = base / base_length.unsqueeze(-1)
     a1 = safe_normalise(raw_normal / base_length.unsqueeze(-1))
-    # Of unit length already, but for the empty faces whose a0 or a1 is zero.
+    # It has unit length already, except for degenerate faces, whose a0 or a1 is zero.
     a2 = torch.linalg.cross(a0, a1)
     return FaceFrames(
         R=torch.stack((a0, a1, a2), -1),

@@ -167,7 +167,7 @@ class SubjectHead(MeshBuffers):
 
         Raises:
             DataError: another head's parameters, or expression coefficients beyond E that are not zero. Off the CPU,
-                where asking would wait for the device, such a frame's vertices are NaN instead.
+                where a check would wait for the device, the vertices of a frame with such coefficients are NaN instead.
         """
         self._check_tag(params.head)
         pose = self._pose(params)

@@ -46,7 +46,7 @@ def write_video(path: Path, images: Iterable[_Pixels], rate: int | Fraction, qua
         raise BenchError(f"PyAV {av.__version__} has no {ENCODER}, so there is no {path}.", help="pip install av")
     size: tuple[int, ...] = ()
     count = 0
-    # The temporary file's name says nothing of its format.
+    # The format is named, since the temporary file has another suffix.
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = cast(VideoStream, container.add_stream(ENCODER, rate=Fraction(rate), options={"crf": quality}))
         stream.pix_fmt = "yuv420p"

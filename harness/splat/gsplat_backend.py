@@ -69,11 +69,11 @@ class Footprints:
     means2d: Tensor
     """(B, N, 2) projected means in pixels."""
     depths: Tensor
-    """(B, N) metres along the optical axis."""
+    """(B, N) depths in metres along the optical axis."""
     conics: Tensor
     """(B, N, 3) inverse 2D covariances, upper triangle (xx, xy, yy)."""
     opacities: Tensor
-    """(B, N) in [0, 1]."""
+    """(B, N) opacities in [0, 1]."""
     colours: Tensor
     """(B, N, 3) RGB, or (B, N, 4) with the depth as fourth channel."""
     width: int

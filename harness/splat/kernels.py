@@ -459,7 +459,7 @@ def _blend_tile_backward(
             strips[y, _B_BLUE + x] = to_image[2, top + y, left + x]
             strips[y, _B_DEPTH + x] = to_depth[top + y, left + x]
             strips[y, _B_LAST + x] = np.float32(last[top + y, left + x])
-            # What lies behind a Gaussian, as the loss sees it: the background, less what alpha itself is asked.
+            # Derivative by the final transmittance: through the background, and through alpha = 1 - transmittance.
             behind = -to_alpha[top + y, left + x]
             for channel in range(3):
                 behind += background[channel] * to_image[channel, top + y, left + x]

@@ -125,7 +125,7 @@ def _project_chunk(
         splats[n, 2], splats[n, 3], splats[n, 4] = yy / determinant, -xy / determinant, xx / determinant
         splats[n, 5] = opacities[n]
         splats[n, 6], splats[n, 7], splats[n, 8], splats[n, 9] = colours[n, 0], colours[n, 1], colours[n, 2], z
-        # A hair wider than exact: the kernels test coverage itself, these only bound where they look.
+        # Slightly wider than exact: the kernels test coverage itself, these only bound where they look.
         splats[n, 10] = reach * 1.001 + 1e-3
         splats[n, 11] = min(half_width * 1.001 + 1e-2, _ENDLESS)
         splats[n, 12] = min(half_height * 1.001 + 1e-2, _ENDLESS)

@@ -20,9 +20,9 @@ class Projected:
     means2d: Tensor
     """(B, N, 2) projected means in pixels."""
     conics: Tensor
-    """(B, N, 3) upper triangle (xx, xy, yy) of the inverse 2D covariance, per pixel squared."""
+    """(B, N, 3) upper triangles (xx, xy, yy) of the inverse 2D covariances, per pixel squared."""
     depths: Tensor
-    """(B, N) metres along the optical axis."""
+    """(B, N) depths in metres along the optical axis."""
     visible: Tensor
     """(B, N) bool, False where a Gaussian was culled."""
     radii: Tensor

@@ -119,13 +119,13 @@ class Scene:
     """Gaussians whose every field has the batch dimension (views, not copies)."""
 
     means: Tensor
-    """(B, N, 3) metres."""
+    """(B, N, 3) centres in metres."""
     quats: Tensor
-    """(B, N, 4) (w, x, y, z)."""
+    """(B, N, 4) rotations as quaternions (w, x, y, z)."""
     scales: Tensor
-    """(B, N, 3) metres, standard deviations."""
+    """(B, N, 3) standard deviations in metres."""
     opacities: Tensor
-    """(B, N) in [0, 1]."""
+    """(B, N) opacities in [0, 1]."""
     colours: Tensor
     """(B, N, 3) RGB, or (B, N, K, 3) spherical-harmonics coefficients."""
 

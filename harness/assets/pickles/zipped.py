@@ -38,7 +38,7 @@ class Zipped:
         if f"{self._root}constants.pkl" in members:
             raise Refused("with a program (TorchScript), which is not read")
         for info in members.values():
-            # torch was told to write none.
+            # torch can be set to write no check sums; zipfile then must not compare any.
             if info.CRC == 0:
                 info.CRC = None  # type: ignore[assignment]
         order = f"{self._root}byteorder"
