@@ -19,12 +19,12 @@ from headbench.harness.train.setup import frame_store, make_trainer, prepare
 from headbench.harness.types import Clock, Edit, Event, Rendering, Subject
 from headbench.testing.failure import require
 
-__all__ = ["PlainTape", "Staged", "Watched", "stage", "watch"]
+__all__ = ["PlainRecorder", "Staged", "Watched", "stage", "watch"]
 
 _OPTIONS = Execution(device="cpu", deterministic=True)
 
 
-class PlainTape(GraphRecorder):
+class PlainRecorder(GraphRecorder):
     """Graph recorder without CUDA, for any device: recorded work is done again by the same calls."""
 
     def __init__(self, device: torch.device) -> None:
@@ -79,7 +79,7 @@ def watch(kind: type[Portrait], config: MethodConfig, subject: Subject, name: st
     assert isinstance(avatar, Avatar)
     store = frame_store(parts, subject, _OPTIONS)
     trainer = make_trainer(parts, avatar, store, _OPTIONS, name)
-    trainer.recording, trainer.make_tape = record, PlainTape
+    trainer.recording, trainer.make_recorder = record, PlainRecorder
     seen = Watched(avatar, counts=[avatar.count()])
     places = {id(p): name for name, p in avatar.named_parameters()}
 

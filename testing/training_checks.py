@@ -8,7 +8,7 @@ from headbench.harness.session.inference import recorded
 from headbench.harness.train import load_portrait
 from headbench.testing.case import Case, finite, picture, shown, unequal
 from headbench.testing.failure import require
-from headbench.testing.training import PlainTape, stage, watch
+from headbench.testing.training import PlainRecorder, stage, watch
 
 __all__ = [
     "check_batch",
@@ -96,7 +96,7 @@ def check_recorded(case: Case) -> str:
         off = (other.double() - value.double()).abs() - 1e-4 * value.double().abs()
         require(not bool((off > 1e-5).any()), f"{name} as by plain steps", "other values")
     frame = case.subject.train[0]
-    quick = recorded(plain.avatar, torch.device("cpu"), PlainTape(torch.device("cpu")))
+    quick = recorded(plain.avatar, torch.device("cpu"), PlainRecorder(torch.device("cpu")))
     twice = [picture(quick, each) for each in (case.subject.train[1], frame)][-1]
     require(
         torch.equal(twice, picture(plain.avatar, frame)), "a recorded render to equal a plain one", "another picture"

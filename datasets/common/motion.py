@@ -146,7 +146,7 @@ def _check_ranges(frames: Sequence[Frame], stack: _Stack, where: _Where, finding
     """
     before = len(findings.errors())
 
-    def told(what: str, rows: _Floats, limit: float, expected: str) -> None:
+    def report(what: str, rows: _Floats, limit: float, expected: str) -> None:
         """Report the rows of a quantity that are beyond a limit: once if they are most frames, else one by one.
 
         Args:
@@ -166,14 +166,14 @@ def _check_ranges(frames: Sequence[Frame], stack: _Stack, where: _Where, finding
             message = f"`{what}`: expected {expected}, found {rows[row]:.3g}"
             findings.error(where(frame, what), message, frame.id, _AGAIN, f"{what}-absurd")
 
-    told("expression", np.abs(stack.expression).max(axis=1, initial=0), _COEFFICIENT, "coefficients within 10 or so")
+    report("expression", np.abs(stack.expression).max(axis=1, initial=0), _COEFFICIENT, "coefficients within 10 or so")
     for what, fields in (("jaw", ("jaw",)), ("pose", ("root", "neck"))):
         angles = torch.cat([torch.cat([getattr(f.params, name) for name in fields])[None] for f in frames])
         largest = torch.linalg.vector_norm(angles.double(), dim=2).amax(1).numpy()
-        told(what, largest, _TURN, "rotations in radians, less than a full turn")
+        report(what, largest, _TURN, "rotations in radians, less than a full turn")
     if all(frame.params.eyelids is not None for frame in frames):
         lids = torch.cat([frame.params.eyelids for frame in frames])  # type: ignore[misc]
-        told("eyelids", lids.abs().amax(1).double().numpy(), _LIDS, "lids from 0 open to 1 closed")
+        report("eyelids", lids.abs().amax(1).double().numpy(), _LIDS, "lids from 0 open to 1 closed")
     for row in np.flatnonzero(~(stack.depth > 0)):
         frame = frames[int(row)]
         message = f"expected the head before the camera, found it {-stack.depth[row]:.3g} m behind"
@@ -235,17 +235,19 @@ def _check_track(
     return odd
 
 
-def _check_outside(frames: Sequence[Frame], stack: _Stack, told: set[str], where: _Where, findings: Findings) -> None:
+def _check_outside(
+    frames: Sequence[Frame], stack: _Stack, reported: set[str], where: _Where, findings: Findings
+) -> None:
     """Warn where nothing of the head can be in the image, and no jump explains it.
 
     Args:
         frames: all frames of a subject.
         stack: their tracking, in the same order.
-        told: ids of the frames whose jumps were reported.
+        reported: ids of the frames whose jumps were reported.
         where: gives the file that a quantity of a frame was read from.
         findings: receives the warnings and a note.
     """
-    known = told | {problem.frame for problem in findings.errors()}
+    known = reported | {problem.frame for problem in findings.errors()}
     far = ((stack.pixel < -_OUTSIDE) | (stack.pixel > 1 + _OUTSIDE)).any(axis=1)
     lost = [int(row) for row in np.flatnonzero(far) if frames[int(row)].id not in known]
     for row in lost:

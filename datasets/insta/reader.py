@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.datasets.common.cameras import cameras as stacked
+from headbench.datasets.common.cameras import pinhole
 from headbench.datasets.common.findings import Findings
+from headbench.datasets.common.intrinsics import Intrinsics
 from headbench.datasets.common.params import head_params
 from headbench.datasets.common.pixels import PixelReader
 from headbench.datasets.common.reader import SurveyReader
 from headbench.datasets.common.sources import check_sample
 from headbench.datasets.common.survey import known
-from headbench.datasets.insta.cameras import cameras
 from headbench.datasets.insta.checks import deep_checks
 from headbench.datasets.insta.coefficients import Coefficients
 from headbench.datasets.insta.layout import DATASET, find_subjects
@@ -18,7 +24,7 @@ from headbench.datasets.insta.masks import mouth_maker
 from headbench.datasets.insta.options import InstaOptions
 from headbench.datasets.insta.rotations import axis_angles
 from headbench.datasets.insta.survey import InstaSurvey, survey
-from headbench.harness.types import Frame, HeadParams
+from headbench.harness.types import Camera, Frame, HeadParams
 
 __all__ = ["InstaReader"]
 
@@ -71,3 +77,30 @@ def _params(head: str, numbers: Coefficients, options: InstaOptions) -> HeadPara
         eye_right=joint4,
         eyelids=None if options.eyelids == "ignore" else numbers.eyelids,
     )
+
+
+def intrinsic_matrix(k: Intrinsics, fov: str) -> NDArray[np.float64]:
+    """Intrinsic matrix (3, 3) in pixels, by either of two readings of the JSON.
+
+    Args:
+        k: size and intrinsics of the JSON.
+        fov: exact, or fateavatar: the field of view 2 atan(2 c^2 / (size fl)) with a centred principal point, which
+            is the true one only where c is half the size; the focal length is off by (size / (2 c))^2.
+    """
+    if fov == "fateavatar":
+        focal = k.fl_x * (k.width / (2 * k.cx)) ** 2, k.fl_y * (k.height / (2 * k.cy)) ** 2
+        centre = k.width / 2, k.height / 2
+    else:
+        focal, centre = (k.fl_x, k.fl_y), (k.cx, k.cy)
+    return pinhole(*focal, *centre)
+
+
+def cameras(k: Intrinsics, poses: Sequence[NDArray[np.float64]], fov: str) -> list[Camera]:
+    """Make one camera (B = 1) per camera-to-world matrix; inverted in float64.
+
+    Args:
+        k: size and intrinsics of the JSON.
+        poses: (4, 4) camera to world, OpenCV axes, metres, one per camera.
+        fov: exact or fateavatar; see `intrinsic_matrix`.
+    """
+    return stacked(np.linalg.inv(np.stack(poses)), intrinsic_matrix(k, fov), k.width, k.height)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headbench.harness.assets import NETWORKS, asset
+from headbench.harness.errors import MissingAsset
 from headbench.harness.layout import CellFolder
 from headbench.harness.options import Execution
 from headbench.harness.run.cell import Cell, CellRecord, Job, StageState, State, cell_folder
@@ -16,12 +18,12 @@ from headbench.harness.run.config import Setting, config_hash
 from headbench.harness.run.data import Manifest, whole
 from headbench.harness.run.entries import Entry
 from headbench.harness.run.inputs import stage_faults
-from headbench.harness.run.needs import unmet
 from headbench.harness.run.places import Place
 from headbench.harness.run.request import RunRequest, whole_path
 
 if TYPE_CHECKING:
-    from headbench.harness.plugins import Registry
+    from headbench.harness.avatar import MethodConfig
+    from headbench.harness.plugins import DatasetSpec, MethodSpec, Registry
 
 __all__ = ["PlannedCell", "ended", "plan_cell", "with_stale"]
 
@@ -153,3 +155,33 @@ def ended(record: CellRecord, state: State, reason: str) -> CellRecord:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+BUILT_IN_HEAD = "openhead"
+"""Name of the one head model that needs no file of the user's."""
+
+
+def unmet(method: MethodSpec, config: MethodConfig, dataset: DatasetSpec, head: str) -> str:
+    """Why a cell cannot run, with the command that helps; empty if it can.
+
+    Args:
+        method: method of the cell.
+        config: its resolved configuration.
+        dataset: dataset of the cell.
+        head: name of the subject's head model.
+    """
+    masks = (method.needs | config.needs()) - config.networks() - set(NETWORKS)
+    reasons = []
+    lacking = sorted(masks - dataset.provides)
+    if lacking:
+        has = ", ".join(sorted(dataset.provides)) or "none"
+        reasons.append(f"{method.name} needs masks that {dataset.name} has not: {', '.join(lacking)} (it has: {has})")
+    files = [] if head == BUILT_IN_HEAD else [f"{head}/model"]
+    wanted = (method.needs | config.needs()) & (config.networks() | set(NETWORKS))
+    files += [NETWORKS.get(network, network) for network in sorted(wanted)]
+    for name in dict.fromkeys(files):
+        try:
+            asset(name)
+        except MissingAsset as error:
+            reasons.append(f"{error.args[0].rstrip('.')}: {error.help}" if error.help else str(error.args[0]))
+    return "; ".join(reasons)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headbench.harness.files import discard
-from headbench.harness.reading import Unreadable
+from headbench.harness.reading import Unreadable, open_regular
 from headbench.harness.records import read_record, write_sealed
 from headbench.harness.run.listing import LISTING, complete, keep_whole, write_listing
-from headbench.harness.run.png import png_is_whole
 from headbench.harness.way import Way
 
 if TYPE_CHECKING:
@@ -137,3 +137,23 @@ def _start(folder: Path, origin: RenderNote, frames: Sequence[Frame]) -> None:
             discard(path)
     values = {name: value for name, value in asdict(origin).items() if value is not None}
     write_sealed(folder / "render.json", values)
+
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def png_is_whole(path: Path) -> bool:
+    """Whether every chunk of a PNG file has its check sum and the last one ends the file."""
+    from headbench.harness.pictures import png_chunks
+
+    try:
+        with open_regular(path) as file:
+            if file.read(len(_SIGNATURE)) != _SIGNATURE:
+                return False
+            chunks = list(png_chunks(file))
+            size = file.seek(0, os.SEEK_END)
+    except (Unreadable, OSError):
+        return False
+    return (
+        bool(chunks) and all(chunk.whole for chunk in chunks) and (chunks[-1].kind, chunks[-1].end) == (b"IEND", size)
+    )

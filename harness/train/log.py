@@ -114,12 +114,12 @@ class TrainLog:
         finite = torch.stack([torch.stack(sums).isfinite().all() for _, _, sums in self._trail]).tolist()
         first = finite.index(False)
         step, frames, _ = self._trail[first]
-        told = f"since step {step}"
+        text = f"since step {step}"
         if frames:
-            told += f", which drew frame {', '.join(frames)}"
+            text += f", which drew frame {', '.join(frames)}"
         if frames and first:
-            told += f" (the step before it: {', '.join(self._trail[first - 1][1])})"
-        return told
+            text += f" (the step before it: {', '.join(self._trail[first - 1][1])})"
+        return text
 
 
 def _drop_after(path: Path, step: int) -> None:

@@ -60,7 +60,7 @@ class Trainer:
         self.update_last = update_last
         self.watch = watch
         self.recording = record
-        self.make_tape = recorder
+        self.make_recorder = recorder
         self._clock = sampler.at(1).clock
         self._key: Hashable = None
         self._recordings: dict[Hashable, RecordedStep] = {}
@@ -161,7 +161,7 @@ class Trainer:
         layout = (source, tuple((t.shape, t.dtype, t.requires_grad) for t in leaves(inputs)))
         found = self._recordings.get(layout)
         if found is None:
-            self._recorder = self._recorder or self.make_tape(self.finetune.rows.device)
+            self._recorder = self._recorder or self.make_recorder(self.finetune.rows.device)
             absolute = self.avatar.absolute_gradient
             found = RecordedStep(
                 self.avatar, self.rasterizer, begin, self._compute_losses, inputs, absolute, self._recorder

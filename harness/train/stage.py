@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
 from headbench.harness.device import device_label
 from headbench.harness.errors import BenchError
-from headbench.harness.files import discard, make_folder, remove_leftovers
+from headbench.harness.files import atomic_path, discard, make_folder, remove_leftovers
+from headbench.harness.image import to_uint8
 from headbench.harness.options import Execution
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import write_sealed
+from headbench.harness.splat import Rasterizer
 from headbench.harness.stage import Stage, StageWork
 from headbench.harness.train.checkpoint import checkpoint_tensors, refined_frames, restore_portrait, save_checkpoint
 from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.log import Progress, TrainLog
 from headbench.harness.train.loop import Trainer
-from headbench.harness.train.preview import write_preview
 from headbench.harness.train.save_schedule import SaveSchedule
 from headbench.harness.train.setup import Parts, frame_store, make_trainer, peak_memory, prepare, wait_for
 from headbench.harness.trained import (
@@ -300,3 +302,25 @@ def _refined(trainer: Trainer) -> dict[str, Tensor]:
 
 def _under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+@torch.no_grad()
+def write_preview(path: Path, avatar: Avatar, store: FrameStore, rows: Sequence[int], rasterizer: Rasterizer) -> None:
+    """Write a PNG with one row of pictures per frame: ground truth on white, render, absolute difference.
+
+    Args:
+        path: of the PNG; it is written atomically.
+        avatar: is rendered.
+        store: the training frames.
+        rows: positions of the frames in the store, at least one.
+        rasterizer: the back end that renders.
+    """
+    white = torch.ones((1, 3), device=store.device)
+    strips = []
+    for row in rows:
+        batch = store.batch(torch.tensor([row], device=store.device), [row], white)
+        shown = avatar.render(batch.params, batch.camera, white, rasterizer).clamp(0, 1)
+        strips.append(torch.cat([batch.image, shown, (batch.image - shown).abs()], dim=3)[0])
+    grid = to_uint8(torch.cat(strips, dim=1)).permute(1, 2, 0).cpu().numpy()
+    with atomic_path(path) as part:
+        Image.fromarray(grid).save(part, format="PNG")

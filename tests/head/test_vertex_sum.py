@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from headbench.harness.head import face_frames
-from headbench.harness.head.vertices import VertexSum
+from headbench.methods.splattingavatar.surface import VertexSum
 
 
 def test_each_vertex_gets_the_sum_of_its_faces(tiny):
