@@ -38,7 +38,7 @@ class BenchError(Exception):
 
     Args:
         message: one or more sentences.
-        help: the command or action that helps, printed on a line of its own.
+        help: the command or action that helps, printed on a separate line.
     """
 
     def __init__(self, message: str, help: str = "") -> None:

@@ -159,11 +159,11 @@ class Chunk:
     kind: bytes
     """The chunk's type, four letters such as IDAT."""
     start: int
-    """Offset of its first byte in the file."""
+    """Offset of the chunk's first byte in the file."""
     end: int
-    """Offset of the byte after its last."""
+    """Offset in the file of the byte after the chunk's last."""
     whole: bool
-    """Whether its check sum fits its bytes."""
+    """Whether the chunk's check sum fits its bytes."""
 
     @property
     def decides(self) -> bool:

@@ -111,7 +111,7 @@ class Similarity(_Batched):
     """Global similarity x -> scale * R x + t of the posed mesh, about the head model's origin."""
 
     scale: Tensor
-    """(B,) factor."""
+    """(B,) factor of the size."""
     R: Tensor
     """(B, 3, 3) rotation."""
     t: Tensor

@@ -232,7 +232,7 @@ class ScreenGradients:
         """Convert gradients (B, N, 2) per pixel to the 2023 rasterizer's unit: times (W / 2, H / 2)."""
         if gradient is None:
             raise BenchError(
-                "Screen gradients were read before backward.", help="call backward on a loss of this splat first"
+                "Screen gradients were read before backward.", help="call backward on a loss of this rendering first"
             )
         # By numbers, not by a tensor of them: that would be a copy from the host, which waits for a GPU.
         x, y = gradient.detach().unbind(-1)
