@@ -101,7 +101,7 @@ class StagePaths:
         beside = (self.cell / _STAGES / "track" / str(self.way)).parent
         return sorted(path for path in beside.glob(f"{self.way.last}-*") if path.is_dir())
 
-    def shown(self, path: Path) -> str:
+    def relative(self, path: Path) -> str:
         """A path in the cell as messages name it: relative to the cell's folder."""
         return path.relative_to(self.cell).as_posix()
 

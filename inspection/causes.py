@@ -18,8 +18,8 @@ from headbench.harness.head import TAGS
 from headbench.harness.types import Camera, Subject
 from headbench.inspection.coarse import opaque
 from headbench.inspection.overlap import INSIDE
+from headbench.inspection.shots import neighbour
 from headbench.inspection.suspicions import check_scale, moves_alike, torn
-from headbench.inspection.tracks import neighbour
 from headbench.inspection.trials import describe, tried, zoomed
 from headbench.inspection.views import View, sequence_views
 

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.harness.errors import DataError
 from headbench.harness.types import Frame, Subject
-from headbench.inspection.tracks import tracks
+from headbench.inspection.shots import shots
 
 __all__ = ["MotionScale", "motion_scale"]
 
@@ -100,7 +100,7 @@ def motion_scale(subject: Subject, mesh: ProjectedMesh) -> MotionScale | None:
     Returns:
         None where the head moves too little, or cannot be followed.
     """
-    found = tracks(subject)
+    found = shots(subject)
     seen = [frame for track in found if track[0].camera_id == found[0][0].camera_id for frame in track]
     rows = np.unique(np.linspace(0, len(seen) - 1, min(_FRAMES, len(seen))).round().astype(int))
     frames = [seen[int(row)] for row in rows]

@@ -16,7 +16,7 @@ from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.harness.errors import DataError
 from headbench.harness.types import Frame, Subject
 from headbench.inspection.coarse import coarse_mask, coarse_silhouette
-from headbench.inspection.tracks import tracks
+from headbench.inspection.shots import shots
 
 __all__ = ["Fit", "check_timing", "shift_of"]
 
@@ -78,8 +78,8 @@ def check_timing(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: 
     Returns:
         Whether a shift was found.
     """
-    track = tracks(subject)[0]
-    windows = [window for frames in _pick(track) if (window := _render(mesh, frames)) is not None]
+    shot = shots(subject)[0]
+    windows = [window for frames in _pick(shot) if (window := _render(mesh, frames)) is not None]
     if sum(len(window.seen) - 2 * (_MOST + 1) for window in windows) < _FEWEST:
         return False
     fits = {lag: _fit(windows, lag) for lag in range(-_MOST - 1, _MOST + 2)}
@@ -120,13 +120,13 @@ def _between(before: float, peak: float, after: float) -> float:
     return 0.5 * (before - after) / bend if bend < 0 else 0.0
 
 
-def _pick(track: list[Frame]) -> list[list[Frame]]:
-    """Choose runs of consecutive frames from the start, the middle and the end of a track, apart from each other."""
-    count = max(1, min(3, len(track) // _WINDOW))
-    length = min(_WINDOW, len(track))
-    starts = [0] if count == 1 else [round(k * (len(track) - length) / (count - 1)) for k in range(count)]
-    windows = [track[start : start + length] for start in starts]
-    steps = [b.timestep - a.timestep for a, b in itertools.pairwise(track)]
+def _pick(shot: list[Frame]) -> list[list[Frame]]:
+    """Choose runs of consecutive frames from the start, the middle and the end of a shot, apart from each other."""
+    count = max(1, min(3, len(shot) // _WINDOW))
+    length = min(_WINDOW, len(shot))
+    starts = [0] if count == 1 else [round(k * (len(shot) - length) / (count - 1)) for k in range(count)]
+    windows = [shot[start : start + length] for start in starts]
+    steps = [b.timestep - a.timestep for a, b in itertools.pairwise(shot)]
     return [
         w
         for w in windows

@@ -16,7 +16,7 @@ from headbench.harness.errors import DataError
 from headbench.harness.types import Frame, Pixels, Subject
 from headbench.inspection.coarse import opaque
 from headbench.inspection.overlap import INSIDE, Overlap, overlap
-from headbench.inspection.tracks import all_frames, tracks
+from headbench.inspection.shots import all_frames, shots
 
 __all__ = ["View", "sequence_views", "take_views"]
 
@@ -104,10 +104,10 @@ def sequence_views(subject: Subject, mesh: ProjectedMesh, seen: Container[str]) 
         DataError: the coefficients are of another head.
     """
     longest: dict[str, list[Frame]] = {}
-    for track in tracks(subject):
-        longest.setdefault(track[0].sequence, track)
-    for track in longest.values() if len(longest) > 1 else ():
-        frame = track[len(track) // 2]
+    for shot in shots(subject):
+        longest.setdefault(shot[0].sequence, shot)
+    for shot in longest.values() if len(longest) > 1 else ():
+        frame = shot[len(shot) // 2]
         if frame.id in seen:
             continue
         try:

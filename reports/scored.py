@@ -37,7 +37,7 @@ def read_instance_scores(place: StagePaths, run: Path) -> tuple[dict[str, Scores
         if not is_label(label):
             faults[one_line(path.name)] = "no file of scores is called so (name@version.jsonl); remove it"
             continue
-        altered = _altered(path, place.shown(path))
+        altered = _altered(path, place.relative(path))
         if altered:
             faults[label] = f"{altered}; {rescore(run, label)}"
             continue
@@ -45,10 +45,12 @@ def read_instance_scores(place: StagePaths, run: Path) -> tuple[dict[str, Scores
             found = read_scores(path)
         except BenchError as error:
             said = str(error.args[0]).removeprefix(f"{path} ").rstrip(".")
-            faults[label] = f"{place.shown(path)} {said}; {rescore(run, label, force=True)}"
+            faults[label] = f"{place.relative(path)} {said}; {rescore(run, label, force=True)}"
             continue
         if found.protocol != label:
-            faults[label] = f"{place.shown(path)} holds scores by {found.protocol}; {rescore(run, label, force=True)}"
+            faults[label] = (
+                f"{place.relative(path)} holds scores by {found.protocol}; {rescore(run, label, force=True)}"
+            )
             continue
         scores[label] = found
     return scores, faults

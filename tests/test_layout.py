@@ -33,9 +33,9 @@ def test_files_of_train_lie_where_they_always_lay() -> None:
 
 def test_another_instance_has_places_of_its_own() -> None:
     place = CELL.stage(Way.parse("train/bake:decoder"))
-    assert place.shown(place.folder) == "stages/train/bake:decoder"
-    assert place.shown(place.speed) == "speed/train/bake:decoder.json"
-    assert place.shown(place.scores("headbench@1")) == "scores/train/bake:decoder/headbench@1.jsonl"
+    assert place.relative(place.folder) == "stages/train/bake:decoder"
+    assert place.relative(place.speed) == "speed/train/bake:decoder.json"
+    assert place.relative(place.scores("headbench@1")) == "scores/train/bake:decoder/headbench@1.jsonl"
 
 
 def test_folders_and_files_that_are_there_are_found_in_order(tmp_path: Path) -> None:

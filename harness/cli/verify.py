@@ -170,7 +170,7 @@ def _compare(place: StagePaths, subject: Subject, scorer: Scorer, count: int, de
     for name, values in again.items():
         for what in _unlike(stored.get(name, {}), {key: value for key, value in values.items() if key in alone}):
             help = f"bench score {run_of(place.cell)} --protocol {scorer.source} --force"
-            found.differs(f"frame {name}: {place.shown(place.scores(scorer.name))}: {what}", help)
+            found.differs(f"frame {name}: {place.relative(place.scores(scorer.name))}: {what}", help)
     return len(again)
 
 

@@ -151,23 +151,23 @@ def _training(place: StagePaths, done: bool, asked: bool, found: Verified, again
         found.files += len(WEIGHTS) + (checkpoint / FRAMES).is_file()
         fault = checkpoint_fault(checkpoint)
         if fault:
-            found.differs(f"{place.shown(checkpoint)}: {fault}", again)
+            found.differs(f"{place.relative(checkpoint)}: {fault}", again)
         elif not read_state(checkpoint).verified:
-            found.unverified.append(f"{place.shown(checkpoint)}: an older version kept no hashes of it")
+            found.unverified.append(f"{place.relative(checkpoint)}: an older version kept no hashes of it")
     summary = read_summary(stage)
     if summary is None:
         if done:
-            found.differs(f"{place.shown(place.summary)} is missing or damaged", again)
+            found.differs(f"{place.relative(place.summary)} is missing or damaged", again)
         return None
     final = place.checkpoint(summary.steps)
     if not final.is_dir():
-        found.differs(f"{place.shown(final)} is missing", again)
+        found.differs(f"{place.relative(final)} is missing", again)
     weights = weights_of(final)
     if weights is not None and (fault := record_fault(stage, read_state(final).loader)):
-        found.differs(f"{place.shown(stage)}/{fault}", again)
+        found.differs(f"{place.relative(stage)}/{fault}", again)
     speed = read_speed(place)
     if done and asked and (speed is None or (weights is not None and speed.checkpoint != weights)):
-        found.differs(f"{place.shown(place.speed)} is missing or damaged", again)
+        found.differs(f"{place.relative(place.speed)} is missing or damaged", again)
     return weights
 
 

@@ -75,16 +75,16 @@ def _checkpoint_faults(place: StagePaths) -> tuple[str | None, list[str]]:
     stage = place.folder
     summary = read_summary(stage)
     if summary is None:
-        return None, [f"{place.shown(place.summary)} is missing or damaged"]
+        return None, [f"{place.relative(place.summary)} is missing or damaged"]
     checkpoint = place.checkpoint(summary.steps)
     weights = weights_of(checkpoint)
     if weights is None:
-        return None, [f"{place.shown(checkpoint)} is damaged: {checkpoint_fault(checkpoint)}"]
+        return None, [f"{place.relative(checkpoint)} is damaged: {checkpoint_fault(checkpoint)}"]
     fault = record_fault(stage, read_state(checkpoint).loader)
     if fault:
-        return None, [f"{place.shown(stage)}/{fault}"]
+        return None, [f"{place.relative(stage)}/{fault}"]
     others = {path.name: checkpoint_fault(path) for path in checkpoints(stage) if path != checkpoint}
-    return weights, [f"{place.shown(stage / name)} is damaged: {fault}" for name, fault in others.items() if fault]
+    return weights, [f"{place.relative(stage / name)} is damaged: {fault}" for name, fault in others.items() if fault]
 
 
 def _instance_faults(place: StagePaths, protocols: Mapping[str, str], ids: Collection[str]) -> list[str]:
@@ -94,7 +94,7 @@ def _instance_faults(place: StagePaths, protocols: Mapping[str, str], ids: Colle
         return faults
     speed = read_speed(place)
     if speed is None or speed.checkpoint != weights:
-        faults.append(f"{place.shown(place.speed)} is missing or damaged")
+        faults.append(f"{place.relative(place.speed)} is missing or damaged")
     used = set() if protocols else {RenderKey().at(place.way).name}
     by_listing = {digest_of(path / LISTING): place.key_of(path) for path in place.render_folders()}
     for name, digest in protocols.items():
@@ -127,11 +127,11 @@ def scores_fault(place: StagePaths, protocol: str, digest: str | None = None) ->
     marker = read_marker(place, protocol)
     scores, written = place.scores(protocol), place.marker(protocol)
     if marker is None or marker.protocol != protocol:
-        return f"{place.shown(written)} is missing or damaged"
+        return f"{place.relative(written)} is missing or damaged"
     if digest is not None and marker.hash != digest:
-        return f"{place.shown(scores)} was scored by a protocol of another hash"
+        return f"{place.relative(scores)} was scored by a protocol of another hash"
     if digest_of(scores) != marker.scores:
-        return f"{place.shown(scores)} is missing, or has changed since it was scored"
+        return f"{place.relative(scores)} is missing, or has changed since it was scored"
     return ""
 
 
@@ -146,7 +146,7 @@ def render_faults(cell: Path, key: str, weights: str | None, ids: Collection[str
     """
     paths = CellFolder(cell).stage()
     folder = paths.renders(key)
-    place = paths.shown(folder)
+    place = paths.relative(folder)
     note, names = read_note(folder), listed(folder)
     if not names:
         return [f"{place} has no complete renders"]
@@ -169,7 +169,7 @@ def _track_faults(cell: Path, key: str, digest: str) -> list[str]:
     """Faults of the test-time tracking that renders of a key used, whose digest they recorded; one sentence each."""
     paths = CellFolder(cell).stage()
     folder = paths.tracking(key)
-    place = paths.shown(folder)
+    place = paths.relative(folder)
     summary = read_track_summary(folder)
     if summary is None or stored_digest(folder) != digest:
         return [f"{place} is missing, or not what {key} was rendered with"]

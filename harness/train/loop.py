@@ -81,12 +81,12 @@ class Trainer:
         if moment.begins_epoch:
             self._event(Event.EPOCH_START, None, clock)
         terms, rendering = self.gradients(step)
-        edit = self._event(Event.AFTER_BACKWARD, rendering, clock) if moment.maintains else None
+        edit = self._event(Event.AFTER_BACKWARD, rendering, clock) if moment.densifies else None
         self.watch("edits")
         if self.update_last or step < self.total:
             self._update(clock, replay=edit is None)
         self.watch("optimizer")
-        if moment.maintains:
+        if moment.densifies:
             self._event(Event.AFTER_STEP, rendering, clock)
         if moment.ends_epoch:
             self._event(Event.EPOCH_END, None, clock)

@@ -28,7 +28,7 @@ class Moment:
     """Whether EPOCH_START comes before this step."""
     ends_epoch: bool = False
     """Whether EPOCH_END comes after this step."""
-    maintains: bool = True
+    densifies: bool = True
     """Whether AFTER_BACKWARD and AFTER_STEP are sent: whether the avatar may densify, prune and reset."""
 
 
@@ -132,7 +132,7 @@ class AlternatingSampler:
         candidates: rows of `other` to sample from, each as likely as any other; at least one.
         background: of the other frames; a key of BACKGROUNDS or ``random``.
         tag: `Batch.tag` of the other steps.
-        maintain: on which steps the avatar may densify and prune: ``regular``, ``other`` or ``both``.
+        densify: on which steps the avatar may densify and prune: ``regular``, ``other`` or ``both``.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class AlternatingSampler:
         candidates: Sequence[int],
         background: str,
         tag: str = "pseudo",
-        maintain: str = "regular",
+        densify: str = "regular",
     ) -> None:
         if not candidates:
             raise ValueError("an alternating sampler needs at least one other frame")
@@ -150,7 +150,7 @@ class AlternatingSampler:
         self.other = other
         self.tag = tag
         self.total = 2 * regular.total
-        self._maintain = maintain
+        self._densify = densify
         self._candidates = torch.tensor(list(candidates))
         self._generator = torch.Generator().manual_seed(regular.seed * 1_000_003 + 17)
         fixed = BACKGROUNDS.get(background)
@@ -165,7 +165,7 @@ class AlternatingSampler:
             Clock(step, clock.epoch, 2 * found.counted.steps_per_epoch, self.total),
             begins_epoch=found.begins_epoch and not regular,
             ends_epoch=found.ends_epoch and regular,
-            maintains=self._maintain in ("both", "regular" if regular else "other"),
+            densifies=self._densify in ("both", "regular" if regular else "other"),
         )
 
     def sample(self, step: int) -> Sample:

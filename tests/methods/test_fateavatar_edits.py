@@ -1,4 +1,4 @@
-"""FateAvatar's maintenance: what grows, what goes, and when."""
+"""How FateAvatar densifies and prunes: what grows, what goes, and when."""
 
 from typing import Any
 

@@ -26,13 +26,13 @@ def _with_confidence(frame, level):
     return replace(frame, pixels=lambda: Pixels(pixels.colour, pixels.alpha, {"confidence": weight}))
 
 
-def _sampler(subject, steps=6, background="white", maintain="regular", level=255):
+def _sampler(subject, steps=6, background="white", densify="regular", level=255):
     store = FrameStore(subject.train, CPU)
     views = FrameStore(
         [_with_confidence(f, level) for f in subject.train], CPU, None, ["confidence"], None, "confidence"
     )
     regular = EpochSampler(store, BatchSchedule(TrainConfig(steps=steps), len(store)), background, seed=3)
-    return AlternatingSampler(regular, views, [1, 3], background, maintain=maintain)
+    return AlternatingSampler(regular, views, [1, 3], background, densify=densify)
 
 
 def _trainer(cloud, subject, sampler):
@@ -85,9 +85,9 @@ def test_a_resumed_sampler_draws_the_same(background: str, made_subject) -> None
         assert found.rows == wanted.rows and torch.equal(found.background, wanted.background)
 
 
-@pytest.mark.parametrize(("maintain", "steps"), [("regular", [2, 4]), ("other", [1, 3]), ("both", [1, 2, 3, 4])])
-def test_the_sampler_says_which_steps_may_densify(maintain: str, steps: list[int], cloud, made_subject) -> None:
-    trainer = _trainer(cloud, made_subject(), _sampler(made_subject(), maintain=maintain))
+@pytest.mark.parametrize(("densify", "steps"), [("regular", [2, 4]), ("other", [1, 3]), ("both", [1, 2, 3, 4])])
+def test_the_sampler_says_which_steps_may_densify(densify: str, steps: list[int], cloud, made_subject) -> None:
+    trainer = _trainer(cloud, made_subject(), _sampler(made_subject(), densify=densify))
     asked = []
     trainer.avatar.edit = lambda event, rendering, clock: asked.append((event, step))
     for step in range(1, 5):

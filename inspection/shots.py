@@ -1,10 +1,10 @@
-"""Tracks: frames of one sequence, seen by one camera, in the order of time."""
+"""Shots: frames of one sequence, seen by one camera, in the order of time."""
 
 from __future__ import annotations
 
 from headbench.harness.types import Frame, Subject
 
-__all__ = ["all_frames", "neighbour", "tracks"]
+__all__ = ["all_frames", "neighbour", "shots"]
 
 
 def all_frames(subject: Subject) -> list[Frame]:
@@ -12,7 +12,7 @@ def all_frames(subject: Subject) -> list[Frame]:
     return list({frame.id: frame for frame in subject.train + subject.test}.values())
 
 
-def tracks(subject: Subject) -> list[list[Frame]]:
+def shots(subject: Subject) -> list[list[Frame]]:
     """Group a subject's training and test frames by sequence and camera, each by timestep; the longest first."""
     found: dict[tuple[str, str], list[Frame]] = {}
     for frame in all_frames(subject):
@@ -29,9 +29,9 @@ def neighbour(subject: Subject, frame: Frame, shift: int) -> Frame | None:
         frame: one of its frames.
         shift: steps in the order of time; negative looks back.
     """
-    for track in tracks(subject):
-        places = [k for k, other in enumerate(track) if other.id == frame.id]
+    for shot in shots(subject):
+        places = [k for k, other in enumerate(shot) if other.id == frame.id]
         if places:
             place = places[0] + shift
-            return track[place] if 0 <= place < len(track) else None
+            return shot[place] if 0 <= place < len(shot) else None
     return None
