@@ -36,10 +36,10 @@ def test_values_and_gradients_equal_a_plain_implementation(pictures, padding, pa
     torch.testing.assert_close(ours, (value.detach(), a.grad, b.grad), rtol=1e-8, atol=1e-11)
 
 
-@pytest.mark.parametrize("padding", ["zero", "valid"])
-def test_gradients_pass_finite_differences(padding):
+@pytest.mark.parametrize(("padding", "shape"), [("zero", (2, 1, 12, 11)), ("valid", (1, 2, 12, 11))])
+def test_gradients_pass_finite_differences(padding, shape):
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.rand(2, 2, 13, 12, dtype=torch.float64, generator=generator).requires_grad_() for _ in range(2))
+    a, b = (torch.rand(shape, dtype=torch.float64, generator=generator).requires_grad_() for _ in range(2))
     assert torch.autograd.gradcheck(lambda x, y: ssim(x, y, padding=padding), (a, b))
 
 
