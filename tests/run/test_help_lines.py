@@ -40,6 +40,10 @@ COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-
 PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
 
 ELSEWHERE = {
+    "zip the content of the folder: cd {} && zip -r NEW.zip .": (
+        "submission/test_submission_broken.py::test_a_folder_that_was_zipped_instead_of_its_content",
+        "zip -r NEW.zip .",
+    ),
     "fewer --workers, or less --memory where cells need less": (
         "run/test_executors.py::test_cells_that_need_more_memory_than_the_machine_has_are_refused",
         "test_cells_that_need_more_memory_than_the_machine_has_are_refused",
@@ -96,7 +100,6 @@ OUTSIDE = {
     "pip install ninja": "needs a network",
     "pip install 'headbench[cuda]'": "needs a network and a GPU",
     "VERBOSE=1 python -c 'import gsplat.cuda._backend'": "needs a GPU",
-    "zip the content of the folder: cd {} && zip -r NEW.zip .": "zip",
     "rename files whose names are no UTF-8; PYTHONIOENCODING=utf-8 helps on a console": "Python's own variable",
 }
 """Help for tools that are not ours, or that needs what a test has not -> what that is."""
