@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 from pathlib import Path
 
@@ -72,18 +73,30 @@ def files() -> list[Path]:
     return sorted({*rooms, *(ROOT / "harness").glob("*.py")})
 
 
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    """The syntax tree of a file, parsed once for all tests."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _nodes(path: Path) -> list[ast.AST]:
+    """All nodes of a file."""
+    return list(ast.walk(_tree(path)))
+
+
 def from_imports(path: Path) -> list[tuple[str, list[str]]]:
     """``from headbench.a.b import c`` as (a/b, [c]), wherever it stands in a file."""
     return [
         (node.module.removeprefix("headbench.").replace(".", "/"), [alias.name for alias in node.names])
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in _nodes(path)
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("headbench.")
     ]
 
 
 def imports(path: Path) -> list[str]:
     """Modules of ours that a file imports when it runs (not for type checkers alone), without the first part."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _tree(path)
     skipped = {
         id(inner)
         for node in ast.walk(tree)
@@ -179,7 +192,7 @@ def test_the_harness_names_no_method_and_no_dataset() -> None:
     names = {name.lower() for name in (*made.methods(), *made.datasets())}
     wrong = []
     for path in (ROOT / "harness").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in _nodes(path):
             if isinstance(node, ast.Compare):
                 compared = [c.value for c in ast.walk(node) if isinstance(c, ast.Constant) and isinstance(c.value, str)]
                 wrong += [f"{path.relative_to(ROOT)}:{node.lineno}" for text in compared if text.lower() in names]
@@ -194,7 +207,7 @@ def test_no_file_is_longer_than_500_lines() -> None:
 def test_every_function_says_what_it_returns() -> None:
     wrong = []
     for path in files():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in _nodes(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is None:
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
     assert wrong == []
@@ -206,7 +219,7 @@ def test_what_is_printed_goes_through_the_console() -> None:
         f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(node.func)}"
         for path in files()
         if path != ROOT / "harness" / "console.py"
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in _nodes(path)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"click.echo", "click.secho", "print"}
     ]
     assert wrong == []
