@@ -1,4 +1,4 @@
-"""What image files say without being decoded: header and digest."""
+"""Headers and digests of image files, read without decoding the pixels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ODD_MODES = {
 
 @dataclass(frozen=True)
 class Header:
-    """What the first bytes of an image file say, and the digest of the whole file."""
+    """Header of an image file, and the digest of the whole file."""
 
     digest: str = ""
     """SHA-256 of the file."""
@@ -51,16 +51,16 @@ class Header:
 
 @dataclass(frozen=True)
 class Expected:
-    """What an image file should be: mode, size, and words for messages about it."""
+    """Mode and size that an image file has to have, with the words for messages about it."""
 
     modes: tuple[str, ...]
     """Modes that it may have, as PIL names them."""
     size: tuple[int, int] | None
     """Width, height in pixels; None takes any."""
     named: str = "the split's JSON names it"
-    """What names the file, for the help of a missing one."""
+    """Clause in the help about a missing file, which says what names the file."""
     sized: str = "as the JSON's w and h say"
-    """What gives the size, for the message of a wrong one."""
+    """Clause in the message about a wrong size, which says where the expected size stands."""
     mode_help: str = "8 bits a channel, no palette"
     """Remedy for a mode of which nothing else is known."""
 

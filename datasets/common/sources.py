@@ -39,7 +39,7 @@ class Source:
     digest: str
     """SHA-256 of the bytes of the files."""
     has_alpha: bool = True
-    """Whether the frame has an alpha in any of its files."""
+    """Presence of an alpha channel or a matte in the files of the frame."""
 
 
 @dataclass(frozen=True)

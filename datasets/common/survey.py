@@ -26,7 +26,7 @@ _Part = TypeVar("_Part")
 
 @dataclass(frozen=True)
 class Survey(abc.ABC):
-    """What could be read of a subject, faults or not, and its faults. No image has been decoded.
+    """Result of one pass over a subject's folder: all that could be read, and its faults; no image is decoded.
 
     Each layout has a subclass with the parts of its own. All but the fields may be asked for only where it is `sound`.
     """
@@ -41,11 +41,11 @@ class Survey(abc.ABC):
     @property
     @abc.abstractmethod
     def whole(self) -> bool:
-        """Whether every part is there that a `Subject` is made of."""
+        """Tell whether every part that a `Subject` needs could be read."""
 
     @property
     def sound(self) -> bool:
-        """Whether the survey is whole and has no error."""
+        """Tell whether a `Subject` can be made: every part could be read, and no error was found."""
         return self.whole and not self.findings.errors()
 
     @property

@@ -45,7 +45,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class ImavatarSurvey(Survey):
-    """What could be read of a subject in IMAvatar's layout: no clips where too little is there to go on."""
+    """Content and faults of a subject in IMAvatar's layout; without clips where too little could be read."""
 
     options: ImavatarOptions
     synthetic: SyntheticHead

@@ -76,5 +76,5 @@ def _w2c(path: Path, camera: Any) -> _Floats | None:
 
 
 def _keys(content: Any) -> str:
-    """What was found in place of a dictionary with `flame`, for a message."""
+    """Describe for a message what a tracker file holds in place of a dictionary with the key `flame`."""
     return f"the keys {', '.join(map(str, content))}" if isinstance(content, dict) else f"a {type(content).__name__}"

@@ -38,7 +38,7 @@ _FILES = {"expression": "exp", "jaw": "jaw", "eyelids": "eyelids", "shape": "sha
 
 @dataclass(frozen=True)
 class InstaSurvey(Survey):
-    """What could be read of an INSTA subject: training entries, then test entries."""
+    """Content and faults of a subject in INSTA's layout: training entries, then test entries."""
 
     options: InstaOptions
     train: Transforms

@@ -30,7 +30,7 @@ _AGAIN = "download the sequence again"
 
 @dataclass(frozen=True)
 class NersembleSurvey(Survey):
-    """What could be read of a person of the benchmark."""
+    """Content and faults of one person's folder of the NeRSemble benchmark."""
 
     options: NersembleOptions
     size: int | None

@@ -28,7 +28,7 @@ __all__ = ["VhapSurvey", "survey"]
 
 @dataclass(frozen=True)
 class VhapSurvey(Survey):
-    """What could be read of a VHAP subject: no frames where too little is there to go on."""
+    """Content and faults of a subject in VHAP's layout; without frames where too little could be read."""
 
     options: VhapOptions
     train: tuple[Entry, ...] = ()
