@@ -114,12 +114,18 @@ def _layouts(given: Mapping[str, Subject] | None, only: Sequence[str]) -> Mappin
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let torch use one CPU thread, so that sums do not depend on the machine and small tensors cost no waiting."""
+    """Let torch use one CPU thread, so that sums do not depend on the machine and small tensors cost no waiting.
+
+    Afterwards the number is as before, and so is the restriction to deterministic algorithms, which trainings set.
+    """
     import torch
 
-    before = torch.get_num_threads()
+    from headbench.harness.device import be_deterministic
+
+    before, restricted = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        be_deterministic(restricted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.util
 import itertools
@@ -14,6 +15,8 @@ import pytest
 
 # As `bench` sets it before torch is loaded: threads that wait for work must not burn the cores that others need.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Tensors of tests are small: a second thread of torch costs a core and saves no time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 _number = itertools.count()
 
 
@@ -32,17 +35,50 @@ _module(".", "strange_files")
 _module(".", "commands")
 _module("assets", "gadgets")
 _module(".", "forked")
+_isolation = _module(".", "isolation")
 _module(".", "help_lines")
 _robustness = _module(".", "robustness")
-pytest_addoption, pytest_configure = _robustness.pytest_addoption, _robustness.pytest_configure
+_warm = _module(".", "warm")
+pytest_addoption = _robustness.pytest_addoption
 pytest_collection_modifyitems = _robustness.pytest_collection_modifyitems
 pytest_runtest_logreport, pytest_sessionfinish = _robustness.pytest_runtest_logreport, _robustness.pytest_sessionfinish
+
+
+def pytest_configure(config) -> None:
+    """Set up the marks, and compile what several workers would each compile."""
+    _robustness.pytest_configure(config)
+    _warm.before_workers(config)
 
 
 def pytest_collection_finish() -> None:
     """Imports and tests stay to the end: no collection of garbage need look at their million objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _as_found(tmp_path_factory):
+    """The state of this process that every file of tests must leave as it found it."""
+    return _isolation.Left.now(tmp_path_factory.getbasetemp().parent)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leaves_nothing(_as_found, tmp_path_factory):
+    """Fails a file of tests that leaves a path, a variable, a module or a plugin behind, and takes it away."""
+    _isolation.one_thread()
+    yield
+    temporary = tmp_path_factory.getbasetemp().parent
+    left = _as_found.changes(_isolation.Left.now(temporary))
+    if left:
+        _as_found.restore(temporary)
+    assert not left, left
+
+
+@pytest.fixture
+def plug():
+    """plug(*folders) puts folders of packages and distributions on this process's path until the test ends."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *folders: stack.enter_context(_isolation.plugged(*folders))
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
+from isolation import plugged
 
 from headbench.harness.cli.plugins import plugins
 from headbench.harness.errors import BenchError
@@ -243,10 +242,8 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "demo.yaml").write_text("train: {epochs: 90, batch: 4, background: white}\n")
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
-    yield
-    sys.path.remove(str(folder))
+    with plugged(folder):
+        yield
 
 
 def method(name: str) -> MethodSpec:

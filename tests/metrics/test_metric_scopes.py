@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from isolation import Plug
 
 from headbench.harness.errors import BenchError, DataError, MissingAsset, PluginError
 from headbench.harness.plugins import Registry, Source
@@ -31,9 +32,9 @@ SIZE = 8
 
 
 @pytest.fixture
-def known(monkeypatch: pytest.MonkeyPatch) -> Registry:
+def known(plug: Plug) -> Registry:
     """Our metrics and those of headbench-measures."""
-    monkeypatch.syspath_prepend(str(TOYS))
+    plug(TOYS)
     modules = ("headbench.metrics.plugin", "headbench_measures")
     made = Registry([Source(name, lambda name=name: importlib.import_module(name)) for name in modules])
     assert made.check() == []

@@ -114,9 +114,9 @@ def test_protocols_and_stored_scores_need_no_torch():
 
 
 @pytest.fixture
-def known(monkeypatch):
+def known(plug):
     """Our metrics and those of headbench-measures."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "run" / "toys"))
+    plug(Path(__file__).parents[1] / "run" / "toys")
     modules = ("headbench.metrics.plugin", "headbench_measures")
     return Registry([Source(name, lambda name=name: importlib.import_module(name)) for name in modules])
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from isolation import plugged
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -142,8 +143,7 @@ def beads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         (folder / name).write_text(contents, encoding="utf-8")
     point = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
     (module,) = point["headbench"].values()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
+    with plugged(folder):
         yield Registry([Source("beads", lambda: __import__(module))])
 
 
@@ -191,8 +191,7 @@ def edges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     for name, contents in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(contents, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
+    with plugged(folder):
         ours = Source("ours", lambda: importlib.import_module("headbench.metrics.plugin"))
         yield Registry([ours, Source("edges", lambda: importlib.import_module("headbench_edges"))])
 

@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 
 import pytest
+from isolation import Plug
 
 from headbench.harness.errors import PluginError
 from headbench.harness.plugins import DatasetSpec, MethodSpec, MetricSpec, Registry, Source, Variant, hookimpl
@@ -224,7 +225,7 @@ class Half(Metric):
 
 
 @pytest.fixture
-def toy_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def toy_code(tmp_path: Path, plug: Plug) -> None:
     (tmp_path / "toy_code.py").write_text(TOY_CODE)
     package = tmp_path / "toy_presets"
     package.mkdir()
@@ -232,9 +233,7 @@ def toy_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (package / "demo.yaml").write_text("train: {steps: 1}\n")
     (package / "wrong.yaml").write_text("train: {steps: 1}\nmax_pionts: 3\n")
     (package / "list.yaml").write_text("- a\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("toy_code", "toy_presets"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    plug(tmp_path)
 
 
 def good(**more: object) -> MethodSpec:

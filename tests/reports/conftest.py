@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from isolation import Plug
 from PIL import Image
 
 from headbench.harness.plugins import DatasetSpec, Registry, Source, hookimpl
@@ -227,11 +228,11 @@ def paint(path: Path, colour: tuple[int, ...], mode: str) -> None:
 
 
 @pytest.fixture
-def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+def faces(tmp_path: Path, plug: Plug) -> Registry:
     """A registry with a dataset of pictures, read by a plugin's own module."""
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "toy_faces_reader.py").write_text(TOY_READER, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    plug(tmp_path / "code")
     plugin = types.ModuleType("toy")
     plugin.register_datasets = hookimpl(  # type: ignore[attr-defined]
         lambda register: register(DatasetSpec("faces", "toy_faces_reader:Faces"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from isolation import Plug
 from strange_files import KINDS, instead, put, within
 
 from headbench.harness.cli.verbs import cli
@@ -49,12 +50,12 @@ def test_no_verb_waits_for_what_is_no_file(new_run: Callable[..., Any], kind: st
 
 @pytest.mark.tried("hostile files", "a named pipe, a socket or a device as request, protocol, preset, scores or zip")
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_file_that_is_named_is_waited_for(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_that_is_named_is_waited_for(tmp_path: Path, kind: str, plug: Plug) -> None:
     words = f"found {KINDS[kind]} instead of a file"
     package = tmp_path / f"plugged_{kind}"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
+    plug(tmp_path)
     spec = MethodSpec("Plugged", f"{package.name}:Nothing", {"official": f"{package.name}:own.yaml"}, "official")
     readers: dict[str, Callable[[Path], object]] = {
         "request.yaml": lambda path: read_request(path, {}),

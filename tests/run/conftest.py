@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from forked import fork_workers
+from isolation import Plug, once
 
 from headbench.harness.cli.main import main
 from headbench.harness.plugins import Registry, Source
@@ -62,9 +63,9 @@ def measures(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def registry(toys: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+def registry(toys: Path, plug: Plug) -> Registry:
     """The toys alone, in this process."""
-    monkeypatch.syspath_prepend(str(toys))
+    plug(toys)
     return Registry([Source("toys", lambda: importlib.import_module("headbench_toys"))])
 
 
@@ -95,12 +96,14 @@ def environment(toys: Path, home: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A site folder into which pip installed the third-party method. Read only."""
-    folder = tmp_path_factory.mktemp("blobs")
-    source, site = folder / "source", folder / "site"
-    shutil.copytree(HERE.parent / "plugins" / "thirdparty", source)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*pip, "--target", str(site), str(source)], check=True, capture_output=True)
-    return site
+
+    def install(folder: Path) -> None:
+        shutil.copytree(HERE.parent / "plugins" / "thirdparty", folder / "source")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+        command = [*pip, "--target", str(folder / "site"), str(folder / "source")]
+        subprocess.run(command, check=True, capture_output=True)
+
+    return once(tmp_path_factory, "blobs", install) / "site"
 
 
 @dataclass(frozen=True)
@@ -114,14 +117,14 @@ class Done:
 
 @pytest.fixture
 def bench(
-    environment: dict[str, str], toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plug: Plug
 ) -> Iterator[Callable[..., Done]]:
     """Runs `bench` in tmp_path, in this process, and its workers as forks of it, which spares the imports of torch.
 
     Tests of what a real process does start one themselves. The keyword `site` names one more folder of plugins.
     """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(toys))
+    plug(toys)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     fork_workers(monkeypatch)
@@ -132,7 +135,7 @@ def bench(
 
     def call(*arguments: object, site: Path | None = None) -> Done:
         if site is not None and str(site) not in sys.path:
-            monkeypatch.syspath_prepend(str(site))
+            plug(site)
             monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), environment["PYTHONPATH"]]))
         find_registry.cache_clear()
         monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
@@ -142,5 +145,4 @@ def bench(
         return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     yield call
-    find_registry.cache_clear()
     torch.set_num_threads(threads)

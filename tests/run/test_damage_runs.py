@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from isolation import plugged
 
 from headbench.harness.cli.main import main
 from headbench.harness.cli.scoring import scorers
@@ -112,16 +113,13 @@ def place(toys: Path, blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         folder = root / "discs" / f"p{number:02d}"
         folder.mkdir(parents=True)
         (folder / "subject.json").write_text(json.dumps({"frames": 9, "size": 24, "head": "openhead"}))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(toys))
-        patch.syspath_prepend(str(blobs))
+    with pytest.MonkeyPatch.context() as patch, plugged(toys, blobs):
         patch.setenv("HEADBENCH_HOME", str(root / "home"))
         patch.setattr(local, "Child", Inline)
         patch.setattr(speed, "CPU_SECONDS", 0.0)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         yield Place(root)
-        find_registry.cache_clear()
         torch.set_num_threads(threads)
         be_deterministic(False)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from isolation import Plug
 from safetensors.torch import load_file
 
 from headbench.harness.errors import DataError
@@ -57,10 +58,10 @@ def test_every_example_of_the_page_is_a_file_that_some_test_runs() -> None:
 
 
 @pytest.mark.slow
-def test_the_checks_are_called_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checks_are_called_as_the_page_says(tmp_path: Path, plug: Plug) -> None:
     specs: list[Any] = []
     for package, hook in (("headbench_beads", "register_methods"), ("headbench_mine", "register_datasets")):
-        monkeypatch.syspath_prepend(str(written(package, tmp_path / package)))
+        plug(written(package, tmp_path / package))
         getattr(importlib.import_module(package), hook)(specs.append)
     assert CHECKS is not None
     exec(CHECKS[1], {"SPEC": specs[0], "DATASET": specs[1]})
@@ -71,8 +72,8 @@ def test_the_dataset_passes_the_checks_of_datasets(mine: Registry) -> None:
 
 
 @pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
-    monkeypatch.syspath_prepend(str(written("headbench_mine", tmp_path / "site")))
+def mine(tmp_path: Path, plug: Plug) -> Registry:
+    plug(written("headbench_mine", tmp_path / "site"))
     return Registry([Source("mine", lambda: importlib.import_module("headbench_mine"))])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from isolation import Plug
 from PIL import Image
 
 from headbench.harness.errors import BenchError
@@ -35,9 +36,9 @@ def author(insta_format: Any, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def both(toys: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+def both(toys: Path, plug: Plug) -> Registry:
     """The toys and the built-in datasets."""
-    monkeypatch.syspath_prepend(str(toys))
+    plug(toys)
     modules = ("headbench_toys", "headbench.datasets.plugin")
     return Registry([Source(name, lambda name=name: importlib.import_module(name)) for name in modules])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,5 +57,6 @@ def test_the_number_of_threads_is_that_of_the_job() -> None:
         "import numba, torch; from headbench.harness.device import use_threads; "
         "use_threads(1, torch.device('cpu')); print(torch.get_num_threads(), numba.get_num_threads())"
     )
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    several = os.environ | {"OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2"}
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=several)
     assert found.stdout.split() == ["1", "1"]

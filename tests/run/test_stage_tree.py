@@ -10,11 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from isolation import Plug
 
 from headbench.harness.cli.main import main
 from headbench.harness.errors import BenchError
@@ -36,17 +36,14 @@ TREE = ("train", "train/tint:red", "train/tint:red/invert", "train/invert")
 
 
 @pytest.fixture
-def tints(toys: Path, installed_tints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+def tints(toys: Path, installed_tints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plug: Plug) -> Registry:
     """The registry of this process with the distributions headbench-toys and headbench-tints."""
-    for folder in (toys, installed_tints):
-        monkeypatch.syspath_prepend(str(folder))
+    plug(toys, installed_tints)
     monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(installed_tints), str(toys), os.environ.get("PYTHONPATH", "")])
     )
-    find_registry.cache_clear()
-    yield find_registry()
-    find_registry.cache_clear()
+    return find_registry()
 
 
 @pytest.fixture

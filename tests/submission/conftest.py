@@ -19,6 +19,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from isolation import plugged
 
 from headbench.harness.cli.main import main
 from headbench.harness.image.video import write_video
@@ -57,14 +58,11 @@ def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def toys(toy_site: Path) -> Iterator[Registry]:
     """The registry of this process, with the toys beside what is built in."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(toy_site))
-        find_registry.cache_clear()
+    with plugged(toy_site):
         yield find_registry()
-    find_registry.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -89,21 +87,22 @@ def person() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def train(toys: Registry) -> Callable[..., Path]:
+def train(toy_site: Path) -> Callable[..., Path]:
     """Trains methods on people in this process: train(run, data_root, methods, ...) -> the run."""
 
     def work(run: Path, root: Path, *methods: str, **more: Any) -> Path:
         request = RunRequest(
             methods=methods, datasets=("stage",), data_root=root, out=run, device="cpu", preset=("demo",), **more
         )
-        plan = make_plan(request, toys, {})
-        for planned in plan.cells:
-            folder = cell_folder(run, planned.cell)
-            planned.job.write(folder)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(speed, "CPU_SECONDS", 0.0)  # else seconds a cell
+        with plugged(toy_site), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(speed, "CPU_SECONDS", 0.0)  # else seconds per cell
+            toys = find_registry()
+            plan = make_plan(request, toys, {})
+            for planned in plan.cells:
+                folder = cell_folder(run, planned.cell)
+                planned.job.write(folder)
                 run_stages(folder, planned.job, toys, (), lambda now: None)
-            dataclasses.replace(planned.record, state=State.DONE).write(folder)
+                dataclasses.replace(planned.record, state=State.DONE).write(folder)
         write_plan(plan)
         return run
 
@@ -117,18 +116,19 @@ def trained(train: Callable[..., Path], stage: Path, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture(scope="session")
-def made(trained: Path, toys: Registry, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(trained: Path, toy_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The submission of `trained`. Read only."""
-    with pytest.MonkeyPatch.context() as patch:
+    with plugged(toy_site), pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADBENCH_HOME", str(tmp_path_factory.mktemp("stage_home")))
-        return make_submission(Order(trained, "stage", device="cpu"), toys, lambda line: None)
+        return make_submission(Order(trained, "stage", device="cpu"), find_registry(), lambda line: None)
 
 
 @pytest.fixture(scope="session")
-def reference(toys: Registry, stage: Path) -> Reference:
+def reference(toy_site: Path, stage: Path) -> Reference:
     """What the toy dataset says of a submission."""
-    _, reader, task = task_of(toys, "stage")
-    return reference_of(reader, reader.subjects(stage), {}, task)
+    with plugged(toy_site):
+        _, reader, task = task_of(find_registry(), "stage")
+        return reference_of(reader, reader.subjects(stage), {}, task)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def submission_data(installed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     gc.unfreeze()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def full(installed, toys, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zip of the whole task: 80 videos of noise that moves, written as `bench submit` writes them."""
     folder = tmp_path_factory.mktemp("full")
