@@ -93,6 +93,19 @@ class Stage(abc.ABC):
     config_type: ClassVar[type[Section]] = Section
     """Type of the stage's options; unknown ones are errors."""
 
+    @classmethod
+    def portrait_config(cls, parent: LoadedPortrait, config: Any) -> Mapping[str, Any]:
+        """Values of the configuration of the class that loads the result, where that is not the parent's class.
+
+        Args:
+            parent: what the instance is made from.
+            config: the stage's options, of `config_type`.
+
+        Returns:
+            values for the class's own `config_type`; by default ``train`` of the method with the stage's options.
+        """
+        return {"train": parent.config.train.model_dump(mode="json"), **config.model_dump(mode="json")}
+
     @abc.abstractmethod
     def run(self, work: StageWork) -> Portrait | None:
         """Make the portrait from the parent and the training frames.

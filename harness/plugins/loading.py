@@ -24,6 +24,7 @@ BUILTIN = (
     "headbench.methods.plugin",
     "headbench.datasets.plugin",
     "headbench.metrics.plugin",
+    "headbench.stages.plugin",
     "headbench.harness.execution.plugin",
     "headbench.harness.plugins.stages",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from headbench.harness.way import TRAIN, Way
 if TYPE_CHECKING:
     from headbench.harness.avatar import MethodConfig, Portrait
     from headbench.harness.plugins import Registry
+    from headbench.harness.stage import Stage
     from headbench.harness.types import Subject
 
 __all__ = ["CellWork", "stage_task"]
@@ -58,12 +60,11 @@ def stage_task(cell: CellWork, planned: StageJob, parent: Instance | None) -> In
     stage_type = cell.registry.load_stage(way.stage)
     # Another copy of the parent's portrait, which the stage may change.
     loaded = parent.reload() if parent is not None and finished(place.folder) is None else None
-    portrait_type, config, loader = _loader(cell, way, planned, parent)
-    options = (
-        config
-        if way == TRAIN
-        else validate(stage_type.config_type, {**planned.config, **planned.files}, f"stage {way}")
-    )
+    options = None
+    if way != TRAIN:
+        options = validate(stage_type.config_type, {**planned.config, **planned.files}, f"stage {way}")
+    portrait_type, config, loader = _loader(cell, way, stage_type, planned, options, parent)
+    options = config if way == TRAIN else options
     files = {name: Path(path) for name, path in planned.files.items()}
     seen = dataclasses.replace(cell.subject, test=())
 
@@ -94,21 +95,26 @@ def _remove_stale(cell: CellWork, planned: StageJob) -> None:
 
 
 def _loader(
-    cell: CellWork, way: Way, planned: StageJob, parent: Instance | None
+    cell: CellWork, way: Way, stage_type: type[Stage], planned: StageJob, options: Any, parent: Instance | None
 ) -> tuple[type[Portrait], MethodConfig, str]:
     """Class that loads the finished instance, its configuration, and its name in the registry.
 
     Args:
         cell: what the instances of the cell share.
         way: name of the instance.
-        planned: options of the instance.
+        stage_type: class of the stage.
+        planned: options of the instance, as in the job.
+        options: the same, of the stage's `config_type`; None for ``train``.
         parent: instance that it is made from; None for ``train``.
     """
     spec = cell.registry.stage(way.stage)
     if spec.portrait:
         loader = f"stage:{spec.name}"
         portrait_type = cell.registry.load_portrait(loader)
-        values = {"train": cell.job.config["train"], **planned.config}
+        if parent is None:
+            values: Mapping[str, Any] = {"train": cell.job.config["train"], **planned.config}
+        else:
+            values = stage_type.portrait_config(parent.loaded, options)
         return portrait_type, validate(portrait_type.config_type, values, f"stage {way}"), loader
     if parent is not None:
         above = parent.loaded

@@ -1,0 +1,1 @@
+"""Re-enactment: one subject's avatar, driven by the performance of another."""

@@ -1,0 +1,1 @@
+"""Stage ``bake``: Gaussians on a mesh to continuous maps in texture space."""

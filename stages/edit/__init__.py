@@ -1,0 +1,1 @@
+"""Stage ``edit``: a stack of edits of a baked avatar's maps."""
