@@ -3,8 +3,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo-run
+# Processes of the tests, each with whole files: `make test PROCS=1` runs them one after another.
+PROCS ?= $(shell $(PYTHON) -c "import os; print(min(2, os.cpu_count() or 1))")
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -c constraints.txt
+WORKERS = $(if $(filter-out 0 1,$(PROCS)),-n $(PROCS) --dist loadfile)
 
 .PHONY: install demo test test-slow test-toolkit lint typecheck check clean
 
@@ -44,10 +47,10 @@ $(VENV)/.tests-installed: $(BIN)/bench setup.cfg
 	@touch $@
 
 test: $(VENV)/.tests-installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 test-slow: $(VENV)/.tests-installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(WORKERS)
 
 # The organisers' toolkit without the 3.3 GB that it asks for and its readers never use.
 $(VENV)/.toolkit-installed: $(VENV)/.tests-installed
