@@ -40,7 +40,7 @@ def faults(error: ValidationError, kind: type[BaseModel]) -> list[str]:
         kind: the model that it was raised for; it knows the keys to suggest.
     """
     lines = []
-    for fault in _told(error):
+    for fault in _faults(error):
         path = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             section = kind
@@ -64,7 +64,7 @@ def _section(annotation: object) -> type[BaseModel] | None:
     return next((found for part in get_args(annotation) if (found := _section(part)) is not None), None)
 
 
-def _told(error: ValidationError) -> list[Any]:
+def _faults(error: ValidationError) -> list[Any]:
     """Return the faults that pydantic found, without those of types that the value was never meant to have.
 
     Where an option takes values of several types, pydantic reports for each of them why it did not fit, and adds the

@@ -84,8 +84,8 @@ def take_views(subject: Subject, mesh: ProjectedMesh, folder: Path, findings: Fi
             findings.error(folder, f"the head cannot be posed: {error.args[0]}", frame.id, error.help)
             return ()
     if views:
-        told = ", ".join(f"{view.overlap.iou:.2f} (frame {view.frame.id})" for view in views)
-        findings.remark(folder, f"mesh and alpha overlap: IoU {told}")
+        overlaps = ", ".join(f"{view.overlap.iou:.2f} (frame {view.frame.id})" for view in views)
+        findings.remark(folder, f"mesh and alpha overlap: IoU {overlaps}")
     return tuple(views)
 
 

@@ -80,8 +80,8 @@ def check_subjects(sample: Sample) -> str:
         require(here, f"{folder.name} to be found from the {what}", f"{', '.join(found) or 'nothing'}")
     empty = sample.scratch / "empty"
     empty.mkdir()
-    told = _refusal(lambda: sample.reader.subjects(empty))
-    require(told is not None, "an empty folder to be refused", "no error")
+    refusal = _refusal(lambda: sample.reader.subjects(empty))
+    require(refusal is not None, "an empty folder to be refused", "no error")
     return ""
 
 
@@ -126,10 +126,12 @@ def check_pixels(sample: Sample) -> str:
     gone = place.with_name("moved-away")
     place.rename(gone)
     for frame in (subject.train[0], subject.test[0]):
-        told = _refusal(frame.pixels)
-        require(told is not None, f"the image of frame {frame.id} to be read when it is asked for", "one from memory")
-        assert told is not None
-        require(_named(frame, folder, told), f"a refusal that names frame {frame.id} or its file", told)
+        refusal = _refusal(frame.pixels)
+        require(
+            refusal is not None, f"the image of frame {frame.id} to be read when it is asked for", "one from memory"
+        )
+        assert refusal is not None
+        require(_named(frame, folder, refusal), f"a refusal that names frame {frame.id} or its file", refusal)
     gone.rename(place)
     names: set[str] = set()
     for frame in (subject.train[0], subject.test[0]):
@@ -171,8 +173,8 @@ def check_fingerprint(sample: Sample) -> str:
     """Check that the fingerprint holds digests, the same at each reading and wherever the folder lies."""
     found = sample.subject.fingerprint
     wrong = [name for name, text in found.items() if not re.fullmatch(r"[0-9a-f]{16,}", text)]
-    told = f"other texts at {', '.join(wrong[:3])}" if wrong else "nothing"
-    require(bool(found) and not wrong, "digests of what was read", told)
+    others = f"other texts at {', '.join(wrong[:3])}" if wrong else "nothing"
+    require(bool(found) and not wrong, "digests of what was read", others)
     require(sample.reader.read(sample.folder, {}).fingerprint == found, "the same fingerprint again", "another")
     _, folder = sample.copy("elsewhere")
     require(sample.reader.read(folder, {}).fingerprint == found, "the same fingerprint of a copy", "another")
@@ -185,13 +187,13 @@ def check_options(sample: Sample) -> str:
     silent = [name for name, text in options.items() if not text.strip()]
     require(not silent, "a sentence for every option", f"none for {', '.join(silent)}")
     for doing in (sample.reader.read, sample.reader.check):
-        told = _refusal(lambda doing=doing: doing(sample.folder, {"no-such-option": "1"}))  # type: ignore[misc]
-        if told is None and doing == sample.reader.check:
+        refusal = _refusal(lambda doing=doing: doing(sample.folder, {"no-such-option": "1"}))  # type: ignore[misc]
+        if refusal is None and doing == sample.reader.check:
             continue  # problems may be reported instead
         require(
-            told is not None and "no-such-option" in told,
+            refusal is not None and "no-such-option" in refusal,
             "an unknown option to be refused by its name",
-            told or "no error",
+            refusal or "no error",
         )
     return ", ".join(options)
 
@@ -249,8 +251,8 @@ def _sound(sample: Sample, folder: Path, what: str) -> None:
         subject = sample.reader.read(folder, {})
     except DataError as error:
         _sentence(error, what)
-        told = problems is None or bool(_errors(problems))
-        require(told, f"check() to find what read() refuses ({what})", "no error")
+        reported = problems is None or bool(_errors(problems))
+        require(reported, f"check() to find what read() refuses ({what})", "no error")
         return
     for frame in _some(subject):
         refused = _refusal(frame.pixels)
@@ -281,8 +283,8 @@ def _refusal(action: Callable[[], object]) -> str | None:
     return None
 
 
-def _named(frame: Frame, folder: Path, told: str) -> bool:
-    return frame.id in told or f"{folder}/" in told
+def _named(frame: Frame, folder: Path, refusal: str) -> bool:
+    return frame.id in refusal or f"{folder}/" in refusal
 
 
 def _errors(problems: list[Problem]) -> list[Problem]:

@@ -110,7 +110,7 @@ def flame_files(flame_format, made_flame, tmp_path_factory):
     """asset name -> file: generic_model.pkl, masks, both templates and eyelids, not registered. Read only."""
     folder = tmp_path_factory.mktemp("flame")
     yield flame_format.write_all(folder, made_flame)
-    # 50 MB a model: do not leave them in the folders that pytest keeps.
+    # 50 MB per model: do not leave them in the folders that pytest keeps.
     shutil.rmtree(folder)
 
 

@@ -128,7 +128,7 @@ class _Module:
 
 
 def collect() -> list[Help]:
-    """Every help text of the package, once a file, in the order of files."""
+    """Every help text of the package, once per file, in the order of files."""
     package = _Package()
     found: dict[tuple[str, str], Help] = {}
     for path in package.trees:

@@ -82,7 +82,7 @@ def test_places_that_are_names_are_counted_as_what_they_are() -> None:
 
 
 @pytest.mark.tried(
-    "hostile files", "file names with line ends and escapes", "one line a problem, with them written out"
+    "hostile files", "file names with line ends and escapes", "one line per problem, with them written out"
 )
 def test_a_problem_is_one_line_whatever_its_files_are_called() -> None:
     evil = "\x1b[2J\nerror: forged\u2028x\udcff.png"

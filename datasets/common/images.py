@@ -20,13 +20,13 @@ _Key = TypeVar("_Key")
 SUFFIXES = (".png", ".jpg", ".jpeg")
 """Suffixes of image files in small letters, the preferred one first."""
 _READERS = 8
-_WITHOUT_PALETTE = "write 8 bits a channel, no palette: magick mogrify -type TrueColor, for masks -type Grayscale"
+_WITHOUT_PALETTE = "write 8 bits per channel, no palette: magick mogrify -type TrueColor, for masks -type Grayscale"
 _ODD_MODES = {
     "P": (": a palette of at most 256 colours", _WITHOUT_PALETTE),
     "PA": (": a palette of at most 256 colours", _WITHOUT_PALETTE),
-    "I;16": (": 16 bits a channel", "write 8 bits a channel: magick mogrify -depth 8 *.png"),
-    "I;16B": (": 16 bits a channel", "write 8 bits a channel: magick mogrify -depth 8 *.png"),
-    "I": (": 16 or 32 bits a channel", "write 8 bits a channel: magick mogrify -depth 8 *.png"),
+    "I;16": (": 16 bits per channel", "write 8 bits per channel: magick mogrify -depth 8 *.png"),
+    "I;16B": (": 16 bits per channel", "write 8 bits per channel: magick mogrify -depth 8 *.png"),
+    "I": (": 16 or 32 bits per channel", "write 8 bits per channel: magick mogrify -depth 8 *.png"),
 }
 """PIL mode that no layout has -> what it is, and what helps. Black and white alone (``1``) is a mask like any other."""
 
@@ -61,7 +61,7 @@ class Expected:
     """Clause in the help about a missing file, which says what names the file."""
     sized: str = "as the JSON's w and h say"
     """Clause in the message about a wrong size, which says where the expected size stands."""
-    mode_help: str = "8 bits a channel, no palette"
+    mode_help: str = "8 bits per channel, no palette"
     """Remedy for a mode of which nothing else is known."""
 
 

@@ -49,10 +49,10 @@ class ReaderOptions(BaseModel):
         try:
             return cls.model_validate(dict(options))
         except ValidationError as error:
-            raise DataError(cls._told(error, dataset)) from error
+            raise DataError(cls._explanation(error, dataset)) from error
 
     @classmethod
-    def _told(cls, error: ValidationError, dataset: str) -> str:
+    def _explanation(cls, error: ValidationError, dataset: str) -> str:
         """One sentence that says what is wrong with a value, for the user."""
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else ""

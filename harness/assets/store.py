@@ -121,8 +121,8 @@ def register(
             if sha256_of(part) != digest:
                 raise DataError(f"{file} changed while it was copied.", help="run this again")
     except OSError as error:
-        told = of_system(error, str(file))
-        raise DataError(str(told.args[0]), told.help) from error
+        fault = of_system(error, str(file))
+        raise DataError(str(fault.args[0]), fault.help) from error
     entry = Record(
         name=name,
         file=target.name,

@@ -129,9 +129,9 @@ def check(
         say(line)
     say(f"{len(subjects)} subject(s) of {name}: {totals}", err=fix_list)
     if sheet is not None:
-        drawn = draw_sheet(found)
+        picture = draw_sheet(found)
         with atomic_path(sheet) as temporary:
-            drawn.save(temporary, "PNG")
+            picture.save(temporary, "PNG")
         say(f"wrote {sheet}", err=fix_list)
     if any(problem.severity == "error" for examination in found for problem in examination.problems):
         raise Exit(2)

@@ -159,5 +159,5 @@ def _plugins() -> list[Problem]:
     text = ", ".join(f"{len(found.specs(kind))} {kind.plural}" for kind in KINDS)
     problems = found.check()
     findings = [_finding("plugins", "good", text)] if not problems else []
-    told = [group.text("plugin") for group in grouped(problems)]
-    return findings + [_finding("plugins", "bad", text, "bench plugins --check") for text in told]
+    lines = [group.text("plugin") for group in grouped(problems)]
+    return findings + [_finding("plugins", "bad", text, "bench plugins --check") for text in lines]

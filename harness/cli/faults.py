@@ -77,9 +77,9 @@ def _reported(error: BaseException) -> BenchError:
         sys.stderr.write(text)
     whose = _whose(error)
     where = _write_report(f"{_about()}\n{text}")
-    told = f"The full report is in {where}." if where else f"{DEBUG}=1 shows the full report."
+    report = f"The full report is in {where}." if where else f"{DEBUG}=1 shows the full report."
     return BenchError(
-        f"{type(error).__name__}, which nobody foresaw: this is a fault of {whose}, not of your command. {told}",
+        f"{type(error).__name__}, which nobody foresaw: this is a fault of {whose}, not of your command. {report}",
         f"send the report to the authors of {whose}; {DEBUG}=1 shows it here",
     )
 

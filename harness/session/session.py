@@ -157,12 +157,12 @@ class Session:
         """
         for start in range(0, len(views), CHUNK):
             some = views[start : start + CHUNK]
-            drawn = [self._named(view, background) for view in some]
-            finite = torch.stack([finite for _, finite in drawn]).tolist()
+            rendered = [self._named(view, background) for view in some]
+            finite = torch.stack([finite for _, finite in rendered]).tolist()
             for view, good in zip(some, finite, strict=True):
                 if not good:
                     raise BenchError(f"{view.label()}: the render has values that are not finite (NaN or infinite).")
-            yield from [to_uint8(image[0]).cpu() for image, _ in drawn]
+            yield from [to_uint8(image[0]).cpu() for image, _ in rendered]
 
     def write(
         self, views: Sequence[View], folder: Path, background: str, wrote: Callable[[int, int], None] | None = None

@@ -144,7 +144,7 @@ class GsplatRasterizer(Rasterizer):
         with torch.no_grad():
             _, pairs, ids = self._ops.isect_tiles(means2d, radii, depths, _TILE, tiles_x, tiles_y)
             offsets = self._ops.isect_offset_encode(pairs, batch, tiles_x, tiles_y)
-        drawn, alpha = self._ops.rasterize_to_pixels(
+        blended, alpha = self._ops.rasterize_to_pixels(
             means2d,
             conics,
             prepared.colours,
@@ -157,7 +157,7 @@ class GsplatRasterizer(Rasterizer):
             backgrounds=backing,
             absgrad=absolute_gradient,
         )
-        planes = drawn.permute(0, 3, 1, 2)
+        planes = blended.permute(0, 3, 1, 2)
         frozen = conics.detach()
         return Rendering(
             image=planes[:, :3],

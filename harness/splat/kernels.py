@@ -64,20 +64,20 @@ def _falloff(power: Scalar) -> Scalar:
 
 
 @compiled()
-def _row_is_reached(rendering: np.ndarray, left: Scalar, dy: Scalar) -> bool:
+def _row_is_reached(splat: np.ndarray, left: Scalar, dy: Scalar) -> bool:
     """Whether a Gaussian's ellipse meets any pixel centre of a tile's row; True where values are NaN.
 
     Args:
-        rendering: (WIDTH,) the projected Gaussian, a row of the table `splats`.
+        splat: (WIDTH,) the projected Gaussian, a row of the table `splats`.
         left: x of the first pixel's centre; the others follow at 1 to TILE - 1 beyond it.
         dy: y of the row's pixel centres minus that of the Gaussian, pixels.
     """
-    skew = rendering[CONIC_B] / rendering[CONIC_A]
-    remaining = rendering[REACH] - (rendering[CONIC_C] - rendering[CONIC_B] * skew) * dy * dy
-    start = left - (rendering[MEAN_X] - skew * dy)
+    skew = splat[CONIC_B] / splat[CONIC_A]
+    remaining = splat[REACH] - (splat[CONIC_C] - splat[CONIC_B] * skew) * dy * dy
+    start = left - (splat[MEAN_X] - skew * dy)
     end = start + np.float32(TILE - 1)
     nearest = start if start > _ZERO else (end if end < _ZERO else _ZERO)
-    return not rendering[CONIC_A] * nearest * nearest > remaining
+    return not splat[CONIC_A] * nearest * nearest > remaining
 
 
 @compiled()
@@ -141,7 +141,7 @@ def bin_tiles(splats: np.ndarray, order: np.ndarray, tiles_x: int, tiles_y: int)
 @compiled()
 def _blend_row(
     strip: np.ndarray,
-    rendering: np.ndarray,
+    splat: np.ndarray,
     left: Scalar,
     dy: Scalar,
     rank: Scalar,
@@ -153,7 +153,7 @@ def _blend_row(
 
     Args:
         strip: the row's working memory (lanes of TILE values), changed.
-        rendering: (WIDTH,) the projected Gaussian, a row of the table `splats`.
+        splat: (WIDTH,) the projected Gaussian, a row of the table `splats`.
         left: x of the first pixel's centre, pixels.
         dy: y of the row's pixel centres minus that of the Gaussian, pixels.
         rank: place of the Gaussian in the tile's list.
@@ -161,12 +161,12 @@ def _blend_row(
         cut: coverage below which a Gaussian is skipped.
         stop: transmittance at or below which a pixel is finished.
     """
-    constant = -_HALF * rendering[CONIC_C] * dy * dy
-    linear = -rendering[CONIC_B] * dy
-    square = -_HALF * rendering[CONIC_A]
-    offset = left - rendering[MEAN_X]
-    opacity = rendering[OPACITY]
-    red, green, blue, depth = rendering[RED], rendering[GREEN], rendering[BLUE], rendering[DEPTH]
+    constant = -_HALF * splat[CONIC_C] * dy * dy
+    linear = -splat[CONIC_B] * dy
+    square = -_HALF * splat[CONIC_A]
+    offset = left - splat[MEAN_X]
+    opacity = splat[OPACITY]
+    red, green, blue, depth = splat[RED], splat[GREEN], splat[BLUE], splat[DEPTH]
     for x in range(TILE):
         dx = strip[_COLUMN + x] + offset
         raw = opacity * _falloff(constant + dx * (linear + square * dx))
@@ -241,12 +241,12 @@ def _blend_tile(
     for k in range(ids.shape[0]):
         if k % 8 == 0 and not _any_live(strips, rows):
             break
-        rendering = splats[ids[k]]
-        y0, y1 = _row_range(rendering[MEAN_Y], rendering[HALF_HEIGHT], top)
+        splat = splats[ids[k]]
+        y0, y1 = _row_range(splat[MEAN_Y], splat[HALF_HEIGHT], top)
         for y in range(y0, min(y1, rows)):
-            dy = np.float32(top + y) + _HALF - rendering[MEAN_Y]
-            if _row_is_reached(rendering, first_centre, dy):
-                _blend_row(strips[y], rendering, first_centre, dy, np.float32(k), alpha_max, cut, stop)
+            dy = np.float32(top + y) + _HALF - splat[MEAN_Y]
+            if _row_is_reached(splat, first_centre, dy):
+                _blend_row(strips[y], splat, first_centre, dy, np.float32(k), alpha_max, cut, stop)
     for y in range(rows):
         for x in range(columns):
             left_over = strips[y, _TRANSMITTANCE + x]
@@ -315,7 +315,7 @@ def blend(
 def _blend_row_backward(
     strip: np.ndarray,
     sums: np.ndarray,
-    rendering: np.ndarray,
+    splat: np.ndarray,
     left: Scalar,
     dy: Scalar,
     rank: Scalar,
@@ -327,28 +327,28 @@ def _blend_row_backward(
     Args:
         strip: the row's working memory (lanes of TILE values), changed.
         sums: (_SUMS * TILE,) sums down the tile's columns, changed.
-        rendering: (WIDTH,) the projected Gaussian, a row of the table `splats`.
+        splat: (WIDTH,) the projected Gaussian, a row of the table `splats`.
         left: x of the first pixel's centre, pixels.
         dy: y of the row's pixel centres minus that of the Gaussian, pixels.
         rank: place of the Gaussian in the tile's list.
         alpha_max: limit of a Gaussian's coverage.
         cut: coverage below which a Gaussian was skipped.
     """
-    a, b, c = rendering[CONIC_A], rendering[CONIC_B], rendering[CONIC_C]
+    a, b, c = splat[CONIC_A], splat[CONIC_B], splat[CONIC_C]
     constant = -_HALF * c * dy * dy
     linear = -b * dy
     square = -_HALF * a
-    offset = left - rendering[MEAN_X]
-    opacity = rendering[OPACITY]
-    red, green, blue, depth = rendering[RED], rendering[GREEN], rendering[BLUE], rendering[DEPTH]
+    offset = left - splat[MEAN_X]
+    opacity = splat[OPACITY]
+    red, green, blue, depth = splat[RED], splat[GREEN], splat[BLUE], splat[DEPTH]
     for x in range(TILE):
         dx = strip[_COLUMN + x] + offset
         falloff = _falloff(constant + dx * (linear + square * dx))
         raw = opacity * falloff
         alpha = raw if raw < alpha_max else alpha_max
-        drawn = _ONE if alpha >= cut else _ZERO
-        drawn = drawn if rank <= strip[_B_LAST + x] else _ZERO
-        alpha = alpha * drawn
+        blended = _ONE if alpha >= cut else _ZERO
+        blended = blended if rank <= strip[_B_LAST + x] else _ZERO
+        alpha = alpha * blended
         inverse = _ONE / (_ONE - alpha)
         before = strip[_TRANSMITTANCE + x] * inverse
         weight = alpha * before
@@ -356,7 +356,7 @@ def _blend_row_backward(
         to_depth = strip[_B_DEPTH + x]
         own = red * to_red + green * to_green + blue * to_blue + depth * to_depth
         behind = strip[_B_BEHIND + x]
-        to_alpha = (own * before - behind * inverse) * drawn
+        to_alpha = (own * before - behind * inverse) * blended
         to_alpha = to_alpha if raw <= alpha_max else _ZERO
         to_power = to_alpha * alpha
         to_x, to_y = to_power * (a * dx + b * dy), to_power * (b * dx + c * dy)
@@ -375,17 +375,17 @@ def _blend_row_backward(
 
 
 @compiled()
-def _collect(strip: np.ndarray, sums: np.ndarray, rendering: np.ndarray, left: Scalar, gradient: np.ndarray) -> None:
+def _collect(strip: np.ndarray, sums: np.ndarray, splat: np.ndarray, left: Scalar, gradient: np.ndarray) -> None:
     """Add up the columns' sums of one Gaussian in one tile to its gradient, and clear them.
 
     Args:
         strip: working memory of any row of the tile, for the columns' positions.
         sums: (_SUMS * TILE,) sums down the tile's columns, cleared.
-        rendering: (WIDTH,) the projected Gaussian, a row of the table `splats`.
+        splat: (WIDTH,) the projected Gaussian, a row of the table `splats`.
         left: x of the first pixel's centre, pixels.
         gradient: (GRADIENTS,) of the pair of tile and Gaussian, written.
     """
-    offset = left - rendering[MEAN_X]
+    offset = left - splat[MEAN_X]
     sum_x, sum_y, sum_xx, sum_xy, sum_yy = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
     for x in range(TILE):
         dx = strip[_COLUMN + x] + offset
@@ -401,7 +401,7 @@ def _collect(strip: np.ndarray, sums: np.ndarray, rendering: np.ndarray, left: S
         gradient[DEPTH] += sums[_S_DEPTH + x]
         gradient[ABSOLUTE_X] += sums[_S_ABSOLUTE_X + x]
         gradient[ABSOLUTE_Y] += sums[_S_ABSOLUTE_Y + x]
-    a, b, c = rendering[CONIC_A], rendering[CONIC_B], rendering[CONIC_C]
+    a, b, c = splat[CONIC_A], splat[CONIC_B], splat[CONIC_C]
     gradient[MEAN_X], gradient[MEAN_Y] = a * sum_x + b * sum_y, b * sum_x + c * sum_y
     gradient[CONIC_A], gradient[CONIC_B], gradient[CONIC_C] = -_HALF * sum_xx, -sum_xy, -_HALF * sum_yy
     for k in range(sums.shape[0]):
@@ -467,13 +467,13 @@ def _blend_tile_backward(
             furthest = max(furthest, last[top + y, left + x])
     first_centre = np.float32(left) + _HALF
     for k in range(furthest, -1, -1):
-        rendering = splats[ids[k]]
-        y0, y1 = _row_range(rendering[MEAN_Y], rendering[HALF_HEIGHT], top)
+        splat = splats[ids[k]]
+        y0, y1 = _row_range(splat[MEAN_Y], splat[HALF_HEIGHT], top)
         for y in range(y0, min(y1, rows)):
-            dy = np.float32(top + y) + _HALF - rendering[MEAN_Y]
-            if _row_is_reached(rendering, first_centre, dy):
-                _blend_row_backward(strips[y], sums, rendering, first_centre, dy, np.float32(k), alpha_max, cut)
-        _collect(strips[0], sums, rendering, first_centre, gradients[k])
+            dy = np.float32(top + y) + _HALF - splat[MEAN_Y]
+            if _row_is_reached(splat, first_centre, dy):
+                _blend_row_backward(strips[y], sums, splat, first_centre, dy, np.float32(k), alpha_max, cut)
+        _collect(strips[0], sums, splat, first_centre, gradients[k])
 
 
 @compiled(parallel=True)

@@ -177,7 +177,7 @@ class _Rasterize(torch.autograd.Function):
         # Inputs go through autograd, which notices when one is changed in place before backward.
         ctx.save_for_backward(means, quats, scales, w2c, K, background)
         ctx.splats, ctx.pairs, ctx.tiles, ctx.size = splats, (offsets, ids), tiles, size
-        ctx.drawn, ctx.limits, ctx.screen = (remaining, last), limits, screen
+        ctx.ends, ctx.limits, ctx.screen = (remaining, last), limits, screen
         ctx.dtypes = [t.dtype for t in (means, quats, scales, opacities, colours, background, w2c, K)]
         marks = torch.from_numpy(radii)
         ctx.mark_non_differentiable(marks)
@@ -198,7 +198,7 @@ class _Rasterize(torch.autograd.Function):
         """
         geometry, view, backdrop = _arrays(*ctx.saved_tensors)
         offsets, ids = ctx.pairs
-        remaining, _ = ctx.drawn
+        remaining, _ = ctx.ends
         batch, count = ctx.splats.shape[:2]
         outputs = _array(to_image), _array(to_alpha[:, 0]), _array(to_depth[:, 0])
         pairs = np.zeros((len(ids), kernels.GRADIENTS), np.float32)
@@ -207,7 +207,7 @@ class _Rasterize(torch.autograd.Function):
         camera = np.zeros((batch, chunks, 16))
         with _kernels_run_alone:
             kernels.blend_backward(
-                ctx.splats, offsets, ids, *ctx.tiles, backdrop, *ctx.limits, *ctx.drawn, *outputs, pairs
+                ctx.splats, offsets, ids, *ctx.tiles, backdrop, *ctx.limits, *ctx.ends, *outputs, pairs
             )
             gradients = kernels.gather_pairs(pairs, ids, batch * count).reshape(batch, count, kernels.GRADIENTS)
             kernels_project.project_backward(

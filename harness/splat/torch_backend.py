@@ -51,8 +51,8 @@ class TorchRasterizer(Rasterizer):
         weights, left = self._weights(seen, scene.opacities, order, width, height, screen)
         values = torch.cat([colours, seen.depths[..., None]], -1)
         values = torch.gather(values, 1, order[..., None].expand_as(values))
-        drawn = weights @ values
-        image = drawn[..., :3] + left[..., None] * backdrop(background, len(camera.w2c))[:, None]
+        blended = weights @ values
+        image = blended[..., :3] + left[..., None] * backdrop(background, len(camera.w2c))[:, None]
 
         def planes(pixels: Tensor) -> Tensor:
             return pixels.transpose(1, 2).unflatten(2, (height, width))
@@ -60,7 +60,7 @@ class TorchRasterizer(Rasterizer):
         return Rendering(
             image=planes(image),
             alpha=planes(1 - left[..., None]),
-            depth=planes(drawn[..., 3:]),
+            depth=planes(blended[..., 3:]),
             visible=seen.visible,
             screen=screen,
             measure=lambda: seen.radii,
@@ -92,8 +92,8 @@ class TorchRasterizer(Rasterizer):
         alpha = torch.where(alpha >= ALPHA_CUT, alpha, torch.zeros_like(alpha))
 
         with torch.no_grad():
-            drawn = torch.cumprod(1 - alpha, -1) > TRANSMITTANCE_STOP
-        alpha = torch.where(drawn, alpha, torch.zeros_like(alpha))
+            live = torch.cumprod(1 - alpha, -1) > TRANSMITTANCE_STOP
+        alpha = torch.where(live, alpha, torch.zeros_like(alpha))
         after = torch.cumprod(1 - alpha, -1)
         before = torch.cat([after.new_ones(*after.shape[:-1], 1), after], -1)
         return alpha * before[..., :-1], before[..., -1]

@@ -92,5 +92,5 @@ class BatchSchedule:
         """Images taken by a step and all before it; those of the last step beyond the budget do not count."""
         if step == 0:
             return 0
-        drawn = (self._at(step)[1] - 1) * self.frames + self.images(step).stop
-        return self._images if step == self.total else drawn
+        taken = (self._at(step)[1] - 1) * self.frames + self.images(step).stop
+        return self._images if step == self.total else taken

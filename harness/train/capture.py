@@ -74,7 +74,7 @@ class RecordedStep:
         self._free = [t for t in leaves(self._inputs) if t.requires_grad]
         self.parameters = [p for p in owner.parameters() if p.requires_grad]
         self._work = _Work()
-        self._shown: list[Tensor] = []
+        self._rendered: list[Tensor] = []
         self._pulls: list[Tensor] = []
         self._pulled: list[bool] = []
         self._leaves: list[Tensor] = []
@@ -149,18 +149,18 @@ class RecordedStep:
         with torch.enable_grad():
             rendering = self._rasterizer.rasterize(prepared, work.batch.background, self._absolute)
         self._leaves = [t for t in leaves(prepared) if t.requires_grad]
-        drawn = [t.detach() for t in (rendering.image, rendering.alpha, rendering.depth, rendering.visible)]
+        rendered = [t.detach() for t in (rendering.image, rendering.alpha, rendering.depth, rendering.visible)]
         if make:
-            self._shown = [torch.empty_like(t) for t in drawn]
-        torch._foreach_copy_(self._shown[:3], drawn[:3])
-        self._shown[3].copy_(drawn[3])
+            self._rendered = [torch.empty_like(t) for t in rendered]
+        torch._foreach_copy_(self._rendered[:3], rendered[:3])
+        self._rendered[3].copy_(rendered[3])
         return rendering
 
     def _losses(self) -> None:
         work = self._work
         posed, batch = map_tensors(work.posed, _cut), map_tensors(work.batch, _cut)
-        image, alpha, depth = (t.detach().requires_grad_() for t in self._shown[:3])
-        still = Rendering(image, alpha, depth, self._shown[3], _Unrecorded(), _unmeasured)
+        image, alpha, depth = (t.detach().requires_grad_() for t in self._rendered[:3])
+        still = Rendering(image, alpha, depth, self._rendered[3], _Unrecorded(), _unmeasured)
         with torch.enable_grad():
             terms = self._compute_losses(posed, batch, still)
             total = sum_of(terms)

@@ -67,7 +67,7 @@ class Trainer:
         self._current: RecordedStep | None = None
         self._recorder: GraphRecorder | None = None
         self._tuned = False
-        self._drawn: tuple[str, ...] = ()
+        self._frame_ids: tuple[str, ...] = ()
 
     def step(self, step: int, log: TrainLog | None = None) -> None:
         """Take one optimisation step with its events.
@@ -92,7 +92,7 @@ class Trainer:
             self._event(Event.EPOCH_END, None, clock)
         self.watch("edits")
         if log is not None:
-            log.add(terms, moment.counted, self.avatar.count(), self._drawn)
+            log.add(terms, moment.counted, self.avatar.count(), self._frame_ids)
 
     def gradients(self, step: int) -> tuple[dict[str, Tensor], Rendering]:
         """Compute loss terms and rendering of a 1-based step, and leave the gradients of their sum at parameters."""
@@ -100,7 +100,7 @@ class Trainer:
         key = self.avatar.capture_key(clock) if self.recording else None
         sample = self.sampler.sample(step)
         store = sample.store
-        self._drawn = store.ids(sample.rows)
+        self._frame_ids = store.ids(sample.rows)
         # Only frames of the store that the tables were made from have parameters to refine.
         tuning = self._tuned = store.frames is self.finetune.frames and self.finetune.active(clock)
         self.optimizer.zero_grad()

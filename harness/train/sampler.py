@@ -100,11 +100,11 @@ class EpochSampler:
         return Moment(schedule.seen(step), schedule.clock(step), schedule.begins_epoch(step), schedule.ends_epoch(step))
 
     def sample(self, step: int) -> Sample:
-        epoch, drawn = self.schedule.clock(step).epoch, self.schedule.images(step)
+        epoch, taken = self.schedule.clock(step).epoch, self.schedule.images(step)
         if epoch != self._epoch:
             order = epoch_order(len(self.store), self.seed, epoch)
             self._epoch, self._rows, self._index = epoch, order.tolist(), order.to(self.store.device)
-        rows, index = self._rows[drawn], self._index[drawn]
+        rows, index = self._rows[taken], self._index[taken]
         if self._background is None:
             background = torch.rand((len(rows), 3), device=self.store.device)
         else:

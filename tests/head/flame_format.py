@@ -261,7 +261,7 @@ def write_masks(path: Path, head: MadeHead) -> Path:
 
 
 def write_obj(path: Path, head: MadeHead, faces: np.ndarray) -> Path:
-    """A template with one texture coordinate a vertex, in an order of its own, as real templates have it."""
+    """A template with one texture coordinate per vertex, in an order of its own, as real templates have it."""
     turn = np.random.default_rng(7).permutation(len(head.uvs))
     number = np.argsort(turn) + 1
     lines = ["# made up", "mtllib none.mtl", *("v {:.7f} {:.7f} {:.7f}".format(*v) for v in head.vertices)]

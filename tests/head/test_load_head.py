@@ -25,7 +25,7 @@ def home(tmp_path, monkeypatch, flame_files):
             register(name, flame_files[name], source="made by the tests")
 
     yield add
-    # 50 MB a model: do not leave them in the folders that pytest keeps.
+    # 50 MB per model: do not leave them in the folders that pytest keeps.
     shutil.rmtree(tmp_path / "home")
 
 

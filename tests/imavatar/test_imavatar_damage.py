@@ -184,7 +184,7 @@ CASES = [
     Case("mask lost", _mask_lost, "someone_train/mask/4.png",
          ("expected an image, found no such file",), "train-00004"),
     Case("16 bits", lambda a: (_without_matted(a), a.save("someone_train/mask/4.png", np.zeros((32, 32), np.uint16))),
-         "someone_train/mask/4.png", ("found mode I;16", "8 bits a channel"), "train-00004"),
+         "someone_train/mask/4.png", ("found mode I;16", "8 bits per channel"), "train-00004"),
     Case("one of another size", lambda a: a.save("someone_train/matted/4.png", np.zeros((30, 32, 4), np.uint8)),
          "someone_train/matted/4.png", ("expected 32 x 32 pixels as most images of the video have, found 32 x 30",),
          "train-00004"),

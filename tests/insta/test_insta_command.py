@@ -33,7 +33,7 @@ def test_a_sound_subject_gives_a_summary_and_exit_code_0(author) -> None:
     assert total == "1 subject(s) of insta: 0 errors, 1 warning"
 
 
-def test_errors_are_printed_one_a_line_with_file_and_frame_and_give_exit_code_2(author) -> None:
+def test_errors_are_printed_one_per_line_with_file_and_frame_and_give_exit_code_2(author) -> None:
     (author.folder / "images/00001.png").unlink()
     author.text("jaw", 4, [0.0] * 6)
     result = _check("insta", "--data-root", _root(author))

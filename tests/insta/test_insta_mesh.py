@@ -100,7 +100,7 @@ def test_a_mesh_beside_the_head_is_an_error(author, flame_home) -> None:
 
 def test_tracking_of_the_next_frame_is_recognised(author, flame_home) -> None:
     _calm(author)
-    # The head crosses the image by 4 pixels a frame; images show what the camera of the next frame sees.
+    # The head crosses the image by 4 pixels per frame; images show what the camera of the next frame sees.
     for name in ("train", "test"):
 
         def change(content) -> None:

@@ -122,7 +122,7 @@ DAMAGE = {
 )
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("fault", DAMAGE)
-def test_a_fault_of_every_frame_is_one_line_a_file_and_nothing_follows_from_it(name, fault, patient) -> None:
+def test_a_fault_of_every_frame_is_one_line_per_file_and_nothing_follows_from_it(name, fault, patient) -> None:
     folder = patient(name)
     damage, words = DAMAGE[fault]
     damage(folder, name)

@@ -362,4 +362,4 @@ def test_points_below_the_surface_are_found_by_the_nearest_start(embedded: Any) 
             assert torch.equal(found, face)
             assert error < 1e-3
         else:
-            assert error > 1e-3, "0.06 to go at a rate of 0.01 a step, past the surface"
+            assert error > 1e-3, "0.06 to go at a rate of 0.01 per step, past the surface"

@@ -73,7 +73,7 @@ def _shifted(author: Any) -> None:
             if key not in ("shape", "scale", "frames"):
                 content[key] = np.repeat(value[:1], len(places), axis=0)
         content["frames"] = np.arange(len(places))
-        # 72 pixels of focal length, 0.9 m away: 80 pixels a metre.
+        # 72 pixels of focal length, 0.9 m away: 80 pixels per metre.
         content["translation"] = np.array([[x / 80, 0, 0] for x in places], dtype=np.float32)
 
     author.retrack(SEQ, move)

@@ -126,7 +126,7 @@ def place(toys: Path, blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def reference(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of a cell a person. Read only."""
+    """A finished run of one cell per person. Read only."""
     run = tmp_path_factory.mktemp("reference") / "run"
     code, said = place.run(run)
     assert code == 0, said

@@ -226,7 +226,7 @@ def test_ten_kills_at_random_moments_with_real_methods_change_nothing(
 
 
 KILLS = 52
-"""Of the test below; with the ten above more than sixty a night."""
+"""Of the test below; with the ten above more than sixty per night."""
 LANES = 2
 """Runs that are killed side by side."""
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -51,7 +51,7 @@ def restricted_load(path: Path, allow: Collection[str] = ("numpy",)) -> Any:
         ValueError: a group is unknown.
     """
     names = _names(allow)
-    with _told(path, "pickle"):
+    with _reported(path, "pickle"):
         return _loaded(read_bytes(path, FILE_BYTES), 0, names, allow)
 
 
@@ -67,7 +67,7 @@ def restricted_npy(path: Path, allow: Collection[str] = ("numpy",)) -> Any:
         ValueError: a group is unknown.
     """
     names = _names(allow)
-    with _told(path, "pickle"):
+    with _reported(path, "pickle"):
         with open_regular(path) as handle:
             header = npy_header(handle.read(10_000))
         if header.dtype is not None:
@@ -91,7 +91,7 @@ def torch_load(path: Path, arrays: bool = False) -> Any:
         Unreadable: the file cannot be opened, is damaged, or names anything else.
     """
     finish: Callable[[View], Any] = as_array if arrays else as_tensor
-    with _told(path, "torch file"):
+    with _reported(path, "torch file"):
         with open_regular(path) as handle:
             start, size = handle.read(512), os.fstat(handle.fileno()).st_size
         if start[:2] == b"PK":
@@ -105,7 +105,7 @@ def torch_load(path: Path, arrays: bool = False) -> Any:
 
 
 @contextmanager
-def _told(path: Path, what: str) -> Iterator[None]:
+def _reported(path: Path, what: str) -> Iterator[None]:
     """Convert errors of the block into an `Unreadable` of the file, which should be `what`: pickle or torch file."""
     try:
         yield
