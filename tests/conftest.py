@@ -58,8 +58,14 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _as_found(tmp_path_factory):
-    """The state of this process that every file of tests must leave as it found it."""
-    return _isolation.Left.now(tmp_path_factory.getbasetemp().parent)
+    """The state of this process that every file of tests must leave as it found it.
+
+    Fixtures of a file or a session see no files of the developer's either, and try no toys in processes of their own.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADBENCH_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+        patch.setenv("HEADBENCH_PLUGIN_SECONDS", "0")
+        yield _isolation.Left.now(tmp_path_factory.getbasetemp().parent)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -164,8 +170,6 @@ def _home(request, tmp_path_factory, monkeypatch):
     else:
         home = tmp_path_factory.getbasetemp() / f"home-{next(_number)}"
     monkeypatch.setenv("HEADBENCH_HOME", str(home))
-    # Toys do no harm at import, and a trial of each in a process of its own would cost every test half a second.
-    monkeypatch.setenv("HEADBENCH_PLUGIN_SECONDS", "0")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TypeVar
 
@@ -76,12 +76,15 @@ def find_sources() -> tuple[list[Source], list[Problem]]:
         return sources, problems
     found: dict[tuple[str, str], Candidate] = {}
     for distribution in metadata.distributions():
-        name = guarded("an installed distribution", "reading its name", lambda d=distribution: d.name)  # type: ignore[misc]
+        whose = "an installed distribution"
+        points = guarded(whose, "reading its entry points", lambda d=distribution: list(_points(d)))  # type: ignore[misc]
+        if not points:  # as nearly all are: the name, for which all metadata are parsed, is not asked for
+            continue
+        name = guarded(whose, "reading its name", lambda d=distribution: d.name)  # type: ignore[misc]
         if isinstance(name, Problem) or not name:
             continue
-        points = guarded(name, "reading its entry points", lambda d=distribution: list(_points(d)))  # type: ignore[misc]
         if isinstance(points, Problem):
-            problems.append(points)
+            problems.append(replace(points, where=Where(name)))
             continue
         for point in points:
             found.setdefault((name, point.name), Candidate(name, distribution.version, point))

@@ -22,7 +22,7 @@ from isolation import Plug, once
 from headbench.harness.cli.main import main
 from headbench.harness.plugins import Registry, Source
 from headbench.harness.plugins import registry as find_registry
-from headbench.harness.run import speed
+from headbench.harness.run import execute, speed
 
 HERE = Path(__file__).parent
 
@@ -130,6 +130,7 @@ def bench(
     fork_workers(monkeypatch)
     # Speed is measured over three seconds per cell; here a few frames show all but the number.
     monkeypatch.setattr(speed, "CPU_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "POLL", 0.01)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
 

@@ -23,7 +23,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.execution import local
 from headbench.harness.execution.attend import _explain
 from headbench.harness.plugins import registry as find_registry
-from headbench.harness.run import Job, State, read_cells, speed
+from headbench.harness.run import Job, State, execute, read_cells, speed
 from headbench.harness.run.child import Ended
 from headbench.harness.run.stages import run_stages
 
@@ -117,6 +117,7 @@ def place(toys: Path, blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         patch.setenv("HEADBENCH_HOME", str(root / "home"))
         patch.setattr(local, "Child", Inline)
         patch.setattr(speed, "CPU_SECONDS", 0.0)
+        patch.setattr(execute, "POLL", 0.0)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         yield Place(root)
