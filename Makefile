@@ -7,6 +7,8 @@ DEMO ?= demo-run
 PROCS ?= $(shell $(PYTHON) -c "import os; print(min(2, os.cpu_count() or 1))")
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -c constraints.txt
+# Tests start hundreds of processes, each of which would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 WORKERS = $(if $(filter-out 0 1,$(PROCS)),-n $(PROCS) --dist loadfile)
 
 .PHONY: install demo test test-slow test-toolkit lint typecheck check clean

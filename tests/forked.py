@@ -16,6 +16,9 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import torch
+
+from headbench.harness.device import be_deterministic
 from headbench.harness.run import child
 
 
@@ -106,5 +109,10 @@ class Forks:
 
 
 def fork_workers(monkeypatch: object) -> None:
-    """From now on workers of executors are forks."""
+    """From now on workers of executors are forks, of a process that has imported what each would import in its turn."""
+    import numba  # noqa: F401
+
+    if not torch.are_deterministic_algorithms_enabled():
+        for wanted in (True, False):  # torch imports its compiler
+            be_deterministic(wanted)
     monkeypatch.setattr(child, "subprocess", Forks)  # type: ignore[attr-defined]
