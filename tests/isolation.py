@@ -29,6 +29,8 @@ Plug: TypeAlias = Callable[..., None]
 _OTHERS = ("PYTEST_", "TORCHINDUCTOR_", "LD_LIBRARY_PATH")
 """Beginnings of variables that pytest, torch and OpenCV set by themselves."""
 _TORCH = ("are_deterministic_algorithms_enabled", "get_default_dtype", "is_grad_enabled")
+_INSTALLED = {point.name for point in importlib.metadata.entry_points(group="headbench")}
+"""Plugins that the developer has installed, which stay."""
 _imported: dict[str, dict[str, ModuleType]] = {}
 """Folder of plugins -> modules that were imported from it, so that its classes are the same when it comes again."""
 
@@ -103,7 +105,7 @@ class Left:
     modules: frozenset[str]
     """Modules of toys, and those whose files lie in pytest's temporary folders."""
     strangers: frozenset[str]
-    """Plugins in the registry, where there is one, that are neither built in nor installed on the path."""
+    """Plugins in the registry, where there is one, that are neither built in nor installed when the tests begin."""
     settings: Mapping[str, object]
     """Settings of torch, where it is imported."""
 
@@ -168,6 +170,5 @@ def _torch_settings() -> dict[str, object]:
 def _strangers() -> frozenset[str]:
     if not find_registry.cache_info().currsize:
         return frozenset()
-    installed = {point.name for point in importlib.metadata.entry_points(group="headbench")}
     plugins = find_registry().plugins()
-    return frozenset(plugin.name for plugin in plugins if plugin.origin != "built in" and plugin.name not in installed)
+    return frozenset(plugin.name for plugin in plugins if plugin.origin != "built in") - _INSTALLED

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from headbench.harness.avatar import Avatar, MethodConfig, TrainConfig
+from headbench.harness.device import be_deterministic
 from headbench.harness.train.table import GaussianTable
 from headbench.harness.types import (
     Batch,
@@ -22,6 +23,13 @@ from headbench.harness.types import (
     Rendering,
     Subject,
 )
+
+
+@pytest.fixture(autouse=True)
+def _any_algorithm():
+    """Trainings set whether torch is deterministic, for the process that each has in a run."""
+    yield
+    be_deterministic(False)
 
 
 class CloudConfig(MethodConfig):
