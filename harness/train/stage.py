@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from PIL import Image
-from torch import Tensor
 
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
-from headbench.harness.device import device_label
-from headbench.harness.errors import BenchError
-from headbench.harness.files import atomic_path, discard, make_folder, remove_leftovers
-from headbench.harness.image import to_uint8
+from headbench.harness.files import discard, make_folder, remove_leftovers
 from headbench.harness.options import Execution
-from headbench.harness.reading import Unreadable
-from headbench.harness.records import write_sealed
-from headbench.harness.splat import Rasterizer
 from headbench.harness.stage import Stage, StageWork
-from headbench.harness.train.checkpoint import checkpoint_tensors, refined_frames, restore_portrait, save_checkpoint
-from headbench.harness.train.frames import FrameStore
-from headbench.harness.train.log import Progress, TrainLog
-from headbench.harness.train.loop import Trainer
-from headbench.harness.train.save_schedule import SaveSchedule
-from headbench.harness.train.setup import Parts, frame_store, make_trainer, peak_memory, prepare, wait_for
-from headbench.harness.trained import (
-    WEIGHTS,
-    CheckpointState,
-    Logged,
-    Machine,
-    TrainSummary,
-    checkpoint_fault,
-    read_state,
-    read_summary,
-    remove_damaged,
-)
+from headbench.harness.train.log import Progress
+from headbench.harness.train.setup import frame_store, make_trainer, prepare
+from headbench.harness.train.training import Training, take_up
+from headbench.harness.trained import SUMMARY, TrainSummary, checkpoint_fault, read_summary, remove_damaged
 from headbench.harness.types import Subject
 
 __all__ = ["TrainStage", "train_stage"]
@@ -84,243 +57,25 @@ def train_stage(
         BenchError: a loss is not finite, or a checkpoint does not fit.
         MissingAsset: the subject's head model is not registered.
     """
-    finished = stage / "summary.json"
     remove_leftovers(stage)
     saved = read_summary(stage)
     if saved is not None and not checkpoint_fault(stage / f"checkpoint-{saved.steps}"):
         remove_damaged(stage, all_of_them=True)
         return saved
-    discard(finished)
+    discard(stage / SUMMARY)
     make_folder(stage)
-    resumed, lost = _take_up(stage, about, progress)
+    resumed, lost = take_up(stage, about, progress)
     parts = prepare(portrait_type, config, subject, options, str(stage / "scratch"))
-    run = _Run(stage, about, parts, options, notes=lost)
-    if isinstance(parts.portrait, Avatar):
+    method = about["method"]
+    run = Training(stage, about, parts, options, f"method:{method}", notes=lost)
+    if isinstance(avatar := parts.portrait, Avatar):
         store = frame_store(parts, subject, options)
         try:
-            run.train(parts.portrait, store, resumed, progress)
+            run.train(avatar, store, lambda _: make_trainer(parts, avatar, store, options, method), resumed, progress)
         finally:
             store.close()
     elif resumed is not None:
         run.restore_model(resumed)
     else:
         run.save(0, {})
-    machine = run.machine()
-    summary = TrainSummary(
-        steps=run.done,
-        seconds=run.seconds,
-        rate=run.done / run.seconds if run.seconds else 0.0,
-        gaussians=parts.portrait.count(),
-        peak_memory_bytes=machine.peak_memory_bytes,
-        device=machine.device,
-        rasterizer=machine.rasterizer,
-        notes=(*parts.notes, *subject.notes, *run.notes),
-    )
-    write_sealed(finished, dataclasses.asdict(summary))
-    return summary
-
-
-def _take_up(stage: Path, about: Mapping[str, str], progress: Progress | None) -> tuple[Path | None, tuple[str, ...]]:
-    """The checkpoint to go on from, None to begin; and notes on damaged ones, which are removed.
-
-    Args:
-        stage: folder of the stage instance.
-        about: must be what the checkpoint says of itself.
-        progress: receives the notes.
-
-    Raises:
-        BenchError: the checkpoint is of another cell.
-    """
-    found, lost = remove_damaged(stage)
-    if found is not None and dict(read_state(found).about) != dict(about):
-        raise BenchError(
-            f"{found} is of another cell: {', '.join(read_state(found).about.values())}.", help=f"remove {found}"
-        )
-    start = f"training went on from {found.name}" if found is not None else "training began again"
-    notes = tuple(f"{text}; {start}" for text in reversed(lost))
-    for note in notes:
-        if progress is not None:
-            progress({"note": note})
-    return found, notes
-
-
-@dataclass
-class _Run:
-    """The state of one train stage in this process: what was done, how long it took, and notes for its summary."""
-
-    stage: Path
-    about: Mapping[str, str]
-    parts: Parts
-    options: Execution
-    done: int = 0
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
-    """Notes on checkpoints that were lost, one sentence each."""
-    before: Machine | None = None
-    """Device on which the steps before the resumption were taken; None without a resumption."""
-    fresh: bool = True
-    """Whether the steps were taken in this process: False from a resumption until its first saved step."""
-
-    def train(self, avatar: Avatar, store: FrameStore, resumed: Path | None, progress: Progress | None) -> None:
-        """Take all remaining steps, with previews and checkpoints between them.
-
-        Args:
-            avatar: the portrait of `parts`.
-            store: its training frames.
-            resumed: folder of the checkpoint to go on from; None begins at step 1.
-            progress: receives each line of the log.
-        """
-        state = self.restore_model(resumed) if resumed is not None else None
-        trainer = make_trainer(self.parts, avatar, store, self.options, self.about["method"])
-        total = trainer.total
-        sums: dict[str, Tensor] = {}
-        logged = Logged()
-        if resumed is not None and state is not None:
-            logged, sums = state.log, self._restore_training(resumed, state, trainer)
-        options = self.options
-        log = TrainLog(self.stage, options.log_every, self.done, progress, options.tensorboard, logged, sums)
-        watched = [len(store) * k // 4 for k in range(min(4, len(store)))]
-        save_schedule = SaveSchedule(total, options.preview_every, options.checkpoint_every)
-        started = time.perf_counter()
-        for step in range(self.done + 1, total + 1):
-            trainer.step(step, log)
-            shown, kept = save_schedule.preview(step), save_schedule.checkpoint(step)
-            if shown or kept:
-                wait_for(self.parts.device)
-                self.seconds += time.perf_counter() - started
-                self.done, self.fresh = step, True
-                if shown:
-                    picture = self.stage / "previews" / f"step-{step:07d}.png"
-                    write_preview(picture, avatar, store, watched, self.parts.rasterizer)
-                if kept:
-                    begun = time.perf_counter()
-                    self.save(step, self._training_state(trainer, log), log.state()[0], _refined(trainer))
-                    save_schedule.wrote(time.perf_counter() - begun)
-                started = time.perf_counter()
-        if total == 0 and resumed is None:
-            self.save(0, self._training_state(trainer, log), frames=_refined(trainer))
-
-    def machine(self) -> Machine:
-        """The machine that took the steps: this one, or an earlier one if none was taken since the resumption."""
-        now = Machine(device_label(self.parts.device), self.parts.rasterizer.name, peak_memory(self.parts.device))
-        if self.before is None:
-            return now
-        if not self.fresh:
-            return self.before
-        return dataclasses.replace(now, peak_memory_bytes=max(now.peak_memory_bytes, self.before.peak_memory_bytes))
-
-    def save(
-        self,
-        step: int,
-        tensors: Mapping[str, Tensor],
-        logged: Logged = Logged(),  # noqa: B008 - frozen
-        frames: Mapping[str, Tensor] | None = None,
-    ) -> None:
-        """Write a checkpoint of the portrait.
-
-        Args:
-            step: number of steps taken.
-            tensors: what training goes on from, by name.
-            logged: steps and terms that the log counted since its last line.
-            frames: refined parameters of training frames, by field.
-        """
-        state = CheckpointState(
-            step=step,
-            about=dict(self.about),
-            config=self.parts.config.model_dump(mode="json"),
-            seconds=self.seconds,
-            seed=self.options.seed,
-            identity={},
-            log=logged,
-            notes=self.notes,
-            machine=self.machine(),
-            loader=f"method:{self.about['method']}",
-        )
-        save_checkpoint(self.stage, self.parts.portrait, self.parts.identity, tensors, state, frames=frames)
-
-    def restore_model(self, checkpoint: Path) -> CheckpointState:
-        """Load the portrait of a checkpoint, with the steps, seconds and notes that it has so far."""
-        state = read_state(checkpoint)
-        self.done, self.seconds, self.before = state.step, state.seconds, state.machine
-        self.notes = (*state.notes, *self.notes)
-        self.fresh = False
-        restore_portrait(self.parts.portrait, checkpoint_tensors(checkpoint, WEIGHTS[0], state), checkpoint)
-        return state
-
-    def _training_state(self, trainer: Trainer, log: TrainLog) -> dict[str, Tensor]:
-        table = trainer.avatar.table
-        state = {f"adam/{k}": v for k, v in trainer.optimizer.state().items()}
-        state |= {f"statistics/{n}": table[n] for n in table.statistic_names()}
-        state |= {f"finetune/{k}": v for k, v in trainer.finetune.state_dict().items()}
-        state |= {f"finetune_adam/{k}": v for k, v in trainer.finetune.optimizer_state().items()}
-        state |= {f"sampler/{k}": v for k, v in trainer.sampler.state().items()}
-        state |= {f"log/{k}": v for k, v in log.state()[1].items()}
-        state["rng/cpu"] = torch.get_rng_state()
-        if self.parts.device.type == "cuda":
-            state["rng/cuda"] = torch.cuda.get_rng_state(self.parts.device)
-        return state
-
-    def _restore_training(self, checkpoint: Path, state: CheckpointState, trainer: Trainer) -> dict[str, Tensor]:
-        """Load all but the portrait from a checkpoint: optimisers, statistics, sampler and random generators.
-
-        Args:
-            checkpoint: its folder.
-            state: its ``state.json``.
-            trainer: is loaded into.
-
-        Returns:
-            the log's sums by term.
-
-        Raises:
-            Unreadable: the optimiser's file is of another method or version.
-        """
-        saved = checkpoint_tensors(checkpoint, WEIGHTS[1], state)
-        table = trainer.avatar.table
-        try:
-            with torch.no_grad():
-                for name in table.statistic_names():
-                    table[name].copy_(saved[f"statistics/{name}"])
-            trainer.optimizer.load(_under(saved, "adam/"))
-            trainer.finetune.load_state_dict(_under(saved, "finetune/"))
-            trainer.finetune.load_optimizer_state(_under(saved, "finetune_adam/"))
-            trainer.sampler.load(_under(saved, "sampler/"))
-            torch.set_rng_state(saved["rng/cpu"])
-            if self.parts.device.type == "cuda" and "rng/cuda" in saved:
-                torch.cuda.set_rng_state(saved["rng/cuda"], self.parts.device)
-            return {name: saved[f"log/{name}"].to(self.parts.device) for name in state.log.terms}
-        except (KeyError, RuntimeError, TypeError) as error:
-            raise Unreadable(
-                checkpoint / WEIGHTS[1],
-                "found an optimiser's state that does not fit the method as it is now",
-                f"remove {checkpoint}; then run the same `bench run` command again",
-            ) from error
-
-
-def _refined(trainer: Trainer) -> dict[str, Tensor]:
-    return refined_frames(trainer.finetune.state_dict())
-
-
-def _under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-@torch.no_grad()
-def write_preview(path: Path, avatar: Avatar, store: FrameStore, rows: Sequence[int], rasterizer: Rasterizer) -> None:
-    """Write a PNG with one row of pictures per frame: ground truth on white, render, absolute difference.
-
-    Args:
-        path: of the PNG; it is written atomically.
-        avatar: is rendered.
-        store: the training frames.
-        rows: positions of the frames in the store, at least one.
-        rasterizer: the back end that renders.
-    """
-    white = torch.ones((1, 3), device=store.device)
-    strips = []
-    for row in rows:
-        batch = store.batch(torch.tensor([row], device=store.device), [row], white)
-        shown = avatar.render(batch.params, batch.camera, white, rasterizer).clamp(0, 1)
-        strips.append(torch.cat([batch.image, shown, (batch.image - shown).abs()], dim=3)[0])
-    grid = to_uint8(torch.cat(strips, dim=1)).permute(1, 2, 0).cpu().numpy()
-    with atomic_path(path) as part:
-        Image.fromarray(grid).save(part, format="PNG")
+    return run.finish((*parts.notes, *subject.notes))

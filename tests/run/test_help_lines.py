@@ -917,12 +917,12 @@ def _no_optimizer(checkpoint: Path, text: str) -> None:
 
     import torch
 
-    from headbench.harness.train import stage
+    from headbench.harness.train import training
 
-    owner = next(kind for kind in vars(stage).values() if hasattr(kind, "_restore_training"))
+    owner = training.Training
     table = type("Table", (dict,), {"statistic_names": lambda _: ["seen"]})(seen=torch.zeros(1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "checkpoint_tensors", lambda *_: {})
+        patch.setattr(training, "checkpoint_tensors", lambda *_: {})
         told(raised(lambda: owner._restore_training(Stub(), checkpoint, None, Stub(avatar=Stub(table=table)))), text)
 
 

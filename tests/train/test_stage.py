@@ -16,8 +16,7 @@ from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.splat import make_rasterizer
-from headbench.harness.train import latest_checkpoint, load_portrait, save_schedule, train_stage
-from headbench.harness.train import stage as stage_module
+from headbench.harness.train import latest_checkpoint, load_portrait, save_schedule, train_stage, training
 from headbench.harness.train.checkpoint import save_checkpoint
 from headbench.harness.types import Frame, Subject
 from headbench.testing.small import small_config
@@ -152,7 +151,7 @@ def test_a_stage_writes_no_more_checkpoints_and_previews_than_it_has_time_for(
         written.append(arguments[-1].step)
         return save_checkpoint(*arguments, **more)
 
-    monkeypatch.setattr(stage_module, "save_checkpoint", save)
+    monkeypatch.setattr(training, "save_checkpoint", save)
     monkeypatch.setattr(save_schedule, "STEPS", 2)
     portrait_type, config = setup(METHOD, 9)
     for share, steps in ((1.0, [2, 4, 6, 8, 9]), (1e-9, [2, 9])):
