@@ -41,6 +41,7 @@ TYPES = {
     "harness.surface",
     "harness.videos",
     "harness.validation",
+    "harness.view_prior",
     "harness.trained",
     "harness.way",
 }

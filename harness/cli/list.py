@@ -122,6 +122,20 @@ def stages() -> None:
     _problems()
 
 
+@list_.command("view-priors")
+def view_priors() -> None:
+    """Show what can give stage `complete` views of the unseen head, and what each reads of yours."""
+    from headbench.harness.plugins import registry
+
+    known = registry()
+    rows = [
+        (spec.name, spec.source or "nothing", spec.licence or "–", known.origin(spec), spec.summary)
+        for spec in known.view_priors().values()
+    ]
+    _table(("name", "reads", "licence", "from", "summary"), rows)
+    _problems()
+
+
 def _stage_need(name: str) -> str:
     """Words on a need of a stage: a network with its state, or what the parent's class must have."""
     from headbench.harness.assets import NETWORKS, kind, record

@@ -15,7 +15,10 @@ __all__ = ["COMMANDS", "call", "cli"]
 
 COMMANDS = {
     "run": ("headbench.harness.cli.run:run", "Train, render and score methods on subjects; go on where it stopped."),
-    "list": ("headbench.harness.cli.list:list_", "Show methods, datasets, metrics, executors, protocols or assets."),
+    "list": (
+        "headbench.harness.cli.list:list_",
+        "Show methods, datasets, metrics, stages, protocols, assets and the like.",
+    ),
     "status": ("headbench.harness.cli.status:status", "Show where the cells of a run are."),
     "score": ("headbench.harness.cli.score:score", "Score the stored renders of a run by protocols."),
     "verify": ("headbench.harness.cli.verify:verify", "Hash all files of a run; compute a sample of scores again."),

@@ -15,7 +15,15 @@ from headbench.harness.plugins.datasets import DatasetReader
 from headbench.harness.plugins.hookspecs import hookimpl
 from headbench.harness.plugins.loading import Source
 from headbench.harness.plugins.registry import PluginInfo, Registry, registry
-from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec, Variant
+from headbench.harness.plugins.specs import (
+    DatasetSpec,
+    ExecutorSpec,
+    MethodSpec,
+    MetricSpec,
+    StageSpec,
+    Variant,
+    ViewPriorSpec,
+)
 from headbench.harness.problems import Problem, Where
 
 __all__ = [
@@ -30,6 +38,7 @@ __all__ = [
     "Source",
     "StageSpec",
     "Variant",
+    "ViewPriorSpec",
     "Where",
     "hookimpl",
     "registry",

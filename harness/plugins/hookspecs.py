@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pluggy
 
-from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec
+from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec, ViewPriorSpec
 
 hookspec = pluggy.HookspecMarker("headbench")
 hookimpl = pluggy.HookimplMarker("headbench")
@@ -35,3 +35,8 @@ def register_executors(register: Callable[[ExecutorSpec], None]) -> None:
 @hookspec
 def register_stages(register: Callable[[StageSpec], None]) -> None:
     """Register stages by calling ``register(StageSpec(...))`` for each."""
+
+
+@hookspec
+def register_view_priors(register: Callable[[ViewPriorSpec], None]) -> None:
+    """Register view priors by calling ``register(ViewPriorSpec(...))`` for each."""

@@ -9,10 +9,11 @@ from typing import Any, Generic, TypeVar
 from headbench.harness.plugins.checks import Spec, dataset_reader, method_faults, portrait_class
 from headbench.harness.plugins.executor_checks import executor_class, executor_faults
 from headbench.harness.plugins.metric_checks import metric_class, metric_faults
-from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec
+from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec, ViewPriorSpec
 from headbench.harness.plugins.stage_checks import stage_class, stage_faults
+from headbench.harness.plugins.view_prior_checks import view_prior_class, view_prior_faults
 
-__all__ = ["DATASETS", "EXECUTORS", "KINDS", "METHODS", "METRICS", "STAGES", "Kind"]
+__all__ = ["DATASETS", "EXECUTORS", "KINDS", "METHODS", "METRICS", "STAGES", "VIEW_PRIORS", "Kind"]
 
 _Spec = TypeVar("_Spec", bound=Spec)
 
@@ -43,7 +44,7 @@ class Kind(Generic[_Spec]):
     @property
     def hook(self) -> str:
         """Name of the hook that registers things of the kind, such as register_methods."""
-        return f"register_{self.plural}"
+        return f"register_{self.plural.replace('-', '_')}"
 
 
 METHODS = Kind("method", MethodSpec, portrait_class, method_faults)
@@ -51,5 +52,6 @@ DATASETS = Kind("dataset", DatasetSpec, dataset_reader)
 METRICS = Kind("metric", MetricSpec, metric_class, metric_faults)
 EXECUTORS = Kind("executor", ExecutorSpec, executor_class, executor_faults)
 STAGES = Kind("stage", StageSpec, stage_class, stage_faults)
-KINDS: tuple[Kind[Any], ...] = (METHODS, DATASETS, METRICS, STAGES, EXECUTORS)
+VIEW_PRIORS = Kind("view-prior", ViewPriorSpec, view_prior_class, view_prior_faults)
+KINDS: tuple[Kind[Any], ...] = (METHODS, DATASETS, METRICS, STAGES, VIEW_PRIORS, EXECUTORS)
 """All kinds, in the order of registration and of `bench plugins`."""

@@ -1,4 +1,4 @@
-"""Registry of what plugins bring: methods, datasets, metrics, executors and stages."""
+"""Registry of what plugins bring: methods, datasets, metrics, executors, stages and view priors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from headbench.harness.names import quoted
 from headbench.harness.plugins import hookspecs
 from headbench.harness.plugins.checks import HELP, Spec, spec_faults
 from headbench.harness.plugins.datasets import DatasetReader
-from headbench.harness.plugins.kinds import DATASETS, EXECUTORS, KINDS, METHODS, METRICS, STAGES, Kind
+from headbench.harness.plugins.kinds import DATASETS, EXECUTORS, KINDS, METHODS, METRICS, STAGES, VIEW_PRIORS, Kind
 from headbench.harness.plugins.loading import Source, find_sources, guarded
 from headbench.harness.plugins.memory import harms
-from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec
+from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec, ViewPriorSpec
 from headbench.harness.plugins.stage_checks import portrait_of_stage
 from headbench.harness.plugins.stages import TRAIN, TRAIN_PLUGIN
 from headbench.harness.plugins.trial import Candidate
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from headbench.harness.avatar import Portrait
     from headbench.harness.execution import Executor
     from headbench.harness.stage import Stage
+    from headbench.harness.view_prior import ViewPrior
     from headbench.metrics import Metric
 
 __all__ = ["PluginInfo", "Registry", "registry"]
@@ -147,9 +148,17 @@ class Registry:
         """Specs of the registered stages by name, in the order of registration."""
         return self.specs(STAGES)
 
+    def view_priors(self) -> dict[str, ViewPriorSpec]:
+        """Specs of the registered view priors by name, in the order of registration."""
+        return self.specs(VIEW_PRIORS)
+
     def stage(self, name: str) -> StageSpec:
         """Spec of the stage called `name`, without regard to case; a PluginError where there is none."""
         return self.find(STAGES, name)
+
+    def view_prior(self, name: str) -> ViewPriorSpec:
+        """Spec of the view prior called `name`, without regard to case; a PluginError where there is none."""
+        return self.find(VIEW_PRIORS, name)
 
     def method(self, name: str) -> MethodSpec:
         """Spec of the method called `name`, without regard to case; a PluginError where there is none."""
@@ -190,6 +199,11 @@ class Registry:
     def load_stage(self, name: str) -> type[Stage]:
         """Load the class of a stage; interface, options and presets are checked, with a PluginError."""
         found: type[Stage] = self.load(STAGES, name)
+        return found
+
+    def load_view_prior(self, name: str) -> type[ViewPrior]:
+        """Load the class of a view prior; interface and options are checked, with a PluginError."""
+        found: type[ViewPrior] = self.load(VIEW_PRIORS, name)
         return found
 
     def load_portrait(self, loader: str) -> type[Portrait]:

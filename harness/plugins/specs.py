@@ -11,6 +11,7 @@ __all__ = [
     "BETTER",
     "CHECKED",
     "SCOPES",
+    "SOURCES",
     "Better",
     "Checked",
     "DatasetSpec",
@@ -21,6 +22,7 @@ __all__ = [
     "Scope",
     "Typical",
     "Variant",
+    "ViewPriorSpec",
 ]
 
 Checked = Literal["synthetic data", "real data"]
@@ -37,6 +39,11 @@ Better = Literal["higher", "lower", ""]
 """Direction in which a metric's values are better; empty where none is, and tables do not rank."""
 
 BETTER: tuple[str, ...] = get_args(Better)
+
+Source = Literal["", "file", "folder"]
+"""Kind of what a view prior reads of the user's: nothing, a file or a folder."""
+
+SOURCES: tuple[str, ...] = get_args(Source)
 
 
 @dataclass(frozen=True)
@@ -179,3 +186,18 @@ class StageSpec:
     """Preset that is taken where a way names none; empty takes the options' defaults."""
     portrait: str = ""
     """``package.module:Class`` of a Portrait that loads the result; empty where it is the parent's class."""
+
+
+@dataclass(frozen=True)
+class ViewPriorSpec:
+    """Description of a view prior, which shows a head from where no camera stood, before its code is loaded."""
+
+    name: str
+    """Name for ``--set complete.prior=NAME``, such as mirror. Unique without regard to case."""
+    target: str
+    """``package.module:Class`` of a view prior (harness.view_prior.ViewPrior)."""
+    summary: str = ""
+    source: Source = ""
+    """What the prior reads of the user's by ``--set complete.source=PATH``: a file, a folder, or nothing."""
+    licence: str = ""
+    """Licence of what the prior needs and does not bring, such as a network's weights."""

@@ -106,12 +106,14 @@ class Trainer:
         self.optimizer.zero_grad()
         if tuning:
             self.finetune.zero_grad_tables()
-        if key is not None and store.resident and not tuning:
+        if key is not None and store.resident and not tuning and sample.params is None:
             inputs = {"index": sample.index, "background": sample.background}
             return self._recorded(
                 key, inputs, partial(self._begin_resident, store, sample.tag), (id(store), sample.tag)
             )
         batch = store.batch(sample.index, sample.rows, sample.background, sample.tag)
+        if sample.params is not None:
+            batch = replace(batch, params=sample.params)
         if tuning:
             batch = self.finetune.into(batch, sample.index)
         self.watch("data")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from headbench.harness.train.batch_schedule import BatchSchedule
 from headbench.harness.train.frames import BACKGROUNDS, FrameStore, epoch_order
-from headbench.harness.types import Clock
+from headbench.harness.types import Clock, HeadParams
 
 __all__ = ["AlternatingSampler", "Sample", "EpochSampler", "Moment", "Sampler"]
 
@@ -45,6 +45,8 @@ class Sample:
     """(B, 3) background colours in [0, 1], on the device."""
     tag: str = "train"
     """Kind of the step, which losses read as `Batch.tag`."""
+    params: HeadParams | None = None
+    """B poses that the step takes in place of the frames' own; None keeps those."""
 
 
 class Sampler(Protocol):
@@ -99,12 +101,16 @@ class EpochSampler:
         schedule = self.schedule
         return Moment(schedule.seen(step), schedule.clock(step), schedule.begins_epoch(step), schedule.ends_epoch(step))
 
-    def sample(self, step: int) -> Sample:
+    def rows(self, step: int) -> tuple[list[int], Tensor]:
+        """Positions of a step's frames in the store: on the host, and (B,) int64 on the device."""
         epoch, taken = self.schedule.clock(step).epoch, self.schedule.images(step)
         if epoch != self._epoch:
             order = epoch_order(len(self.store), self.seed, epoch)
             self._epoch, self._rows, self._index = epoch, order.tolist(), order.to(self.store.device)
-        rows, index = self._rows[taken], self._index[taken]
+        return self._rows[taken], self._index[taken]
+
+    def sample(self, step: int) -> Sample:
+        rows, index = self.rows(step)
         if self._background is None:
             background = torch.rand((len(rows), 3), device=self.store.device)
         else:
@@ -122,9 +128,8 @@ class EpochSampler:
 class AlternatingSampler:
     """Puts before each step of one sampler a step that takes one random frame of another store.
 
-    The clock of both is the regular step's, so schedules go on as if the other steps were not there; which of the two
-    densify and prune is the caller's choice. The other frames are sampled with a generator of their own, whose state is
-    saved.
+    Which of the two densify and prune is the caller's choice. The other frames are sampled with a generator of their
+    own, whose state is saved.
 
     Args:
         regular: its steps keep their order.
@@ -133,6 +138,12 @@ class AlternatingSampler:
         background: of the other frames; a key of BACKGROUNDS or ``random``.
         tag: `Batch.tag` of the other steps.
         densify: on which steps the avatar may densify and prune: ``regular``, ``other`` or ``both``.
+        start: clock at which an earlier training ended, from which the clocks go on; None begins at 1.
+        count: how the method's clock counts. one: both steps of a pair have the regular step's clock, so schedules go
+            on as if the other steps were not there; three: a pair takes three, of which the other step has the first
+            and the regular step the last, as FateAvatar's completion counts.
+        expression: pose of the other steps. own: that of their frames; regular: the same with the tracked expression of
+            the regular step's frame.
     """
 
     def __init__(
@@ -143,6 +154,9 @@ class AlternatingSampler:
         background: str,
         tag: str = "pseudo",
         densify: str = "regular",
+        start: Clock | None = None,
+        count: Literal["one", "three"] = "one",
+        expression: Literal["own", "regular"] = "own",
     ) -> None:
         if not candidates:
             raise ValueError("an alternating sampler needs at least one other frame")
@@ -151,6 +165,9 @@ class AlternatingSampler:
         self.tag = tag
         self.total = 2 * regular.total
         self._densify = densify
+        self._start = start or Clock(0, 0, 0, 0)
+        self._count = count
+        self._expression = expression
         self._candidates = torch.tensor(list(candidates))
         self._generator = torch.Generator().manual_seed(regular.seed * 1_000_003 + 17)
         fixed = BACKGROUNDS.get(background)
@@ -159,7 +176,7 @@ class AlternatingSampler:
     def at(self, step: int) -> Moment:
         regular = self._is_regular(step)
         found = self.regular.at((step + 1) // 2)
-        clock = found.clock
+        clock = self._clock(found.clock, (step + 1) // 2, regular)
         return Moment(
             clock,
             Clock(step, clock.epoch, 2 * found.counted.steps_per_epoch, self.total),
@@ -178,13 +195,29 @@ class AlternatingSampler:
         else:
             background = self._background
         self.other.touch(rows.tolist())
-        return Sample(self.other, rows.tolist(), rows.to(self.other.device), background, self.tag)
+        index = rows.to(self.other.device)
+        return Sample(self.other, rows.tolist(), index, background, self.tag, self._params(step, index))
 
     def state(self) -> dict[str, Tensor]:
         return {"other": self._generator.get_state()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         self._generator.set_state(state["other"])
+
+    def _clock(self, clock: Clock, pair: int, regular: bool) -> Clock:
+        """Clock of a step of pair number `pair`, from that of the pair's regular step."""
+        start, epoch = self._start, self._start.epoch + clock.epoch
+        if self._count == "one":
+            return replace(clock, step=start.step + clock.step, epoch=epoch, total=start.step + clock.total)
+        step = start.step + 3 * pair - (0 if regular else 2)
+        return Clock(step, epoch, 3 * clock.steps_per_epoch, start.step + 3 * self.regular.total)
+
+    def _params(self, step: int, index: Tensor) -> HeadParams | None:
+        if self._expression == "own":
+            return None
+        frame = self.regular.rows((step + 1) // 2)[1][:1]
+        expression = self.regular.store.params.expression.index_select(0, frame)
+        return replace(self.other.params.rows(index), expression=expression)
 
     def _is_regular(self, step: int) -> bool:
         return step % 2 == 0

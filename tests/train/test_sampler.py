@@ -15,7 +15,7 @@ from headbench.harness.train.frames import FrameStore, epoch_order
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.train.sampler import AlternatingSampler, EpochSampler
-from headbench.harness.types import Event, Pixels
+from headbench.harness.types import Clock, Event, Pixels
 
 CPU = torch.device("cpu")
 
@@ -106,3 +106,33 @@ def test_pixels_without_weight_cost_nothing(cloud, made_subject) -> None:
         assert (moved == 0) == (level == 0)
     assert losses[0] == 0
     assert losses[128] == pytest.approx(losses[255] * 128 / 255, rel=1e-5)
+
+
+def test_clocks_go_on_from_an_earlier_training(made_subject) -> None:
+    views = FrameStore(made_subject().train, CPU)
+    regular = EpochSampler(views, BatchSchedule(TrainConfig(steps=3), 5), "white", seed=3)
+    start = Clock(100, 4, 5, 100)
+    one = AlternatingSampler(regular, views, [0], "white", start=start)
+    assert [one.at(step).clock.step for step in range(1, 7)] == [101, 101, 102, 102, 103, 103]
+    assert one.at(1).clock.epoch == 5 and one.at(1).clock.total == 103
+    three = AlternatingSampler(regular, views, [0], "white", start=start, count="three")
+    clocks = [three.at(step).clock for step in range(1, 7)]
+    assert [clock.step for clock in clocks] == [101, 103, 104, 106, 107, 109]
+    assert {clock.stride for clock in clocks} == {1} and clocks[0].total == 109
+
+
+def test_other_steps_can_take_the_expression_of_the_regular_frame(cloud, made_subject) -> None:
+    first = _sampler(made_subject())
+    sampler = AlternatingSampler(first.regular, first.other, [1], "white", expression="regular")
+    tracked, own = first.regular.store.params, first.other.params
+    for step in (1, 3, 5):
+        params, (row,) = sampler.sample(step).params, first.regular.rows((step + 1) // 2)[0]
+        assert params is not None and torch.equal(params.expression[0], tracked.expression[row])
+        assert torch.equal(params.jaw[0], own.jaw[1])
+        assert sampler.sample(step + 1).params is None
+    trainer = _trainer(cloud, made_subject(), sampler)
+    seen = []
+    drive = trainer.avatar.drive
+    trainer.avatar.drive = lambda params: seen.append(params) or drive(params)
+    trainer.step(1)
+    assert torch.equal(seen[0].expression[0], tracked.expression[first.regular.rows(1)[0][0]])
