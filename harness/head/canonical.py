@@ -6,7 +6,10 @@ import torch
 
 from headbench.harness.types import HeadParams, Identity
 
-__all__ = ["canonical_params"]
+__all__ = ["CANONICAL_JAW", "canonical_params"]
+
+CANONICAL_JAW = 0.2
+"""Opening of the jaw, radians, of methods that have no canonical pose of their own: FateAvatar's."""
 
 
 def canonical_params(identity: Identity, jaw: float) -> HeadParams:

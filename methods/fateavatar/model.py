@@ -12,8 +12,18 @@ from torch import Tensor, nn
 from headbench.harness.avatar import Avatar
 from headbench.harness.blocks.densify import accumulate, statistics
 from headbench.harness.blocks.placement import mean_neighbour_distance, upright
-from headbench.harness.head import Corrections, HeadModel, SubjectHead, face_frames, points_on_faces, quat_multiply
+from headbench.harness.blocks.surface import place_uvs
+from headbench.harness.head import (
+    Corrections,
+    HeadModel,
+    SubjectHead,
+    face_frames,
+    points_on_faces,
+    quat_multiply,
+    quat_normalise,
+)
 from headbench.harness.head.canonical import canonical_params
+from headbench.harness.surface import OnSurface, Surface
 from headbench.harness.train import GaussianTable
 from headbench.harness.types import (
     Batch,
@@ -40,7 +50,7 @@ _TINY = 1e-12
 """Smallest size of a face in metres: a degenerate face counts as this large, so that its size ratio stays finite."""
 
 
-class FateAvatar(Avatar):
+class FateAvatar(Avatar, OnSurface):
     """Avatar of FateAvatar: Gaussians on UV places of a mesh whose blendshapes are corrected by training.
 
     The README beside this file has the method, its citation and every difference from the original.
@@ -56,6 +66,7 @@ class FateAvatar(Avatar):
     """
 
     config_type = FateAvatarConfig
+    canonical: Tensor
     canonical_size: Tensor
     seed: Tensor
 
@@ -72,6 +83,7 @@ class FateAvatar(Avatar):
             self.delta_pose = nn.Parameter(torch.zeros(36, 3 * vertices, device=device, dtype=dtype))
         if config.delta_vertex:
             self.delta_vertex = nn.Parameter(torch.zeros(vertices, 3, device=device, dtype=dtype))
+        self.register_buffer("canonical", rest[0].detach(), persistent=False)
         self.register_buffer("canonical_size", face_frames(rest, head.faces).size[0].detach())
         self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
         self._losses = FateLosses(config, head.faces, vertices)
@@ -164,6 +176,35 @@ class FateAvatar(Avatar):
 
     def capture_key(self, clock: Clock) -> Hashable:
         return "same"
+
+    def carrier(self, params: HeadParams) -> Tensor:
+        return self.head.vertices(params, self._corrections())
+
+    @torch.no_grad()
+    def surface(self) -> Surface:
+        """Places and attributes as the table has them, with offsets in metres on the canonical mesh.
+
+        Posed again they are what `gaussians` gives, in every pose, where offsets are along the unit normal; along the
+        un-normalised one an offset grows with the area of its face, and on the canonical mesh it is that of `Surface`.
+        """
+        table, config = self.table, self.config
+        face_index, bary = table["face_index"], table["bary"]
+        offset = config.offset_bound * torch.tanh(table["offset"])
+        if config.offset_normal == "raw":
+            raw = face_frames(self.canonical[None], self.head.faces).raw_normal[0]
+            offset = offset * torch.linalg.vector_norm(raw, dim=-1)[face_index]
+        return Surface(
+            face_index=face_index,
+            bary=bary,
+            uv=place_uvs(self.head, face_index, bary),
+            canonical=self.canonical,
+            offset=offset,
+            log_scales=table["scaling"].detach(),
+            quats=quat_normalise(table["rotation"]),
+            opacities=table["opacity"].detach(),
+            dc=table["dc"].detach()[:, 0],
+            grows=config.resize_scale,
+        )
 
     def _corrections(self) -> Corrections:
         config = self.config

@@ -12,14 +12,19 @@ from headbench.harness.avatar import Avatar
 from headbench.harness.blocks.degree import RisingDegree
 from headbench.harness.blocks.encoding import encode
 from headbench.harness.blocks.placement import upright
+from headbench.harness.blocks.surface import place_uvs, quat_conjugate
 from headbench.harness.head import (
     HeadModel,
     SubjectHead,
     axis_angle_to_matrix,
+    face_frames,
     matrix_to_quat,
     points_on_faces,
     quat_multiply,
+    quat_normalise,
 )
+from headbench.harness.head.canonical import CANONICAL_JAW, canonical_params
+from headbench.harness.surface import OnSurface, Residual, Surface
 from headbench.harness.train import GaussianTable
 from headbench.harness.train.frames import epoch_order
 from headbench.harness.types import (
@@ -39,12 +44,12 @@ from headbench.harness.types import (
 from .config import FlashAvatarConfig
 from .losses import FlashLosses
 from .network import OffsetNetwork, code_size, codes
-from .start import anchors, first_log_scales, places
+from .start import first_log_scales, neutral_mesh, places
 
 __all__ = ["FlashAvatar"]
 
 
-class FlashAvatar(Avatar):
+class FlashAvatar(Avatar, OnSurface):
     """Avatar of FlashAvatar: Gaussians on UV places of a mesh, moved, turned and scaled by an offset network.
 
     The README beside this file has the method, its citation and every difference from the original.
@@ -58,14 +63,26 @@ class FlashAvatar(Avatar):
         table: the Gaussians.
         network: moves them.
         config: the method's options.
+        neutral: (V, 3) the mesh on which anchors are, metres.
+        canonical: (V, 3) the subject's mesh in the canonical pose, metres.
     """
 
     config_type = FlashAvatarConfig
     encoded: Tensor
     """(N, P) encoded positions of the Gaussians, an input of the network."""
+    neutral: Tensor
+    canonical: Tensor
+    canonical_turn: Tensor
+    """(F, 4) frames of the faces in the canonical pose, as quaternions."""
 
     def __init__(
-        self, head: SubjectHead, table: GaussianTable, network: OffsetNetwork, config: FlashAvatarConfig
+        self,
+        head: SubjectHead,
+        table: GaussianTable,
+        network: OffsetNetwork,
+        config: FlashAvatarConfig,
+        neutral: Tensor,
+        canonical: Tensor,
     ) -> None:
         super().__init__()
         self.config = config
@@ -74,6 +91,10 @@ class FlashAvatar(Avatar):
         self.network = network
         self.degree = RisingDegree(config.sh_degree, config.sh_every)
         self.register_buffer("encoded", encode(table["anchor"], config.octaves), persistent=False)
+        self.register_buffer("neutral", neutral, persistent=False)
+        self.register_buffer("canonical", canonical, persistent=False)
+        turn = face_frames(canonical[None], head.faces).quats()[0]
+        self.register_buffer("canonical_turn", turn, persistent=False)
         self.register_load_state_dict_post_hook(_encode_again)
         self._losses = FlashLosses(config)
 
@@ -107,12 +128,14 @@ class FlashAvatar(Avatar):
         }
         if config.sh_degree == 0:
             del columns["rest"]
-        anchor = anchors(head, subject, face_index, bary, config)
+        neutral = neutral_mesh(head, subject, config)
+        anchor = points_on_faces(neutral[None], head.faces, face_index, bary)[0]
         table = GaussianTable(columns, {"face_index": face_index, "bary": bary, "anchor": anchor})
         generator = torch.Generator().manual_seed(train.seed if train is not None else 0)
         codes = code_size(subject.expression_size, config)
         network = OffsetNetwork(3 + 6 * config.octaves, codes, config, generator).to(like)
-        avatar = cls(subject, table, network, config)
+        canonical = subject.vertices(canonical_params(identity, CANONICAL_JAW))[0].detach()
+        avatar = cls(subject, table, network, config, neutral, canonical)
         if train is not None:
             avatar._start(head, train)
             avatar._losses.load(like.device)
@@ -172,6 +195,51 @@ class FlashAvatar(Avatar):
         if event is Event.AFTER_STEP:
             self.degree.after(clock)
         return None
+
+    def carrier(self, params: HeadParams) -> Tensor:
+        return self.head.vertices(params)
+
+    @torch.no_grad()
+    def surface(self) -> Surface:
+        """Places and attributes as the table has them, on the mesh; the network's changes are the residual.
+
+        Posed again with the residual they are what `gaussians` gives, in every pose. Without it they turn and grow with
+        their faces, which these Gaussians do not.
+        """
+        table = self.table
+        face_index, bary = table["face_index"], table["bary"]
+        turn = self.canonical_turn[face_index]
+        return Surface(
+            face_index=face_index,
+            bary=bary,
+            uv=place_uvs(self.head, face_index, bary),
+            canonical=self.canonical,
+            offset=torch.zeros_like(table["opacity"]),
+            log_scales=table["scaling"].detach(),
+            quats=quat_normalise(quat_multiply(quat_conjugate(turn), table["rotation"])),
+            opacities=table["opacity"].detach(),
+            dc=table["dc"].detach()[:, 0],
+            residual=self._residual,
+        )
+
+    def _residual(self, params: HeadParams, face_index: Tensor, bary: Tensor) -> Residual:
+        """Change by the network in B poses at places (face_index (M,), bary (M, 3)).
+
+        The frame of a face is that of the canonical pose, which turns with the head where the network's offsets do.
+        """
+        config = self.config
+        anchor = points_on_faces(self.neutral[None], self.head.faces, face_index, bary)[0]
+        encoded = encode(anchor, config.octaves)
+        found = self.network(encoded, codes(params, self.head.expression_size, config))
+        offset, real, imaginary, change = found.split((3, 1, 3, 3), dim=-1)
+        offset = config.offset_bound * offset
+        factor, added = torch.ones_like(change), change
+        if config.scale_change == "exponent":
+            factor, added = change.exp(), torch.zeros_like(change)
+        frame = self.canonical_turn.index_select(0, face_index).expand(len(found), -1, -1)
+        if config.offset_frame == "head":
+            offset, frame, added = _with_head(params, offset, frame, added)
+        return Residual(offset, torch.cat((real.exp(), imaginary), -1), factor, added, frame)
 
     def capture_key(self, clock: Clock) -> Hashable:
         return self.degree.now, self._losses.perceptual(clock)

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from headbench.harness.blocks.placement import mean_neighbour_distance, neighbour_distances, uv_places
 from headbench.harness.errors import BenchError
-from headbench.harness.head import HeadModel, SubjectHead, points_on_faces
+from headbench.harness.head import HeadModel, SubjectHead
 
 from .config import FlashAvatarConfig
 
-__all__ = ["anchors", "first_log_scales", "places"]
+__all__ = ["first_log_scales", "neutral_mesh", "places"]
 
 _SMALLEST_SQUARE = 1e-7
 """Least mean squared distance between neighbours, in square metres: smaller ones count as this."""
@@ -45,23 +45,19 @@ def places(head: HeadModel, config: FlashAvatarConfig) -> tuple[Tensor, Tensor]:
     return faces[kept], bary[kept]
 
 
-def anchors(
-    head: HeadModel, subject: SubjectHead, face_index: Tensor, bary: Tensor, config: FlashAvatarConfig
-) -> Tensor:
-    """Positions of the Gaussians on a neutral mesh, (N, 3) metres, whose encoding is an input of the network.
+def neutral_mesh(head: HeadModel, subject: SubjectHead, config: FlashAvatarConfig) -> Tensor:
+    """Mesh on which the positions are that the network takes, encoded: (V, 3) metres.
 
     Args:
         head: the head model; its mean head may be that mesh.
         subject: the head model bound to the subject.
-        face_index: (N,) faces of the Gaussians.
-        bary: (N, 3) barycentrics on them.
         config: which mesh, and where it is centred.
     """
     mesh = subject.base if config.encode == "subject" else head.template
     if config.encode_centre is not None:
         middle = (mesh.amin(0) + mesh.amax(0)) / 2
         mesh = mesh - middle + mesh.new_tensor(config.encode_centre)
-    return points_on_faces(mesh[None], head.faces, face_index, bary)[0]
+    return mesh
 
 
 def first_log_scales(cloud: Tensor, on_template: Tensor, config: FlashAvatarConfig) -> Tensor:

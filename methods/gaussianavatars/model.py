@@ -14,7 +14,10 @@ from headbench.harness.blocks.degree import RisingDegree
 from headbench.harness.blocks.densify import accumulate, statistics
 from headbench.harness.blocks.placement import upright
 from headbench.harness.blocks.schedules import log_linear
+from headbench.harness.blocks.surface import measuring, nearest
 from headbench.harness.head import HeadModel, SubjectHead, face_frames, quat_multiply, quat_normalise
+from headbench.harness.head.canonical import CANONICAL_JAW, canonical_params
+from headbench.harness.surface import OnSurface, Surface
 from headbench.harness.train import GaussianTable
 from headbench.harness.types import (
     Batch,
@@ -29,6 +32,7 @@ from headbench.harness.types import (
     PosedAvatar,
     Rendering,
     TrainView,
+    map_tensors,
 )
 
 from .config import GaussianAvatarsConfig
@@ -45,7 +49,7 @@ def camera_extent(frames: tuple[Frame, ...]) -> float:
     return 1.1 * float((centres - centres.mean(0)).norm(dim=1).max())
 
 
-class GaussianAvatars(Avatar):
+class GaussianAvatars(Avatar, OnSurface):
     """Avatar of GaussianAvatars: every Gaussian moves with the frame of one triangle of a head mesh.
 
     The README beside this file has the method, its citation and every difference from the original.
@@ -58,6 +62,7 @@ class GaussianAvatars(Avatar):
         table: the Gaussians.
         config: the method's options.
         extent: of the scene, metres.
+        canonical: the pose in which `surface` looks for the places of the Gaussians, B = 1.
     """
 
     config_type = GaussianAvatarsConfig
@@ -65,11 +70,19 @@ class GaussianAvatars(Avatar):
     extent: Tensor
     face_size: Tensor
 
-    def __init__(self, head: SubjectHead, table: GaussianTable, config: GaussianAvatarsConfig, extent: float) -> None:
+    def __init__(
+        self,
+        head: SubjectHead,
+        table: GaussianTable,
+        config: GaussianAvatarsConfig,
+        extent: float,
+        canonical: HeadParams,
+    ) -> None:
         super().__init__()
         self.config = config
         self.head = head
         self.table = table
+        self.canonical = canonical
         self._extent = extent
         self.degree = RisingDegree(config.sh_degree, config.sh_every, int(config.sh_rises == "after_step"))
         self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
@@ -109,7 +122,8 @@ class GaussianAvatars(Avatar):
         extent = 0.0 if config.extent == "cameras" else config.extent
         if train is not None and config.extent == "cameras":
             extent = camera_extent(train.frames)
-        avatar = cls(head.bind(identity, eyelids=config.eyelids), table, config, extent)
+        subject = head.bind(identity, eyelids=config.eyelids)
+        avatar = cls(subject, table, config, extent, canonical_params(identity, CANONICAL_JAW))
         if train is not None:
             avatar.seed.fill_(train.seed)
         return avatar
@@ -167,6 +181,21 @@ class GaussianAvatars(Avatar):
 
     def capture_key(self, clock: Clock) -> Hashable:
         return self.degree.now
+
+    def carrier(self, params: HeadParams) -> Tensor:
+        return self.head.vertices(params)
+
+    def surface(self) -> Surface:
+        """Places of the mesh that are closest to the Gaussians in the canonical pose, with what Gaussians are there.
+
+        A Gaussian then rides on the face that is closest to it, and no longer on the triangle in whose frame it
+        learnt: posed again it is where `gaussians` has it in the canonical pose, and near that in others.
+        """
+        with measuring(self):
+            params = map_tensors(self.canonical, lambda t: t.to(self.head.base))
+            posed = self.drive(params)
+            opacities = self.table["opacity"].detach()
+            return nearest(posed.gaussians, opacities, posed.vertices[0], self.head)
 
     def _position_rate(self, clock: Clock) -> float:
         """Learning rate of positions at a step, which may be multiplied by the scene's extent."""

@@ -14,9 +14,12 @@ from headbench.harness.blocks.densify import accumulate, statistics
 from headbench.harness.blocks.perceptual import LpipsLoss
 from headbench.harness.blocks.placement import neighbour_distances, upright
 from headbench.harness.blocks.schedules import due, log_linear
+from headbench.harness.blocks.surface import measuring, on_faces
 from headbench.harness.head import HeadModel, SubjectHead, points_on_faces, quat_multiply, quat_normalise
 from headbench.harness.head.canonical import canonical_params
 from headbench.harness.rotations import safe_normalise
+from headbench.harness.surface import OnSurface
+from headbench.harness.surface import Surface as Places
 from headbench.harness.train import GaussianTable
 from headbench.harness.types import (
     Batch,
@@ -30,6 +33,7 @@ from headbench.harness.types import (
     PosedAvatar,
     Rendering,
     TrainView,
+    map_tensors,
 )
 
 from .config import SplattingAvatarConfig
@@ -64,7 +68,7 @@ def random_places(faces: int, count: int, generator: torch.Generator) -> tuple[T
     return face_index, torch.stack([first, second, 1 - first - second], dim=1).gather(1, order)
 
 
-class SplattingAvatar(Avatar):
+class SplattingAvatar(Avatar, OnSurface):
     """Avatar of SplattingAvatar: Gaussians embedded in a head mesh by face, place and height.
 
     The README beside this file has the method, its citation and every difference from the original.
@@ -75,9 +79,10 @@ class SplattingAvatar(Avatar):
 
     Args:
         head: the head model bound to the subject.
-        surface: its canonical mesh.
+        mesh: its canonical mesh, measured.
         table: the Gaussians.
         config: the method's options.
+        canonical: the pose in which `surface` looks for the places of the Gaussians, B = 1.
     """
 
     config_type = SplattingAvatarConfig
@@ -86,16 +91,22 @@ class SplattingAvatar(Avatar):
     posed: Tensor
 
     def __init__(
-        self, head: SubjectHead, surface: Surface, table: GaussianTable, config: SplattingAvatarConfig
+        self,
+        head: SubjectHead,
+        mesh: Surface,
+        table: GaussianTable,
+        config: SplattingAvatarConfig,
+        canonical: HeadParams,
     ) -> None:
         super().__init__()
         self.config = config
         self.head = head
-        self.surface = surface
+        self.mesh = mesh
         self.table = table
+        self.canonical = canonical
         self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("growth", torch.ones_like(surface.canonical_area), persistent=False)
-        self.register_buffer("posed", surface.vertices.clone(), persistent=False)
+        self.register_buffer("growth", torch.ones_like(mesh.canonical_area), persistent=False)
+        self.register_buffer("posed", mesh.vertices.clone(), persistent=False)
         self._lpips = LpipsLoss(config.lpips_precision, net=config.lpips_net)
 
     @classmethod
@@ -118,8 +129,9 @@ class SplattingAvatar(Avatar):
         subject = head.bind(identity, eyelids=config.eyelids)
         device, dtype = head.template.device, head.template.dtype
         first = config.canonical == "first_frame"
-        rest = subject.vertices(identity.first if first else canonical_params(identity, config.canonical_jaw))
-        surface = Surface(rest[0].detach(), subject.faces, config)
+        canonical = canonical_params(identity, config.canonical_jaw)
+        rest = subject.vertices(identity.first if first else canonical)
+        mesh = Surface(rest[0].detach(), subject.faces, config)
         if train is None:
             face_index, bary = torch.zeros(1, dtype=torch.int64), torch.full((1, 3), 1 / 3)
             squares = torch.ones(1, dtype=torch.float64)
@@ -127,7 +139,7 @@ class SplattingAvatar(Avatar):
             generator = torch.Generator().manual_seed(train.seed)
             face_index, bary = random_places(len(subject.faces), config.num_points, generator)
             on = (face_index.to(device), bary.to(device, dtype))
-            points = points_on_faces(surface.vertices[None], surface.faces, *on)[0]
+            points = points_on_faces(mesh.vertices[None], mesh.faces, *on)[0]
             squares = neighbour_distances(points, _NEIGHBOURS).square().mean(1)
         rows = len(face_index)
         scaling = 0.5 * squares.clamp(min=_SMALLEST_SQUARE).log()
@@ -148,7 +160,7 @@ class SplattingAvatar(Avatar):
             {"face_index": face_index.to(device), "bary": bary.to(device, dtype)},
             statistics(rows, device, radii=config.needs_radii()),
         )
-        avatar = cls(subject, surface, table, config)
+        avatar = cls(subject, mesh, table, config, canonical)
         if train is not None:
             avatar.seed.fill_(train.seed)
             if config.weights.lpips > 0:
@@ -162,7 +174,7 @@ class SplattingAvatar(Avatar):
         """
         config, table = self.config, self.table
         vertices = self.head.vertices(params)
-        posed = self.surface.pose(vertices)
+        posed = self.mesh.pose(vertices)
         if self.training:
             # Into memory that stays: density control asks for the pose just rendered; a recorded step writes it too.
             self.growth.copy_(posed.growth.detach().mean(0))
@@ -212,14 +224,31 @@ class SplattingAvatar(Avatar):
         if event is Event.AFTER_BACKWARD and rendering is not None:
             if collects(config, clock):
                 accumulate(self.table, rendering)
-            return densify_and_prune(self.table, config, clock, self.surface, Pose(self.growth, self.posed), self.seed)
+            return densify_and_prune(self.table, config, clock, self.mesh, Pose(self.growth, self.posed), self.seed)
         # With the embedding as released there is no shift, and a walk by zero moves nothing.
         if event is Event.AFTER_STEP and config.embedding == "lifted" and due(clock, config.walk_every):
-            return walk_on_triangles(self.table, config, self.surface)
+            return walk_on_triangles(self.table, config, self.mesh)
         return None
 
     def capture_key(self, clock: Clock) -> Hashable:
         return "same"
+
+    def carrier(self, params: HeadParams) -> Tensor:
+        return self.head.vertices(params)
+
+    def surface(self) -> Places:
+        """Places on the faces that carry the Gaussians, with what Gaussians are there in the canonical pose.
+
+        A Gaussian then turns with its face and not with the rotations blended at its corners, moves along the face's
+        normal and not along the interpolated one, and grows with the face's size and not by `mesh_scaling`: posed again
+        it is where `gaussians` has it in the canonical pose, and near that in others.
+        """
+        with measuring(self):
+            params = map_tensors(self.canonical, lambda t: t.to(self.head.base))
+            posed = self.drive(params)
+            table = self.table
+            opacities = table["opacity"].detach()
+            return on_faces(posed.gaussians, opacities, table["face_index"], posed.vertices[0], self.head)
 
     def _scales(self, growth: Tensor) -> Tensor:
         """Standard deviations of the Gaussians in units, (B, N, 3) or (N, 3), for area ratios (B, N, 1)."""

@@ -22,7 +22,7 @@ from headbench.harness.train.frames import epoch_order
 from headbench.harness.types import HeadParams, Identity, TrainView
 from headbench.methods.flashavatar import FlashAvatar
 from headbench.methods.flashavatar.network import OffsetNetwork
-from headbench.methods.flashavatar.start import anchors, first_log_scales, places
+from headbench.methods.flashavatar.start import first_log_scales, neutral_mesh, places
 
 
 def test_the_start_is_grey_and_transparent_on_the_atlas(flash: Any, tiny_head: HeadModel) -> None:
@@ -270,6 +270,6 @@ def test_the_original_s_eyelids_have_the_published_extent() -> None:
 def test_the_anchor_mesh_is_an_option_of_its_own(tiny_head: HeadModel, tiny_identity: Identity, preset: Any) -> None:
     subject = tiny_head.bind(tiny_identity)
     config = preset("FlashAvatar", "official", encode_centre=(1.0, 2.0, 3.0))
-    corner = anchors(tiny_head, subject, torch.tensor([0]), torch.tensor([[1.0, 0, 0]]), config)
+    corner = neutral_mesh(tiny_head, subject, config)[tiny_head.faces[0, :1]]
     middle = (subject.base.amin(0) + subject.base.amax(0)) / 2
     torch.testing.assert_close(corner[0], subject.base[tiny_head.faces[0, 0]] - middle + torch.tensor([1.0, 2.0, 3.0]))

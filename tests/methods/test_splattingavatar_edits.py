@@ -137,7 +137,7 @@ def test_children_stand_where_they_were_drawn_around_the_canonical_parent(embedd
     edit = edit_at(avatar, STEP, unseen(avatar))
     assert edit is not None and edit.append is not None
     parents = torch.arange(0, 80, 7).repeat(2)
-    surface = avatar.surface
+    surface = avatar.mesh
     shift = before["shift"][parents]
     bary = before["bary"][parents] + torch.cat([shift, -shift.sum(1, keepdim=True)], 1)
     corners = surface.canonical_corners(before["face_index"][parents])
@@ -163,10 +163,10 @@ def test_the_port_draws_around_the_posed_base_point(embedded: Any, unseen: Any, 
         with torch.no_grad():
             avatar.drive(tiny_params(0))
         if which == "posed_base":
-            avatar.posed.copy_(avatar.surface.vertices + torch.tensor([0.02, 0.0, 0.0]))
+            avatar.posed.copy_(avatar.mesh.vertices + torch.tensor([0.02, 0.0, 0.0]))
         edit = edit_at(avatar, STEP, unseen(avatar))
         assert edit is not None and edit.append is not None
-        corners = avatar.surface.canonical_corners(edit.append["face_index"])
+        corners = avatar.mesh.canonical_corners(edit.append["face_index"])
         moved[which] = phong_point(*corners, edit.append["bary"], torch.zeros(160))
     shift = (moved["posed_base"] - moved["canonical"])[:, 0]
     # The dome's faces turn away at its sides, and its border stops what would leave it.
@@ -310,7 +310,7 @@ def surface_points(avatar: SplattingAvatar, count: int, seed: int) -> tuple[torc
     face = torch.randint(len(avatar.head.faces), (count,), generator=rng)
     bary = torch.rand(count, 3, generator=rng, dtype=torch.float64)
     bary = bary / bary.sum(1, keepdim=True)
-    corners = avatar.surface.canonical_corners(face)
+    corners = avatar.mesh.canonical_corners(face)
     offset = 0.02 * torch.randn(count, 3, generator=rng, dtype=torch.float64)
     return face, bary, phong_point(*corners, bary, torch.zeros(count, dtype=torch.float64)) + offset
 
@@ -319,11 +319,11 @@ def surface_points(avatar: SplattingAvatar, count: int, seed: int) -> tuple[torc
 def test_places_are_sought_as_by_torch_s_adam_on_the_published_objective(embedded: Any, start: str) -> None:
     avatar = embedded(num_points=4).double()
     face, bary, points = surface_points(avatar, 30, 1)
-    found = embed(avatar.surface, points, face, bary, start)
+    found = embed(avatar.mesh, points, face, bary, start)
     from headbench.harness.head.walk import walk
 
     for _ in range(2):
-        corners, normals = avatar.surface.canonical_corners(face)
+        corners, normals = avatar.mesh.canonical_corners(face)
         normal0 = torch.nn.functional.normalize((bary[:, :, None] * normals).sum(1), dim=1)
         base0 = (bary[:, :, None] * corners).sum(1)
         gap = points - base0
@@ -342,7 +342,7 @@ def test_places_are_sought_as_by_torch_s_adam_on_the_published_objective(embedde
             adam.step()
             if float((unknown.detach() - before).norm(dim=1).max()) <= 5e-4:
                 break
-        neighbours = avatar.surface.neighbours
+        neighbours = avatar.mesh.neighbours
         face, bary = walk(face, bary, unknown.detach()[:, :2], neighbours)
     assert torch.equal(found[0], face)
     np.testing.assert_allclose(found[1], bary, atol=1e-6)
@@ -353,10 +353,10 @@ def test_points_below_the_surface_are_found_by_the_nearest_start(embedded: Any) 
     avatar = embedded("fixed", num_points=4).double()
     face = torch.arange(60)
     bary = torch.full((60, 3), 1 / 3, dtype=torch.float64)
-    corners = avatar.surface.canonical_corners(face)
+    corners = avatar.mesh.canonical_corners(face)
     points = phong_point(*corners, bary, torch.full((60,), -0.03, dtype=torch.float64))
     for start, expected in (("nearest", 0.0), ("above", None)):
-        found, _, height = embed(avatar.surface, points, face, bary, start)
+        found, _, height = embed(avatar.mesh, points, face, bary, start)
         error = float((height + 0.03).abs().max())
         if expected is not None:
             assert torch.equal(found, face)

@@ -184,7 +184,7 @@ def test_in_the_canonical_pose_nothing_turns_or_grows(embedded: Any, tiny_identi
     shake(avatar)
     g = avatar.drive(tiny_identity.first).gaussians
     torch.testing.assert_close(avatar.growth, torch.ones(60))
-    corners = avatar.surface.pose(avatar.head.vertices(tiny_identity.first)).corners.unflatten(-1, (3, 10))
+    corners = avatar.mesh.pose(avatar.head.vertices(tiny_identity.first)).corners.unflatten(-1, (3, 10))
     torch.testing.assert_close(
         corners[..., 6:].detach(), torch.tensor([1.0, 0, 0, 0]).expand(1, 60, 3, 4), atol=1e-3, rtol=0
     )
@@ -216,7 +216,7 @@ def test_a_rigid_motion_of_the_canonical_mesh_turns_every_vertex_alike(embedded:
     Q = torch.tensor([[0.6, -0.2, 0.5, 0.1]])
     similarity = Similarity(torch.ones(1), quat_to_matrix(Q), torch.zeros(1, 3))
     vertices = avatar.head.vertices(replace(tiny_identity.first, similarity=similarity))
-    found = avatar.surface.pose(vertices).corners.unflatten(-1, (3, 10))[..., 6:].reshape(-1, 4)
+    found = avatar.mesh.pose(vertices).corners.unflatten(-1, (3, 10))[..., 6:].reshape(-1, 4)
     unit_quat = (Q / Q.norm()).expand(len(found), 4)
     torch.testing.assert_close(found, unit_quat, atol=2e-3, rtol=0)
 
@@ -277,8 +277,8 @@ def test_near_half_a_turn_only_aligned_quaternions_do_not_cancel(
     for signs in ("as_given", "aligned"):
         avatar = embedded("fixed", quaternion_signs=signs)
         vertices = avatar.head.vertices(moving)
-        straight = avatar.surface.pose(avatar.head.vertices(tiny_params(2))).corners.unflatten(-1, (3, 10))[..., 6:]
-        found = avatar.surface.pose(vertices).corners.unflatten(-1, (3, 10))[..., 6:]
+        straight = avatar.mesh.pose(avatar.head.vertices(tiny_params(2))).corners.unflatten(-1, (3, 10))[..., 6:]
+        found = avatar.mesh.pose(vertices).corners.unflatten(-1, (3, 10))[..., 6:]
         error = R @ quat_to_matrix(straight) - quat_to_matrix(found)
         worst[signs] = float(error.abs().max())
     assert worst["aligned"] < 2e-3

@@ -49,11 +49,11 @@ def test_a_split_draws_around_the_canonical_gaussian_or_the_posed_base_with_the_
     found = grown(avatar, splat_of, torch.arange(80) % 3 == 0)
     old = {n: table[n].detach().numpy() for n in ("face_index", "bary", "displacement", "rotation", "scaling")}
     rows = np.arange(0, 80, 3)
-    corners = avatar.surface.faces.numpy()[old["face_index"][rows]]
-    meshes = {"canonical": avatar.surface.vertices.numpy(), "posed_base": posed}
+    corners = avatar.mesh.faces.numpy()[old["face_index"][rows]]
+    meshes = {"canonical": avatar.mesh.vertices.numpy(), "posed_base": posed}
     assert np.abs(meshes["canonical"] - meshes["posed_base"]).max() > 0.01
     weights = old["bary"][rows][:, :, None]
-    normal = (weights * avatar.surface.normals.numpy()[corners]).sum(1)
+    normal = (weights * avatar.mesh.normals.numpy()[corners]).sum(1)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     centre = (weights * meshes[where][corners]).sum(1) + old["displacement"][rows][:, None] * normal
     draws = torch.randn((2 * len(rows), 3), generator=step_generator(int(avatar.seed), 700), dtype=torch.float64)
@@ -62,7 +62,7 @@ def test_a_split_draws_around_the_canonical_gaussian_or_the_posed_base_with_the_
     target = [centre + (axes @ (part * spread)[:, :, None])[:, :, 0] for part in draws.numpy().reshape(2, -1, 3)]
     start = torch.tensor(np.concatenate([rows, rows]))
     face, bary, _ = embed(
-        avatar.surface, torch.tensor(np.concatenate(target)), table["face_index"][start], table["bary"][start]
+        avatar.mesh, torch.tensor(np.concatenate(target)), table["face_index"][start], table["bary"][start]
     )
     assert torch.equal(found["face_index"], face)
     torch.testing.assert_close(found["bary"], bary, rtol=0, atol=1e-9)
@@ -75,7 +75,7 @@ def test_the_solver_travels_half_a_triangle_s_side_a_round_at_most(embedded: Any
     avatar = embedded("fateavatar", num_points=4).double()
     face = torch.arange(60)
     middle = torch.full((60, 3), 1 / 3, dtype=torch.float64)
-    corners, normals = avatar.surface.canonical_corners(face)
+    corners, normals = avatar.mesh.canonical_corners(face)
     # Far along the edge from corner 2 to corner 0, in the plane of the face.
     far = corners.mean(1) + 20 * (corners[:, 0] - corners[:, 2])
     height = torch.zeros(60, dtype=torch.float64)
@@ -145,7 +145,7 @@ def test_a_gaussian_learns_its_way_over_faces_where_its_place_has_a_gradient(
     avatar.table["face_index"].copy_(start)
     avatar.table["bary"].fill_(1 / 3)
     with torch.no_grad():
-        there = avatar.drive(params).vertices[0][avatar.surface.faces[goal]].mean(1)
+        there = avatar.drive(params).vertices[0][avatar.mesh.faces[goal]].mean(1)
     for step in range(1, 121):
         optimizer.zero_grad()
         (avatar.drive(params).gaussians.means[0] - there).square().sum().backward()

@@ -1,0 +1,188 @@
+"""Gaussians as attributes of places on a mesh: taken from a pose of an avatar, and posed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from headbench.harness.errors import BenchError
+from headbench.harness.head import SubjectHead, face_frames, points_on_faces, quat_multiply, quat_normalise
+from headbench.harness.head.closest import closest_on_triangles, closest_places
+from headbench.harness.head.frames import corners
+from headbench.harness.surface import Residual, Surface
+from headbench.harness.types import Gaussians
+
+__all__ = ["canonical_size", "measuring", "nearest", "on_faces", "place_uvs", "pose", "quat_conjugate"]
+
+_TINY = 1e-12
+"""Smallest size of a face in metres: a degenerate face counts as this large, so that its size ratio stays finite."""
+_RGB = 0.28209479
+"""RGB per unit of a coefficient of degree 0."""
+
+
+def pose(
+    surface: Surface,
+    vertices: Tensor,
+    faces: Tensor,
+    sizes: Tensor,
+    residual: Residual | None = None,
+    normal: Literal["unit", "raw"] = "unit",
+) -> Gaussians:
+    """Pose Gaussians that sit on a surface; differentiable in their attributes, the vertices and the residual.
+
+    Centres are place + normal · offset (+ residual); rotations face ⊗ local (⊗ turn); log-scales
+    local (· factor + added) + log(size / canonical size). The values per face are packed, so that they are gathered
+    once.
+
+    Args:
+        surface: places and attributes; its `residual` is not called.
+        vertices: (B, V, 3) of the posed carrier, metres.
+        faces: (F, 3) int64, of the carrier.
+        sizes: (F,) sizes of the faces in the canonical pose, metres; `canonical_size(surface, faces)`, computed once.
+        residual: what a network adds in these poses; None: nothing.
+        normal: what offsets multiply. unit: the unit normal, so that they are metres; raw: the un-normalised cross
+            product of two edges, so that they are in 1/m.
+
+    Returns:
+        Gaussians with `means`, `quats` (not normalised) and `scales` (B, N, ·), the others (N, ·), of degree 0.
+    """
+    frames = face_frames(vertices, faces)
+    triangles = vertices.index_select(1, faces.reshape(-1)).view(len(vertices), len(faces), 9)
+    along = frames.raw_normal if normal == "raw" else frames.R[..., 1]
+    ratio = (frames.size.clamp(min=_TINY) / sizes.clamp(min=_TINY)).log()
+    packed = torch.cat([triangles, along, frames.quats(), ratio[..., None]], dim=-1)
+    corner, along, turn, grown = packed.index_select(1, surface.face_index).split([9, 3, 4, 1], dim=-1)
+    means = (corner.unflatten(-1, (3, 3)) * surface.bary[:, :, None]).sum(-2) + along * surface.offset[:, None]
+    log_scales = surface.log_scales
+    if residual is not None:
+        means = means + residual.offset
+        log_scales = log_scales * residual.factor + residual.added
+        turn = turn if residual.frame is None else residual.frame
+    quats = quat_multiply(turn, surface.quats)
+    if surface.grows and (residual is None or residual.frame is None):
+        log_scales = log_scales + grown
+    return Gaussians(
+        means=means,
+        quats=quats if residual is None else quat_multiply(quats, residual.turn),
+        scales=log_scales.exp().expand_as(means),
+        opacities=surface.opacities.sigmoid(),
+        colours=surface.dc[:, None],
+        sh_degree=0,
+    )
+
+
+def canonical_size(surface: Surface, faces: Tensor) -> Tensor:
+    """Sizes of the faces (F, 3) of a surface in the canonical pose, (F,) metres."""
+    return face_frames(surface.canonical[None], faces).size[0]
+
+
+def on_faces(
+    gaussians: Gaussians, opacities: Tensor, face_index: Tensor, canonical: Tensor, head: SubjectHead
+) -> Surface:
+    """Express Gaussians as attributes of places on given faces, from where they are in the canonical pose.
+
+    A Gaussian's place is the point of its face that is closest to it. In the canonical pose rotations and scales are
+    kept; of the way from place to centre only the part along the normal is. Nothing is lost where the centre lies above
+    or below its face.
+
+    Args:
+        gaussians: in the canonical pose; batch 1 where a field has a batch. Of colours the degree 0 is kept.
+        opacities: (N,) logits.
+        face_index: (N,) int64, the face that each Gaussian rides on.
+        canonical: (V, 3) vertices of the carrier in the canonical pose, metres.
+        head: its faces and texture coordinates.
+
+    Raises:
+        BenchError: the head model has no texture coordinates.
+    """
+    means = _single(gaussians.means, 2)
+    bary = closest_on_triangles(means, corners(canonical[None], head.faces[face_index])[0])
+    return _at(gaussians, opacities, face_index, bary, canonical, head)
+
+
+def nearest(gaussians: Gaussians, opacities: Tensor, canonical: Tensor, head: SubjectHead) -> Surface:
+    """Express Gaussians as attributes of the closest places on a mesh, from where they are in the canonical pose.
+
+    As `on_faces`, for Gaussians that float: each rides on the face that is closest to it. The part of the way from
+    place to centre that is lost is 0 unless the place is on an edge or a corner.
+
+    Args:
+        gaussians: in the canonical pose; batch 1 where a field has a batch. Of colours the degree 0 is kept.
+        opacities: (N,) logits.
+        canonical: (V, 3) vertices of the carrier in the canonical pose, metres.
+        head: its faces and texture coordinates.
+
+    Raises:
+        BenchError: the head model has no texture coordinates.
+    """
+    face_index, bary = closest_places(_single(gaussians.means, 2), canonical, head.faces)
+    return _at(gaussians, opacities, face_index, bary, canonical, head)
+
+
+def _at(
+    gaussians: Gaussians, opacities: Tensor, face_index: Tensor, bary: Tensor, canonical: Tensor, head: SubjectHead
+) -> Surface:
+    """Attributes of Gaussians in the canonical pose relative to places (face_index (N,), bary (N, 3))."""
+    frames = face_frames(canonical[None], head.faces)
+    means, quats, scales = (_single(getattr(gaussians, name), 2) for name in ("means", "quats", "scales"))
+    places = points_on_faces(canonical[None], head.faces, face_index, bary)[0]
+    normal, turn = frames.R[0, :, :, 1][face_index], frames.quats()[0][face_index]
+    if gaussians.sh_degree is None:
+        dc = (_single(gaussians.colours, 2) - 0.5) / _RGB
+    else:
+        dc = _single(gaussians.colours, 3)[:, 0]
+    return Surface(
+        face_index=face_index,
+        bary=bary,
+        uv=place_uvs(head, face_index, bary),
+        canonical=canonical,
+        offset=((means - places) * normal).sum(-1),
+        log_scales=scales.clamp_min(torch.finfo(scales.dtype).tiny).log(),
+        quats=quat_normalise(quat_multiply(quat_conjugate(turn), quat_normalise(quats))),
+        opacities=opacities,
+        dc=dc.detach(),
+    )
+
+
+def place_uvs(head: SubjectHead, face_index: Tensor, bary: Tensor) -> Tensor:
+    """Texture coordinates (N, 2), v up, of places on a head's faces.
+
+    Args:
+        head: its texture coordinates.
+        face_index: (N,) int64.
+        bary: (N, 3).
+
+    Raises:
+        BenchError: the head model has no texture coordinates.
+    """
+    if head.uvs is None or head.uv_faces is None:
+        raise BenchError(
+            f"Places on a surface have texture coordinates, and head model {head.tag} has none.",
+            help="bench assets list",
+        )
+    return (head.uvs[head.uv_faces[face_index]] * bary[:, :, None]).sum(1)
+
+
+def quat_conjugate(quats: Tensor) -> Tensor:
+    """Inverses of unit quaternions (..., 4)."""
+    return torch.cat((quats[..., :1], -quats[..., 1:]), -1)
+
+
+@contextmanager
+def measuring(avatar: nn.Module) -> Iterator[None]:
+    """Let an avatar be driven without gradients and without what it remembers of training poses."""
+    training, avatar.training = avatar.training, False
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        avatar.training = training
+
+
+def _single(values: Tensor, rank: int) -> Tensor:
+    """Drop the batch of 1 from values that have one dimension more than `rank`."""
+    return values[0] if values.dim() > rank else values
