@@ -66,6 +66,7 @@ RULES: dict[str, set[str]] = {
         "testing",
         "stages",
         "reenact",
+        "export",
         "datasets.synthetic",
     },
     "methods": {"harness", "methods"},
@@ -76,6 +77,7 @@ RULES: dict[str, set[str]] = {
     "inspection": {"harness", "datasets.common", "inspection"},
     "stages": {"harness", "stages"},
     "reenact": {"harness", "reenact"},
+    "export": {"harness", "export"},
     "testing": {"harness", "testing"},
     "configs": set(),
 }

@@ -147,6 +147,25 @@ def _stage_need(name: str) -> str:
 
 
 @list_.command()
+def formats() -> None:
+    """Show formats of `bench export`: what they hold, need and open in, and how they hold a sequence of poses."""
+    from headbench.export import FORMATS
+
+    rows = [
+        (
+            each.name,
+            ", ".join(each.suffixes) or "a folder",
+            each.needs or "nothing",
+            each.sequence,
+            each.opens,
+            each.holds,
+        )
+        for each in FORMATS.values()
+    ]
+    _table(("name", "files", "needs", "a sequence is", "opens in", "holds"), rows)
+
+
+@list_.command()
 def protocols() -> None:
     """Show evaluation protocols."""
     from headbench.harness.reading import parse_yaml, read_text

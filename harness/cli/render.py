@@ -98,13 +98,9 @@ def _driver(folder: Path, dataset: str, loaded: LoadedPortrait) -> Subject:
     Raises:
         BenchError: the folder does not hold one subject, or its coefficients belong to another head model.
     """
-    from headbench.harness.plugins import registry
+    from headbench.harness.cli.driver import driving_subject
 
-    reader = registry().load_dataset(dataset)
-    found = reader.subjects(folder)
-    if len(found) != 1:
-        raise BenchError(f"{folder} holds {len(found)} subjects ({', '.join(found)}); name the folder of one.")
-    subject = reader.read(next(iter(found.values())), {})
+    subject = driving_subject(folder, dataset)
     if subject.head != loaded.identity.head:
         raise BenchError(
             f"{folder} is tracked with head model {subject.head}, the checkpoint is of {loaded.identity.head}: "

@@ -24,6 +24,7 @@ COMMANDS = {
     "verify": ("headbench.harness.cli.verify:verify", "Hash all files of a run; compute a sample of scores again."),
     "report": ("headbench.harness.cli.report:report", "Write the table, figures and videos of a run."),
     "render": ("headbench.harness.cli.render:render", "Show a checkpoint from all around or driven by a subject."),
+    "export": ("headbench.harness.cli.export:export", "Write a portrait in a format that other programs open."),
     "submit": ("headbench.harness.cli.submit:submit", "Make, check and count submissions to a dataset's benchmark."),
     "profile": ("headbench.harness.cli.profile:profile", "Measure where the time of a training step goes."),
     "plugins": ("headbench.harness.cli.plugins:plugins", "Show plugins and what is wrong with them."),

@@ -51,6 +51,7 @@ EXPECTED = {
     "protocols": "headbench@1",
     "assets": "lpips/vgg16",
     "stages": "trains the method",
+    "formats": "KHR_gaussian_splatting",
     "metrics": "lpips-vgg: missing, bench assets fetch lpips",
 }
 

@@ -1,0 +1,20 @@
+"""Avatar that is exported, as all formats see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headbench.harness.session import Session
+
+__all__ = ["Source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Avatar that is exported, and how pictures of it look."""
+
+    session: Session
+    background: str = "white"
+    """Colour behind the head in videos: white, black or green."""
+    fps: int = 25
+    """Frames per second of videos."""
