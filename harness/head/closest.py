@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from headbench.harness.head.frames import corners
 
 __all__ = ["closest_places", "closest_on_triangles"]
 
-_CELLS = 1 << 22
-"""Number of distances, or of point and triangle pairs times 4, in memory at once."""
-_FIRST = 8
-"""Number of faces with the nearest centroids that bound a point's distance from above."""
+_CELLS = 1 << 20
+"""Number of pairs of a point and a triangle in memory at once."""
+_FIRST = 12
+"""Number of parts of faces that are measured for every point; four times as many in each further round."""
+_LARGE, _CUTS = 1.5, 4
+"""A part larger than this many medians is cut, at most so many times."""
 _EVEN = 1e-4
 """Relative difference of squared distances up to which the face counts whose normal points to the point best."""
 _THIN = 1e-8
@@ -58,18 +61,18 @@ def closest_on_triangles(points: Tensor, triangles: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def closest_places(points: Tensor, vertices: Tensor, faces: Tensor, cells: int = _CELLS) -> tuple[Tensor, Tensor]:
+def closest_places(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
     """Find the places of a mesh that are closest to points.
 
-    Of faces that are equally near, as at an edge, the one is taken whose normal points to the point best. Points go in
-    chunks, in which a face counts unless its bounding sphere is farther away than a triangle that was measured. Time
-    grows with points times faces; how many triangles a chunk measures is read from the device.
+    Of faces that are equally near, as at an edge, the one is taken whose normal points to the point best. The faces
+    with the nearest middles are measured, large ones by the middles of their parts; more of them for points where
+    others might be closer. A search tree on the CPU finds them, so this belongs before training. 100,000 points up to
+    some millimetres off a head of 10,000 faces take 10 s of one core; memory is bounded.
 
     Args:
         points: (N, 3) metres; one that is not finite gets some place.
         vertices: (V, 3) metres.
         faces: (F, 3) int64, F at least 1.
-        cells: number of distances in memory at once.
 
     Returns:
         (face_index (N,) int64, barycentrics (N, 3), at least 0).
@@ -81,38 +84,48 @@ def closest_places(points: Tensor, vertices: Tensor, faces: Tensor, cells: int =
         (tensor([1]), tensor([[0.5000, 0.2500, 0.2500]]))
     """
     triangles = corners(vertices[None], faces)[0]
-    centres = triangles.mean(1)
-    radii = (triangles - centres[:, None]).norm(dim=-1).amax(1)
-    rows = max(cells // len(faces), 1)
-    found = [_chunk(part, triangles, centres, radii, cells) for part in points.split(rows)]
-    if not found:
-        return faces.new_zeros(0), points.new_zeros(0, 3)
-    return torch.cat([face for face, _ in found]), torch.cat([bary for _, bary in found])
+    middles, owner, reach = _parts(triangles)
+    tree = cKDTree(middles.cpu().numpy())
+    face_index, bary = faces.new_zeros(len(points)), points.new_full((len(points), 3), 1 / 3)
+    left = torch.isfinite(points).all(1).nonzero()[:, 0]
+    count = min(_FIRST, len(middles))
+    while len(left):
+        open_ones = []
+        for rows in left.split(max(_CELLS // count, 1)):
+            apart, near = tree.query(points[rows].cpu().numpy(), k=[*range(1, count + 1)])
+            candidates = owner[torch.from_numpy(near).to(owner.device)]
+            places, cost = _measure(points[rows][:, None].expand(-1, count, -1), triangles[candidates])
+            least, best = cost.min(1)
+            face_index[rows] = candidates.gather(1, best[:, None])[:, 0]
+            bary[rows] = places.gather(1, best[:, None, None].expand(-1, 1, 3))[:, 0]
+            # What was not measured is at least this far away.
+            beyond = torch.from_numpy(apart[:, -1]).to(least) - reach
+            open_ones.append(rows[least.sqrt() * (1 + _EVEN) > beyond])
+        left = torch.cat(open_ones) if count < len(middles) else left[:0]
+        count = min(count * 4, len(middles))
+    return face_index, bary
 
 
-def _chunk(points: Tensor, triangles: Tensor, centres: Tensor, radii: Tensor, cells: int) -> tuple[Tensor, Tensor]:
-    """Closest places (face_index (n,), barycentrics (n, 3)) of few points (n, 3)."""
-    apart = torch.cdist(points, centres, compute_mode="donot_use_mm_for_euclid_dist")
-    near = apart.topk(min(_FIRST, len(centres)), dim=1, largest=False).indices
-    _, cost = _measure(points[:, None].expand(-1, near.shape[1], -1), triangles[near])
-    bound = cost.amin(1).sqrt() * (1 + _EVEN)
-    row, face = (apart - radii <= bound[:, None]).nonzero().unbind(1)
-    best = bound.new_full((len(points),), torch.inf)
-    parts = []
-    for rows, its in zip(row.split(max(cells // 4, 1)), face.split(max(cells // 4, 1)), strict=True):
-        bary, cost = _measure(points[rows], triangles[its])
-        best.scatter_reduce_(0, rows, cost, "amin")
-        parts.append((bary, cost))
-    bary, cost = (torch.cat(each) for each in zip(*parts, strict=True))
-    # Pairs are in the order of points: the first that has the least cost is its point's.
-    least = (cost <= best[row]).nonzero()[:, 0]
-    owner = row[least]
-    first = torch.ones_like(owner, dtype=torch.bool)
-    first[1:] = owner[1:] != owner[:-1]
-    kept = least[first]
-    face_index, places = face.new_zeros(len(points)), bary.new_full((len(points), 3), 1 / 3)
-    face_index[row[kept]], places[row[kept]] = face[kept], bary[kept]
-    return face_index, places
+def _parts(triangles: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Cut large triangles (F, 3, 3) into four until few parts are much larger than the median.
+
+    Returns:
+        middles of the parts (P, 3), their triangles (P,), and the largest distance of a part's corner from its middle.
+    """
+    owner = torch.arange(len(triangles), device=triangles.device)
+    limit = float(_radii(triangles).median()) * _LARGE
+    for _ in range(_CUTS):
+        large = _radii(triangles) > limit
+        a, b, c = triangles[large].unbind(1)
+        ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+        cut = [torch.stack(part, 1) for part in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
+        triangles, owner = torch.cat([triangles[~large], *cut]), torch.cat([owner[~large], *[owner[large]] * 4])
+    return triangles.mean(1), owner, float(_radii(triangles).amax())
+
+
+def _radii(triangles: Tensor) -> Tensor:
+    """Largest distance (F,) of a corner of triangles (F, 3, 3) from their middle."""
+    return (triangles - triangles.mean(1, keepdim=True)).norm(dim=-1).amax(1)
 
 
 def _measure(points: Tensor, triangles: Tensor) -> tuple[Tensor, Tensor]:
