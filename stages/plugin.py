@@ -9,7 +9,49 @@ from headbench.harness.plugins.specs import StageSpec
 
 __all__ = ["STAGES", "register_stages"]
 
-STAGES: tuple[StageSpec, ...] = ()
+_TO_MAPS: dict[str, object] = {"offset_normal": "unit", "offset_bound": None, "second_tanh": False}
+_FIXED: dict[str, object] = {
+    **_TO_MAPS,
+    "cover": "parent",
+    "doubled": False,
+    "start": "parent",
+    "quaternion": "wxyz",
+    "rotation_loss": "angle",
+    "scale_bound": "largest",
+    "gutter": True,
+    "spread_scale": True,
+    "export_norm": "eval",
+    "weights": {"rotation": 0.0},
+}
+"""Options of ``bake`` without the quirks of FATE's released code."""
+_TEXTURE: dict[str, object] = {
+    **_FIXED,
+    "network": "texture",
+    "size": 256,
+    "added_points": 0,
+    "weights": {"vgg": 0.0, "rotation": 0.0},
+    "rates": {"colour": 0.02, "opacity": 0.02, "scaling": 0.01, "rotation": 0.002, "offset": 0.01},
+}
+
+STAGES: tuple[StageSpec, ...] = (
+    StageSpec(
+        "bake",
+        "headbench.stages.bake:BakeStage",
+        parents=("train", "complete"),
+        summary="Gaussians on a surface become continuous UV maps",
+        needs=frozenset({"carrier", "surface"}),
+        presets={
+            "official": {},
+            "official-decoder": {"network": "decode_only", "size": 256},
+            "official-texture": {"network": "texture"},
+            "fixed": _FIXED,
+            "decoder": {**_FIXED, "network": "decode_only", "size": 256},
+            "texture": _TEXTURE,
+        },
+        default_preset="fixed",
+        portrait="headbench.stages.bake:BakedAvatar",
+    ),
+)
 
 
 @hookimpl
