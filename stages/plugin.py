@@ -48,7 +48,7 @@ STAGES: tuple[StageSpec, ...] = (
             "decoder": {**_FIXED, "network": "decode_only", "size": 256},
             "texture": _TEXTURE,
         },
-        default_preset="fixed",
+        default_preset="official",
         portrait="headbench.stages.bake:BakedAvatar",
     ),
 )

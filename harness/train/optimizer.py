@@ -36,7 +36,9 @@ class AvatarOptimizer:
         self.groups = avatar.param_groups()
         self._scale, power = batch_rule(batch, rule)
         self._check(name)
-        device = avatar.table[avatar.table.names()[0]].device
+        device = next(
+            (tensor.device for group in self.groups for tensor in _members(avatar, group)), torch.device("cpu")
+        )
         # One Adam per group: torch updates the groups of one Adam in turn, and one group is far from filling a GPU.
         rates = [self._scale * group.lr for group in self.groups]
         self._adams = [

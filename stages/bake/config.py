@@ -10,9 +10,10 @@ from pydantic import Field, model_validator
 
 from headbench.harness.avatar import MethodConfig, Section
 from headbench.harness.blocks.perceptual import Precision
+from headbench.harness.errors import did_you_mean
 from headbench.harness.validation import validate
 
-from .maps import Rows
+from .maps import CHANNELS, Rows
 
 __all__ = ["BakeConfig", "BakeWeights", "BakedConfig", "Shape"]
 
@@ -81,7 +82,7 @@ class BakeConfig(Shape):
     """Number of steps, instead of epochs."""
     rate: float = Field(default=1e-3, gt=0)
     """Adam's learning rate, constant for a network."""
-    rates: Mapping[Literal["colour", "opacity", "scaling", "rotation", "offset"], float] = Field(default_factory=dict)
+    rates: Mapping[str, float] = Field(default_factory=dict)
     """Learning rates by map, for ``texture``; those left out have `rate`."""
     weights: BakeWeights = BakeWeights()
     scale_threshold: float = 9.0
@@ -111,6 +112,9 @@ class BakeConfig(Shape):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        unknown = sorted(set(self.rates) - set(CHANNELS))
+        if unknown:
+            raise ValueError(did_you_mean("map", unknown[0], CHANNELS))
         if self.offset_normal == "raw" and self.offset_bound is None:
             raise ValueError("offset_bound: a number in 1/m goes with offset_normal: raw")
         if self.training == "one_stage" and self.start == "parent":

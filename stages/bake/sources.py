@@ -35,4 +35,4 @@ def _refined(frame: Frame, refined: Mapping[str, Tensor], row: int) -> Frame:
         w2c = camera.w2c.clone()
         w2c[:, :3, 3] = shift
         camera = replace(camera, w2c=w2c)
-    return replace(frame, camera=camera, params=replace(frame.params, **values))
+    return replace(frame, camera=camera, params=replace(frame.params, **values))  # type: ignore[arg-type]  # tensor fields by name

@@ -28,7 +28,7 @@ from headbench.harness.trained import Logged
 
 from .avatar import BakedAvatar
 from .begin import begin
-from .config import BakeConfig
+from .config import BakeConfig, BakedConfig
 from .sources import refined_frames
 from .training import BakingAvatar
 
@@ -69,7 +69,7 @@ class BakeStage(Stage):
         parent, config = work.parent, work.config
         assert parent is not None
         device = resolve_device(work.options.device)
-        baked_config = work.portrait_type.config_type.model_validate(self.portrait_config(parent, config))
+        baked_config = BakedConfig.model_validate(self.portrait_config(parent, config))
         avatar = begin(parent, baked_config, work.options.seed, device)
         avatar.load(device)
         _Training(work, avatar, device).run()
