@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -163,10 +162,8 @@ class _Training:
         state |= {f"finetune/{k}": v for k, v in self.trainer.finetune.state_dict().items()}
         state |= {f"finetune_adam/{k}": v for k, v in self.trainer.finetune.optimizer_state().items()}
         state |= {f"sampler/{k}": v for k, v in self.sampler.state().items()}
-        state |= {f"log/{k}": v for k, v in sums.items()}
-        state["logged"] = torch.frombuffer(
-            bytearray(json.dumps({"terms": logged.terms, "count": logged.count}).encode()), dtype=torch.uint8
-        )
+        state |= {f"log/{at}/{term}": sums[term] for at, term in enumerate(logged.terms)}
+        state["logged"] = torch.tensor(logged.count)
         state["rng/cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             state["rng/cuda"] = torch.cuda.get_rng_state(self.device)
@@ -184,9 +181,10 @@ class _Training:
         torch.set_rng_state(saved["rng/cpu"])
         if self.device.type == "cuda" and "rng/cuda" in saved:
             torch.cuda.set_rng_state(saved["rng/cuda"], self.device)
-        counted = json.loads(bytes(saved["logged"].tolist()).decode())
-        sums = {name: value.to(self.device) for name, value in _under(saved, "log/").items()}
-        return Logged(tuple(counted["terms"]), counted["count"]), sums
+        sums = _under(saved, "log/")
+        terms = sorted(sums, key=lambda name: int(name.partition("/")[0]))
+        found = {name.partition("/")[2]: sums[name].to(self.device) for name in terms}
+        return Logged(tuple(found), int(saved["logged"])), found
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
