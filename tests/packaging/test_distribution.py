@@ -12,7 +12,21 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-ROOMS = ("harness", "methods", "datasets", "inspection", "metrics", "reports", "submission", "testing", "configs")
+ROOMS = (
+    *(
+        "harness",
+        "methods",
+        "stages",
+        "datasets",
+        "inspection",
+        "metrics",
+        "reports",
+        "submission",
+        "export",
+        "reenact",
+    ),
+    *("testing", "configs"),
+)
 
 _PROBE = """
 import importlib.util, sys
