@@ -94,6 +94,15 @@ class Stage(abc.ABC):
     """Type of the stage's options; unknown ones are errors."""
 
     @classmethod
+    def networks(cls, config: Any) -> frozenset[str]:
+        """Registered networks (vgg16, lpips-alex) that these options need, besides those of the stage's spec.
+
+        Args:
+            config: the stage's options, of `config_type`.
+        """
+        return frozenset()
+
+    @classmethod
     def portrait_config(cls, parent: LoadedPortrait, config: Any) -> Mapping[str, Any]:
         """Values of the configuration of the class that loads the result, where that is not the parent's class.
 

@@ -105,6 +105,8 @@ class StageJob:
     """Why the method cannot have this instance, which is then skipped and stops nothing else; empty where it can."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Option of the stage -> absolute path of the file that the user named by it."""
+    networks: tuple[str, ...] = ()
+    """Registered networks that the instance's options need, besides those of the stage's spec."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _FILE = "the file of option "
 """Prefix of the names of inputs that are files which the user named by an option."""
+_NETWORK = "the network "
+"""Prefix of the names of inputs that are registered networks."""
 
 __all__ = ["changed_inputs", "inputs_of", "stage_faults", "why_stale"]
 
@@ -44,9 +46,7 @@ def inputs_of(cell: CellFolder, way: Way, job: Job, registry: Registry) -> dict[
     found = {"the training data": data, f"the plugin of stage {way.stage}": registry.origin(registry.stage(way.stage))}
     planned = next((each for each in job.stages if each.way == str(way)), StageJob(str(way)))
     found |= {f"{_FILE}{name}": sha256_of(Path(path)) for name, path in planned.files.items()}
-    for network in sorted(registry.stage(way.stage).needs & {*NETWORKS}):
-        known = record(NETWORKS[network])
-        found[f"the network {network}"] = known.sha256 if known is not None else ""
+    found |= _networks((registry.stage(way.stage).needs & {*NETWORKS}) | {*planned.networks})
     if way.parent is None:
         return found
     place = cell.stage(way.parent)
@@ -58,6 +58,12 @@ def inputs_of(cell: CellFolder, way: Way, job: Job, registry: Registry) -> dict[
     if not digests:  # format 1 kept none, and refined parameters with the optimiser's state
         digests = {name: sha256_of(checkpoint / name) for name in WEIGHTS}
     return found | {f"{way.parent}'s {name}": digest for name, digest in digests.items()}
+
+
+def _networks(names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 per registered network of these names, as inputs of an instance; empty for one that is not registered."""
+    known = {name: record(NETWORKS[name]) for name in sorted(names)}
+    return {f"{_NETWORK}{name}": found.sha256 if found is not None else "" for name, found in known.items()}
 
 
 def stage_faults(cell: CellFolder, job: Job, registry: Registry) -> list[str]:
@@ -95,7 +101,9 @@ def changed_inputs(cell: CellFolder, way: Way, job: Job, registry: Registry) -> 
         return f"{way.parent} was made again"
     # This request does not name the files that the instance was given.
     files = {name: digest for name, digest in saved.inputs.items() if name.startswith(_FILE)}
-    return why_stale(cell, StageJob(str(way), True, saved.config), job, registry, files)
+    networks = {name.removeprefix(_NETWORK) for name in saved.inputs if name.startswith(_NETWORK)}
+    given = files | _networks(networks & {*NETWORKS})
+    return why_stale(cell, StageJob(str(way), True, saved.config), job, registry, given)
 
 
 def why_stale(
@@ -110,7 +118,7 @@ def why_stale(
         planned: the instance, with the options that it would be made with now.
         job: present job of the cell.
         registry: knows the stage.
-        files: digests of files that the user named once, where the job does not name them.
+        files: digests of files and networks that the job does not name, since an earlier request did.
     """
     way = Way.parse(planned.way)
     saved = read_stage(cell.stage(way).folder)

@@ -117,7 +117,8 @@ def _job(way: Way, asked: bool, above: type[Portrait], registry: Registry, setti
     config = apply_settings(stage_type, preset, own)
     files = {name: _there(path, spec.name, name) for name, path in input_files(config).items()}
     values = {name: value for name, value in config.model_dump(mode="json").items() if name not in files}
-    return StageJob(str(way), asked, values, _lacking(spec, above), files)
+    networks = tuple(sorted(stage_type.networks(config)))
+    return StageJob(str(way), asked, values, _lacking(spec, above, networks), files, networks)
 
 
 def _there(path: Path, stage: str, option: str) -> str:
@@ -134,11 +135,17 @@ def _there(path: Path, stage: str, option: str) -> str:
         raise
 
 
-def _lacking(spec: StageSpec, above: type[Portrait]) -> str:
-    """Why a stage cannot be made from a portrait of this class; empty where it can."""
+def _lacking(spec: StageSpec, above: type[Portrait], networks: Collection[str]) -> str:
+    """Why a stage cannot be made from a portrait of this class; empty where it can.
+
+    Args:
+        spec: of the stage.
+        above: class of the parent's portrait.
+        networks: registered networks that the instance's options need.
+    """
     absent = sorted(name for name in spec.needs - {*NETWORKS} if not hasattr(above, name))
     reasons = [f"stage {spec.name} needs {_listed(absent)}, which {above.__name__} does not have"] if absent else []
-    for network in sorted(spec.needs & {*NETWORKS}):
+    for network in sorted((spec.needs & {*NETWORKS}) | set(networks)):
         try:
             asset(NETWORKS[network])
         except MissingAsset as error:

@@ -40,8 +40,12 @@ class BakeStage(Stage):
     config_type = BakeConfig
 
     @classmethod
-    def needs(cls, config: BakeConfig) -> frozenset[str]:
-        """Registered networks that the losses load."""
+    def networks(cls, config: BakeConfig) -> frozenset[str]:
+        """Registered networks that the losses load.
+
+        Args:
+            config: the stage's options.
+        """
         return config.networks()
 
     @classmethod
