@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo-run
-# Processes of the tests, each with whole files: `make test PROCS=1` runs them one after another.
+# Processes of `make test`, each with whole files of tests: PROCS=1 runs them one after another.
 PROCS ?= $(shell $(PYTHON) -c "import os; print(min(2, os.cpu_count() or 1))")
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -c constraints.txt
@@ -52,7 +52,7 @@ test: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest $(WORKERS)
 
 test-slow: $(VENV)/.tests-installed
-	$(BIN)/python -m pytest -m slow $(WORKERS)
+	$(BIN)/python -m pytest -m slow
 
 # The organisers' toolkit without the 3.3 GB that it asks for and its readers never use.
 $(VENV)/.toolkit-installed: $(VENV)/.tests-installed
