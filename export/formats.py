@@ -102,6 +102,15 @@ FORMATS: Mapping[str, Format] = {
             "PlayCanvas, Cesium; others show coloured points",
         ),
         Format(
+            "gaussianavatars",
+            (),
+            "Gaussians in the frames of triangles (point_cloud.ply) with FLAME's parameters per pose (flame_param.npz)",
+            "headbench.export.triangles:write",
+            "triangles that carry its Gaussians",
+            "one file",
+            "the viewer of GaussianAvatars; `bench import`",
+        ),
+        Format(
             "mesh",
             (".obj", ".ply"),
             "the posed head mesh with texture coordinates",

@@ -25,6 +25,7 @@ TYPES = {
     "harness.files",
     "harness.device",
     "harness.avatar",
+    "harness.bound",
     "harness.console",
     "harness.home",
     "harness.layout",

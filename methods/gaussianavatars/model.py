@@ -15,6 +15,7 @@ from headbench.harness.blocks.densify import accumulate, statistics
 from headbench.harness.blocks.placement import upright
 from headbench.harness.blocks.schedules import log_linear
 from headbench.harness.blocks.surface import measuring, nearest
+from headbench.harness.bound import BoundGaussians, BoundToTriangles
 from headbench.harness.head import HeadModel, SubjectHead, face_frames, quat_multiply, quat_normalise
 from headbench.harness.head.canonical import CANONICAL_JAW, canonical_params
 from headbench.harness.surface import OnSurface, Surface
@@ -49,7 +50,7 @@ def camera_extent(frames: tuple[Frame, ...]) -> float:
     return 1.1 * float((centres - centres.mean(0)).norm(dim=1).max())
 
 
-class GaussianAvatars(Avatar, OnSurface):
+class GaussianAvatars(Avatar, OnSurface, BoundToTriangles):
     """Avatar of GaussianAvatars: every Gaussian moves with the frame of one triangle of a head mesh.
 
     The README beside this file has the method, its citation and every difference from the original.
@@ -196,6 +197,18 @@ class GaussianAvatars(Avatar, OnSurface):
             posed = self.drive(params)
             opacities = self.table["opacity"].detach()
             return nearest(posed.gaussians, opacities, posed.vertices[0], self.head)
+
+    def bound(self) -> BoundGaussians:
+        table = {name: self.table[name].detach() for name in (*self.table.names(), "face_index")}
+        colours = torch.cat([table["dc"], table["rest"]], dim=1) if self.config.sh_degree else table["dc"]
+        return BoundGaussians(
+            face_index=table["face_index"],
+            positions=table["position"],
+            log_scales=table["scaling"],
+            quats=table["rotation"],
+            opacities=table["opacity"],
+            sh=colours[:, : (self.degree.now + 1) ** 2],
+        )
 
     def _position_rate(self, clock: Clock) -> float:
         """Learning rate of positions at a step, which may be multiplied by the scene's extent."""
