@@ -65,12 +65,15 @@ def write(source: Source, poses: Poses, out: Path) -> list[str]:
     rows, notes = _timesteps(loaded, carried.offset, poses.members)
     found = carried.gaussians
     sh = torch.nn.functional.pad(found.sh, (0, 0, 0, _COEFFICIENTS - found.sh.shape[1]))
-    arrays = [each.cpu().double().numpy() for each in (found.positions, sh, found.opacities, found.log_scales)]
-    content = table_bytes(*arrays, found.quats.cpu().numpy(), found.face_index.cpu().numpy())
+    positions, harmonics, logits, log_scales = (
+        each.cpu().double().numpy() for each in (found.positions, sh, found.opacities, found.log_scales)
+    )
+    quats, faces = found.quats.cpu().numpy(), found.face_index.cpu().numpy()
+    content = table_bytes(positions, harmonics, logits, log_scales, quats, faces)
     about = {"head": loaded.identity.head, "method": loaded.about.get("method", ""), "poses": _names(poses)}
     with atomic_folder(out) as folder:
         (folder / "point_cloud.ply").write_bytes(content)
-        np.savez_compressed(folder / "flame_param.npz", **rows)
+        np.savez_compressed(folder / "flame_param.npz", **rows)  # type: ignore[arg-type]  # no row is an option
         write_json(folder / "headbench.json", about)
     return [*carried.notes, *notes, *_strange(loaded.identity.head)]
 
@@ -95,7 +98,8 @@ def _exactly(loaded: LoadedPortrait) -> _Carried | None:
     if len(faces) > len(head.faces) or not torch.equal(faces, head.faces[: len(faces)]):
         return None
     bare = load_head(identity.head, "teeth", head.faces.device).bind(replace(identity, static_offset=None))
-    own = portrait.head.base - bare.base[: len(portrait.head.base)]  # type: ignore[union-attr, operator]
+    base: Tensor = portrait.head.base  # type: ignore[union-attr, assignment]
+    own = base - bare.base[: len(base)]
     return _Carried(portrait.bound(), torch.nn.functional.pad(own, (0, 0, 0, len(bare.base) - len(own))), [])
 
 

@@ -104,6 +104,26 @@ def test_others_are_measured_in_the_canonical_pose(method, opened, readers, made
     assert apart(session, made_subject.train[3], moved) > 25
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_a_global_similarity_becomes_part_of_root_and_translation(
+    scale, opened, readers, made_subject, tmp_path
+) -> None:
+    from headbench.harness.head import axis_angle_to_matrix
+    from headbench.harness.types import Similarity
+
+    session, out = opened("GaussianAvatars", sh_every=0, head_topology="teeth"), tmp_path / "pair"
+    turn = axis_angle_to_matrix(torch.tensor([[0.1, 0.3, -0.2]]))
+    similarity = Similarity(torch.tensor([scale]), turn, torch.tensor([[0.02, -0.01, 0.03]]))
+    first = made_subject.train[0]
+    frame = replace(first, params=replace(first.params, root=torch.tensor([[0.2, 0.0, 0.1]]), similarity=similarity))
+    subject = replace(made_subject, train=(frame,), test=())
+    done = export(Source(session), format_of("gaussianavatars"), "train", out, lambda: subject)
+    assert ("the format has no global scale: that of 2 was left out." in done.notes) == (scale == 2)
+    unscaled = replace(similarity, scale=torch.ones(1))
+    shown = replace(frame, params=replace(frame.params, similarity=unscaled))
+    assert apart(session, shown, posed(out, session.loaded.identity, 0, readers)) > 60
+
+
 def test_what_no_triangle_carries_is_refused(opened, write, tmp_path) -> None:
     with pytest.raises(BenchError, match="Gaussians of MonoGaussianAvatar are not carried by triangles"):
         write(opened("MonoGaussianAvatar"))
