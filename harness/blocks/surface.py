@@ -13,10 +13,19 @@ from headbench.harness.errors import BenchError
 from headbench.harness.head import SubjectHead, face_frames, points_on_faces, quat_multiply, quat_normalise
 from headbench.harness.head.closest import closest_on_triangles, closest_places
 from headbench.harness.head.frames import corners
-from headbench.harness.surface import Residual, Surface
-from headbench.harness.types import Gaussians
+from headbench.harness.surface import OnSurface, Residual, Surface
+from headbench.harness.types import Gaussians, HeadParams
 
-__all__ = ["canonical_size", "measuring", "nearest", "on_faces", "place_uvs", "pose", "quat_conjugate"]
+__all__ = [
+    "canonical_size",
+    "measuring",
+    "nearest",
+    "on_faces",
+    "place_uvs",
+    "pose",
+    "quat_conjugate",
+    "without_residual",
+]
 
 _TINY = 1e-12
 """Smallest size of a face in metres: a degenerate face counts as this large, so that its size ratio stays finite."""
@@ -121,6 +130,27 @@ def nearest(gaussians: Gaussians, opacities: Tensor, canonical: Tensor, head: Su
     """
     face_index, bary = closest_places(_single(gaussians.means, 2), canonical, head.faces)
     return _at(gaussians, opacities, face_index, bary, canonical, head)
+
+
+@torch.no_grad()
+def without_residual(avatar: OnSurface, head: SubjectHead, params: HeadParams) -> Surface:
+    """Surface of an avatar whose residual is kept as it is in one pose, folded into the attributes.
+
+    It is what `nearest` makes of the Gaussians in that pose, which becomes the canonical one. A surface without a
+    residual stays as it is.
+
+    Args:
+        avatar: gives the surface.
+        head: of the avatar.
+        params: the pose, B = 1; `canonical_params(identity, CANONICAL_JAW)`.
+    """
+    surface = avatar.surface()
+    if surface.residual is None:
+        return surface
+    vertices = avatar.carrier(params)
+    change = surface.residual(params, surface.face_index, surface.bary)
+    posed = pose(surface, vertices, head.faces, canonical_size(surface, head.faces), change)
+    return nearest(posed, surface.opacities, vertices[0], head)
 
 
 def _at(

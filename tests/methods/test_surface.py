@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from headbench.harness.avatar import Avatar
-from headbench.harness.blocks.surface import canonical_size, pose
+from headbench.harness.blocks.surface import canonical_size, pose, without_residual
 from headbench.harness.errors import BenchError
 from headbench.harness.head import points_on_faces, quat_to_matrix
+from headbench.harness.head.canonical import canonical_params
 from headbench.harness.surface import OnSurface, Residual, Surface
-from headbench.harness.types import Gaussians, HeadParams, Similarity, map_tensors
+from headbench.harness.types import Gaussians, HeadParams, Identity, Similarity, map_tensors
 from headbench.methods.monogaussianavatar import MonoGaussianAvatar
 from headbench.methods.nearestframe import NearestFrame
 
@@ -119,6 +120,24 @@ def test_flashavatar_s_residual_is_there_at_any_place_and_for_many_poses(
     torch.testing.assert_close(found.frame[1:], one.frame)
     found.offset.sum().backward()
     assert avatar.network.weights[0].grad.abs().max() > 0
+
+
+def test_without_its_residual_flashavatar_rides_from_where_the_network_put_it_in_one_pose(
+    flash: Any, tiny_identity: Identity, posed: HeadParams
+) -> None:
+    avatar = shake(flash("fixed", offset_bound=0.02))
+    canonical = map_tensors(canonical_params(tiny_identity, 0.2), torch.Tensor.double)
+    surface, faces = without_residual(avatar, avatar.head, canonical), avatar.head.faces
+    assert surface.residual is None
+    with torch.no_grad():
+        expected = avatar.gaussians(canonical)
+        found = pose(surface, avatar.carrier(canonical), faces, canonical_size(surface, faces))
+        there = pose(surface, avatar.carrier(posed), faces, canonical_size(surface, faces))
+    same(replace(found, means=expected.means), expected)
+    inside = surface.bary.min(1).values > 0
+    assert inside.float().mean() > 0.4
+    torch.testing.assert_close(found.means[:, inside], expected.means[:, inside], atol=1e-7, rtol=0)
+    assert float((there.means - avatar.carrier(posed).mean(1)).norm(dim=-1).max()) < 0.3
 
 
 @pytest.mark.parametrize("which", ["official", "fixed"])
