@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from headbench.testing.avatar_checks import check_create, check_drive, check_heads
 from headbench.testing.case import Case
+from headbench.testing.surface_checks import check_surface
 from headbench.testing.training_checks import (
     check_batch,
     check_edit,
@@ -23,6 +24,7 @@ __all__ = ["CHECKS"]
 CHECKS: dict[str, Callable[[Case], str]] = {
     "create": check_create,
     "drive": check_drive,
+    "surface": check_surface,
     "step": check_step,
     "batch": check_batch,
     "edit": check_edit,

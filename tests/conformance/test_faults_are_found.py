@@ -18,9 +18,11 @@ import gc
 import numpy as np
 import torch
 from headbench.harness.avatar import Avatar, MethodConfig
+from headbench.harness.blocks.surface import measuring, nearest
 from headbench.harness.head import face_frames
+from headbench.harness.surface import OnSurface
 from headbench.harness.train import GaussianTable
-from headbench.harness.types import PosedAvatar, Edit, Event, Frame, Gaussians, ParamGroup
+from headbench.harness.types import PosedAvatar, Edit, Event, Frame, Gaussians, HeadParams, ParamGroup
 from dataclasses import replace
 
 
@@ -68,6 +70,28 @@ class Unseeded(Good):
 class Still(Good):
     def drive(self, params):
         return super().drive(replace(params, similarity=None))
+
+
+class Carried(Good, OnSurface):
+    def carrier(self, params):
+        return self.head.vertices(params)
+
+    def surface(self):
+        params = HeadParams(self.head.tag, torch.zeros(1, 4), *[torch.zeros(1, 3)] * 6)
+        with measuring(self):
+            posed = self.drive(params)
+        return nearest(posed.gaussians, self.table["opacity"].detach(), posed.vertices[0], self.head)
+
+
+class Dropped(Carried):
+    def carrier(self, params):
+        return super().carrier(replace(params, similarity=None))
+
+
+class Lifted(Carried):
+    def surface(self):
+        surface = super().surface()
+        return replace(surface, offset=surface.offset + 0.01)
 
 
 class NaN(Good):
@@ -205,6 +229,7 @@ class Raw(Good):
 METHODS = {
     "create": ("Unseeded", "create() to depend on the seed alone, found other values of table.size"),
     "drive": ("Still", "Gaussians to follow the global similarity"),
+    "surface": ("Dropped", "expected carrier() to be the vertices of drive(), found some 0.1 m beside them"),
     "step": ("NaN", "expected finite losses, found NaN or infinity in step 4"),
     "batch": ("OneImage", "expected no exception, found RuntimeError"),
     "edit": ("Emptied", "check edit"),
@@ -259,6 +284,8 @@ def test_a_stranger_s_method_without_a_tiny_preset_conforms() -> None:
     assert [outcome.check for outcome in outcomes] == list(METHOD_CHECKS)
     notes = {outcome.check: outcome.note for outcome in outcomes}
     assert notes["edit"] == "3 edits, 204 to 200 Gaussians" and notes["resume"] == "from step 4 of 9"
+    assert notes["surface"] == "no carrier"
+    assert [outcome.note for outcome in check_method(method("Carried"), only=["surface"])] == [""]
     assert check_method(method("Frozen"), only=["gradient"])[0].note == "2 groups, frozen: colour"
 
 
@@ -276,6 +303,7 @@ def test_a_method_s_fault_is_found_by_its_check(check: str) -> None:
     ("toy", "check", "words"),
     [
         ("Backwards", "step", "renders of training frames to come nearer to their images"),
+        ("Lifted", "surface", "within 0.002 m of those of drive.., found a median of 0.01 m"),
         ("Unsaved", "load", "to show the same, found another picture"),
     ],
 )
