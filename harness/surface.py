@@ -96,7 +96,7 @@ class OnSurface(abc.ABC):
         """Places of the Gaussians on the carrier, with their attributes in frames of the faces; without gradients.
 
         An avatar whose Gaussians are not made by the formula of `Surface` says where they are in its canonical pose
-        (`harness.blocks.surface.on_faces`, `nearest`), and rides on its faces from there.
+        (`harness.blocks.surface.nearest`), and rides on its faces from there.
 
         Raises:
             BenchError: the head model has no texture coordinates.

@@ -13,6 +13,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.head import SubjectHead, face_frames, points_on_faces, quat_multiply, quat_normalise
 from headbench.harness.head.closest import closest_on_triangles, closest_places
 from headbench.harness.head.frames import corners
+from headbench.harness.rotations import safe_normalise
 from headbench.harness.surface import OnSurface, Residual, Surface
 from headbench.harness.types import Gaussians, HeadParams
 
@@ -20,7 +21,6 @@ __all__ = [
     "canonical_size",
     "measuring",
     "nearest",
-    "on_faces",
     "place_uvs",
     "pose",
     "quat_conjugate",
@@ -29,6 +29,8 @@ __all__ = [
 
 _TINY = 1e-12
 """Smallest size of a face in metres: a degenerate face counts as this large, so that its size ratio stays finite."""
+_LOST = 0.1
+"""Part of a Gaussian's height above its own face that may be lost sideways before another face is sought."""
 _RGB = 0.28209479
 """RGB per unit of a coefficient of degree 0."""
 
@@ -89,47 +91,49 @@ def canonical_size(surface: Surface, faces: Tensor) -> Tensor:
     return face_frames(surface.canonical[None], faces).size[0]
 
 
-def on_faces(
-    gaussians: Gaussians, opacities: Tensor, face_index: Tensor, canonical: Tensor, head: SubjectHead
+@torch.no_grad()
+def nearest(
+    gaussians: Gaussians, opacities: Tensor, canonical: Tensor, head: SubjectHead, face_index: Tensor | None = None
 ) -> Surface:
-    """Express Gaussians as attributes of places on given faces, from where they are in the canonical pose.
+    """Express Gaussians as attributes of the closest places on a mesh, from where they are in the canonical pose.
 
-    A Gaussian's place is the point of its face that is closest to it. In the canonical pose rotations and scales are
-    kept; of the way from place to centre only the part along the normal is. Nothing is lost where the centre lies above
-    or below its face.
+    In that pose rotations and scales are kept, and of the way from place to centre the part along the normal. A
+    Gaussian keeps the face that it rides on where little is lost so, since it then moves as it did; nothing is, where
+    it lies above or below the face.
 
     Args:
         gaussians: in the canonical pose; batch 1 where a field has a batch. Of colours the degree 0 is kept.
         opacities: (N,) logits.
-        face_index: (N,) int64, the face that each Gaussian rides on.
         canonical: (V, 3) vertices of the carrier in the canonical pose, metres.
         head: its faces and texture coordinates.
+        face_index: (N,) int64, the faces that the Gaussians ride on; None for Gaussians that float: each takes the
+            closest.
 
     Raises:
         BenchError: the head model has no texture coordinates.
     """
     means = _single(gaussians.means, 2)
-    bary = closest_on_triangles(means, corners(canonical[None], head.faces[face_index])[0])
+    if face_index is None:
+        return _at(gaussians, opacities, *closest_places(means, canonical, head.faces), canonical, head)
+    face_index = face_index.clone()
+    triangles = corners(canonical[None], head.faces)[0]
+    bary = closest_on_triangles(means, triangles[face_index])
+    along, across = _split(means, triangles[face_index], bary)
+    rows = (across > _LOST * along).nonzero()[:, 0]
+    face, place = closest_places(means[rows], canonical, head.faces)
+    nearer = _split(means[rows], triangles[face], place)[1] < across[rows]
+    rows = rows[nearer]
+    face_index[rows], bary[rows] = face[nearer], place[nearer]
     return _at(gaussians, opacities, face_index, bary, canonical, head)
 
 
-def nearest(gaussians: Gaussians, opacities: Tensor, canonical: Tensor, head: SubjectHead) -> Surface:
-    """Express Gaussians as attributes of the closest places on a mesh, from where they are in the canonical pose.
-
-    As `on_faces`, for Gaussians that float: each rides on the face that is closest to it. The part of the way from
-    place to centre that is lost is 0 unless the place is on an edge or a corner.
-
-    Args:
-        gaussians: in the canonical pose; batch 1 where a field has a batch. Of colours the degree 0 is kept.
-        opacities: (N,) logits.
-        canonical: (V, 3) vertices of the carrier in the canonical pose, metres.
-        head: its faces and texture coordinates.
-
-    Raises:
-        BenchError: the head model has no texture coordinates.
-    """
-    face_index, bary = closest_places(_single(gaussians.means, 2), canonical, head.faces)
-    return _at(gaussians, opacities, face_index, bary, canonical, head)
+def _split(points: Tensor, triangles: Tensor, bary: Tensor) -> tuple[Tensor, Tensor]:
+    """Parts of the ways from places (bary (M, 3) of triangles (M, 3, 3)) to points (M, 3): along normals, across."""
+    way = points - (bary[:, :, None] * triangles).sum(1)
+    sides = triangles[:, 1:] - triangles[:, :1]
+    normal = safe_normalise(torch.linalg.cross(sides[:, 0], sides[:, 1]))
+    along = (way * normal).sum(1, keepdim=True)
+    return along[:, 0].abs(), (way - along * normal).norm(dim=1)
 
 
 @torch.no_grad()

@@ -187,16 +187,16 @@ class GaussianAvatars(Avatar, OnSurface, BoundToTriangles):
         return self.head.vertices(params)
 
     def surface(self) -> Surface:
-        """Places of the mesh that are closest to the Gaussians in the canonical pose, with what Gaussians are there.
+        """Places with what Gaussians are there in the canonical pose.
 
-        A Gaussian then rides on the face that is closest to it, and no longer on the triangle in whose frame it
-        learnt: posed again it is where `gaussians` has it in the canonical pose, and near that in others.
+        A Gaussian above or below its triangle rides on it as before; one beside it rides on the face that is closest.
+        Posed again it is where `gaussians` has it in the canonical pose, and near that in others.
         """
         with measuring(self):
             params = map_tensors(self.canonical, lambda t: t.to(self.head.base))
             posed = self.drive(params)
-            opacities = self.table["opacity"].detach()
-            return nearest(posed.gaussians, opacities, posed.vertices[0], self.head)
+            opacities, face_index = self.table["opacity"].detach(), self.table["face_index"]
+            return nearest(posed.gaussians, opacities, posed.vertices[0], self.head, face_index)
 
     def bound(self) -> BoundGaussians:
         table = {name: self.table[name].detach() for name in (*self.table.names(), "face_index")}

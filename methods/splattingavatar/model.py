@@ -14,7 +14,7 @@ from headbench.harness.blocks.densify import accumulate, statistics
 from headbench.harness.blocks.perceptual import LpipsLoss
 from headbench.harness.blocks.placement import neighbour_distances, upright
 from headbench.harness.blocks.schedules import due, log_linear
-from headbench.harness.blocks.surface import measuring, on_faces
+from headbench.harness.blocks.surface import measuring, nearest
 from headbench.harness.head import HeadModel, SubjectHead, points_on_faces, quat_multiply, quat_normalise
 from headbench.harness.head.canonical import canonical_params
 from headbench.harness.rotations import safe_normalise
@@ -237,18 +237,19 @@ class SplattingAvatar(Avatar, OnSurface):
         return self.head.vertices(params)
 
     def surface(self) -> Places:
-        """Places on the faces that carry the Gaussians, with what Gaussians are there in the canonical pose.
+        """Places with what Gaussians are there in the canonical pose, mostly on the faces that carry them.
 
         A Gaussian then turns with its face and not with the rotations blended at its corners, moves along the face's
         normal and not along the interpolated one, and grows with the face's size and not by `mesh_scaling`: posed again
-        it is where `gaussians` has it in the canonical pose, and near that in others.
+        it is where `gaussians` has it in the canonical pose, and near that in others. One that leans over the rim of
+        its face rides on the closest.
         """
         with measuring(self):
             params = map_tensors(self.canonical, lambda t: t.to(self.head.base))
             posed = self.drive(params)
             table = self.table
             opacities = table["opacity"].detach()
-            return on_faces(posed.gaussians, opacities, table["face_index"], posed.vertices[0], self.head)
+            return nearest(posed.gaussians, opacities, posed.vertices[0], self.head, table["face_index"])
 
     def _scales(self, growth: Tensor) -> Tensor:
         """Standard deviations of the Gaussians in units, (B, N, 3) or (N, 3), for area ratios (B, N, 1)."""
