@@ -165,6 +165,24 @@ def test_perturbed_avatars_lose_only_what_is_not_along_a_normal(rigged: Any, emb
         assert float(missed.median()) < reach
 
 
+@pytest.mark.parametrize(("axis", "way", "kept"), [(1, 0.4, 60), (0, 1.5, 15)])
+def test_a_gaussian_above_its_triangle_rides_on_it_and_one_beside_it_on_the_closest(
+    rigged: Any, axis: int, way: float, kept: int
+) -> None:
+    avatar = rigged("fixed").double()
+    avatar.table["position"].data[:, axis] = way
+    params = map_tensors(avatar.canonical, torch.Tensor.double)
+    surface = avatar.surface()
+    with torch.no_grad():
+        off = (again(avatar, params).means - avatar.gaussians(params).means).norm(dim=-1)[0]
+    # Beside the dome's rim there is no triangle.
+    assert int((surface.face_index == avatar.table["face_index"]).sum()) <= kept
+    assert float(off.sort().values[:kept].max()) < 1e-3
+    if axis == 1:
+        torch.testing.assert_close(surface.face_index, avatar.table["face_index"])
+        torch.testing.assert_close(surface.offset, way * canonical_size(surface, avatar.head.faces))
+
+
 def test_the_carrier_is_the_mesh_of_drive_and_asking_changes_nothing(
     fate: Any, flash: Any, rigged: Any, embedded: Any, tiny_params: Callable[[int], HeadParams]
 ) -> None:
