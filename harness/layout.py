@@ -10,12 +10,13 @@ from pathlib import Path
 from headbench.harness.errors import BenchError
 from headbench.harness.way import TRAIN, Way
 
-__all__ = ["CellFolder", "StagePaths", "refuse_links"]
+__all__ = ["CellFolder", "StagePaths", "refuse_links", "stage_at"]
 
 _STAGES = "stages"
 _RENDERS = "renders"
 _SCORES = "scores"
 _SCRATCH = "scratch"
+_OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class StagePaths:
     def scratch(self) -> Path:
         """Folder for a method's own files while it works."""
         return self.folder / _SCRATCH
+
+    @property
+    def own(self) -> Path:
+        """Folder of what the user made for this instance, which stays when the instance is made again."""
+        return self.cell / _OWN / str(self.way)
 
     @property
     def log(self) -> Path:
@@ -128,6 +134,19 @@ class CellFolder:
     def log(self) -> Path:
         """Text file with all that the cell's processes printed, one after the other."""
         return self.stage().log
+
+
+def stage_at(folder: Path) -> StagePaths | None:
+    """The stage instance whose folder `folder` is, None where it is not in a cell.
+
+    Raises:
+        BenchError: it is in a cell, in a folder whose name no instance has.
+    """
+    whole = folder.absolute()
+    for above in whole.parents:
+        if above.name == _STAGES and os.path.lexists(above.parent / "cell.json"):
+            return StagePaths(above.parent, Way.parse(whole.relative_to(above).as_posix()))
+    return None
 
 
 def refuse_links(folder: Path, home: Path | None = None) -> None:

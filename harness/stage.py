@@ -19,7 +19,7 @@ from headbench.harness.types import Subject, TrainView
 if TYPE_CHECKING:
     from headbench.harness.train import LoadedPortrait
 
-__all__ = ["Stage", "StageWork", "input_file", "input_files"]
+__all__ = ["Stage", "StageWork", "file_options", "input_file", "input_files"]
 
 _INPUT = {"input_file": True}
 
@@ -42,9 +42,13 @@ def input_file(required: bool = False, description: str = "") -> Any:
 
 def input_files(config: BaseModel) -> dict[str, Path]:
     """Files that the user named in `config`: option -> file, for all options declared by `input_file`."""
-    fields = type(config).model_fields
-    named = [name for name, field in fields.items() if field.json_schema_extra == _INPUT]
+    named = file_options(type(config))
     return {name: Path(getattr(config, name)) for name in named if getattr(config, name) is not None}
+
+
+def file_options(kind: type[BaseModel]) -> list[str]:
+    """Options of a stage's `config_type` that are declared by `input_file`."""
+    return [name for name, field in kind.model_fields.items() if field.json_schema_extra == _INPUT]
 
 
 @dataclass(frozen=True)

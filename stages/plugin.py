@@ -50,6 +50,14 @@ STAGES: tuple[StageSpec, ...] = (
         },
         default_preset="official",
         portrait="headbench.stages.bake:BakedAvatar",
+    ),    StageSpec(
+        "edit",
+        "headbench.stages.edit:EditStage",
+        parents=("bake",),
+        summary="a stack of edits (stickers, washes, styles, swaps) changes a baked avatar's colours",
+        needs=frozenset({"maps"}),
+        labels="stack",
+        kept="edits.json",
     ),
 )
 

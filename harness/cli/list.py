@@ -116,6 +116,7 @@ def stages() -> None:
     for spec in known.stages().values():
         parents = ", ".join(spec.parents) or "nothing"
         presets = ", ".join(sorted(spec.presets, key=lambda name: (name != spec.default_preset, name))) or "–"
+        presets = f"your own, of {spec.labels}" if spec.labels else presets
         needs = "; ".join(_stage_need(name) for name in sorted(spec.needs)) or "nothing"
         rows.append((spec.name, parents, presets, needs, known.origin(spec), spec.summary))
     _table(("name", "made from", "presets", "needs", "from", "summary"), rows)

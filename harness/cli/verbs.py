@@ -25,6 +25,7 @@ COMMANDS = {
     "report": ("headbench.harness.cli.report:report", "Write the table, figures and videos of a run."),
     "render": ("headbench.harness.cli.render:render", "Show a checkpoint from all around or driven by a subject."),
     "export": ("headbench.harness.cli.export:export", "Write a portrait in a format that other programs open."),
+    "edit": ("headbench.harness.cli.edit:edit", "Edit the colours of a baked avatar: stickers, styles, swaps."),
     "submit": ("headbench.harness.cli.submit:submit", "Make, check and count submissions to a dataset's benchmark."),
     "profile": ("headbench.harness.cli.profile:profile", "Measure where the time of a training step goes."),
     "plugins": ("headbench.harness.cli.plugins:plugins", "Show plugins and what is wrong with them."),

@@ -186,6 +186,12 @@ class StageSpec:
     """Preset that is taken where a way names none; empty takes the options' defaults."""
     portrait: str = ""
     """``package.module:Class`` of a Portrait that loads the result; empty where it is the parent's class."""
+    labels: str = ""
+    """Option (`harness.stage.input_file`) of the file that an instance is made from, where its label is for the user to
+    choose: train/bake/edit:logo. Where ``--set`` names none, the file that the cell keeps for the instance is taken.
+    Empty: labels are presets."""
+    kept: str = ""
+    """Name of that file in a cell, such as edits.json."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
-from headbench.harness.names import quoted
+from headbench.harness.names import name_fault, quoted
 from headbench.harness.plugins.checks import HELP, checked_class
 from headbench.harness.plugins.loading import guarded, load_target
 from headbench.harness.plugins.specs import StageSpec
@@ -32,6 +32,10 @@ def stage_faults(spec: StageSpec) -> list[str]:
         faults.append(f"needs must be a frozenset of names, got {spec.needs!r}")
     if not isinstance(spec.presets, Mapping) or not all(isinstance(v, Mapping) for v in spec.presets.values()):
         return [*faults, f"presets must map names to mappings of options, got {spec.presets!r}"]
+    if not isinstance(spec.labels, str) or bool(spec.labels) != bool(spec.kept):
+        faults.append(f"labels and kept must both be names, or both be empty, got {spec.labels!r} and {spec.kept!r}")
+    if spec.kept and (fault := name_fault(spec.kept)):
+        faults.append(f"kept {quoted(spec.kept)}: {fault}")
     if spec.default_preset and spec.default_preset not in spec.presets:
         faults.append(did_you_mean("default preset", str(spec.default_preset), map(str, spec.presets)))
     for text in (spec.name, *(f"{spec.name}:{preset}" for preset in spec.presets)):
@@ -63,6 +67,9 @@ def stage_class(spec: StageSpec, plugin: str) -> type[Stage]:
     if not isinstance(config_type, type) or not issubclass(config_type, section):
         where = f"{plugin}: stage {spec.name}: {spec.target}.config_type"
         raise PluginError(f"{where} must be a class derived from headbench.harness.avatar.Section", help=HELP)
+    if spec.labels and spec.labels not in _files(config_type):
+        where = f"{plugin}: stage {spec.name}: labels {quoted(spec.labels)}"
+        raise PluginError(f"{where} must be an option of {spec.target} made by input_file()", help=HELP)
     for name, values in spec.presets.items():
         where = f"{plugin}: stage {spec.name}: preset {name}"
         found = guarded(plugin, where, lambda v=values, w=where: validate(config_type, v, w))  # type: ignore[misc]
@@ -72,6 +79,13 @@ def stage_class(spec: StageSpec, plugin: str) -> type[Stage]:
         portrait_of_stage(spec, plugin)
     found_class: type[Stage] = loaded
     return found_class
+
+
+def _files(config_type: Any) -> list[str]:
+    """Options of a stage that name files of the user's and may be left out."""
+    from headbench.harness.stage import file_options
+
+    return [name for name in file_options(config_type) if not config_type.model_fields[name].is_required()]
 
 
 def portrait_of_stage(spec: StageSpec, plugin: str) -> type[Portrait]:

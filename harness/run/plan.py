@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
+from headbench.harness.layout import CellFolder
 from headbench.harness.plugins import Registry
 from headbench.harness.plugins.checks import check_preset
 from headbench.harness.reading import Unreadable
 from headbench.harness.run.begun import refuse_changes
-from headbench.harness.run.cell import Cell
+from headbench.harness.run.cell import Cell, cell_folder
 from headbench.harness.run.config import Setting, parse_setting, settings_hash
 from headbench.harness.run.entries import check_owners, chosen_methods, entries_of, owned
 from headbench.harness.run.folder import read_plan, write_plan_file
 from headbench.harness.run.places import chosen_datasets, places_of
 from headbench.harness.run.planned import PlannedCell, plan_cell, with_stale
 from headbench.harness.run.request import RunRequest
-from headbench.harness.run.ways import checked_ways, stages_of
+from headbench.harness.run.ways import checked_ways, stages_of, with_kept
 
 __all__ = ["Plan", "PlannedCell", "make_plan", "write_plan"]
 
@@ -65,7 +67,9 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
         data_settings = owned(settings, place.spec.name)
         variant = _variant(request, entry.settings + data_settings, any_settings)
         cell = Cell(entry.spec.name, entry.preset, variant, place.spec.name, place.name, seed)
-        cells.append(plan_cell(cell, entry, place, data_settings, request, protocols, argv))
+        own = with_kept(CellFolder(cell_folder(run, cell)), entry.stages, registry)
+        with_files = dataclasses.replace(entry, stages=own)
+        cells.append(plan_cell(cell, with_files, place, data_settings, request, protocols, argv))
     kept = refuse_changes(run, cells)
     return Plan(run, tuple(with_stale(run, planned, registry) for planned in kept), tuple(notes))
 

@@ -29,7 +29,7 @@ from headbench.harness.way import Way
 if TYPE_CHECKING:
     from headbench.harness.plugins import Registry
 
-__all__ = ["run_stages"]
+__all__ = ["run_stages", "show"]
 
 
 def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Scorer], progress: Progress) -> None:
@@ -64,7 +64,7 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
         try:
             made[way] = stage_task(cell, planned, made.get(way.parent) if way.parent is not None else None)
             if planned.asked:
-                _show(made[way], scorers)
+                show(made[way], scorers)
         except Exception as error:
             note_stage(folder, way, State.FAILED, str(error.args[0] if isinstance(error, BenchError) else error))
             failed.append(error)
@@ -89,8 +89,13 @@ def _note_stale(cell: CellWork, made: Mapping[Way, Instance]) -> None:
             note_stage(cell.folder, way, State.QUEUED, f"stale: {why}; add {way} to --stages to make it again")
 
 
-def _show(instance: Instance, scorers: Sequence[Scorer]) -> None:
-    """Track, render, time and score a finished instance; tracking comes first, as it works on the portrait itself."""
+def show(instance: Instance, scorers: Sequence[Scorer]) -> None:
+    """Track, render, time and score a finished instance; tracking comes first, as it works on the portrait itself.
+
+    Args:
+        instance: finished stage instance.
+        scorers: one for each protocol to score by; without any the frames are rendered alone.
+    """
     way = instance.paths.way
     asked = {scorer.key.name: scorer.key.at(way) for scorer in scorers} or {"": RenderKey().at(way)}
     tracked = [(key, track_task(instance, key)) for key in asked.values()]

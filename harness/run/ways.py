@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headbench.harness.assets import NETWORKS, asset
 from headbench.harness.errors import BenchError, MissingAsset, PluginError, did_you_mean
+from headbench.harness.layout import CellFolder
 from headbench.harness.reading import Unreadable, open_regular
 from headbench.harness.run.cell import StageJob
 from headbench.harness.run.config import Setting, apply_settings
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from headbench.harness.avatar import Portrait
     from headbench.harness.plugins import Registry, StageSpec
 
-__all__ = ["checked_ways", "stage_jobs", "stages_of"]
+__all__ = ["checked_ways", "stage_jobs", "stages_of", "with_kept"]
 
 _LIST = "bench list stages"
 
@@ -45,7 +47,7 @@ def checked_ways(texts: Sequence[str], registry: Registry) -> tuple[Way, ...]:
         if above is not None and above.stage not in spec.parents:
             expected = " or ".join(spec.parents) or "nothing"
             raise BenchError(f"{way}: expected {expected} before {spec.name}, found {above.stage}.", help=_LIST)
-        if way.label and way.label not in spec.presets:
+        if way.label and way.label not in spec.presets and not spec.labels:
             raise BenchError(
                 f"{way}: {did_you_mean(f'preset of stage {spec.name}', way.label, spec.presets)}", help=_LIST
             )
@@ -88,6 +90,35 @@ def stage_jobs(
         if not found[way].reason:
             kinds[way] = registry.load_portrait(f"stage:{spec.name}") if spec.portrait else above
     return tuple(job for way, job in found.items() if job.asked or _leads_on(way, found))
+
+
+def with_kept(cell: CellFolder, jobs: Sequence[StageJob], registry: Registry) -> tuple[StageJob, ...]:
+    """Stage instances of one cell, those that lack the file that they are made from with the one that the cell keeps.
+
+    Where there is none, the instance carries that as the reason why it cannot be made.
+
+    Args:
+        cell: folder of the cell.
+        jobs: instances as they were configured for all cells of the request.
+        registry: knows the stages.
+    """
+    found: dict[Way, StageJob] = {}
+    for job in jobs:
+        way = Way.parse(job.way)
+        spec, lost = registry.stage(way.stage), found.get(way.parent) if way.parent is not None else None
+        if lost is not None and lost.reason and not job.reason:
+            job = dataclasses.replace(job, reason=lost.reason)
+        if spec.labels and not job.reason and spec.labels not in job.files:
+            kept = cell.stage(way).own / spec.kept
+            if kept.is_file():
+                values = {name: value for name, value in job.config.items() if name != spec.labels}
+                job = dataclasses.replace(job, config=values, files={**job.files, spec.labels: str(kept.absolute())})
+            else:
+                job = dataclasses.replace(
+                    job, reason=f"{way} is made from a file: --set {spec.name}.{spec.labels}=FILE"
+                )
+        found[way] = job
+    return tuple(found.values())
 
 
 def _leads_on(way: Way, jobs: dict[Way, StageJob]) -> bool:

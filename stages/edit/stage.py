@@ -1,0 +1,53 @@
+"""Stage ``edit``: a baked avatar with a stack of edits applied to its colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from headbench.harness.avatar import Portrait, Section
+from headbench.harness.stage import Stage, StageWork, input_file
+from headbench.stages.bake import BakedAvatar
+from headbench.stages.edit.canvas import Canvas
+from headbench.stages.edit.paint import apply
+from headbench.stages.edit.stack import read_stack
+
+__all__ = ["EditConfig", "EditStage", "canvas_of"]
+
+
+class EditConfig(Section):
+    """Options of the stage."""
+
+    stack: Path | None = input_file(description="edits.json, with the files that it names beside it")
+    """Stack of edits; the SHA-256 of its files are their names in it, so it stands for them, too."""
+
+
+class EditStage(Stage):
+    """Applies a stack of edits to the maps of a baked avatar, without training."""
+
+    config_type = EditConfig
+
+    def run(self, work: StageWork) -> Portrait:
+        """Apply the stack, and keep a copy of it with its files in the instance's folder.
+
+        Raises:
+            BenchError: the stack cannot be read, or an edit does not fit this head.
+        """
+        assert work.parent is not None
+        avatar: Any = work.parent.portrait
+        stack = read_stack(work.inputs["stack"])
+
+        def report(what: str, step: int, steps: int) -> None:
+            work.progress({"step": step, "total": steps, "note": what})
+
+        maps = apply(stack, avatar.maps, canvas_of(avatar), report)
+        if maps is not avatar.maps:
+            avatar.replace_maps(maps)
+        stack.write(work.folder)
+        portrait: Portrait = avatar
+        return portrait
+
+
+def canvas_of(avatar: BakedAvatar) -> Canvas:
+    """What edits of a baked avatar are painted on."""
+    return Canvas(avatar.head, avatar.maps.size, avatar.carrier, v_up=avatar.config.rows == "v_up")
