@@ -50,7 +50,8 @@ STAGES: tuple[StageSpec, ...] = (
         },
         default_preset="official",
         portrait="headbench.stages.bake:BakedAvatar",
-    ),    StageSpec(
+    ),
+    StageSpec(
         "edit",
         "headbench.stages.edit:EditStage",
         parents=("bake",),

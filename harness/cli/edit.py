@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from click.core import ParameterSource
 
 from headbench.harness.cli.options import FiniteRange, NotEmpty, Place
 from headbench.harness.console import say
@@ -137,8 +138,8 @@ def _action(options: dict[str, Any]) -> str:
         needed = "region"
     if needed:
         raise BenchError(f"--{action.replace('_', '-')} here also needs --{needed}.", help="bench edit --help")
-    context = click.get_current_context()
-    given = click.core.ParameterSource.COMMANDLINE
+    context: Any = click.get_current_context()
+    given = ParameterSource.COMMANDLINE
     strange = [name for name in options if context.get_parameter_source(name) is given and name not in allowed]
     if strange:
         name = f"--{strange[0].strip('_').replace('_', '-')}"

@@ -123,14 +123,13 @@ class Work:
         from headbench.stages.edit import bring, entries
 
         options = self.options
-        path = options[action] if action != "wash" else None
         shared: dict[str, Any] = {"opacity": options["opacity"]}
         if action != "sticker":
             shared |= {key: value for key in ("region", "feather") if (value := self._given(key)) is not None}
-        if path is not None:
-            shared["name"] = path.name
         if action == "wash":
             return self.stack.add(entries.Wash(colour=bring.of_colour(options["wash"]), **shared))
+        path: Path = options[action]
+        shared["name"] = path.name
         if action == "swap":
             return self._swapped(path, shared)
         if action == "style" and bring.is_network(path):
@@ -173,9 +172,9 @@ class Work:
         """Where a sticker lies."""
         from headbench.stages.edit import bring, entries, views
 
-        options = self.options
+        options: Any = self.options
         if options["rect"] is not None:
-            box = bring.of_numbers(options["rect"], 4, "--rect", "u0,v0,u1,v1, such as 0.2,0.5,0.4,0.7")
+            box: Any = bring.of_numbers(options["rect"], 4, "--rect", "u0,v0,u1,v1, such as 0.2,0.5,0.4,0.7")
             if not (box[0] < box[2] and box[1] < box[3]):
                 raise BenchError(f"--rect {options['rect']!r}: expected u0,v0,u1,v1 with u0 < u1 and v0 < v1.")
             return entries.Rectangle(box=box, rows=options["rows"])
@@ -183,7 +182,7 @@ class Work:
             feather = self._given("feather")
             more = {} if feather is None else {"feather": feather}
             return entries.Region(region=options["region"], fill=options["fill"], angle=options["angle"], **more)
-        at = bring.of_numbers(options["at"], 2, "--at", "x,y in pixels, such as 200,310")
+        at: Any = bring.of_numbers(options["at"], 2, "--at", "x,y in pixels, such as 200,310")
         frame = self._frame(options["from_frame"])
         params, camera = views.view_of(frame, self.loaded.frames)
         view = {"params": views.plain(params), "camera": views.plain(camera)}

@@ -84,7 +84,7 @@ def of_numbers(text: str, count: int, option: str, form: str) -> tuple[float, ..
     return found
 
 
-def of_colour(text: str) -> tuple[float, ...]:
+def of_colour(text: str) -> tuple[float, float, float]:
     """RGB in [0, 1] of #rrggbb or of three numbers from 0 to 1.
 
     Raises:
@@ -95,8 +95,9 @@ def of_colour(text: str) -> tuple[float, ...]:
     if text.startswith("#"):
         if len(digits) != 6 or not set(digits.lower()) <= set("0123456789abcdef"):
             raise BenchError(f"--wash {text!r}: expected {form}.")
-        return tuple(int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4))
-    found = of_numbers(text, 3, "--wash", form)
-    if not all(0 <= each <= 1 for each in found):
+        red, green, blue = (int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4))
+        return red, green, blue
+    red, green, blue = of_numbers(text, 3, "--wash", form)
+    if not all(0 <= each <= 1 for each in (red, green, blue)):
         raise BenchError(f"--wash {text!r}: expected {form}.")
-    return found
+    return red, green, blue

@@ -17,7 +17,7 @@ from headbench.stages.edit.entries import Network
 
 __all__ = ["OFFICIAL", "restyled", "run_network"]
 
-OFFICIAL = {"order": "rgb", "means": (103.939, 116.779, 123.68), "rounding": "truncate"}
+OFFICIAL: dict[str, object] = {"order": "rgb", "means": (103.939, 116.779, 123.68), "rounding": "truncate"}
 """Options as in FATE's released editor: the means are those of BGR and are taken from RGB, and both conversions to
 whole numbers cut."""
 _EXTRA = "pip install 'headbench[style]'"
@@ -96,7 +96,7 @@ def _opened(path: Path) -> Any:
         empty = not file.read(1)
     if path.suffix == ".t7" and not hasattr(cv2.dnn, "readNetFromTorch"):
         raise BenchError(f"OpenCV {cv2.__version__} reads no Torch7 files (.t7); version 4 does.", help=_EXTRA)
-    read = cv2.dnn.readNetFromTorch if path.suffix == ".t7" else cv2.dnn.readNetFromONNX
+    read = getattr(cv2.dnn, "readNetFromTorch" if path.suffix == ".t7" else "readNetFromONNX")
     try:
         if empty:
             raise Unreadable(path, "found an empty file", "copy it again")

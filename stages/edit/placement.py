@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headbench.harness.errors import BenchError
-from headbench.harness.head import face_frames, visible
+from headbench.harness.head import face_frames, project
+from headbench.harness.head.sight import visible
 from headbench.harness.types import Camera, HeadParams
 from headbench.stages.edit.canvas import Canvas, smooth
 
@@ -105,13 +106,16 @@ def in_view(
     params, camera = params.to(canvas.head.base.device), camera.to(canvas.head.base.device)
     vertices = canvas.carrier(params)[0]
     points = canvas.texels.spread(vertices)
-    sight = visible(points, vertices, canvas.head.faces, camera)
-    flat = (sight.pixels - sight.pixels.new_tensor(at)) * sight.pixels.new_tensor((1.0, -1.0))
+    pixels, depth = (each[0] for each in project(points[None], camera))
+    flat = (pixels - pixels.new_tensor(at)) * pixels.new_tensor((1.0, -1.0))
     x, y = _turned(flat, angle)
     x, y = x / width + 0.5, 0.5 - y * aspect / width
     eye = -(camera.w2c[0, :3, :3].T @ camera.w2c[0, :3, 3])
     cosine = canvas.facing(vertices, F.normalize(eye - points, dim=1))
-    seen = sight.visible & (cosine > 0) & (x.abs() < 2) & (y.abs() < 2)
+    # A little more than the picture, whose own soft edge is what ends it.
+    near = (depth > 0) & (cosine > 0) & ((x - 0.5).abs() < 0.6) & ((y - 0.5).abs() < 0.6)
+    seen = torch.zeros_like(x)
+    seen[near] = visible(points[near], vertices, canvas.head.faces, camera).visible.to(x)
     weight = seen * smooth((cosine - _GRAZING[0]) / (_GRAZING[1] - _GRAZING[0]))
     if not bool(((weight > 0) & (x > 0) & (x < 1) & (y > 0) & (y < 1)).any()):
         size = f"{camera.width} x {camera.height}"

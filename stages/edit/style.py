@@ -94,5 +94,5 @@ def _fitted(picture: Tensor, size: int) -> Tensor:
     """A picture (3, H, W) as (1, 3, h, w) whose longer side is `size` and whose shorter one is no less than VGG's."""
     height, width = picture.shape[1:]
     longer = max(height, width)
-    sides = (max(SMALLEST, round(side * size / longer)) for side in (width, height))
-    return resize(picture[None], *sides, method="bilinear").clamp(0, 1)
+    wide, high = (max(SMALLEST, round(side * size / longer)) for side in (width, height))
+    return resize(picture[None], wide, high, "bilinear").clamp(0, 1)
