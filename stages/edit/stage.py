@@ -44,6 +44,8 @@ class EditStage(Stage):
         if maps is not avatar.maps:
             avatar.replace_maps(maps)
         stack.write(work.folder)
+        # What people paint on next is what they see.
+        avatar.maps.write(work.folder / "maps", avatar.config.rows, avatar.config.bits)
         portrait: Portrait = avatar
         return portrait
 
