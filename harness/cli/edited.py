@@ -237,7 +237,7 @@ class Work:
     def _in_run(self, stack: Stack, place: StagePaths) -> str:
         """Write the stack, make the instance as `bench run` would, and show it where asked for."""
         from headbench.harness.cli.scoring import scorers
-        from headbench.harness.execution.claim import claimed
+        from headbench.harness.execution import claimed
         from headbench.harness.layout import refuse_links
         from headbench.harness.plugins import registry
         from headbench.harness.run.added import add_instance
