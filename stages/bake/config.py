@@ -119,8 +119,8 @@ class BakeConfig(Shape):
             raise ValueError("offset_bound: a number in 1/m goes with offset_normal: raw")
         if self.training == "one_stage" and self.start == "parent":
             raise ValueError("start: random goes with training: one_stage")
-        if self.network == "decode_only" and self.size < 32:
-            raise ValueError("size: at least 32 goes with network: decode_only")
+        if self.network != "texture" and self.size < 32:
+            raise ValueError(f"size: at least 32 goes with network: {self.network}")
         return self
 
     def networks(self) -> frozenset[str]:

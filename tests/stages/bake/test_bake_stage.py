@@ -1,0 +1,233 @@
+"""The stage ``bake``: from a parent to a portrait that loads alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from headbench.harness.avatar import FineTuneConfig
+from headbench.harness.errors import BenchError
+from headbench.harness.files import read_json
+from headbench.harness.splat import make_rasterizer
+from headbench.harness.train import LoadedPortrait, load_portrait
+from headbench.harness.types import Subject
+from headbench.stages.bake import BakeConfig
+from headbench.stages.bake.begin import begin
+from headbench.stages.bake.sources import refined_frames
+
+from .conftest import FIXED, PLAIN, Bake
+
+SURFACES = ("FateAvatar", "FlashAvatar", "SplattingAvatar", "GaussianAvatars")
+Parent = Callable[..., LoadedPortrait]
+Baker = Callable[..., Bake]
+
+
+@torch.no_grad()
+def shown(portrait: Any, subject: Subject, index: int = 3) -> Tensor:
+    frame = subject.train[index]
+    return portrait.render(frame.params, frame.camera, torch.ones(1, 3), make_rasterizer("torch", torch.device("cpu")))
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "rate"} for line in lines]
+
+
+@pytest.mark.parametrize("method", SURFACES)
+def test_a_bake_of_each_method_on_a_surface_loads_alone(
+    parent: Parent, bake: Baker, subject: Subject, method: str
+) -> None:
+    above = parent(method)
+    before = shown(above.portrait, subject)
+    made = bake(above, {**FIXED, "steps": 0})
+    summary = made.run()
+    assert summary.gaussians == above.portrait.surface().face_index.shape[0] or summary.gaussians > 1
+    loaded = load_portrait(made.checkpoint)
+    after = shown(loaded.portrait, subject)
+    assert torch.equal(after, shown(made.making.parent.portrait, subject)) or after.shape == before.shape
+    # Maps that nobody trained are means of the parent's Gaussians: not the same picture, but far from an empty one.
+    assert (after - before).abs().mean() < 0.6 * (1 - before).abs().mean()
+    assert loaded.portrait.count() == summary.gaussians
+    surface, again = loaded.portrait.surface(), load_portrait(made.checkpoint).portrait.surface()
+    assert all(
+        torch.equal(getattr(surface, n), getattr(again, n)) for n in ("face_index", "bary", "uv", "offset", "dc")
+    )
+
+
+def test_training_lowers_the_loss_and_maps_are_kept(parent: Parent, bake: Baker) -> None:
+    made = bake(parent(), {**FIXED, "steps": 12, "rates": {"colour": 0.1}}, log_every=4)
+    made.run()
+    log = rows(made.work.folder)
+    assert [line["step"] for line in log] == [4, 8, 12] and set(log[0]) >= {"rgb", "scale", "gaussians"}
+    assert log[-1]["rgb"] < log[0]["rgb"]
+    about = read_json(made.work.folder / "maps" / "maps.json")
+    assert about["size"] == 64 and set(about["maps"]) == {"colour", "opacity", "scaling", "rotation", "offset"}
+
+
+@pytest.mark.tried("faults in runs", "a bake that ends in the middle, and is run again")
+@pytest.mark.parametrize(
+    "network",
+    ["texture", pytest.param("decode_only", marks=pytest.mark.slow), pytest.param("unet", marks=pytest.mark.slow)],
+)
+def test_a_bake_that_was_interrupted_ends_equal_to_the_bit(parent: Parent, bake: Baker, network: str) -> None:
+    options = {**FIXED, "network": network, "size": 32, "steps": 5, "start": "random"}
+
+    def die(now: Any) -> None:
+        if now.get("step") == 4:
+            raise KeyboardInterrupt
+
+    calm = bake(parent(), options, "calm", checkpoint_every=2, log_every=1)
+    calm.run()
+    with pytest.raises(KeyboardInterrupt):
+        bake(parent(), options, progress=die, checkpoint_every=2, log_every=1).run()
+    torch.manual_seed(77)
+    again = bake(parent(), options, checkpoint_every=2, log_every=1)
+    assert [path.name for path in again.work.folder.glob("checkpoint-*")] == ["checkpoint-2"]
+    again.run()
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert (again.checkpoint / name).read_bytes() == (calm.checkpoint / name).read_bytes()
+    assert rows(again.work.folder) == rows(calm.work.folder)
+
+
+@pytest.mark.parametrize("network", ["decode_only", "unet"])
+def test_networks_train_and_are_exported_as_they_are_asked_to(parent: Parent, network: str, bake: Baker) -> None:
+    found = []
+    for mode in ("train", "eval"):
+        options = {**FIXED, "network": network, "size": 32, "steps": 2, "start": "random", "export_norm": mode}
+        made = bake(parent(), options, mode)
+        made.run()
+        found.append(load_portrait(made.checkpoint).portrait.maps.pack())
+    assert all(bool(torch.isfinite(each).all()) for each in found) and not torch.equal(*found)
+
+
+def test_the_residual_of_a_network_is_kept_or_left_out(parent: Parent, bake: Baker, subject: Subject) -> None:
+    def bakes(residual: bool) -> Any:
+        above = parent("FlashAvatar", last_layer="default")
+        with torch.no_grad():
+            for weight in above.portrait.network.parameters():
+                weight.add_(0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(5)))
+        made = bake(above, {**FIXED, "steps": 0, "residual": residual}, f"residual-{residual}")
+        made.run()
+        return load_portrait(made.checkpoint).portrait
+
+    first, other = subject.train[0].params, subject.train[3].params
+    spoken = replace(first, expression=other.expression)
+    with_it, without = bakes(True), bakes(False)
+    moved = (with_it.gaussians(spoken).means - with_it.gaussians(first).means).norm(dim=-1)
+    still = (without.gaussians(spoken).means - without.gaussians(first).means).norm(dim=-1)
+    assert with_it.surface().residual is not None and without.surface().residual is None
+    assert (moved - still).abs().max() > 1e-3
+
+
+def test_points_are_sampled_evenly_at_load_and_are_the_same_again(parent: Parent, bake: Baker) -> None:
+    made = bake(parent(), {**FIXED, "steps": 0, "points": 3000, "cover": "all"})
+    assert made.run().gaussians == 3000
+    one, two = (load_portrait(made.checkpoint).portrait for _ in range(2))
+    assert torch.equal(one.bary, two.bary) and one.count() == 3000
+    corners = one.canonical[one.head.faces]
+    area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=-1)
+    shares = torch.bincount(one.face_index, minlength=len(area)) / 3000 - area / area.sum()
+    assert shares.abs().max() <= 1.01 / 3000
+    two.resample(800, "uv")
+    uv = two.places()[2]
+    flat = two.head.uvs[two.head.uv_faces]
+    first, second = flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 0]
+    area = (first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]).abs()
+    shares = torch.bincount(two.face_index, minlength=len(area)) / 800 - area / area.sum()
+    assert two.count() == len(uv) == 800 and shares.abs().max() <= 1.01 / 800
+    # As many times more area per Gaussian as there are fewer of them.
+    grown = (two.surface().log_scales.exp().mean() / one.surface().log_scales.exp().mean()) ** 2
+    assert float(grown) == pytest.approx(3000 / 800, rel=0.4)
+
+
+def test_places_of_the_released_code_are_doubled_and_those_put_right_are_not(parent: Parent) -> None:
+    from headbench.stages.bake import BakedConfig, BakeStage
+
+    def counted(**options: Any) -> tuple[int, int]:
+        above = parent(num_points=256, cover_faces="none", barycentrics="rand_over_sum", densify_every=0)
+        config = BakeConfig.model_validate({**PLAIN, "added_points": 256, "size": 32, **options})
+        values = BakedConfig.model_validate(BakeStage.portrait_config(above, config))
+        baked = begin(above, values, 0, torch.device("cpu")).baked
+        both = torch.cat([baked.face_index[:, None], baked.bary], dim=1)
+        return len(both), len(torch.unique(both, dim=0))
+
+    places, different = counted()
+    assert places == 512 and different < 512, "each UV place of the parent is there twice"
+    assert counted(doubled=False) == (different, different)
+
+
+def test_one_stage_trains_corrections_anew(parent: Parent, bake: Baker) -> None:
+    above = parent()
+    with torch.no_grad():
+        above.portrait.delta_vertex.fill_(0.5)
+    options = {**PLAIN, "training": "one_stage", "size": 32, "steps": 3, "added_points": 400, "offset_normal": "unit"}
+    made = bake(above, options)
+    made.run()
+    loaded = load_portrait(made.checkpoint).portrait
+    found = loaded.body.delta_vertex
+    assert 0 < found.abs().max() < 0.01 and loaded.count() == 400
+
+
+def test_two_stages_leave_corrections_as_they_are(parent: Parent, bake: Baker) -> None:
+    above = parent()
+    with torch.no_grad():
+        above.portrait.delta_vertex.normal_(0, 1e-3)
+    kept = above.portrait.delta_vertex.detach().clone()
+    made = bake(above, {**FIXED, "steps": 2})
+    made.run()
+    assert torch.equal(load_portrait(made.checkpoint).portrait.body.delta_vertex, kept)
+
+
+def test_the_maps_before_the_last_step_and_after_it_differ(parent: Parent, bake: Baker) -> None:
+    found = {}
+    for export, steps in (("before", 2), ("after", 2), ("after", 1)):
+        made = bake(parent(), {**FIXED, "steps": steps, "export": export}, f"{export}-{steps}")
+        made.run()
+        found[export, steps] = load_portrait(made.checkpoint).portrait.maps.colour
+    assert torch.equal(found["before", 2], found["after", 1])
+    assert not torch.equal(found["before", 2], found["after", 2])
+
+
+def test_frames_take_what_the_parent_refined(subject: Subject) -> None:
+    refined = {"timesteps": torch.tensor([1, 2]), "expression": torch.ones(2, 4), "camera_t": torch.full((2, 3), 7.0)}
+    found = refined_frames(subject.train, refined)
+    assert [float(frame.params.expression[0, 0]) for frame in found] == pytest.approx([0.0, 1.0, 1.0, 0.6])
+    assert float(found[1].camera.w2c[0, 0, 3]) == 7.0 and float(found[0].camera.w2c[0, 0, 3]) == 0.0
+    assert refined_frames(subject.train, {}) == subject.train
+
+
+@pytest.mark.tried("wrong command lines", "options of a bake that do not go together")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"offset_bound": None}, "a number in 1/m goes with offset_normal: raw"),
+        ({"training": "one_stage", "start": "parent"}, "start: random goes with"),
+        ({"size": 16}, "at least 32 goes with network: unet"),
+        ({"size": 100}, "size"),
+        ({"points": 3}, "points"),
+        ({"rates": {"color": 0.1}}, "colour"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(options: dict[str, Any], words: str) -> None:
+    from headbench.harness.validation import validate
+
+    with pytest.raises(BenchError, match="stage train/bake") as caught:
+        validate(BakeConfig, options, "stage train/bake")
+    assert words in str(caught.value)
+
+
+def test_a_tracked_subject_keeps_its_parent_s_refinement(parent: Parent) -> None:
+    from headbench.stages.bake.stage import _train_config
+
+    above = parent()
+    train = above.config.train.model_copy(update={"finetune": FineTuneConfig(rates={"expression": 1e-3})})
+    above = replace(above, config=above.config.model_copy(update={"train": train}))
+    found = _train_config(above, BakeConfig(epochs=3))
+    assert found.finetune == train.finetune and found.epochs == 3 and found.steps is None and found.resolution == 32
