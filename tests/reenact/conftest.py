@@ -1,0 +1,136 @@
+"""One person and one performance in four layouts, with discs in place of pictures, and untrained avatars of them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headbench.datasets.nersemble.benchmark import TRAIN_SERIAL
+from headbench.datasets.nersemble.hidden import benchmark_test
+from headbench.datasets.synthetic import write, write_synthetic
+from headbench.datasets.synthetic.picture import Picture
+from headbench.harness.options import Execution
+from headbench.harness.plugins import registry
+from headbench.harness.session import Session
+from headbench.harness.train import LoadedPortrait
+from headbench.harness.train.setup import prepare
+from headbench.harness.types import Frame
+from headbench.testing.small import small_config
+
+LAYOUTS = ("insta", "imavatar", "vhap", "nersemble")
+FRAMES, SIZE = 22, 48
+
+
+def _disc(sitting, w2c, K, size: int) -> Picture:
+    """A grey disc in the middle, whatever the pose: re-enactment looks at no pixel of a driver."""
+    y, x = np.mgrid[:size, :size] - size / 2
+    inside = (np.hypot(x, y) < size / 3).astype(np.uint8)
+    plane = inside * 200
+    vertices = sitting[0].pose(sitting[1])[0][: len(sitting[0].head.base)].astype(np.float32)
+    rgba = np.stack([plane, plane, plane, inside * 255], -1)
+    return Picture(rgba, plane, plane, inside.astype(np.uint16), vertices)
+
+
+def write_people(out: Path, layout: str, seed: int) -> Path:
+    """Write a subject of the layout into `out`, and return the data root."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "sit", lambda scene, params: (scene, params))
+        patch.setattr(write, "take", _disc)
+        write_synthetic(out, layout, 1, FRAMES, SIZE, seed, lambda line: None, workers=1, around=1)
+    return out
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory):
+    """people(layout, seed) -> (data root, subject's name, subject): the person and performance of the seed."""
+
+    @functools.cache
+    def make(layout: str, seed: int = 5):
+        root = write_people(tmp_path_factory.mktemp(f"{layout}{seed}"), layout, seed)
+        reader = registry().load_dataset(layout)
+        name, folder = next(iter(reader.subjects(root).items()))
+        return root, name, reader.read(folder, {})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def avatars(people):
+    """avatars(layout, method, seed) -> a session of an untrained avatar of that person, its colours drawn at random.
+
+    Spherical harmonics are drawn, too: a camera that moves in place of the head would be seen.
+    """
+
+    @functools.cache
+    def make(layout: str, method: str = "GaussianAvatars", seed: int = 5) -> Session:
+        spec = registry().method(method)
+        kind = registry().load_method(method)
+        subject = people(layout, seed)[2]
+        config = small_config(spec, kind)
+        parts = prepare(kind, config, subject, Execution(device="cpu"))
+        generator = torch.Generator().manual_seed(7)
+        table = getattr(parts.portrait, "table", None)
+        with torch.no_grad():
+            for name in ("dc", "rest") if table is not None else ():
+                if name in table.names():
+                    table[name].copy_(0.5 * torch.randn(table[name].shape, generator=generator))
+        if hasattr(parts.portrait, "degree"):
+            parts.portrait.degree.now = config.sh_degree
+        about = {"method": method, "preset": "tiny", "variant": "", "dataset": layout, "subject": subject.name}
+        loaded = LoadedPortrait(parts.portrait.eval(), parts.identity, config, about, 0)
+        return Session(loaded, torch.device("cpu"), "numba")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def drive(people):
+    """drive(layout, split, seed) -> the driver, as `bench reenact` reads it.
+
+    The split `all` of nersemble has the benchmark's hidden sequences, too: together they are the whole performance.
+    """
+    from headbench.reenact import read_driver
+
+    @functools.cache
+    def make(layout: str, split: str = "all", seed: int = 5):
+        root, name, _ = people(layout, seed)
+        driver = read_driver(f"{layout}/{name}:{split}", root, registry(), {})
+        if layout != "nersemble" or split != "all":
+            return driver
+        folder = registry().load_dataset(layout).subjects(root)[name]
+        hidden = [
+            Frame(ids, view.camera, view.params.rows(slice(k, k + 1)), lambda: None, view.sequence)
+            for view in benchmark_test(folder)
+            if view.camera_id == TRAIN_SERIAL
+            for k, ids in enumerate(view.frame_ids)
+        ]
+        return replace(driver, frames=(*driver.frames, *hidden))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def images():
+    """images(session, params, camera) -> renders (T, 3, H, W) uint8."""
+
+    def render(session: Session, params, camera) -> torch.Tensor:
+        rows = [slice(k, k + 1) for k in range(len(camera.w2c))]
+        return torch.cat([session.render(params.rows(row), camera.rows(row)) for row in rows])
+
+    return render
+
+
+@pytest.fixture(scope="session")
+def decibels():
+    """decibels(a, b) -> the lowest PSNR of any frame of two batches of uint8 pictures, at most 120."""
+
+    def lowest(one: torch.Tensor, two: torch.Tensor) -> float:
+        error = (one.double() - two.double()).square().mean(dim=(1, 2, 3)) / 255**2
+        return float(-10 * error.clamp_min(1e-12).log10().max())
+
+    return lowest
