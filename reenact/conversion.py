@@ -125,8 +125,15 @@ def convert(
 
 
 def _solve(basis: Tensor, wanted: Tensor) -> Tensor:
-    """Least-squares coefficients (n, m) of columns `wanted` (r, m) in `basis` (r, n), whatever its rank."""
-    return torch.linalg.lstsq(basis, wanted, driver="gelsy").solution
+    """Least-squares coefficients (n, m) of columns `wanted` (r, m) in `basis` (r, n), whatever its rank.
+
+    By the normal equations of columns scaled to unit length, many times faster than a decomposition of the tall matrix;
+    what float64 cannot tell apart (1e-12 of the largest eigenvalue) gets the shortest solution.
+    """
+    lengths = torch.linalg.vector_norm(basis, dim=0).clamp_min(1e-12)
+    unit = basis / lengths
+    inverse = torch.linalg.pinv(unit.T @ unit, rtol=1e-12, hermitian=True)
+    return (inverse @ (unit.T @ wanted)) / lengths[:, None]
 
 
 def _rms_mm(offsets: Tensor) -> list[float]:

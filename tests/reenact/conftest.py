@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from headbench.datasets.nersemble.benchmark import TRAIN_SERIAL
 from headbench.datasets.nersemble.hidden import benchmark_test
 from headbench.datasets.synthetic import write, write_synthetic
 from headbench.datasets.synthetic.picture import Picture
+from headbench.harness.cli.main import main
 from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.session import Session
-from headbench.harness.train import LoadedPortrait
+from headbench.harness.train import LoadedPortrait, train_stage
 from headbench.harness.train.setup import prepare
 from headbench.harness.types import Frame
 from headbench.testing.small import small_config
@@ -134,3 +136,36 @@ def decibels():
         return float(-10 * error.clamp_min(1e-12).log10().max())
 
     return lowest
+
+
+@pytest.fixture(scope="session")
+def checkpoints(people, tmp_path_factory):
+    """checkpoints(layout, method, seed) -> folder of a stage with the checkpoint of at most one step of training."""
+
+    @functools.cache
+    def make(layout: str, method: str = "GaussianAvatars", seed: int = 5) -> Path:
+        spec, kind = registry().method(method), registry().load_method(method)
+        subject = people(layout, seed)[2]
+        config = small_config(spec, kind)
+        changed = {"steps": min(1, config.train.steps or 1) if config.train.steps != 0 else 0, "epochs": None}
+        config = config.model_copy(update={"train": config.train.model_copy(update=changed)})
+        about = {"method": method, "preset": "tiny", "variant": "", "dataset": layout, "subject": subject.name}
+        folder = tmp_path_factory.mktemp("stage") / "train"
+        train_stage(folder, about, kind, config, subject, Execution(device="cpu"))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def bench(monkeypatch, capsys):
+    """Runs `bench` in this process -> (exit code, standard output, standard error)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return call
