@@ -19,8 +19,10 @@ from headbench.harness.cli.main import main
 from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.session import Session
-from headbench.harness.train import LoadedPortrait, train_stage
+from headbench.harness.train import LoadedPortrait
+from headbench.harness.train.checkpoint import save_checkpoint
 from headbench.harness.train.setup import prepare
+from headbench.harness.trained import CheckpointState, Machine
 from headbench.harness.types import Frame
 from headbench.testing.small import small_config
 
@@ -29,10 +31,10 @@ FRAMES, SIZE = 22, 48
 
 
 def _disc(sitting, w2c, K, size: int) -> Picture:
-    """A grey disc in the middle, whatever the pose: re-enactment looks at no pixel of a driver."""
+    """A disc in the middle, wherever the head is, of a grey that tells poses apart: re-enactment reads no pixels."""
     y, x = np.mgrid[:size, :size] - size / 2
     inside = (np.hypot(x, y) < size / 3).astype(np.uint8)
-    plane = inside * 200
+    plane = inside * np.uint8(60 + float(sitting[1].expression.abs().sum() * 997) % 180)
     vertices = sitting[0].pose(sitting[1])[0][: len(sitting[0].head.base)].astype(np.float32)
     rgba = np.stack([plane, plane, plane, inside * 255], -1)
     return Picture(rgba, plane, plane, inside.astype(np.uint16), vertices)
@@ -62,32 +64,35 @@ def people(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def avatars(people):
-    """avatars(layout, method, seed) -> a session of an untrained avatar of that person, its colours drawn at random.
+def untrained(people):
+    """untrained(layout, method, seed) -> an untrained portrait of that person, its colours drawn at random.
 
     Spherical harmonics are drawn, too: a camera that moves in place of the head would be seen.
     """
 
     @functools.cache
-    def make(layout: str, method: str = "GaussianAvatars", seed: int = 5) -> Session:
-        spec = registry().method(method)
-        kind = registry().load_method(method)
-        subject = people(layout, seed)[2]
-        config = small_config(spec, kind)
+    def make(layout: str, method: str = "GaussianAvatars", seed: int = 5) -> LoadedPortrait:
+        kind, subject = registry().load_method(method), people(layout, seed)[2]
+        config = small_config(registry().method(method), kind)
         parts = prepare(kind, config, subject, Execution(device="cpu"))
         generator = torch.Generator().manual_seed(7)
         table = getattr(parts.portrait, "table", None)
         with torch.no_grad():
-            for name in ("dc", "rest") if table is not None else ():
-                if name in table.names():
-                    table[name].copy_(0.5 * torch.randn(table[name].shape, generator=generator))
+            for name in {"dc", "rest"} & {*(table.names() if table is not None else ())}:
+                table[name].copy_(0.5 * torch.randn(table[name].shape, generator=generator))
         if hasattr(parts.portrait, "degree"):
             parts.portrait.degree.now = config.sh_degree
+            parts.portrait.degree.active.fill_(config.sh_degree)
         about = {"method": method, "preset": "tiny", "variant": "", "dataset": layout, "subject": subject.name}
-        loaded = LoadedPortrait(parts.portrait.eval(), parts.identity, config, about, 0)
-        return Session(loaded, torch.device("cpu"), "numba")
+        return LoadedPortrait(parts.portrait.eval(), parts.identity, config, about, 0)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def avatars(untrained):
+    """avatars(layout, method, seed) -> a session of that portrait."""
+    return functools.cache(lambda *which: Session(untrained(*which), torch.device("cpu"), "numba"))
 
 
 @pytest.fixture(scope="session")
@@ -139,19 +144,18 @@ def decibels():
 
 
 @pytest.fixture(scope="session")
-def checkpoints(people, tmp_path_factory):
-    """checkpoints(layout, method, seed) -> folder of a stage with the checkpoint of at most one step of training."""
+def checkpoints(untrained, tmp_path_factory):
+    """checkpoints(layout, method, seed, frames) -> folder of a stage with a checkpoint of that portrait.
 
-    @functools.cache
-    def make(layout: str, method: str = "GaussianAvatars", seed: int = 5) -> Path:
-        spec, kind = registry().method(method), registry().load_method(method)
-        subject = people(layout, seed)[2]
-        config = small_config(spec, kind)
-        changed = {"steps": min(1, config.train.steps or 1) if config.train.steps != 0 else 0, "epochs": None}
-        config = config.model_copy(update={"train": config.train.model_copy(update=changed)})
-        about = {"method": method, "preset": "tiny", "variant": "", "dataset": layout, "subject": subject.name}
+    frames: refined parameters of training frames by field, with ``timesteps``.
+    """
+
+    def make(layout: str, method: str = "GaussianAvatars", seed: int = 5, frames=None) -> Path:
+        made = untrained(layout, method, seed)
         folder = tmp_path_factory.mktemp("stage") / "train"
-        train_stage(folder, about, kind, config, subject, Execution(device="cpu"))
+        values = made.config.model_dump(mode="json")
+        state = CheckpointState(0, made.about, values, 0.0, 0, {}, machine=Machine("cpu", "numba", 0))
+        save_checkpoint(folder, made.portrait, made.identity, {}, state, frames=frames)
         return folder
 
     return make

@@ -176,6 +176,7 @@ def test_drivers_of_another_head_or_without_frames_are_refused(
 
 
 def test_the_option_of_before_names_the_command_of_now(bench, checkpoints) -> None:
-    code, _, error = bench("render", checkpoints("insta"), "--driver", "data/insta/synth00", *FAST)
+    stage = checkpoints("insta")
+    code, _, error = bench("render", stage, "--driver", "data/insta/synth00", *FAST)
     assert code == 1 and "what --driver, --dataset and --limit did is `bench reenact`" in error
-    assert f"help: bench reenact {checkpoints('insta')} --driver DATASET/SUBJECT --data-root FOLDER" in error
+    assert f"help: bench reenact {stage} --driver DATASET/SUBJECT --data-root FOLDER" in error
