@@ -11,7 +11,7 @@ from headbench.harness.errors import BenchError
 from headbench.reenact.performance import Head
 from headbench.reenact.placement import Placement
 
-__all__ = ["Conversion", "Converter", "convert", "converter"]
+__all__ = ["Conversion", "Converter", "check_convertible", "convert", "converter"]
 
 _FAMILY = "flame"
 """Beginning of the tags of head models that share one topology and one skeleton."""
@@ -56,6 +56,25 @@ class Converter:
     identity_mm: float
 
 
+def check_convertible(driver: str, before: str, after: str) -> None:
+    """Refuse a driver whose expressions do not drive an avatar; reads no head model.
+
+    Args:
+        driver: the driver's name, for the message.
+        before: head tag of the driver.
+        after: head tag of the avatar.
+
+    Raises:
+        BenchError: the tags differ and are not both of FLAME.
+    """
+    if before != after and not (before.startswith(_FAMILY) and after.startswith(_FAMILY)):
+        raise BenchError(
+            f"driver {driver} is tracked with head model {before}, the source is of {after}: coefficients of one do "
+            "not drive the other, and no converter between the two is known.",
+            help=f"choose a driver tracked with {after}; FLAME's versions are converted into one another",
+        )
+
+
 def converter(driver: Head, source: Head, width: int) -> Converter:
     """Find the converter from a driver's head model to an avatar's.
 
@@ -69,16 +88,10 @@ def converter(driver: Head, source: Head, width: int) -> Converter:
         width: number of expression coefficients that the avatar was trained with.
 
     Raises:
-        BenchError: the models are not both of FLAME, or their meshes differ.
+        BenchError: the models are not both of FLAME.
     """
     before, after = driver.bound.tag, source.bound.tag
-    family = before.startswith(_FAMILY) and after.startswith(_FAMILY)
-    if not family or len(driver.bound.base) != len(source.bound.base):
-        raise BenchError(
-            f"driver {driver.identity.subject} is tracked with head model {before}, the source is of {after}: "
-            "coefficients of one do not drive the other, and no converter between the two is known.",
-            help=f"choose a driver tracked with {after}; FLAME's versions are converted into one another",
-        )
+    check_convertible(driver.identity.subject, before, after)
     model = source.model
     neutral = (driver.bound.base - model.template.double()).flatten()
     shapes = model.shape_dirs.double().flatten(0, 1)

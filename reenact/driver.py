@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,18 @@ class Driver:
     split: str
     frames: tuple[Frame, ...]
     """Frames of one camera per sequence, in order."""
-    head: Head
     notes: tuple[str, ...]
     """Sentences on frames that were left out."""
+
+    @cached_property
+    def head(self) -> Head:
+        """The driver's head; means are over its training frames, or over those that drive where there are none.
+
+        Raises:
+            MissingAsset: the head model is not registered.
+        """
+        whole = self.subject if self.subject.train else replace(self.subject, train=self.frames)
+        return head_of(identity_of(whole))
 
     @property
     def label(self) -> str:
@@ -90,7 +100,6 @@ def read_driver(text: str, root: Path, registry: Registry, options: Mapping[str,
     Raises:
         BenchError: there is no such dataset, subject or split, or the split has no frames.
         DataError: the subject cannot be read.
-        MissingAsset: the driver's head model is not registered.
     """
     dataset, slash, rest = text.partition("/")
     if not (slash and dataset and rest):
@@ -116,11 +125,10 @@ def read_driver(text: str, root: Path, registry: Registry, options: Mapping[str,
             help=f"--driver {spec.name}/{name}:{there[0]} has {len(parts[there[0]])}" if there else "",
         )
     frames, said = one_camera(parts[split])
-    whole = subject if subject.train else replace(subject, train=tuple(frames))
     notes = [said] if said else []
     if not subject.train:
         notes.append("no training frames: means are over the frames that drive")
-    return Driver(f"{spec.name}/{name}:{split}", subject, split, tuple(frames), head_of(identity_of(whole)), (*notes,))
+    return Driver(f"{spec.name}/{name}:{split}", subject, split, tuple(frames), tuple(notes))
 
 
 def one_camera(frames: Sequence[Frame]) -> tuple[list[Frame], str]:

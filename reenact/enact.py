@@ -12,6 +12,7 @@ from headbench.harness.files import make_folder, write_json
 from headbench.harness.image import read_rgb
 from headbench.harness.image.video import write_video
 from headbench.harness.session import View
+from headbench.reenact.conversion import check_convertible
 from headbench.reenact.detour import Psnr, detour, image_loss, parameter_loss
 from headbench.reenact.driver import Driver
 from headbench.reenact.panels import Pixels, Row, contact_sheet, driver_picture, video_panels
@@ -84,13 +85,14 @@ def plan_pairs(sources: Sequence[Source], drivers: Sequence[Driver], options: Op
     pairs = []
     for driver in drivers:
         for source in sources:
+            try:
+                check_convertible(driver.text, driver.subject.head, source.head.identity.head)
+            except BenchError as error:
+                raise BenchError(f"{source.session.path}: {error.args[0]}", error.help) from error
             tables, path = refined_tables(source, driver, sources)
             performance, refined = driver.performance(options.smooth, tables)
             performance = performance.rows(slice(0, limit))
-            try:
-                made = transfer(performance, driver.head, source.head, options)
-            except BenchError as error:
-                raise type(error)(f"{source.session.path}: {error.args[0]}", error.help) from error
+            made = transfer(performance, driver.head, source.head, options)
             count = len(refined.intersection(performance.ids))
             pairs.append(Pair(driver, source, performance, made, options, (count, path)))
     return pairs

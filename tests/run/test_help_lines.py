@@ -81,6 +81,18 @@ ELSEWHERE = {
         '"plugins", "--check"',
     ),
     "--out NAME.zip": ("submission/test_submission_command.py::test_from_a_run_to_an_upload", '"--out"'),
+    "name another place: --out FOLDER": (
+        "reenact/test_reenact_command.py::test_what_cannot_drive_is_said_in_one_line_and_nothing_is_written",
+        '"--out", tmp_path / "another"',
+    ),
+    "--driver {}/{}:{} has {}": (
+        "reenact/test_reenact_command.py::test_drivers_of_another_head_or_without_frames_are_refused",
+        '"--driver", "insta/synth00:train"',
+    ),
+    "bench reenact {} --driver DATASET/SUBJECT --data-root FOLDER": (
+        "reenact/test_reenact_command.py::test_the_option_of_before_names_the_command_of_now",
+        'bench("reenact", stage, *line',
+    ),
     "name one with --dataset": (
         "submission/test_submission_command.py::test_a_broken_zip_of_somebody_else",
         '"--dataset", "stage"',

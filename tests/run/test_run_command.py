@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,14 +177,14 @@ def test_a_run_that_a_file_asks_for_is_scored_again_and_shown(bench, finished: P
     with av.open("shown/orbit.mp4") as video:
         assert sum(1 for _ in video.decode(video=0)) == 4
 
-    other = Path("other")
-    shutil.copytree(faces / "discs" / "ben", other / "discs" / "ben")
-    done = bench("render", finished, "--driver", other, "--out", "driven", *shown)
+    done = bench("reenact", finished, "--driver", "discs/ben", "--data-root", faces, "--out", "driven", *shown)
     assert done.code == 0, done
-    assert pictures(Path("driven")) == ["00006.png", "00007.png", "00008.png"]
-    (other / "discs" / "ben" / "subject.json").write_text('{"frames": 9, "size": 24, "head": "flame2020"}')
-    done = bench("render", finished, "--driver", other, "--out", "not-driven", *shown)
-    assert done.code == 1 and "tracked with head model flame2020, the checkpoint is of openhead" in done.err
+    (result,) = (path for path in Path("driven", "discs-ben-test").iterdir() if path.is_dir())
+    assert pictures(result) == ["00006.png", "00007.png", "00008.png"]
+    (faces / "discs" / "ben" / "subject.json").write_text('{"frames": 9, "size": 24, "head": "flame2020"}')
+    done = bench("reenact", finished, "--driver", "discs/ben", "--data-root", faces, "--out", "not-driven", *shown)
+    assert done.code == 1 and "is tracked with head model flame2020, the source is of openhead" in done.err
+    assert not Path("not-driven").exists()
 
     (finished / "renders" / "train-white" / "sha256.txt").unlink()
     done = bench("score", "out", "--protocol", "headbench@1", "--force")
