@@ -9,9 +9,10 @@ from headbench.harness.plugins.specs import StageSpec
 
 __all__ = ["STAGES", "register_stages"]
 
-_TO_MAPS: dict[str, object] = {"offset_normal": "unit", "offset_bound": None, "second_tanh": False}
 _FIXED: dict[str, object] = {
-    **_TO_MAPS,
+    "offset_normal": "unit",
+    "offset_bound": None,
+    "second_tanh": False,
     "cover": "parent",
     "doubled": False,
     "start": "parent",
@@ -20,7 +21,6 @@ _FIXED: dict[str, object] = {
     "scale_bound": "largest",
     "gutter": True,
     "spread_scale": True,
-    "export_norm": "eval",
     "weights": {"rotation": 0.0},
 }
 """Options of ``bake`` without the quirks of FATE's released code."""

@@ -81,7 +81,7 @@ class BakedAvatar(Avatar, OnSurface):
         self.register_buffer("canonical", torch.zeros(vertices, 3, device=device))
         self.register_buffer("support", torch.ones(len(faces), dtype=torch.bool, device=device))
         self.register_buffer("bound", torch.zeros((), device=device))
-        self.register_buffer("trained_places", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("trained_places", torch.zeros((), dtype=torch.int64, device=device))
         self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
         kept = config.points is None
         self.register_buffer("face_index", torch.zeros(1, dtype=torch.int64, device=device), persistent=kept)
@@ -169,7 +169,7 @@ class BakedAvatar(Avatar, OnSurface):
         share = found.offset.tanh() if config.second_tanh else found.offset
         scaling = found.scaling
         if config.spread_scale:
-            scaling = scaling + 0.5 * (self.trained_places.to(scaling.device) / len(self.face_index)).log()
+            scaling = scaling + 0.5 * (self.trained_places / len(self.face_index)).log()
         return Surface(
             face_index=self.face_index,
             bary=self.bary,

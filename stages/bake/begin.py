@@ -70,6 +70,8 @@ def begin(parent: LoadedPortrait, config: BakedConfig, seed: int, device: torch.
     nearest = nearest_inside(baked.head, config.size, config.rows, places) if config.gutter else None
     generator = torch.Generator().manual_seed(seed * 1_000_003 + 37)
     network = make_network(config.network, config.size, generator, silent=base is not None).to(device)
+    if device.type == "cuda":
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch lacks it
     return BakingAvatar(baked, network, activation, config, base, nearest)
 
 
