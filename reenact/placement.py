@@ -76,7 +76,7 @@ def head_to_camera(params: HeadParams, camera: Camera, joints: Tensor) -> Placem
 
 
 def place(
-    placement: Placement, joints: Tensor, form: Form, first: HeadParams, camera: Camera
+    placement: Placement, joints: Tensor, form: Form, scale: Tensor, camera: Camera
 ) -> tuple[Tensor, Tensor, Similarity | None, Tensor]:
     """Write where heads stand in the form of an avatar's own tracking; the inverse of `head_to_camera`.
 
@@ -84,8 +84,8 @@ def place(
         placement: T motions.
         joints: (T, 3) root joints of the driven head at rest, metres.
         form: where the motion goes.
-        first: parameters of the avatar's first training frame, B = 1; give the similarity its scale.
-        camera: camera of that frame, B = 1, which stands still in all forms but `camera`.
+        scale: (T,) or (1,) of the similarity; the other forms have none.
+        camera: camera of the avatar's first training frame, B = 1, which stands still in all forms but `camera`.
 
     Returns:
         root (T, 3) axis-angle, translation (T, 3) metres, the global similarity or None, and world to camera
@@ -103,8 +103,7 @@ def place(
     inverse = torch.linalg.inv(R0)
     turned = inverse @ turn
     if form == "similarity":
-        found = first.similarity
-        scale = torch.ones(1, dtype=torch.float64, device=turn.device) if found is None else found.scale.double()
+        scale = scale.double()
         moved = _apply(inverse, scale[:, None] * offset - t0)
         similarity = Similarity(scale.expand(count), turned, moved)
         return zero, zero, replace(similarity, **{k: v.float() for k, v in vars(similarity).items()}), poses.float()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar
@@ -32,15 +33,27 @@ class Source:
         return self.session.loaded.about
 
     def shows(self, driver: Driver) -> bool:
-        """Whether the avatar was trained on the driver's own subject."""
-        about = self.about
-        return (about.get("dataset"), about.get("subject")) == (driver.subject.dataset, driver.subject.name)
+        """Whether the avatar was trained on the driver's own subject: names, shape and first training frame agree.
+
+        Names alone do not tell: two data roots may hold subjects of one name.
+        """
+        about, subject, identity = self.about, driver.subject, self.head.identity
+        names = (about.get("dataset"), about.get("subject")) == (subject.dataset, subject.name)
+        if not names or not subject.train or subject.head != identity.head:
+            return False
+        first = subject.train[0]
+        pairs = [(subject.shape, identity.shape), (first.camera.w2c, identity.camera.w2c)]
+        pairs += [
+            (getattr(first.params, name), getattr(identity.first, name)) for name in ("expression", "jaw", "root")
+        ]
+        return all(torch.equal(one, other) for one, other in pairs)
 
     def note(self) -> str:
         """A sentence where the portrait has no Gaussians; otherwise empty."""
         if isinstance(self.session.loaded.portrait, Avatar):
             return ""
-        return f"{self.about.get('method', 'this portrait')} has no Gaussians: it shows pictures that it kept"
+        method = self.about.get("method", "this portrait")
+        return f"{method} has no Gaussians: how its pictures follow head and camera is up to the method"
 
 
 def sources_of(sessions: Sequence[Session]) -> list[Source]:

@@ -84,11 +84,25 @@ def transfer(performance: Performance, driver: Head, source: Head, options: Opti
     params = replace(params, eyelids=lids)
     at_rest = source.joints(expression)
     placement, params = _pose(placement, at_rest, performance, source.reference(), params, options.pose)
-    root, translation, similarity, w2c = place(placement, at_rest, source.form, identity.first, identity.camera)
+    root, translation, similarity, w2c = place(
+        placement, at_rest, source.form, _scale(performance, driver, source), identity.camera
+    )
     params = replace(params, root=root, translation=translation, similarity=similarity)
     moved = identity.mean_expression if options.expression == "relative" else mean
     camera = _camera(performance.camera, identity.camera, w2c, options.camera)
     return Transferred(params, camera, mean, moved, tuple(filter(None, (*notes, sentence, said))), conversion)
+
+
+def _scale(performance: Performance, driver: Head, source: Head) -> Tensor:
+    """Scale of the similarity, (T,) or (1,): the driver's own where it is the source's person, else the source's.
+
+    A scale changes pictures only of avatars whose Gaussians do not grow with the head; they know their own person's.
+    """
+    own, other = source.identity.first.similarity, performance.params.similarity
+    if own is None:
+        return torch.ones(1)
+    same = driver.bound.tag == source.bound.tag and torch.equal(driver.identity.shape, source.identity.shape)
+    return own.scale if other is None or not same else other.scale
 
 
 def _joints(params: HeadParams, source: Head, options: Options) -> HeadParams:

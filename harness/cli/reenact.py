@@ -177,9 +177,14 @@ def _reader_options(settings: Sequence[str], drivers: Sequence[str]) -> dict[str
 
 def _tell(pairs: Sequence[Pair], notes: Sequence[str]) -> None:
     """Print what could not be carried over as it was, and the losses of detours."""
+    said: dict[tuple[str, str], list[str]] = {}
     for pair in pairs:
         for note in pair.notes():
-            say(f"note: {one_line(f'{pair.driver.text} drives {pair.source.label}: {note}')}")
+            said.setdefault((pair.driver.text, note), []).append(pair.source.label)
+    for (driver, note), sources in said.items():
+        text = f"{driver} drives {', '.join(sources)}: {note}"
+        say(f"note: {one_line(text)}")
+    for pair in pairs:
         for by, loss in pair.losses.items():
             say(one_line(f"{pair.driver.text} drives {pair.source.label} by way of {by}: {_loss(loss)}"))
     for note in notes:

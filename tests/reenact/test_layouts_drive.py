@@ -83,6 +83,10 @@ def test_a_driver_of_the_sources_own_layout_passes_its_parameters_through(layout
         torch.testing.assert_close(getattr(made.params, name), getattr(params, name), atol=2e-6, rtol=0)
     for name in ("root", "translation"):
         torch.testing.assert_close(getattr(made.params, name), getattr(params, name), atol=2e-6, rtol=0)
+    if layout == "nersemble":
+        assert params.similarity.scale.unique().numel() > 5
+        for name, value in vars(params.similarity).items():
+            torch.testing.assert_close(getattr(made.params.similarity, name), value, atol=2e-6, rtol=0)
     torch.testing.assert_close(made.camera.w2c, camera.w2c, atol=3e-6, rtol=0)
     torch.testing.assert_close(made.camera.K, camera.K)
 

@@ -86,7 +86,7 @@ def test_several_sources_and_drivers_give_a_contact_sheet_and_detours(
         "insta-synth00-train/nearest-frame-imavatar-synth00",
     ]
     notes = pairs["insta-synth00-train/nearest-frame-imavatar-synth00"]["notes"]
-    assert "nearest-frame has no Gaussians: it shows pictures that it kept" in notes
+    assert "nearest-frame has no Gaussians: how its pictures follow head and camera is up to the method" in notes
     sheet = np.asarray(Image.open(tmp_path / "out" / "sheet.png"))
     assert sheet.shape == (16 + 4 * (16 + 192 + 4), 3 * (192 + 4), 3)
     detours = pairs["insta-synth00-train/GaussianAvatars-insta-synth00"]["detours"]
