@@ -96,7 +96,7 @@ def transfer(performance: Performance, driver: Head, source: Head, options: Opti
 def _scale(performance: Performance, driver: Head, source: Head) -> Tensor:
     """Scale of the similarity, (T,) or (1,): the driver's own where it is the source's person, else the source's.
 
-    A scale changes pictures only of avatars whose Gaussians do not grow with the head; they know their own person's.
+    A scale changes pictures only of avatars whose Gaussians do not grow as the head does; they know their person's.
     """
     own, other = source.identity.first.similarity, performance.params.similarity
     if own is None:
