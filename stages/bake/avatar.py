@@ -150,13 +150,19 @@ class BakedAvatar(Avatar, OnSurface):
 
     def surface(self) -> Surface:
         """Places of the Gaussians with what the maps say there; without gradients."""
+        found = self._looked_up()
+        if self.config.offset_normal == "unit":
+            return found
+        raw = face_frames(self.canonical[None], self.head.faces).raw_normal[0]
+        return replace(found, offset=found.offset * torch.linalg.vector_norm(raw, dim=-1)[self.face_index])
+
+    def _looked_up(self) -> Surface:
+        """What `at` returns for the maps as they are, kept until maps or places change."""
         if self._surface is None:
             with torch.no_grad():
                 _, _, uv = self.places()
-                found = self.maps.look_up(Look.at(uv, self.config.size, self.config.rows))
-                self._surface = self.at(found, uv)
-        raw = self.config.offset_normal == "raw"
-        return replace(self._surface, offset=self._surface.offset * self._raw_length()) if raw else self._surface
+                self._surface = self.at(self.maps.look_up(Look.at(uv, self.config.size, self.config.rows)), uv)
+        return self._surface
 
     def at(self, found: Attributes, uv: Tensor) -> Surface:
         """Surface of what the maps say at the places; its offset is along the normal that the configuration names.
@@ -196,9 +202,7 @@ class BakedAvatar(Avatar, OnSurface):
         return pose(surface, vertices, self.head.faces, self._size, residual, normal), vertices
 
     def drive(self, params: HeadParams) -> PosedAvatar:
-        self.surface()
-        assert self._surface is not None
-        gaussians, vertices = self.posed(params, self._surface)
+        gaussians, vertices = self.posed(params, self._looked_up())
         return PosedAvatar(gaussians, vertices, vertices)
 
     def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
@@ -242,10 +246,6 @@ class BakedAvatar(Avatar, OnSurface):
         if self._change is None:
             self._change = (self.body.surface().residual,)
         return self._change[0]
-
-    def _raw_length(self) -> Tensor:
-        normal = face_frames(self.canonical[None], self.head.faces).raw_normal[0]
-        return torch.linalg.vector_norm(normal, dim=-1)[self.face_index]
 
 
 def cut(body: Any) -> None:

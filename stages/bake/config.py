@@ -84,6 +84,8 @@ class BakeConfig(Shape):
     """Adam's learning rate, constant for a network."""
     rates: Mapping[str, float] = Field(default_factory=dict)
     """Learning rates by map, for ``texture``; those left out have `rate`."""
+    rate_falls_to: float = Field(default=1.0, gt=0, le=1)
+    """Share of its rate that each parameter ends with; rates fall in equal ratios per step."""
     weights: BakeWeights = BakeWeights()
     scale_threshold: float = 9.0
     """Ratio of longest to shortest axis beyond which a Gaussian is penalised."""

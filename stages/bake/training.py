@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from headbench.harness.avatar import Avatar
+from headbench.harness.blocks.schedules import log_linear
 from headbench.harness.head import HeadModel
 from headbench.harness.types import (
     Batch,
@@ -100,14 +101,22 @@ class BakingAvatar(Avatar):
 
     def param_groups(self) -> list[ParamGroup]:
         config = self.config
+        parts: dict[str, tuple[float, tuple[Tensor, ...]]]
         if isinstance(self.network, PlainTexture):
-            groups = [
-                ParamGroup(name, config.rates.get(name, config.rate), parameters=(getattr(self.network, name),))
-                for name in CHANNELS
-            ]
+            parts = {name: (config.rates.get(name, config.rate), (getattr(self.network, name),)) for name in CHANNELS}
         else:
-            groups = [ParamGroup("network", config.rate, parameters=tuple(self.network.parameters()))]
+            parts = {"network": (config.rate, tuple(self.network.parameters()))}
+        groups = [
+            ParamGroup(name, rate, parameters=own, schedule=self._falling(rate)) for name, (rate, own) in parts.items()
+        ]
         return [*groups, *self.body_groups()]
+
+    def _falling(self, rate: float) -> Callable[[Clock], float] | None:
+        """Schedule of a learning rate; None where it is constant."""
+        share = self.config.rate_falls_to
+        if share == 1:
+            return None
+        return lambda clock: log_linear(clock.step, rate, share * rate, max(clock.total, 1))
 
     def body_groups(self) -> list[ParamGroup]:
         """Groups of the carrier's learned corrections and networks where they are trained, at the method's rates."""
