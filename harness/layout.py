@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
-from headbench.harness.way import TRAIN, Way
+from headbench.harness.names import name_fault
+from headbench.harness.way import TRAIN, Step, Way
 
 __all__ = ["CellFolder", "StagePaths", "refuse_links", "stage_at"]
 
@@ -129,6 +130,12 @@ class CellFolder:
     def stage(self, way: Way = TRAIN) -> StagePaths:
         """Paths of the files of the stage instance `way`."""
         return StagePaths(self.path, way)
+
+    def roots(self) -> list[StagePaths]:
+        """Paths of the root instances that have checkpoints: ``train`` first, then the others by their names."""
+        found = {path.parent.name for path in (self.path / _STAGES).glob("*/checkpoint-*")}
+        named = sorted((name for name in found if not name_fault(name)), key=lambda name: (name != str(TRAIN), name))
+        return [self.stage(Way((Step(*name.split(":", 1)),))) for name in named]
 
     @property
     def log(self) -> Path:

@@ -14,12 +14,12 @@ from torch import Tensor
 from headbench.harness.avatar import Portrait, Section
 from headbench.harness.files import make_folder
 from headbench.harness.options import Execution
-from headbench.harness.types import Subject, TrainView
+from headbench.harness.types import Identity, Subject, TrainView
 
 if TYPE_CHECKING:
     from headbench.harness.train import LoadedPortrait
 
-__all__ = ["Stage", "StageWork", "file_options", "input_file", "input_files"]
+__all__ = ["Kept", "Stage", "StageWork", "file_options", "input_file", "input_files"]
 
 _INPUT = {"input_file": True}
 
@@ -52,6 +52,17 @@ def file_options(kind: type[BaseModel]) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What a portrait keeps of its subject, where it is not its parent's nor what training frames give."""
+
+    identity: Identity
+    frames: Mapping[str, Tensor]
+    """Refined parameters of training frames, as `LoadedPortrait.frames`; empty where there are none."""
+    notes: tuple[str, ...] = ()
+    """Sentences that tables print."""
+
+
+@dataclass(frozen=True)
 class StageWork:
     """Input of a stage: its parent, the training frames, its options, and where to keep its result."""
 
@@ -76,6 +87,8 @@ class StageWork:
     """Writes a checkpoint: (portrait, number of steps taken, tensors to go on from). Older ones are removed."""
     resume: Callable[[Portrait], tuple[int, Mapping[str, Tensor]] | None]
     """Loads the newest whole checkpoint into a portrait; returns its step and tensors, None where there is none."""
+    portrait_config: Any = None
+    """Configuration of the class that loads the result, of its `config_type`."""
 
     @property
     def data(self) -> TrainView:
@@ -118,6 +131,17 @@ class Stage(abc.ABC):
             values for the class's own `config_type`; by default ``train`` of the method with the stage's options.
         """
         return {"train": parent.config.train.model_dump(mode="json"), **config.model_dump(mode="json")}
+
+    def keeps(self, work: StageWork) -> Kept | None:
+        """What the portrait keeps of its subject; asked once `run` has returned a portrait.
+
+        Args:
+            work: the stage's input.
+
+        Returns:
+            None, the default: the parent's, or for a root what the training frames give.
+        """
+        return None
 
     @abc.abstractmethod
     def run(self, work: StageWork) -> Portrait | None:

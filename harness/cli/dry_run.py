@@ -38,8 +38,8 @@ def show_plan(plan: Plan, device: str, tracked: int, slots: int = 1) -> None:
     for name in sorted(used):
         say(f"basis: {name}: {_basis(known[name], bool(tracked), plan.run)}")
     ways = {job.way for each in left if each.planned.job is not None for job in each.planned.job.stages}
-    if ways - {"train"}:
-        say(f"not in the sums: {', '.join(sorted(ways - {'train'}))}: what stages take is not known")
+    if ways - {"train", "import"}:
+        say(f"not in the sums: {', '.join(sorted(ways - {'train', 'import'}))}: what stages take is not known")
     unknown = sorted({each.planned.cell.method for each in left if each.seconds is None or each.bytes is None})
     if unknown:
         say(f"not in the sums: {', '.join(unknown)}: no finished cell beside {plan.run} to go by")

@@ -27,6 +27,7 @@ COMMANDS = {
     "reenact": ("headbench.harness.cli.reenact:reenact", "Drive avatars by another subject's performance."),
     "export": ("headbench.harness.cli.export:export", "Write a portrait in a format that other programs open."),
     "edit": ("headbench.harness.cli.edit:edit", "Edit the colours of a baked avatar: stickers, styles, swaps."),
+    "import": ("headbench.harness.cli.import_:import_", "Take a checkpoint that a method's published code wrote."),
     "submit": ("headbench.harness.cli.submit:submit", "Make, check and count submissions to a dataset's benchmark."),
     "profile": ("headbench.harness.cli.profile:profile", "Measure where the time of a training step goes."),
     "plugins": ("headbench.harness.cli.plugins:plugins", "Show plugins and what is wrong with them."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -18,6 +19,7 @@ from headbench.harness.validation import validate
 
 if TYPE_CHECKING:
     from headbench.harness.avatar import MethodConfig, Portrait
+    from headbench.harness.importing import Importer
 
 __all__ = [
     "HELP",
@@ -25,6 +27,7 @@ __all__ = [
     "check_preset",
     "checked_class",
     "dataset_reader",
+    "importer_of",
     "method_faults",
     "portrait_class",
     "preset_values",
@@ -92,7 +95,13 @@ def checked_class(kind: str, spec: Spec, plugin: str, interface: str) -> type[An
 
 def method_faults(spec: MethodSpec) -> list[str]:
     """Faults of a method's spec besides its name and target: in presets, needs and claims."""
-    return _preset_faults(spec) + _checked_faults(spec)
+    return _preset_faults(spec) + _checked_faults(spec) + _importer_faults(spec)
+
+
+def _importer_faults(spec: MethodSpec) -> list[str]:
+    if isinstance(spec.importer, str) and (not spec.importer or _TARGET.fullmatch(spec.importer)):
+        return []
+    return [f"importer {spec.importer!r} must read package.module:Class, or be empty"]
 
 
 def _preset_faults(spec: MethodSpec) -> list[str]:
@@ -187,7 +196,28 @@ def portrait_class(spec: MethodSpec, plugin: str) -> type[Portrait]:
         raise PluginError(f"{where} must be a class derived from MethodConfig, got {config_type!r}", help=HELP)
     for preset in spec.presets:
         _check_values(spec, preset, plugin, config_type)
+    if spec.importer:
+        importer_of(spec, plugin)
     return loaded
+
+
+def importer_of(spec: MethodSpec, plugin: str) -> Importer:
+    """Make the importer that a method's spec names, and check it against the interface.
+
+    Args:
+        spec: the registered spec, which names one.
+        plugin: name of the plugin that registered it, for messages.
+
+    Raises:
+        PluginError: the importer cannot be imported or made, or leaves a part of the interface out.
+    """
+    loaded = checked_class(
+        "importer", replace(spec, target=spec.importer), plugin, "headbench.harness.importing:Importer"
+    )
+    made = guarded(plugin, f"method {spec.name}: making {spec.importer} with no arguments", loaded)
+    if isinstance(made, Problem):
+        raise PluginError(made.text(), help=HELP)
+    return cast("Importer", made)
 
 
 def _check_values(spec: MethodSpec, preset: str, plugin: str, config_type: type[MethodConfig]) -> None:

@@ -12,7 +12,7 @@ import pluggy
 from headbench.harness.errors import PluginError, did_you_mean
 from headbench.harness.names import quoted
 from headbench.harness.plugins import hookspecs
-from headbench.harness.plugins.checks import HELP, Spec, spec_faults
+from headbench.harness.plugins.checks import HELP, Spec, importer_of, spec_faults
 from headbench.harness.plugins.datasets import DatasetReader
 from headbench.harness.plugins.kinds import DATASETS, EXECUTORS, KINDS, METHODS, METRICS, STAGES, VIEW_PRIORS, Kind
 from headbench.harness.plugins.loading import Source, find_sources, guarded
@@ -26,6 +26,7 @@ from headbench.harness.problems import Problem, Where
 if TYPE_CHECKING:
     from headbench.harness.avatar import Portrait
     from headbench.harness.execution import Executor
+    from headbench.harness.importing import Importer
     from headbench.harness.stage import Stage
     from headbench.harness.view_prior import ViewPrior
     from headbench.metrics import Metric
@@ -180,6 +181,25 @@ class Registry:
         """Load the class of a method; interface, configuration type and presets are checked, with a PluginError."""
         found: type[Portrait] = self.load(METHODS, name)
         return found
+
+    def load_importer(self, name: str) -> Importer:
+        """Make the importer of a method's published checkpoints.
+
+        Args:
+            name: of the method.
+
+        Raises:
+            PluginError: the method is unknown, has no importer, or its importer leaves a part of the interface out.
+        """
+        spec, plugin = self._find(METHODS, name)
+        if not spec.importer:
+            able = [each.name for each in self.methods().values() if each.importer]
+            raise PluginError(
+                f"{spec.name} has no importer of published checkpoints; {', '.join(able) or 'no method'} has.",
+                help="bench list methods",
+            )
+        self._try(METHODS, spec, plugin)
+        return importer_of(spec, plugin)
 
     def load_dataset(self, name: str) -> DatasetReader:
         """Make the reader of a dataset; its interface is checked, with a PluginError."""

@@ -1,4 +1,4 @@
-"""Plugin of the built-in stage ``train``, registered like a stranger's. Data only: no torch is imported here."""
+"""Plugin of the built-in roots ``train`` and ``import``, registered like a stranger's. Data only, without torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from headbench.harness.plugins.specs import StageSpec
 
 TRAIN_PLUGIN = "headbench.harness.plugins.stages"
 
-__all__ = ["TRAIN", "TRAIN_PLUGIN", "register_stages"]
+__all__ = ["IMPORT", "TRAIN", "TRAIN_PLUGIN", "register_stages"]
 
 TRAIN = StageSpec(
     name="train",
@@ -17,8 +17,15 @@ TRAIN = StageSpec(
     summary="trains the method's avatar on the training frames",
 )
 
+IMPORT = StageSpec(
+    name="import",
+    target="headbench.harness.train.import_stage:ImportStage",
+    summary="takes a checkpoint that the method's published code wrote (`bench import`)",
+)
+
 
 @hookimpl
 def register_stages(register: Callable[[StageSpec], None]) -> None:
-    """Register ``train``, the stage that every method has."""
+    """Register ``train``, the stage that every method has, and ``import``, the other root."""
     register(TRAIN)
+    register(IMPORT)

@@ -65,7 +65,10 @@ def apply_settings(portrait_type: type[Any], values: Mapping[str, Any], settings
     Raises:
         BenchError: an option is unknown or ambiguous (with suggestions), or a value does not fit.
     """
-    config = validate(portrait_type.config_type, values, f"{portrait_type.__name__}: preset")
+    fields = portrait_type.config_type.model_fields
+    # What a preset cannot know, such as a file of the user's, comes from a setting alone.
+    given = {each.path: each.value for each in settings if each.path in fields and fields[each.path].is_required()}
+    config = validate(portrait_type.config_type, {**values, **given}, f"{portrait_type.__name__}: preset")
     changed = copy.deepcopy(config.model_dump(mode="python"))
     for setting in settings:
         _assign(changed, config, setting)

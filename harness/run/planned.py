@@ -20,6 +20,7 @@ from headbench.harness.run.entries import Entry
 from headbench.harness.run.inputs import stage_faults
 from headbench.harness.run.places import Place
 from headbench.harness.run.request import RunRequest, whole_path
+from headbench.harness.way import TRAIN, Way
 
 if TYPE_CHECKING:
     from headbench.harness.avatar import MethodConfig
@@ -92,7 +93,8 @@ def plan_cell(
     if entry.config is None or place.subject is None:
         return PlannedCell(ended(record, State.FAILED, entry.fault or place.fault), None)
     subject, values = place.subject, entry.config.model_dump(mode="json")
-    reason = unmet(entry.spec, entry.config, place.spec, subject.head)
+    trains = any(Way.parse(each.way).steps[:1] == TRAIN.steps for each in entry.stages if not each.reason)
+    reason = unmet(entry.spec, entry.config if trains else None, place.spec, subject.head)
     if not reason and not any(each.asked and not each.reason for each in entry.stages):
         reason = "; ".join(dict.fromkeys(each.reason for each in entry.stages if each.asked))
     if reason:
@@ -113,7 +115,7 @@ def plan_cell(
     )
     from headbench.harness.train.batch_schedule import BatchSchedule
 
-    steps = BatchSchedule(entry.config.train, len(subject.train)).total
+    steps = BatchSchedule(entry.config.train, len(subject.train)).total if trains else 0
     camera = subject.test[0].camera
     frames = (len(subject.train), len(subject.test))
     return PlannedCell(record, job, steps, frames, (camera.width, camera.height), place.data)
@@ -161,23 +163,25 @@ BUILT_IN_HEAD = "openhead"
 """Name of the one head model that needs no file of the user's."""
 
 
-def unmet(method: MethodSpec, config: MethodConfig, dataset: DatasetSpec, head: str) -> str:
+def unmet(method: MethodSpec, config: MethodConfig | None, dataset: DatasetSpec, head: str) -> str:
     """Why a cell cannot run, with the command that helps; empty if it can.
 
     Args:
         method: method of the cell.
-        config: its resolved configuration.
+        config: its resolved configuration; None where nothing is trained, so that no losses need anything.
         dataset: dataset of the cell.
         head: name of the subject's head model.
     """
-    masks = (method.needs | config.needs()) - config.networks() - set(NETWORKS)
+    needs = method.needs | config.needs() if config is not None else frozenset()
+    networks = (config.networks() if config is not None else frozenset()) | set(NETWORKS)
+    masks = needs - networks
     reasons = []
     lacking = sorted(masks - dataset.provides)
     if lacking:
         has = ", ".join(sorted(dataset.provides)) or "none"
         reasons.append(f"{method.name} needs masks that {dataset.name} has not: {', '.join(lacking)} (it has: {has})")
     files = [] if head == BUILT_IN_HEAD else [f"{head}/model"]
-    wanted = (method.needs | config.needs()) & (config.networks() | set(NETWORKS))
+    wanted = needs & networks
     files += [NETWORKS.get(network, network) for network in sorted(wanted)]
     for name in dict.fromkeys(files):
         try:

@@ -167,7 +167,7 @@ def collect(job: Job) -> dict[str, Any]:
 
 
 def _begun(folder: Path) -> bool:
-    return any(CellFolder(folder).stage().folder.glob("checkpoint-*"))
+    return bool(CellFolder(folder).roots())
 
 
 def _differences(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

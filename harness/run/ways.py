@@ -145,6 +145,12 @@ def _job(way: Way, asked: bool, above: type[Portrait], registry: Registry, setti
         return StageJob(str(way), asked, {}, str(error.args[0]).rstrip("."))
     own = [setting for setting in settings if setting.owner.lower() == spec.name]
     preset = dict(spec.presets.get(way.label or spec.default_preset, {}))
+    given = {*preset, *(setting.path for setting in own)}
+    for name, field in stage_type.config_type.model_fields.items():
+        if field.is_required() and name not in given:
+            raise BenchError(
+                f"{way}: option {name} of stage {spec.name} is missing.", f"--set {spec.name}.{name}=VALUE"
+            )
     config = apply_settings(stage_type, preset, own)
     files = {name: _there(path, spec.name, name) for name, path in input_files(config).items()}
     values = {name: value for name, value in config.model_dump(mode="json").items() if name not in files}

@@ -11,7 +11,9 @@ __all__ = ["find_checkpoint"]
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint that `path` means: itself, or the newest of a stage's or a cell's folder.
+    """The checkpoint that `path` means: itself, or the newest of a stage's folder or of a cell's first root.
+
+    A cell's first root is ``train`` where there is one.
 
     Raises:
         BenchError: there is none.
@@ -25,7 +27,7 @@ def find_checkpoint(path: Path) -> Path:
 
     if os.path.lexists(path / "state.json"):
         return path
-    for stage in (path, CellFolder(path).stage().folder):
+    for stage in (path, *(root.folder for root in CellFolder(path).roots())):
         newest = latest_checkpoint(stage)
         if newest is not None:
             return newest

@@ -18,7 +18,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import make_folder, remove_leftovers
 from headbench.harness.options import Execution
 from headbench.harness.records import write_sealed
-from headbench.harness.stage import Stage, StageWork
+from headbench.harness.stage import Kept, Stage, StageWork
 from headbench.harness.train.checkpoint import LoadedPortrait, checkpoint_tensors, restore_portrait, save_checkpoint
 from headbench.harness.train.setup import identity_of, peak_memory
 from headbench.harness.trained import (
@@ -54,6 +54,8 @@ class Making:
     options: Execution
     seconds: float = 0.0
     """Seconds spent on the instance before this process took it up."""
+    kept: Kept | None = None
+    """What the portrait keeps of its subject, where the stage itself says so."""
 
     def save(self, portrait: Portrait, step: int, tensors: Mapping[str, Tensor]) -> None:
         """Write a checkpoint of a portrait.
@@ -73,9 +75,11 @@ class Making:
             machine=self.machine(),
             loader=self.loader,
         )
-        identity = self.parent.identity if self.parent is not None else identity_of(self.subject)
-        frames = self.parent.frames if self.parent is not None else {}
-        save_checkpoint(self.folder, portrait, identity, tensors, state, frames=frames)
+        kept = self.kept
+        if kept is None and self.parent is not None:
+            kept = Kept(self.parent.identity, self.parent.frames)
+        kept = kept or Kept(identity_of(self.subject), {})
+        save_checkpoint(self.folder, portrait, kept.identity, tensors, state, frames=kept.frames)
 
     def resume(self, portrait: Portrait) -> tuple[int, Mapping[str, Tensor]] | None:
         """Put the newest whole checkpoint into a portrait.
@@ -134,6 +138,7 @@ def make_instance(stage: Stage, making: Making, work: StageWork) -> TrainSummary
             "which is the class that is to load it.",
             help="name the class in StageSpec(portrait=…)",
         )
+    making.kept = stage.keeps(work)
     newest, _ = remove_damaged(folder)
     step = read_state(newest).step if newest is not None else 0
     making.save(portrait, step + 1, {})
@@ -147,7 +152,7 @@ def make_instance(stage: Stage, making: Making, work: StageWork) -> TrainSummary
         peak_memory_bytes=machine.peak_memory_bytes,
         device=machine.device,
         rasterizer=machine.rasterizer,
-        notes=making.subject.notes,
+        notes=(*making.subject.notes, *(making.kept.notes if making.kept is not None else ())),
     )
     write_sealed(folder / SUMMARY, dataclasses.asdict(summary))
     return summary

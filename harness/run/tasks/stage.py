@@ -46,7 +46,7 @@ def stage_task(cell: CellWork, planned: StageJob, parent: Instance | None) -> In
     Args:
         cell: what the instances of the cell share.
         planned: the instance to make.
-        parent: finished instance that it is made from; None for ``train``.
+        parent: finished instance that it is made from; None for a root.
 
     Raises:
         BenchError: something failed that a person can mend.
@@ -74,8 +74,9 @@ def stage_task(cell: CellWork, planned: StageJob, parent: Instance | None) -> In
     progress({})
     about, how = cell.job.cell.about(), cell.job.execution
     making = Making(place.folder, about, portrait_type, config, loader, loaded, seen, how)
+    saving = (making.save, making.resume)
     work = StageWork(
-        about, portrait_type, loaded, seen, options, how, place.folder, files, progress, making.save, making.resume
+        about, portrait_type, loaded, seen, options, how, place.folder, files, progress, *saving, portrait_config=config
     )
     inputs = inputs_of(CellFolder(cell.folder), way, cell.job, cell.registry)
     write_stage(place.folder, StageRecord(str(way), loader, planned.config, inputs))
@@ -105,7 +106,7 @@ def _loader(
         stage_type: class of the stage.
         planned: options of the instance, as in the job.
         options: the same, of the stage's `config_type`; None for ``train``.
-        parent: instance that it is made from; None for ``train``.
+        parent: instance that it is made from; None for a root.
     """
     spec = cell.registry.stage(way.stage)
     if spec.portrait:
