@@ -7,11 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from headbench.harness.types import HeadParams
 from headbench.reenact.driver import Driver
 from headbench.reenact.performance import Performance
+from headbench.reenact.placement import Placement
 from headbench.reenact.source import Source
 from headbench.reenact.transfer import Options, Transferred
 
@@ -42,7 +44,12 @@ def driven_record(
     """
     identity, loaded = source.head.identity, source.session.loaded
     frames = [
-        {"id": name, "tracked": _pose(performance.params, k), "driven": _driven(made, k)}
+        {
+            "id": name,
+            "driver": _pose(performance.params, k),
+            "head_to_camera": _motion(performance.placement, k),
+            "source": _driven(made, k),
+        }
         for k, name in enumerate(performance.ids)
     ]
     return {
@@ -65,11 +72,7 @@ def driven_record(
         },
         "means": {"source": _row(identity.mean_expression), "driver": _row(made.driver_mean)},
         "conversion": _conversion(made),
-        "camera": {
-            "width": made.camera.width,
-            "height": made.camera.height,
-            "K": made.camera.K[0].tolist(),
-        },
+        "camera": {"width": made.camera.width, "height": made.camera.height},
         "notes": [note for note in (source.note(), *driver.notes, *made.notes) if note],
         "frames": frames,
     }
@@ -92,7 +95,14 @@ def _driven(made: Transferred, row: int) -> dict[str, Any]:
     placed = None
     if similarity is not None:
         placed = {name: value[row].tolist() for name, value in vars(similarity).items()}
-    return {**_pose(made.params, row), "similarity": placed, "w2c": made.camera.w2c[row].tolist()}
+    camera = {"w2c": made.camera.w2c[row].tolist(), "K": made.camera.K[row].tolist()}
+    return {**_pose(made.params, row), "similarity": placed, **camera}
+
+
+def _motion(placement: Placement, row: int) -> list[list[float]]:
+    """Motion of one frame from the head at rest to the camera, 3 x 4, metres; smoothed where that was asked for."""
+    found: list[list[float]] = torch.cat([placement.turn[row], placement.offset[row, :, None]], 1).tolist()
+    return found
 
 
 def _pose(params: HeadParams, row: int) -> dict[str, Any]:

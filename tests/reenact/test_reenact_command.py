@@ -14,6 +14,7 @@ from PIL import Image
 
 from headbench.datasets.insta.reader import InstaReader
 from headbench.harness.image import read_rgb
+from headbench.harness.session import Session
 
 FAST = ("--device", "cpu", "--rasterizer", "numba")
 
@@ -49,7 +50,9 @@ def test_one_driver_and_one_source_give_pictures_a_video_a_sheet_and_a_record(
     assert record["motion"] == {"from": "root", "to": "camera"}
     assert record["coefficients"] == {"driver": 52, "source": 100} and record["options"]["expression"] == "relative"
     assert [frame["id"] for frame in record["frames"]] == ids
-    tracked, driven = record["frames"][0]["tracked"], record["frames"][0]["driven"]
+    tracked, driven = record["frames"][0]["driver"], record["frames"][0]["source"]
+    # INSTA's form is the motion itself.
+    np.testing.assert_allclose(driven["w2c"][:3], record["frames"][0]["head_to_camera"], atol=1e-6)
     assert any(tracked["root"]) and not any(driven["root"]) and driven["jaw"] == tracked["jaw"]
     shift = np.array(driven["expression"][:52]) - tracked["expression"]
     means = np.array(record["means"]["source"]) - record["means"]["driver"]
@@ -178,6 +181,23 @@ def test_drivers_of_another_head_or_without_frames_are_refused(
     found = "driver insta/synth00:test is tracked with head model flame2020, the source is of openhead"
     assert code == 1 and found in error and "help: choose a driver tracked with openhead" in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.tried("damaged inputs", "an avatar that renders NaN", "the frame is named, and nothing half-written stays")
+def test_a_render_that_fails_leaves_nothing(bench, checkpoints, people, tmp_path: Path, monkeypatch) -> None:
+    draw, calls = Session._draw, []
+
+    def fails_later(self, *given):
+        image, finite = draw(self, *given)
+        calls.append(1)
+        return image, finite & (len(calls) < 3)
+
+    monkeypatch.setattr(Session, "_draw", fails_later)
+    root, _, subject = people("insta")
+    line = ("--driver", "insta/synth00", "--data-root", root, "--out", tmp_path / "out", *FAST)
+    code, _, error = bench("reenact", checkpoints("insta"), *line)
+    assert code == 1 and f"frame {subject.test[2].id}: the render has values that are not finite" in error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_option_of_before_names_the_command_of_now(bench, checkpoints, people) -> None:
