@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import abc
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from headbench.datasets.synthetic.motion import Motion
 from headbench.datasets.synthetic.picture import Picture
@@ -87,23 +85,15 @@ class Writer(abc.ABC):
             picture: what was rendered.
         """
 
-    def truth(
-        self, folder: Path, clip: Clip, vertices: NDArray[np.float32], orbit: Sequence[tuple[Shot, Picture]]
-    ) -> None:
-        """Write ``truth/``, which no real dataset has, once all frames are written: vertices, and views all around.
+    def truth(self, folder: Path, clip: Clip, vertices: NDArray[np.float32]) -> None:
+        """Write the vertices into ``truth/``, which no real dataset has, once all frames are written.
 
         Args:
             folder: the subject's.
             clip: its performance.
             vertices: (T, V, 3) metres, without hair.
-            orbit: pictures of the neutral head, with their cameras.
         """
-        place = folder / "truth" / "orbit"
-        place.mkdir(parents=True)
-        for index, (_, picture) in enumerate(orbit):
-            Image.fromarray(picture.rgba).save(place / f"{index:05d}.png", compress_level=3)
-        cameras = {f"{k:05d}": {"w2c": shot.w2c.tolist(), "K": shot.K.tolist()} for k, (shot, _) in enumerate(orbit)}
-        (place / "cameras.json").write_text(json.dumps(cameras, indent=1) + "\n", encoding="utf-8")
+        (folder / "truth").mkdir(exist_ok=True)
         faces = clip.scene.head.faces.numpy()
         np.savez_compressed(folder / "truth" / "vertices.npz", vertices=vertices, faces=faces)
 

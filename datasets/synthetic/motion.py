@@ -66,15 +66,16 @@ class Motion:
     """(T, 3) displacement of the head from the camera's axis (x, y) and from its mean distance (z)."""
 
 
-def make_motion(seed: int, frames: int, names: Sequence[str]) -> Motion:
+def make_motion(seed: int, frames: int, names: Sequence[str], stream: int = 3) -> Motion:
     """Make the performance of a seed.
 
     Args:
         seed: the same seed gives the same performance.
         frames: T, the number of moments at which it is seen.
         names: the head's expressions in order.
+        stream: of the seed's random numbers; another one gives another performance of the same person.
     """
-    rng = np.random.default_rng([seed, 3])
+    rng = np.random.default_rng([seed, stream])
     seconds: Floats = np.arange(frames, dtype=np.float64) * max(1 / FPS, SHORTEST / frames)
     expression = np.zeros((frames, len(names)))
     shared: dict[str, Floats] = {}

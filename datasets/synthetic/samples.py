@@ -69,5 +69,5 @@ def _store() -> tempfile.TemporaryDirectory[str]:
 def _written(layout: str) -> Path:
     """Folder in which the sample of a layout lies, written once per process."""
     root = Path(_store().name)
-    write_synthetic(root, layout, 1, _FRAMES.get(layout, 6), SIZE, 3, lambda line: None, workers=1, around=1)
+    write_synthetic(root, layout, 1, _FRAMES.get(layout, 6), SIZE, 3, lambda line: None, workers=1, orbit=1)
     return root

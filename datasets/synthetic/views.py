@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from headbench.datasets.synthetic.motion import Motion
 
-__all__ = ["intrinsics", "orbit", "world_to_camera"]
+__all__ = ["intrinsics", "orbit", "view", "world_to_camera"]
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +39,16 @@ def world_to_camera(motion: Motion) -> Floats:
 def orbit(count: int) -> Floats:
     """World-to-camera matrices (count, 4, 4) at equal angles around the head, OpenCV axes; the first one is frontal."""
     return np.stack([_pose(_turn(2 * math.pi * k / count, 0.0, 0.0), np.zeros(3)) for k in range(count)])
+
+
+def view(azimuth: float, elevation: float) -> Floats:
+    """World-to-camera matrix (4, 4) of a head that is turned before the camera, OpenCV axes.
+
+    Args:
+        azimuth: degrees about the vertical axis; 0 is frontal, 90 shows the subject's right side.
+        elevation: degrees by which the camera stands above the head's level.
+    """
+    return _pose(_turn(math.radians(azimuth), math.radians(elevation), 0.0), np.zeros(3))
 
 
 def _turn(yaw: float, pitch: float, roll: float) -> Floats:

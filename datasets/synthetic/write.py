@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from headbench.datasets.synthetic.around import Extra, extras, picture_of, write_documents, write_picture
 from headbench.datasets.synthetic.layout import Clip, Shot, Writer
 from headbench.datasets.synthetic.motion import make_motion
 from headbench.datasets.synthetic.picture import sit, take
-from headbench.datasets.synthetic.scene import head_params, make_scene, params_of
-from headbench.datasets.synthetic.views import intrinsics, orbit
+from headbench.datasets.synthetic.scene import make_scene, params_of
 from headbench.datasets.synthetic.writer_imavatar import ImavatarWriter
 from headbench.datasets.synthetic.writer_insta import InstaWriter
 from headbench.datasets.synthetic.writer_nersemble import NersembleWriter
@@ -46,7 +46,8 @@ def write_synthetic(
     seed: int,
     report: Callable[[str], None],
     workers: int | None = None,
-    around: int = ORBIT,
+    orbit: int = ORBIT,
+    around: bool = False,
 ) -> list[Path]:
     """Write ``out/<layout>/synth00`` and so on; the same arguments give the same files, whatever `workers` is.
 
@@ -59,7 +60,8 @@ def write_synthetic(
         seed: of identities and motions.
         report: called with a sentence now and then, for progress.
         workers: processes; None takes one per core.
-        around: views of the neutral head, all around it, that lie beside the subject as truth; at least one.
+        orbit: views of the neutral head, all around it, that lie beside the subject as truth; at least one.
+        around: also 24 views from all around to score (view set ``all-around``) and 12 for completing the head.
 
     Returns:
         The subjects' folders.
@@ -78,7 +80,8 @@ def write_synthetic(
         started = time.monotonic()
         with _one_torch_thread(), atomic_folder(target) as folder:
             clip = _clip(target.name, seed * 1000 + k, frames, size)
-            _write_subject(writer, folder, clip, seed * 1000 + k, workers or os.cpu_count() or 1, around, report)
+            more = orbit, around
+            _write_subject(writer, folder, clip, seed * 1000 + k, workers or os.cpu_count() or 1, more, report)
         report(f"{target.name}: {frames} frames of {size} x {size} in {time.monotonic() - started:.0f} s")
     return targets
 
@@ -97,7 +100,13 @@ def _clip(name: str, seed: int, frames: int, size: int) -> Clip:
 
 
 def _write_subject(
-    writer: Writer, folder: Path, clip: Clip, seed: int, workers: int, around: int, report: Callable[[str], None]
+    writer: Writer,
+    folder: Path,
+    clip: Clip,
+    seed: int,
+    workers: int,
+    more: tuple[int, bool],
+    report: Callable[[str], None],
 ) -> None:
     """Write all files of one subject.
 
@@ -107,32 +116,33 @@ def _write_subject(
         clip: its performance.
         seed: of the clip, for the processes that make it again.
         workers: processes that render.
-        around: views of the neutral head.
+        more: number of views in the orbit, and whether there are others: arguments of `extras`.
         report: called with a sentence now and then.
     """
     writer.tracking(folder, clip)
-    shots = writer.shots(clip)
+    shots, views = writer.shots(clip), extras(clip, *more)
     vertices: dict[int, NDArray[np.float32]] = {}
     if workers == 1 or len(shots) < 2 * workers:
         for shot in shots:
             vertices.setdefault(shot.index, _render(writer, folder, clip, shot))
+        for extra in views:
+            write_picture(folder, extra, picture_of(clip, extra))
     else:
         # spawn: a forked child would inherit threads of libraries that are in use.
         context = multiprocessing.get_context("spawn")
-        work = writer.layout, str(folder), clip.name, seed, len(clip.motion.yaw), clip.size
+        work = writer.layout, str(folder), clip.name, seed, len(clip.motion.yaw), clip.size, more
         pool = ProcessPoolExecutor(workers, context, _prepare, work)
         with _one_thread_each(), pool:
-            for done, future in enumerate(as_completed([pool.submit(_task, k) for k in range(len(shots))]), start=1):
+            tasks = [pool.submit(_task, k) for k in range(len(shots) + len(views))]
+            for done, future in enumerate(as_completed(tasks[: len(shots)]), start=1):
                 index, found = future.result()
                 vertices[index] = found
                 if done % max(1, len(shots) // 4) == 0:
                     report(f"{clip.name}: {done} of {len(shots)} frames")
-    neutral = head_params(np.zeros((1, len(clip.scene.head.expression_names))), *np.zeros((3, 1, 3)))
-    K = intrinsics(clip.size)
-    shots = [Shot(k, f"{k:05d}", w2c, K) for k, w2c in enumerate(orbit(around))]
-    resting = sit(clip.scene, neutral)
-    views = [(shot, take(resting, shot.w2c, shot.K, clip.size)) for shot in shots]
-    writer.truth(folder, clip, np.stack([vertices[k] for k in sorted(vertices)]), views)
+            for task in tasks[len(shots) :]:
+                task.result()
+    writer.truth(folder, clip, np.stack([vertices[k] for k in sorted(vertices)]))
+    write_documents(folder, views)
 
 
 @contextlib.contextmanager
@@ -178,11 +188,11 @@ def _render(writer: Writer, folder: Path, clip: Clip, shot: Shot) -> NDArray[np.
     return picture.vertices
 
 
-_work: tuple[Writer, Path, Clip, Sequence[Shot]] | None = None
-"""What a worker process renders: writer, folder, clip and all shots; set once when it starts."""
+_work: tuple[Writer, Path, Clip, Sequence[Shot], Sequence[Extra]] | None = None
+"""What a worker process renders: writer, folder, clip, all shots and all further views; set once when it starts."""
 
 
-def _prepare(layout: str, folder: str, name: str, seed: int, frames: int, size: int) -> None:
+def _prepare(layout: str, folder: str, name: str, seed: int, frames: int, size: int, more: tuple[int, bool]) -> None:
     """Make the clip again in a worker process that starts.
 
     Args:
@@ -192,16 +202,26 @@ def _prepare(layout: str, folder: str, name: str, seed: int, frames: int, size: 
         seed: of its identity and motion.
         frames: T.
         size: side of the images in pixels.
+        more: arguments of `extras`.
     """
     global _work
     torch.set_num_threads(1)
     writer, clip = _WRITERS[layout], _clip(name, seed, frames, size)
-    _work = writer, Path(folder), clip, writer.shots(clip)
+    _work = writer, Path(folder), clip, writer.shots(clip), extras(clip, *more)
 
 
 def _task(number: int) -> tuple[int, NDArray[np.float32]]:
-    """Render one shot in a worker process, and return its row of the motion and the head's vertices (V, 3)."""
+    """Render one picture in a worker process: a shot, or past the last one a further view.
+
+    Returns:
+        row of the motion, -1 for a further view, and the head's vertices (V, 3).
+    """
     if _work is None:
         raise RuntimeError("a worker was not prepared")
-    writer, folder, clip, shots = _work
-    return shots[number].index, _render(writer, folder, clip, shots[number])
+    writer, folder, clip, shots, views = _work
+    if number < len(shots):
+        return shots[number].index, _render(writer, folder, clip, shots[number])
+    extra = views[number - len(shots)]
+    picture = picture_of(clip, extra)
+    write_picture(folder, extra, picture)
+    return -1, picture.vertices

@@ -18,7 +18,7 @@ from headbench.datasets.synthetic.scene import TAG
 from headbench.datasets.synthetic.views import intrinsics, world_to_camera
 from headbench.harness.rotations import axis_angle_to_matrix
 
-__all__ = ["InstaWriter"]
+__all__ = ["InstaWriter", "header"]
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ class InstaWriter(Writer):
         train, test = split(frames)
         parts = {"": range(frames), "_train": train, "_test": test, "_val": range(max(0, frames - VALIDATION), frames)}
         for suffix, members in parts.items():
-            content = {**_header(clip.size), "frames": [_entry(k, poses[k]) for k in members]}
+            content = {**header(clip.size), "frames": [_entry(k, poses[k]) for k in members]}
             (folder / f"transforms{suffix}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def frame(self, folder: Path, clip: Clip, shot: Shot, picture: Picture) -> None:
@@ -79,7 +79,7 @@ class InstaWriter(Writer):
             Image.fromarray(pixels).save(folder / path, compress_level=3)
 
 
-def _header(size: int) -> dict[str, float]:
+def header(size: int) -> dict[str, float]:
     """Size and intrinsics for a transforms JSON: all floats, the sizes too, as INSTA's script writes them."""
     K = intrinsics(size)
     angles = {axis: 2 * math.atan(size / (2 * K[k, k])) for k, axis in enumerate("xy")}

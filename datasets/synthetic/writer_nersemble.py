@@ -128,13 +128,11 @@ class NersembleWriter(Writer):
         """
         Image.fromarray(picture.rgba).save(folder / PENDING / f"{shot.index:05d}.png", compress_level=1)
 
-    def truth(
-        self, folder: Path, clip: Clip, vertices: NDArray[np.float32], orbit: Sequence[tuple[Shot, Picture]]
-    ) -> None:
+    def truth(self, folder: Path, clip: Clip, vertices: NDArray[np.float32]) -> None:
         """Make the videos of the kept pictures, then write ``truth/``.
 
         Args:
-            folder, clip, vertices, orbit: those of `Writer.truth`.
+            folder, clip, vertices: those of `Writer.truth`.
         """
         for name, placed in _placed(clip).items():
             if name in TRAIN_SEQUENCES:
@@ -143,7 +141,7 @@ class NersembleWriter(Writer):
                 write_video(place / "images" / video, _on_white(folder, placed.rows), RATE, str(CRF))
                 write_video(place / "alpha_maps" / video, _mattes(folder, placed.rows), RATE, str(CRF))
         shutil.rmtree(folder / PENDING)
-        super().truth(folder, clip, vertices, orbit)
+        super().truth(folder, clip, vertices)
 
 
 def _placed(clip: Clip) -> dict[str, Placed]:

@@ -44,8 +44,14 @@ def data() -> None:
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed makes other people."
 )
+@click.option(
+    "--around/--no-around",
+    default=True,
+    show_default=True,
+    help="Also views from all around, of half the side: 24 to score by headbench-around@1, 12 to complete heads with.",
+)
 @click.argument("out", type=Place())
-def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Path) -> None:
+def synth(layout: str, subjects: int, frames: int, size: int, seed: int, around: bool, out: Path) -> None:
     """Write synthetic subjects on the open head below OUT/<layout>, a data root for `bench run`.
 
     Face, skin and hair come from the seed; they speak, blink, look around and turn the head, and are rendered by ray
@@ -56,7 +62,7 @@ def synth(layout: str, subjects: int, frames: int, size: int, seed: int, out: Pa
     from headbench.harness.files import writable
 
     writable(out, folder=True)
-    write_synthetic(out, layout, subjects, frames, size, seed, say)
+    write_synthetic(out, layout, subjects, frames, size, seed, say, around=around)
     say(f"wrote {subjects} subject(s); train on them: bench run --methods all --datasets {layout} --data-root {out}")
 
 
