@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "TEST",
     "Batch",
     "Camera",
     "Clock",
@@ -37,10 +38,14 @@ __all__ = [
     "Rendering",
     "Subject",
     "TrainView",
+    "ViewSet",
     "map_tensors",
 ]
 
 _T = TypeVar("_T")
+
+TEST = "test"
+"""Name of the set of views that are a subject's test frames."""
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -205,6 +210,15 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class ViewSet:
+    """Pictures of a subject to score besides its test frames, such as from all around its head."""
+
+    frames: tuple[Frame, ...]
+    digest: str
+    """SHA-256 over parameters, cameras and pictures: what is rendered and scored of them is stale when it changes."""
+
+
+@dataclass(frozen=True)
 class Subject:
     """One person of one dataset, split, in this project's conventions."""
 
@@ -223,6 +237,13 @@ class Subject:
     """Part of the data (tracking, images, split) -> SHA-256, for provenance."""
     notes: tuple[str, ...] = ()
     """Sentences for tables about fall-backs that the reader had to take."""
+    views: Mapping[str, ViewSet] = field(default_factory=dict)
+    """Further views by the name of their set, such as all-around, for protocols that score them. Nothing trains on
+    them."""
+
+    def showing(self, views: str) -> Subject:
+        """Subject whose test frames are those of a set of views; unchanged for ``test``, the held-out frames."""
+        return self if views == TEST else replace(self, test=self.views[views].frames)
 
 
 @dataclass(frozen=True)

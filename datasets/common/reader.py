@@ -13,6 +13,7 @@ from headbench.datasets.common.motion import check_motion
 from headbench.datasets.common.options import ReaderOptions
 from headbench.datasets.common.params import tensor
 from headbench.datasets.common.survey import Survey
+from headbench.datasets.common.views import read_views
 from headbench.harness.plugins import DatasetReader, Problem
 from headbench.harness.types import Frame, Subject
 
@@ -93,6 +94,7 @@ class SurveyReader(DatasetReader, Generic[Options, Found]):
         frames = {frame.id: frame for frame in self.frames(found)}
         shape = tensor(found.shape[None])
         check_motion([*frames.values()], shape, found.where, found.findings)
+        views = read_views(found.path, next(iter(frames.values())).params, found.findings) if frames else {}
         if found.findings.errors():
             return None
         train, test = (tuple(frames[name] for name in part) for part in found.split())
@@ -107,6 +109,7 @@ class SurveyReader(DatasetReader, Generic[Options, Found]):
             variant=f"{self.dataset}/{found.variant()}",
             fingerprint=found.fingerprint(),
             notes=tuple(found.findings.notes),
+            views=views,
         )
 
     def _named(self, findings: Findings) -> Findings:
