@@ -242,8 +242,13 @@ class Subject:
     them."""
 
     def showing(self, views: str) -> Subject:
-        """Subject whose test frames are those of a set of views; unchanged for ``test``, the held-out frames."""
-        return self if views == TEST else replace(self, test=self.views[views].frames)
+        """Subject whose test frames are those of a set of views: itself for ``test``, the held-out frames.
+
+        It has no test frames where it lacks the set.
+        """
+        if views == TEST:
+            return self
+        return replace(self, test=self.views[views].frames if views in self.views else ())
 
 
 @dataclass(frozen=True)

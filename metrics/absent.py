@@ -28,10 +28,19 @@ class AbsentKind(enum.StrEnum):
     """The data lack what the metric needs, such as a mask or a usable head model."""
     NO_EARLIER = "no-earlier-frame"
     """A metric of frame pairs, at a frame that has no earlier one in its sequence; it does not count as missing."""
+    NO_VIEWS = "no-views"
+    """The data lack the set of views that the protocol scores, such as those from all around the head."""
+    TOO_FEW = "too-few-pixels"
+    """A frame shows too little of what the metric looks at; it does not count as missing."""
     UNDEFINED = "undefined"
     """The metric has no value for this frame, such as one in which nothing is seen."""
     OTHER = "other"
     """Any other reason, read from a score file of an older layout."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether a frame without a value for this reason lacks one that it could have, so that there is no mean."""
+        return self not in (AbsentKind.NO_EARLIER, AbsentKind.TOO_FEW)
 
 
 @dataclass(frozen=True)

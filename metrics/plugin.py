@@ -22,6 +22,24 @@ PSNR = MetricSpec(
     unlimited=True,
 )
 
+_SEEN = frozenset({"seen", "projection"})
+
+FOREGROUND = MetricSpec(
+    name="psnr-foreground",
+    target="headbench.metrics.foreground:ForegroundPsnr",
+    unit="dB",
+    digits=2,
+    better="higher",
+    label="PSNR",
+    summary="peak signal-to-noise ratio of a frame over foreground pixels alone, by what training frames show",
+    variants={
+        "visible": Variant("PSNR visible", "", "PSNR over surface that a training frame shows", _SEEN),
+        "hidden": Variant("PSNR hidden", "", "PSNR over surface that no training frame shows", _SEEN),
+        "all": Variant("PSNR all", "", "PSNR over all foreground pixels"),
+    },
+    unlimited=True,
+)
+
 SSIM = MetricSpec(
     name="ssim",
     target="headbench.metrics.ssim:Ssim",
@@ -50,7 +68,7 @@ LPIPS = MetricSpec(
     },
 )
 
-METRICS = (PSNR, SSIM, LPIPS)
+METRICS = (PSNR, FOREGROUND, SSIM, LPIPS)
 """Built-in metrics, in the order of tables."""
 
 

@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.names import quoted
@@ -28,9 +28,18 @@ __all__ = [
     "SsimRule",
     "TrackingLoss",
     "TrackingRule",
+    "VIEW_SETS",
     "load_protocol",
     "protocol_names",
 ]
+
+ViewSetName = Literal["test", "all-around"]
+
+VIEW_SETS: tuple[str, ...] = get_args(ViewSetName)
+"""Sets of views that a protocol may score: held-out frames, and views from all around the head."""
+
+Part = Literal["visible", "hidden", "all"]
+"""Part of a head as training saw it: surface that some training frame shows, surface that none does, both."""
 
 Tracked = Literal["expression", "root", "neck", "jaw", "eye_left", "eye_right", "translation", "camera.t"]
 """Parameters of a frame that can be tracked: fields of HeadParams, and the world-to-camera matrix's translation."""
@@ -125,12 +134,16 @@ class Protocol(_Frozen):
     psnr: PsnrRule | None = None
     ssim: SsimRule | None = None
     lpips: tuple[LpipsRule, ...] | None = None
+    psnr_foreground: tuple[Part, ...] = ()
+    """Parts of the head whose foreground pixels have a PSNR of their own, each a column."""
     metrics: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     """Metrics of any plugin: name or name/variant -> options. psnr, ssim and lpips also have fields of their own."""
     aggregate: Literal["frames_then_subjects"]
     test_time_tracking: TrackingRule | None
     """Optimisation of test frames on their own images; None forbids it: nothing sees a test image before scoring."""
     split: Literal["dataset"]
+    views: ViewSetName = "test"
+    """Set of views that is rendered and scored."""
     stage: Literal["train"]
     """Stage whose renders are scored: always `train`, which stands for whichever stage instance a run asks for. Which
     one it is belongs to the row of a table, not to the protocol."""
@@ -142,6 +155,14 @@ class Protocol(_Frozen):
             raise ValueError("a network may be named once; another input range is another protocol")
         return rules
 
+    @model_validator(mode="after")
+    def _tracks_test_frames(self) -> Protocol:
+        if self.test_time_tracking is not None and self.views != "test":
+            raise ValueError(f"views {self.views} cannot be tracked; test-time tracking is of test frames")
+        if len(set(self.psnr_foreground)) != len(self.psnr_foreground):
+            raise ValueError("psnr_foreground names a part twice")
+        return self
+
     @field_validator("metrics", mode="before")
     @classmethod
     def _without_options(cls, asked: object) -> object:
@@ -150,7 +171,9 @@ class Protocol(_Frozen):
 
     def asked(self) -> tuple[Asked, ...]:
         """Metrics of the protocol in the order of tables: those that have fields, then those of `metrics`."""
-        found = [Asked(name, rule.model_dump(), name) for name in ("psnr", "ssim") if (rule := getattr(self, name))]
+        found = [Asked("psnr", self.psnr.model_dump(), "psnr")] if self.psnr else []
+        found += [Asked(f"psnr-foreground/{part}", {}, "psnr_foreground") for part in self.psnr_foreground]
+        found += [Asked("ssim", self.ssim.model_dump(), "ssim")] if self.ssim else []
         found += [Asked(f"lpips/{r.net}", r.model_dump(exclude={"net"}), "lpips") for r in self.lpips or ()]
         return (*found, *(Asked(key, options, f"metrics.{key}") for key, options in self.metrics.items()))
 
@@ -168,11 +191,12 @@ class Protocol(_Frozen):
     def render_key(self) -> str:
         """Name of the folder of renders that the protocol scores: ``train-white``, ``train-white-tracked-0a1b2c3d``.
 
-        It consists of stage, background and any test-time tracking.
+        It consists of stage, background, the set of views unless that is the test frames, and any test-time tracking.
         """
         tracking = self.test_time_tracking
         tracked = f"-tracked-{tracking.digest}" if tracking else ""
-        return f"{self.stage}-{self.background}{tracked}"
+        views = "" if self.views == "test" else f"-{self.views}"
+        return f"{self.stage}-{self.background}{views}{tracked}"
 
     @property
     def background_rgb(self) -> tuple[float, float, float]:

@@ -14,7 +14,16 @@ from headbench.harness.files import atomic_path
 from headbench.metrics.absent import Absent, AbsentKind
 from headbench.metrics.protocol import Protocol, TrackingRule
 
-__all__ = ["FORMAT", "LARGEST", "FrameScore", "Scores", "SequenceScore", "package_versions", "write_scores"]
+__all__ = [
+    "FORMAT",
+    "LARGEST",
+    "FrameScore",
+    "Scores",
+    "SequenceScore",
+    "package_versions",
+    "without_views",
+    "write_scores",
+]
 
 FORMAT = 2
 """Number of the layout of score files. Files without a number have the layout before, with four fields per frame."""
@@ -84,7 +93,7 @@ class Scores:
     """Package or plugin -> version that computed the scores."""
     device: str = ""
     views: str = "test"
-    """Set of frames that were scored: test, the held-out ones."""
+    """Set of views that were scored: test, the held-out frames."""
     render_key: str = ""
     """Name of the folder of the renders, such as train-white."""
     tracking: TrackingRule | None = None
@@ -106,6 +115,7 @@ class Scores:
             metrics=tuple(metrics) or tuple(asked.key for asked in protocol.asked()),
             frames=tuple(frames),
             versions=more.pop("versions", {}),
+            views=protocol.views,
             render_key=protocol.render_key,
             tracking=protocol.test_time_tracking,
             **more,
@@ -122,7 +132,7 @@ class Scores:
     def values(self, key: str) -> list[float | None]:
         """Values of a metric: one per frame that can have one, or one per sequence if it is computed per sequence."""
         rows: Sequence[_Values] = self.sequences if self.is_of_sequences(key) else self.frames
-        counted = [row for row in rows if key not in row.absent or row.absent[key].kind is not AbsentKind.NO_EARLIER]
+        counted = [row for row in rows if key not in row.absent or row.absent[key].kind.counts]
         return [row.value(key) for row in counted]
 
     def mean(self, key: str) -> float | None:
@@ -136,12 +146,26 @@ class Scores:
         if key in self.absent:
             return self.absent[key]
         here = (row.absent[key] for row in (*self.frames, *self.sequences) if key in row.absent)
-        reasons = sorted(here, key=lambda absent: absent.kind is AbsentKind.NO_EARLIER)
+        reasons = sorted(here, key=lambda absent: not absent.kind.counts)
         if reasons:
             return reasons[0]
         if not self.offers(key):
             return Absent(AbsentKind.NOT_IN_PROTOCOL, f"n/a (not part of {self.protocol})")
         return Absent(AbsentKind.OTHER, "n/a")
+
+
+def without_views(protocol: Protocol) -> Scores:
+    """Scores of a subject that lacks the set of views that a protocol scores: no frames, and the reason per metric.
+
+    Example:
+        >>> scores = without_views(load_protocol("headbench-around@1"))
+        >>> scores.mean("psnr-foreground/all"), scores.why("psnr-foreground/all").text
+        (None, 'n/a (no all-around views)')
+    """
+    reason = Absent(AbsentKind.NO_VIEWS, f"n/a (no {protocol.views} views)")
+    return Scores.of(
+        protocol, (), absent={asked.key: reason for asked in protocol.asked()}, versions=package_versions()
+    )
 
 
 def package_versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from headbench.harness.plugins.metric_checks import is_taken
 from headbench.harness.reading import Unreadable, parse_json_lines, read_text
 from headbench.metrics.absent import Absent, AbsentKind
 from headbench.metrics.keys import field_of, metric_key
+from headbench.metrics.protocol import VIEW_SETS
 from headbench.metrics.scores import FORMAT, FrameScore, Scores, SequenceScore
 from headbench.metrics.stored_before import scores_before
 from headbench.metrics.stored_values import check_fields, number, texts, tracking
@@ -37,7 +38,6 @@ _HEADER = {
 """Field of a score file's first line -> its type."""
 _LATER = {"test_time_tracking": dict}
 """Field that the first line of a score file may lack -> its type."""
-_VIEWS = "test"
 
 
 def read_scores(path: Path) -> Scores:
@@ -76,8 +76,8 @@ def _scores(lines: list[Any]) -> Scores:
     check_fields(header, _HEADER, _LATER, "line 1")
     if layout != FORMAT:
         raise DataError(f"line 1: format {quoted(layout)}, expected {FORMAT}.")
-    if header["views"] != _VIEWS:
-        raise DataError(f"line 1: views {quoted(header['views'])}, expected {_VIEWS}.")
+    if header["views"] not in VIEW_SETS:
+        raise DataError(f"line 1: views {quoted(header['views'])}, expected {' or '.join(VIEW_SETS)}.")
     count, joined = header["frames"], header["sequences"]
     if count < 0 or joined < 0 or len(rows) != count + joined:
         raise DataError(f"expected {quoted(count)} frames and {quoted(joined)} sequences, found {len(rows)} lines.")

@@ -45,7 +45,7 @@ class _Scorer:
         self.name = protocol.label
         self.source = str(Path(asked).resolve()) if asked.endswith(".yaml") else self.name
         self.hash = protocol.hash
-        self.key = RenderKey(protocol.render_key, protocol.stage, protocol.background, _tracking(protocol))
+        self.key = RenderKey(protocol.render_key, protocol.stage, protocol.background, _tracking(protocol), protocol.views)
 
     def inputs(self, device: str) -> dict[str, Any]:
         """Inputs of scores besides renders: networks, SHA-256 of registered files, and strangers' plugins."""
@@ -53,12 +53,10 @@ class _Scorer:
         from headbench.harness.device import resolve_device
         from headbench.harness.plugins import registry
         from headbench.metrics.choose import find
-        from headbench.metrics.keys import split_key
-        from headbench.metrics.needs import assets_of, needs_of
+        from headbench.metrics.needs import assets_of
 
         known, found = registry(), find(self.protocol)
-        needs = frozenset[str]().union(*(needs_of(spec, split_key(key)[1]) for key, spec in found))
-        files = {need: record(name) for need, name in assets_of(needs).items()}
+        files = {need: record(name) for need, name in assets_of(self._needs()).items()}
         origins = {key: known.origin(spec) for key, spec in found if known.origin(spec) != "built in"}
         return {
             "weights": {need: None if entry is None else entry.sha256 for need, entry in files.items()},
@@ -66,8 +64,16 @@ class _Scorer:
             "device": resolve_device(device).type,
         } | ({"plugins": origins} if origins else {})
 
+    def _needs(self) -> frozenset[str]:
+        """Names of all that the protocol's metrics need."""
+        from headbench.metrics.choose import find
+        from headbench.metrics.keys import split_key
+        from headbench.metrics.needs import needs_of
+
+        return frozenset[str]().union(*(needs_of(spec, split_key(key)[1]) for key, spec in find(self.protocol)))
+
     def __call__(self, subject: Subject, renders: Path, target: Path, device: str, progress: Progress) -> None:
-        """Score the renders of a subject's test frames, and write the scores.
+        """Score the renders of a subject's test frames, and write the scores; without any it lacks the views.
 
         Args:
             subject: gives the test frames with their images.
@@ -78,15 +84,18 @@ class _Scorer:
         """
         from headbench.harness.cli.truth import ground_truth
         from headbench.harness.device import device_label, resolve_device
-        from headbench.metrics import score_frames, write_scores
+        from headbench.metrics import score_frames, without_views, write_scores
 
         def report(done: int, total: int) -> None:
             progress({"stage": f"score {self.name}", "step": done, "total": total})
 
         where = resolve_device(device)
         paths = {frame.id: renders / f"{frame.id}.png" for frame in subject.test}
-        truth = ground_truth(subject, where)
-        scores = score_frames(paths, truth, self.protocol, where, nets=self.nets, report=report)
+        if paths:
+            truth = ground_truth(subject, where, "seen" in self._needs())
+            scores = score_frames(paths, truth, self.protocol, where, nets=self.nets, report=report)
+        else:
+            scores = without_views(self.protocol)
         write_scores(target, dataclasses.replace(scores, device=device_label(where)))
 
 

@@ -151,7 +151,7 @@ def _compare(place: StagePaths, subject: Subject, scorer: Scorer, count: int, de
     from headbench.metrics import load_protocol, read_scores
     from headbench.metrics.choose import find
 
-    renders = place.renders(scorer.key.at(place.way).name)
+    renders, subject = place.renders(scorer.key.at(place.way).name), subject.showing(scorer.key.views)
     marker, broken = read_marker(place, scorer.name), {*damaged(renders)}
     if marker is None or marker.hash != scorer.hash:
         found.unverified.append(f"scores by {scorer.name} against pictures, since the protocol has another hash now")

@@ -38,6 +38,10 @@ class Manifest:
     """Kind of data -> SHA-256 over all frames."""
     frames: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Kind of data -> frame ID -> first digits of the frame's own digest; empty where a reader gives none."""
+    views: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Set of further views, such as all-around -> IDs of its frames."""
+    viewed: Mapping[str, str] = field(default_factory=dict)
+    """Set of further views -> digest of its parameters, cameras and pictures."""
 
     @classmethod
     def of(cls, subject: Subject) -> Manifest:
@@ -55,7 +59,13 @@ class Manifest:
             tuple(frame.id for frame in subject.test),
             whole(subject.fingerprint),
             frames,
+            {name: tuple(frame.id for frame in found.frames) for name, found in subject.views.items()},
+            {name: found.digest for name, found in subject.views.items()},
         )
+
+    def ids(self, views: str) -> tuple[str, ...]:
+        """IDs of the frames in a set of views; empty where the data lack the set."""
+        return self.test if views == "test" else tuple(self.views.get(views, ()))
 
     @property
     def file(self) -> str:

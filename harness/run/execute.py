@@ -61,7 +61,7 @@ def _lost(run: Path, planned: PlannedCell) -> list[str]:
     stages = planned.job.stages if planned.job is not None else ()
     return [
         *planned.stale,
-        *lacking(cell_folder(run, planned.cell), planned.record.protocols, planned.data.test, stages),
+        *lacking(cell_folder(run, planned.cell), planned.record.protocols, planned.data, stages),
     ]
 
 

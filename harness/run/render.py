@@ -37,6 +37,8 @@ class RenderKey:
     """Colour of the background: white, black or green."""
     tracking: Tracking | None = None
     """Test-time tracking of the frames before they are rendered; None: no test-time tracking (the default)."""
+    views: str = "test"
+    """Set of views that is rendered; test: the held-out frames."""
 
     def at(self, way: Way) -> RenderKey:
         """Render key like this one for another stage instance; a protocol's own key, of ``train``, stands for any."""
@@ -56,6 +58,10 @@ class RenderNote:
     device: str
     tracked: str | None = None
     """Digest of the tracked parameters, None where the frames are as their dataset gives them."""
+    views: str | None = None
+    """Set of views, None for the held-out frames."""
+    viewed: str | None = None
+    """Digest of the set of views, None for the held-out frames, whose data the cell's fingerprint covers."""
 
 
 def read_note(folder: Path) -> RenderNote | None:
@@ -66,7 +72,9 @@ def read_note(folder: Path) -> RenderNote | None:
         return None
 
 
-def rendered(folder: Path, checkpoint: str, ids: Sequence[str], tracked: str | None = None) -> bool:
+def rendered(
+    folder: Path, checkpoint: str, ids: Sequence[str], tracked: str | None = None, viewed: str | None = None
+) -> bool:
     """Whether `folder` holds the complete renders of exactly these frames from this checkpoint.
 
     Every file is hashed again, so a file that was damaged since counts as missing.
@@ -76,9 +84,10 @@ def rendered(folder: Path, checkpoint: str, ids: Sequence[str], tracked: str | N
         checkpoint: SHA-256 of the checkpoint's weights.
         ids: IDs of the frames.
         tracked: digest of the tracked parameters, None where the frames are as their dataset gives them.
+        viewed: digest of the set of views, None for the held-out frames.
     """
     note = read_note(folder)
-    if note is None or note.checkpoint != checkpoint or note.tracked != tracked:
+    if note is None or (note.checkpoint, note.tracked, note.viewed) != (checkpoint, tracked, viewed):
         return False
     return complete(folder, [f"{frame}.png" for frame in ids])
 
@@ -91,6 +100,7 @@ def render_frames(
     checkpoint: str,
     progress: Progress,
     tracked: str | None = None,
+    viewed: str | None = None,
 ) -> None:
     """Render frames to ``<frame id>.png`` that are missing, then list all in ``sha256.txt``: the folder is complete.
 
@@ -105,6 +115,7 @@ def render_frames(
         checkpoint: SHA-256 of the checkpoint's weights.
         progress: is called after each written file.
         tracked: digest of the tracked parameters of `frames`, None where they are the dataset's.
+        viewed: digest of the set of views that `frames` are, None for the held-out frames.
 
     Raises:
         BenchError: an image has values that are not finite; the message names the frame.
@@ -112,7 +123,9 @@ def render_frames(
     from headbench.harness.session import driven_views
 
     about = renderer.about()
-    origin = RenderNote(checkpoint, key.stage, key.background, key.name, about["rasterizer"], about["device"], tracked)
+    where = about["rasterizer"], about["device"]
+    views = None if viewed is None else key.views
+    origin = RenderNote(checkpoint, key.stage, key.background, key.name, *where, tracked, views, viewed)
     _start(folder, origin, frames)
     missing = [frame for frame in frames if not (folder / f"{frame.id}.png").is_file()]
     there = len(frames) - len(missing)

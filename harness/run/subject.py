@@ -18,14 +18,15 @@ __all__ = ["limited", "read_subject"]
 
 
 def limited(subject: Subject, limit: int | None) -> Subject:
-    """Subject with at most `limit` training and `limit` test frames, evenly spaced from the first; None: all."""
+    """Subject with at most `limit` training, test and other frames of a set, evenly spaced from the first; None: all."""
 
     def pick(frames: tuple[Any, ...]) -> tuple[Any, ...]:
         if limit is None or len(frames) <= limit:
             return frames
         return tuple(frames[k * len(frames) // limit] for k in range(limit))
 
-    return dataclasses.replace(subject, train=pick(subject.train), test=pick(subject.test))
+    views = {name: dataclasses.replace(found, frames=pick(found.frames)) for name, found in subject.views.items()}
+    return dataclasses.replace(subject, train=pick(subject.train), test=pick(subject.test), views=views)
 
 
 def read_subject(job: Job, registry: Registry, run: Path | None = None) -> Subject:

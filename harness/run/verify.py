@@ -19,7 +19,7 @@ from headbench.harness.run.data import Manifest
 from headbench.harness.run.folder import remedy
 from headbench.harness.run.listing import LISTING, listed
 from headbench.harness.run.speed import read_speed
-from headbench.harness.run.whole import read_marker, render_faults, renders_gone, scores_fault
+from headbench.harness.run.whole import read_marker, render_faults, renders_gone, scores_fault, views_fault
 from headbench.harness.staged import record_fault
 from headbench.harness.trained import (
     FRAMES,
@@ -77,10 +77,10 @@ def verify_cell(run: Path, record: CellRecord) -> Verified:
     except BenchError as error:
         found.differs(str(error.args[0]), again)
         return found
-    ids = _data(run, job, found, again)
+    data = _data(run, job, found, again)
     for way, each in (record.stages or {str(TRAIN): StageState(record.state)}).items():
         done = each.state is State.DONE and record.state is State.DONE
-        _instance(CellFolder(folder).stage(Way.parse(way)), done, each.asked, record, job, ids, found)
+        _instance(CellFolder(folder).stage(Way.parse(way)), done, each.asked, record, job, data, found)
     return found
 
 
@@ -90,7 +90,7 @@ def _instance(
     asked: bool,
     record: CellRecord,
     job: Job,
-    ids: tuple[str, ...] | None,
+    data: Manifest | None,
     found: Verified,
 ) -> None:
     """Hash every file of a stage instance.
@@ -101,23 +101,23 @@ def _instance(
         asked: whether it must have been rendered and scored, too.
         record: record of the cell.
         job: job of the cell.
-        ids: IDs of the test frames, None where they are not known.
+        data: the cell's data, None where they are not known.
         found: gets what differs.
     """
     again = remedy(run_of(place.cell), record.cell)
     weights = _training(place, done, asked, found, again)
-    _scores(place, record.protocols if done and asked else (), job, found, again)
+    _scores(place, record.protocols if done and asked else (), job, data, found, again)
     for folder in place.render_folders():
         if listed(folder) or done:
             key = place.key_of(folder)
             found.files += len(listed(folder)) + len(listed(place.tracking(key)))
             command = _render_command(place, folder, job, again)
-            for fault in render_faults(place.cell, key, weights, ids):
+            for fault in render_faults(place.cell, key, weights, data):
                 found.differs(fault, command)
 
 
-def _data(run: Path, job: Job, found: Verified, again: str) -> tuple[str, ...] | None:
-    """IDs of the test frames, None where the run's own file of them is missing or damaged.
+def _data(run: Path, job: Job, found: Verified, again: str) -> Manifest | None:
+    """Data of a cell, None where the run's own file of them is missing or damaged.
 
     Args:
         run: folder of the run.
@@ -133,7 +133,7 @@ def _data(run: Path, job: Job, found: Verified, again: str) -> tuple[str, ...] |
     if manifest is None or manifest.file != job.data_file:
         found.differs(f"{job.data_file} is missing, or not as it was written", again)
         return None
-    return manifest.test
+    return manifest
 
 
 def _training(place: StagePaths, done: bool, asked: bool, found: Verified, again: str) -> str | None:
@@ -171,13 +171,16 @@ def _training(place: StagePaths, done: bool, asked: bool, found: Verified, again
     return weights
 
 
-def _scores(place: StagePaths, expected: Iterable[str], job: Job, found: Verified, again: str) -> None:
+def _scores(
+    place: StagePaths, expected: Iterable[str], job: Job, data: Manifest | None, found: Verified, again: str
+) -> None:
     """Check the scores of a stage instance, and that the renders they were computed from are there.
 
     Args:
         place: folders of the stage instance.
         expected: name@version of the protocols that it must be scored by.
         job: job of the cell.
+        data: the cell's data, None where they are not known.
         found: gets what differs.
         again: command that makes a damaged cell good.
     """
@@ -186,9 +189,13 @@ def _scores(place: StagePaths, expected: Iterable[str], job: Job, found: Verifie
     for name in sorted(there):
         found.files += 1
         fault, marker = scores_fault(place, name), read_marker(place, name)
-        if not fault and marker is not None and marker.renders not in listings:
-            more = "" if _asked(job, name) else f" --protocol {_askable(name)}"
-            found.differs(renders_gone(name), again + more)
+        if not fault and marker is not None:
+            fault = views_fault(marker, data) if data is not None else ""
+            if not fault and marker.renders and marker.renders not in listings:
+                fault = renders_gone(name)
+            if fault:
+                more = "" if _asked(job, name) else f" --protocol {_askable(name)}"
+                found.differs(fault, again + more)
         elif fault:
             score = f"bench score {shlex.quote(str(run_of(place.cell)))} --protocol {_askable(name)}"
             found.differs(fault, again if _asked(job, name) else score)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from headbench.harness.layout import CellFolder, StagePaths
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
 from headbench.harness.run.cell import StageJob
+from headbench.harness.run.data import Manifest
 from headbench.harness.run.listing import LISTING, damaged, listed
 from headbench.harness.run.render import RenderKey, read_note
 from headbench.harness.run.speed import read_speed
@@ -20,7 +21,7 @@ from headbench.harness.staged import record_fault
 from headbench.harness.trained import checkpoint_fault, checkpoints, read_state, read_summary, weights_of
 from headbench.harness.way import Way
 
-__all__ = ["Marker", "lacking", "read_marker", "render_faults", "renders_gone", "scores_fault"]
+__all__ = ["Marker", "lacking", "read_marker", "render_faults", "renders_gone", "scores_fault", "views_fault"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Marker:
     hash: str
     """Hash of the protocol."""
     renders: str
-    """SHA-256 of the renders' ``sha256.txt``."""
+    """SHA-256 of the renders' ``sha256.txt``; empty where the data lack the views that the protocol scores."""
     inputs: Mapping[str, Any]
     """Further things that the scores depend on, such as networks."""
     scores: str
@@ -52,21 +53,21 @@ def read_marker(place: StagePaths, protocol: str) -> Marker | None:
 
 
 def lacking(
-    cell: Path, protocols: Mapping[str, str], ids: Collection[str], stages: Sequence[StageJob] = (StageJob("train"),)
+    cell: Path, protocols: Mapping[str, str], data: Manifest, stages: Sequence[StageJob] = (StageJob("train"),)
 ) -> list[str]:
     """Parts of a finished cell that are missing or damaged now, one sentence each; `bench run` does just these again.
 
     Args:
         cell: folder of the cell.
         protocols: name@version -> hash of the protocols that the cell must be scored by.
-        ids: IDs of its test frames.
+        data: the cell's data, with the IDs of frames.
         stages: stage instances that it must have.
     """
     faults = []
     for each in stages:
         if not each.reason:
             place = CellFolder(cell).stage(Way.parse(each.way))
-            faults += _instance_faults(place, protocols, ids) if each.asked else _checkpoint_faults(place)[1]
+            faults += _instance_faults(place, protocols, data) if each.asked else _checkpoint_faults(place)[1]
     return faults
 
 
@@ -87,7 +88,7 @@ def _checkpoint_faults(place: StagePaths) -> tuple[str | None, list[str]]:
     return weights, [f"{place.relative(stage / name)} is damaged: {fault}" for name, fault in others.items() if fault]
 
 
-def _instance_faults(place: StagePaths, protocols: Mapping[str, str], ids: Collection[str]) -> list[str]:
+def _instance_faults(place: StagePaths, protocols: Mapping[str, str], data: Manifest) -> list[str]:
     """Faults of a stage instance that is rendered and scored, one sentence each."""
     weights, faults = _checkpoint_faults(place)
     if weights is None:
@@ -102,13 +103,31 @@ def _instance_faults(place: StagePaths, protocols: Mapping[str, str], ids: Colle
         marker = read_marker(place, name)
         if fault or marker is None:
             faults.append(fault)
+        elif (changed := views_fault(marker, data)) or not marker.renders:
+            faults += [changed] if changed else []
         elif marker.renders not in by_listing:
             faults.append(renders_gone(name))
         else:
             used.add(by_listing[marker.renders])
     for key in sorted(used):
-        faults += render_faults(place.cell, key, weights, ids)
+        faults += render_faults(place.cell, key, weights, data)
     return faults
+
+
+def views_fault(marker: Marker, data: Manifest) -> str:
+    """Why scores are stale whose protocol scores another set of views than the test frames; empty if they are not.
+
+    Args:
+        marker: record of what the scores were computed from.
+        data: the cell's data as they are now.
+    """
+    scored = marker.inputs.get("views")
+    if not isinstance(scored, Mapping):
+        return ""
+    name = str(scored.get("name"))
+    if data.viewed.get(name) == scored.get("digest"):
+        return ""
+    return f"the {name} views of the data have changed since {marker.protocol} scored them"
 
 
 def renders_gone(protocol: str) -> str:
@@ -135,14 +154,14 @@ def scores_fault(place: StagePaths, protocol: str, digest: str | None = None) ->
     return ""
 
 
-def render_faults(cell: Path, key: str, weights: str | None, ids: Collection[str] | None) -> list[str]:
+def render_faults(cell: Path, key: str, weights: str | None, data: Manifest | None) -> list[str]:
     """Faults of a cell's renders of one key, one sentence each.
 
     Args:
         cell: folder of the cell.
         key: name of the render key.
         weights: SHA-256 of the weights that must have been rendered, None where that is not known.
-        ids: IDs of the frames that there must be, None for those that the list names.
+        data: the cell's data with the IDs of the frames that there must be; None for those that the list names.
     """
     paths = CellFolder(cell).stage()
     folder = paths.renders(key)
@@ -158,8 +177,11 @@ def render_faults(cell: Path, key: str, weights: str | None, ids: Collection[str
         f"frame {name.removesuffix('.png')}: {place}/{name} is missing, or not as it was rendered"
         for name in damaged(folder)
     ]
-    if ids is not None and set(names) != {f"{frame}.png" for frame in ids}:
-        faults.append(f"{place}/{LISTING} is not of the {len(ids)} test frames")
+    views = note.views or "test"
+    if data is not None and note.viewed != (None if note.views is None else data.viewed.get(views)):
+        return [*faults, f"{place} shows {views} views that the data do not have now"]
+    if data is not None and set(names) != {f"{frame}.png" for frame in data.ids(views)}:
+        faults.append(f"{place}/{LISTING} is not of the {len(data.ids(views))} {views} frames")
     if note.tracked is not None:
         faults += _track_faults(cell, key, note.tracked)
     return faults

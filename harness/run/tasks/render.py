@@ -1,4 +1,4 @@
-"""Render task of a stage instance: test frames without their images in, pictures out."""
+"""Render task of a stage instance: test frames, or those of another set of views, without images in, pictures out."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ __all__ = ["render_task"]
 
 
 def render_task(instance: Instance, key: RenderKey, tracked: str | None) -> None:
-    """Render the test frames under `key`, unless the folder holds exactly these renders.
+    """Render the frames that `key` shows, unless the folder holds exactly these renders, or the data lack the frames.
 
     Args:
         instance: finished stage instance.
-        key: names folder, background and tracking.
+        key: names folder, views, background and tracking.
         tracked: digest that `track_task` returned.
 
     Raises:
         BenchError: a picture cannot be made; the message names its frame.
     """
-    folder, subject = instance.paths.renders(key.name), instance.subject
-    if rendered(folder, instance.weights, [frame.id for frame in subject.test], tracked):
+    folder, frames = instance.paths.renders(key.name), list(instance.subject.showing(key.views).test)
+    found = instance.subject.views.get(key.views)
+    viewed = found.digest if found is not None else None
+    if not frames or rendered(folder, instance.weights, [frame.id for frame in frames], tracked, viewed):
         return
-    frames = list(subject.test)
     if key.tracking is not None:
         frames = tracked_frames(instance.paths.tracking(key.name), frames)
-    render_frames(instance.session, frames, folder, key, instance.weights, instance.progress, tracked)
+    render_frames(instance.session, frames, folder, key, instance.weights, instance.progress, tracked, viewed)

@@ -15,6 +15,7 @@ from headbench.harness.run.folder import remedy
 from headbench.harness.run.listing import LISTING, damaged, listed
 from headbench.harness.run.render import Progress, RenderKey
 from headbench.harness.run.whole import Marker, read_marker
+from headbench.harness.types import TEST
 
 if TYPE_CHECKING:
     from headbench.harness.types import Subject
@@ -37,7 +38,7 @@ class Scorer(Protocol):
         ...
 
     def __call__(self, subject: Subject, renders: Path, target: Path, device: str, progress: Progress) -> None:
-        """Write one JSON line per test frame, atomically.
+        """Write one JSON line per test frame, atomically; a subject without any has no views of the protocol's set.
 
         Args:
             subject: gives the test frames with their images.
@@ -54,9 +55,11 @@ def score_task(
 ) -> bool:
     """Score an instance's stored renders unless scores of the same renders by the same protocol are there.
 
+    Where the data lack the views that the protocol scores there are no renders, and the scores say so.
+
     Args:
         place: folders of the stage instance.
-        subject: gives the test frames with their images.
+        subject: gives the frames with their images.
         scorer: protocol to score by.
         device: where to score, such as cpu or cuda.
         progress: is called with what is being done.
@@ -69,19 +72,22 @@ def score_task(
         BenchError: the renders that the protocol scores are missing or damaged.
     """
     renders = place.renders(scorer.key.at(place.way).name)
-    if not listed(renders):
+    shown = subject.showing(scorer.key.views)
+    if shown.test and not listed(renders):
         raise BenchError(
             f"{renders} has no complete renders, which protocol {scorer.name} scores.",
             help=_command(place, scorer),
         )
-    inputs, target, marker = scorer.inputs(device), place.scores(scorer.name), place.marker(scorer.name)
+    target, marker = place.scores(scorer.name), place.marker(scorer.name)
+    inputs = scorer.inputs(device) | _viewed(subject, scorer.key.views)
 
     def origin() -> Marker:
-        return Marker(scorer.name, scorer.hash, sha256_of(renders / LISTING), inputs, sha256_of(target))
+        listing = sha256_of(renders / LISTING) if shown.test else ""
+        return Marker(scorer.name, scorer.hash, listing, inputs, sha256_of(target))
 
     if not force and target.is_file() and read_marker(place, scorer.name) == origin():
         return False
-    broken = damaged(renders)
+    broken = damaged(renders) if shown.test else []
     if broken:
         more = f" and {len(broken) - 1} others" if len(broken) > 1 else ""
         raise BenchError(
@@ -90,9 +96,17 @@ def score_task(
         )
     progress({"stage": f"score {scorer.name}"})
     discard(marker)
-    scorer(subject, renders, target, device, progress)
+    scorer(shown, renders, target, device, progress)
     write_json(marker, asdict(origin()))
     return True
+
+
+def _viewed(subject: Subject, views: str) -> dict[str, Any]:
+    """Set of views that is scored, with its digest; None where the data lack it. Empty for the held-out frames."""
+    if views == TEST:
+        return {}
+    found = subject.views.get(views)
+    return {"views": {"name": views, "digest": found.digest if found is not None else None}}
 
 
 def _command(place: StagePaths, scorer: Scorer) -> str:

@@ -66,7 +66,7 @@ def stage_task(cell: CellWork, planned: StageJob, parent: Instance | None) -> In
     portrait_type, config, loader = _loader(cell, way, stage_type, planned, options, parent)
     options = config if way == TRAIN else options
     files = {name: Path(path) for name, path in planned.files.items()}
-    seen = dataclasses.replace(cell.subject, test=())
+    seen = dataclasses.replace(cell.subject, test=(), views={})
 
     def progress(now: Any) -> None:
         cell.progress({"stage": str(way), **now})
