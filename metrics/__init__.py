@@ -10,7 +10,7 @@ from headbench.metrics.columns import COLUMNS, Column, column_of
 from headbench.metrics.metric import Metric
 from headbench.metrics.options import MetricOptions
 from headbench.metrics.protocol import Protocol, load_protocol, protocol_names
-from headbench.metrics.scores import FrameScore, Scores, SequenceScore, write_scores
+from headbench.metrics.scores import FrameScore, Scores, SequenceScore, without_views, write_scores
 from headbench.metrics.stored import read_scores
 from headbench.metrics.truth import GroundTruth, Projection, Truth
 
@@ -36,6 +36,7 @@ __all__ = [
     "protocol_names",
     "read_scores",
     "score_frames",
+    "without_views",
     "write_scores",
 ]
 

@@ -153,7 +153,7 @@ def _in_front(pixels: Tensor, vertices: Tensor, faces: Tensor, camera: Camera) -
 def _sorted(corners: Tensor, pixels: Tensor) -> _Grid:
     """Sort faces (K, 3, 2) into a grid over the pixels (M, 2), as fine as memory allows."""
     low, high = pixels.aminmax(dim=0)
-    side = _GRID
+    side = min(_GRID, 16 << max(0, len(pixels).bit_length() // 2 - 3))  # few rays need no fine grid
     while True:
         cell = ((high - low) / side).clamp_min(1e-6)
         first, last = (
