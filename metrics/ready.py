@@ -63,7 +63,7 @@ def make_ready(
 
     @functools.cache
     def masks() -> tuple[str, ...]:
-        return () if first is None else tuple(truth.pixels(first).masks)
+        return () if first is None else (*truth.pixels(first).masks, *truth.computed)
 
     return [
         _ready(chosen, device, truth, masks, (asked or {}).get(chosen.spec.name)) for chosen in choose(protocol, known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -173,7 +174,8 @@ def _load(frame: str, path: Path, truth: GroundTruth, protocol: Protocol) -> _Lo
                 f"Frame {frame}: the truth's {name} is {got.shape[2]} x {got.shape[1]} pixels, "
                 f"the render {path} is {width} x {height}."
             )
-    colour, alpha, masks = colour.cpu(), alpha.cpu(), Masks(pixels.masks, height, width)
+    computed = {name: functools.partial(mask, frame) for name, mask in truth.computed.items()}
+    colour, alpha, masks = colour.cpu(), alpha.cpu(), Masks(pixels.masks, height, width, computed)
     if protocol.resolution != "native":
         side = protocol.resolution
         image = resize_uint8(image, side, side)

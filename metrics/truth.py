@@ -66,6 +66,9 @@ class GroundTruth:
     Frames of a sequence are scored in the order of time."""
     head: Callable[[], Projector] | None = None
     """Function that loads the head model; raises MissingAsset where its file is not registered. None: no head."""
+    computed: Mapping[str, Callable[[str], Tensor]] = field(default_factory=dict)
+    """Name of a mask that the data do not store -> function from frame id to the mask, (1, H, W) uint8; called when a
+    metric asks for the mask."""
 
     def sequence(self, frame: str) -> str:
         """Name of the sequence that a frame belongs to."""
@@ -80,6 +83,8 @@ class Masks(NamedTuple):
     height: int
     width: int
     """`height` and `width` are those of the stored image, in pixels."""
+    computed: Mapping[str, Callable[[], Tensor]] = {}
+    """Mask name -> function that computes it, of masks that are not stored."""
 
     def plane(self, name: str, frame: str, width: int, height: int) -> Tensor:
         """One mask as (1, height, width) uint8, resampled as alpha is.
@@ -97,10 +102,10 @@ class Masks(NamedTuple):
 
         from headbench.harness.image import resize_uint8
 
-        if name not in self.planes:
-            found = ", ".join(sorted(self.planes)) or "no mask"
+        if name not in self.planes and name not in self.computed:
+            found = ", ".join(sorted({*self.planes, *self.computed})) or "no mask"
             raise DataError(f"Frame {frame}: expected a mask {name}, found {found}.")
-        mask = self.planes[name]
+        mask = self.computed[name]() if name in self.computed else self.planes[name]
         if mask.dtype != torch.uint8 or tuple(mask.shape) != (1, self.height, self.width):
             raise DataError(
                 f"Frame {frame}: expected the mask {name} as (1, {self.height}, {self.width}) uint8, "

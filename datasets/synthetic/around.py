@@ -5,7 +5,6 @@ They lie in ``truth/``: ``orbit``, and where they are asked for ``around`` and `
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from headbench.datasets.synthetic.picture import Picture, sit, take
 from headbench.datasets.synthetic.scene import TAG, head_params, params_of
 from headbench.datasets.synthetic.views import FLIP, intrinsics, orbit, view
 from headbench.datasets.synthetic.writer_insta import header
+from headbench.harness.files import sha256_of
 from headbench.harness.types import HeadParams
 
 __all__ = ["Extra", "extras", "picture_of", "write_documents", "write_picture"]
@@ -151,7 +151,7 @@ def _frame(folder: Path, extra: Extra) -> dict[str, Any]:
     return {
         "id": extra.name,
         "image": path.relative_to(folder / PLACE).as_posix(),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256_of(path),
         "azimuth": extra.azimuth,
         "elevation": extra.elevation,
         **_camera(extra),

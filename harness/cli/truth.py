@@ -4,9 +4,7 @@ The mask ``seen`` says which pixels show surface that training frames show."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headbench.harness.names import one_line, shortened
@@ -35,20 +33,12 @@ def ground_truth(subject: Subject, device: torch.device, seen: bool = False) -> 
 
     frames = {frame.id: frame for frame in subject.test}
 
-    mask = _seen(subject, frames, device) if seen else None
-
     def pixels(frame: str) -> Pixels:
-        from headbench.datasets.common.pixels import LazyMasks
+        return frames[frame].pixels()
 
-        found = frames[frame].pixels()
-        if mask is None:
-            return found
-        makers: dict[str, Callable[[], Tensor]] = {
-            name: functools.partial(found.masks.__getitem__, name) for name in found.masks
-        }
-        return replace(found, masks=LazyMasks({**makers, "seen": functools.partial(mask, frame)}))
+    computed = {"seen": _seen(subject, frames, device)} if seen else {}
 
-    return GroundTruth(pixels, _sequences(subject.test), lambda: _projector(subject, frames, device))
+    return GroundTruth(pixels, _sequences(subject.test), lambda: _projector(subject, frames, device), computed)
 
 
 def _seen(subject: Subject, frames: Mapping[str, Frame], device: torch.device) -> Callable[[str], Tensor]:
