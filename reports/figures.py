@@ -30,9 +30,11 @@ from headbench.harness.reading import Unreadable, read_bytes
 from headbench.harness.run import Cell, Job, State
 from headbench.harness.run.cell import run_of
 from headbench.harness.run.listing import LISTING, listed
+from headbench.harness.run.render import read_note
 from headbench.harness.run.subject import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
-from headbench.harness.types import Frame, Subject
+from headbench.harness.types import TEST, Frame, Subject
+from headbench.metrics.protocol import VIEW_SETS
 from headbench.reports.draw import Pair, Rgb8, draw_grid, evenly_spread, side_by_side
 from headbench.reports.page import Figure
 from headbench.reports.read import Result, Run, read_run
@@ -74,16 +76,19 @@ def draw_figures(
     subjects = _Subjects(known or registry())
     figures, remarks = [], []
     for result, name in _named(_first_seeds(record)):
-        try:
-            figure, remark = _draw(result, name, folder, old, subjects)
-            figures.append(figure)
-            remarks += remark
-        except Exception as error:
-            # A reader is a plugin's code and may raise anything; tables of hours of training must not be lost to it.
-            kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
-            remarks.append(f"No pictures of {result.path}: {kind}{error}")
-            for suffix in SUFFIXES:
-                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+        for views in _view_sets(result):
+            file = name if views == TEST else f"{name}-{views}"
+            try:
+                figure, remark = _draw(result, views, file, folder, old, subjects)
+                figures.append(figure)
+                remarks += remark
+            except Exception as error:
+                # A reader is a plugin's code and may raise anything; tables of hours of training must not be lost to it.
+                kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
+                of = result.path if views == TEST else f"{result.path}, {views} views"
+                remarks.append(f"No pictures of {of}: {kind}{error}")
+                for suffix in SUFFIXES:
+                    (folder / f"{file}.{suffix}").unlink(missing_ok=True)
     return figures, remarks
 
 
@@ -120,15 +125,18 @@ def _named(results: list[Result]) -> list[tuple[Result, str]]:
     return [(result, name) for name, result in taken.items()]
 
 
-def _draw(result: Result, name: str, folder: Path, old: Path | None, subjects: _Subjects) -> tuple[Figure, list[str]]:
-    """Draw one cell's figure, or copy the earlier one.
+def _draw(
+    result: Result, views: str, name: str, folder: Path, old: Path | None, subjects: _Subjects
+) -> tuple[Figure, list[str]]:
+    """Draw a figure of one cell's renders, or copy the earlier one.
 
     Args:
         result: the cell.
+        views: set of views that the renders show.
         name: of the figure's files, without suffix.
         folder: where they are written.
         old: a folder of earlier figures; None where there is none.
-        subjects: gives the cell's subject, whose test frames are the ground truth.
+        subjects: gives the cell's subject, whose test frames, or frames of another set, are the ground truth.
 
     Returns:
         the figure, and a remark that names frames which were left out, if any were.
@@ -136,24 +144,28 @@ def _draw(result: Result, name: str, folder: Path, old: Path | None, subjects: _
     Raises:
         BenchError: there are no renders, or none that is as it was rendered.
     """
-    renders = _renders(result)
-    job = _job(result.folder)
+    renders = _renders(result, views)
+    job, about = _job(result.folder), read_json(renders / "render.json")
     grid, video = folder / f"{name}.png", folder / f"{name}.mp4"
     caption = named(*result.entry)
     key = result.files.key_of(renders)
-    if "tracked" in read_json(renders / "render.json") and result.files.protocol_key(renders) not in result.untracked:
+    if views != TEST:
+        caption += f", {views} views"
+    if "tracked" in about and result.files.protocol_key(renders) not in result.untracked:
         caption += ", test frames tracked on the test images"
     figure = Figure(" / ".join(result.place), caption, grid, video)
     listing = sha256_of(renders / "sha256.txt")
-    origin = {"format": FORMAT, "renders": listing, "data": dict(job.fingerprint), "folder": key}
+    origin: dict[str, object] = {"format": FORMAT, "renders": listing, "data": dict(job.fingerprint), "folder": key}
+    if views != TEST:
+        origin["views"] = about.get("viewed")
     if old is not None and _reuse(old, folder, name, origin):
         return figure, []
-    subject = subjects(job)
+    subject = subjects(job).showing(views)
     background = _background(renders)
     hashes = listed(renders)
     rendered = [frame for frame in subject.test if f"{frame.id}.png" in hashes]
     if not rendered:
-        raise BenchError(f"{renders} holds none of the {len(subject.test)} test frames of {job.data}.")
+        raise BenchError(f"{renders} holds none of the {len(subject.test)} {views} frames of {job.data}.")
     shown = [frame for frame in rendered if _whole(renders / f"{frame.id}.png", hashes)]
     lost = [frame.id for frame in rendered if frame not in shown]
     if not shown:
@@ -208,12 +220,23 @@ def _job(folder: Path) -> Job:
     return job
 
 
-def _renders(result: Result) -> Path:
-    """Folder of a cell's complete renders; of several, one without test-time tracking and on white is preferred."""
-    complete = [path for path in result.files.render_folders() if (path / LISTING).exists()]
+def _view_sets(result: Result) -> list[str]:
+    """Sets of views that a cell has complete renders of, the test frames first; these alone where it has none."""
+    notes = [read_note(path) for path in result.files.render_folders() if (path / LISTING).exists()]
+    found = {TEST if note is None or note.views is None else note.views for note in notes}
+    return [views for views in VIEW_SETS if views in found] or [TEST]
+
+
+def _renders(result: Result, views: str) -> Path:
+    """Folder of a cell's complete renders of a set of views.
+
+    Of several, one without test-time tracking and on white is preferred.
+    """
+    there = [path for path in result.files.render_folders() if (path / LISTING).exists()]
+    about = {folder: read_json(folder / "render.json") for folder in there}
+    complete = [folder for folder in there if about[folder].get("views", TEST) == views]
     if not complete:
         raise BenchError(f"{result.folder} has no complete renders.", help=rerun(run_of(result.folder)))
-    about = {folder: read_json(folder / "render.json") for folder in complete}
     return min(complete, key=lambda folder: ("tracked" in about[folder], about[folder].get("background") != "white"))
 
 

@@ -45,9 +45,8 @@ class _Scorer:
         self.name = protocol.label
         self.source = str(Path(asked).resolve()) if asked.endswith(".yaml") else self.name
         self.hash = protocol.hash
-        self.key = RenderKey(
-            protocol.render_key, protocol.stage, protocol.background, _tracking(protocol), protocol.views
-        )
+        drawn = protocol.stage, protocol.background, _tracking(protocol), protocol.views
+        self.key = RenderKey(protocol.render_key, *drawn)
 
     def inputs(self, device: str) -> dict[str, Any]:
         """Inputs of scores besides renders: networks, SHA-256 of registered files, and strangers' plugins."""

@@ -18,7 +18,7 @@ __all__ = ["limited", "read_subject"]
 
 
 def limited(subject: Subject, limit: int | None) -> Subject:
-    """Subject with at most `limit` training, test and other frames of a set, evenly spaced from the first; None: all."""
+    """Subject with at most `limit` frames for training, for testing and per set of views, evenly spaced; None: all."""
 
     def pick(frames: tuple[Any, ...]) -> tuple[Any, ...]:
         if limit is None or len(frames) <= limit:

@@ -27,7 +27,7 @@ def frame(scene, azimuth: float, elevation: float = 0, row: int = 0) -> Frame:
     def no_pixels():
         raise AssertionError("images are not read")
 
-    return Frame(f"{azimuth}-{row}", Camera(w2c, K, SIZE, SIZE), params, no_pixels)
+    return Frame(f"a{azimuth}-{row}", Camera(w2c, K, SIZE, SIZE), params, no_pixels)
 
 
 def reference(scene, shown: Frame) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
+from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
+from headbench.datasets.common.views import read_views
 from headbench.datasets.synthetic import samples, write_synthetic
 from headbench.datasets.synthetic.scene import head_params, make_scene
 from headbench.harness.errors import DataError
 from headbench.harness.plugins import registry
 from headbench.harness.problems import grouped
 from headbench.harness.splat import fill_triangles
+from headbench.harness.types import HeadParams, Similarity
 
 LAYOUTS = {"insta": "synth00", "imavatar": "synth00", "vhap": "synth00", "nersemble": "mono_flame_avatar/393"}
 
@@ -103,6 +107,7 @@ def test_frames_are_the_same_files_with_and_without_views(around, tmp_path) -> N
     assert more == {("truth", "around"), ("truth", "folder")}
 
 
+@pytest.mark.slow
 def test_each_layout_reads_the_same_views_and_training_never_depends_on_them(around, tmp_path) -> None:
     silhouettes = []
     for layout, below in LAYOUTS.items():
@@ -123,6 +128,27 @@ def test_each_layout_reads_the_same_views_and_training_never_depends_on_them(aro
         silhouettes.append(np.stack([mesh.points(frame.params, frame.camera) for frame in views.frames[:3]]))
     for other in silhouettes[1:]:
         np.testing.assert_allclose(other, silhouettes[0], atol=2e-3)
+
+
+def test_parameters_have_the_parts_of_the_subjects_frames(around) -> None:
+    like = read(around).train[0].params
+    still = Similarity(torch.tensor([0.9]), torch.eye(3)[None], torch.ones(1, 3))
+    cases = {
+        "insta": like,
+        "vhap": replace(like, eyelids=None),
+        "nersemble": replace(like, eyelids=None, similarity=still),
+        "imavatar": replace(like, eyelids=None, expression=torch.zeros(1, 52)),
+    }
+    wanted = torch.tensor([frame["expression"] for frame in document(around)["frames"]])
+    for layout, params in cases.items():
+        findings = Findings()
+        views = read_views(around, params, findings)["all-around"]
+        assert not findings.problems, layout
+        found = HeadParams.join([frame.params for frame in views.frames])
+        assert found.expression.shape == (24, params.expression.shape[1])
+        assert torch.equal(found.expression[:, :52], wanted) and not found.expression[:, 52:].any()
+        assert (found.eyelids is None) == (params.eyelids is None) and not found.root.any()
+        assert params.similarity is None or torch.equal(found.similarity.R, torch.eye(3).expand(24, 3, 3))
 
 
 def cut(folder: Path) -> None:

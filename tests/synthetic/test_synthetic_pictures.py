@@ -40,10 +40,9 @@ def _hashes(folder):
 
 
 def test_the_same_seed_gives_the_same_files_for_any_number_of_workers_and_another_seed_others(tmp_path) -> None:
+    more = {"orbit": 2, "around": True}
     folders = [
-        write_synthetic(
-            tmp_path / name, "insta", 1, 4, 48, seed, lambda line: None, workers=workers, orbit=2, around=True
-        )[0]
+        write_synthetic(tmp_path / name, "insta", 1, 4, 48, seed, lambda line: None, workers=workers, **more)[0]
         for name, seed, workers in (("a", 3, 1), ("b", 3, 2), ("c", 4, 1))
     ]
     first, again, other = (_hashes(folder) for folder in folders)
