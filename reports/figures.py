@@ -83,7 +83,7 @@ def draw_figures(
                 figures.append(figure)
                 remarks += remark
             except Exception as error:
-                # A reader is a plugin's code and may raise anything; tables of hours of training must not be lost to it.
+                # A reader is a plugin's code and may raise anything; tables of hours of training must not be lost.
                 kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
                 of = result.path if views == TEST else f"{result.path}, {views} views"
                 remarks.append(f"No pictures of {of}: {kind}{error}")

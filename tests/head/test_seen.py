@@ -62,7 +62,7 @@ def test_more_frames_never_show_less(scene) -> None:
 def test_views_from_the_side_of_training_show_seen_surface_and_views_from_behind_hidden(scene) -> None:
     seen = seen_vertices(scene.head, [frame(scene, a) for a in (-30, 0, 30)])
     share = {a: seen_pixels(scene.head, frame(scene, a, row=1), seen).float().mean().item() for a in (0, 90, 180)}
-    assert share[0] > 0.95 and 0.2 < share[90] < 0.8 and share[180] < 0.05
+    assert share[0] > 0.8 and 0.2 < share[90] < 0.8 and share[180] < 0.05
 
 
 def test_pixels_beside_the_mesh_are_as_the_nearest_on_it_and_a_mesh_out_of_sight_shows_nothing(scene) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from headbench.harness.run.render import RenderKey, render_frames, rendered
 from headbench.harness.run.tasks.instance import Instance
 from headbench.harness.run.track import tracked_frames
@@ -10,7 +12,9 @@ __all__ = ["render_task"]
 
 
 def render_task(instance: Instance, key: RenderKey, tracked: str | None) -> None:
-    """Render the frames that `key` shows, unless the folder holds exactly these renders, or the data lack the frames.
+    """Render the frames that `key` shows, unless the folder holds exactly these renders.
+
+    Where the data lack the frames nothing is rendered, and what was rendered of others is removed.
 
     Args:
         instance: finished stage instance.
@@ -23,7 +27,10 @@ def render_task(instance: Instance, key: RenderKey, tracked: str | None) -> None
     folder, frames = instance.paths.renders(key.name), list(instance.subject.showing(key.views).test)
     found = instance.subject.views.get(key.views)
     viewed = found.digest if found is not None else None
-    if not frames or rendered(folder, instance.weights, [frame.id for frame in frames], tracked, viewed):
+    if not frames:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    if rendered(folder, instance.weights, [frame.id for frame in frames], tracked, viewed):
         return
     if key.tracking is not None:
         frames = tracked_frames(instance.paths.tracking(key.name), frames)
