@@ -155,8 +155,8 @@ def _params(entry: dict[str, Any], like: HeadParams, path: Path, findings: Findi
         findings: receives what is wrong.
     """
     expression = numbers(path, "expression", entry.get("expression"), (None,), findings, entry["id"], _HELP)
-    joints = {name: numbers(path, name, entry.get(name), (3,), findings, entry["id"], _HELP) for name in _JOINTS}
-    if expression is None or any(value is None for value in joints.values()):
+    jaw, left, right = (numbers(path, name, entry.get(name), (3,), findings, entry["id"], _HELP) for name in _JOINTS)
+    if expression is None or jaw is None or left is None or right is None:
         return None
     count = like.expression.shape[1]
     if np.any(expression[count:]):
@@ -165,8 +165,7 @@ def _params(entry: dict[str, Any], like: HeadParams, path: Path, findings: Findi
         return None
     padded = np.zeros((1, count))
     padded[0, : len(expression)] = expression[:count]
-    stacked = {name: value[None] for name, value in joints.items() if value is not None}
-    params = head_params(like.head, padded, **stacked)
+    params = head_params(like.head, padded, jaw=jaw[None], eye_left=left[None], eye_right=right[None])
     lids = None if like.eyelids is None else torch.zeros(1, 2)
     still = Similarity(torch.ones(1), torch.eye(3)[None], torch.zeros(1, 3))
     return replace(params, eyelids=lids, similarity=None if like.similarity is None else still)
