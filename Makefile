@@ -11,7 +11,7 @@ PIP = $(BIN)/python -m pip install -c constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS = $(if $(filter-out 0 1,$(PROCS)),-n $(PROCS) --dist loadfile)
 
-.PHONY: install demo test test-slow test-toolkit lint typecheck check clean
+.PHONY: install demo test test-slow test-toolkit test-gltf lint typecheck check clean
 
 # A GPU that torch sees and a compiler for gsplat's kernels: both are needed for training on CUDA.
 HAVE_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo yes)
@@ -63,6 +63,13 @@ $(VENV)/.toolkit-installed: $(VENV)/.tests-installed
 
 test-toolkit: $(VENV)/.toolkit-installed
 	$(BIN)/python -m pytest tests/nersemble/test_nersemble_toolkit.py tests/submission/test_submission_toolkit.py
+
+# Khronos' validator on exported glTF files; its package is 0.4 MB, and node runs it.
+$(VENV)/gltf/node_modules/gltf-validator:
+	npm install --silent --no-audit --no-fund --prefix $(VENV)/gltf gltf-validator@2.0.0-dev.3.10
+
+test-gltf: $(VENV)/.tests-installed $(VENV)/gltf/node_modules/gltf-validator
+	NODE_PATH=$(CURDIR)/$(VENV)/gltf/node_modules $(BIN)/python -m pytest tests/export/test_gltf_validator.py
 
 $(VENV)/.dev-installed: $(VENV)/.tests-installed
 	$(PIP) -e ".[test,dev]"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from headbench.export.formats import Format
@@ -57,6 +57,7 @@ def each_pose(
     out: Path,
     suffix: str,
     write: Callable[[Pose, Path], object],
+    beside: Mapping[str, bytes] | None = None,
 ) -> list[str]:
     """Write one file per pose: `out` itself, or numbered files in the folder `out` for a sequence.
 
@@ -66,6 +67,7 @@ def each_pose(
         suffix: ending of numbered files.
         write: writes one pose to a path, whose ending need not be the format's; it may return sentences on what was
             left out.
+        beside: name -> content of further files, in the folder of `out` or of the sequence.
 
     Returns:
         those sentences, each once.
@@ -77,6 +79,10 @@ def each_pose(
         notes.update(dict.fromkeys(said if isinstance(said, list) else []))
 
     if not poses.is_sequence:
+        # The file itself comes last: where it is, they are.
+        for name, content in (beside or {}).items():
+            with atomic_path(out.with_name(name)) as temporary:
+                temporary.write_bytes(content)
         with atomic_path(out) as temporary:
             one(poses.members[0], temporary)
         return list(notes)
@@ -86,5 +92,7 @@ def each_pose(
             name = f"{number:05d}{suffix}"
             one(pose, temporary / name)
             names[name] = pose.name
+        for name, content in (beside or {}).items():
+            (temporary / name).write_bytes(content)
         write_json(temporary / LISTING, names)
     return list(notes)

@@ -37,7 +37,7 @@ STAGES: tuple[StageSpec, ...] = (
     StageSpec(
         "bake",
         "headbench.stages.bake:BakeStage",
-        parents=("train", "complete"),
+        parents=("train", "complete", "import"),
         summary="Gaussians on a surface become continuous UV maps",
         needs=frozenset({"carrier", "surface"}),
         presets={

@@ -69,6 +69,35 @@ def checkpoint_of(tmp_path_factory, made_subject):
     return make
 
 
+@pytest.fixture(scope="session")
+def baked_checkpoint(tmp_path_factory, made_subject):
+    """Folder of a checkpoint of a baked FateAvatar whose maps are random."""
+    from headbench.stages.bake import BakedAvatar, BakedConfig
+    from headbench.stages.bake.maps import CHANNELS, Maps
+
+    spec = registry().method("FateAvatar")
+    method = preset_values(spec, "tiny", registry().owner(spec)) | {"head_topology": "open"}
+    size = 32
+    values = {"train": method["train"], "method": spec.name, "method_config": method, "size": size, "points": 400}
+    config = BakedConfig.model_validate(values | {"network": "texture", "offset_normal": "unit", "offset_bound": 0.01})
+    identity = identity_of(made_subject)
+    portrait = BakedAvatar.create(load_head("openhead", "open"), identity, None, config)
+    generator = torch.Generator().manual_seed(7)
+    random = {name: torch.randn(count, size, size, generator=generator) for name, count in CHANNELS.items()}
+    random["colour"] = random["colour"].sigmoid()
+    random["scaling"] = random["scaling"] * 0.2 - 4.6
+    random["opacity"] = random["opacity"] + 2
+    portrait.replace_maps(Maps(**random))
+    portrait.canonical.copy_(portrait.carrier(identity.first)[0])
+    portrait.bound.fill_(0.01)
+    portrait.trained_places.fill_(400)
+    portrait.resample(400)
+    about = {"method": spec.name, "preset": "tiny", "variant": "", "dataset": "none", "subject": "made"}
+    values = config.model_dump(mode="json")
+    state = CheckpointState(1, about, values, 0.0, 0, {}, machine=Machine("cpu", "numba", 0), loader="stage:bake")
+    return save_checkpoint(tmp_path_factory.mktemp("baked"), portrait, identity, {}, state)
+
+
 @torch.no_grad()
 def _randomise(portrait) -> None:
     """Give Gaussians colours, turns, sizes and opacities of their own."""
@@ -89,12 +118,18 @@ def _randomise(portrait) -> None:
 
 
 @pytest.fixture(scope="session")
-def opened(checkpoint_of):
+def opened(checkpoint_of, request):
     """opened(method, **options) -> session of such an avatar."""
     made = {}
 
     def make(method: str, **options):
         key = (method, tuple(sorted(options.items())))
+        if method == "baked" and key not in made:
+            from headbench.harness.staged import StageRecord, write_stage
+
+            path = request.getfixturevalue("baked_checkpoint")
+            write_stage(path.parent, StageRecord("train/bake", "stage:bake", {}))
+            made[key] = open_checkpoint(path, "cpu")
         if key not in made:
             made[key] = open_checkpoint(checkpoint_of(method, **options), "cpu")
         return made[key]

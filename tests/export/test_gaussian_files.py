@@ -16,7 +16,7 @@ from headbench.export.write import export
 from headbench.harness.errors import BenchError
 from headbench.harness.types import Gaussians
 
-METHODS = ("FateAvatar", "GaussianAvatars", "FlashAvatar", "SplattingAvatar", "MonoGaussianAvatar")
+METHODS = ("FateAvatar", "GaussianAvatars", "FlashAvatar", "SplattingAvatar", "MonoGaussianAvatar", "baked")
 
 
 def psnr(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -39,6 +39,19 @@ def test_a_mesh_has_its_places_and_texture_coordinates(ending, write, opened, ma
     assert np.allclose(found.visual.uv[found.faces], uvs, atol=1e-6)
 
 
+def test_a_baked_avatar_brings_its_texture(opened, made_subject, tmp_path) -> None:
+    session, out = opened("baked"), tmp_path / "head.obj"
+    export(Source(session), format_of("mesh"), "first", out, lambda: made_subject)
+    names = ["head.mtl", "head.obj", "head.texture.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    found = trimesh.load(out, process=False)
+    picture = np.asarray(found.visual.material.image.convert("RGB"))
+    maps = session.loaded.portrait.maps.colour
+    assert (picture == np.rint(maps.flip(1).permute(1, 2, 0).numpy() * 255)).all()
+    export(Source(session), format_of("mesh"), "train", tmp_path / "heads", lambda: made_subject)
+    assert (tmp_path / "heads/head.texture.png").read_bytes() == (tmp_path / "head.texture.png").read_bytes()
+
+
 def test_a_sequence_of_meshes_is_numbered(write) -> None:
     folder = write("mesh", "heads", "test")
     assert sorted(path.name for path in folder.iterdir()) == ["00000.obj", "poses.json"]
