@@ -14,6 +14,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.types import Camera, HeadParams, Identity
 from headbench.reenact import Options, head_of, performance_of, transfer
 from headbench.reenact.conversion import converter
+from headbench.reenact.detour import detour, parameter_loss
 
 SHIFT = np.array([0.002, -0.004, 0.001])
 """How far the other version's origin lies from this one's, metres."""
@@ -119,6 +120,24 @@ def test_means_are_converted_so_that_relative_expressions_end_at_the_sources_mea
     expression = torch.randn(6, 80, generator=torch.Generator().manual_seed(7))
     made = transfer(perform(driver, expression), driver, source, Options())
     torch.testing.assert_close(made.params.expression.mean(0), source.identity.mean_expression[0], atol=1e-5, rtol=0)
+
+
+def test_a_detour_through_the_other_version_loses_what_that_cannot_show(both) -> None:
+    driver, other = both["flame2020"], both["flame2023"]
+    options = Options(expression="absolute")
+    shared = torch.zeros(3, 100)
+    shared[:, :KEPT] = torch.randn(3, KEPT, generator=torch.Generator().manual_seed(8))
+    beyond = torch.randn(3, 100, generator=torch.Generator().manual_seed(9))
+    losses = []
+    for expression in (shared, beyond):
+        performance = perform(driver, expression)
+        straight = transfer(performance, driver, driver, options)
+        losses.append(parameter_loss(detour(performance, driver, driver, other, options, straight), driver))
+    assert losses[0]["vertices_largest_mm"] < 0.01 and losses[0]["expression_largest"] < 0.01
+    assert losses[1]["vertices_mm"] > 0.1
+    for loss in losses:
+        # The origins of the two versions lie apart by millimetres; the way back takes that away again.
+        assert loss["head_degrees"] < 1e-3 and loss["head_mm"] < 0.5
 
 
 @pytest.mark.tried(
