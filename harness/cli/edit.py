@@ -70,8 +70,8 @@ _PLACES = {
 @click.option(
     "--steps", default=200, show_default=True, type=click.IntRange(1, 5000), help="Steps of a picture's style."
 )
-@click.option("--rate", default=0.02, show_default=True, type=FiniteRange(0, 1, min_open=True), help="Adam's rate.")
-@click.option("--content", default=0.5, show_default=True, type=FiniteRange(0, 1e6), help="Weight of what was there.")
+@click.option("--rate", default=0.05, show_default=True, type=FiniteRange(0, 1, min_open=True), help="Adam's rate.")
+@click.option("--content", default=0.2, show_default=True, type=FiniteRange(0, 1e6), help="Weight of what was there.")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Seed of a style's noise."
 )

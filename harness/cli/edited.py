@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headbench.harness.cli.progress import describe
+from headbench.harness.console import say
 from headbench.harness.errors import BenchError
 from headbench.harness.names import name_fault, quoted
 from headbench.harness.way import Step, Way
@@ -28,6 +32,8 @@ __all__ = ["Work"]
 
 _STAGE = "edit"
 _BAKE = "bench run --stages train/bake"
+_EVERY = 5.0
+"""Least time between two lines of progress in seconds."""
 _ORBIT = 60
 """Views of an orbit, where an avatar has no data beside it."""
 
@@ -245,16 +251,30 @@ class Work:
         from headbench.harness.session import driven_views
 
         refuse_links(place.cell, run_of(place.cell))
-        with claimed(place.cell):
-            path = stack.write(self.own)
+        with claimed(place.cell), self._kept(stack):
+            path = stack.write(self.own, prune=False)
             planned = StageJob(str(place.way), True, {}, "", {"stack": str(path.absolute())})
             judges = scorers(self._job().protocols)
             how = {key: value for key in ("device", "rasterizer") if (value := self.options[key]) is not None}
-            made = add_instance(place.cell, planned, registry(), judges, lambda now: None, how)
+            made = add_instance(place.cell, planned, registry(), judges, _Reporter(), how)
         if self.options["out"] is None:
             return f"{made.checkpoint}"
         views = list(driven_views(made.subject.test[: self.options["limit"]]))
         return self._shown(made.checkpoint, views)
+
+    @contextlib.contextmanager
+    def _kept(self, stack: Stack) -> Iterator[None]:
+        """Keep a changed stack where what is made of it succeeds, and otherwise the one before."""
+        known = (self.own / "edits.json").is_file()
+        try:
+            yield
+        except BaseException:
+            if known:
+                self.stack.write(self.own)
+            else:
+                shutil.rmtree(self.own, ignore_errors=True)
+            raise
+        stack.write(self.own)
 
     def _outside(self, stack: Stack) -> str:
         """Write the stack and the edited avatar into --out, and show it."""
@@ -281,12 +301,24 @@ class Work:
         from headbench.harness.session import open_checkpoint
 
         out, options = self.options["out"], self.options
-        device = options["device"] or "auto"
+        device = options["device"] or (self._job().execution.device if self.place is not None else "auto")
         with open_checkpoint(checkpoint, device, options["rasterizer"] or "auto") as session:
             session.write(views, out, options["background"])
         video = out / "edited.mp4"
         write_video(video, (read_rgb(out / f"{view.name}.png") for view in views), options["fps"])
         return f"{len(views)} images and {video}"
+
+
+class _Reporter:
+    """Callback that says on standard error what is done, at most once in `_EVERY` seconds."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def __call__(self, now: Mapping[str, Any]) -> None:
+        if time.monotonic() - self._said > _EVERY:
+            self._said = time.monotonic()
+            say(describe(now), err=True)
 
 
 def _way(here: Way, label: str | None) -> Way:

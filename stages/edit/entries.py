@@ -123,9 +123,9 @@ class Style(_Entry):
     keep_luminance: bool = False
     """Whether the luma of the colours stays, and only their hue and saturation change."""
     steps: Annotated[int, Field(ge=1, le=5000)] = 200
-    rate: Annotated[float, Field(gt=0, le=1)] = 0.02
+    rate: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Adam's learning rate, in colour."""
-    content: Annotated[float, Field(ge=0, le=1e6)] = 0.5
+    content: Annotated[float, Field(ge=0, le=1e6)] = 0.2
     """Weight of the map's own features (relu3_3) against those of the style."""
     noise: _Share = 0.02
     """Standard deviation of the noise that is added at the start, in colour."""

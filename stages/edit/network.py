@@ -96,6 +96,9 @@ def _opened(path: Path) -> Any:
         empty = not file.read(1)
     if path.suffix == ".t7" and not hasattr(cv2.dnn, "readNetFromTorch"):
         raise BenchError(f"OpenCV {cv2.__version__} reads no Torch7 files (.t7); version 4 does.", help=_EXTRA)
+    silence = getattr(cv2, "setLogLevel", None)
+    if silence is not None:  # what OpenCV itself prints of a strange file helps nobody
+        silence(0)
     read = getattr(cv2.dnn, "readNetFromTorch" if path.suffix == ".t7" else "readNetFromONNX")
     try:
         if empty:

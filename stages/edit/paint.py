@@ -168,7 +168,8 @@ def _colour_map(entry: ColourMap, colour: Tensor, canvas: Canvas, stack: Stack, 
     found, levels = read_colour_png(path, canvas.size)
     found = found if canvas.v_up else found.flip(1)
     found = found.to(colour).flatten(1)
-    same = ((colour.clamp(0, 1) * levels).round() == (found * levels).round()).all(0, keepdim=True)
+    before, after = ((each.double().clamp(0, 1) * levels).round() for each in (colour, found))
+    same = (before == after).all(0, keepdim=True)
     # People paint charts and not their gutters, which follow.
     nearest = canvas.texels.nearest
     found, same = torch.where(same, found[:, nearest], found), same & same[:, nearest]

@@ -99,10 +99,14 @@ class Stack:
             )
         return replace(self, entries=tuple(self.entries[number - 1] for number in order))
 
-    def write(self, folder: Path) -> Path:
-        """Write ``edits.json`` and its files into a folder; files that no entry reads any more are removed there.
+    def write(self, folder: Path, prune: bool = True) -> Path:
+        """Write ``edits.json`` and its files into a folder.
 
         The files are there before the stack names them.
+
+        Args:
+            folder: is made where it is missing.
+            prune: remove files that no entry reads any more.
 
         Returns:
             the path of ``edits.json``.
@@ -117,7 +121,7 @@ class Stack:
         write_json(
             folder / NAME, {"format": FORMAT, "entries": [each.model_dump(mode="json") for each in self.entries]}
         )
-        for path in folder.iterdir():
+        for path in folder.iterdir() if prune else ():
             stem = path.name.partition(".")[0]
             if len(stem) == 64 and set(stem) <= set("0123456789abcdef") and path.name not in needed:
                 discard(path)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from headbench.harness.errors import BenchError
 from headbench.harness.image import Vgg16, load_network, resize
 from headbench.stages.edit.entries import Style
 
-__all__ = ["SMALLEST", "stylised"]
+__all__ = ["SMALLEST", "Features", "Goal", "fitted", "stylised"]
 
 SMALLEST = 16
 """Least side of a map and of a picture in texels: four blocks of VGG16 halve it three times."""
@@ -25,11 +25,13 @@ _EVERY = 10
 def stylised(
     colour: Tensor, area: Tensor, picture: Tensor, options: Style, report: Callable[[str, int, int], None]
 ) -> Tensor:
-    """Colours (3, S, S) of a map in the style of a picture; only the area is looked at.
+    """Colours (3, S, S) of a map in the style of a picture; only the area is looked at and changed.
 
-    The mean squared difference of Gram matrices of relu1_2, 2_2, 3_3 and 4_3, each relative to that of the picture, is
-    minimised by Adam over the map's colours, together with the relative difference of relu3_3 to the map's own. On a
-    GPU features are bfloat16; colours, matrices and losses are float32. Nothing waits for the device.
+    The squared difference of Gram matrices of relu1_2, 2_2, 3_3 and 4_3, each relative to that of the picture, is
+    minimised by Adam over the map's colours, together with the relative difference of relu3_3 to the map's own. It
+    begins on a map of a quarter of the size, whose change is taken to the half and to the whole: large strokes come
+    first, and most steps are cheap. On a GPU features are bfloat16; colours, matrices and losses are float32. Nothing
+    waits for the device.
 
     Args:
         colour: (3, S, S) in [0, 1].
@@ -43,45 +45,116 @@ def stylised(
         BenchError: the map is too small, or nothing finite comes of the options.
         MissingAsset: VGG16 is not registered.
     """
-    size, device = colour.shape[1], colour.device
+    size = colour.shape[1]
     if size < SMALLEST:
         raise BenchError(f"style needs maps of at least {SMALLEST} x {SMALLEST} texels, these have {size}.")
-    kind = torch.bfloat16 if device.type == "cuda" else torch.float32
-    network = Vgg16({name: value.to(kind) for name, value in load_network("vgg16").items()}, blocks=4).to(device)
-    mean, std = (
-        colour.new_tensor(values).view(1, 3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    )
+    features = Features(colour.device)
+    generator = torch.Generator().manual_seed(options.seed)
+    change = torch.zeros(1, 3, 1, 1, device=colour.device)
+    done = 0
+    for level, share in _LEVELS[min(2, max(0, (size // _COARSEST).bit_length() - 1))]:
+        side = max(size // level, SMALLEST)
+        start, inside = resize(colour[None], side, side), resize(area[None, None], side, side)[0]
+        noise = options.noise * torch.randn((1, 3, side, side), generator=generator).to(colour)
+        change = change + noise if done == 0 else resize(change, side, side, "bilinear")
+        steps = max(1, round(options.steps * share))
+        goal = Goal.of(features, fitted(picture.to(colour), side), start, inside)
 
-    def features(image: Tensor) -> list[Tensor]:
-        image = ((image - mean) / std).to(dtype=kind, memory_format=torch.channels_last)
-        return [each[0].float() for each in network(image)]
+        def say(step: int, before: int = done) -> None:
+            report("style", before + step, options.steps)
 
-    masks = [F.interpolate(area[None, None], scale_factor=0.5**block, mode="area")[0] for block in range(4)]
-    with torch.no_grad():
-        wanted = [_gram(each, torch.ones_like(each[:1])) for each in features(_fitted(picture.to(colour), size))]
-        own = features(colour[None])[_CONTENT] * masks[_CONTENT].sqrt()
-    scales = [gram.square().sum().clamp_min(1e-12) for gram in wanted]
-    noise = torch.randn(colour.shape, generator=torch.Generator().manual_seed(options.seed)).to(device)
-    found = (colour + options.noise * noise).clamp(0, 1).requires_grad_()
-    optimiser = torch.optim.Adam([found], lr=options.rate)
-    for step in range(1, options.steps + 1):
-        optimiser.zero_grad()
-        blocks = features(found[None])
-        loss = sum(
-            (_gram(each, mask) - gram).square().sum() / scale
-            for each, mask, gram, scale in zip(blocks, masks, wanted, scales, strict=True)
-        )
-        kept = (blocks[_CONTENT] * masks[_CONTENT].sqrt() - own).square().sum() / own.square().sum().clamp_min(1e-12)
-        (loss + options.content * kept).backward()
-        optimiser.step()
-        with torch.no_grad():
-            found.clamp_(0, 1)
-        if step % _EVERY == 0 or step == options.steps:
-            report("style", step, options.steps)
-    result = found.detach()
+        change = _descend(features, goal, start, change, options, steps, say)
+        done += steps
+    result = (colour + change[0]).clamp(0, 1)
     if not bool(torch.isfinite(result).all()):
         raise BenchError("the style led to colours that are not finite.", help="a smaller --rate")
-    return result
+    return torch.lerp(colour, result, (area > 0).to(result))
+
+
+_COARSEST = 64
+"""Least side of a map that the style begins on, in texels."""
+_LEVELS = (((1, 1.0),), ((2, 0.6), (1, 0.4)), ((4, 0.5), (2, 0.3), (1, 0.2)))
+"""By the number of times that a map is halved at first: parts of its side, and their shares of the steps."""
+
+
+class Features:
+    """Features of four blocks of VGG16, float32, of images (1, 3, H, W) in [0, 1]."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._kind = torch.bfloat16 if device.type == "cuda" else torch.float32
+        weights = {name: value.to(self._kind) for name, value in load_network("vgg16").items()}
+        self._network = Vgg16(weights, blocks=4).to(device)
+        self._mean = torch.tensor((0.485, 0.456, 0.406), device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor((0.229, 0.224, 0.225), device=device).view(1, 3, 1, 1)
+
+    def __call__(self, image: Tensor) -> list[Tensor]:
+        # The layout that is faster on each.
+        layout = torch.channels_last if image.is_cuda else torch.contiguous_format
+        image = ((image - self._mean) / self._std).to(dtype=self._kind, memory_format=layout)
+        return [each[0].float() for each in self._network(image)]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a map of one size should come to."""
+
+    masks: list[Tensor]
+    """(1, h, w) weight of the features of each block."""
+    grams: list[Tensor]
+    """(C, C) Gram matrices of the picture."""
+    content: Tensor
+    """(C, h, w) weighted features of the map as it was."""
+
+    @classmethod
+    def of(cls, features: Features, picture: Tensor, start: Tensor, area: Tensor) -> Goal:
+        """Compute the goal for a map (1, 3, S, S) and its area (1, S, S) from a picture (1, 3, h, w)."""
+        with torch.no_grad():
+            grams = [_gram(each, torch.ones_like(each[:1])) for each in features(picture)]
+            own = features(start)
+        masks = [resize(area[None], each.shape[2], each.shape[1])[0] for each in own]
+        return cls(masks, grams, own[_CONTENT] * masks[_CONTENT].sqrt())
+
+    def loss(self, blocks: list[Tensor], content: float) -> Tensor:
+        """The loss () of features; `content` is the weight of the map's own."""
+        kept = (blocks[_CONTENT] * self.masks[_CONTENT].sqrt() - self.content).square().sum()
+        total = content * kept / self.content.square().sum().clamp_min(1e-12)
+        for block, mask, gram in zip(blocks, self.masks, self.grams, strict=True):
+            total = total + (_gram(block, mask) - gram).square().sum() / gram.square().sum().clamp_min(1e-12)
+        return total
+
+
+def _descend(
+    features: Features,
+    goal: Goal,
+    start: Tensor,
+    change: Tensor,
+    options: Style,
+    steps: int,
+    report: Callable[[int], None],
+) -> Tensor:
+    """The change (1, 3, S, S) of a map after some steps; texels outside of the area stay as they are.
+
+    Args:
+        features: of images.
+        goal: what the map should come to.
+        start: (1, 3, S, S) the map.
+        change: (1, 3, S, S) where to begin.
+        options: rate and weight of the content.
+        steps: number of steps.
+        report: is called with the number of steps taken.
+    """
+    inside = goal.masks[0]
+    found = change.clone().requires_grad_()
+    optimiser = torch.optim.Adam([found], lr=options.rate)
+    for step in range(1, steps + 1):
+        optimiser.zero_grad()
+        goal.loss(features(start + inside * found), options.content).backward()
+        optimiser.step()
+        with torch.no_grad():
+            found.copy_((start + found).clamp_(0, 1) - start)
+        if step % _EVERY == 0 or step == steps:
+            report(step)
+    return found.detach()
 
 
 def _gram(features: Tensor, mask: Tensor) -> Tensor:
@@ -90,7 +163,7 @@ def _gram(features: Tensor, mask: Tensor) -> Tensor:
     return flat @ flat.T / mask.sum().clamp_min(1e-6)
 
 
-def _fitted(picture: Tensor, size: int) -> Tensor:
+def fitted(picture: Tensor, size: int) -> Tensor:
     """A picture (3, H, W) as (1, 3, h, w) whose longer side is `size` and whose shorter one is no less than VGG's."""
     height, width = picture.shape[1:]
     longer = max(height, width)
