@@ -95,6 +95,11 @@ def _silent(what: str, step: int, steps: int) -> None:
 def _sticker(entry: Sticker, colour: Tensor, canvas: Canvas, stack: Stack, report: Report) -> Tensor:
     picture = read_sticker(stack.file(entry.picture))
     above, cover = sampled(picture, _placed(entry.place, canvas, picture.shape[2] / picture.shape[1]), canvas.size)
+    if not bool(cover.any()):
+        size = f"{canvas.size} x {canvas.size}"
+        raise BenchError(
+            f"no texel of the maps ({size}) lies where the sticker shows.", "place it larger, or elsewhere"
+        )
     above, cover = above * entry.opacity, cover * entry.opacity
     if entry.blend != "normal":
         above = _BLENDS[entry.blend](colour, above / cover.clamp_min(1e-6)) * cover
