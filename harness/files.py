@@ -30,6 +30,7 @@ __all__ = [
     "read_json",
     "remove_leftovers",
     "sha256_of",
+    "sha256_of_folder",
     "sync_folder",
     "writable",
     "write_json",
@@ -288,6 +289,18 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError as error:
         raise fault_of(path, error) from error
+
+
+def sha256_of_folder(folder: Path) -> str:
+    """Return the SHA-256 of names and bytes of all regular files in a folder, as 64 hexadecimal digits.
+
+    Raises:
+        Unreadable: a file in it is no regular file, or not permitted.
+    """
+    found = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if not path.is_dir()):
+        found.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of(path)}\n".encode())
+    return found.hexdigest()
 
 
 def digest_of(path: Path) -> str | None:

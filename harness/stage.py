@@ -19,9 +19,10 @@ from headbench.harness.types import Identity, Subject, TrainView
 if TYPE_CHECKING:
     from headbench.harness.train import LoadedPortrait
 
-__all__ = ["Kept", "Stage", "StageWork", "file_options", "input_file", "input_files"]
+__all__ = ["Kept", "Stage", "StageWork", "file_options", "input_file", "input_files", "input_path", "takes_folder"]
 
 _INPUT = {"input_file": True}
+_PATH = {"input_file": True, "folder": True}
 
 Progress = Callable[[Mapping[str, Any]], None]
 """Callback that receives what a stage reports of its progress: step, total and whatever else it has."""
@@ -40,15 +41,31 @@ def input_file(required: bool = False, description: str = "") -> Any:
     return Field(default=... if required else None, description=description or None, json_schema_extra=dict(_INPUT))
 
 
+def input_path(description: str = "") -> Any:
+    """Default for an option, of type Path or None, that names a file or a folder of the user's, as `input_file` does.
+
+    All files in a folder count: an instance is made again when one of them changes.
+
+    Args:
+        description: of the option, one phrase.
+    """
+    return Field(default=None, description=description or None, json_schema_extra=dict(_PATH))
+
+
+def takes_folder(config: BaseModel, option: str) -> bool:
+    """Whether an option, declared by `input_file` or `input_path`, may name a folder."""
+    return type(config).model_fields[option].json_schema_extra == _PATH
+
+
 def input_files(config: BaseModel) -> dict[str, Path]:
-    """Files that the user named in `config`: option -> file, for all options declared by `input_file`."""
+    """Files that the user named in `config`: option -> path, for options declared by `input_file` or `input_path`."""
     named = file_options(type(config))
     return {name: Path(getattr(config, name)) for name in named if getattr(config, name) is not None}
 
 
 def file_options(kind: type[BaseModel]) -> list[str]:
-    """Options of a stage's `config_type` that are declared by `input_file`."""
-    return [name for name, field in kind.model_fields.items() if field.json_schema_extra == _INPUT]
+    """Options of a stage's `config_type` that are declared by `input_file` or `input_path`."""
+    return [name for name, field in kind.model_fields.items() if field.json_schema_extra in (_INPUT, _PATH)]
 
 
 @dataclass(frozen=True)
@@ -80,7 +97,7 @@ class StageWork:
     folder: Path
     """Folder of the instance; files that a stage writes here stay."""
     inputs: Mapping[str, Path]
-    """Option -> the file that the user named by it (`input_file`)."""
+    """Option -> the file or folder that the user named by it (`input_file`, `input_path`)."""
     progress: Progress
     """Callback that receives step, total and whatever else the stage reports."""
     save: Callable[[Portrait, int, Mapping[str, Tensor]], None]

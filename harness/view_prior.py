@@ -6,7 +6,7 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from headbench.harness.avatar import Section
 
@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from headbench.harness.train import LoadedPortrait
     from headbench.harness.types import Camera, HeadParams, TrainView
 
-__all__ = ["PseudoView", "ViewPrior", "ViewWork"]
+__all__ = ["EXPRESSIONS", "Expression", "PseudoView", "ViewPrior", "ViewWork"]
+
+Expression = Literal["canonical", "neutral"]
+"""Name of the expression that a view shows."""
+
+EXPRESSIONS: tuple[str, ...] = get_args(Expression)
 
 
 @dataclass(frozen=True)
 class PseudoView:
-    """Picture of a head in the canonical pose that a prior made, with its matte, camera and confidence."""
+    """Picture of a head with all joints at rest that a prior made, with its matte, camera and confidence."""
 
     name: str
     """Name of the view, unique among a prior's views and safe as a file name."""
@@ -35,6 +40,8 @@ class PseudoView:
     """(1, H, W) float32 in [0, 1]: how far each pixel, of head or background, is to be trusted."""
     camera: Camera
     """Camera of the picture, B = 1, in the frame of the head at zero pose, metres."""
+    expression: Expression = "canonical"
+    """Expression that the picture shows: the mean of the training frames (canonical), or that of coefficients 0."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,8 @@ class ViewWork:
     """Input of a prior: a trained portrait, the training frames, and the head in the pose of its views."""
 
     parent: LoadedPortrait
-    """The portrait that is to be completed, with identity, configuration and refined per-frame parameters."""
+    """The portrait that is to be completed, with identity, configuration and refined per-frame parameters; its class
+    has the capability `OnSurface`."""
     data: TrainView
     """The training frames."""
     params: HeadParams
@@ -56,8 +64,8 @@ class ViewWork:
     """File or folder of the user's that the prior reads, as its spec says; None where it reads none."""
     scratch: Path
     """A folder for the prior's own files."""
-    size: int
-    """Side of the pictures in pixels that are wanted; a prior may give others, all of one size."""
+    cameras: Mapping[str, Camera]
+    """Cameras that are wanted, B = 1 each, by name of view, the frontal one first; a prior may give other views."""
     seed: int
     device: torch.device
     progress: Callable[[Mapping[str, Any]], None]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headbench.harness.plugins.hookspecs import hookimpl
-from headbench.harness.plugins.specs import StageSpec
+from headbench.harness.plugins.specs import StageSpec, ViewPriorSpec
 
-__all__ = ["STAGES", "register_stages"]
+__all__ = ["STAGES", "VIEW_PRIORS", "register_stages", "register_view_priors"]
 
 _FIXED: dict[str, object] = {
     "offset_normal": "unit",
@@ -32,6 +32,18 @@ _TEXTURE: dict[str, object] = {
     "weights": {"vgg": 0.0, "rotation": 0.0},
     "rates": {"colour": 0.02, "opacity": 0.02, "scaling": 0.01, "rotation": 0.002, "offset": 0.01},
 }
+
+_AS_PUBLISHED: dict[str, object] = {
+    "azimuths": (84.0, 252.0),
+    "orbit": "fate",
+    "expression": "frame",
+    "count": "three",
+    "densify": "both",
+    "regular_background": "white",
+    "confidence": False,
+    "add_points": True,
+}
+"""Options of ``complete`` as FATE's released code has them."""
 
 STAGES: tuple[StageSpec, ...] = (
     StageSpec(
@@ -60,6 +72,36 @@ STAGES: tuple[StageSpec, ...] = (
         labels="stack",
         kept="edits.json",
     ),
+    StageSpec(
+        "complete",
+        "headbench.stages.complete.stage:Complete",
+        parents=("train",),
+        summary="trains the unseen part of the head on views that a prior makes",
+        needs=frozenset({"carrier", "surface"}),
+        presets={"official": _AS_PUBLISHED, "fixed": {}},
+        default_preset="fixed",
+    ),
+)
+
+VIEW_PRIORS: tuple[ViewPriorSpec, ...] = (
+    ViewPriorSpec(
+        "mirror",
+        "headbench.stages.complete.priors.mirror:Mirror",
+        "seen surface reflected across the head's plane of symmetry, the rest filled in; needs no weights",
+    ),
+    ViewPriorSpec(
+        "folder",
+        "headbench.stages.complete.priors.folder:Folder",
+        "pictures that anybody made, with cameras in a transforms.json",
+        source="folder",
+    ),
+    ViewPriorSpec(
+        "external",
+        "headbench.stages.complete.priors.external:External",
+        "a program in an environment of its own, such as a generator of whole heads",
+        source="file",
+        licence="the program's and its weights'",
+    ),
 )
 
 
@@ -67,4 +109,11 @@ STAGES: tuple[StageSpec, ...] = (
 def register_stages(register: Callable[[StageSpec], None]) -> None:
     """Register all built-in stages after training."""
     for spec in STAGES:
+        register(spec)
+
+
+@hookimpl
+def register_view_priors(register: Callable[[ViewPriorSpec], None]) -> None:
+    """Register all built-in view priors."""
+    for spec in VIEW_PRIORS:
         register(spec)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from headbench.harness.assets import NETWORKS, record
 from headbench.harness.errors import BenchError
-from headbench.harness.files import sha256_of
+from headbench.harness.files import sha256_of, sha256_of_folder
 from headbench.harness.layout import CellFolder
 from headbench.harness.run.cell import AGAIN, Job, StageJob
 from headbench.harness.staged import read_stage, stale
@@ -45,7 +45,7 @@ def inputs_of(cell: CellFolder, way: Way, job: Job, registry: Registry) -> dict[
     data = hashlib.sha256(json.dumps(sorted(job.fingerprint.items())).encode()).hexdigest()
     found = {"the training data": data, f"the plugin of stage {way.stage}": registry.origin(registry.stage(way.stage))}
     planned = next((each for each in job.stages if each.way == str(way)), StageJob(str(way)))
-    found |= {f"{_FILE}{name}": sha256_of(Path(path)) for name, path in planned.files.items()}
+    found |= {f"{_FILE}{name}": _digest(Path(path)) for name, path in planned.files.items()}
     found |= _networks((registry.stage(way.stage).needs & {*NETWORKS}) | {*planned.networks})
     if way.parent is None:
         return found
@@ -58,6 +58,10 @@ def inputs_of(cell: CellFolder, way: Way, job: Job, registry: Registry) -> dict[
     if not digests:  # format 1 kept none, and refined parameters with the optimiser's state
         digests = {name: sha256_of(checkpoint / name) for name in WEIGHTS}
     return found | {f"{way.parent}'s {name}": digest for name, digest in digests.items()}
+
+
+def _digest(path: Path) -> str:
+    return sha256_of_folder(path) if path.is_dir() else sha256_of(path)
 
 
 def _networks(names: Iterable[str]) -> dict[str, str]:

@@ -136,7 +136,7 @@ def _job(way: Way, asked: bool, above: type[Portrait], registry: Registry, setti
         registry: knows the stage.
         settings: all settings of the request; those of the stage count.
     """
-    from headbench.harness.stage import input_files
+    from headbench.harness.stage import input_files, takes_folder
 
     spec = registry.stage(way.stage)
     try:
@@ -152,18 +152,21 @@ def _job(way: Way, asked: bool, above: type[Portrait], registry: Registry, setti
                 f"{way}: option {name} of stage {spec.name} is missing.", f"--set {spec.name}.{name}=VALUE"
             )
     config = apply_settings(stage_type, preset, own)
-    files = {name: _there(path, spec.name, name) for name, path in input_files(config).items()}
+    named = input_files(config)
+    files = {name: _there(path, spec.name, name, takes_folder(config, name)) for name, path in named.items()}
     values = {name: value for name, value in config.model_dump(mode="json").items() if name not in files}
     networks = tuple(sorted(stage_type.networks(config)))
     return StageJob(str(way), asked, values, _lacking(spec, above, networks), files, networks)
 
 
-def _there(path: Path, stage: str, option: str) -> str:
-    """Absolute path of a file that a stage reads by its option `option`.
+def _there(path: Path, stage: str, option: str, folder: bool) -> str:
+    """Absolute path of a file, or of a folder where the option takes one, that a stage reads by its option `option`.
 
     Raises:
         Unreadable: the file cannot be read.
     """
+    if folder and path.is_dir():
+        return str(path.absolute())
     try:
         with open_regular(path.absolute()):
             return str(path.absolute())

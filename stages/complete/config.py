@@ -1,0 +1,91 @@
+"""Options of the stage `complete`, each with the published behaviour and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from headbench.harness.avatar import Section
+from headbench.harness.errors import BenchError
+from headbench.harness.plugins import registry
+from headbench.harness.stage import input_path
+from headbench.harness.validation import validate
+
+__all__ = ["CompleteConfig", "prior_options"]
+
+
+class CompleteConfig(Section):
+    """Options of completion; the defaults are those of the preset `fixed`."""
+
+    prior: str = "mirror"
+    """Name of the view prior, as `bench list view-priors` has it."""
+    prior_set: Mapping[str, Any] = Field(default_factory=dict)
+    """Options of the prior itself, such as ``--set complete.prior_set.budget=600``."""
+    source: Path | None = input_path("file or folder that the prior reads: pictures, or a program")
+    epochs: int = Field(default=1, ge=0)
+    """Passes over the training frames, with one view before each frame."""
+    azimuths: tuple[float, float] = (30.0, 330.0)
+    """Views between these azimuths are trained on, in degrees towards the subject's left, 0 is the front. The original
+    takes 84 to 252, which is not symmetric."""
+    orbit: Literal["label", "fate"] = "label"
+    """Cameras that the prior is asked for. label: 24 around the head at heights of 0, 15, 0 and -15 degrees, with room
+    for hair; fate: 30 at the distance of the first training frame, level with the head's origin."""
+    size: int | None = Field(default=None, ge=16)
+    """Side of the prior's pictures in pixels; None takes that of the training images."""
+    expression: Literal["canonical", "frame"] = "canonical"
+    """Expression of the avatar in steps on views. canonical: that which the view shows; frame: the tracked one of the
+    training frame that follows, whatever the view shows."""
+    count: Literal["one", "three"] = "one"
+    """How the method's clock counts. one: once per training frame; three: three times per training frame and its view,
+    so that with some numbers of steps nothing is ever densified."""
+    densify: Literal["regular", "pseudo", "both"] = "regular"
+    """Steps on which the method may densify, prune and reset: those on training frames, on views, or both."""
+    regular_background: Literal["run", "white"] = "run"
+    """Background of training frames: that of the method's configuration, or white whatever that says."""
+    view_background: Literal["run", "random"] = "random"
+    """Background of views: that of the method's configuration, or a random colour per step."""
+    confidence: bool = True
+    """Whether pixels count by their confidence, so that a view says nothing about what the training frames show."""
+    add_points: bool = False
+    """Whether a method that can do so starts with another set of its first Gaussians besides the parent's: 65,536 more
+    for FateAvatar."""
+    looks: int = Field(default=32, ge=1)
+    """Number of training frames, evenly spaced, that decide which part of the head was seen."""
+
+    @model_validator(mode="after")
+    def _prior_fits(self) -> Self:
+        if not 0 <= self.azimuths[0] < self.azimuths[1] <= 360:
+            raise ValueError(f"azimuths: expected two rising angles from 0 to 360 degrees, found {self.azimuths}")
+        spec = registry().view_prior(self.prior)
+        prior_options(self)
+        if spec.source and self.source is None:
+            raise BenchError(
+                f"view prior {spec.name} reads a {spec.source} of yours, and none is named.",
+                help=f"--set complete.source={spec.source.upper()}",
+            )
+        if not spec.source and self.source is not None:
+            raise BenchError(
+                f"view prior {spec.name} reads nothing of yours, found source {self.source}.",
+                help="leave out --set complete.source, or name the prior: --set complete.prior=folder",
+            )
+        if self.source is not None and self.source.exists() and self.source.is_dir() != (spec.source == "folder"):
+            found = "a folder" if self.source.is_dir() else "a file"
+            raise BenchError(
+                f"{self.source}: view prior {spec.name} reads a {spec.source}, found {found}.",
+                help=f"--set complete.source={spec.source.upper()}",
+            )
+        return self
+
+
+def prior_options(config: CompleteConfig) -> Any:
+    """Validated options of the prior itself, of its `config_type`.
+
+    Raises:
+        PluginError: no such prior, or it is broken.
+        BenchError: an option is unknown, or a value does not fit.
+    """
+    kind = registry().load_view_prior(config.prior)
+    return validate(kind.config_type, config.prior_set, f"view prior {config.prior}")

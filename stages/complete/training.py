@@ -1,0 +1,134 @@
+"""Samplers and stores of completion: training frames and views of a prior in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from headbench.harness.avatar import Avatar
+from headbench.harness.head.canonical import canonical_params
+from headbench.harness.options import Execution
+from headbench.harness.train import LoadedPortrait
+from headbench.harness.train.batch_schedule import BatchSchedule
+from headbench.harness.train.finetune import FrameParameters
+from headbench.harness.train.frames import FrameStore
+from headbench.harness.train.loop import Trainer
+from headbench.harness.train.optimizer import AvatarOptimizer
+from headbench.harness.train.sampler import AlternatingSampler, EpochSampler
+from headbench.harness.train.setup import Parts
+from headbench.harness.types import Clock, Edit, Frame, HeadParams, Identity, Pixels
+from headbench.harness.view_prior import PseudoView
+from headbench.stages.complete.config import CompleteConfig
+
+__all__ = ["CONFIDENCE", "Alternation", "view_frames", "view_params"]
+
+CONFIDENCE = "confidence"
+"""Name of the mask of a view's frame that becomes `Batch.weight`."""
+_NOTHING = frozenset({"mouth"})
+"""Masks that are empty in a view, since nothing finds them there; another mask is the view's matte."""
+_DENSIFY = {"regular": "regular", "pseudo": "other", "both": "both"}
+
+
+def view_params(identity: Identity, expression: str) -> HeadParams:
+    """Pose that views show (B = 1): all joints and the translation zero.
+
+    Args:
+        identity: of the subject.
+        expression: canonical, the mean of the training frames, or neutral, coefficients of zero.
+    """
+    params = canonical_params(identity, 0.0)
+    return params if expression == "canonical" else replace(params, expression=torch.zeros_like(params.expression))
+
+
+def view_frames(views: Sequence[PseudoView], identity: Identity, masks: Sequence[str]) -> list[Frame]:
+    """Views as frames that a store decodes; their ids begin with ``view-``.
+
+    Args:
+        views: checked ones.
+        identity: of the subject.
+        masks: masks that the method's losses read; `CONFIDENCE` comes besides.
+    """
+    host = identity.to("cpu")
+    return [_frame(number, view, host, masks) for number, view in enumerate(views)]
+
+
+def _frame(number: int, view: PseudoView, identity: Identity, masks: Sequence[str]) -> Frame:
+    colour, matte, confidence = (_bytes(part) for part in (view.image, view.matte, view.confidence))
+    planes = {name: torch.zeros_like(matte) if name in _NOTHING else matte for name in masks}
+    pixels = Pixels(colour, matte, {**planes, CONFIDENCE: confidence})
+    params = view_params(identity, view.expression)
+    return Frame(f"view-{view.name}", view.camera.to("cpu"), params, lambda: pixels, timestep=-1 - number)
+
+
+def _bytes(values: Tensor) -> Tensor:
+    return (values.detach().cpu() * 255).round().to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class Alternation:
+    """Makes the trainer that takes one view before each training frame."""
+
+    config: CompleteConfig
+    loaded: LoadedPortrait
+    """The parent."""
+    parts: Parts
+    store: FrameStore
+    """Training frames."""
+    views: FrameStore
+    """Views of the prior."""
+    candidates: Sequence[int]
+    """Rows of `views` that are trained on."""
+    options: Execution
+
+    def trainer(self, begins: bool) -> Trainer:
+        """The trainer; where training begins, with the first Gaussians that are added."""
+        avatar, train = self.parts.portrait, self.loaded.config.train
+        assert isinstance(avatar, Avatar)
+        trainer = Trainer(
+            avatar,
+            AvatarOptimizer(avatar, self.loaded.about["method"]),
+            self._tables(),
+            self._sampler(),
+            self.parts.rasterizer,
+            train.update_last,
+            record=self.options.record and self.parts.device.type == "cuda",
+        )
+        first_rows = getattr(avatar, "first_rows", None)
+        if begins and self.config.add_points and first_rows is not None:
+            rows: Mapping[str, Tensor] = first_rows(self.options.seed)
+            trainer.optimizer.apply(Edit(append=rows, zero_statistics=avatar.table.statistic_names()))
+        return trainer
+
+    def _sampler(self) -> AlternatingSampler:
+        config, train = self.config, self.loaded.config.train
+        passes = train.model_copy(update={"epochs": config.epochs, "steps": None, "batch": 1})
+        background = "white" if config.regular_background == "white" else train.background
+        regular = EpochSampler(self.store, BatchSchedule(passes, len(self.store)), background, self.options.seed)
+        return AlternatingSampler(
+            regular,
+            self.views,
+            self.candidates,
+            "random" if config.view_background == "random" else train.background,
+            densify=_DENSIFY[config.densify],
+            start=self.start(),
+            count=config.count,
+            expression="regular" if config.expression == "frame" else "own",
+        )
+
+    def start(self) -> Clock:
+        """The method's clock at the end of the parent's training."""
+        if self.loaded.step == 0:
+            return Clock(0, 0, 0, 0)
+        return BatchSchedule(self.loaded.config.train, len(self.store)).seen(self.loaded.step)
+
+    def _tables(self) -> FrameParameters:
+        """Refined per-frame parameters, which go on from the parent's."""
+        store, refined = self.store, dict(self.loaded.frames)
+        tables = FrameParameters(store.frames, store.params, store.cameras, self.loaded.config.train.finetune)
+        if refined and set(refined) == {"timesteps", *tables.tables}:
+            moments = refined.pop("timesteps")
+            tables.load_state_dict({"timesteps": moments, **{f"tables.{name}": t for name, t in refined.items()}})
+        return tables
