@@ -359,7 +359,8 @@ class Batch:
     """Kind of the frames: train, or a sampler's own such as pseudo."""
     weight: Tensor | None = None
     """(B, 1, H, W) weight of each pixel of the image in [0, 1]. Losses see a target that moves to the render itself
-    as the weight falls to 0. None: all pixels count fully."""
+    as the weight falls to 0. None: all pixels count fully. The gradient of a squared difference shrinks with the
+    weight; that of an absolute one has its full size at every weight but 0."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from headbench.harness.head import (
     HeadModel,
     SubjectHead,
     face_frames,
+    load_head,
     points_on_faces,
     quat_multiply,
     quat_normalise,
@@ -105,39 +106,29 @@ class FateAvatar(Avatar, OnSurface):
         subject = head.bind(identity, identity.mean_expression.shape[1], config.eyelids)
         device = head.template.device
         if train is None:
-            face_index, bary = (
-                torch.zeros(1, dtype=torch.int64, device=device),
-                torch.full((1, 3), 1 / 3, device=device),
-            )
-            spacing = 1e-3
+            face_index = torch.zeros(1, dtype=torch.int64, device=device)
+            parameters, buffers = _columns(face_index, torch.full((1, 3), 1 / 3, device=device), 1e-3, head, config)
         else:
             generator = torch.Generator().manual_seed(train.seed)
             seen = seen_faces(subject, train) if config.cover_faces == "seen" else None
-            face_index, bary = place(head, config, generator, seen)
-            face_index, bary = face_index.to(device), bary.to(device)
-            start = points_on_faces(head.template[None], head.faces, face_index, bary.to(head.template))
-            spacing = mean_neighbour_distance(start[0])
-        dtype, rows = head.template.dtype, len(face_index)
-        table = GaussianTable(
-            {
-                "offset": torch.zeros(rows, device=device, dtype=dtype),
-                "dc": torch.zeros(rows, 1, 3, device=device, dtype=dtype),
-                "scaling": torch.full((rows, 3), math.log(spacing), device=device, dtype=dtype),
-                **upright(rows, config.initial_opacity, head.template),
-            },
-            {
-                "face_index": face_index,
-                "bary": bary.to(dtype),
-                "created": torch.zeros(rows, dtype=torch.bool, device=device),
-            },
-            statistics(rows, device),
-        )
+            parameters, buffers = _first(head, config, generator, seen)
+        table = GaussianTable(parameters, buffers, statistics(len(buffers["face_index"]), device))
         avatar = cls(subject, identity, table, config)
         if train is not None:
             avatar.seed.fill_(train.seed)
             if config.weights.vgg > 0:
                 avatar._losses.vgg.load(device)
         return avatar
+
+    def first_rows(self, seed: int) -> dict[str, Tensor]:
+        """Columns of another complete set of first Gaussians, as the stage `complete` of the original adds one.
+
+        Args:
+            seed: of the random places among them.
+        """
+        head = load_head(self.head.tag, self.head.topology, device=self.canonical.device)
+        parameters, buffers = _first(head, self.config, torch.Generator().manual_seed(seed), None)
+        return {**parameters, **buffers}
 
     def drive(self, params: HeadParams) -> PosedAvatar:
         vertices, plain = self.head.pair(params, self._corrections())
@@ -234,3 +225,36 @@ class FateAvatar(Avatar, OnSurface):
             colours=table["dc"],
             sh_degree=0,
         )
+
+
+def _first(
+    head: HeadModel, config: FateAvatarConfig, generator: torch.Generator, seen: Tensor | None
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Parameters and buffers of the first Gaussians; arguments as for `place`."""
+    device = head.template.device
+    face_index, bary = (part.to(device) for part in place(head, config, generator, seen))
+    start = points_on_faces(head.template[None], head.faces, face_index, bary.to(head.template))
+    return _columns(face_index, bary, mean_neighbour_distance(start[0]), head, config)
+
+
+def _columns(
+    face_index: Tensor, bary: Tensor, spacing: float, head: HeadModel, config: FateAvatarConfig
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Parameters and buffers of grey Gaussians at N places, all of one size.
+
+    Args:
+        face_index: (N,).
+        bary: (N, 3).
+        spacing: their standard deviation in metres.
+        head: gives device and type.
+        config: the method's options.
+    """
+    like, rows = head.template, len(face_index)
+    parameters = {
+        "offset": like.new_zeros(rows),
+        "dc": like.new_zeros(rows, 1, 3),
+        "scaling": like.new_full((rows, 3), math.log(spacing)),
+        **upright(rows, config.initial_opacity, like),
+    }
+    created = torch.zeros(rows, dtype=torch.bool, device=like.device)
+    return parameters, {"face_index": face_index, "bary": bary.to(like.dtype), "created": created}

@@ -49,6 +49,9 @@ class CompleteConfig(Section):
     """Background of views: that of the method's configuration, or a random colour per step."""
     confidence: bool = True
     """Whether pixels count by their confidence, so that a view says nothing about what the training frames show."""
+    least: float = Field(default=0.5, ge=0, le=1)
+    """Confidence below which a pixel does not count at all. The gradient of an absolute difference has one size however
+    little a pixel counts, so a pixel that hardly counts would pull as hard as one that counts fully."""
     add_points: bool = False
     """Whether a method that can do so starts with another set of its first Gaussians besides the parent's: 65,536 more
     for FateAvatar."""

@@ -19,7 +19,7 @@ from headbench.harness.types import Camera, Frame
 __all__ = ["GRAZING", "Look", "eye_of", "hits_of", "looks", "seen_share", "vertex_normals"]
 
 GRAZING = math.cos(math.radians(70))
-"""Least cosine between a normal and the way to the camera at which a place counts as seen."""
+"""Least cosine between a normal and the way to the camera at which a place counts as seen fully."""
 _SLACK = 0.003
 """Metres by which a place may lie behind the mesh and still be seen: finer meshes cut its corners."""
 _CHUNK = 8
@@ -112,7 +112,7 @@ def looks(loaded: LoadedPortrait, frames: Sequence[Frame], count: int) -> list[L
 
 
 def seen_share(found: Sequence[Look]) -> Tensor:
-    """How far each vertex of the carrier counts as seen, (V,) in [0, 1]; steeper than `GRAZING` is not seen.
+    """How far each vertex of the carrier counts as seen, (V,) in [0, 1]; at steeper angles than `GRAZING` in part.
 
     Args:
         found: frames with the posed carrier, at least one.
@@ -120,5 +120,5 @@ def seen_share(found: Sequence[Look]) -> Tensor:
     times = torch.zeros_like(found[0].vertices[:, 0])
     for look in found:
         cosine, _ = look.facing(look.vertices, vertex_normals(look.vertices, look.faces))
-        times += cosine > GRAZING
+        times += (cosine / GRAZING).clamp(max=1)
     return (times / max(1.0, _ENOUGH * len(found))).clamp(max=1.0)

@@ -86,7 +86,7 @@ class Complete(Stage):
         masks = sorted(parts.config.masks())
         store = frame_store(parts, work.subject, work.options)
         pictures = FrameStore(
-            view_frames(views, loaded.identity, masks),
+            view_frames(views, loaded.identity, masks, config.least),
             device,
             masks=[*masks, CONFIDENCE],
             weight=CONFIDENCE if config.confidence else None,

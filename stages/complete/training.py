@@ -43,16 +43,20 @@ def view_params(identity: Identity, expression: str) -> HeadParams:
     return params if expression == "canonical" else replace(params, expression=torch.zeros_like(params.expression))
 
 
-def view_frames(views: Sequence[PseudoView], identity: Identity, masks: Sequence[str]) -> list[Frame]:
+def view_frames(
+    views: Sequence[PseudoView], identity: Identity, masks: Sequence[str], least: float = 0.0
+) -> list[Frame]:
     """Views as frames that a store decodes; their ids begin with ``view-``.
 
     Args:
         views: checked ones.
         identity: of the subject.
         masks: masks that the method's losses read; `CONFIDENCE` comes besides.
+        least: confidence below which a pixel does not count.
     """
     host = identity.to("cpu")
-    return [_frame(number, view, host, masks) for number, view in enumerate(views)]
+    some = [replace(view, confidence=view.confidence * (view.confidence >= least)) for view in views]
+    return [_frame(number, view, host, masks) for number, view in enumerate(some)]
 
 
 def _frame(number: int, view: PseudoView, identity: Identity, masks: Sequence[str]) -> Frame:

@@ -189,8 +189,8 @@ def _check_front(views: Sequence[PseudoView], work: ViewWork, config: ExternalCo
     psnr = -10 * float(np.log10(max(error, 1e-10)))
     if psnr < config.front_psnr:
         raise BenchError(
-            f"{program}: expected the frontal view {one_line(view.name)} within {config.front_psnr:g} dB of the portrait, "
-            f"found {psnr:.1f} dB: another head, camera or crop.",
+            f"{program}: expected the frontal view {one_line(view.name)} to be like the portrait to "
+            f"{config.front_psnr:g} dB, found {psnr:.1f} dB: another head, camera or crop.",
             help="compare out/image with in; --set complete.prior_set.front_psnr=0 does not compare",
         )
 

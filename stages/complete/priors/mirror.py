@@ -48,9 +48,9 @@ class MirrorConfig(Section):
     """Strength of the roughness that filled surface takes from the seen surface nearest to it."""
     longest: float = Field(default=0.05, ge=0)
     """Metres that hair may stand off the mesh; 0 leaves the mesh bald."""
-    filled: float = Field(default=0.7, ge=0, le=1)
+    filled: float = Field(default=1.0, ge=0, le=1)
     """Confidence of surface that neither side of the head showed."""
-    band: float = Field(default=0.008, ge=0)
+    band: float = Field(default=0.02, ge=0)
     """Metres beside the outline in which the background is not trusted."""
     finer: int = Field(default=2, ge=1, le=4)
     """Number of rays along each side of a pixel."""

@@ -1,0 +1,102 @@
+"""The stage as a whole: methods, presets, what lies beside a checkpoint, and resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from headbench.harness.errors import BenchError
+from headbench.harness.train.loop import Trainer
+from headbench.harness.types import Subject
+from headbench.stages.complete.stage import Complete
+from headbench.stages.complete.storage import read_views
+
+PICTURES = {"prior_set": {"levels": 0, "finer": 1, "looks": 2}, "looks": 2, "size": 48}
+"""Options that keep the prior `mirror` small."""
+
+
+@pytest.mark.parametrize("method", ["FateAvatar", "FlashAvatar", "GaussianAvatars", "SplattingAvatar"])
+def test_each_method_on_a_mesh_is_completed_and_stays_of_its_class(
+    method: str,
+    parents: Callable[..., Any],
+    complete: Callable[..., Any],
+    true_views: Path,
+    weights: Any,
+    sample: Subject,
+) -> None:
+    parent = parents(method)
+    before = weights(parent)
+    done = complete(parent, prior="folder", source=true_views, looks=2).run()
+    assert type(done.portrait) is type(parent.portrait) and done.config == parent.config
+    assert done.loader == f"method:{method}" and done.step == 2 * len(sample.train)
+    changed = [name for name, value in weights(done).items() if not torch.equal(value, before.get(name, value))]
+    assert changed, "nothing was trained"
+
+
+@pytest.mark.parametrize("preset", ["fixed", "official"])
+def test_a_killed_completion_goes_on_and_ends_equal(
+    preset: str,
+    parents: Callable[..., Any],
+    complete: Callable[..., Any],
+    weights: Any,
+    true_views: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = {"prior": "folder", "source": true_views, "looks": 2}
+    calm = complete(parents(), preset, "calm", **pictures)
+    whole = weights(calm.run())
+    broken = complete(parents(), preset, "broken", **pictures)
+    step = Trainer.step
+
+    def dies(self: Trainer, number: int, log: Any = None) -> None:
+        if number == 6:
+            raise KeyboardInterrupt
+        step(self, number, log)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", dies)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    again = complete(parents(), preset, "broken", **pictures)
+    assert [path.name for path in again.work.folder.glob("checkpoint-*")] == ["checkpoint-3"]
+    ended = weights(again.run())
+    assert whole.keys() == ended.keys() and all(torch.equal(whole[name], ended[name]) for name in whole)
+    assert len(read_views(again.work.folder / "views")) == 6
+
+
+def test_the_official_preset_adds_the_first_gaussians_again_and_counts_by_three(
+    parents: Callable[..., Any], complete: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, sample: Subject
+) -> None:
+    parent = parents()
+    clocks: list[tuple[str, int]] = []
+    step = Trainer.step
+
+    def noted(self: Trainer, number: int, log: Any = None) -> None:
+        step(self, number, log)
+        clocks.append((self._frame_ids[0][:5], self.sampler.at(number).clock.step))
+
+    monkeypatch.setattr(Trainer, "step", noted)
+    before, start = parent.portrait.count(), 9
+    off = {"densify_every": 0, "prune_every": 0}
+    config = parent.config.model_copy(update=off)
+    parent.portrait.config = config
+    done = complete(parent, "official", **PICTURES).run()
+    assert done.portrait.count() == before + 256
+    kinds = [kind for kind, _ in clocks]
+    assert kinds[::2] == ["view-"] * len(sample.train) and "view-" not in kinds[1::2]
+    expected = [start + 3 * pair + count for pair in range(len(sample.train)) for count in (1, 3)]
+    assert [count for _, count in clocks] == expected
+
+
+def test_a_method_without_a_mesh_is_refused(parents: Callable[..., Any], complete: Callable[..., Any]) -> None:
+    parent = parents()
+    parent.about["method"] = "Cloud"  # type: ignore[index]
+    instance = complete(parent, **PICTURES)
+    parent.portrait.__class__ = type("Cloud", (torch.nn.Module,), {})
+    with pytest.raises(BenchError, match="Cloud has no mesh that carries its Gaussians, which `complete` needs"):
+        Complete().run(instance.work)
+    assert not instance.work.folder.exists()
