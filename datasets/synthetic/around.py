@@ -105,9 +105,8 @@ def write_documents(folder: Path, found: Sequence[Extra]) -> None:
     _write_json(folder / PLACE / DOCUMENT, {**content, "frames": [_frame(folder, extra) for extra in scored]})
     made = [extra for extra in found if extra.kind == "folder"]
     frames = [{"file_path": f"images/{e.name}.png", "transform_matrix": _c2w(e).tolist()} for e in made]
-    _write_json(
-        folder / "truth" / "folder" / "transforms.json", {**header(made[0].size), "axes": "opengl", "frames": frames}
-    )
+    shared = {**header(made[0].size), "axes": "opengl", "expression": "neutral"}
+    _write_json(folder / "truth" / "folder" / "transforms.json", {**shared, "frames": frames})
 
 
 def _scored(clip: Clip) -> Iterator[Extra]:

@@ -128,7 +128,7 @@ NOW: Mapping[str, tuple[Edit, str]] = {
     "layout that is none": (header(format="2"), "format '2', expected int"),
     "layout that is true": (header(format=True), "format True, expected int"),
     "layout below": (header(format=1), "format 1, expected 2"),
-    "views of a newer version": (header(views="all-around"), "views 'all-around', expected test"),
+    "views of a newer version": (header(views="inside"), "views 'inside', expected test or all-around"),
     "views that are a path": (header(views="../.."), "views '../..', expected test"),
     "sequences that are none": (header(sequences=-1), "and -1 sequences"),
     "counts that are exchanged": (header(frames=0, sequences=2), "line 2 lacks sequence"),

@@ -81,7 +81,7 @@ def test_pictures_show_the_posed_head_where_the_cameras_see_it(around) -> None:
 
 def test_views_for_completion_lie_between_the_scored_ones_and_have_opengl_cameras(around) -> None:
     content = json.loads((around / "truth/folder/transforms.json").read_text(encoding="utf-8"))
-    assert content["axes"] == "opengl" and len(content["frames"]) == 12
+    assert (content["axes"], content["expression"], len(content["frames"])) == ("opengl", "neutral", 12)
     scene = make_scene(3000)
     neutral = head_params(np.zeros((1, 52)), *np.zeros((3, 1, 3)))
     vertices, faces = scene.head.vertices(neutral)[0].double().numpy(), scene.head.faces.numpy()
