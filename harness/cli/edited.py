@@ -249,11 +249,13 @@ class Work:
         from headbench.harness.run.added import add_instance
         from headbench.harness.run.cell import StageJob, run_of
         from headbench.harness.session import driven_views
+        from headbench.stages.edit import EditConfig, EditStage
 
         refuse_links(place.cell, run_of(place.cell))
         with claimed(place.cell), self._kept(stack):
             path = stack.write(self.own, prune=False)
-            planned = StageJob(str(place.way), True, {}, "", {"stack": str(path.absolute())})
+            networks = tuple(EditStage.networks(EditConfig(stack=path)))
+            planned = StageJob(str(place.way), True, {}, "", {"stack": str(path.absolute())}, networks)
             judges = scorers(self._job().protocols)
             how = {key: value for key in ("device", "rasterizer") if (value := self.options[key]) is not None}
             made = add_instance(place.cell, planned, registry(), judges, _Reporter(), how)

@@ -13,6 +13,7 @@ from headbench.harness.layout import CellFolder
 from headbench.harness.reading import Unreadable, open_regular
 from headbench.harness.run.cell import StageJob
 from headbench.harness.run.config import Setting, apply_settings
+from headbench.harness.validation import validate
 from headbench.harness.way import TRAIN, Way, parse_ways, with_parents
 
 if TYPE_CHECKING:
@@ -109,16 +110,31 @@ def with_kept(cell: CellFolder, jobs: Sequence[StageJob], registry: Registry) ->
         if lost is not None and lost.reason and not job.reason:
             job = dataclasses.replace(job, reason=lost.reason)
         if spec.labels and not job.reason and spec.labels not in job.files:
-            kept = cell.stage(way).own / spec.kept
-            if kept.is_file():
-                values = {name: value for name, value in job.config.items() if name != spec.labels}
-                job = dataclasses.replace(job, config=values, files={**job.files, spec.labels: str(kept.absolute())})
-            else:
-                job = dataclasses.replace(
-                    job, reason=f"{way} is made from a file: --set {spec.name}.{spec.labels}=FILE"
-                )
+            job = _from_kept(job, cell.stage(way).own / spec.kept, spec, registry)
         found[way] = job
     return tuple(found.values())
+
+
+def _from_kept(job: StageJob, kept: Path, spec: StageSpec, registry: Registry) -> StageJob:
+    """A stage instance that is made from the file that its cell keeps, or with the reason why it cannot be made.
+
+    Args:
+        job: the instance, without that file.
+        kept: the file, which may be missing.
+        spec: of the stage.
+        registry: knows the stage.
+    """
+    if not kept.is_file():
+        return dataclasses.replace(job, reason=f"{job.way} is made from a file: --set {spec.name}.{spec.labels}=FILE")
+    values = {name: value for name, value in job.config.items() if name != spec.labels}
+    files = {**job.files, spec.labels: str(kept.absolute())}
+    stage_type = registry.load_stage(spec.name)
+    try:
+        networks = stage_type.networks(validate(stage_type.config_type, {**values, **files}, f"stage {job.way}"))
+    except BenchError as error:
+        return dataclasses.replace(job, reason=str(error.args[0]).rstrip("."))
+    reason = "; ".join(_unregistered(networks))
+    return dataclasses.replace(job, config=values, reason=reason, files=files, networks=tuple(sorted(networks)))
 
 
 def _leads_on(way: Way, jobs: dict[Way, StageJob]) -> bool:
@@ -185,12 +201,18 @@ def _lacking(spec: StageSpec, above: type[Portrait], networks: Collection[str]) 
     """
     absent = sorted(name for name in spec.needs - {*NETWORKS} if not hasattr(above, name))
     reasons = [f"stage {spec.name} needs {_listed(absent)}, which {above.__name__} does not have"] if absent else []
-    for network in sorted((spec.needs & {*NETWORKS}) | set(networks)):
+    return "; ".join([*reasons, *_unregistered((spec.needs & {*NETWORKS}) | set(networks))])
+
+
+def _unregistered(networks: Collection[str]) -> list[str]:
+    """What is said of those networks whose files are not registered, with the command that helps."""
+    reasons = []
+    for network in sorted(networks):
         try:
             asset(NETWORKS[network])
         except MissingAsset as error:
             reasons.append(f"{str(error.args[0]).rstrip('.')}: {error.help}")
-    return "; ".join(reasons)
+    return reasons
 
 
 def _listed(names: Collection[str]) -> str:

@@ -27,6 +27,16 @@ class EditStage(Stage):
 
     config_type = EditConfig
 
+    @classmethod
+    def networks(cls, config: EditConfig) -> frozenset[str]:
+        """VGG16, where an edit takes the style of a picture.
+
+        Raises:
+            BenchError: the stack cannot be read.
+        """
+        entries = read_stack(config.stack).entries if config.stack is not None else ()
+        return frozenset({"vgg16"} if any(entry.kind == "style" for entry in entries) else ())
+
     def run(self, work: StageWork) -> Portrait:
         """Apply the stack, and keep a copy of it with its files in the instance's folder.
 
