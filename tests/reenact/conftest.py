@@ -13,7 +13,7 @@ import torch
 
 from headbench.datasets.nersemble.benchmark import TRAIN_SERIAL
 from headbench.datasets.nersemble.hidden import benchmark_test
-from headbench.datasets.synthetic import write, write_synthetic
+from headbench.datasets.synthetic import around, write, write_synthetic
 from headbench.datasets.synthetic.picture import Picture
 from headbench.harness.cli.main import main
 from headbench.harness.options import Execution
@@ -43,9 +43,10 @@ def _disc(sitting, w2c, K, size: int) -> Picture:
 def write_people(out: Path, layout: str, seed: int) -> Path:
     """Write a subject of the layout into `out`, and return the data root."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write, "sit", lambda scene, params: (scene, params))
-        patch.setattr(write, "take", _disc)
-        write_synthetic(out, layout, 1, FRAMES, SIZE, seed, lambda line: None, workers=1, around=1)
+        for module in (write, around):
+            patch.setattr(module, "sit", lambda scene, params: (scene, params))
+            patch.setattr(module, "take", _disc)
+        write_synthetic(out, layout, 1, FRAMES, SIZE, seed, lambda line: None, workers=1, orbit=1)
     return out
 
 
