@@ -53,7 +53,7 @@ def export(
     loaded = source.session.loaded
     if form.needs and not isinstance(loaded.portrait, Avatar):
         raise BenchError(
-            f"{loaded.about['method']} shows pictures and has no Gaussians, which format {form.name} holds.",
+            f"format {form.name} needs {form.needs}; {loaded.about['method']} shows pictures and has nothing else.",
             help="--format frames or --format video",
         )
     poses = poses_of(loaded, pose, subject, own, limit)

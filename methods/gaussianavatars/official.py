@@ -51,15 +51,24 @@ class OfficialPair(Importer):
         head = load_head(tag, foreign.config.topology())
         flame = _flame(foreign.parameters)
         identity = _identity(flame, foreign, tag)
-        return Imported(identity, _state(table, head, foreign), _notes(foreign, flame))
+        return Imported(identity, _state(table, head, foreign), _notes(foreign, flame, _degree(_harmonics(table))))
 
 
-def _notes(foreign: Foreign, flame: _Table) -> tuple[str, ...]:
+def _notes(foreign: Foreign, flame: _Table, degree: int) -> tuple[str, ...]:
+    """What of the files is not taken.
+
+    Args:
+        foreign: the checkpoint.
+        flame: arrays of the head model's parameters.
+        degree: of the file's spherical harmonics.
+    """
     count = len(flame["expr"])
     offset = flame.get("dynamic_offset")
     notes = [f"poses of the {count} timesteps in {foreign.parameters.name} were left out"] if foreign.parameters else []
     if offset is not None and offset.any():
         notes.append("the dynamic offset was left out, which the published code does not use either")
+    if degree > foreign.config.sh_degree:
+        notes.append(f"spherical harmonics of degree {foreign.config.sh_degree + 1} to {degree} were left out")
     return tuple(notes)
 
 

@@ -120,11 +120,28 @@ def test_a_neutral_head_stands_upright_at_the_origin_seen_from_the_front(opened,
     assert seen[:, :2].mean(0).abs().max() < 0.05
 
 
+def test_training_frames_are_posed_as_training_refined_them(opened, made_subject) -> None:
+    from headbench.export.poses import poses_of
+
+    loaded = replace(opened("FateAvatar").loaded)
+    tables = {"timesteps": torch.arange(3), "jaw": torch.rand(3, 3), "camera_t": torch.rand(3, 3)}
+    loaded.__dict__["frames"] = tables
+    subject = replace(made_subject, train=tuple(replace(each, sequence="talk") for each in made_subject.train))
+    (_, second, _, fourth) = poses_of(loaded, "train", lambda: subject, limit=4).members
+    assert torch.equal(second.params.jaw[0], tables["jaw"][1])
+    assert torch.equal(second.camera.w2c[0, :3, 3], tables["camera_t"][1])
+    assert torch.equal(second.params.expression, subject.train[1].params.expression)
+    assert fourth.params is subject.train[3].params, "a timestep that was not refined"
+    talk = poses_of(loaded, "talk", lambda: subject, own=False)
+    assert talk.is_sequence and len(talk.members) == 5
+    assert talk.members[1].params is subject.train[1].params, "another subject's frames were not refined"
+
+
 def test_every_format_is_loaded_by_its_name() -> None:
     assert all(callable(form.writer()) for form in FORMATS.values())
 
 
 def test_avatars_without_gaussians_are_refused(opened, write, tmp_path) -> None:
-    with pytest.raises(BenchError, match="nearest-frame shows pictures and has no Gaussians, which format glb holds"):
+    with pytest.raises(BenchError, match="needs Gaussians; nearest-frame shows pictures and has nothing else"):
         write(opened("nearest-frame"), "glb")
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -46,10 +48,14 @@ def test_an_exported_pair_comes_back_and_draws_the_same(pair, opened, made_subje
         assert session.render(first.first, first.camera.resized(40, 28)).float().std() > 10
 
 
+def test_harmonics_beyond_the_option_are_said_to_be_left_out(pair, tmp_path) -> None:
+    printed = bench_import(pair, "--out", tmp_path / "out", "--set", "gaussianavatars.sh_degree=0")
+    assert "note: spherical harmonics of degree 1 to 1 were left out" in printed
+
+
 @pytest.fixture
 def damaged(pair, tmp_path):
     """damaged(change) -> folder of a copy of the pair whose PLY's bytes `change` has changed."""
-    import shutil
 
     def make(change, npz=None):
         folder = tmp_path / "copy"
@@ -123,6 +129,15 @@ def test_what_cannot_be_imported_is_said(pair, tmp_path) -> None:
         (pair, "--out", tmp_path / "out", "--head", "flame2021"): "Unknown head model 'flame2021'",
         (pair, "--out", tmp_path / "out", "--method", "flashavatar"): "FlashAvatar has no importer",
     }
+    for text, words in (
+        ('{"head": "../../etc"}', "Unknown head model '../../etc'"),
+        ("[", "headbench.json: found no JSON"),
+    ):
+        noted = shutil.copytree(pair, tmp_path / "noted")
+        (noted / "headbench.json").write_text(text)
+        with pytest.raises(BenchError, match=words):
+            bench_import(noted, "--out", tmp_path / "out")
+        shutil.rmtree(noted)
     for line, words in cases.items():
         with pytest.raises(BenchError, match=words):
             bench_import(*line)

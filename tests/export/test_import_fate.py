@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -35,6 +36,8 @@ def fate_home(flame_files, tmp_path_factory):
         patch.setenv("HEADBENCH_HOME", str(home))
         for name in ("flame2020/model", "flame/mouth_closed_template"):
             register(name, flame_files[name], source="made by the tests")
+        (home / "flame2023.pkl").symlink_to(flame_files["flame2020/model"])
+        register("flame2023/model", home / "flame2023.pkl", source="made by the tests")
     return home
 
 
@@ -189,3 +192,35 @@ def test_classes_that_are_not_allowed_are_named_and_nothing_runs(save, tmp_path,
     with pytest.raises(BenchError, match="found a torch file without a `model`"):
         bench_import(path, "--out", tmp_path / "out")
     assert "never" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("vertices", [5023, 5143])
+def test_a_pair_of_flame_2023_keeps_its_static_offset(vertices, fate_home, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HEADBENCH_HOME", str(fate_home))
+    from headbench.export.ply import table_bytes
+
+    generator = np.random.default_rng(4)
+    count = 300
+    content = table_bytes(
+        np.zeros((count, 3)),
+        generator.normal(0, 1, (count, 1, 3)),
+        np.full(count, 2.0),
+        np.full((count, 3), 0.5),
+        generator.normal(0, 1, (count, 4)),
+        np.arange(count) * 33,
+    )
+    (tmp_path / "point_cloud.ply").write_bytes(content)
+    offset = generator.normal(0, 1e-3, (1, vertices, 3)).astype(np.float32)
+    widths = {"expr": 100, "rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "translation": 3}
+    rows = {name: np.zeros((2, width), np.float32) for name, width in widths.items()}
+    np.savez(tmp_path / "flame_param.npz", shape=np.ones(300, np.float32), static_offset=offset, **rows)
+    bench_import(tmp_path, "--out", tmp_path / "out")
+    with open_checkpoint(tmp_path / "out", "cpu") as session:
+        loaded = session.loaded
+        head = load_head("flame2023", "teeth")
+        shaped = head.template + head.shape_dirs.sum(-1)
+        base = loaded.portrait.head.base
+        assert torch.allclose(base[:5023], shaped[:5023] + torch.tensor(offset[0, :5023]), atol=1e-5)
+        centre = loaded.portrait.head.vertices(loaded.identity.first)[0][head.faces[33]].mean(0)
+        found = session.gaussians(loaded.identity.first)
+        assert torch.allclose(found.means[0, 1], centre, atol=1e-5)
