@@ -81,7 +81,7 @@ FORMATS: Mapping[str, Format] = {
             "headbench.export.ply:write",
             "Gaussians",
             "numbered files",
-            "SuperSplat, add-ons for Unity and Blender, gsplat",
+            "SuperSplat and most viewers of Gaussians",
         ),
         Format(
             "splat",
@@ -126,7 +126,7 @@ FORMATS: Mapping[str, Format] = {
             "headbench.export.pictures:write_frames",
             "",
             "numbered files",
-            "all",
+            "programs for pictures",
         ),
         Format(
             "video",
@@ -135,7 +135,7 @@ FORMATS: Mapping[str, Format] = {
             "headbench.export.pictures:write_film",
             "",
             "one file",
-            "all",
+            "players of videos",
         ),
     )
 }
