@@ -134,12 +134,12 @@ def _scorer(label: str, asked: Sequence[str]) -> Scorer:
     return scorers([label])[0]
 
 
-def _compare(place: StagePaths, subject: Subject, scorer: Scorer, count: int, device: str, found: Verified) -> int:
+def _compare(place: StagePaths, given: Subject, scorer: Scorer, count: int, device: str, found: Verified) -> int:
     """Score some frames whose pictures are whole, and compare with the stored scores; return the number of frames.
 
     Args:
         place: folders of the stage instance.
-        subject: gives the test frames with their images.
+        given: gives the frames with their images.
         scorer: protocol to score by.
         count: maximum number of frames.
         device: where to score, such as cpu or cuda.
@@ -151,10 +151,16 @@ def _compare(place: StagePaths, subject: Subject, scorer: Scorer, count: int, de
     from headbench.metrics import load_protocol, read_scores
     from headbench.metrics.choose import find
 
-    renders, subject = place.renders(scorer.key.at(place.way).name), subject.showing(scorer.key.views)
+    renders, subject = place.renders(scorer.key.at(place.way).name), given.showing(scorer.key.views)
     marker, broken = read_marker(place, scorer.name), {*damaged(renders)}
     if marker is None or marker.hash != scorer.hash:
         found.unverified.append(f"scores by {scorer.name} against pictures, since the protocol has another hash now")
+        return 0
+    scored = marker.inputs.get("views")
+    now = viewed.digest if (viewed := given.views.get(scorer.key.views)) is not None else None
+    if isinstance(scored, Mapping) and scored.get("digest") != now:
+        changed = f"the {scorer.key.views} views of the data are others now"
+        found.unverified.append(f"scores by {scorer.name} against pictures, since {changed}")
         return 0
     whole = [f for f in subject.test if f"{f.id}.png" in listed(renders) and f"{f.id}.png" not in broken]
     picked = _spread(whole, count)

@@ -94,6 +94,10 @@ def test_views_are_a_second_set_of_renders_and_scores_that_follow_their_data(ben
     kept = {path: path.stat().st_mtime_ns for path in (trained, tested)}
     repaint(data / "insta/synth00")
     shutil.copytree(data / "insta/synth00/truth/around", data / "insta/plain/truth/around")
+    refused = bench("score", "out", "--protocol", NAME, "--force")
+    assert refused.code == 2 and "shows all-around views that have changed since" in refused.err, refused
+    unsure = bench("verify", "out")
+    assert unsure.out.count("since the all-around views of the data are others now") == 2, unsure
     again = run()
     assert again.code == 0 and "the all-around views of the data have changed since" in again.out, again
     after = json.loads((synth / "scores" / f"{NAME}.jsonl").read_text().splitlines()[1])

@@ -13,7 +13,7 @@ from headbench.harness.layout import StagePaths
 from headbench.harness.run.cell import Job, run_of
 from headbench.harness.run.folder import remedy
 from headbench.harness.run.listing import LISTING, damaged, listed
-from headbench.harness.run.render import Progress, RenderKey
+from headbench.harness.run.render import Progress, RenderKey, read_note
 from headbench.harness.run.whole import Marker, read_marker
 from headbench.harness.types import TEST
 
@@ -69,7 +69,7 @@ def score_task(
         whether anything was scored.
 
     Raises:
-        BenchError: the renders that the protocol scores are missing or damaged.
+        BenchError: the renders that the protocol scores are missing or damaged, or of views that have changed since.
     """
     renders = place.renders(scorer.key.at(place.way).name)
     shown = subject.showing(scorer.key.views)
@@ -78,8 +78,15 @@ def score_task(
             f"{renders} has no complete renders, which protocol {scorer.name} scores.",
             help=_command(place, scorer),
         )
+    viewed = _viewed(subject, scorer.key.views)
+    note = read_note(renders) if viewed and shown.test else None
+    if note is not None and note.viewed != viewed["views"]["digest"]:
+        raise BenchError(
+            f"{renders} shows {scorer.key.views} views that have changed since they were rendered.",
+            help=_command(place, scorer),
+        )
     target, marker = place.scores(scorer.name), place.marker(scorer.name)
-    inputs = scorer.inputs(device) | _viewed(subject, scorer.key.views)
+    inputs = scorer.inputs(device) | viewed
 
     def origin() -> Marker:
         listing = sha256_of(renders / LISTING) if shown.test else ""
