@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Work"]
 
 _STAGE = "edit"
-_BAKE = "bench run --stages train/bake"
+_BAKE = "bake it first: the run's command with --stages train/bake"
 _EVERY = 5.0
 """Least time between two lines of progress in seconds."""
 _ORBIT = 60
@@ -198,7 +198,8 @@ class Work:
         """A frame of the subject by its id."""
         if self.place is None:
             raise BenchError(
-                f"{self.baked} is not in a run, so its frames are not known.", help="edit it in its run, or by --region"
+                f"{self.baked} is not in a run, so its frames are not known.",
+                help="edit it in its run, or place the sticker on a region",
             )
         subject = self._subject()
         frames = {frame.id: frame for frame in (*subject.train, *subject.test)}
@@ -336,7 +337,7 @@ def _way(here: Way, label: str | None) -> Way:
     from headbench.harness.plugins import registry
 
     if label is not None and (fault := name_fault(label) or ("expected no colon" if ":" in label else "")):
-        raise BenchError(f"--label {quoted(label)}: {fault}.", help="--label logo")
+        raise BenchError(f"--label {quoted(label)}: {fault}.", help="take a plain name, such as logo")
     if here.stage == _STAGE and here.parent is not None:
         return here if label is None else Way((*here.parent.steps, Step(_STAGE, label)))
     if here.stage not in registry().stage(_STAGE).parents:

@@ -217,7 +217,7 @@ class BakedAvatar(Avatar, OnSurface):
         Raises:
             BenchError: always.
         """
-        raise BenchError("a baked avatar is not trained as it is.", help="bench run --stages train/bake")
+        raise BenchError("a baked avatar is not trained as it is.", help="make it by the stage bake")
 
     def param_groups(self) -> list[ParamGroup]:
         return []

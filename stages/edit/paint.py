@@ -116,7 +116,7 @@ def _placed(place: Rectangle | Region | Frame, canvas: Canvas, aspect: float) ->
     if params.head != canvas.head.tag:
         raise BenchError(
             f"frame {place.frame} was tracked with head model {params.head}, this avatar is of {canvas.head.tag}.",
-            help="project the sticker from a frame of this avatar's own data, or place it by --region",
+            help="project the sticker from a frame of this avatar's own data, or place it on a region",
         )
     return in_view(canvas, params, camera, place.at, place.size, place.angle, aspect)
 

