@@ -20,7 +20,8 @@ _FIXED: dict[str, object] = {
     "rotation_loss": "angle",
     "scale_bound": "largest",
     "gutter": True,
-    "spread_scale": True,
+    "keep_look": True,
+    "wander": "half",
     "weights": {"rotation": 0.0},
 }
 """Options of ``bake`` without the quirks of FATE's released code."""

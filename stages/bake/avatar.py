@@ -29,7 +29,7 @@ from headbench.harness.types import (
 
 from .config import BakedConfig
 from .maps import CHANNELS, Attributes, Look, Maps
-from .places import Places, spread, uv_of
+from .places import Places, density, density_ratio, spread, uv_of
 
 __all__ = ["BakedAvatar"]
 
@@ -61,8 +61,8 @@ class BakedAvatar(Avatar, OnSurface):
     """(F,) bool, faces that sampled places may lie on."""
     bound: Tensor
     """() largest offset: metres, or 1/m along a raw normal."""
-    trained_places: Tensor
-    """() number of places at which the maps were trained."""
+    trained_density: Tensor
+    """(V,) places per square metre around each vertex at which the maps were trained."""
     seed: Tensor
     face_index: Tensor
     """(N,) int64, faces of the Gaussians."""
@@ -81,13 +81,14 @@ class BakedAvatar(Avatar, OnSurface):
         self.register_buffer("canonical", torch.zeros(vertices, 3, device=device))
         self.register_buffer("support", torch.ones(len(faces), dtype=torch.bool, device=device))
         self.register_buffer("bound", torch.zeros((), device=device))
-        self.register_buffer("trained_places", torch.zeros((), dtype=torch.int64, device=device))
+        self.register_buffer("trained_density", torch.zeros(vertices, device=device))
         self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
         kept = config.points is None
         self.register_buffer("face_index", torch.zeros(1, dtype=torch.int64, device=device), persistent=kept)
         self.register_buffer("bary", torch.full((1, 3), 1 / 3, device=device), persistent=kept)
         self._surface: Surface | None = None
         self._size: Tensor | None = None
+        self._ratio: tuple[Tensor | None] | None = None
         self._change: tuple[Change | None] | None = None
         self.register_load_state_dict_post_hook(_loaded)
 
@@ -132,7 +133,7 @@ class BakedAvatar(Avatar, OnSurface):
     def put_places(self, places: Places) -> None:
         """Sample the maps at other places."""
         self.face_index, self.bary = places.face_index.to(self.canonical.device), places.bary.to(self.canonical)
-        self._surface = None
+        self._surface = self._ratio = None
 
     def resample(self, points: int, sampling: Literal["area", "uv"] | None = None) -> None:
         """Sample the maps at another number of places, spread evenly; the same for the same number on any machine.
@@ -173,16 +174,16 @@ class BakedAvatar(Avatar, OnSurface):
         """
         config = self.config
         share = found.offset.tanh() if config.second_tanh else found.offset
-        scaling = found.scaling
-        if config.spread_scale:
-            scaling = scaling + 0.5 * (self.trained_places / len(self.face_index)).log()
+        (ratio,) = self._density()
+        if ratio is not None:
+            found = found.for_density(ratio)
         return Surface(
             face_index=self.face_index,
             bary=self.bary,
             uv=uv,
             canonical=self.canonical,
             offset=self.bound * share,
-            log_scales=scaling,
+            log_scales=found.scaling,
             quats=found.rotation,
             opacities=found.opacity,
             dc=found.dc,
@@ -236,6 +237,15 @@ class BakedAvatar(Avatar, OnSurface):
     def count(self) -> int:
         return len(self.face_index)
 
+    def _density(self) -> tuple[Tensor | None]:
+        """Logarithm of the density of the trained places over the present one, (N,); None where they are the same."""
+        if self._ratio is None:
+            places = Places(self.face_index, self.bary)
+            there = density(self.head, self.canonical, places)
+            same = not self.config.keep_look or torch.equal(there, self.trained_density)
+            self._ratio = (None if same else density_ratio(self.head, self.trained_density, there, places),)
+        return self._ratio
+
     def capture_key(self, clock: Clock) -> Hashable:
         return None if self.body.capture_key(clock) is None else "same"
 
@@ -260,6 +270,6 @@ def cut(body: Any) -> None:
 
 def _loaded(avatar: Any, _: Any) -> None:
     """Sample the maps of a checkpoint where the configuration says how many places there are."""
-    avatar._surface = avatar._size = avatar._change = None
+    avatar._surface = avatar._size = avatar._change = avatar._ratio = None
     if avatar.config.points is not None:
         avatar.resample(avatar.config.points)

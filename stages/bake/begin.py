@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from .avatar import BakedAvatar
 from .config import BakedConfig
 from .maps import Attributes
 from .networks import make_network
-from .places import Places, added_places, neighbourhood, spread
+from .places import Places, added_places, density, density_ratio, neighbourhood, spread
 from .start import nearest_inside, spread_maps
 from .training import BakingAvatar
 
@@ -53,7 +52,7 @@ def begin(parent: LoadedPortrait, config: BakedConfig, seed: int, device: torch.
     _fill(baked, above, seed)
     places = _places(baked, above, seed)
     baked.put_places(places)
-    baked.trained_places.fill_(len(places))
+    baked.trained_density.copy_(density(baked.head, baked.canonical, places))
     baked.bound.fill_(config.offset_bound if config.offset_bound is not None else _bound(above))
     if config.training == "one_stage":
         on = points_on_faces(above.canonical[None], baked.head.faces, places.face_index, places.bary)
@@ -123,5 +122,6 @@ def _attributes(baked: BakedAvatar, above: Surface) -> Attributes:
     if config.second_tanh:
         share = share.clamp(-0.76, 0.76).atanh()
     found = Attributes(above.dc, above.opacities, above.log_scales, above.quats, share)
-    grown = 0.5 * torch.tensor(len(offset) / baked.count(), device=offset.device).log()
-    return replace(found, scaling=found.scaling + grown)
+    own = Places(above.face_index, above.bary)
+    before = density(baked.head, baked.canonical, own)
+    return found.for_density(density_ratio(baked.head, before, baked.trained_density, own))

@@ -30,6 +30,9 @@ class BakeWeights(Section):
     prior: float = Field(default=0.0, ge=0)
     """Weight of the mean square of what the decoder changes of the parent's maps, before activation (`start`
     parent)."""
+    smooth: float = Field(default=0.0, ge=0)
+    """Weight of the mean square difference of neighbouring texels in what the network gives, before activation. Texels
+    between the places follow those that images decide, so that the maps can be sampled at other places."""
 
 
 class Shape(Section):
@@ -63,8 +66,9 @@ class Shape(Section):
     points to its square."""
     doubled: bool = True
     """Whether added places may be exactly those of the parent's Gaussians."""
-    spread_scale: bool = False
-    """Whether Gaussians grow where fewer places are sampled than in training, so that they cover the same surface."""
+    keep_look: bool = False
+    """Whether Gaussians look the same where other places are sampled than in training: they grow where these are fewer,
+    and are more transparent where they are more."""
 
 
 class BakeConfig(Shape):
@@ -97,6 +101,9 @@ class BakeConfig(Shape):
     scale_bound: Literal["deviation", "largest"] = "deviation"
     """Upper bound of log-scales. deviation: mean and one standard deviation of the parent's; largest: the parent's
     99.9th percentile and a half."""
+    wander: Literal["never", "half", "always"] = "never"
+    """Steps on which Gaussians stand elsewhere on their faces: on none, every second or all. Maps then say something
+    at every place, so that they can be sampled at other places than those of training."""
     gutter: bool = False
     """Whether texels outside the atlas are copies of the nearest inside, in training and in files."""
     export_norm: Literal["train", "eval"] = "train"

@@ -13,7 +13,7 @@ from headbench.harness.types import Batch, Rendering
 
 from .config import BakeConfig
 
-__all__ = ["BakeLosses", "rotation_loss"]
+__all__ = ["BakeLosses", "rotation_loss", "roughness"]
 
 
 def rotation_loss(quats: Tensor, kind: Literal["yw", "angle"]) -> Tensor:
@@ -34,6 +34,11 @@ def rotation_loss(quats: Tensor, kind: Literal["yw", "angle"]) -> Tensor:
     return (vector[:, 0::2] if kind == "yw" else vector).square().sum(-1).mean()
 
 
+def roughness(raw: Tensor) -> Tensor:
+    """Mean square difference of neighbouring texels of raw maps (1, 11, S, S), along rows and columns."""
+    return raw.diff(dim=2).square().mean() + raw.diff(dim=3).square().mean()
+
+
 class BakeLosses:
     """Computes the weighted loss terms. Holds no trainable weights.
 
@@ -48,14 +53,15 @@ class BakeLosses:
         self.vgg = VggLoss(config.vgg_precision)
 
     def __call__(
-        self, scaling: Tensor, rotation: Tensor, change: Tensor | None, rendering: Rendering, batch: Batch
+        self, scaling: Tensor, rotation: Tensor, change: Tensor, started: bool, rendering: Rendering, batch: Batch
     ) -> dict[str, Tensor]:
         """Compute the loss terms, name -> weighted scalar.
 
         Args:
             scaling: (N, 3) log-scales as looked up, without the size of the face.
             rotation: (N, 4) quaternions as looked up.
-            change: what the network adds to the raw maps at the start; None: it starts at nothing.
+            change: (1, 11, S, S) raw maps that the network gives, or adds to those of the start.
+            started: whether it adds to those of the start.
             rendering: of the batch.
             batch: B training images.
         """
@@ -69,6 +75,8 @@ class BakeLosses:
             terms["scale"] = weights.scale * scale_ratio(scaling, config.scale_threshold)
         if weights.rotation > 0:
             terms["rotation"] = weights.rotation * rotation_loss(rotation, config.rotation_loss)
-        if weights.prior > 0 and change is not None:
+        if weights.smooth > 0:
+            terms["smooth"] = weights.smooth * roughness(change)
+        if weights.prior > 0 and started:
             terms["prior"] = weights.prior * change.square().mean()
         return terms

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from headbench.harness.errors import BenchError
 
@@ -40,6 +41,24 @@ class Attributes:
     """(N, 4) quaternions (w, x, y, z) in the frame of the face, not normalised."""
     offset: Tensor
     """(N,) share of the largest offset, in [-1, 1], before a second tanh."""
+
+    def for_density(self, ratio: Tensor) -> Attributes:
+        """Attributes that look the same where Gaussians stand closer or farther apart.
+
+        Where they stand farther apart they grow, to cover the same surface. Where they stand closer, each takes away
+        less light, so that as many as there are now take away what fewer did; their size stays, since colours were
+        trained for it.
+
+        Args:
+            ratio: (N,) logarithm of the density that the attributes are for, divided by the density that there is.
+        """
+        optical = functional.softplus(self.opacity) * ratio.clamp(max=0).exp()
+        closer = optical + torch.log(-torch.expm1(-optical))
+        return replace(
+            self,
+            opacity=torch.where(ratio < 0, closer, self.opacity),
+            scaling=self.scaling + 0.5 * ratio.clamp(min=0)[:, None],
+        )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,12 @@ from headbench.harness.blocks.placement import random_barycentrics
 from headbench.harness.errors import BenchError
 from headbench.harness.head import SubjectHead, uv_raster
 
-__all__ = ["Places", "added_places", "neighbourhood", "spread", "uv_of"]
+__all__ = ["Places", "added_places", "density", "density_ratio", "neighbourhood", "spread", "uv_of"]
+
+_ROUNDS = 2
+"""Number of times that counts are blurred along the edges of the mesh."""
+_FEWEST = 1.0
+"""Smallest density in places per square metre that counts: a head has a tenth of a square metre."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,46 @@ def spread(
     face_index = torch.searchsorted(ends, steps, right=True).clamp(max=len(area) - 1)
     bary = random_barycentrics(count, "area_uniform", generator)
     return Places(face_index, bary).to(vertices.device)
+
+
+def density(head: SubjectHead, vertices: Tensor, places: Places) -> Tensor:
+    """Places per square metre around each vertex, (V,), in a neighbourhood that holds more than a few; 0 where none are.
+
+    Args:
+        head: the head model.
+        vertices: (V, 3) of the mesh whose areas count, metres.
+        places: on the mesh's device.
+    """
+    corners = vertices[head.faces]
+    normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = torch.linalg.vector_norm(normal, dim=-1)[:, None].expand(-1, 3) / 6
+    zero = vertices.new_zeros(len(vertices))
+    around = zero.index_add(0, head.faces.reshape(-1), area.reshape(-1))
+    here = zero.index_add(0, head.faces[places.face_index].reshape(-1), places.bary.to(zero).reshape(-1))
+    for _ in range(_ROUNDS):
+        here, around = _blurred(head, here), _blurred(head, around)
+    return here / around.clamp(min=1e-12)
+
+
+def _blurred(head: SubjectHead, values: Tensor) -> Tensor:
+    """Means (V,), over the faces around each vertex, of the means of their corners' values (V,)."""
+    flat = head.faces.reshape(-1)
+    of_faces = values[head.faces].mean(1, keepdim=True).expand(-1, 3).reshape(-1)
+    sums = torch.zeros_like(values).index_add(0, flat, of_faces)
+    return sums / torch.zeros_like(values).index_add(0, flat, torch.ones_like(of_faces)).clamp(min=1)
+
+
+def density_ratio(head: SubjectHead, before: Tensor, after: Tensor, places: Places) -> Tensor:
+    """Logarithm of the ratio of two densities at places, (N,).
+
+    Args:
+        head: the head model.
+        before: (V,) density, as `density` gives it.
+        after: (V,) the density that `before` is divided by.
+        places: N places.
+    """
+    ratio = (before.clamp(min=_FEWEST) / after.clamp(min=_FEWEST)).log()
+    return (ratio[head.faces[places.face_index]] * places.bary.to(ratio)).sum(1)
 
 
 def neighbourhood(head: SubjectHead, face_index: Tensor) -> Tensor:

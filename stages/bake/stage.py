@@ -162,6 +162,7 @@ class _Training:
         """What training goes on from, by name."""
         logged, sums = log.state()
         state = {f"network/{k}": v for k, v in self.avatar.network.state_dict().items()}
+        state |= {f"wander/{k}": v for k, v in self.avatar.named_buffers(recurse=False)}
         state |= {f"adam/{k}": v for k, v in self.trainer.optimizer.state().items()}
         state |= {f"finetune/{k}": v for k, v in self.trainer.finetune.state_dict().items()}
         state |= {f"finetune_adam/{k}": v for k, v in self.trainer.finetune.optimizer_state().items()}
@@ -178,6 +179,8 @@ class _Training:
         if not saved:
             return Logged(), {}
         self.avatar.network.load_state_dict(_under(saved, "network/"))
+        for name, buffer in self.avatar.named_buffers(recurse=False):
+            buffer.copy_(saved[f"wander/{name}"])
         self.trainer.optimizer.load(_under(saved, "adam/"))
         self.trainer.finetune.load_state_dict(_under(saved, "finetune/"))
         self.trainer.finetune.load_optimizer_state(_under(saved, "finetune_adam/"))

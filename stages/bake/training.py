@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -28,8 +29,12 @@ from .config import BakeConfig
 from .losses import BakeLosses
 from .maps import CHANNELS, Look, Maps
 from .networks import PlainTexture
+from .places import Places, uv_of
 
 __all__ = ["BakingAvatar"]
+
+_STRIDE = (0.7548776662466927, 0.5698402909980532)
+"""Steps of a sequence in the unit square whose points stay far apart: powers of the inverse of the plastic number."""
 
 
 class BakingAvatar(Avatar):
@@ -45,6 +50,11 @@ class BakingAvatar(Avatar):
     """
 
     config_type = BakedAvatar.config_type
+    turn: Tensor
+    """() number of steps taken."""
+    phase: Tensor
+    """(N, 2) where in the unit square each Gaussian begins to wander."""
+    stride: Tensor
 
     def __init__(
         self,
@@ -58,9 +68,11 @@ class BakingAvatar(Avatar):
         super().__init__()
         self.baked, self.network, self.config = baked, network, config
         self.activation, self.base, self.nearest = activation, base, nearest
+        self.register_buffer("turn", torch.zeros((), dtype=torch.int64, device=baked.bary.device))
+        self.register_buffer("stride", torch.tensor(_STRIDE, dtype=torch.float64, device=baked.bary.device))
+        self.register_buffer("phase", torch.rand_like(baked.bary[:, :2]) if config.wander != "never" else None)
         _, _, self.uv = baked.places()
-        look = Look.at(self.uv, config.size, config.rows)
-        self.look = look if nearest is None else Look(nearest[look.texels], look.weights)
+        self.look = self._look(self.uv)
         self._losses = BakeLosses(config)
         baked.eval()
 
@@ -82,10 +94,34 @@ class BakingAvatar(Avatar):
     def drive(self, params: HeadParams) -> PosedAvatar:
         change = self.network()
         maps = self.activation(change if self.base is None else self.base + change)
-        surface = self.baked.at(maps.look_up(self.look), self.uv)
+        if self.config.wander == "never":
+            surface = self.baked.at(maps.look_up(self.look), self.uv)
+        else:
+            bary = self._wandered()
+            uv = uv_of(self.baked.head, Places(self.baked.face_index, bary))
+            surface = replace(self.baked.at(maps.look_up(self._look(uv)), uv), bary=bary)
         gaussians, vertices = self.baked.posed(params, surface)
         aux = {"scaling": surface.log_scales, "rotation": surface.quats, "change": change}
         return PosedAvatar(gaussians, vertices, vertices, aux)
+
+    def _look(self, uv: Tensor) -> Look:
+        """Look-up at texture coordinates (N, 2), of texels inside the atlas alone where gutters are copies of them."""
+        look = Look.at(uv, self.config.size, self.config.rows)
+        return look if self.nearest is None else Look(self.nearest[look.texels], look.weights)
+
+    def _wandered(self) -> Tensor:
+        """Barycentric coordinates (N, 3) of this step, without a draw: a replay of the step moves on, too.
+
+        Each Gaussian follows a sequence that fills the unit square evenly from a phase of its own.
+        """
+        at = (self.phase + (self.turn * self.stride).frac()).frac().to(self.baked.bary)
+        root = at[:, :1].sqrt()
+        moved = torch.cat([1 - root, root * (1 - at[:, 1:]), root * at[:, 1:]], dim=1)
+        if self.config.wander == "half":
+            moved = torch.where(self.turn % 2 == 0, self.baked.bary, moved)
+        with torch.no_grad():
+            self.turn.add_(1)
+        return moved
 
     def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         """Compute the weighted loss terms, name -> scalar.
@@ -96,8 +132,8 @@ class BakingAvatar(Avatar):
             batch: B training images.
             clock: of the step; not used.
         """
-        change = posed.aux["change"] if self.base is not None else None
-        return self._losses(posed.aux["scaling"], posed.aux["rotation"], change, rendering, batch)
+        aux = posed.aux
+        return self._losses(aux["scaling"], aux["rotation"], aux["change"], self.base is not None, rendering, batch)
 
     def param_groups(self) -> list[ParamGroup]:
         config = self.config

@@ -39,7 +39,8 @@ FIXED = {
     "rotation_loss": "angle",
     "scale_bound": "largest",
     "gutter": True,
-    "spread_scale": True,
+    "keep_look": True,
+    "wander": "half",
     "added_points": 0,
     "size": 64,
 }
