@@ -21,6 +21,8 @@ _FIXED: dict[str, object] = {
     "scale_bound": "largest",
     "gutter": True,
     "keep_look": True,
+    "view_expression": "canonical",
+    "regular_background": "run",
     "wander": "half",
     "weights": {"rotation": 0.0},
 }

@@ -114,6 +114,14 @@ class BakeConfig(Shape):
     tracking: Literal["refined", "restart"] = "refined"
     """Per-frame parameters where the method refines some. refined: the parent's; restart: tracked ones, trained
     again."""
+    view_expression: Literal["canonical", "frame"] = "frame"
+    """Expression of the avatar in steps on views, after ``complete``. canonical: that which the view shows; frame: the
+    tracked one of the training frame that follows, whatever the view shows."""
+    view_background: Literal["run", "random"] = "random"
+    """Background of views: that of the method's configuration, or a random colour per step."""
+    regular_background: Literal["run", "white"] = "white"
+    """Background of training frames after ``complete``: that of the method's configuration, or white whatever that
+    says."""
     vgg_precision: Precision = "float16"
     """Number type of the frozen network's convolutions on CUDA; a CPU always uses float32."""
     bits: Literal[8, 16] = 16

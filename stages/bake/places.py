@@ -134,7 +134,7 @@ def spread(
 
 
 def density(head: SubjectHead, vertices: Tensor, places: Places) -> Tensor:
-    """Places per square metre around each vertex, (V,), in a neighbourhood that holds more than a few; 0 where none are.
+    """Places per square metre around each vertex, (V,), from some rings of faces; 0 where none are.
 
     Args:
         head: the head model.

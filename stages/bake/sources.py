@@ -4,12 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
+from headbench.harness.staged import read_stage
+from headbench.harness.train import LoadedPortrait
+from headbench.harness.train.frames import FrameStore
+from headbench.harness.train.sampler import AlternatingSampler, EpochSampler, Sampler
 from headbench.harness.types import Frame
+from headbench.harness.way import Way
+from headbench.stages.complete.config import CompleteConfig
+from headbench.stages.complete.stage import views_between
+from headbench.stages.complete.storage import VIEWS, read_views
+from headbench.stages.complete.training import CONFIDENCE, view_frames
 
-__all__ = ["refined_frames"]
+from .config import BakeConfig
+
+__all__ = ["refined_frames", "turns_with_views", "view_store"]
+
+
+def view_store(parent: LoadedPortrait, device: torch.device) -> tuple[FrameStore, list[int]] | None:
+    """Views that the parent was completed with, and which of them count; None where it was not completed.
+
+    The stage ``complete`` keeps its views beside its checkpoints; those between its azimuths count.
+
+    Args:
+        parent: what is baked.
+        device: where batches are wanted.
+
+    Raises:
+        BenchError: the views are damaged, or gone.
+    """
+    record = read_stage(parent.path.parent) if parent.path != Path() else None
+    if record is None or Way.parse(record.way).stage != "complete":
+        return None
+    options: Mapping[str, Any] = record.config
+    known = CompleteConfig.model_fields
+    azimuths, least, weighs = (options.get(n, known[n].default) for n in ("azimuths", "least", "confidence"))
+    views = read_views(parent.path.parent / VIEWS)
+    frames = view_frames(views, parent.identity, (), least)
+    store = FrameStore(frames, device, masks=[CONFIDENCE], weight=CONFIDENCE if weighs else None)
+    return store, views_between(views, tuple(azimuths))
+
+
+def turns_with_views(
+    regular: EpochSampler, views: tuple[FrameStore, list[int]] | None, config: BakeConfig, background: str
+) -> Sampler:
+    """Sampler that takes a view before each training frame; the regular one where there are no views.
+
+    Args:
+        regular: of the training frames.
+        views: their store and the rows that count.
+        config: background and expression of the views.
+        background: of the method's configuration.
+    """
+    if views is None:
+        return regular
+    behind = "random" if config.view_background == "random" else background
+    shown: Literal["own", "regular"] = "own" if config.view_expression == "canonical" else "regular"
+    return AlternatingSampler(regular, *views, behind, expression=shown)
 
 
 def refined_frames(frames: Sequence[Frame], refined: Mapping[str, Tensor]) -> tuple[Frame, ...]:

@@ -20,7 +20,7 @@ from headbench.harness.train.frames import FrameStore, epoch_order
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.optimizer import AvatarOptimizer
-from headbench.harness.train.sampler import EpochSampler, Sampler
+from headbench.harness.train.sampler import EpochSampler
 from headbench.harness.train.save_schedule import SaveSchedule
 from headbench.harness.train.setup import wait_for
 from headbench.harness.trained import Logged
@@ -28,7 +28,7 @@ from headbench.harness.trained import Logged
 from .avatar import BakedAvatar
 from .begin import begin
 from .config import BakeConfig, BakedConfig
-from .sources import refined_frames
+from .sources import refined_frames, turns_with_views, view_store
 from .training import BakingAvatar
 
 __all__ = ["BakeStage"]
@@ -109,7 +109,10 @@ class _Training:
         order = epoch_order(len(frames), options.seed, 1).tolist()
         self.store = FrameStore(frames, device, size, (), order)
         schedule = BatchSchedule(train, len(frames))
-        self.sampler: Sampler = EpochSampler(self.store, schedule, train.background, options.seed)
+        self.views = view_store(work.parent, device)
+        white = self.views is not None and config.regular_background == "white"
+        regular = EpochSampler(self.store, schedule, "white" if white else train.background, options.seed)
+        self.sampler = turns_with_views(regular, self.views, config, train.background)
         self.trainer = Trainer(
             avatar,
             AvatarOptimizer(avatar, "bake"),
@@ -136,6 +139,8 @@ class _Training:
                 self.avatar.export()
         finally:
             self.store.close()
+            if self.views is not None:
+                self.views[0].close()
 
     def _steps(self, done: int, logged: tuple[Logged, dict[str, Tensor]]) -> None:
         work, trainer, options = self.work, self.trainer, self.work.options

@@ -41,7 +41,7 @@ from headbench.stages.complete.seen import eye_of, looks, seen_share
 from headbench.stages.complete.storage import VIEWS, read_views, write_views
 from headbench.stages.complete.training import CONFIDENCE, Alternation, view_frames, view_params
 
-__all__ = ["Complete", "wanted_cameras"]
+__all__ = ["Complete", "views_between", "wanted_cameras"]
 
 _AZIMUTHS = 24
 _ELEVATIONS = (0.0, 15.0, 0.0, -15.0)
@@ -80,7 +80,7 @@ class Complete(Stage):
             write_views(work.folder / VIEWS, make_views(work, loaded, config, rasterizer))
         # What is on the disk is trained on, so that a resumed training sees the same.
         views = read_views(work.folder / VIEWS)
-        candidates = _between(views, config.azimuths)
+        candidates = views_between(views, config.azimuths)
         torch.manual_seed(work.options.seed)
         parts = Parts(avatar.train(), loaded.identity.to(device), loaded.config, rasterizer, device, ())
         masks = sorted(parts.config.masks())
@@ -178,8 +178,12 @@ def wanted_cameras(config: CompleteConfig, loaded: LoadedPortrait, head: Alignme
     return found
 
 
-def _between(views: Sequence[PseudoView], azimuths: tuple[float, float]) -> list[int]:
+def views_between(views: Sequence[PseudoView], azimuths: tuple[float, float]) -> list[int]:
     """Positions of the views between two azimuths.
+
+    Args:
+        views: of a prior.
+        azimuths: smallest and largest, degrees towards the subject's left.
 
     Raises:
         BenchError: there is none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +18,17 @@ from headbench.harness.avatar import FineTuneConfig
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
 from headbench.harness.splat import make_rasterizer
+from headbench.harness.staged import StageRecord, write_stage
 from headbench.harness.train import LoadedPortrait, load_portrait
 from headbench.harness.types import Subject
+from headbench.harness.view_prior import PseudoView
 from headbench.stages.bake import BakeConfig
 from headbench.stages.bake.begin import begin
 from headbench.stages.bake.maps import Attributes
-from headbench.stages.bake.sources import refined_frames
+from headbench.stages.bake.sources import refined_frames, view_store
+from headbench.stages.complete.storage import write_views
 
-from .conftest import FIXED, PLAIN, Bake
+from .conftest import FIXED, PLAIN, SIDE, Bake
 
 SURFACES = ("FateAvatar", "FlashAvatar", "SplattingAvatar", "GaussianAvatars")
 Parent = Callable[..., LoadedPortrait]
@@ -37,8 +41,8 @@ def shown(portrait: Any, subject: Subject, index: int = 3) -> Tensor:
     return portrait.render(frame.params, frame.camera, torch.ones(1, 3), make_rasterizer("torch", torch.device("cpu")))
 
 
-def rows(folder: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def rows_of(made: Bake) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (made.work.folder / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "rate"} for line in lines]
 
 
@@ -66,7 +70,7 @@ def test_a_bake_of_each_method_on_a_surface_loads_alone(
 def test_training_lowers_the_loss_and_maps_are_kept(parent: Parent, bake: Baker) -> None:
     made = bake(parent(), {**FIXED, "steps": 12, "rates": {"colour": 0.1}}, log_every=4)
     made.run()
-    log = rows(made.work.folder)
+    log = rows_of(made)
     assert [line["step"] for line in log] == [4, 8, 12] and set(log[0]) >= {"rgb", "scale", "gaussians"}
     assert log[-1]["rgb"] < log[0]["rgb"]
     about = read_json(made.work.folder / "maps" / "maps.json")
@@ -95,7 +99,7 @@ def test_a_bake_that_was_interrupted_ends_equal_to_the_bit(parent: Parent, bake:
     again.run()
     for name in ("model.safetensors", "optimizer.safetensors"):
         assert (again.checkpoint / name).read_bytes() == (calm.checkpoint / name).read_bytes()
-    assert rows(again.work.folder) == rows(calm.work.folder)
+    assert rows_of(again) == rows_of(calm)
 
 
 @pytest.mark.parametrize("network", ["decode_only", "unet"])
@@ -247,3 +251,40 @@ def test_a_tracked_subject_keeps_its_parent_s_refinement(parent: Parent) -> None
     above = replace(above, config=above.config.model_copy(update={"train": train}))
     found = _train_config(above, BakeConfig(epochs=3))
     assert found.finetune == train.finetune and found.epochs == 3 and found.steps is None and found.resolution == 32
+
+
+def test_after_a_completion_every_frame_is_preceded_by_a_view(
+    parent: Parent, bake: Baker, subject: Subject, tmp_path: Path
+) -> None:
+    frame = subject.train[0]
+    whole = torch.ones(1, SIDE, SIDE)
+    colour = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1).expand(3, SIDE, SIDE)
+    turned = frame.camera.w2c.clone()
+    turned[:, 0, 0], turned[:, 2, 2] = -1.0, 1.0  # from behind
+    cameras = {"front": frame.camera, "back": replace(frame.camera, w2c=turned)}
+    views = [PseudoView(name, colour, whole, whole, camera) for name, camera in cameras.items()]
+    folder = tmp_path / "complete"
+    folder.mkdir()
+    write_views(folder / "views", views)
+    write_stage(folder, StageRecord("train/complete", "method:FateAvatar", {"azimuths": [90.0, 270.0]}, {}))
+
+    def completed() -> LoadedPortrait:
+        above = replace(parent(), path=folder / "checkpoint-1")
+        vars(above)["frames"] = {}  # of a checkpoint that is not there
+        return above
+
+    store, rows = view_store(completed(), torch.device("cpu"))
+    assert store.ids(rows) == ("view-back",) and view_store(parent(), torch.device("cpu")) is None
+    made = bake(completed(), {**FIXED, "steps": 3, "view_background": "run"}, log_every=1)
+    made.run()
+    with_views = rows_of(made)
+    assert [line["step"] for line in with_views] == [1, 2, 3, 4, 5, 6]
+    alone = bake(parent(), {**FIXED, "steps": 3}, "alone", log_every=1)
+    alone.run()
+    # The odd steps are those on the view, whose target is blue all over.
+    assert with_views[0]["rgb"] > 1.5 * rows_of(alone)[0]["rgb"]
+    found = [load_portrait(each.checkpoint).portrait.maps.colour for each in (made, alone)]
+    assert not torch.equal(*found)
+    shutil.rmtree(folder / "views")
+    with pytest.raises(BenchError, match="views"):
+        bake(completed(), {**FIXED, "steps": 1}, "gone").run()
