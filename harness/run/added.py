@@ -55,12 +55,15 @@ def add_instance(
     parent = _finished(CellFolder(folder), way, job, subject, progress)
     job.write(folder)
     job = dataclasses.replace(job, execution=dataclasses.replace(job.execution, **(how or {})))  # type: ignore[arg-type]
-    note_stage(folder, way, State.RUNNING)
+    # Whatever ends this process, the table shows why the row has no results.
+    again = f"add {way} to --stages to make it again"
+    note_stage(folder, way, State.QUEUED, f"stale: it was changed, and not made yet; {again}")
     try:
         made = stage_task(CellWork(folder, job, registry, subject, progress), planned, parent)
         show(made, scorers)
     except BaseException as error:
-        note_stage(folder, way, State.FAILED, str(error.args[0]) if isinstance(error, BenchError) else "interrupted")
+        why = str(error.args[0]).rstrip(".") if isinstance(error, BenchError) else "it was interrupted"
+        note_stage(folder, way, State.QUEUED, f"stale: {why}; {again}")
         raise
     note_stage(folder, way, State.DONE)
     return made

@@ -124,7 +124,8 @@ def _placed(place: Rectangle | Region | Frame, canvas: Canvas, aspect: float) ->
 def _wash(entry: Wash, colour: Tensor, canvas: Canvas, stack: Stack, report: Report) -> Tensor:
     weight = canvas.weight(entry.region, entry.feather)
     light = luma(colour)
-    mean = (light[0] * weight).sum() / weight.sum().clamp_min(1e-6)
+    inside = weight * canvas.texels.charted
+    mean = (light[0] * inside).sum() / inside.sum().clamp_min(1e-6)
     shaded = colour.new_tensor(entry.colour)[:, None] * (light / mean.clamp_min(1e-3))
     return _mixed(colour, shaded.clamp(0, 1), weight * entry.opacity)
 

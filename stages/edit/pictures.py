@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL.Image import Image, Resampling
 from torch import Tensor
 
-from headbench.harness.image import read_rgb
 from headbench.harness.pictures import read_picture
 from headbench.harness.reading import Unreadable
 
-__all__ = ["read_sticker", "read_style"]
+__all__ = ["LARGEST", "read_sticker", "read_style"]
+
+LARGEST = 4096
+"""Side in pixels to which larger pictures are made smaller: twice that of the largest maps."""
 
 
 def read_sticker(path: Path) -> Tensor:
@@ -28,7 +31,7 @@ def read_sticker(path: Path) -> Tensor:
             f"expected a picture with alpha, found one of mode {image.mode} without",
             "add an alpha channel in an image editor: what is transparent leaves the head as it is",
         )
-    pixels = torch.from_numpy(np.array(image.convert("RGBA"))).permute(2, 0, 1).float() / 255
+    pixels = torch.from_numpy(np.array(_bounded(image.convert("RGBA")))).permute(2, 0, 1).float() / 255
     if not bool(pixels[3].any()):
         raise Unreadable(path, "found a picture that is transparent everywhere", "give what is to show alpha above 0")
     return pixels
@@ -40,4 +43,14 @@ def read_style(path: Path) -> Tensor:
     Raises:
         Unreadable: it is no PNG or JPEG.
     """
-    return torch.from_numpy(read_rgb(path).copy()).permute(2, 0, 1).float() / 255
+    pixels = np.array(_bounded(read_picture(path).convert("RGB")))
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+
+
+def _bounded(image: Image) -> Image:
+    """A picture of at most `LARGEST` pixels a side; colours are weighted by alpha as it is made smaller."""
+    longer = max(image.size)
+    if longer <= LARGEST:
+        return image
+    width, height = (max(1, round(side * LARGEST / longer)) for side in image.size)
+    return image.resize((width, height), Resampling.LANCZOS)

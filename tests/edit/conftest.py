@@ -78,6 +78,12 @@ def toy() -> SimpleNamespace:
 
 
 @pytest.fixture
+def make_toy() -> Callable[..., SimpleNamespace]:
+    """(texels, points, pixels) -> a baked avatar."""
+    return made
+
+
+@pytest.fixture
 def picture(tmp_path: Path) -> Callable[..., Path]:
     """(name, (H, W, 3 or 4) in [0, 1]) -> a PNG file."""
 
