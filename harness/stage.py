@@ -77,6 +77,8 @@ class Kept:
     """Refined parameters of training frames, as `LoadedPortrait.frames`; empty where there are none."""
     notes: tuple[str, ...] = ()
     """Sentences that tables print."""
+    seconds: float | None = None
+    """Time that the training took; 0 where nobody knows, so that tables show a dash. None: what the stage took here."""
 
 
 @dataclass(frozen=True)

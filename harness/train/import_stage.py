@@ -57,7 +57,7 @@ class ImportStage(Stage):
                 "coefficients of one do not drive the other.",
                 help="--head TAG, if the checkpoint is of another head model",
             )
-        self._kept = Kept(found.identity, {}, found.notes)
+        self._kept = Kept(found.identity, {}, found.notes, 0.0)
         return portrait
 
     def keeps(self, work: StageWork) -> Kept | None:

@@ -144,10 +144,12 @@ def make_instance(stage: Stage, making: Making, work: StageWork) -> TrainSummary
     making.save(portrait, step + 1, {})
     machine = making.machine()
     seconds = making.seconds + time.perf_counter() - making.started
+    if making.kept is not None and making.kept.seconds is not None:
+        seconds = making.kept.seconds
     summary = TrainSummary(
         steps=step + 1,
         seconds=seconds,
-        rate=(step + 1) / seconds,
+        rate=(step + 1) / seconds if seconds else 0.0,
         gaussians=portrait.count(),
         peak_memory_bytes=machine.peak_memory_bytes,
         device=machine.device,
