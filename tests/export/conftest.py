@@ -90,7 +90,6 @@ def baked_checkpoint(tmp_path_factory, made_subject):
     portrait.replace_maps(Maps(**random))
     portrait.canonical.copy_(portrait.carrier(identity.first)[0])
     portrait.bound.fill_(0.01)
-    portrait.trained_places.fill_(400)
     portrait.resample(400)
     about = {"method": spec.name, "preset": "tiny", "variant": "", "dataset": "none", "subject": "made"}
     values = config.model_dump(mode="json")
