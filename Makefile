@@ -69,7 +69,7 @@ $(VENV)/gltf/node_modules/gltf-validator:
 	npm install --silent --no-audit --no-fund --prefix $(VENV)/gltf gltf-validator@2.0.0-dev.3.10
 
 test-gltf: $(VENV)/.tests-installed $(VENV)/gltf/node_modules/gltf-validator
-	NODE_PATH=$(CURDIR)/$(VENV)/gltf/node_modules $(BIN)/python -m pytest tests/export/test_gltf_validator.py
+	NODE_PATH=$(abspath $(VENV))/gltf/node_modules $(BIN)/python -m pytest tests/export/test_gltf_validator.py
 
 $(VENV)/.dev-installed: $(VENV)/.tests-installed
 	$(PIP) -e ".[test,dev]"

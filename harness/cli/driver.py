@@ -49,6 +49,6 @@ def own_subject(checkpoint: Path) -> Subject:
     if cell is None:
         raise BenchError(
             f"{checkpoint} lies in no run, so nobody knows where its frames are.",
-            help="--driver FOLDER --dataset NAME; or --pose neutral or first, which need none",
+            help="--driver FOLDER --dataset NAME; or --pose first",
         )
     return read_subject(Job.read(cell), registry())

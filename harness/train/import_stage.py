@@ -55,7 +55,7 @@ class ImportStage(Stage):
             raise BenchError(
                 f"{foreign.path} is of head model {found.identity.head}, {known.subject} is tracked with {known.head}: "
                 "coefficients of one do not drive the other.",
-                help="--head TAG, if the checkpoint is of another head model",
+                help="--head TAG",
             )
         self._kept = Kept(found.identity, {}, found.notes, 0.0)
         return portrait
@@ -123,7 +123,7 @@ def _portrait(importer: Importer, foreign: Foreign, portrait_type: type[Portrait
             raise Unreadable(
                 foreign.path,
                 f"found {name} of shape {tuple(value.shape)}, {expected}",
-                "choose the method's options that it was trained with: --set METHOD.OPTION=VALUE",
+                "choose the options of the method that it was trained with",
             )
     portrait.load_state_dict({**own, **found.state})
     return portrait.eval(), found

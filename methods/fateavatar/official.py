@@ -148,7 +148,7 @@ def _same_faces(path: Path, faces: Tensor, head: HeadModel) -> Tensor:
         raise Unreadable(
             path,
             f"found {lost} of {len(rows)} faces that {head.tag} does not have in the topology {head.topology}",
-            "bench assets add flame/mouth_closed_template FILE, the template of FateAvatar's repository",
+            "`bench assets add flame2020 FILE` with head_template_mouth_close.obj of FateAvatar's repository",
         )
     return torch.tensor(rows)
 

@@ -44,9 +44,7 @@ class OfficialPair(Importer):
 
     def read(self, foreign: Foreign) -> Imported:
         if foreign.parameters is None:
-            raise Unreadable(
-                foreign.path, f"found no {self.parameters} beside it", f"--parameters FILE, the {self.parameters}"
-            )
+            raise Unreadable(foreign.path, f"found no {self.parameters} beside it", "--parameters FILE")
         table, tag = _table(foreign.path), foreign.head
         head = load_head(tag, foreign.config.topology())
         flame = _flame(foreign.parameters)
@@ -87,7 +85,7 @@ def _table(path: Path) -> _Table:
         raise Unreadable(
             path,
             "found Gaussians that no triangle carries (no binding_0), which cannot be posed",
-            "name the point_cloud.ply of a GaussianAvatars trained with --bind_to_mesh",
+            "name the point_cloud.ply of an avatar that is bound to a mesh",
         )
     if not len(table["x"]):
         raise Unreadable(path, "found no Gaussians")
@@ -126,7 +124,7 @@ def _state(table: _Table, head: HeadModel, foreign: Foreign) -> dict[str, Tensor
             foreign.path,
             f"found a Gaussian bound to face {worst:g}, the {foreign.config.topology()} topology of {head.tag} has "
             f"{faces}",
-            "--head TAG, if it is of another head model",
+            "--head TAG",
         )
     wanted = (foreign.config.sh_degree + 1) ** 2
     harmonics = _harmonics(table)

@@ -142,6 +142,8 @@ def test_what_cannot_be_imported_is_said(pair, tmp_path) -> None:
         with pytest.raises(BenchError, match=words):
             bench_import(*line)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["head.obj", "lonely"]
+    bench_import(lonely, "--parameters", pair / "flame_param.npz", "--head", "openhead", "--out", tmp_path / "out")
+    assert (tmp_path / "out/checkpoint-1").is_dir()
     assert len(list(lonely.iterdir())) == 1
 
 

@@ -167,7 +167,7 @@ class Evil:
         ({"face_index": torch.full((400,), 10006)}, "a Gaussian on a face that there is not: the mesh has 10006"),
         ({"_opacity": torch.full((400, 1), torch.nan)}, "not finite .* which become table.opacity"),
         ({"flame.shapedirs": torch.ones(5023, 3, 18)}, "of another head model than flame2020"),
-        ({"faces": torch.arange(3 * 10006).reshape(-1, 3) % 5023}, "mouth_closed_template FILE"),
+        ({"faces": torch.arange(3 * 10006).reshape(-1, 3) % 5023}, "head_template_mouth_close.obj"),
     ],
 )
 def test_a_foreign_checkpoint_is_refused_in_one_sentence(changed, words, save, tmp_path) -> None:

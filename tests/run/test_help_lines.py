@@ -40,6 +40,19 @@ COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-
 PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
 
 ELSEWHERE = {
+    "--parameters FILE": (
+        "export/test_import.py::test_what_cannot_be_imported_is_said",
+        '"--parameters", pair / "flame_param.npz"',
+    ),
+    "--head TAG": ("export/test_import.py::test_what_cannot_be_imported_is_said", '"--head", "openhead"'),
+    "--set {}.{}=VALUE": (
+        "run/test_import_command.py::test_a_root_without_its_file_is_refused_before_anything_is_read",
+        '"--set", "import.file=gone.ply"',
+    ),
+    "--driver FOLDER --dataset NAME; or --pose first": (
+        "run/test_import_command.py::test_a_published_pair_imports_renders_and_scores",
+        '"--driver", faces, "--dataset", "discs"',
+    ),
     "zip the content of the folder: cd {} && zip -r NEW.zip .": (
         "submission/test_submission_broken.py::test_a_folder_that_was_zipped_instead_of_its_content",
         "zip -r NEW.zip .",

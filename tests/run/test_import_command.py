@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,12 @@ def test_a_published_pair_imports_renders_and_scores(pair, bench, faces, tmp_pat
     back = bench("export", cell, "--format", "gaussianavatars", "--pose", "test", "--out", "back", "--device", "cpu")
     assert back.code == 0 and "3 poses" in back.out
     assert (tmp_path / "back/flame_param.npz").is_file()
+    shutil.copytree(cell / "stages/import", tmp_path / "alone")
+    shutil.rmtree(faces / "discs/ben")
+    asked = ("export", "alone", "--format", "ply", "--device", "cpu", "--pose", "00001", "--out", "head.ply")
+    lost = bench(*asked)
+    assert lost.code == 1 and "lies in no run" in lost.err and not (tmp_path / "head.ply").exists()
+    assert bench(*asked, "--driver", faces, "--dataset", "discs").code == 0
 
 
 def test_a_head_model_that_is_not_registered_is_asked_for_before_anything_is_made(pair, bench, faces, tmp_path) -> None:
