@@ -48,8 +48,9 @@ _ELEVATIONS = (0.0, 15.0, 0.0, -15.0)
 """Heights of the views in turn, in degrees."""
 _LARGEST = 512
 """Longest side in pixels of a prior's pictures where none is asked for."""
-_SLACK = 0.01
-"""Degrees by which a view may lie outside the azimuths that are trained on."""
+_SLACK = 1.0
+"""Degrees by which a view may lie outside the azimuths: circles are about a point of the head, azimuths about its
+origin."""
 
 
 class Complete(Stage):
