@@ -93,9 +93,7 @@ def test_the_crop_shows_the_head_where_its_label_says(play: Callable[..., Any], 
         assert (mesh & mask).sum() / (mesh | mask).sum() > 0.6
 
 
-@pytest.mark.tried(
-    "faults in runs", "a program for views that fails or gives wrong ones", "one sentence; no views stay"
-)
+@pytest.mark.tried("faults in runs", "a program for views that fails", "one sentence; no views stay")
 @pytest.mark.parametrize(
     ("how", "text"),
     [
@@ -118,9 +116,7 @@ def test_a_program_that_fails_is_reported(how: str, text: str, play: Callable[..
 
 @pytest.mark.tried("faults in runs", "a program for views that hangs", "it is ended with its children after its time")
 def test_a_program_that_hangs_is_ended_with_its_children(play: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(
-        BenchError, match="expected an end within 3 s, found it still at work; it said last: plays hangs"
-    ):
+    with pytest.raises(BenchError, match="within 3 s, found it still at work; it said last: plays hangs"):
         play("hangs", budget=3.0)
     child = int((tmp_path / "external" / "child").read_text())
     for _ in range(50):
