@@ -44,6 +44,7 @@ _AS_PUBLISHED: dict[str, object] = {
     "densify": "both",
     "regular_background": "white",
     "confidence": False,
+    "alone": 0.0,
     "add_points": True,
 }
 """Options of ``complete`` as FATE's released code has them."""

@@ -144,6 +144,7 @@ class AlternatingSampler:
             and the regular step the last, as FateAvatar's completion counts.
         expression: pose of the other steps. own: that of their frames; regular: the same with the tracked expression of
             the regular step's frame.
+        alone: number of regular steps at the end that no other step stands before.
     """
 
     def __init__(
@@ -157,13 +158,15 @@ class AlternatingSampler:
         start: Clock | None = None,
         count: Literal["one", "three"] = "one",
         expression: Literal["own", "regular"] = "own",
+        alone: int = 0,
     ) -> None:
         if not candidates:
             raise ValueError("an alternating sampler needs at least one other frame")
         self.regular = regular
         self.other = other
         self.tag = tag
-        self.total = 2 * regular.total
+        self._paired = max(0, regular.total - alone)
+        self.total = self._paired + regular.total
         self._densify = densify
         self._start = start or Clock(0, 0, 0, 0)
         self._count = count
@@ -174,20 +177,22 @@ class AlternatingSampler:
         self._background = None if fixed is None else torch.tensor([fixed], device=other.device)
 
     def at(self, step: int) -> Moment:
-        regular = self._is_regular(step)
-        found = self.regular.at((step + 1) // 2)
-        clock = self._clock(found.clock, (step + 1) // 2, regular)
+        number, regular = self._place(step)
+        found = self.regular.at(number)
+        clock = self._clock(found.clock, number, regular)
+        paired = number <= self._paired
         return Moment(
             clock,
             Clock(step, clock.epoch, 2 * found.counted.steps_per_epoch, self.total),
-            begins_epoch=found.begins_epoch and not regular,
+            begins_epoch=found.begins_epoch and not (regular and paired),
             ends_epoch=found.ends_epoch and regular,
             densifies=self._densify in ("both", "regular" if regular else "other"),
         )
 
     def sample(self, step: int) -> Sample:
-        if self._is_regular(step):
-            return self.regular.sample(step // 2)
+        number, regular = self._place(step)
+        if regular:
+            return self.regular.sample(number)
         place = torch.randint(len(self._candidates), (1,), generator=self._generator)
         rows = self._candidates[place]
         if self._background is None:
@@ -196,7 +201,7 @@ class AlternatingSampler:
             background = self._background
         self.other.touch(rows.tolist())
         index = rows.to(self.other.device)
-        return Sample(self.other, rows.tolist(), index, background, self.tag, self._params(step, index))
+        return Sample(self.other, rows.tolist(), index, background, self.tag, self._params(number, index))
 
     def state(self) -> dict[str, Tensor]:
         return {"other": self._generator.get_state()}
@@ -212,12 +217,16 @@ class AlternatingSampler:
         step = start.step + 3 * pair - (0 if regular else 2)
         return Clock(step, epoch, 3 * clock.steps_per_epoch, start.step + 3 * self.regular.total)
 
-    def _params(self, step: int, index: Tensor) -> HeadParams | None:
+    def _params(self, number: int, index: Tensor) -> HeadParams | None:
+        """Pose of the other step before regular step `number`; `index` is its frame."""
         if self._expression == "own":
             return None
-        frame = self.regular.rows((step + 1) // 2)[1][:1]
+        frame = self.regular.rows(number)[1][:1]
         expression = self.regular.store.params.expression.index_select(0, frame)
         return replace(self.other.params.rows(index), expression=expression)
 
-    def _is_regular(self, step: int) -> bool:
-        return step % 2 == 0
+    def _place(self, step: int) -> tuple[int, bool]:
+        """Number of the regular step that a step is, or stands before; and whether it is that step."""
+        if step > 2 * self._paired:
+            return step - self._paired, True
+        return (step + 1) // 2, step % 2 == 0

@@ -30,6 +30,9 @@ class CompleteConfig(Section):
     azimuths: tuple[float, float] = (30.0, 330.0)
     """Views between these azimuths are trained on, in degrees towards the subject's left, 0 is the front. The original
     takes 84 to 252, which is not symmetric."""
+    alone: float = Field(default=0.25, ge=0, le=1)
+    """Share of the steps on training frames that come at the end, without views: as long as the back of the head is
+    transparent, views see the face through it and change it, and this mends it."""
     orbit: Literal["label", "fate"] = "label"
     """Cameras that the prior is asked for. label: 24 around the head at heights of 0, 15, 0 and -15 degrees, with room
     for hair; fate: 30 at the distance of the first training frame, level with the head's origin."""

@@ -120,6 +120,7 @@ class Alternation:
             start=self.start(),
             count=config.count,
             expression="regular" if config.expression == "frame" else "own",
+            alone=int(config.alone * regular.total),
         )
 
     def start(self) -> Clock:

@@ -136,3 +136,15 @@ def test_other_steps_can_take_the_expression_of_the_regular_frame(cloud, made_su
     trainer.avatar.drive = lambda params: seen.append(params) or drive(params)
     trainer.step(1)
     assert torch.equal(seen[0].expression[0], tracked.expression[first.regular.rows(1)[0][0]])
+
+
+def test_the_last_regular_steps_can_come_alone(made_subject) -> None:
+    first = _sampler(made_subject())
+    sampler = AlternatingSampler(first.regular, first.other, [1], "white", alone=4)
+    assert sampler.total == 8
+    assert [sampler.sample(step).tag for step in range(1, 9)] == ["pseudo", "train", "pseudo", *["train"] * 5]
+    moments = [sampler.at(step) for step in range(1, 9)]
+    assert [m.clock.step for m in moments] == [1, 1, 2, 2, 3, 4, 5, 6]
+    plain = [first.regular.at(step) for step in range(1, 7)]
+    for event in ("begins_epoch", "ends_epoch"):
+        assert sum(getattr(m, event) for m in moments) == sum(getattr(m, event) for m in plain)
