@@ -170,6 +170,7 @@ def _mean_normal(canvas: Canvas, name: str) -> Tensor:
     inside = canvas.regions[name][head.faces].all(1)
     raw = face_frames(head.base[None], head.faces).raw_normal[0]
     summed = raw[inside].sum(0)
-    if float(torch.linalg.vector_norm(summed)) < 0.2 * float(torch.linalg.vector_norm(raw[inside], dim=1).sum()):
-        return summed.new_tensor((0.0, 0.0, 1.0))  # it goes around the head
+    whole = torch.linalg.vector_norm(raw[inside], dim=1).sum()
+    if not bool(torch.linalg.vector_norm(summed) > 0.3 * whole):  # it goes around the head, or has no face of its own
+        return summed.new_tensor((0.0, 0.0, 1.0))
     return F.normalize(summed, dim=0)

@@ -7,8 +7,8 @@ from the positions of eyes and lips on the head at rest, in units of the distanc
 all        every vertex
 hair       the scalp
 left_*     the half of cheeks or ears on the subject's left (x above the middle between the eyes); right_* the other
-cheeks     of the face without nose, lips and eyeballs: 0.25 d to 1.2 d beside the middle, from 0.3 d below the eyes to
-           the lower lip, facing forward (the normal's z above 0.15)
+cheeks     of the face without nose, lips and eyeballs: 0.25 d to 1.1 d beside the middle, from 0.3 d below the eyes to
+           the lower lip, facing forward (the normal's z above 0.3)
 chin       of the face without lips: at most 0.5 d beside the middle, below the lips, facing forward
 ========== =====================================================================================================
 
@@ -59,8 +59,8 @@ def regions_of(head: Head) -> dict[str, Tensor]:
     beside, above = ((head.base - middle) / unit)[:, :2].unbind(1)
     if {"face", "lips", "nose"} <= set(named):
         lips = above[named["lips"]]
-        front = named["face"] & ~named["lips"] & ~named.get("eyes", named["left_eye"]) & (_normals(head)[:, 2] > 0.15)
-        aside = (beside.abs() > 0.25) & (beside.abs() < 1.2)
+        front = named["face"] & ~named["lips"] & ~named.get("eyes", named["left_eye"]) & (_normals(head)[:, 2] > 0.3)
+        aside = (beside.abs() > 0.25) & (beside.abs() < 1.1)
         found["cheeks"] = front & ~named["nose"] & aside & (above < -0.3) & (above > lips.min())
         found["chin"] = front & (beside.abs() < 0.5) & (above < lips.min())
     for name in ("cheeks", "ears"):
