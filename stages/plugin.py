@@ -21,6 +21,7 @@ _FIXED: dict[str, object] = {
     "scale_bound": "largest",
     "gutter": True,
     "keep_look": True,
+    "tracking": "refined",
     "view_expression": "canonical",
     "regular_background": "run",
     "wander": "half",

@@ -110,6 +110,11 @@ class BakedAvatar(Avatar, OnSurface):
         """The maps, as they are looked up."""
         return Maps(**{name: getattr(self, f"map_{name}") for name in CHANNELS})
 
+    @property
+    def atlas(self) -> str:
+        """Tag and topology of the head model whose texture coordinates the maps lie on."""
+        return f"{self.head.tag} {self.head.topology}"
+
     def replace_maps(self, maps: Maps) -> None:
         """Take other maps of the same size.
 

@@ -111,9 +111,9 @@ class BakeConfig(Shape):
     export: Literal["after", "before"] = "after"
     """Maps that are kept: those after the last step, or those that the last step's loss saw, before it (as FATE's
     dumps)."""
-    tracking: Literal["refined", "restart"] = "refined"
-    """Per-frame parameters where the method refines some. refined: the parent's; restart: tracked ones, trained
-    again."""
+    tracking: Literal["refined", "restart"] = "restart"
+    """Per-frame parameters where the method refines some. refined: the parent's; restart: tracked ones, trained again
+    with the maps, which are not kept: the instance has its parent's."""
     view_expression: Literal["canonical", "frame"] = "frame"
     """Expression of the avatar in steps on views, after ``complete``. canonical: that which the view shows; frame: the
     tracked one of the training frame that follows, whatever the view shows."""

@@ -125,28 +125,31 @@ class Maps:
         """Return the same maps on `device`."""
         return Maps.unpack(self.pack().to(device))
 
-    def write(self, folder: Path, rows: Rows = "v_up", bits: Literal[8, 16] = 16) -> None:
+    def write(self, folder: Path, rows: Rows, bits: Literal[8, 16], head: str) -> None:
         """Write files for people, see `write_maps`.
 
         Args:
             folder: is made where it is missing.
             rows: order of the maps' rows.
             bits: per channel of the PNGs.
+            head: tag and topology of the head model, as `BakedAvatar.atlas` has them.
         """
-        write_maps(self.tensors(), folder, rows, bits)
+        write_maps(self.tensors(), folder, rows, bits, head)
 
     @classmethod
-    def read(cls, path: Path, size: int) -> Maps:
+    def read(cls, path: Path, size: int, rows: Rows, head: str) -> Maps:
         """Read ``maps.safetensors``.
 
         Args:
             path: the file.
             size: texels along a side that the maps must have.
+            rows: order of rows that is wanted.
+            head: tag and topology of the head model that the maps must be of.
 
         Raises:
             Unreadable: it has no such maps.
         """
-        return cls(**read_maps(path, CHANNELS, size))
+        return cls(**read_maps(path, CHANNELS, size, rows, head))
 
     def look_up(self, look: Look) -> Attributes:
         """Interpolate all maps bilinearly at the places of a look-up; differentiable in the maps."""

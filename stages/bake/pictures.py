@@ -13,7 +13,7 @@ from torch import Tensor
 
 from headbench.harness.files import atomic_path, make_folder, write_json
 from headbench.harness.reading import Unreadable
-from headbench.harness.tensors import read_tensors
+from headbench.harness.tensors import read_metadata, read_tensors
 
 from .png import read_png, write_png
 
@@ -30,7 +30,7 @@ _FIXED = {"colour": (0.0, 1.0), "rotation": (-1.0, 1.0), "offset": (-1.0, 1.0)}
 """Values of a map that black and white stand for; those of other maps are their smallest and largest."""
 
 
-def write_maps(maps: Mapping[str, Tensor], folder: Path, rows: str, bits: Literal[8, 16]) -> None:
+def write_maps(maps: Mapping[str, Tensor], folder: Path, rows: str, bits: Literal[8, 16], head: str) -> None:
     """Write ``maps.safetensors``, a PNG per map and ``maps.json``, which says what the PNGs' values stand for.
 
     In the PNGs row 0 is v = 1, the top of the atlas; in the tensors rows are as the avatar has them.
@@ -40,6 +40,7 @@ def write_maps(maps: Mapping[str, Tensor], folder: Path, rows: str, bits: Litera
         folder: is made where it is missing.
         rows: order of the tensors' rows, v_up or v_down.
         bits: per channel of the PNGs.
+        head: tag and topology of the head model whose atlas the maps lie on, such as flame2020 mouth_closed.
     """
     make_folder(folder)
     largest = 2**bits - 1
@@ -52,9 +53,11 @@ def write_maps(maps: Mapping[str, Tensor], folder: Path, rows: str, bits: Litera
         write_png(folder / f"{name}.png", levels.astype(np.uint8 if bits == 8 else np.uint16))
         about[name] = {"file": f"{name}.png", "black": low, "white": high, "meaning": _MEANING[name]}
     with atomic_path(folder / "maps.safetensors") as part:
-        part.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in maps.items()}))
+        host = {name: tensor.detach().cpu().contiguous() for name, tensor in maps.items()}
+        part.write_bytes(save(host, {"head": head, "rows": rows}))
     size = next(iter(maps.values())).shape[-1]
-    write_json(folder / "maps.json", {"size": size, "bits": bits, "first_row": "v = 1", "rows": rows, "maps": about})
+    whole = {"size": size, "bits": bits, "first_row": "v = 1", "rows": rows, "head": head, "maps": about}
+    write_json(folder / "maps.json", whole)
 
 
 def read_colour_png(path: Path, size: int) -> tuple[Tensor, int]:
@@ -91,18 +94,24 @@ def read_colour_png(path: Path, size: int) -> tuple[Tensor, int]:
     return found.float().permute(2, 0, 1).contiguous(), largest
 
 
-def read_maps(path: Path, channels: Mapping[str, int], size: int) -> dict[str, Tensor]:
+def read_maps(path: Path, channels: Mapping[str, int], size: int, rows: str, head: str) -> dict[str, Tensor]:
     """Read ``maps.safetensors``, such as another avatar's.
 
     Args:
         path: the file.
         channels: channels of each map.
         size: texels along a side that maps must have.
+        rows: order of rows that is wanted; maps of the other order are turned upside down.
+        head: tag and topology of the head model that the maps must be of.
 
     Raises:
-        Unreadable: a map is missing, of another size or type, or has values that are not finite or out of range.
+        Unreadable: a map is missing, of another size, type or head, or has values that are not finite or out of range.
     """
-    tensors = read_tensors(path)
+    tensors, about = read_tensors(path), read_metadata(path)
+    if about.get("head", "") != head:
+        known = about.get("head") or "none that it names"
+        help = f"give maps of an avatar on {head}: texels of another atlas are other places"
+        raise Unreadable(path, f"expected maps of head model {head}, found those of {known}", help)
     found = {}
     for name, count in channels.items():
         tensor = tensors.get(name)
@@ -119,5 +128,5 @@ def read_maps(path: Path, channels: Mapping[str, int], size: int) -> dict[str, T
         low, high = _FIXED.get(name, (-np.inf, np.inf))
         if name != "rotation" and not bool(((tensor >= low - 1e-6) & (tensor <= high + 1e-6)).all()):
             raise Unreadable(path, f"expected {expected} from {low:g} to {high:g}, found others")
-        found[name] = tensor.float()
+        found[name] = tensor.float() if about.get("rows", rows) == rows else tensor.float().flip(1)
     return found

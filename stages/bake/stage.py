@@ -76,8 +76,9 @@ class BakeStage(Stage):
         avatar = begin(parent, baked_config, work.options.seed, device)
         avatar.load(device)
         _Training(work, avatar, device).run()
-        avatar.baked.maps.write(work.folder / "maps", config.rows, config.bits)
-        return avatar.baked
+        baked = avatar.baked
+        baked.maps.write(work.folder / "maps", config.rows, config.bits, baked.atlas)
+        return baked
 
 
 def _train_config(parent: LoadedPortrait, config: BakeConfig) -> TrainConfig:

@@ -62,9 +62,11 @@ def test_every_filter_of_a_16_bit_png_is_undone(filter_type: int) -> None:
 @pytest.mark.parametrize("rows", ["v_up", "v_down"])
 def test_files_for_people_show_the_top_of_the_atlas_first_and_come_back(tmp_path: Path, bits: int, rows: Any) -> None:
     maps = noise()
-    maps.write(tmp_path, rows, bits)
-    exact = Maps.read(tmp_path / "maps.safetensors", 16)
+    maps.write(tmp_path, rows, bits, "openhead open")
+    exact = Maps.read(tmp_path / "maps.safetensors", 16, rows, "openhead open")
     assert torch.equal(exact.pack(), maps.pack())
+    other = Maps.read(tmp_path / "maps.safetensors", 16, "v_down" if rows == "v_up" else "v_up", "openhead open")
+    assert torch.equal(other.pack(), maps.pack().flip(1))
     colours, largest = read_colour_png(tmp_path / "colour.png", 16)
     assert largest == 2**bits - 1
     from_bottom = maps.colour if rows == "v_up" else maps.colour.flip(1)
@@ -113,7 +115,7 @@ def test_a_palette_and_opaque_alpha_are_taken(tmp_path: Path) -> None:
         assert read_colour_png(path, 16)[0].mean((1, 2)).tolist() == [1.0, 0.0, 0.0]
 
 
-@pytest.mark.tried("hostile files", "maps of another size, type or range, or with one missing")
+@pytest.mark.tried("hostile files", "maps of another size, type, range or topology, or with one missing")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -122,13 +124,17 @@ def test_a_palette_and_opaque_alpha_are_taken(tmp_path: Path) -> None:
         ({"colour": torch.full((3, 16, 16), 1.5)}, "from 0 to 1, found others"),
         ({"offset": torch.zeros(1, 16, 16, dtype=torch.int32)}, "found type int32"),
         ({"scaling": None}, "found none of that name"),
+        ({"head": "openhead teeth"}, "expected maps of head model openhead open, found those of openhead teeth"),
+        ({"head": ""}, "found those of none that it names"),
     ],
 )
 def test_maps_that_do_not_fit_are_one_line(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    change = dict(change)
+    head = change.pop("head", "openhead open")
     tensors = {name: tensor.contiguous() for name, tensor in noise().tensors().items()} | change
-    save_file({name: t for name, t in tensors.items() if t is not None}, tmp_path / "maps.safetensors")
+    save_file({name: t for name, t in tensors.items() if t is not None}, tmp_path / "maps.safetensors", {"head": head})
     with pytest.raises(Unreadable) as caught:
-        Maps.read(tmp_path / "maps.safetensors", 16)
+        Maps.read(tmp_path / "maps.safetensors", 16, "v_up", "openhead open")
     assert words in str(caught.value)
 
 

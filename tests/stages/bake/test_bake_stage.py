@@ -19,6 +19,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.staged import StageRecord, write_stage
+from headbench.harness.tensors import read_tensors
 from headbench.harness.train import LoadedPortrait, load_portrait
 from headbench.harness.types import Subject
 from headbench.harness.view_prior import PseudoView
@@ -241,6 +242,30 @@ def test_options_that_do_not_fit_are_named(options: dict[str, Any], words: str) 
     with pytest.raises(BenchError, match="stage train/bake") as caught:
         validate(BakeConfig, options, "stage train/bake")
     assert words in str(caught.value)
+
+
+def test_tracking_that_restarts_is_trained_with_the_maps(parent: Parent, bake: Baker, subject: Subject) -> None:
+    def tracked() -> LoadedPortrait:
+        above = parent()
+        train = above.config.train.model_copy(update={"finetune": FineTuneConfig(rates={"expression": 1e-3})})
+        return replace(above, config=above.config.model_copy(update={"train": train}))
+
+    def die(now: Any) -> None:
+        if now.get("step") == 3:
+            raise KeyboardInterrupt
+
+    options = {**FIXED, "tracking": "restart", "steps": 4}
+    calm = bake(tracked(), options, "calm", checkpoint_every=2, log_every=1)
+    calm.run()
+    made = bake(tracked(), options, progress=die, checkpoint_every=2, log_every=1)
+    with pytest.raises(KeyboardInterrupt):
+        made.run()
+    tables = read_tensors(made.checkpoint / "optimizer.safetensors")["finetune/tables.expression"]
+    moved = tables - torch.cat([frame.params.expression for frame in subject.train])
+    assert (moved.abs().amax(1) > 0).sum() >= 2 and moved.abs().max() < 0.01
+    again = bake(tracked(), options, checkpoint_every=2, log_every=1)
+    again.run()
+    assert rows_of(again) == rows_of(calm)
 
 
 def test_a_tracked_subject_keeps_its_parent_s_refinement(parent: Parent) -> None:
