@@ -17,7 +17,7 @@ import torch
 from isolation import Plug
 
 from headbench.harness.cli.main import main
-from headbench.harness.errors import BenchError
+from headbench.harness.errors import BenchError, PluginError
 from headbench.harness.layout import CellFolder, StagePaths
 from headbench.harness.plugins import Registry, Source
 from headbench.harness.plugins import registry as find_registry
@@ -192,7 +192,7 @@ def test_a_record_of_a_newer_format_and_an_unknown_loader_are_told(cell: Path, t
         load_portrait(newest)
 
 
-def test_faulty_specs_of_stages_are_problems_of_their_plugin() -> None:
+def test_faulty_specs_of_stages_are_problems_of_their_plugin(tints: Registry) -> None:
     from types import ModuleType
 
     from headbench.harness.plugins import StageSpec, hookimpl
@@ -201,11 +201,18 @@ def test_faulty_specs_of_stages_are_problems_of_their_plugin() -> None:
         StageSpec("Loud", "a.b:C"),
         StageSpec("track", "a.b:C"),
         StageSpec("bake", "a.b:C", presets={"x": {}}, default_preset="y"),
+        StageSpec("light", "a.b:C", labels="lamp"),
+        StageSpec("light", "a.b:C", labels="lamp", kept="../lamp.json"),
+        StageSpec("light", "headbench_tints.stages:Tint", labels="colour", kept="lamp.json"),
     ]
     plugin = ModuleType("mine")
     plugin.register_stages = hookimpl(lambda register: [register(each) for each in wrong])  # type: ignore[attr-defined]
-    said = [problem.message for problem in Registry([Source("mine", lambda: plugin)]).problems()]
-    assert len(said) == 3 and "lower-case" in said[0] and "taken by a task" in said[1] and "default preset" in said[2]
+    known = Registry([Source("mine", lambda: plugin)])
+    said = [problem.message for problem in known.problems()]
+    expected = ["lower-case", "taken by a task", "default preset", "must both be names", "kept '../lamp.json'"]
+    assert len(said) == 5 and all(words in text for words, text in zip(expected, said, strict=True))
+    with pytest.raises(PluginError, match=r"labels 'colour' must be an option of .* made by input_file"):
+        known.load_stage("light")
 
 
 def test_stages_are_listed_with_what_they_are_made_from_and_still_need(
