@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from headbench.harness.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from headbench.harness.types import Identity
 
-__all__ = ["Foreign", "Importer", "Imported"]
+__all__ = ["Foreign", "Importer", "Imported", "importer_for"]
 
 
 @dataclass(frozen=True)
@@ -69,3 +71,20 @@ class Importer(abc.ABC):
             Unreadable: a file is damaged or does not fit the head model or the method's configuration.
             MissingAsset: the head model's files are not registered.
         """
+
+
+def importer_for(importers: Sequence[Importer], path: Path) -> Importer:
+    """The importer whose files have the ending of `path`.
+
+    Args:
+        importers: of one method.
+        path: the file.
+
+    Raises:
+        BenchError: none has.
+    """
+    endings = {ending: each for each in importers for ending in each.suffixes}
+    if path.suffix.lower() not in endings:
+        said = did_you_mean("ending of published checkpoints", path.suffix, endings)
+        raise BenchError(f"{path}: {said}", help="bench import --help")
+    return endings[path.suffix.lower()]

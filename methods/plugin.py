@@ -36,7 +36,7 @@ FATEAVATAR = MethodSpec(
     licence="MIT; its FLAME code under the MPI licence and its rasterizer under the Inria licence, both non-commercial",
     citation="Zhang et al., FATE: Full-head Gaussian Avatar with Textural Editing from Monocular Video, CVPR 2025, "
     "arXiv:2411.15604",
-    importer="headbench.methods.fateavatar.official:OfficialCheckpoint",
+    importers=("headbench.methods.fateavatar.official:OfficialCheckpoint",),
     checked=_CHECKED,
     typical={"cuda": Typical(323.0, _H200), "cpu": Typical(21.0, _TWO_CORES, 16e6)},
 )
@@ -50,7 +50,10 @@ GAUSSIANAVATARS = MethodSpec(
     licence="CC BY-NC-SA 4.0 with a further non-commercial clause; parts under the Inria licence, non-commercial",
     citation="Qian et al., GaussianAvatars: Photorealistic Head Avatars with Rigged 3D Gaussians, CVPR 2024, "
     "arXiv:2312.02069",
-    importer="headbench.methods.gaussianavatars.official:OfficialPair",
+    importers=(
+        "headbench.methods.gaussianavatars.official:OfficialPair",
+        "headbench.methods.gaussianavatars.port:PortCheckpoint",
+    ),
     checked=_CHECKED,
     typical={"cuda": Typical(527.0, _H200), "cpu": Typical(18.0, _TWO_CORES, 3.3e6)},
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ from click.exceptions import Exit
 from headbench.harness.cli.options import Place
 from headbench.harness.console import say
 from headbench.harness.errors import BenchError, did_you_mean
+from headbench.harness.importing import importer_for
 from headbench.harness.names import one_line
+from headbench.harness.reading import Unreadable
 
 if TYPE_CHECKING:
     from headbench.harness.avatar import MethodConfig
@@ -68,15 +71,13 @@ def import_(
     known = registry()
     if file.is_dir():
         file = _in_folder(file, known, method)
-    spec = _method(file, known, method)
-    importer = known.load_importer(spec.name)
+    spec, importer, decided = _recognised(file, known, method)
     if parameters is None and importer.parameters and (file.parent / importer.parameters).is_file():
         parameters = file.parent / importer.parameters
     if importer.parameters and parameters is None:
         raise BenchError(f"{file}: found no {importer.parameters} beside it.", help="--parameters FILE")
     head = head or _noted(file.parent) or importer.head
     _check_head(head)
-    decided = importer.settings(file)
     usual = _preset(known, spec, preset)
     # Only what differs from the preset, since changed options name a variant.
     changed = {name: value for name, value in decided.items() if getattr(usual, name) != value}
@@ -106,7 +107,7 @@ def _in_folder(folder: Path, known: Registry, method: str | None) -> Path:
     Raises:
         BenchError: there is none, or several.
     """
-    endings = _endings(known, method)
+    endings = sorted({ending for _, importer in _importers(known, method) for ending in importer.suffixes})
     found = sorted(path for path in folder.iterdir() if path.suffix in endings)
     if len(found) != 1:
         listed = ", ".join(one_line(path.name) for path in found[:4]) or "none"
@@ -116,23 +117,28 @@ def _in_folder(folder: Path, known: Registry, method: str | None) -> Path:
     return found[0]
 
 
-def _endings(known: Registry, method: str | None) -> dict[str, MethodSpec]:
-    """Ending of published checkpoints -> the method that they are of."""
-    specs = [known.method(method)] if method else [spec for spec in known.methods().values() if spec.importer]
-    return {ending: spec for spec in specs for ending in known.load_importer(spec.name).suffixes}
+def _importers(known: Registry, method: str | None) -> list[tuple[MethodSpec, Importer]]:
+    """Importers of one method, or of all, each with its method."""
+    specs = [known.method(method)] if method else [spec for spec in known.methods().values() if spec.importers]
+    return [(spec, importer) for spec in specs for importer in known.load_importers(spec.name)]
 
 
-def _method(file: Path, known: Registry, method: str | None) -> MethodSpec:
-    """Method whose published code wrote a file.
+def _recognised(file: Path, known: Registry, method: str | None) -> tuple[MethodSpec, Importer, Mapping[str, Any]]:
+    """Method whose published code wrote a file, its importer, and the options that the file decides.
 
     Raises:
-        BenchError: no method's checkpoints end so.
+        BenchError: no method's checkpoints end so, or the file is damaged or of none of them.
     """
-    endings = _endings(known, method)
-    if file.suffix.lower() not in endings:
-        said = did_you_mean("ending of published checkpoints", file.suffix, endings)
-        raise BenchError(f"{file}: {said}", help="bench import --help")
-    return endings[file.suffix.lower()]
+    pairs = _importers(known, method)
+    importer_for([importer for _, importer in pairs], file)
+    faults = []
+    for spec, importer in pairs:
+        if file.suffix.lower() in importer.suffixes:
+            try:
+                return spec, importer, importer.settings(file)
+            except Unreadable as error:
+                faults.append(error)
+    raise faults[0]
 
 
 def _check_head(tag: str) -> None:

@@ -32,7 +32,7 @@ def methods() -> None:
         say(f"{spec.name} ({'baseline' if spec.baseline else 'method'}): {spec.summary or 'no summary'}")
         say(f"    presets: {', '.join(presets)}")
         say(f"    citation: {spec.citation or 'none given'}")
-        if spec.importer:
+        if spec.importers:
             say("    published checkpoints: bench import FILE")
         say(f"    licence of the original: {spec.licence or 'none given'}")
         for state, names in by_status(spec, known).items():

@@ -27,7 +27,7 @@ __all__ = [
     "check_preset",
     "checked_class",
     "dataset_reader",
-    "importer_of",
+    "importers_of",
     "method_faults",
     "portrait_class",
     "preset_values",
@@ -99,9 +99,10 @@ def method_faults(spec: MethodSpec) -> list[str]:
 
 
 def _importer_faults(spec: MethodSpec) -> list[str]:
-    if isinstance(spec.importer, str) and (not spec.importer or _TARGET.fullmatch(spec.importer)):
-        return []
-    return [f"importer {spec.importer!r} must read package.module:Class, or be empty"]
+    if not isinstance(spec.importers, tuple):
+        return [f"importers must be a tuple of package.module:Class, got {spec.importers!r}"]
+    wrong = [each for each in spec.importers if not isinstance(each, str) or not _TARGET.fullmatch(each)]
+    return [f"importer {each!r} must read package.module:Class" for each in wrong]
 
 
 def _preset_faults(spec: MethodSpec) -> list[str]:
@@ -196,28 +197,29 @@ def portrait_class(spec: MethodSpec, plugin: str) -> type[Portrait]:
         raise PluginError(f"{where} must be a class derived from MethodConfig, got {config_type!r}", help=HELP)
     for preset in spec.presets:
         _check_values(spec, preset, plugin, config_type)
-    if spec.importer:
-        importer_of(spec, plugin)
+    importers_of(spec, plugin)
     return loaded
 
 
-def importer_of(spec: MethodSpec, plugin: str) -> Importer:
-    """Make the importer that a method's spec names, and check it against the interface.
+def importers_of(spec: MethodSpec, plugin: str) -> tuple[Importer, ...]:
+    """Make the importers that a method's spec names, and check them against the interface.
 
     Args:
-        spec: the registered spec, which names one.
+        spec: the registered spec.
         plugin: name of the plugin that registered it, for messages.
 
     Raises:
-        PluginError: the importer cannot be imported or made, or leaves a part of the interface out.
+        PluginError: an importer cannot be imported or made, or leaves a part of the interface out.
     """
-    loaded = checked_class(
-        "importer", replace(spec, target=spec.importer), plugin, "headbench.harness.importing:Importer"
-    )
-    made = guarded(plugin, f"method {spec.name}: making {spec.importer} with no arguments", loaded)
-    if isinstance(made, Problem):
-        raise PluginError(made.text(), help=HELP)
-    return cast("Importer", made)
+    found = []
+    for target in spec.importers:
+        named = replace(spec, target=target)
+        loaded = checked_class("importer", named, plugin, "headbench.harness.importing:Importer")
+        made = guarded(plugin, f"method {spec.name}: making {target} with no arguments", loaded)
+        if isinstance(made, Problem):
+            raise PluginError(made.text(), help=HELP)
+        found.append(cast("Importer", made))
+    return tuple(found)
 
 
 def _check_values(spec: MethodSpec, preset: str, plugin: str, config_type: type[MethodConfig]) -> None:

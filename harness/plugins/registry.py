@@ -12,7 +12,7 @@ import pluggy
 from headbench.harness.errors import PluginError, did_you_mean
 from headbench.harness.names import quoted
 from headbench.harness.plugins import hookspecs
-from headbench.harness.plugins.checks import HELP, Spec, importer_of, spec_faults
+from headbench.harness.plugins.checks import HELP, Spec, importers_of, spec_faults
 from headbench.harness.plugins.datasets import DatasetReader
 from headbench.harness.plugins.kinds import DATASETS, EXECUTORS, KINDS, METHODS, METRICS, STAGES, VIEW_PRIORS, Kind
 from headbench.harness.plugins.loading import Source, find_sources, guarded
@@ -182,24 +182,24 @@ class Registry:
         found: type[Portrait] = self.load(METHODS, name)
         return found
 
-    def load_importer(self, name: str) -> Importer:
-        """Make the importer of a method's published checkpoints.
+    def load_importers(self, name: str) -> tuple[Importer, ...]:
+        """Make the importers of a method's published checkpoints.
 
         Args:
             name: of the method.
 
         Raises:
-            PluginError: the method is unknown, has no importer, or its importer leaves a part of the interface out.
+            PluginError: the method is unknown or has none, or one leaves a part of the interface out.
         """
         spec, plugin = self._find(METHODS, name)
-        if not spec.importer:
-            able = [each.name for each in self.methods().values() if each.importer]
+        if not spec.importers:
+            able = [each.name for each in self.methods().values() if each.importers]
             raise PluginError(
                 f"{spec.name} has no importer of published checkpoints; {', '.join(able) or 'no method'} has.",
                 help="bench list methods",
             )
         self._try(METHODS, spec, plugin)
-        return importer_of(spec, plugin)
+        return importers_of(spec, plugin)
 
     def load_dataset(self, name: str) -> DatasetReader:
         """Make the reader of a dataset; its interface is checked, with a PluginError."""

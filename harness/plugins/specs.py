@@ -81,9 +81,9 @@ class MethodSpec:
     """Device type (cuda, cpu) -> measured cost of a cell on one."""
     baseline: bool = False
     """Whether this is a reference line of the table, not a reconstruction method."""
-    importer: str = ""
-    """``package.module:Class`` of an importer (harness.importing.Importer) of checkpoints that the publication's code
-    wrote; empty where there is none."""
+    importers: tuple[str, ...] = ()
+    """``package.module:Class`` of each importer (harness.importing.Importer) of checkpoints that published code wrote;
+    their files have different endings."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from headbench.harness.avatar import MethodConfig, Portrait, Section
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.files import atomic_folder
 from headbench.harness.head import load_head
-from headbench.harness.importing import Foreign, Imported, Importer
+from headbench.harness.importing import Foreign, Imported, Importer, importer_for
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import write_sealed
 from headbench.harness.stage import Kept, Stage, StageWork, input_file
@@ -45,7 +45,7 @@ class ImportStage(Stage):
         """Read the checkpoint; the subject gives camera, first frame and expressions, the checkpoint the rest."""
         from headbench.harness.plugins import registry
 
-        importer = registry().load_importer(work.about["method"])
+        importer = importer_for(registry().load_importers(work.about["method"]), work.inputs["file"])
         known = identity_of(work.subject)
         inputs, config = work.inputs, work.portrait_config
         head = work.config.head or importer.head

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from headbench.harness.importing import Foreign, Imported, Importer
 from headbench.harness.reading import Unreadable
 from headbench.harness.types import Camera, HeadParams, Identity
 
-__all__ = ["OfficialCheckpoint"]
+__all__ = ["OfficialCheckpoint", "check_faces", "identity_of_model", "left_out", "read_model", "split_of"]
 
 _TABLE = {
     "_offset": (1,),
@@ -27,7 +27,8 @@ _TABLE = {
     "bary_coords": (3,),
 }
 """Tensor with a row per Gaussian -> shape of a row."""
-_MESH = ("faces", "face_scaling_canonical", "flame.v_template", "flame.shapedirs")
+TEMPLATE, DIRECTIONS = "flame.v_template", "flame.shapedirs"
+"""Names of FLAME's template with the subject's identity, and of its shape and expression directions."""
 _CLOSE = 1e-5
 """Difference in metres up to which arrays of head models count as the same."""
 
@@ -47,10 +48,10 @@ class OfficialCheckpoint(Importer):
         }
 
     def read(self, foreign: Foreign) -> Imported:
-        path, tag, config = foreign.path, foreign.head, foreign.config
+        path, config = foreign.path, foreign.config
         model = _model(path)
-        head = load_head(tag, config.topology())
-        split = _split(path, model, head)
+        head = load_head(foreign.head, config.topology())
+        split = split_of(path, model, head)
         rows = _same_faces(path, model["faces"], head)
         state = _gaussians(model, rows)
         size = model["face_scaling_canonical"].reshape(-1)
@@ -62,17 +63,18 @@ class OfficialCheckpoint(Importer):
             state["delta_pose"] = model["delta_posedirs"].float()
         if config.delta_vertex:
             state["delta_vertex"] = model["delta_vertex"].float()
-        return Imported(_identity(model, head, foreign, tag, split), state, _notes(path))
+        return Imported(identity_of_model(model, head, foreign, split), state, left_out(path))
 
 
-class _Split(NamedTuple):
+class Split(NamedTuple):
     """Numbers of shape and of expression coefficients."""
 
     shapes: int
     expressions: int
 
 
-def _notes(path: Path) -> tuple[str, ...]:
+def left_out(path: Path) -> tuple[str, ...]:
+    """What of a checkpoint of FateAvatar's repository is not taken."""
     return (f"refined expressions and poses of frames in {path.name}, if there are any, were left out",)
 
 
@@ -82,26 +84,11 @@ def _model(path: Path) -> dict[str, Tensor]:
     Raises:
         Unreadable: the file is damaged, names what is not read, or is of another method.
     """
-    content = torch_load(path)
-    model = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(model, dict):
-        raise Unreadable(path, "found a torch file without a `model`: expected a checkpoint of FateAvatar's code")
-    found = {name: value for name, value in model.items() if isinstance(value, Tensor)}
-    lacking = [name for name in (*_TABLE, *_MESH) if name not in found]
-    if lacking:
-        raise Unreadable(path, f"found a checkpoint of another method: it has no {', '.join(lacking)}")
-    count = len(found["_offset"])
-    for name, shape in _TABLE.items():
-        if tuple(found[name].shape) != (count, *shape) or not count:
-            wanted = (count or "N", *shape)
-            raise Unreadable(path, f"found {name} of shape {tuple(found[name].shape)}, expected {wanted}")
-    vertices, faces = len(found["flame.v_template"]), len(found["faces"])
-    sizes = found["flame.shapedirs"].shape[-1]
+    found = read_model(path, _TABLE, ("faces", "face_scaling_canonical"))
+    vertices, faces, sizes = len(found[TEMPLATE]), len(found["faces"]), found[DIRECTIONS].shape[-1]
     shapes = {
         "faces": (faces, 3),
         "face_scaling_canonical": (faces, 1),
-        "flame.v_template": (vertices, 3),
-        "flame.shapedirs": (vertices, 3, sizes),
         "delta_shapedirs": (vertices, 3, sizes),
         "delta_posedirs": (36, 3 * vertices),
         "delta_vertex": (vertices, 3),
@@ -109,19 +96,59 @@ def _model(path: Path) -> dict[str, Tensor]:
     for name, wanted in shapes.items():
         if name in found and tuple(found[name].shape) != wanted:
             raise Unreadable(path, f"found {name} of shape {tuple(found[name].shape)}, expected {wanted}")
-    index = found["face_index"]
-    if index.is_floating_point() or not bool(((index >= 0) & (index < faces)).all()):
-        raise Unreadable(path, f"found a Gaussian on a face that there is not: the mesh has {faces}")
+    check_faces(path, found["face_index"], faces)
     return found
 
 
-def _split(path: Path, model: Mapping[str, Tensor], head: HeadModel) -> _Split:
+def read_model(path: Path, table: Mapping[str, tuple[int, ...]], others: Sequence[str] = ()) -> dict[str, Tensor]:
+    """Tensors of the model in a checkpoint of FateAvatar's repository, which trains several methods.
+
+    Args:
+        path: the file.
+        table: tensors with a row per Gaussian -> shape of a row.
+        others: names of further tensors that it must have, besides FLAME's.
+
+    Raises:
+        Unreadable: the file is damaged, names what is not read, or lacks a tensor.
+    """
+    content = torch_load(path)
+    model = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(model, dict):
+        raise Unreadable(path, "found a torch file without a `model`: expected a checkpoint of FateAvatar's code")
+    found = {name: value for name, value in model.items() if isinstance(value, Tensor)}
+    lacking = [name for name in (*table, *others, TEMPLATE, DIRECTIONS) if name not in found]
+    if lacking:
+        raise Unreadable(path, f"found a checkpoint of another method: it has no {', '.join(lacking)}")
+    count = len(found[next(iter(table))]) if found[next(iter(table))].dim() else 0
+    for name, shape in table.items():
+        if tuple(found[name].shape) != (count, *shape) or not count:
+            wanted = (count or "N", *shape)
+            raise Unreadable(path, f"found {name} of shape {tuple(found[name].shape)}, expected {wanted}")
+    vertices = len(found[TEMPLATE]) if found[TEMPLATE].dim() else 0
+    for name, axes in ((TEMPLATE, 2), (DIRECTIONS, 3)):
+        shape = tuple(found[name].shape)
+        if len(shape) != axes or shape[:2] != (vertices, 3) or not found[name].numel():
+            raise Unreadable(path, f"found {name} of shape {shape}, expected a mesh's")
+    return found
+
+
+def check_faces(path: Path, index: Tensor, faces: int) -> None:
+    """Refuse Gaussians on faces (N,) that a mesh of `faces` faces does not have.
+
+    Raises:
+        Unreadable: there is one.
+    """
+    if index.is_floating_point() or not bool(((index >= 0) & (index < faces)).all()):
+        raise Unreadable(path, f"found a Gaussian on a face that there is not: the mesh has {faces}")
+
+
+def split_of(path: Path, model: Mapping[str, Tensor], head: HeadModel) -> Split:
     """Where expression directions begin, found by the registered head model's first one.
 
     Raises:
         Unreadable: the checkpoint is of another head model.
     """
-    directions = model["flame.shapedirs"]
+    directions = model[DIRECTIONS]
     other = f"found a mesh of another head model than {head.tag}"
     if len(directions) != len(head.template):
         raise Unreadable(path, f"{other}: {len(directions)} vertices, not {len(head.template)}", "--head TAG")
@@ -130,7 +157,7 @@ def _split(path: Path, model: Mapping[str, Tensor], head: HeadModel) -> _Split:
     shapes, expressions = best, directions.shape[-1] - best
     if float(apart[best]) > _CLOSE or expressions > head.expression_dirs.shape[-1]:
         raise Unreadable(path, f"{other}: its expressions are not among its directions", "--head TAG")
-    return _Split(shapes, expressions)
+    return Split(shapes, expressions)
 
 
 def _same_faces(path: Path, faces: Tensor, head: HeadModel) -> Tensor:
@@ -168,19 +195,19 @@ def _gaussians(model: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _identity(model: Mapping[str, Tensor], head: HeadModel, foreign: Foreign, tag: str, split: _Split) -> Identity:
+def identity_of_model(model: Mapping[str, Tensor], head: HeadModel, foreign: Foreign, split: Split) -> Identity:
     """Identity of the subject: shape coefficients that give the checkpoint's template, and what they leave of it."""
-    template = model["flame.v_template"].double()
+    template = model[TEMPLATE].double()
     wanted = (template - head.template.double()).reshape(-1, 1)
     basis = head.shape_dirs[..., : split.shapes].double().reshape(len(wanted), -1)
     shape = torch.linalg.lstsq(basis, wanted).solution
     left = (wanted - basis @ shape).reshape(-1, 3)
-    known = foreign.known if foreign.known is not None and foreign.known.head == tag else None
+    known = foreign.known if foreign.known is not None and foreign.known.head == head.tag else None
     mean = torch.zeros(1, split.expressions)
     zero = torch.zeros(1, 3)
-    first = HeadParams(tag, mean, zero, zero, zero, zero, zero, zero)
+    first = HeadParams(head.tag, mean, zero, zero, zero, zero, zero, zero)
     return Identity(
-        head=tag,
+        head=head.tag,
         shape=shape.T.float(),
         mean_expression=_fitted(known.mean_expression, mean) if known is not None else mean,
         var_expression=_fitted(known.var_expression, mean) if known is not None else mean,

@@ -47,7 +47,7 @@ def test_each_method_has_its_presets_citation_licence_and_every_dataset_once(blo
     for spec in methods:
         lines = blocks[spec.name]
         taken = "published checkpoints: bench import FILE"
-        assert (taken in lines) == bool(spec.importer)
+        assert (taken in lines) == bool(spec.importers)
         presets, citation, licence, *states = (line for line in lines if line != taken)
         listed = presets.removeprefix("presets: ").split(", ")
         assert listed[0] == spec.default_preset and sorted(listed) == sorted(spec.presets)

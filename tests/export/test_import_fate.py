@@ -224,3 +224,49 @@ def test_a_pair_of_flame_2023_keeps_its_static_offset(vertices, fate_home, tmp_p
         centre = loaded.portrait.head.vertices(loaded.identity.first)[0][head.faces[33]].mean(0)
         found = session.gaussians(loaded.identity.first)
         assert torch.allclose(found.means[0, 1], centre, atol=1e-5)
+
+
+def test_a_gaussianavatars_of_the_same_repository_is_told_apart(written, fate_home, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HEADBENCH_HOME", str(fate_home))
+    generator = torch.Generator().manual_seed(6)
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    head, count = load_head("flame2020", "open"), 200
+    kind = registry().load_method("GaussianAvatars")
+    values = preset_values(registry().method("GaussianAvatars"), "official", "")
+    config = kind.config_type.model_validate(values | {"head_topology": "open", "sh_every": 0})
+    portrait = kind.create(head, written.session.loaded.identity, None, config)
+    columns = {
+        "position": rand(count, 3),
+        "dc": rand(count, 1, 3),
+        "rest": rand(count, 15, 3) * 0.2,
+        "scaling": rand(count, 3) * 0.2,
+        "rotation": rand(count, 4),
+        "opacity": rand(count) + 2,
+        "face_index": torch.randint(len(head.faces), (count,), generator=generator),
+    }
+    portrait.resize_for({"table.position": torch.Size([count])})
+    with torch.no_grad():
+        for name, value in columns.items():
+            portrait.table[name].copy_(value)
+    names = {"position": "_xyz", "dc": "_features_dc", "rest": "_features_rest", "face_index": "binding"}
+    model = {names.get(name, f"_{name}"): value for name, value in columns.items()}
+    model["_opacity"] = model["_opacity"][:, None]
+    model["binding_counter"] = torch.ones(len(head.faces), dtype=torch.int32)
+    model |= {name: value for name, value in written.model.items() if name.startswith("flame.")}
+    path = tmp_path / "gaussianavatars_ep0009.pth"
+    torch.save({"epoch": 9, "global_step": 1, "model": model}, path)
+    printed = bench_import(path, "--out", tmp_path / "out")
+    assert printed.endswith(f"{tmp_path / 'out'}: GaussianAvatars from {path}\n")
+    with open_checkpoint(tmp_path / "out", "cpu") as session, torch.no_grad():
+        assert session.loaded.config.sh_degree == 3
+        found, expected = session.gaussians(written.params), portrait.eval().gaussians(written.params)
+        for name in ("means", "quats", "scales", "opacities", "colours"):
+            assert torch.allclose(getattr(found, name), getattr(expected, name), atol=1e-4), name
+        assert found.sh_degree == 3
+    model["binding"] = model["binding"] + 9976
+    torch.save({"model": model}, path)
+    with pytest.raises(BenchError, match="a Gaussian on a face that there is not: the mesh has 9976"):
+        bench_import(path, "--out", tmp_path / "again", "--method", "gaussianavatars")
