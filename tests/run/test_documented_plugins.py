@@ -22,6 +22,7 @@ from headbench.testing import DATASET_CHECKS, check_dataset
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
 RUN = {
     "headbench_beads": "packaging/test_docs.py",
+    "headbench_bust": "stages/complete/test_complete_plugin.py",
     "headbench_edges": "packaging/test_docs.py",
     "headbench_mine": "run/test_documented_plugins.py",
     "headbench_reverse": "run/test_executors.py",
