@@ -54,8 +54,6 @@ def test_a_prior_that_gives_nonsense_is_named_and_leaves_no_views(
     kind: Any = registry().load_view_prior("bust")
     monkeypatch.setattr(kind, "trust", lambda self, matte, work: torch.full_like(matte, float("nan")))
     instance = complete(parents(), prior="bust", looks=1, size=32)
-    with pytest.raises(
-        BenchError, match="view prior bust: view '0000': confidence: expected finite"
-    ):
+    with pytest.raises(BenchError, match="view prior bust: view '0000': confidence: expected finite"):
         instance.run()
     assert not (instance.work.folder / "views").exists() and not list(instance.work.folder.glob("checkpoint-*"))
