@@ -23,6 +23,7 @@ _FIXED: dict[str, object] = {
     "keep_look": True,
     "tracking": "refined",
     "view_expression": "canonical",
+    "alone": 0.5,
     "regular_background": "run",
     "wander": "half",
     "weights": {"rotation": 0.0},

@@ -119,6 +119,9 @@ class BakeConfig(Shape):
     tracked one of the training frame that follows, whatever the view shows."""
     view_background: Literal["run", "random"] = "random"
     """Background of views: that of the method's configuration, or a random colour per step."""
+    alone: float = Field(default=0.0, ge=0, le=1)
+    """Share of the steps on training frames after ``complete`` that come at the end, without views: where the back of
+    the head is transparent, views see the face through it and change it, and this mends it."""
     regular_background: Literal["run", "white"] = "white"
     """Background of training frames after ``complete``: that of the method's configuration, or white whatever that
     says."""

@@ -58,14 +58,15 @@ def turns_with_views(
     Args:
         regular: of the training frames.
         views: their store and the rows that count.
-        config: background and expression of the views.
+        config: background and expression of the views, and how many steps end without them.
         background: of the method's configuration.
     """
     if views is None:
         return regular
     behind = "random" if config.view_background == "random" else background
     shown: Literal["own", "regular"] = "own" if config.view_expression == "canonical" else "regular"
-    return AlternatingSampler(regular, *views, behind, expression=shown)
+    alone = int(config.alone * regular.total)
+    return AlternatingSampler(regular, *views, behind, expression=shown, alone=alone)
 
 
 def refined_frames(frames: Sequence[Frame], refined: Mapping[str, Tensor]) -> tuple[Frame, ...]:

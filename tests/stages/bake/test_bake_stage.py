@@ -306,6 +306,9 @@ def test_after_a_completion_every_frame_is_preceded_by_a_view(
     assert [line["step"] for line in with_views] == [1, 2, 3, 4, 5, 6]
     alone = bake(parent(), {**FIXED, "steps": 3}, "alone", log_every=1)
     alone.run()
+    shorter = bake(completed(), {**FIXED, "steps": 4, "alone": 0.5}, "shorter", log_every=1)
+    shorter.run()
+    assert rows_of(shorter)[-1]["step"] == 6, "two pairs, then two frames alone"
     # The odd steps are those on the view, whose target is blue all over.
     assert with_views[0]["rgb"] > 1.5 * rows_of(alone)[0]["rgb"]
     found = [load_portrait(each.checkpoint).portrait.maps.colour for each in (made, alone)]
