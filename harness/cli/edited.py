@@ -82,9 +82,7 @@ class Work:
             return cls(checkpoint, out, stack, options)
         way = _way(here.way, label)
         place = CellFolder(here.cell).stage(way)
-        # An instance that a request made from somebody's file has no stack of its own yet.
-        folders = [place.own, place.folder, *((here.own, here.folder) if here.way.stage == _STAGE else ())]
-        known = next((folder / NAME for folder in folders if (folder / NAME).is_file()), None)
+        known = _stack_of(place) or (_stack_of(here) if here.way.stage == _STAGE else None)
         stack = read_stack(known) if known is not None else Stack(folder=place.own)
         assert way.parent is not None
         baked = latest_checkpoint(CellFolder(here.cell).stage(way.parent).folder)
@@ -322,6 +320,14 @@ class _Reporter:
         if time.monotonic() - self._said > _EVERY:
             self._said = time.monotonic()
             say(describe(now), err=True)
+
+
+def _stack_of(place: StagePaths) -> Path | None:
+    """The stack of edits of an instance: its own, or that of the file that a request made it from; None for none."""
+    from headbench.stages.edit import NAME
+
+    folders = (place.own, place.folder) if place.summary.is_file() else (place.own,)
+    return next((folder / NAME for folder in folders if (folder / NAME).is_file()), None)
 
 
 def _way(here: Way, label: str | None) -> Way:

@@ -55,7 +55,7 @@ class EditStage(Stage):
             avatar.replace_maps(maps)
         stack.write(work.folder)
         # What people paint on next is what they see.
-        avatar.maps.write(work.folder / "maps", avatar.config.rows, avatar.config.bits)
+        avatar.maps.write(work.folder / "maps", avatar.config.rows, avatar.config.bits, avatar.atlas)
         portrait: Portrait = avatar
         return portrait
 

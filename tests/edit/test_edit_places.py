@@ -212,7 +212,7 @@ def test_a_sticker_that_is_none_is_one_line(toy: SimpleNamespace, paint: Any, pi
 def test_a_colour_map_put_back_changes_what_a_person_changed_alone(
     toy: SimpleNamespace, paint: Any, tmp_path: Path, bits: Any
 ) -> None:
-    write_maps(toy.maps.tensors(), tmp_path / "maps", "v_up", bits)
+    write_maps(toy.maps.tensors(), tmp_path / "maps", "v_up", bits, "openhead open")
     path = tmp_path / "maps" / "colour.png"
     assert paint(ColourMap, path).colour.equal(toy.maps.colour), "as it was written, it changes no bit"
     pixels = read_png(path).copy()
