@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -120,7 +121,8 @@ def save(written, fate_home, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADBENCH_HOME", str(fate_home))
 
     def call(**changed):
-        model = {name: value for name, value in (written.model | changed).items() if value is not None}
+        model = OrderedDict((name, value) for name, value in (written.model | changed).items() if value is not None)
+        model._metadata = OrderedDict()  # as a state_dict has it
         path = tmp_path / "fateavatar_ep0009.pth"
         torch.save(
             {"epoch": 9, "global_step": 1, "model": model, "train_expression": {"weight": torch.zeros(3, 6)}}, path
