@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -41,6 +42,9 @@ LONGEST = 200
 """Bytes of a file's name that its temporary name repeats; file systems allow 255 for the whole name."""
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>part|old)")
 """Names that `atomic_path` and `atomic_folder` give to what is not finished."""
+
+FILES = 20_000
+"""Limit of the files and folders in a folder whose digest is taken."""
 
 
 class Unwritable(BenchError):
@@ -295,10 +299,15 @@ def sha256_of_folder(folder: Path) -> str:
     """Return the SHA-256 of names and bytes of all regular files in a folder, as 64 hexadecimal digits.
 
     Raises:
-        Unreadable: a file in it is no regular file, or not permitted.
+        Unreadable: a file in it is no regular file, or not permitted; or there are more than `FILES` of them.
     """
+    entries = list(itertools.islice(folder.rglob("*"), FILES + 1))
+    if len(entries) > FILES:
+        raise Unreadable(
+            folder, f"found more than {FILES} files and folders", "name the folder that holds what is meant alone"
+        )
     found = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if not path.is_dir()):
+    for path in sorted(path for path in entries if not path.is_dir()):
         found.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of(path)}\n".encode())
     return found.hexdigest()
 

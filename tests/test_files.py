@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from headbench.harness import files
 from headbench.harness.errors import BenchError
-from headbench.harness.files import atomic_folder, atomic_path, read_json, sha256_of, write_json
+from headbench.harness.files import atomic_folder, atomic_path, read_json, sha256_of, sha256_of_folder, write_json
 
 
 def test_a_file_appears_whole_with_everybodys_permissions(tmp_path: Path) -> None:
@@ -74,3 +75,25 @@ def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     content = json.dumps(list(range(50_000))).encode()
     (tmp_path / "a").write_bytes(content)
     assert sha256_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_the_digest_of_a_folder_changes_with_names_and_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "below").mkdir(parents=True)
+    (tmp_path / "a" / "x").write_text("1")
+    (tmp_path / "a" / "below" / "y").write_text("2")
+    found = [sha256_of_folder(tmp_path / "a")]
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert sha256_of_folder(tmp_path / "b") == found[0], "where it lies does not count"
+    for change in (
+        lambda b: (b / "x").rename(b / "z"),
+        lambda b: (b / "below" / "y").write_text("3"),
+        lambda b: (b / "more").write_text(""),
+    ):
+        change(tmp_path / "b")
+        found.append(sha256_of_folder(tmp_path / "b"))
+    assert len(set(found)) == 4
+    monkeypatch.setattr(files, "FILES", 3)
+    with pytest.raises(BenchError, match="found more than 3 files and folders"):
+        sha256_of_folder(tmp_path / "b")

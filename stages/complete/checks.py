@@ -17,6 +17,7 @@ __all__ = ["MATTE_SHARES", "check_views"]
 
 MATTE_SHARES = (0.05, 0.80)
 """Least and largest share of a view that its matte may cover."""
+_HELP = "docs/completion.md says what a view is"
 _SMALLEST = 16
 """Least side of a view in pixels."""
 
@@ -44,7 +45,7 @@ def check_views(views: Sequence[PseudoView], vertices: Tensor, prior: str) -> No
     for view in views:
         fault = name_fault(view.name) or _fault(view, (first.width, first.height), centre)
         if fault:
-            raise BenchError(f"{where}: view {quoted(view.name)}: {fault}.", help="bench list view-priors")
+            raise BenchError(f"{where}: view {quoted(view.name)}: {fault}.", help=_HELP)
 
 
 def _fault(view: PseudoView, size: tuple[int, int], centre: Tensor) -> str:

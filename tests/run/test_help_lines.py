@@ -40,6 +40,34 @@ COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-
 PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
 
 ELSEWHERE = {
+    "--set complete.source={}": (
+        "stages/complete/test_complete_folder.py::test_settings_that_help_names_are_taken",
+        '"complete.source={here}"',
+    ),
+    "leave out --set complete.source, or name the prior: --set complete.prior=folder": (
+        "stages/complete/test_complete_folder.py::test_settings_that_help_names_are_taken",
+        '"complete.prior=folder"',
+    ),
+    "compare out/image with in; --set complete.prior_set.front_psnr=0 does not compare": (
+        "stages/complete/test_complete_folder.py::test_settings_that_help_names_are_taken",
+        '"complete.prior_set.front_psnr=0"',
+    ),
+    "--set complete.prior_set.overlap=0 does not compare": (
+        "stages/complete/test_complete_folder.py::test_settings_that_help_names_are_taken",
+        '"complete.prior_set.overlap=0"',
+    ),
+    "chmod +x, or name what runs it: --set complete.prior_set.interpreter=/path/to/python": (
+        "stages/complete/test_complete_folder.py::test_settings_that_help_names_are_taken",
+        '"complete.prior_set.interpreter=/path/to/python"',
+    ),
+    "--set complete.prior_set.budget={}; its output is in {}": (
+        "stages/complete/test_complete_folder.py::test_settings_that_help_names_are_taken",
+        '"complete.prior_set.budget=7200"',
+    ),
+    "--set complete.azimuths=[0,360]": (
+        "stages/complete/test_complete_folder.py::test_settings_that_help_names_are_taken",
+        '"complete.azimuths=[0,360]"',
+    ),
     "--parameters FILE": (
         "export/test_import.py::test_what_cannot_be_imported_is_said",
         '"--parameters", pair / "flame_param.npz"',
@@ -228,6 +256,7 @@ def test_commands_in_help_are_commands_of_bench_with_options_that_it_has() -> No
 def test_options_in_help_are_options_of_bench_and_of_its_readers() -> None:
     known = all_options()
     readers = {name: registry().load_dataset(name).options() for name in registry().datasets()}
+    readers |= {name: registry().load_stage(name).config_type.model_fields for name in registry().stages()}
     readers["DATASET"] = {option: "" for found in readers.values() for option in found}
     wrong = []
     for each in helps():

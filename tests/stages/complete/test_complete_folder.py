@@ -15,11 +15,13 @@ import torch
 from PIL import Image
 
 from headbench.harness.errors import BenchError
+from headbench.harness.run.config import apply_settings, parse_setting
 from headbench.harness.view_prior import PseudoView
 from headbench.stages.complete.cameras import camera_at, orbit_pose
 from headbench.stages.complete.checks import check_views
-from headbench.stages.complete.config import CompleteConfig
+from headbench.stages.complete.config import CompleteConfig, prior_options
 from headbench.stages.complete.seen import eye_of
+from headbench.stages.complete.stage import Complete
 from headbench.stages.complete.storage import read_views, write_views
 
 VERTICES = torch.tensor([[0.0, 0.1, 0.0], [0.0, -0.1, 0.0], [0.05, 0.0, 0.1], [-0.05, 0.0, -0.1]])
@@ -163,3 +165,22 @@ def test_views_outside_the_azimuths_are_named(
     with pytest.raises(BenchError, match="expected a view between azimuths 10 and 50 degrees, found views at 0, 60"):
         instance.run()
     assert not list(instance.work.folder.glob("checkpoint-*"))
+
+
+def test_settings_that_help_names_are_taken(true_views: Path) -> None:
+    here = true_views
+    for settings in (
+        ["complete.prior=folder", f"complete.source={here}"],
+        ["complete.azimuths=[0,360]"],
+        [
+            "complete.prior=external",
+            f"complete.source={here / 'transforms.json'}",
+            "complete.prior_set.front_psnr=0",
+            "complete.prior_set.overlap=0",
+            "complete.prior_set.interpreter=/path/to/python",
+            "complete.prior_set.budget=7200",
+        ],
+    ):
+        found: CompleteConfig = apply_settings(Complete, {}, [parse_setting(text) for text in settings])
+        prior_options(found)
+    assert found.prior == "external" and prior_options(found).budget == 7200
