@@ -63,7 +63,13 @@ def made(size: int, points: int, side: int) -> SimpleNamespace:
         return image
 
     return SimpleNamespace(
-        avatar=avatar, maps=copied(avatar.maps), canvas=canvas_of(avatar), params=params, camera=camera, render=render
+        avatar=avatar,
+        maps=copied(avatar.maps),
+        canvas=canvas_of(avatar),
+        params=params,
+        camera=camera,
+        identity=identity,
+        render=render,
     )
 
 

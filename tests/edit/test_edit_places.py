@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from headbench.harness.errors import BenchError
-from headbench.harness.head import project
+from headbench.harness.head import TOPOLOGIES, load_head, project
 from headbench.stages.bake import Maps
 from headbench.stages.bake.maps import DC
 from headbench.stages.bake.pictures import write_maps
@@ -107,6 +107,20 @@ def test_weights_of_a_region_are_soft_and_the_same_on_both_sides_of_seams(toy: S
     pairs = ((near < 0.003) & far).nonzero()
     jumps = (soft[charted][rows[pairs[:, 0]]] - soft[charted][pairs[:, 1]]).abs()
     assert len(pairs) > 20 and jumps.max() < 0.2 and jumps.mean() < 0.05
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_every_topology_has_regions_on_its_atlas(toy: SimpleNamespace, topology: str) -> None:
+    head = load_head("openhead", topology).bind(toy.identity)
+    canvas = Canvas(head, 64, head.vertices)
+    assert {"all", "hair", "left_cheek", "right_cheek", "left_ear", "chin", "face"} <= set(canvas.regions)
+    left, right = (head.base[canvas.regions[f"{side}_cheek"]] for side in ("left", "right"))
+    assert left[:, 0].min() > 0 > right[:, 0].max() and len(left) == len(right) > 20
+    faces = canvas.weight("face", 0.0) > 0.5
+    assert 0.1 < (faces & canvas.texels.charted).float().mean() < 0.5
+    uv = (head.uvs[head.uv_faces[canvas.texels.face_index]] * canvas.texels.bary[..., None]).sum(1)
+    assert (uv - canvas.texels.uv)[canvas.texels.charted].abs().max() < 1e-6
+    assert canvas.layout != toy.canvas.layout or topology == toy.avatar.head.topology
 
 
 def test_distance_from_a_border_is_along_the_surface() -> None:

@@ -14,12 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
+from headbench.harness.errors import BenchError
 from headbench.harness.layout import CellFolder
 from headbench.harness.run import read_cells
 from headbench.harness.tensors import read_tensors
 from headbench.harness.way import Way
 from headbench.reports import build_table
 from headbench.reports.text import to_csv
+from headbench.stages.edit import stage
 
 CELL = Path("out/cells/splattingavatar-demo-small/discs/anna/seed0")
 BAKED, LOGO = "train/bake:texture", "train/bake:texture/edit:logo"
@@ -62,7 +64,11 @@ def rows(run: Path) -> dict[str, str]:
 
 
 def test_an_edit_becomes_a_row_that_every_verb_knows(
-    run: Callable[..., Any], bench: Callable[..., Any], logo: Path, tmp_path: Path
+    run: Callable[..., Any],
+    bench: Callable[..., Any],
+    logo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert run(f"train,{BAKED}").code == 0
     cell = CellFolder(tmp_path / CELL)
@@ -81,6 +87,21 @@ def test_an_edit_becomes_a_row_that_every_verb_knows(
     assert "all is as it was written" in bench("verify", "out").out
     assert bench("render", edited.folder, "--out", "around", "--frames", "2", "--device", "cpu").code == 0
 
+    # One that fails leaves the stack as it was, and a row that says so until it is made again.
+    def fail(*_: Any) -> None:
+        raise BenchError("the disk is full")
+
+    kept = (edited.own / "edits.json").read_text()
+    with monkeypatch.context() as broken:
+        broken.setattr(stage, "apply", fail)
+        failed = bench("edit", edited.folder, "--wash", "#2040c0", "--region", "lips")
+    assert failed.code == 1 and "error: the disk is full" in failed.err
+    assert (edited.own / "edits.json").read_text() == kept
+    assert rows(tmp_path / "out")[LOGO] == "queued"
+    assert "stale: the disk is full; add" in " ".join(bench("status", "out").out.split())
+    assert run(f"train,{LOGO}").code == 0
+    assert torch.equal(maps(edited.folder)["portrait/map_colour"], after["portrait/map_colour"])
+
     # Another edit on top, taken back: the bits are those before.
     assert bench("edit", edited.folder, "--wash", "#2040c0", "--region", "lips").code == 0
     assert not torch.equal(maps(edited.folder)["portrait/map_colour"], after["portrait/map_colour"])
@@ -95,6 +116,10 @@ def test_an_edit_becomes_a_row_that_every_verb_knows(
     assert list(edited.own.glob("*.png")) == [], "no edit reads the picture any more"
 
 
+@pytest.mark.tried(
+    "wrong command lines",
+    "edits of what is not baked; without a place or with two; of a region, frame, number or picture that is not there",
+)
 def test_a_request_takes_the_stack_that_the_cell_keeps_or_one_of_a_file(
     run: Callable[..., Any], bench: Callable[..., Any], logo: Path, tmp_path: Path
 ) -> None:
