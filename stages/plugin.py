@@ -65,6 +65,8 @@ STAGES: tuple[StageSpec, ...] = (
             "fixed": _FIXED,
             "decoder": {**_FIXED, "network": "decode_only", "size": 256},
             "texture": _TEXTURE,
+            "fixed-no-residual": {**_FIXED, "residual": False},
+            "texture-no-residual": {**_TEXTURE, "residual": False},
         },
         default_preset="official",
         portrait="headbench.stages.bake:BakedAvatar",
