@@ -50,6 +50,8 @@ class Work:
     options: Mapping[str, Any]
     place: StagePaths | None = None
     """The edited instance; None outside of a run."""
+    seen: str | None = None
+    """SHA-256 of the stack's file when it was read; None where there is none."""
     files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @classmethod
@@ -63,6 +65,7 @@ class Work:
         Raises:
             BenchError: it is no baked avatar, or the stack cannot be read.
         """
+        from headbench.harness.files import digest_of
         from headbench.harness.layout import CellFolder, stage_at
         from headbench.harness.session import find_checkpoint
         from headbench.harness.train import latest_checkpoint
@@ -88,7 +91,7 @@ class Work:
         baked = latest_checkpoint(CellFolder(here.cell).stage(way.parent).folder)
         if baked is None:
             raise BenchError(f"{way.parent} of this cell has no checkpoint.", help=_BAKE)
-        return cls(baked, place.own, stack, options, place)
+        return cls(baked, place.own, stack, options, place, digest_of(place.own / NAME))
 
     def name(self) -> str:
         """What is edited, for messages."""
@@ -243,21 +246,25 @@ class Work:
         """Write the stack, make the instance as `bench run` would, and show it where asked for."""
         from headbench.harness.cli.scoring import scorers
         from headbench.harness.execution import claimed
+        from headbench.harness.files import digest_of
         from headbench.harness.layout import refuse_links
         from headbench.harness.plugins import registry
         from headbench.harness.run.added import add_instance
         from headbench.harness.run.cell import StageJob, run_of
         from headbench.harness.session import driven_views
-        from headbench.stages.edit import EditConfig, EditStage
+        from headbench.stages.edit import NAME, EditConfig, EditStage
 
         refuse_links(place.cell, run_of(place.cell))
-        with claimed(place.cell), self._kept(stack):
-            path = stack.write(self.own, prune=False)
-            networks = tuple(EditStage.networks(EditConfig(stack=path)))
-            planned = StageJob(str(place.way), True, {}, "", {"stack": str(path.absolute())}, networks)
-            judges = scorers(self._job().protocols)
-            how = {key: value for key in ("device", "rasterizer") if (value := self.options[key]) is not None}
-            made = add_instance(place.cell, planned, registry(), judges, _Reporter(), how)
+        judges = scorers(self._job().protocols)
+        how = {key: value for key in ("device", "rasterizer") if (value := self.options[key]) is not None}
+        with claimed(place.cell):
+            if digest_of(self.own / NAME) != self.seen:
+                raise BenchError(f"another command changed the edits of {place.way} just now.", help="run this again")
+            with self._kept(stack):
+                path = stack.write(self.own, prune=False)
+                networks = tuple(EditStage.networks(EditConfig(stack=path)))
+                planned = StageJob(str(place.way), True, {}, "", {"stack": str(path.absolute())}, networks)
+                made = add_instance(place.cell, planned, registry(), judges, _Reporter(), how)
         if self.options["out"] is None:
             return f"{made.checkpoint}"
         views = list(driven_views(made.subject.test[: self.options["limit"]]))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.errors import BenchError
+from headbench.harness.reading import Unreadable
 from headbench.harness.tensors import read_tensors
 from headbench.stages.bake.maps import Maps
 from headbench.stages.bake.pictures import read_colour_png
@@ -172,6 +173,12 @@ def _swap(entry: Swap, colour: Tensor, canvas: Canvas, stack: Stack, report: Rep
 def _colour_map(entry: ColourMap, colour: Tensor, canvas: Canvas, stack: Stack, report: Report) -> Tensor:
     path = stack.file(entry.picture)
     found, levels = read_colour_png(path, canvas.size)
+    if levels > 255 and float(found.max()) * levels <= 255:
+        raise Unreadable(
+            path,
+            f"expected levels from 0 to {levels} in a PNG of 16 bits, found none above 255",
+            "export it with its full range, or as 8 bits",
+        )
     found = found if canvas.v_up else found.flip(1)
     found = found.to(colour).flatten(1)
     before, after = ((each.double().clamp(0, 1) * levels).round() for each in (colour, found))

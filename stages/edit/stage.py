@@ -48,7 +48,7 @@ class EditStage(Stage):
         stack = read_stack(work.inputs["stack"])
 
         def report(what: str, step: int, steps: int) -> None:
-            work.progress({"step": step, "total": steps, "note": what})
+            work.progress({"step": step, "total": steps, "doing": what})
 
         maps = apply(stack, avatar.maps, canvas_of(avatar), report)
         if maps is not avatar.maps:

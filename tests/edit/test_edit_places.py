@@ -239,6 +239,12 @@ def test_a_colour_map_put_back_changes_what_a_person_changed_alone(
     painted[64 - 12 : 64 - 4, 40:60] = True
     charted = toy.canvas.texels.charted.view(64, 64)
     assert not (changed & ~painted & charted).any(), "only gutters follow their chart"
+    if bits == 16:
+        write_png(path, pixels // 257)
+        with pytest.raises(
+            BenchError, match="expected levels from 0 to 65535 in a PNG of 16 bits, found none above 255"
+        ):
+            paint(ColourMap, path)
     write_png(path, pixels[:32])
     with pytest.raises(BenchError, match=r"edit 1 \(colour map\): .*expected 64 x 64 pixels .*found 64 x 32"):
         paint(ColourMap, path)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from headbench.harness.cli.edited import Work
 from headbench.harness.errors import BenchError
 from headbench.harness.layout import CellFolder
 from headbench.harness.run import read_cells
@@ -101,6 +102,13 @@ def test_an_edit_becomes_a_row_that_every_verb_knows(
     assert "stale: the disk is full; add" in " ".join(bench("status", "out").out.split())
     assert run(f"train,{LOGO}").code == 0
     assert torch.equal(maps(edited.folder)["portrait/map_colour"], after["portrait/map_colour"])
+
+    # Another command changed the stack after this one had read it.
+    work = Work.at(edited.folder, dict.fromkeys(("label", "out", "device", "rasterizer", "limit")))
+    (edited.own / "edits.json").write_text(kept + " ")
+    with pytest.raises(BenchError, match="another command changed the edits of train/bake:texture/edit:logo just now"):
+        work.make(lambda: work.stack)
+    assert (edited.own / "edits.json").read_text() == kept + " "
 
     # Another edit on top, taken back: the bits are those before.
     assert bench("edit", edited.folder, "--wash", "#2040c0", "--region", "lips").code == 0
