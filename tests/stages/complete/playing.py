@@ -1,13 +1,10 @@
-"""Plays the program of the prior `external`: orbits of a grey head-shaped blob, and everything that can go wrong."""
+"""Plays the program of the prior `external`: gives the frontal picture as every view, and does all that can go wrong."""
 
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-
-import numpy as np
-from PIL import Image
 
 how, folder = sys.argv[1], Path(sys.argv[-1])
 job = json.loads((folder / "job.json").read_text())
@@ -19,7 +16,10 @@ if how == "hangs":
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     (folder / "child").write_text(str(child.pid))
     time.sleep(600)
-size = job["size"]
+
+import numpy as np  # noqa: E402 - a program that hangs says so at once
+from PIL import Image  # noqa: E402
+
 front = Image.open(folder / job["inputs"][0]["image"]), Image.open(folder / job["inputs"][0]["mask"])
 for number, view in enumerate(job["views"]):
     if how == "few" and number > 4:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
+from headbench.harness.head import load_head
 from headbench.stages.complete.cameras import (
     ALIGNED,
     FOCAL,
@@ -18,6 +23,7 @@ from headbench.stages.complete.cameras import (
     orbit_pose,
     view_direction,
 )
+from headbench.stages.complete.points import alignment_of
 
 EYE_MIDDLE = np.array([0.0, 0.03, 0.06])
 HALF, MOUTH = np.array([0.031685, 0, 0]), np.array([0.0, -0.0640478, 0.0126126])
@@ -123,3 +129,24 @@ def test_the_orbit_is_that_of_fates_completion() -> None:
         assert np.allclose(pose[[0, 2], :3].ravel(), rows, atol=5e-7)
         assert np.allclose(pose[:3, 3], translation, atol=5e-7) and pose[1, 1] == -1
         assert np.allclose(-pose[:3, :3].T @ pose[:3, 3], centres[view], atol=5e-7)
+
+
+def test_points_of_flame_come_from_its_vertices_where_no_landmarks_are_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path))
+    vertices = torch.zeros(5023, 3)
+    vertices[[2437, 2383, 2494, 3632, 2278, 2296]] = torch.tensor([-0.03, 0.02, 0.05])
+    vertices[[3833, 1343, 1034, 1175, 884, 829]] = torch.tensor([0.03, 0.02, 0.05])
+    vertices[2715], vertices[1579] = torch.tensor([-0.02, -0.04, 0.06]), torch.tensor([0.02, -0.04, 0.06])
+    found = alignment_of(SimpleNamespace(tag="flame2020"), vertices)  # type: ignore[arg-type]
+    assert np.allclose(found.E, [0, 0.02, 0.05]) and np.allclose(found.M, [0, -0.04, 0.06])
+    assert found.EL[0] < 0 < found.ER[0]
+
+
+def test_points_of_the_open_head_lie_on_its_surface() -> None:
+    head = load_head("openhead", "open")
+    found = alignment_of(head, head.template)  # type: ignore[arg-type]
+    assert found.EL[0] < 0 < found.ER[0] and found.E[0] == pytest.approx(0, abs=1e-4)
+    assert 0.05 < np.linalg.norm(found.ER - found.EL) < 0.075, "as wide apart as people's eyes"
+    assert 0.05 < found.E[1] - found.M[1] < 0.08 and found.M[2] > found.E[2]
