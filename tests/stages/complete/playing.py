@@ -1,4 +1,4 @@
-"""Plays the program of the prior `external`: gives the frontal picture as every view, and does all that can go wrong."""
+"""Plays the program of the prior `external`: the frontal picture as every view, and all that can go wrong."""
 
 import json
 import subprocess
