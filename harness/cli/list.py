@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -122,7 +122,18 @@ def stages() -> None:
         needs = "; ".join(_stage_need(name) for name in sorted(spec.needs)) or "nothing"
         rows.append((spec.name, parents, presets, needs, known.origin(spec), spec.summary))
     _table(("name", "made from", "presets", "needs", "from", "summary"), rows)
+    for spec in known.stages().values():
+        for datasets, methods in _alike(spec.checked).items():
+            say(f"{spec.name} ran on synthetic data of {', '.join(datasets)}: {', '.join(methods)}")
     _problems()
+
+
+def _alike(checked: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, ...], list[str]]:
+    """Methods by the datasets that they were tried on."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for method, datasets in checked.items():
+        found.setdefault(tuple(datasets), []).append(method)
+    return found
 
 
 @list_.command("view-priors")
