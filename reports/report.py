@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headbench.harness.errors import BenchError
-from headbench.harness.files import atomic_folder, atomic_path
+from headbench.harness.files import atomic_folder, atomic_path, make_folder
 from headbench.harness.names import is_label, quoted, safe_name
+from headbench.harness.pictures import read_picture
 from headbench.reports.build import build_table, protocols_of
 from headbench.reports.figures_process import draw_apart
 from headbench.reports.latex import to_latex
 from headbench.reports.table import Table
 from headbench.reports.text import to_csv, to_json, to_markdown
+
+if TYPE_CHECKING:
+    from headbench.reports.page import Figure
 
 __all__ = ["FORMATS", "format_table", "write_report"]
 
@@ -37,7 +42,13 @@ def format_table(table: Table, name: str) -> str:
     return _WRITERS[name](table)
 
 
-def write_report(run: Path, figures: bool = True, protocol: str | None = None, out: Path | None = None) -> Path:
+def write_report(
+    run: Path,
+    figures: bool = True,
+    protocol: str | None = None,
+    out: Path | None = None,
+    pictures: Sequence[Path] = (),
+) -> Path:
     """Write ``report/`` of a run: one table per protocol in four formats, index.html, and figures.
 
     The folder appears whole or not at all, and replaces an older one.
@@ -48,14 +59,16 @@ def write_report(run: Path, figures: bool = True, protocol: str | None = None, o
             cannot be read has no figure, and the page says why.
         protocol: the only protocol to write a table of; None writes all that the run is scored by.
         out: folder of the report; None takes ``report`` in the run.
+        pictures: further pictures for the end of the page, such as contact sheets; they are copied.
 
     Returns:
         the folder.
 
     Raises:
         BenchError: `run` is no run folder, its scores cannot be tabulated, or the report's folder holds something else.
+        Unreadable: a further picture cannot be read.
     """
-    from headbench.reports.page import Figure, to_html
+    from headbench.reports.page import to_html
 
     target = run / "report" if out is None else out.resolve()
     _check_place(target, own=out is None)
@@ -72,8 +85,23 @@ def write_report(run: Path, figures: bool = True, protocol: str | None = None, o
                 path.write_text(write(table), encoding="utf-8")
         if figures:
             drawn, remarks = draw_apart(run, folder / "figures", target / "figures")
+        drawn += [_further(number, path, folder / "figures") for number, path in enumerate(pictures, 1)]
         (folder / "index.html").write_text(to_html(tables, drawn, remarks), encoding="utf-8")
     return target
+
+
+def _further(number: int, path: Path, folder: Path) -> Figure:
+    """Copy a picture of the user's into the report's figures.
+
+    Raises:
+        Unreadable: it is no picture.
+    """
+    from headbench.reports.page import Figure
+
+    make_folder(folder)
+    target = folder / f"further-{number}.png"
+    read_picture(path).convert("RGB").save(target)
+    return Figure("Further pictures", f"{path.parent.name}/{path.name}", target)
 
 
 def write_table(table: Table, name: str, out: Path) -> Path:

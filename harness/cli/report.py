@@ -22,8 +22,11 @@ __all__ = ["report"]
     help="Print this format and write no report; with --out, write it as one file in that folder.",
 )
 @click.option("--figures/--no-figures", default=True, help="Draw image grids and videos; this reads the dataset.")
+@click.option("--picture", "pictures", type=Place(exists=True, dir_okay=False), multiple=True, help="Show this, too.")
 @click.option("--out", type=Place(), help="Folder of the report; default RUN/report.")
-def report(run: Path, protocol: str | None, format_: str | None, figures: bool, out: Path | None) -> None:
+def report(
+    run: Path, protocol: str | None, format_: str | None, figures: bool, pictures: tuple[Path, ...], out: Path | None
+) -> None:
     """Show the table of RUN and write its report: markdown, LaTeX, CSV, JSON and an HTML page with images.
 
     \b
@@ -39,7 +42,7 @@ def report(run: Path, protocol: str | None, format_: str | None, figures: bool, 
         writable(run / "report" if out is None else out, folder=True)
     table = build_table(run, protocol)
     # Files first, then the screen: a terminal that goes away costs no file.
-    written = write_report(run, figures, protocol, out) if format_ is None else None
+    written = write_report(run, figures, protocol, out, pictures) if format_ is None else None
     if format_ in (None, "terminal"):
         console().print(terminal(table))
     elif out is None:

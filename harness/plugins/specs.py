@@ -196,8 +196,8 @@ class StageSpec:
     kept: str = ""
     """Name of that file in a cell, such as edits.json."""
     checked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Method -> datasets on whose synthetic data an instance was made from it, rendered and scored; others have not been
-    tried, or are refused."""
+    """Method -> datasets on whose synthetic data an instance was made from it, rendered and scored; others have not
+    been tried, or are refused."""
 
 
 @dataclass(frozen=True)
