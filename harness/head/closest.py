@@ -92,7 +92,8 @@ def closest_places(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Ten
     while len(left):
         open_ones = []
         for rows in left.split(max(_CELLS // count, 1)):
-            apart, near = tree.query(points[rows].cpu().numpy(), k=[*range(1, count + 1)])
+            found = tree.query(points[rows].cpu().numpy(), k=[*range(1, count + 1)])
+            apart, near = map(np.asarray, found)
             candidates = owner[torch.from_numpy(near).to(owner.device)]
             places, cost = _measure(points[rows][:, None].expand(-1, count, -1), triangles[candidates])
             least, best = cost.min(1)
