@@ -68,7 +68,7 @@ def fine_mesh(template: Floats, faces: Ints, levels: int) -> FineMesh:
 
 def mirror_rows(template: Floats) -> Ints:
     """Vertex (V,) at each vertex's reflection across x = 0, -1 where none lies within `TOLERANCE`; its own inverse."""
-    distance, found = cKDTree(template).query(template * [-1.0, 1.0, 1.0])
+    distance, found = map(np.asarray, cKDTree(template).query(template * [-1.0, 1.0, 1.0]))
     rows = np.arange(len(template))
     mutual = (found[found] == rows) & (distance <= TOLERANCE)
     return np.where(mutual, found, -1).astype(np.int64)
