@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headbench.harness.cli.edit_entries import BAKE, Baked, entry_of
 from headbench.harness.cli.progress import describe
 from headbench.harness.console import say
 from headbench.harness.errors import BenchError
@@ -22,16 +21,12 @@ from headbench.harness.way import Step, Way
 
 if TYPE_CHECKING:
     from headbench.harness.layout import StagePaths
-    from headbench.harness.run import Job
     from headbench.harness.session import View
-    from headbench.harness.train import LoadedPortrait
-    from headbench.harness.types import Frame
     from headbench.stages.edit import Stack
 
 __all__ = ["Work"]
 
 _STAGE = "edit"
-_BAKE = "bake it first: the run's command with --stages train/bake"
 _EVERY = 5.0
 """Least time between two lines of progress in seconds."""
 _ORBIT = 60
@@ -42,8 +37,8 @@ _ORBIT = 60
 class Work:
     """A baked avatar with its stack of edits, and what was asked for."""
 
-    baked: Path
-    """Checkpoint of the avatar as it was baked."""
+    baked: Baked
+    """The avatar as it was baked."""
     own: Path
     """Folder of the stack."""
     stack: Stack
@@ -82,7 +77,11 @@ class Work:
                     "--label names a stage instance of a run; this checkpoint is in none.", help="--out FOLDER"
                 )
             stack = read_stack(out / NAME) if (out / NAME).is_file() else Stack(folder=out)
-            return cls(checkpoint, out, stack, options)
+            if out.absolute().resolve() in checkpoint.absolute().resolve().parents:
+                raise BenchError(
+                    f"{out} holds the avatar that is edited, which would be lost.", help="name another folder"
+                )
+            return cls(Baked(checkpoint, options["device"]), out, stack, options)
         way = _way(here.way, label)
         place = CellFolder(here.cell).stage(way)
         known = _stack_of(place) or (_stack_of(here) if here.way.stage == _STAGE else None)
@@ -90,8 +89,9 @@ class Work:
         assert way.parent is not None
         baked = latest_checkpoint(CellFolder(here.cell).stage(way.parent).folder)
         if baked is None:
-            raise BenchError(f"{way.parent} of this cell has no checkpoint.", help=_BAKE)
-        return cls(baked, place.own, stack, options, place, digest_of(place.own / NAME))
+            raise BenchError(f"{way.parent} of this cell has no checkpoint.", help=BAKE)
+        source = Baked(baked, options["device"], place.cell)
+        return cls(source, place.own, stack, options, place, digest_of(place.own / NAME))
 
     def name(self) -> str:
         """What is edited, for messages."""
@@ -113,7 +113,7 @@ class Work:
             if self.options["out"] is not None:
                 writable(self.options["out"], folder=True)
             stack = change()
-            check(stack, canvas_of(self.avatar))
+            check(stack, canvas_of(self.baked.avatar))
             text = self._outside(stack) if self.place is None else self._in_run(stack, self.place)
         count = len(stack.entries)
         return f"{self.name()}: {count} edit{'' if count == 1 else 's'}; {text}"
@@ -127,120 +127,8 @@ class Work:
         Raises:
             BenchError: a file or an option does not fit.
         """
-        from headbench.stages.edit import bring, entries
-
-        options = self.options
-        shared: dict[str, Any] = {"opacity": options["opacity"]}
-        if action != "sticker":
-            shared |= {key: value for key in ("region", "feather") if (value := self._given(key)) is not None}
-        if action == "wash":
-            return self.stack.add(entries.Wash(colour=bring.of_colour(options["wash"]), **shared))
-        path: Path = options[action]
-        shared["name"] = path.name
-        if action == "swap":
-            return self._swapped(path, shared)
-        if action == "style" and bring.is_network(path):
-            kept = bring.kept_as(path)
-            asked = options["input_"] or ("bgr" if path.suffix.lower() == ".t7" else "rgb")
-            how = {**bring.INPUTS[asked], "keep_luminance": options["keep_luminance"]}
-            return self.stack.add(entries.Network(file=kept, **how, **shared), {kept: path})
-        kept = bring.picture_as(path)
-        if action == "style":
-            how = {key: options[key] for key in ("keep_luminance", "steps", "rate", "content", "seed")}
-            return self.stack.add(entries.Style(picture=kept, **how, **shared), {kept: path})
-        if action == "colour_map":
-            return self.stack.add(entries.ColourMap(picture=kept, **shared), {kept: path})
-        entry = entries.Sticker(picture=kept, place=self._place(), blend=options["blend"], **shared)
-        return self.stack.add(entry, {kept: path})
-
-    @cached_property
-    def loaded(self) -> LoadedPortrait:
-        """The avatar as it was baked."""
-        from headbench.harness.device import resolve_device
-        from headbench.harness.train import load_portrait
-
-        device = resolve_device(self.options["device"] or (self._job().execution.device if self.place else "auto"))
-        found = load_portrait(self.baked, str(device))
-        if not hasattr(found.portrait, "maps"):
-            raise BenchError(f"{self.baked} is no baked avatar: it has no maps to edit.", help=_BAKE)
-        return found
-
-    @property
-    def avatar(self) -> Any:
-        """The baked avatar itself."""
-        return self.loaded.portrait
-
-    def _given(self, name: str) -> Any:
-        """An option's value in the unit of an entry; None where it was not given."""
-        value = self.options[name]
-        return value / 1000 if name == "feather" and value is not None else value
-
-    def _place(self) -> Any:
-        """Where a sticker lies."""
-        from headbench.stages.edit import bring, entries, views
-
-        options: Any = self.options
-        if options["rect"] is not None:
-            box: Any = bring.of_numbers(options["rect"], 4, "--rect", "u0,v0,u1,v1, such as 0.2,0.5,0.4,0.7")
-            if not (box[0] < box[2] and box[1] < box[3]):
-                raise BenchError(f"--rect {options['rect']!r}: expected u0,v0,u1,v1 with u0 < u1 and v0 < v1.")
-            return entries.Rectangle(box=box, rows=options["rows"])
-        if options["region"] is not None:
-            feather = self._given("feather")
-            more = {} if feather is None else {"feather": feather}
-            return entries.Region(region=options["region"], fill=options["fill"], angle=options["angle"], **more)
-        at: Any = bring.of_numbers(options["at"], 2, "--at", "x,y in pixels, such as 200,310")
-        frame = self._frame(options["from_frame"])
-        params, camera = views.view_of(frame, self.loaded.frames)
-        view = {"params": views.plain(params), "camera": views.plain(camera)}
-        return entries.Frame(frame=frame.id, at=at, size=options["size"], angle=options["angle"], **view)
-
-    def _frame(self, name: str) -> Frame:
-        """A frame of the subject by its id."""
-        if self.place is None:
-            raise BenchError(
-                f"{self.baked} is not in a run, so its frames are not known.",
-                help="edit it in its run, or place the sticker on a region",
-            )
-        subject = self._subject()
-        frames = {frame.id: frame for frame in (*subject.train, *subject.test)}
-        if name not in frames:
-            close = difflib.get_close_matches(name, frames, n=3, cutoff=0.3) or list(frames)[:3]
-            raise BenchError(
-                f"subject {subject.name} has no frame {quoted(name)} among its {len(frames)}.",
-                help=f"name one of its frames, such as {', '.join(close)}",
-            )
-        return frames[name]
-
-    def _swapped(self, path: Path, shared: Mapping[str, Any]) -> Stack:
-        """The stack with the colours of another baked avatar."""
-        from headbench.harness.session import find_checkpoint
-        from headbench.harness.train import load_portrait
-        from headbench.stages.edit import bring, canvas_of, entries
-
-        other = load_portrait(find_checkpoint(path), str(self.avatar.maps.colour.device))
-        avatar: Any = other.portrait
-        if not hasattr(avatar, "maps"):
-            raise BenchError(f"{path} is no baked avatar: it has no colours to take.", help=_BAKE)
-        folder = Path(self.files.enter_context(tempfile.TemporaryDirectory()))
-        kept, file = bring.colour_of(avatar.maps.colour, canvas_of(avatar).v_up, folder)
-        name = other.about.get("subject", path.name)
-        entry = entries.Swap(file=kept, layout=canvas_of(avatar).layout, **{**shared, "name": name})
-        return self.stack.add(entry, {kept: file})
-
-    def _job(self) -> Job:
-        from headbench.harness.run import Job
-
-        assert self.place is not None
-        return Job.read(self.place.cell)
-
-    def _subject(self) -> Any:
-        from headbench.harness.plugins import registry
-        from headbench.harness.run.cell import run_of
-        from headbench.harness.run.subject import read_subject
-
-        assert self.place is not None
-        return read_subject(self._job(), registry(), run_of(self.place.cell))
+        scratch = Path(self.files.enter_context(tempfile.TemporaryDirectory()))
+        return self.stack.add(*entry_of(action, self.options, self.baked, scratch))
 
     def _in_run(self, stack: Stack, place: StagePaths) -> str:
         """Write the stack, make the instance as `bench run` would, and show it where asked for."""
@@ -255,7 +143,7 @@ class Work:
         from headbench.stages.edit import NAME, EditConfig, EditStage
 
         refuse_links(place.cell, run_of(place.cell))
-        judges = scorers(self._job().protocols)
+        judges = scorers(self.baked.job().protocols)
         how = {key: value for key in ("device", "rasterizer") if (value := self.options[key]) is not None}
         with claimed(place.cell):
             if digest_of(self.own / NAME) != self.seen:
@@ -294,13 +182,15 @@ class Work:
         from headbench.stages.edit import apply, canvas_of
 
         out: Path = self.options["out"]
-        maps = apply(stack, self.avatar.maps, canvas_of(self.avatar))
-        self.avatar.replace_maps(maps)
-        state = dataclasses.replace(read_state(self.baked), loader=self.loaded.loader)
+        loaded, avatar = self.baked.loaded, self.baked.avatar
+        avatar.replace_maps(apply(stack, avatar.maps, canvas_of(avatar)))
+        state = dataclasses.replace(read_state(self.baked.checkpoint), loader=loaded.loader)
         inputs = {"the file of option stack": sha256_of(stack.write(out))}
-        write_stage(out, StageRecord(_STAGE, self.loaded.loader, {}, inputs))
-        made = save_checkpoint(out, self.avatar, self.loaded.identity, {}, state, keep=1, frames=self.loaded.frames)
-        return self._shown(made, list(orbit_views(self.loaded, self.options["limit"] or _ORBIT)))
+        write_stage(out, StageRecord(_STAGE, self.baked.loaded.loader, {}, inputs))
+        made = save_checkpoint(
+            out, self.baked.avatar, self.baked.loaded.identity, {}, state, keep=1, frames=self.baked.loaded.frames
+        )
+        return self._shown(made, list(orbit_views(self.baked.loaded, self.options["limit"] or _ORBIT)))
 
     def _shown(self, checkpoint: Path, views: Sequence[View]) -> str:
         """Render views into --out, and a video of them."""
@@ -309,8 +199,7 @@ class Work:
         from headbench.harness.session import open_checkpoint
 
         out, options = self.options["out"], self.options
-        device = options["device"] or (self._job().execution.device if self.place is not None else "auto")
-        with open_checkpoint(checkpoint, device, options["rasterizer"] or "auto") as session:
+        with open_checkpoint(checkpoint, self.baked.device, options["rasterizer"] or "auto") as session:
             session.write(views, out, options["background"])
         video = out / "edited.mp4"
         write_video(video, (read_rgb(out / f"{view.name}.png") for view in views), options["fps"])
@@ -354,5 +243,5 @@ def _way(here: Way, label: str | None) -> Way:
     if here.stage == _STAGE and here.parent is not None:
         return here if label is None else Way((*here.parent.steps, Step(_STAGE, label)))
     if here.stage not in registry().stage(_STAGE).parents:
-        raise BenchError(f"{here} is no baked avatar, and colours of one are edited.", help=_BAKE)
+        raise BenchError(f"{here} is no baked avatar, and colours of one are edited.", help=BAKE)
     return Way((*here.steps, Step(_STAGE, label or "")))

@@ -160,6 +160,8 @@ def test_a_request_takes_the_stack_that_the_cell_keeps_or_one_of_a_file(
     alone = tmp_path / "alone"
     shutil.copytree(baked.folder, alone, ignore=shutil.ignore_patterns("edit*"))
     assert "needs a place" in bench("edit", alone, "--wash", "#ff0000", "--region", "face").err
+    itself = bench("edit", alone, "--wash", "#ff0000", "--region", "face", "--out", alone)
+    assert "alone holds the avatar that is edited, which would be lost" in itself.err
     for count in (1, 2):
         options = ("--wash", "#ff0000", "--region", "face", "--out", "outside", "--limit", "2", "--device", "cpu")
         done = bench("edit", alone, *options)
