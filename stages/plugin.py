@@ -14,6 +14,7 @@ _FIXED: dict[str, object] = {
     "offset_bound": None,
     "second_tanh": False,
     "cover": "parent",
+    "added_points": 0,
     "doubled": False,
     "start": "parent",
     "quaternion": "wxyz",
@@ -33,7 +34,6 @@ _TEXTURE: dict[str, object] = {
     **_FIXED,
     "network": "texture",
     "size": 256,
-    "added_points": 0,
     "weights": {"vgg": 0.0, "rotation": 0.0},
     "rates": {"colour": 0.02, "opacity": 0.02, "scaling": 0.01, "rotation": 0.002, "offset": 0.01},
 }
