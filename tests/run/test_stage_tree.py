@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from headbench.harness.errors import BenchError, PluginError
 from headbench.harness.layout import CellFolder, StagePaths
 from headbench.harness.plugins import Registry, Source
 from headbench.harness.plugins import registry as find_registry
-from headbench.harness.run import Job, cell_folder, read_cells
+from headbench.harness.run import Job, cell_folder, inputs, read_cells
 from headbench.harness.run.cell import CellRecord, StageJob, State, run_of
 from headbench.harness.run.inputs import stage_faults
 from headbench.harness.run.plan import make_plan, write_plan
@@ -142,6 +143,27 @@ def test_another_version_of_the_plugin_makes_an_instance_stale(cell: Path, tints
     find_registry.cache_clear()
     faults = stage_faults(CellFolder(cell), Job.read(cell), find_registry())
     assert faults[0] == "stage train/tint:red is stale: the plugin of stage tint changed"
+
+
+def test_a_network_that_only_the_options_need_is_an_input(
+    cell: Path, tints: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = ["a" * 64]
+    monkeypatch.setattr(inputs, "record", lambda name: SimpleNamespace(sha256=digest[0]))
+    job = Job.read(cell)
+    with_network = dataclasses.replace(job.stages[1], networks=("vgg16",))
+    dataclasses.replace(job, stages=(job.stages[0], with_network, *job.stages[2:])).write(cell)
+    work(cell, tints)
+    saved = read_stage(at(cell, "train/tint:red").folder)
+    assert saved is not None and saved.inputs["the network vgg16"] == digest[0]
+    asked, folder = Job.read(cell), CellFolder(cell)
+    assert stage_faults(folder, asked, tints) == []
+    # Of an earlier request, the network is known by the record alone.
+    way, later = Way.parse("train/tint:red"), dataclasses.replace(asked, stages=asked.stages[:1])
+    assert inputs.changed_inputs(folder, way, later, tints) == ""
+    digest[0] = "b" * 64
+    assert stage_faults(folder, asked, tints)[0] == "stage train/tint:red is stale: the network vgg16 changed"
+    assert inputs.changed_inputs(folder, way, later, tints) == "the network vgg16 changed"
 
 
 SCRIPT = """
