@@ -43,6 +43,9 @@ class Canvas:
     """Poses the mesh: parameters of B frames -> (B, V, 3) metres in the world."""
     v_up: bool = True
     """Whether row 0 of the maps is v = 0."""
+    lift: Callable[[HeadParams, Tensor, Texels, Tensor], Tensor] | None = None
+    """Where Gaussians lie off the mesh: (parameters of one frame, (V, 3) posed vertices, texels, (T,) bool of M of
+    these) -> (M, 3) metres in the world from the place under each. None: on it."""
     _weights: dict[tuple[str, float], Tensor] = field(default_factory=dict)
 
     @cached_property

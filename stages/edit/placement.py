@@ -19,6 +19,8 @@ __all__ = ["Placed", "in_rectangle", "in_view", "on_region", "sampled"]
 
 _GRAZING = (0.05, 0.25)
 """Cosines between normal and line of sight from which a picture begins to show, and shows fully."""
+_NEAR = 0.8
+"""Distance from the middle of a picture, in its widths, within which texels may show it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def on_region(canvas: Canvas, name: str, feather: float, fill: float, angle: flo
     return Placed(x / width + 0.5, 0.5 - y * aspect / width, weight * seen)
 
 
+@torch.no_grad()
 def in_view(
     canvas: Canvas,
     params: HeadParams,
@@ -87,6 +90,8 @@ def in_view(
     aspect: float,
 ) -> Placed:
     """Project a picture from a view onto the surface that is seen there.
+
+    A texel takes what lies in the picture where its Gaussian is seen, which may be off the mesh.
 
     Args:
         canvas: the maps and their surface.
@@ -103,16 +108,21 @@ def in_view(
     params, camera = params.to(canvas.head.base.device), camera.to(canvas.head.base.device)
     vertices = canvas.carrier(params)[0]
     points = canvas.texels.spread(vertices)
-    pixels, depth = (each[0] for each in project(points[None], camera))
-    flat = (pixels - pixels.new_tensor(at)) * pixels.new_tensor((1.0, -1.0))
-    x, y = _turned(flat, angle)
-    x, y = x / width + 0.5, 0.5 - y * aspect / width
+
+    def into_picture(places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pixels, depth = (each[0] for each in project(places[None], camera))
+        x, y = _turned((pixels - pixels.new_tensor(at)) * pixels.new_tensor((1.0, -1.0)), angle)
+        return x / width + 0.5, 0.5 - y * aspect / width, depth
+
+    x, y, depth = into_picture(points)
     eye = -(camera.w2c[0, :3, :3].T @ camera.w2c[0, :3, 3])
     cosine = canvas.facing(vertices, F.normalize(eye - points, dim=1))
     # A little more than the picture, whose own soft edge is what ends it.
-    near = (depth > 0) & (cosine > 0) & ((x - 0.5).abs() < 0.6) & ((y - 0.5).abs() < 0.6)
+    near = (depth > 0) & (cosine > 0) & ((x - 0.5).abs() < _NEAR) & ((y - 0.5).abs() < _NEAR)
     seen = torch.zeros_like(x)
     seen[near] = visible(points[near], vertices, canvas.head.faces, camera).visible.to(x)
+    if canvas.lift is not None:
+        x[near], y[near], _ = into_picture(points[near] + canvas.lift(params, vertices, canvas.texels, near))
     weight = seen * smooth((cosine - _GRAZING[0]) / (_GRAZING[1] - _GRAZING[0]))
     if not bool(((weight > 0) & (x > 0) & (x < 1) & (y > 0) & (y < 1)).any()):
         size = f"{camera.width} x {camera.height}"

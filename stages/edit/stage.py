@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from headbench.harness.avatar import Portrait, Section
+from headbench.harness.head import face_frames
 from headbench.harness.stage import Stage, StageWork, input_file
+from headbench.harness.types import HeadParams
 from headbench.stages.bake import BakedAvatar
 from headbench.stages.edit.canvas import Canvas
 from headbench.stages.edit.paint import apply
 from headbench.stages.edit.stack import read_stack
+from headbench.stages.edit.texels import Texels
 
 __all__ = ["EditConfig", "EditStage", "canvas_of"]
 
@@ -62,4 +68,15 @@ class EditStage(Stage):
 
 def canvas_of(avatar: BakedAvatar) -> Canvas:
     """What edits of a baked avatar are painted on."""
-    return Canvas(avatar.head, avatar.maps.size, avatar.carrier, v_up=avatar.config.rows == "v_up")
+
+    def lift(params: HeadParams, vertices: Tensor, texels: Texels, rows: Tensor) -> Tensor:
+        config, face_index = avatar.config, texels.face_index[rows]
+        found = torch.zeros(len(face_index), 3, device=vertices.device)
+        if config.offset_normal == "unit":  # along a raw one they are micrometres
+            share = avatar.maps.offset.flatten()[rows]
+            normals = face_frames(vertices[None], avatar.head.faces).R[0, face_index, :, 1]
+            found = normals * (avatar.bound * (share.tanh() if config.second_tanh else share))[:, None]
+        residual = avatar.surface().residual
+        return found if residual is None else found + residual(params, face_index, texels.bary[rows]).offset[0]
+
+    return Canvas(avatar.head, avatar.maps.size, avatar.carrier, avatar.config.rows == "v_up", lift)

@@ -70,6 +70,7 @@ def made(size: int, points: int, side: int) -> SimpleNamespace:
         camera=camera,
         identity=identity,
         render=render,
+        rasterizer=rasterizer,
     )
 
 

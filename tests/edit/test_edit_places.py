@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from headbench.stages.bake import Maps
 from headbench.stages.bake.maps import DC
 from headbench.stages.bake.pictures import write_maps
 from headbench.stages.bake.png import read_png, write_png
-from headbench.stages.edit import Canvas, Stack, apply, bring
+from headbench.stages.edit import Canvas, Stack, apply, bring, canvas_of
 from headbench.stages.edit.canvas import luma
 from headbench.stages.edit.entries import ColourMap, Frame, Rectangle, Region, Sticker, Swap, Wash
 from headbench.stages.edit.regions import border_distance
@@ -172,6 +173,31 @@ def test_a_sticker_that_is_projected_from_a_view_appears_there(
     apart = (blues - reds).tolist()
     # Turned counter-clockwise by a quarter, what was at the left is below.
     assert (apart[1] > 4 and abs(apart[0]) < 3) if angle == 0 else (apart[0] < -4 and abs(apart[1]) < 3)
+
+
+def test_a_sticker_is_seen_where_gaussians_are_that_lie_off_the_mesh(toy: SimpleNamespace, picture: Any) -> None:
+    """Half a centimetre before the cheek, seen from the side: on the mesh it would be pixels off."""
+    turned = replace(toy.params, root=torch.tensor([[0.0, 0.5, 0.0]]))
+    pixels, _ = project(toy.avatar.carrier(turned), toy.camera)
+    x, y = pixels[0, toy.canvas.regions["left_cheek"]].mean(0).tolist()
+    path = picture("dot.png", np.array([[[1.0, 0, 0, 1.0]] * 4] * 4))
+    kept = bring.picture_as(path)
+    place = view(toy, x, y, 8.0, params=plain(turned))
+    stack = Stack().add(Sticker(picture=kept, place=place), {kept: path})
+    before = copy.deepcopy(toy.avatar)
+    before.bound.fill_(0.005)
+    before.replace_maps(replace(toy.maps, offset=torch.ones_like(toy.maps.offset)))
+    off = []
+    for canvas in (canvas_of(before), replace(canvas_of(before), lift=None)):
+        image = []
+        for maps in (before.maps, apply(stack, before.maps, canvas)):
+            shown = copy.deepcopy(before)
+            shown.replace_maps(maps)
+            with torch.no_grad():
+                image.append(shown.render(turned, toy.camera, torch.ones(1, 3), toy.rasterizer)[0])
+        rows, columns = ((image[1] - image[0]).abs().sum(0) > 0.3).nonzero().unbind(1)
+        off.append(math.hypot(columns.float().mean() + 0.5 - x, rows.float().mean() + 0.5 - y))
+    assert off[0] < 0.7 < 1.0 < off[1]
 
 
 def test_what_the_view_does_not_see_stays(toy: SimpleNamespace, paint: Any, red: Path) -> None:
