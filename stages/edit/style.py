@@ -82,15 +82,18 @@ class Features:
 
     def __init__(self, device: torch.device) -> None:
         self._kind = torch.bfloat16 if device.type == "cuda" else torch.float32
-        weights = {name: value.to(self._kind) for name, value in load_network("vgg16").items()}
+        # The layout that is faster on each.
+        self._layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        weights = {
+            name: value.to(self._kind, memory_format=self._layout if value.ndim == 4 else torch.contiguous_format)
+            for name, value in load_network("vgg16").items()
+        }
         self._network = Vgg16(weights, blocks=4).to(device)
         self._mean = torch.tensor((0.485, 0.456, 0.406), device=device).view(1, 3, 1, 1)
         self._std = torch.tensor((0.229, 0.224, 0.225), device=device).view(1, 3, 1, 1)
 
     def __call__(self, image: Tensor) -> list[Tensor]:
-        # The layout that is faster on each.
-        layout = torch.channels_last if image.is_cuda else torch.contiguous_format
-        image = ((image - self._mean) / self._std).to(dtype=self._kind, memory_format=layout)
+        image = ((image - self._mean) / self._std).to(dtype=self._kind, memory_format=self._layout)
         return [each[0].float() for each in self._network(image)]
 
 
