@@ -125,7 +125,7 @@ def spread(
         area = area * faces.cpu()
     ends = area.cumsum(0)
     if not bool(ends[-1] > 0):
-        raise BenchError("no face of the mesh that may have Gaussians has an area.", help="--set bake.cover=all")
+        raise BenchError("no face of the mesh that may have Gaussians has an area.")
     generator = torch.Generator().manual_seed(seed * 1_000_003 + 31)
     steps = (torch.arange(count, dtype=torch.float64) + 0.5) / count * ends[-1]
     face_index = torch.searchsorted(ends, steps, right=True).clamp(max=len(area) - 1)
