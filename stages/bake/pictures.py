@@ -54,7 +54,8 @@ def write_maps(maps: Mapping[str, Tensor], folder: Path, rows: str, bits: Litera
         about[name] = {"file": f"{name}.png", "black": low, "white": high, "meaning": _MEANING[name]}
     with atomic_path(folder / "maps.safetensors") as part:
         host = {name: tensor.detach().cpu().contiguous() for name, tensor in maps.items()}
-        part.write_bytes(save(host, {"head": head, "rows": rows}))
+        # One entry: safetensors writes several in an order that differs from run to run.
+        part.write_bytes(save(host, {"atlas": f"{head} {rows}"}))
     size = next(iter(maps.values())).shape[-1]
     whole = {"size": size, "bits": bits, "first_row": "v = 1", "rows": rows, "head": head, "maps": about}
     write_json(folder / "maps.json", whole)
@@ -107,9 +108,10 @@ def read_maps(path: Path, channels: Mapping[str, int], size: int, rows: str, hea
     Raises:
         Unreadable: a map is missing, of another size, type or head, or has values that are not finite or out of range.
     """
-    tensors, about = read_tensors(path), read_metadata(path)
-    if about.get("head", "") != head:
-        known = about.get("head") or "none that it names"
+    tensors = read_tensors(path)
+    known, _, order = read_metadata(path).get("atlas", "").rpartition(" ")
+    if known != head:
+        known = known or "none that it names"
         help = f"give maps of an avatar on {head}: texels of another atlas are other places"
         raise Unreadable(path, f"expected maps of head model {head}, found those of {known}", help)
     found = {}
@@ -128,5 +130,5 @@ def read_maps(path: Path, channels: Mapping[str, int], size: int, rows: str, hea
         low, high = _FIXED.get(name, (-np.inf, np.inf))
         if name != "rotation" and not bool(((tensor >= low - 1e-6) & (tensor <= high + 1e-6)).all()):
             raise Unreadable(path, f"expected {expected} from {low:g} to {high:g}, found others")
-        found[name] = tensor.float() if about.get("rows", rows) == rows else tensor.float().flip(1)
+        found[name] = tensor.float() if order == rows else tensor.float().flip(1)
     return found

@@ -63,6 +63,10 @@ def test_every_filter_of_a_16_bit_png_is_undone(filter_type: int) -> None:
 def test_files_for_people_show_the_top_of_the_atlas_first_and_come_back(tmp_path: Path, bits: int, rows: Any) -> None:
     maps = noise()
     maps.write(tmp_path, rows, bits, "openhead open")
+    first = (tmp_path / "maps.safetensors").read_bytes()
+    for _ in range(8):
+        maps.write(tmp_path, rows, bits, "openhead open")
+        assert (tmp_path / "maps.safetensors").read_bytes() == first
     exact = Maps.read(tmp_path / "maps.safetensors", 16, rows, "openhead open")
     assert torch.equal(exact.pack(), maps.pack())
     other = Maps.read(tmp_path / "maps.safetensors", 16, "v_down" if rows == "v_up" else "v_up", "openhead open")
@@ -132,7 +136,11 @@ def test_maps_that_do_not_fit_are_one_line(tmp_path: Path, change: dict[str, Any
     change = dict(change)
     head = change.pop("head", "openhead open")
     tensors = {name: tensor.contiguous() for name, tensor in noise().tensors().items()} | change
-    save_file({name: t for name, t in tensors.items() if t is not None}, tmp_path / "maps.safetensors", {"head": head})
+    save_file(
+        {name: t for name, t in tensors.items() if t is not None},
+        tmp_path / "maps.safetensors",
+        {"atlas": f"{head} v_up" if head else ""},
+    )
     with pytest.raises(Unreadable) as caught:
         Maps.read(tmp_path / "maps.safetensors", 16, "v_up", "openhead open")
     assert words in str(caught.value)
