@@ -11,7 +11,7 @@ PIP = $(BIN)/python -m pip install -c constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS = $(if $(filter-out 0 1,$(PROCS)),-n $(PROCS) --dist loadfile)
 
-.PHONY: install demo test test-slow test-toolkit test-gltf lint typecheck check clean
+.PHONY: install demo tour test test-slow test-toolkit test-gltf lint typecheck check clean
 
 # A GPU that torch sees and a compiler for gsplat's kernels: both are needed for training on CUDA.
 HAVE_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo yes)
@@ -41,6 +41,20 @@ endif
 	$(BIN)/bench assets fetch lpips --yes
 	test -d $(DEMO)/data/insta/synth00 || $(BIN)/bench data synth --layout insta --subjects 1 --frames 120 --size 256 --seed 0 $(DEMO)/data
 	$(BIN)/bench run --methods all --datasets insta --data-root $(DEMO)/data --preset demo --device $(DEVICE) --out $(DEMO)/run
+
+# What comes after training, on one person: maps that are baked, painted on and completed, and another's performance.
+TOUR = $(DEMO)/tour
+CELL = $(TOUR)/cells/fateavatar-demo/insta/synth00/seed0/stages/train
+tour: demo
+	test -d $(DEMO)/data/imavatar/synth00 || $(BIN)/bench data synth --layout imavatar --frames 25 --size 256 --seed 1 --no-around $(DEMO)/data
+	$(BIN)/bench run --methods FateAvatar --datasets insta --data-root $(DEMO)/data --preset demo --device $(DEVICE) --out $(TOUR) \
+		--stages train,train/bake:texture,train/complete,train/complete/bake:texture --set bake.epochs=3 \
+		--protocol headbench@1,headbench-around@1 --no-report
+	$(BIN)/bench edit $(CELL)/bake:texture --sticker docs/star.png --region left_cheek --label star --device $(DEVICE) --out $(DEMO)/edited
+	$(BIN)/bench reenact $(CELL) $(CELL)/bake:texture/edit:star --driver imavatar/synth00 --data-root $(DEMO)/data \
+		--device $(DEVICE) --out $(DEMO)/reenacted
+	$(BIN)/bench report $(TOUR) --picture $(CELL)/bake:texture/maps/colour.png --picture $(DEMO)/reenacted/sheet.png
+	@echo "a page of pictures: $(TOUR)/report/index.html"
 
 $(VENV)/.tests-installed: $(BIN)/bench setup.cfg
 	$(PIP) -e ".[test]"
