@@ -51,6 +51,10 @@ _AS_PUBLISHED: dict[str, object] = {
 }
 """Options of ``complete`` as FATE's released code has them."""
 
+_LAYOUTS = ("insta", "nersemble", "imavatar", "vhap")
+_CHECKED = dict.fromkeys(("FateAvatar", "GaussianAvatars", "FlashAvatar", "SplattingAvatar"), _LAYOUTS)
+"""tests/stages/test_every_pair.py makes, renders and scores every instance on these, and says what is refused."""
+
 STAGES: tuple[StageSpec, ...] = (
     StageSpec(
         "bake",
@@ -70,6 +74,7 @@ STAGES: tuple[StageSpec, ...] = (
         },
         default_preset="official",
         portrait="headbench.stages.bake:BakedAvatar",
+        checked=_CHECKED,
     ),
     StageSpec(
         "edit",
@@ -79,6 +84,7 @@ STAGES: tuple[StageSpec, ...] = (
         needs=frozenset({"maps"}),
         labels="stack",
         kept="edits.json",
+        checked=_CHECKED,
     ),
     StageSpec(
         "complete",
@@ -88,6 +94,7 @@ STAGES: tuple[StageSpec, ...] = (
         needs=frozenset({"carrier", "surface"}),
         presets={"official": _AS_PUBLISHED, "fixed": {}},
         default_preset="fixed",
+        checked=_CHECKED,
     ),
 )
 

@@ -439,6 +439,22 @@ def _unmatted(folder: Path) -> None:
         path.write_text(json.dumps(content))
 
 
+@case("write the subject again with `bench data synth`, or remove {}")
+def _views_from_all_around(world: World, text: str) -> None:
+    def written(root: str) -> Path:
+        done = world.bench("data", "synth", root, "--frames", "2", "--size", "16")
+        assert done.code == 0, done
+        return world.folder / root / "insta" / "synth00"
+
+    reader, folder = registry().load_dataset("insta"), written("D")
+    document = folder / "truth" / "around" / "views.json"
+    document.write_text(json.dumps(json.loads(document.read_text()) | {"format": 99}))
+    help = told(raised(lambda: reader.read(folder, {})), text)
+    assert reader.read(written("again"), {}).views
+    shutil.rmtree(folder / help.rpartition(" ")[2])
+    assert not reader.read(folder, {}).views
+
+
 READERS: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
     "name the test videos instead: --set DATASET.test=NAME": ("imavatar", lambda _: None, "test=3", "synth00_test"),
     "--set DATASET.test=NAME of the test video, or a number of last frames where there is one video": (

@@ -64,7 +64,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, ...]:
     command = [*MAIN, "run", str(root / "pairs.yaml"), "--device", "cpu", "--out", str(root / "run"), "--no-report"]
     environment = os.environ | {"HEADBENCH_PLUGINS": "0"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1500)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    # 2: some instances were skipped, since their methods have no mesh.
+    assert done.returncode == 2, done.stdout[-3000:] + done.stderr[-3000:]
     return read_run(root / "run").results
 
 
