@@ -53,7 +53,7 @@ _AS_PUBLISHED: dict[str, object] = {
 
 _LAYOUTS = ("insta", "nersemble", "imavatar", "vhap")
 _CHECKED = dict.fromkeys(("FateAvatar", "GaussianAvatars", "FlashAvatar", "SplattingAvatar"), _LAYOUTS)
-"""tests/stages/test_every_pair.py makes, renders and scores every instance on these, and says what is refused."""
+"""test_every_pair.py of the tests makes, renders and scores every instance on these, and says what is refused."""
 
 STAGES: tuple[StageSpec, ...] = (
     StageSpec(
