@@ -47,7 +47,7 @@ _AS_PUBLISHED: dict[str, object] = {
     "regular_background": "white",
     "confidence": False,
     "alone": 0.0,
-    "add_points": True,
+    "add_points": "all",
 }
 """Options of ``complete`` as FATE's released code has them."""
 

@@ -15,7 +15,7 @@ from headbench.stages.complete.seen import eye_of, hits_of, vertex_normals
 
 __all__ = ["weigh"]
 
-_FLAT = 0.3
+_FLAT = 0.1
 """Cosine between normal and view below which a pixel counts less."""
 _EDGE = 0.15
 """Height of the lower border of a view, as a share of it, in which what is below the jaw counts half."""

@@ -46,8 +46,9 @@ class CompleteConfig(Section):
     so that with some numbers of steps nothing is ever densified."""
     densify: Literal["regular", "pseudo", "both"] = "regular"
     """Steps on which the method may densify, prune and reset: those on training frames, on views, or both."""
-    regular_background: Literal["run", "white"] = "run"
-    """Background of training frames: that of the method's configuration, or white whatever that says."""
+    regular_background: Literal["run", "white", "random"] = "run"
+    """Background of training frames: that of the method's configuration, white whatever that says, or a random colour
+    per step, on which Gaussians show that have taken the colour of the background."""
     view_background: Literal["run", "random"] = "random"
     """Background of views: that of the method's configuration, or a random colour per step."""
     confidence: bool = True
@@ -55,9 +56,9 @@ class CompleteConfig(Section):
     least: float = Field(default=0.5, ge=0, le=1)
     """Confidence below which a pixel does not count at all. The gradient of an absolute difference has one size however
     little a pixel counts, so a pixel that hardly counts would pull as hard as one that counts fully."""
-    add_points: bool = False
-    """Whether a method that can do so starts with another set of its first Gaussians besides the parent's: 65,536 more
-    for FateAvatar."""
+    add_points: Literal["none", "all", "unseen"] = "unseen"
+    """First Gaussians that a method gets again, where it can, besides the parent's, whose training prunes what it
+    does not see. none; all: 65,536 for FateAvatar; unseen: those on faces that the training frames hardly show."""
     looks: int = Field(default=32, ge=1)
     """Number of training frames, evenly spaced, that decide which part of the head was seen."""
 

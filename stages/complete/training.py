@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from headbench.harness.train.setup import Parts
 from headbench.harness.types import Clock, Edit, Frame, HeadParams, Identity, Pixels
 from headbench.harness.view_prior import PseudoView
 from headbench.stages.complete.config import CompleteConfig
+from headbench.stages.complete.seen import looks, seen_share
 
 __all__ = ["CONFIDENCE", "Alternation", "view_frames", "view_params"]
 
@@ -101,15 +103,24 @@ class Alternation:
             record=self.options.record and self.parts.device.type == "cuda",
         )
         first_rows = getattr(avatar, "first_rows", None)
-        if begins and self.config.add_points and first_rows is not None:
+        if begins and self.config.add_points != "none" and first_rows is not None:
             rows: Mapping[str, Tensor] = first_rows(self.options.seed)
+            if self.config.add_points == "unseen":
+                kept = self._unseen(avatar)[rows["face_index"]]
+                rows = {name: column[kept] for name, column in rows.items()}
             trainer.optimizer.apply(Edit(append=rows, zero_statistics=avatar.table.statistic_names()))
         return trainer
+
+    def _unseen(self, avatar: Any) -> Tensor:
+        """Faces (F,) bool of the carrier that the training frames show by less than a half."""
+        seen = seen_share(looks(self.loaded, self.store.frames, self.config.looks))
+        unseen: Tensor = seen[avatar.head.faces].mean(1) < 0.5
+        return unseen
 
     def _sampler(self) -> AlternatingSampler:
         config, train = self.config, self.loaded.config.train
         passes = train.model_copy(update={"epochs": config.epochs, "steps": None, "batch": 1})
-        background = "white" if config.regular_background == "white" else train.background
+        background = train.background if config.regular_background == "run" else config.regular_background
         regular = EpochSampler(self.store, BatchSchedule(passes, len(self.store)), background, self.options.seed)
         return AlternatingSampler(
             regular,
