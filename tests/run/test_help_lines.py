@@ -449,7 +449,9 @@ def _views_from_all_around(world: World, text: str) -> None:
     reader, folder = registry().load_dataset("insta"), written("D")
     document = folder / "truth" / "around" / "views.json"
     document.write_text(json.dumps(json.loads(document.read_text()) | {"format": 99}))
-    help = told(world.bench("data", "check", "insta", "--data-root", "D"), text)
+    done = world.bench("data", "check", "insta", "--data-root", "D")
+    help = text.format("truth/around")
+    assert done.code == 2 and f"({help})" in done.out, done.out
     assert reader.read(written("again"), {}).views
     shutil.rmtree(folder / help.rpartition(" ")[2])
     assert not reader.read(folder, {}).views
