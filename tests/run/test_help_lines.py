@@ -522,7 +522,7 @@ def _frames(world: World, text: str) -> None:
     line = ("data", "synth", "--layout", "nersemble", "--size", 16, "made")
     help = told(world.bench(*line, "--frames", 2), text)
     written: list[int] = []
-    world.patch.setattr("headbench.datasets.synthetic.write_synthetic", lambda *given: written.append(given[3]))
+    world.patch.setattr("headbench.datasets.synthetic.write_synthetic", lambda *given, **_: written.append(given[3]))
     assert world.bench(*line, *help.split()).code == 0 and written == [int(help.split()[1])]
 
 
@@ -612,11 +612,11 @@ def _file(world: World, text: str) -> None:
     from headbench.harness.run.config import parse_setting
     from headbench.harness.run.ways import _there
 
-    option, value = told(raised(lambda: _there(world.folder / "gone.png", "edit", "picture")), text).split()
+    option, value = told(raised(lambda: _there(world.folder / "gone.png", "edit", "picture", False)), text).split()
     (world.folder / "FILE").touch()
     setting = parse_setting(value)
     assert option in all_options() and (setting.owner, setting.path) == ("edit", "picture")
-    assert _there(world.folder / setting.value, setting.owner, setting.path) == str(world.folder / "FILE")
+    assert _there(world.folder / setting.value, setting.owner, setting.path, False) == str(world.folder / "FILE")
 
 
 @case("--stages train")
