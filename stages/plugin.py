@@ -47,6 +47,10 @@ _AS_PUBLISHED: dict[str, object] = {
     "regular_background": "white",
     "confidence": False,
     "alone": 0.0,
+    "settle": False,
+    "moments": "none",
+    "shared": "both",
+    "reach": "all",
     "add_points": "all",
 }
 """Options of ``complete`` as FATE's released code has them."""

@@ -27,6 +27,7 @@ from headbench.harness.validation import validate
 
 __all__ = [
     "LoadedPortrait",
+    "adam_state",
     "load_portrait",
     "checkpoint_tensors",
     "refined_frames",
@@ -131,6 +132,21 @@ def checkpoint_tensors(
             "run the same `bench run` command again: it takes the checkpoint before and trains on from there",
         )
     return read_tensors(path, device)
+
+
+def adam_state(checkpoint: Path) -> dict[str, Tensor]:
+    """The state of `AvatarOptimizer` in a checkpoint; empty where nothing was trained, such as in an imported one.
+
+    Args:
+        checkpoint: its folder.
+
+    Raises:
+        Unreadable: the file is not as it was written.
+    """
+    if checkpoint == Path():
+        return {}
+    saved = checkpoint_tensors(checkpoint, WEIGHTS[1], read_state(checkpoint))
+    return {name.removeprefix("adam/"): value for name, value in saved.items() if name.startswith("adam/")}
 
 
 def load_portrait(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,8 +17,8 @@ from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.graph_recorder import GraphRecorder
 from headbench.harness.train.log import TrainLog
-from headbench.harness.train.optimizer import AvatarOptimizer
-from headbench.harness.train.sampler import Sampler
+from headbench.harness.train.optimizer import AvatarOptimizer, Reach
+from headbench.harness.train.sampler import Moment, Sampler
 from headbench.harness.types import Batch, Clock, Edit, Event, PosedAvatar, Rendering
 
 __all__ = ["Trainer"]
@@ -37,6 +37,7 @@ class Trainer:
         record: replay `drive` and `losses` as CUDA graphs where the avatar allows it.
         watch: called with the name of each part of a step when its work has been queued; for profiles.
         recorder: makes the graph recorder of a device.
+        reach: what steps of a tag may move, by `Sample.tag`; steps of another tag move all.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Trainer:
         record: bool = False,
         watch: Callable[[str], None] = lambda part: None,
         recorder: Callable[[torch.device], GraphRecorder] = GraphRecorder,
+        reach: Mapping[str, Reach] | None = None,
     ) -> None:
+        self.reach = dict(reach or {})
         self.avatar = avatar
         self.optimizer = optimizer
         self.finetune = finetune
@@ -68,6 +71,7 @@ class Trainer:
         self._recorder: GraphRecorder | None = None
         self._tuned = False
         self._frame_ids: tuple[str, ...] = ()
+        self._tag = ""
 
     def step(self, step: int, log: TrainLog | None = None) -> None:
         """Take one optimisation step with its events.
@@ -84,7 +88,7 @@ class Trainer:
         edit = self._event(Event.AFTER_BACKWARD, rendering, clock) if moment.densifies else None
         self.watch("edits")
         if self.update_last or step < self.total:
-            self._update(clock, replay=edit is None)
+            self._update(moment, replay=edit is None)
         self.watch("optimizer")
         if moment.densifies:
             self._event(Event.AFTER_STEP, rendering, clock)
@@ -100,7 +104,7 @@ class Trainer:
         key = self.avatar.capture_key(clock) if self.recording else None
         sample = self.sampler.sample(step)
         store = sample.store
-        self._frame_ids = store.ids(sample.rows)
+        self._frame_ids, self._tag = store.ids(sample.rows), sample.tag
         # Only frames of the store that the tables were made from have parameters to refine.
         tuning = self._tuned = store.frames is self.finetune.frames and self.finetune.active(clock)
         self.optimizer.zero_grad()
@@ -182,18 +186,19 @@ class Trainer:
     def _compute_losses(self, posed: PosedAvatar, batch: Batch, rendering: Rendering) -> dict[str, Tensor]:
         return self.avatar.losses(posed, rendering, _weighted(batch, rendering), self._clock)
 
-    def _update(self, clock: Clock, replay: bool) -> None:
+    def _update(self, moment: Moment, replay: bool) -> None:
         """Step the optimisers of avatar and per-frame parameters; the avatar's may be a replay.
 
         Args:
-            clock: of the step, for scheduled rates.
+            moment: of the step, for its learning rates.
             replay: whether the update may be recorded with the gradients it reads: no edit changed them.
         """
+        reach = self.reach.get(self._tag)
         if self._current is None or not replay:
-            self.optimizer.step(clock)
+            self.optimizer.step(moment.clock, moment.rate, reach)
         else:
-            self.optimizer.set_rates(clock)
-            self._current.update(self.optimizer.replayed_step)
+            self.optimizer.set_rates(moment.clock, moment.rate)
+            self._current.update(partial(self.optimizer.replayed_step, reach))
         if self._tuned:
             self.finetune.step()
 
@@ -208,6 +213,8 @@ class Trainer:
         """Drop all recordings: tensors that they read have been replaced by others."""
         self._recordings.clear()
         self._current = None
+        for reach in self.reach.values():
+            reach.made = None
 
 
 def _weighted(batch: Batch, rendering: Rendering) -> Batch:

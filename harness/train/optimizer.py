@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,9 +16,27 @@ from headbench.harness.device import side_by_side
 from headbench.harness.errors import PluginError
 from headbench.harness.types import Clock, Edit, ParamGroup
 
-__all__ = ["AvatarOptimizer"]
+__all__ = ["AvatarOptimizer", "Reach"]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class Reach:
+    """What a step of some kind may move; the rest keeps its values and its moments as if the step were not there."""
+
+    shared: bool = True
+    """Whether groups without columns move: what all Gaussians share, such as a network or a correction of the mesh."""
+    make: Callable[[], Tensor] | None = None
+    """Makes (N,) bool, the Gaussians that move, on the table's device. None: all."""
+    made: Tensor | None = None
+    """What `make` made last; None where an edit has changed the table since."""
+
+    def rows(self) -> Tensor | None:
+        """The Gaussians that move, (N,) bool, as the table is now; None: all."""
+        if self.made is None and self.make is not None:
+            self.made = self.make()
+        return self.made
 
 
 class AvatarOptimizer:
@@ -35,6 +56,7 @@ class AvatarOptimizer:
         self.avatar = avatar
         self.groups = avatar.param_groups()
         self._scale, power = batch_rule(batch, rule)
+        self._factor = 1.0
         self._check(name)
         device = next(
             (tensor.device for group in self.groups for tensor in _members(avatar, group)), torch.device("cpu")
@@ -57,32 +79,51 @@ class AvatarOptimizer:
         for adam in self._adams:
             adam.zero_grad(set_to_none=True)
 
-    def step(self, clock: Clock) -> None:
-        """Set the learning rates of this step and update; parameters without a gradient stay as they are."""
-        self.set_rates(clock)
-        for adam in self._adams:
-            adam.step()
+    def step(self, clock: Clock, factor: float = 1.0, reach: Reach | None = None) -> None:
+        """Set the learning rates of this step and update; parameters without a gradient stay as they are.
 
-    def set_rates(self, clock: Clock) -> None:
-        """Set the scheduled learning rates of a step; on a GPU they lie there, where a recorded update reads them."""
+        Args:
+            clock: of the step.
+            factor: of all learning rates.
+            reach: what may move; None: all.
+        """
+        self.set_rates(clock, factor)
+        for adam in self._reached(reach):
+            with self._held(adam, reach):
+                adam.step()
+
+    def set_rates(self, clock: Clock, factor: float = 1.0) -> None:
+        """Set the learning rates of a step; on a GPU they lie there, where a recorded update reads them.
+
+        Args:
+            clock: of the step, for scheduled rates.
+            factor: of all learning rates.
+        """
+        changed, self._factor = factor != self._factor, factor
         for group, adam in zip(self.groups, self._adams, strict=True):
             (options,) = adam.param_groups
-            if group.schedule is not None:
-                rate = self._scale * group.schedule(clock)
+            if group.schedule is not None or changed:
+                rate = self._scale * factor * (group.lr if group.schedule is None else group.schedule(clock))
                 if isinstance(options["lr"], Tensor):
                     options["lr"].fill_(rate)
                 else:
                     options["lr"] = rate
 
-    def replayed_step(self) -> None:
+    def replayed_step(self, reach: Reach | None = None) -> None:
         """Update with the rates that `set_rates` left: the part of a step that may be recorded into a CUDA graph."""
+        adams = self._reached(reach)
         recording = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
-        for adam in self._adams:
+        for adam in adams:
             adam.param_groups[0]["capturable"] = (
                 recording  # torch demands this flag while it captures; a fused update is the same with it
             )
-        side_by_side(*(adam.step for adam in self._adams))
-        for adam in self._adams:
+
+        def update(adam: torch.optim.Adam) -> None:
+            with self._held(adam, reach):
+                adam.step()
+
+        side_by_side(*(partial(update, adam) for adam in adams))
+        for adam in adams:
             adam.param_groups[0]["capturable"] = False
 
     def apply(self, edit: Edit | None) -> bool:
@@ -134,6 +175,28 @@ class AvatarOptimizer:
             saved = {k: state[f"{name}/{k}"] for k in (*_MOMENTS, "step") if f"{name}/{k}" in state}
             if saved:
                 self._of(parameter).state[parameter] = {k: v.to(parameter.device).clone() for k, v in saved.items()}
+
+    def _reached(self, reach: Reach | None) -> list[torch.optim.Adam]:
+        """The optimisers of the groups that a step may move."""
+        pairs = zip(self.groups, self._adams, strict=True)
+        return [adam for group, adam in pairs if reach is None or reach.shared or group.columns]
+
+    @contextmanager
+    def _held(self, adam: torch.optim.Adam, reach: Reach | None) -> Iterator[None]:
+        """Puts the rows of columns that `reach` leaves out, and their moments, back after an update within."""
+        rows = None if reach is None else reach.rows()
+        columns = {id(self.avatar.table[name]) for name in self.avatar.table.names()} if rows is not None else set()
+        held = [p for p in adam.param_groups[0]["params"] if id(p) in columns and p.grad is not None]
+        tensors = [[p.detach(), *(adam.state[p][key] for key in _MOMENTS if adam.state[p])] for p in held]
+        before = [[tensor.clone() for tensor in some] for some in tensors]
+        yield
+        for parameter, old in zip(held, before, strict=True):
+            assert rows is not None
+            moving = rows.reshape(-1, *[1] * (parameter.dim() - 1))
+            now = [parameter.detach(), *(adam.state[parameter][key] for key in _MOMENTS)]
+            old = old if len(old) == len(now) else [*old, *(torch.zeros_like(t) for t in now[1:])]
+            for tensor, kept in zip(now, old, strict=True):
+                tensor.copy_(torch.where(moving, tensor, kept))
 
     def _named(self) -> Iterator[tuple[str, Tensor]]:
         grouped = {id(p) for adam in self._adams for p in adam.param_groups[0]["params"]}

@@ -30,6 +30,8 @@ class Moment:
     """Whether EPOCH_END comes after this step."""
     densifies: bool = True
     """Whether AFTER_BACKWARD and AFTER_STEP are sent: whether the avatar may densify, prune and reset."""
+    rate: float = 1.0
+    """Factor of the avatar's learning rates."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ class AlternatingSampler:
         expression: pose of the other steps. own: that of their frames; regular: the same with the tracked expression of
             the regular step's frame.
         alone: number of regular steps at the end that no other step stands before.
+        settle: whether the learning rates fall to zero over those steps, linearly.
     """
 
     def __init__(
@@ -159,6 +162,7 @@ class AlternatingSampler:
         count: Literal["one", "three"] = "one",
         expression: Literal["own", "regular"] = "own",
         alone: int = 0,
+        settle: bool = False,
     ) -> None:
         if not candidates:
             raise ValueError("an alternating sampler needs at least one other frame")
@@ -170,6 +174,7 @@ class AlternatingSampler:
         self._densify = densify
         self._start = start or Clock(0, 0, 0, 0)
         self._count = count
+        self._settle = settle
         self._expression = expression
         self._candidates = torch.tensor(list(candidates))
         self._generator = torch.Generator().manual_seed(regular.seed * 1_000_003 + 17)
@@ -180,13 +185,14 @@ class AlternatingSampler:
         number, regular = self._place(step)
         found = self.regular.at(number)
         clock = self._clock(found.clock, number, regular)
-        paired = number <= self._paired
+        paired, total = number <= self._paired, self.regular.total
         return Moment(
             clock,
             Clock(step, clock.epoch, 2 * found.counted.steps_per_epoch, self.total),
             begins_epoch=found.begins_epoch and not (regular and paired),
             ends_epoch=found.ends_epoch and regular,
             densifies=self._densify in ("both", "regular" if regular else "other"),
+            rate=1.0 if paired or not self._settle else (total - number + 1) / (total - self._paired + 1),
         )
 
     def sample(self, step: int) -> Sample:

@@ -209,6 +209,7 @@ class Training:
         state |= {f"finetune_adam/{k}": v for k, v in trainer.finetune.optimizer_state().items()}
         state |= {f"sampler/{k}": v for k, v in trainer.sampler.state().items()}
         state |= {f"log/{k}": v for k, v in log.state()[1].items()}
+        state |= {f"reach/{tag}": reach.made for tag, reach in trainer.reach.items() if reach.made is not None}
         state["rng/cpu"] = torch.get_rng_state()
         if self.parts.device.type == "cuda":
             state["rng/cuda"] = torch.cuda.get_rng_state(self.parts.device)
@@ -238,6 +239,8 @@ class Training:
             trainer.finetune.load_state_dict(_under(saved, "finetune/"))
             trainer.finetune.load_optimizer_state(_under(saved, "finetune_adam/"))
             trainer.sampler.load(_under(saved, "sampler/"))
+            for tag, rows in _under(saved, "reach/").items():
+                trainer.reach[tag].made = rows.to(self.parts.device)
             torch.set_rng_state(saved["rng/cpu"])
             if self.parts.device.type == "cuda" and "rng/cuda" in saved:
                 torch.cuda.set_rng_state(saved["rng/cuda"], self.parts.device)

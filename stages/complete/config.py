@@ -33,6 +33,17 @@ class CompleteConfig(Section):
     alone: float = Field(default=0.25, ge=0, le=1)
     """Share of the steps on training frames that come at the end, without views: as long as the back of the head is
     transparent, views see the face through it and change it, and this mends it."""
+    settle: bool = True
+    """Whether the learning rates fall to zero over that share of the steps, linearly."""
+    moments: Literal["parent", "none"] = "parent"
+    """Adam's moments at the start. parent: those at the end of the parent's training, so that it goes on; none: new
+    ones, with which the first steps have full size in every parameter, whatever its gradient."""
+    shared: Literal["frames", "both"] = "frames"
+    """Steps that move what all Gaussians share, such as a network or corrections of the mesh: those on training frames,
+    or those on views as well, which then change the face from behind."""
+    reach: Literal["unseen", "all"] = "unseen"
+    """Gaussians that steps on views move. unseen: those whose place on the mesh training frames show by less than a
+    half; all: also those of the face, which views see through a back that is still transparent."""
     orbit: Literal["label", "fate"] = "label"
     """Cameras that the prior is asked for. label: 24 around the head at heights of 0, 15, 0 and -15 degrees, with room
     for hair; fate: 30 at the distance of the first training frame, level with the head's origin."""

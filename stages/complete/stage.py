@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from headbench.harness.avatar import Avatar
 from headbench.harness.device import resolve_device
@@ -76,9 +77,13 @@ class Complete(Stage):
         rasterizer = make_rasterizer(work.options.rasterizer, device, avatar.reads_depth)
         discard(work.folder / SUMMARY)
         make_folder(work.folder)
+        seen = None
+        if config.confidence or "unseen" in (config.reach, config.add_points):
+            # Of the parent's mesh, which training may correct.
+            seen = seen_share(looks(loaded, work.data.frames, config.looks))
         resumed, lost = take_up(work.folder, work.about, work.progress)
         if not (work.folder / VIEWS).is_dir():
-            write_views(work.folder / VIEWS, make_views(work, loaded, config, rasterizer))
+            write_views(work.folder / VIEWS, make_views(work, loaded, config, rasterizer, seen))
         # What is on the disk is trained on, so that a resumed training sees the same.
         views = read_views(work.folder / VIEWS)
         candidates = views_between(views, config.azimuths)
@@ -93,7 +98,7 @@ class Complete(Stage):
             weight=CONFIDENCE if config.confidence else None,
         )
         try:
-            both = Alternation(config, loaded, parts, store, pictures, candidates, work.options)
+            both = Alternation(config, loaded, parts, store, pictures, candidates, work.options, seen)
             run = Training(work.folder, work.about, parts, work.options, loaded.loader, notes=lost)
             run.train(avatar, store, both.trainer, resumed, work.progress)
         finally:
@@ -103,7 +108,7 @@ class Complete(Stage):
 
 
 def make_views(
-    work: StageWork, loaded: LoadedPortrait, config: CompleteConfig, rasterizer: Rasterizer
+    work: StageWork, loaded: LoadedPortrait, config: CompleteConfig, rasterizer: Rasterizer, seen: Tensor | None
 ) -> list[PseudoView]:
     """Views of the prior, checked, with the confidence that the training frames leave them.
 
@@ -112,6 +117,7 @@ def make_views(
         loaded: the parent.
         config: the stage's options.
         rasterizer: of the parent's device.
+        seen: (V,) how far training frames show each vertex of the carrier; None where confidences do not count.
 
     Raises:
         BenchError: the prior fails, or gives views that cannot be used.
@@ -143,8 +149,7 @@ def make_views(
     )
     views = list(prior.make(asked))
     check_views(views, vertices, config.prior)
-    if config.confidence:
-        seen = seen_share(looks(loaded, data.frames, config.looks))
+    if config.confidence and seen is not None:
         views = weigh(views, vertices, portrait.head.faces, seen, jaw=float(head.M[1]) - _to_chin(head))
     seconds = time.perf_counter() - begun
     work.progress({"note": f"view prior {config.prior} gave {len(views)} views in {seconds:.1f} s"})

@@ -14,21 +14,30 @@ from headbench.harness.head.canonical import canonical_params
 from headbench.harness.options import Execution
 from headbench.harness.train import LoadedPortrait
 from headbench.harness.train.batch_schedule import BatchSchedule
+from headbench.harness.train.checkpoint import adam_state
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.loop import Trainer
-from headbench.harness.train.optimizer import AvatarOptimizer
+from headbench.harness.train.optimizer import AvatarOptimizer, Reach
 from headbench.harness.train.sampler import AlternatingSampler, EpochSampler
 from headbench.harness.train.setup import Parts
 from headbench.harness.types import Clock, Edit, Frame, HeadParams, Identity, Pixels
 from headbench.harness.view_prior import PseudoView
 from headbench.stages.complete.config import CompleteConfig
-from headbench.stages.complete.seen import looks, seen_share
+from headbench.stages.complete.counted import counted, spread
 
 __all__ = ["CONFIDENCE", "Alternation", "view_frames", "view_params"]
 
 CONFIDENCE = "confidence"
 """Name of the mask of a view's frame that becomes `Batch.weight`."""
+VIEW = "pseudo"
+"""`Batch.tag` of steps on views."""
+_SEEN = 0.5
+"""Share of sight from which a Gaussian's place counts as seen."""
+_LOOKS = 8
+"""Number of frames, and of views, in which is measured how much Gaussians count."""
+_HARDLY = 0.2
+"""Largest weight of a Gaussian in frames, as a share of that in views, with which it hardly counts in frames."""
 _NOTHING = frozenset({"mouth"})
 """Masks that are empty in a view, since nothing finds them there; another mask is the view's matte."""
 _DENSIFY = {"regular": "regular", "pseudo": "other", "both": "both"}
@@ -88,6 +97,8 @@ class Alternation:
     candidates: Sequence[int]
     """Rows of `views` that are trained on."""
     options: Execution
+    seen: Tensor | None = None
+    """(V,) how far training frames show each vertex of the carrier; None where it does not matter."""
 
     def trainer(self, begins: bool) -> Trainer:
         """The trainer; where training begins, with the first Gaussians that are added."""
@@ -101,21 +112,41 @@ class Alternation:
             self.parts.rasterizer,
             train.update_last,
             record=self.options.record and self.parts.device.type == "cuda",
+            reach={VIEW: Reach(self.config.shared == "both", self._unseen if self.config.reach == "unseen" else None)},
         )
+        if begins and self.config.moments == "parent":
+            trainer.optimizer.load(adam_state(self.loaded.path))
         first_rows = getattr(avatar, "first_rows", None)
         if begins and self.config.add_points != "none" and first_rows is not None:
             rows: Mapping[str, Tensor] = first_rows(self.options.seed)
             if self.config.add_points == "unseen":
-                kept = self._unseen(avatar)[rows["face_index"]]
+                kept = self._unseen_faces(avatar)[rows["face_index"]]
                 rows = {name: column[kept] for name, column in rows.items()}
             trainer.optimizer.apply(Edit(append=rows, zero_statistics=avatar.table.statistic_names()))
         return trainer
 
-    def _unseen(self, avatar: Any) -> Tensor:
+    def _unseen_faces(self, avatar: Any) -> Tensor:
         """Faces (F,) bool of the carrier that the training frames show by less than a half."""
-        seen = seen_share(looks(self.loaded, self.store.frames, self.config.looks))
-        unseen: Tensor = seen[avatar.head.faces].mean(1) < 0.5
+        assert self.seen is not None
+        unseen: Tensor = self.seen[avatar.head.faces].mean(1) < _SEEN
         return unseen
+
+    @torch.no_grad()
+    def _unseen(self) -> Tensor:
+        """Which Gaussians, (N,) bool, sit where training frames show less than a half, and hardly count in frames."""
+        portrait: Any = self.parts.portrait
+        assert self.seen is not None
+        surface = portrait.surface()
+        corners = self.seen[portrait.head.faces[surface.face_index]]
+        hidden: Tensor = (corners * surface.bary).sum(1) < _SEEN
+        in_frames, in_views = (
+            counted(portrait, store, rows, self.parts.rasterizer)
+            for store, rows in (
+                (self.store, spread(range(len(self.store)), _LOOKS)),
+                (self.views, spread(self.candidates, _LOOKS)),
+            )
+        )
+        return hidden & (in_frames <= _HARDLY * in_views)
 
     def _sampler(self) -> AlternatingSampler:
         config, train = self.config, self.loaded.config.train
@@ -127,11 +158,13 @@ class Alternation:
             self.views,
             self.candidates,
             "random" if config.view_background == "random" else train.background,
+            tag=VIEW,
             densify=_DENSIFY[config.densify],
             start=self.start(),
             count=config.count,
             expression="regular" if config.expression == "frame" else "own",
             alone=int(config.alone * regular.total),
+            settle=config.settle,
         )
 
     def start(self) -> Clock:

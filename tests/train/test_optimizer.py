@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from headbench.harness.errors import PluginError
-from headbench.harness.train.optimizer import AvatarOptimizer
+from headbench.harness.train.optimizer import AvatarOptimizer, Reach
 from headbench.harness.types import Clock, Edit, ParamGroup
 
 
@@ -133,6 +133,60 @@ def test_state_continues_in_a_new_optimiser(cloud: Callable) -> None:
         give_gradients(avatar, 9)
         optimizer.step(clock(4))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_a_step_of_limited_reach_leaves_the_rest_with_its_moments(cloud: Callable) -> None:
+    avatar = cloud(4)
+    optimizer = AvatarOptimizer(avatar, "cloud")
+    rows = torch.tensor([True, False, True, False])
+    reach = Reach(shared=False, make=lambda: rows)
+    give_gradients(avatar, 0)
+    optimizer.step(clock(1))
+    for seed in (1, 2):
+        before = {name: value.detach().clone() for name, value in avatar.named_parameters()}
+        moments = {name: value.clone() for name, value in optimizer.state().items() if not name.endswith("/step")}
+        give_gradients(avatar, seed)
+        optimizer.step(clock(2), reach=reach)
+        assert torch.equal(avatar.gain, before["gain"])
+        now = {**dict(avatar.named_parameters()), **optimizer.state()}
+        for name, old in {**before, **moments}.items():
+            if name.startswith("table."):
+                assert torch.equal(now[name][~rows], old[~rows]), name
+                assert (now[name][rows] != old[rows]).all(), name
+    rows = torch.ones(2, dtype=torch.bool)
+    optimizer.apply(Edit(keep=torch.tensor([False, True, True, False])))
+    reach.made = None
+    before = {"xyz": avatar.table["xyz"].detach().clone()}
+    give_gradients(avatar, 3)
+    optimizer.step(clock(3), reach=reach)
+    assert (avatar.table["xyz"] != before["xyz"]).all()
+
+
+def test_a_first_step_of_limited_reach_leaves_no_moments_behind(cloud: Callable) -> None:
+    avatar = cloud(2)
+    optimizer = AvatarOptimizer(avatar, "cloud")
+    give_gradients(avatar, 0)
+    optimizer.step(clock(1), reach=Reach(make=lambda: torch.tensor([True, False])))
+    moments = optimizer.state()["table.xyz/exp_avg"]
+    assert moments[0].all() and not moments[1].any()
+
+
+def test_a_factor_scales_all_rates_of_its_step_alone(cloud: Callable) -> None:
+    plain, scaled = cloud(3), cloud(3)
+    for avatar, factor in ((plain, 1.0), (scaled, 0.25)):
+        before = [p.detach().clone() for p in avatar.parameters()]
+        optimizer = AvatarOptimizer(avatar, "cloud")
+        give_gradients(avatar, 0)
+        optimizer.step(clock(1), factor)
+        moves = [p.detach() - old for p, old in zip(avatar.parameters(), before, strict=True)]
+        if factor == 1:
+            whole = moves
+    for all_of_it, part in zip(whole, moves, strict=True):
+        torch.testing.assert_close(part, 0.25 * all_of_it, rtol=1e-3, atol=1e-6)
+    rates = [adam.param_groups[0]["lr"] for adam in optimizer._adams]
+    optimizer.set_rates(clock(1))
+    again = [adam.param_groups[0]["lr"] for adam in optimizer._adams]
+    assert [4 * rate for rate in rates] == pytest.approx(again)
 
 
 def test_a_parameter_without_or_with_two_groups_is_an_error_that_names_the_method(cloud: Callable) -> None:

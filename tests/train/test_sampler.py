@@ -148,3 +148,12 @@ def test_the_last_regular_steps_can_come_alone(made_subject) -> None:
     plain = [first.regular.at(step) for step in range(1, 7)]
     for event in ("begins_epoch", "ends_epoch"):
         assert sum(getattr(m, event) for m in moments) == sum(getattr(m, event) for m in plain)
+
+
+def test_the_rates_can_settle_over_the_steps_that_come_alone(made_subject) -> None:
+    first = _sampler(made_subject())
+    made = [
+        AlternatingSampler(first.regular, first.other, [1], "white", alone=4, settle=settle) for settle in (True, False)
+    ]
+    settling, plain = ([sampler.at(step).rate for step in range(1, 9)] for sampler in made)
+    assert settling == pytest.approx([1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]) and plain == [1] * 8

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from headbench.harness.errors import BenchError
+from headbench.harness.train.checkpoint import adam_state
 from headbench.harness.train.loop import Trainer
 from headbench.harness.types import Subject
 from headbench.stages.complete.stage import Complete
@@ -94,6 +95,41 @@ def test_the_official_preset_adds_the_first_gaussians_again_and_counts_by_three(
     assert kinds[::2] == ["view-"] * len(sample.train) and "view-" not in kinds[1::2]
     expected = [start + 3 * pair + count for pair in range(len(sample.train)) for count in (1, 3)]
     assert [count for _, count in clocks] == expected
+
+
+@pytest.mark.parametrize("method", ["FlashAvatar", "SplattingAvatar"])
+def test_views_move_only_gaussians_that_the_frames_do_not_show_and_nothing_shared(
+    method: str,
+    parents: Callable[..., Any],
+    complete: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    true_views: Path,
+) -> None:
+    parent = parents(method)
+    kept: list[tuple[str, bool]] = []
+    step, made = Trainer.step, []
+
+    def noted(self: Trainer, number: int, log: Any = None) -> None:
+        before = {name: value.detach().clone() for name, value in self.avatar.named_parameters()}
+        if number == 1:
+            made.append({name: value.clone() for name, value in self.optimizer.state().items()})
+        step(self, number, log)
+        if not self._frame_ids[0].startswith("view-"):
+            return
+        free = self.reach["pseudo"].made
+        assert free is not None
+        assert 0 < int(free.sum()) < len(free)
+        for name, value in self.avatar.named_parameters():
+            still = value if not name.startswith("table.") else value[~free]
+            kept.append((name, torch.equal(still, before[name] if still is value else before[name][~free])))
+            if name == "table.dc":
+                assert not torch.equal(value[free], before[name][free])
+
+    monkeypatch.setattr(Trainer, "step", noted)
+    complete(parent, prior="folder", source=true_views, looks=2).run()
+    assert kept and all(same for _, same in kept), [name for name, same in kept if not same]
+    before = adam_state(parent.path)
+    assert before and all(torch.equal(made[0][name], value) for name, value in before.items())
 
 
 def test_a_method_without_a_mesh_is_refused(parents: Callable[..., Any], complete: Callable[..., Any]) -> None:
