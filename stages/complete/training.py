@@ -24,7 +24,6 @@ from headbench.harness.train.setup import Parts
 from headbench.harness.types import Clock, Edit, Frame, HeadParams, Identity, Pixels
 from headbench.harness.view_prior import PseudoView
 from headbench.stages.complete.config import CompleteConfig
-from headbench.stages.complete.counted import counted, spread
 
 __all__ = ["CONFIDENCE", "Alternation", "view_frames", "view_params"]
 
@@ -34,10 +33,6 @@ VIEW = "pseudo"
 """`Batch.tag` of steps on views."""
 _SEEN = 0.5
 """Share of sight from which a Gaussian's place counts as seen."""
-_LOOKS = 8
-"""Number of frames, and of views, in which is measured how much Gaussians count."""
-_HARDLY = 0.2
-"""Largest weight of a Gaussian in frames, as a share of that in views, with which it hardly counts in frames."""
 _NOTHING = frozenset({"mouth"})
 """Masks that are empty in a view, since nothing finds them there; another mask is the view's matte."""
 _DENSIFY = {"regular": "regular", "pseudo": "other", "both": "both"}
@@ -133,20 +128,13 @@ class Alternation:
 
     @torch.no_grad()
     def _unseen(self) -> Tensor:
-        """Which Gaussians, (N,) bool, sit where training frames show less than a half, and hardly count in frames."""
+        """Which Gaussians, (N,) bool, lie where training frames show less than a half."""
         portrait: Any = self.parts.portrait
         assert self.seen is not None
         surface = portrait.surface()
         corners = self.seen[portrait.head.faces[surface.face_index]]
-        hidden: Tensor = (corners * surface.bary).sum(1) < _SEEN
-        in_frames, in_views = (
-            counted(portrait, store, rows, self.parts.rasterizer)
-            for store, rows in (
-                (self.store, spread(range(len(self.store)), _LOOKS)),
-                (self.views, spread(self.candidates, _LOOKS)),
-            )
-        )
-        return hidden & (in_frames <= _HARDLY * in_views)
+        unseen: Tensor = (corners * surface.bary).sum(1) < _SEEN
+        return unseen
 
     def _sampler(self) -> AlternatingSampler:
         config, train = self.config, self.loaded.config.train
