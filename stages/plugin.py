@@ -39,6 +39,7 @@ _TEXTURE: dict[str, object] = {
 }
 
 _AS_PUBLISHED: dict[str, object] = {
+    "epochs": 1,
     "azimuths": (84.0, 252.0),
     "orbit": "fate",
     "expression": "frame",

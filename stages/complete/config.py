@@ -25,14 +25,14 @@ class CompleteConfig(Section):
     prior_set: Mapping[str, Any] = Field(default_factory=dict)
     """Options of the prior itself, such as ``--set complete.prior_set.budget=600``."""
     source: Path | None = input_path("file or folder that the prior reads: pictures, or a program")
-    epochs: int = Field(default=1, ge=0)
-    """Passes over the training frames, with one view before each frame."""
+    epochs: int = Field(default=2, ge=0)
+    """Passes over the training frames, with one view before each frame that does not come alone."""
     azimuths: tuple[float, float] = (30.0, 330.0)
     """Views between these azimuths are trained on, in degrees towards the subject's left, 0 is the front. The original
     takes 84 to 252, which is not symmetric."""
-    alone: float = Field(default=0.25, ge=0, le=1)
-    """Share of the steps on training frames that come at the end, without views: as long as the back of the head is
-    transparent, views see the face through it and change it, and this mends it."""
+    alone: float = Field(default=0.5, ge=0, le=1)
+    """Share of the steps on training frames that come at the end, without views. The face has learned to let the
+    background of the training frames through; views put a head there, and this mends it."""
     settle: bool = True
     """Whether the learning rates fall to zero over that share of the steps, linearly."""
     moments: Literal["parent", "none"] = "parent"

@@ -33,7 +33,7 @@ def test_each_method_on_a_mesh_is_completed_and_stays_of_its_class(
     before = weights(parent)
     done = complete(parent, prior="folder", source=true_views, looks=2).run()
     assert type(done.portrait) is type(parent.portrait) and done.config == parent.config
-    assert done.loader == f"method:{method}" and done.step == 2 * len(sample.train) - len(sample.train) // 4
+    assert done.loader == f"method:{method}" and done.step == 3 * len(sample.train)
     changed = [name for name, value in weights(done).items() if not torch.equal(value, before.get(name, value))]
     assert changed, "nothing was trained"
 
