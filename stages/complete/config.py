@@ -31,13 +31,13 @@ class CompleteConfig(Section):
     """Views between these azimuths are trained on, in degrees towards the subject's left, 0 is the front. The original
     takes 84 to 252, which is not symmetric."""
     alone: float = Field(default=0.5, ge=0, le=1)
-    """Share of the steps on training frames that come at the end, without views. The face has learned to let the
-    background of the training frames through; views put a head there, and this mends it."""
+    """Share of the steps on training frames that come at the end, without views: they mend what views changed in the
+    frames."""
     settle: bool = True
     """Whether the learning rates fall to zero over that share of the steps, linearly."""
     moments: Literal["parent", "none"] = "parent"
     """Adam's moments at the start. parent: those at the end of the parent's training, so that it goes on; none: new
-    ones, with which the first steps have full size in every parameter, whatever its gradient."""
+    ones, with which views change less of what was never seen in the same number of steps."""
     shared: Literal["frames", "both"] = "frames"
     """Steps that move what all Gaussians share, such as a network or corrections of the mesh: those on training frames,
     or those on views as well, which then change the face from behind."""
