@@ -19,6 +19,7 @@ from PIL import Image
 from headbench.harness.cli.report import report
 from headbench.harness.errors import BenchError
 from headbench.harness.plugins import Registry
+from headbench.harness.reading import Unreadable
 from headbench.reports import write_report
 
 
@@ -146,3 +147,17 @@ def test_a_report_imports_no_torch_with_or_without_pictures(run: Any) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=True)
     assert done.stdout.split() == ["0", "False", "False"] * 2, done.stdout + done.stderr
     assert (run.path / "report" / "index.html").is_file()
+
+
+def test_further_pictures_stand_at_the_end_of_the_page(run: Any, tmp_path: Path) -> None:
+    sheet = tmp_path / "driven" / "sheet.png"
+    sheet.parent.mkdir()
+    Image.new("RGB", (30, 20), "red").save(sheet)
+    written = write_report(run.path, figures=False, pictures=[sheet])
+    page = (written / "index.html").read_text()
+    assert "driven/sheet.png" in page and "data:image/png;base64," in page
+    assert Image.open(written / "figures" / "further-1.png").size == (30, 20)
+    sheet.write_bytes(b"no picture")
+    with pytest.raises(Unreadable, match="sheet.png"):
+        write_report(run.path, figures=False, pictures=[sheet])
+    assert (written / "index.html").read_text() == page, "the report that was there stays"
