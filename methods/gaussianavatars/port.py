@@ -13,7 +13,13 @@ from torch import Tensor
 from headbench.harness.head import load_head
 from headbench.harness.importing import Foreign, Imported, Importer
 from headbench.harness.reading import Unreadable
-from headbench.methods.fateavatar.official import check_faces, identity_of_model, left_out, read_model, split_of
+from headbench.methods.common.fate_repository import (
+    check_faces,
+    identity_of_model,
+    left_out,
+    read_model,
+    split_of,
+)
 
 __all__ = ["PortCheckpoint"]
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from isolation import Plug
 from safetensors.torch import load_file
 
 from headbench.harness.errors import DataError
 from headbench.harness.layout import CellFolder
 from headbench.harness.plugins import Registry, Source
+from headbench.harness.types import Camera, HeadParams, Identity
 from headbench.harness.way import Way
 from headbench.testing import DATASET_CHECKS, check_dataset
 
@@ -25,6 +27,7 @@ RUN = {
     "headbench_bust": "stages/complete/test_complete_plugin.py",
     "headbench_edges": "packaging/test_docs.py",
     "headbench_mine": "run/test_documented_plugins.py",
+    "headbench_onmesh": "run/test_documented_plugins.py",
     "headbench_reverse": "run/test_executors.py",
     "headbench_tint": "run/test_documented_plugins.py",
 }
@@ -131,3 +134,21 @@ def test_the_stage_changes_colours_as_far_as_its_options_say(
     left = 0.5**4
     assert after[:, 0].numpy() == pytest.approx(1 - left * (1 - before[:, 0].numpy()), abs=1e-5)
     assert after[:, 1].numpy() == pytest.approx(left * before[:, 1].numpy(), abs=1e-5)
+
+
+def test_the_avatar_on_a_surface_of_the_page_is_posed_again_as_it_was(tmp_path: Path, plug: Plug) -> None:
+    from headbench.harness.blocks.surface import canonical_size, pose
+    from headbench.harness.head import load_head
+
+    for package in ("headbench_beads", "headbench_onmesh"):
+        plug(written(package, tmp_path / package))
+    made = importlib.import_module("headbench_onmesh").MeshBeads
+    head = load_head("openhead", "open")
+    params = HeadParams("openhead", torch.zeros(1, head.sizes[1]), *torch.zeros(6, 1, 3))
+    camera = Camera(torch.eye(4)[None], torch.eye(3)[None], 8, 8)
+    zero = torch.zeros(1, head.sizes[1])
+    identity = Identity("openhead", torch.zeros(1, head.sizes[0]), zero, zero, params, camera)
+    avatar = made.create(head, identity, None, made.config_type(train={"steps": 1}))
+    surface, vertices = avatar.surface(), avatar.carrier(params)
+    again = pose(surface, vertices, avatar.head.faces, canonical_size(surface, avatar.head.faces))
+    torch.testing.assert_close(again.means, avatar.drive(params).gaussians.means, atol=1e-4, rtol=0)

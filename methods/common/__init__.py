@@ -1,0 +1,1 @@
+"""What importers of several methods share: formats of repositories that train more than one."""
