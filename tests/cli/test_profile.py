@@ -19,7 +19,7 @@ PARTS = {"data", "drive", "raster", "losses", "backward", "optimizer", "edits", 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("profiled")
-    write_synthetic(place, "insta", 1, 6, 32, 0, lambda line: None, workers=1, around=1)
+    write_synthetic(place, "insta", 1, 6, 32, 0, lambda line: None, workers=1, orbit=1)
     return place
 
 

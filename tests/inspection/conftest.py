@@ -17,7 +17,7 @@ from headbench.datasets.synthetic import write_synthetic
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound subject of 30 frames. Read only."""
     return write_synthetic(
-        tmp_path_factory.mktemp("doctor"), "insta", 1, 30, 64, 3, lambda _: None, workers=1, around=1
+        tmp_path_factory.mktemp("doctor"), "insta", 1, 30, 64, 3, lambda _: None, workers=1, orbit=1
     )[0]
 
 

@@ -128,7 +128,7 @@ def test_the_order_of_frames_is_doubted_beyond_half_a_frame_and_clearly_alone() 
 @pytest.mark.slow
 def test_good_subjects_are_not_accused(layout, seed, tmp_path) -> None:
     count = 22 if layout == "nersemble" else 9
-    write_synthetic(tmp_path, layout, 1, count, 40, seed, lambda _: None, workers=1, around=1)
+    write_synthetic(tmp_path, layout, 1, count, 40, seed, lambda _: None, workers=1, orbit=1)
     reader = registry().load_dataset(layout)
     for name, folder in reader.subjects(tmp_path).items():
         found = examine(reader, name, folder, {})

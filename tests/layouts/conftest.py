@@ -15,6 +15,4 @@ LAYOUTS = ("insta", "imavatar", "vhap")
 def layouts(tmp_path_factory) -> dict[str, Path]:
     """Layout -> the subject's folder: 6 frames of 64 x 64."""
     out = tmp_path_factory.mktemp("layouts")
-    return {
-        name: write_synthetic(out, name, 1, 6, 64, 5, lambda line: None, workers=1, around=1)[0] for name in LAYOUTS
-    }
+    return {name: write_synthetic(out, name, 1, 6, 64, 5, lambda line: None, workers=1, orbit=1)[0] for name in LAYOUTS}

@@ -126,7 +126,7 @@ def test_vhaps_images_are_rgb_on_white(layouts) -> None:
 @pytest.mark.parametrize(("layout", "workers"), [("imavatar", 1), pytest.param("vhap", 2, marks=pytest.mark.slow)])
 def test_the_same_arguments_give_the_same_files(layout, workers, tmp_path) -> None:
     def hashes(name, workers):
-        (folder,) = write_synthetic(tmp_path / name, layout, 1, 4, 16, 7, lambda line: None, workers=workers, around=1)
+        (folder,) = write_synthetic(tmp_path / name, layout, 1, 4, 16, 7, lambda line: None, workers=workers, orbit=1)
         return {
             name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
             for name in _names(folder)

@@ -41,5 +41,5 @@ def synthetic(tmp_path_factory) -> Path:
     """A data root with a synthetic participant of 22 frames, one per sequence, and the same performance as INSTA."""
     root = tmp_path_factory.mktemp("synthetic")
     for layout in ("nersemble", "insta"):
-        write_synthetic(root, layout, 1, 22, 48, 3, lambda line: None, workers=1, around=1)
+        write_synthetic(root, layout, 1, 22, 48, 3, lambda line: None, workers=1, orbit=1)
     return root

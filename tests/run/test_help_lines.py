@@ -486,7 +486,7 @@ def _reader_option(world: World, text: str) -> None:
 
     layout, damage, before, name = READERS[text]
     frames = 44 if layout == "nersemble" else 6
-    (folder,) = write_synthetic(world.folder / "made", layout, 1, frames, 32, 5, lambda line: None, workers=1, around=1)
+    (folder,) = write_synthetic(world.folder / "made", layout, 1, frames, 32, 5, lambda line: None, workers=1, orbit=1)
     damage(folder)
     line = ("data", "check", layout, "--data-root", folder)
     given = ("--set", f"{layout}.{before}") if before else ()

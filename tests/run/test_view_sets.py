@@ -59,6 +59,7 @@ def repaint(subject: Path) -> None:
     path.write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 def test_views_are_a_second_set_of_renders_and_scores_that_follow_their_data(bench, run, data, tmp_path) -> None:
     done = run()
     assert done.code == 0, done
