@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -28,6 +27,7 @@ from headbench.harness.train.log import Progress, TrainLog
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.save_schedule import SaveSchedule
 from headbench.harness.train.setup import Parts, peak_memory, wait_for
+from headbench.harness.train.state import load_state, state_of
 from headbench.harness.trained import (
     SUMMARY,
     WEIGHTS,
@@ -203,16 +203,9 @@ class Training:
 
     def _training_state(self, trainer: Trainer, log: TrainLog) -> dict[str, Tensor]:
         table = trainer.avatar.table
-        state = {f"adam/{k}": v for k, v in trainer.optimizer.state().items()}
+        state = state_of(trainer)
         state |= {f"statistics/{n}": table[n] for n in table.statistic_names()}
-        state |= {f"finetune/{k}": v for k, v in trainer.finetune.state_dict().items()}
-        state |= {f"finetune_adam/{k}": v for k, v in trainer.finetune.optimizer_state().items()}
-        state |= {f"sampler/{k}": v for k, v in trainer.sampler.state().items()}
         state |= {f"log/{k}": v for k, v in log.state()[1].items()}
-        state |= {f"reach/{tag}": reach.made for tag, reach in trainer.reach.items() if reach.made is not None}
-        state["rng/cpu"] = torch.get_rng_state()
-        if self.parts.device.type == "cuda":
-            state["rng/cuda"] = torch.cuda.get_rng_state(self.parts.device)
         return state
 
     def _restore_training(self, checkpoint: Path, state: CheckpointState, trainer: Trainer) -> dict[str, Tensor]:
@@ -235,15 +228,7 @@ class Training:
             with torch.no_grad():
                 for name in table.statistic_names():
                     table[name].copy_(saved[f"statistics/{name}"])
-            trainer.optimizer.load(_under(saved, "adam/"))
-            trainer.finetune.load_state_dict(_under(saved, "finetune/"))
-            trainer.finetune.load_optimizer_state(_under(saved, "finetune_adam/"))
-            trainer.sampler.load(_under(saved, "sampler/"))
-            for tag, rows in _under(saved, "reach/").items():
-                trainer.reach[tag].made = rows.to(self.parts.device)
-            torch.set_rng_state(saved["rng/cpu"])
-            if self.parts.device.type == "cuda" and "rng/cuda" in saved:
-                torch.cuda.set_rng_state(saved["rng/cuda"], self.parts.device)
+            load_state(trainer, saved)
             return {name: saved[f"log/{name}"].to(self.parts.device) for name in state.log.terms}
         except (KeyError, RuntimeError, TypeError) as error:
             raise Unreadable(
@@ -255,10 +240,6 @@ class Training:
 
 def _refined(trainer: Trainer) -> dict[str, Tensor]:
     return refined_frames(trainer.finetune.state_dict())
-
-
-def _under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.train.sampler import EpochSampler
 from headbench.harness.train.save_schedule import SaveSchedule
 from headbench.harness.train.setup import wait_for
+from headbench.harness.train.state import load_state, state_of, under
 from headbench.harness.trained import Logged
 
 from .avatar import BakedAvatar
@@ -167,38 +168,22 @@ class _Training:
     def _state(self, log: TrainLog) -> dict[str, Tensor]:
         """What training goes on from, by name."""
         logged, sums = log.state()
-        state = {f"network/{k}": v for k, v in self.avatar.network.state_dict().items()}
+        state = state_of(self.trainer)
+        state |= {f"network/{k}": v for k, v in self.avatar.network.state_dict().items()}
         state |= {f"wander/{k}": v for k, v in self.avatar.named_buffers(recurse=False)}
-        state |= {f"adam/{k}": v for k, v in self.trainer.optimizer.state().items()}
-        state |= {f"finetune/{k}": v for k, v in self.trainer.finetune.state_dict().items()}
-        state |= {f"finetune_adam/{k}": v for k, v in self.trainer.finetune.optimizer_state().items()}
-        state |= {f"sampler/{k}": v for k, v in self.sampler.state().items()}
         state |= {f"log/{at}/{term}": sums[term] for at, term in enumerate(logged.terms)}
         state["logged"] = torch.tensor(logged.count)
-        state["rng/cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            state["rng/cuda"] = torch.cuda.get_rng_state(self.device)
         return state
 
     def _restore(self, saved: Mapping[str, Tensor]) -> tuple[Logged, dict[str, Tensor]]:
         """Load all but the baked avatar from what `_state` gave; returns what the log had counted."""
         if not saved:
             return Logged(), {}
-        self.avatar.network.load_state_dict(_under(saved, "network/"))
+        self.avatar.network.load_state_dict(under(saved, "network/"))
         for name, buffer in self.avatar.named_buffers(recurse=False):
             buffer.copy_(saved[f"wander/{name}"])
-        self.trainer.optimizer.load(_under(saved, "adam/"))
-        self.trainer.finetune.load_state_dict(_under(saved, "finetune/"))
-        self.trainer.finetune.load_optimizer_state(_under(saved, "finetune_adam/"))
-        self.sampler.load(_under(saved, "sampler/"))
-        torch.set_rng_state(saved["rng/cpu"])
-        if self.device.type == "cuda" and "rng/cuda" in saved:
-            torch.cuda.set_rng_state(saved["rng/cuda"], self.device)
-        sums = _under(saved, "log/")
+        load_state(self.trainer, saved)
+        sums = under(saved, "log/")
         terms = sorted(sums, key=lambda name: int(name.partition("/")[0]))
         found = {name.partition("/")[2]: sums[name].to(self.device) for name in terms}
         return Logged(tuple(found), int(saved["logged"])), found
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
