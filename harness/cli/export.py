@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from headbench.harness.cli.options import NotEmpty, Place
+from headbench.harness.cli.options import NotEmpty, Place, background_option, device_options
 from headbench.harness.console import say
 
 if TYPE_CHECKING:
@@ -29,15 +29,8 @@ __all__ = ["export"]
 @click.option("--dataset", help="Layout of the driver; the checkpoint's own without it.")
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of frames of a sequence.")
 @click.option("--fps", default=25, show_default=True, type=click.IntRange(min=1), help="Frames per second of a video.")
-@click.option(
-    "--background",
-    default="white",
-    show_default=True,
-    type=click.Choice(["white", "black", "green"]),
-    help="Colour behind the head in a video.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
-@click.option("--rasterizer", default="auto", show_default=True, help="auto, gsplat, numba or torch.")
+@background_option("Colour behind the head in a video.")
+@device_options
 def export(
     checkpoint: Path,
     name: str,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import rich_click as click
 
-__all__ = ["FiniteRange", "NotEmpty", "Place", "Seconds", "Size"]
+__all__ = ["FiniteRange", "NotEmpty", "Place", "Seconds", "Size", "background_option", "device_options"]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 LONGEST_NAME = 255
 """Number of bytes that file systems allow for one name."""
@@ -88,3 +91,21 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"expected a finite number, found {number}", param, ctx)
         return number
+
+
+def device_options(command: _Command) -> _Command:
+    """Add ``--device`` and ``--rasterizer`` to a verb that renders trained avatars."""
+    rasterizer = click.option("--rasterizer", default="auto", show_default=True, help="auto, gsplat, numba or torch.")
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")(
+        rasterizer(command)
+    )
+
+
+def background_option(help: str = "Colour behind the head.") -> Callable[[_Command], _Command]:
+    """Decorator that adds ``--background``.
+
+    Args:
+        help: text of the option.
+    """
+    colours = click.Choice(["white", "black", "green"])
+    return click.option("--background", default="white", show_default=True, type=colours, help=help)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from headbench.harness.cli.options import NotEmpty, Place
+from headbench.harness.cli.options import NotEmpty, Place, background_option, device_options
 from headbench.harness.console import is_terminal, say
 from headbench.harness.errors import BenchError
 from headbench.harness.names import one_line
@@ -72,17 +72,10 @@ __all__ = ["reenact"]
 @click.option("--detour", is_flag=True, help="Measure what is lost where the first SOURCE is driven by way of another.")
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of frames per driver, its first ones.")
 @click.option("--fps", default=25, show_default=True, type=click.IntRange(min=1), help="Frames per second of the mp4.")
-@click.option(
-    "--background",
-    default="white",
-    show_default=True,
-    type=click.Choice(["white", "black", "green"]),
-    help="Colour behind the head.",
-)
+@background_option()
 @click.option("--set", "settings", multiple=True, metavar="DATASET.OPTION=VALUE", help="Change an option of a reader.")
 @click.option("--out", type=Place(), help="Folder of the result; beside the stage without it, for one pair.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
-@click.option("--rasterizer", default="auto", show_default=True, help="auto, gsplat, numba or torch.")
+@device_options
 def reenact(
     sources: tuple[Path, ...],
     drivers: tuple[str, ...],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from headbench.harness.cli.options import FiniteRange, Place
+from headbench.harness.cli.options import FiniteRange, Place, background_option, device_options
 from headbench.harness.console import is_terminal, say
 from headbench.harness.errors import BenchError
 
@@ -25,15 +25,8 @@ __all__ = ["render"]
 )
 @click.option("--limit", hidden=True, help="Of earlier versions, beside --driver.")
 @click.option("--fps", default=25, show_default=True, type=click.IntRange(min=1), help="Frames per second of the mp4.")
-@click.option(
-    "--background",
-    default="white",
-    show_default=True,
-    type=click.Choice(["white", "black", "green"]),
-    help="Colour behind the head.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
-@click.option("--rasterizer", default="auto", show_default=True, help="auto, gsplat, numba or torch.")
+@background_option()
+@device_options
 def render(
     checkpoint: Path,
     out: Path | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from click.exceptions import Exit
 
-from headbench.harness.cli.options import Place
+from headbench.harness.cli.options import Place, device_options
 from headbench.harness.console import say
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
 
@@ -63,8 +63,7 @@ def submit() -> None:
 @click.option("--seed", type=int, help="Where RUN trained several.")
 @click.option("--data-root", type=Place(), help="Where the data lies now; as trained without it.")
 @click.option("--out", type=Place(), help="The zip; below RUN/submissions without it.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
-@click.option("--rasterizer", default="auto", show_default=True, help="auto, gsplat, numba or torch.")
+@device_options
 def make() -> None:
     """Render the benchmark's hidden sequences with the trained cells of RUN, and write and check the zip.
 
