@@ -52,15 +52,15 @@ class Format:
     target: str
     """``package.module:function`` of its `Writer`."""
     needs: str
-    """What an avatar must have: Gaussians, a mesh, triangles that carry its Gaussians, or nothing (empty)."""
+    """Part that an avatar must have: Gaussians, a mesh, or triangles that carry its Gaussians; empty for none."""
     sequence: str
-    """How it holds a sequence of poses: numbered files, or one file."""
+    """Form of a sequence of poses in this format: numbered files, or one file."""
     opens: str = ""
     """Programs that read it, in words."""
 
     @property
     def numbered(self) -> bool:
-        """Whether a sequence becomes a folder of numbered files."""
+        """True where a sequence is written as a folder of numbered files."""
         return self.sequence == "numbered files"
 
     def writer(self) -> Writer:

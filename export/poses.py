@@ -41,7 +41,7 @@ class Poses:
     members: tuple[Pose, ...]
     """At least one."""
     is_sequence: bool
-    """Whether they were asked for as a sequence, which may have a single member."""
+    """True where a sequence was asked for, even of a single pose; False for one pose."""
 
 
 def poses_of(

@@ -19,7 +19,7 @@ __all__ = ["Exported", "export"]
 
 @dataclass(frozen=True)
 class Exported:
-    """What was exported."""
+    """Result of an export: the number of poses and notes."""
 
     count: int
     """Number of poses."""

@@ -66,7 +66,7 @@ def read_views(folder: Path, like: HeadParams, findings: Findings) -> dict[str, 
 
 
 def _is_ours(content: dict[str, Any], head: str, path: Path, findings: Findings) -> bool:
-    """Whether a document has the fields of this layout, and is of the subject's head; what is wrong is reported."""
+    """Check that a document has the fields of this layout and is of the subject's head; report what is wrong."""
     expected = {"format": FORMAT, "views": SET, "head": head}
     for name, value in expected.items():
         if content.get(name) != value:
@@ -85,7 +85,7 @@ def _is_ours(content: dict[str, Any], head: str, path: Path, findings: Findings)
 
 
 def _is_named(entry: Any, path: Path, findings: Findings) -> bool:
-    """Whether an entry has a name and a picture in this folder; what is wrong is reported."""
+    """Check that an entry has a name and a picture in this folder; report what is wrong."""
     if not isinstance(entry, dict):
         findings.error(path, f"`frames`: expected objects, found {shortened(entry)}", help=_HELP)
         return False

@@ -189,7 +189,7 @@ def _render(writer: Writer, folder: Path, clip: Clip, shot: Shot) -> NDArray[np.
 
 
 _work: tuple[Writer, Path, Clip, Sequence[Shot], Sequence[Extra]] | None = None
-"""What a worker process renders: writer, folder, clip, all shots and all further views; set once when it starts."""
+"""Work of this process, set once when it starts: writer, folder, clip, all shots and all further views."""
 
 
 def _prepare(layout: str, folder: str, name: str, seed: int, frames: int, size: int, more: tuple[int, bool]) -> None:

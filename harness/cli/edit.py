@@ -8,7 +8,7 @@ from typing import Any
 import rich_click as click
 from click.core import ParameterSource
 
-from headbench.harness.cli.options import FiniteRange, NotEmpty, Place
+from headbench.harness.cli.options import FiniteRange, NotEmpty, Place, background_option
 from headbench.harness.console import say
 from headbench.harness.errors import BenchError
 
@@ -24,7 +24,7 @@ _USES: dict[str, set[str]] = {
     "swap": {"region", "feather", "opacity"},
     "colour_map": {"opacity"},
 }
-"""What is done -> further options that it reads."""
+"""Kind of edit -> further options that it reads."""
 _PLACES = {
     "rect": {"rect", "rows"},
     "region": {"region", "fill", "angle", "feather"},
@@ -85,7 +85,7 @@ _PLACES = {
 @click.option("--out", type=Place(), help="Folder for PNGs and an mp4 of the test sequence.")
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of frames in --out.")
 @click.option("--fps", default=25, show_default=True, type=click.IntRange(min=1), help="Frames per second of the mp4.")
-@click.option("--background", default="white", show_default=True, type=click.Choice(["white", "black", "green"]))
+@background_option()
 @click.option("--device", help="auto, cpu, cuda or cuda:K; the run's without it.")
 @click.option("--rasterizer", help="auto, gsplat, numba or torch; the run's without it.")
 def edit(checkpoint: Path, **options: Any) -> None:
@@ -114,7 +114,7 @@ def edit(checkpoint: Path, **options: Any) -> None:
 
 
 def _action(options: dict[str, Any]) -> str:
-    """What a command line asks for: one of the edits, or undo, reorder, list_.
+    """Return what a command line asks for: one of the edits, or undo, reorder, list_.
 
     Raises:
         BenchError: it asks for none or several, or has options that belong to another.

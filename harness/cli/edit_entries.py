@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["BAKE", "Baked", "entry_of"]
 
 BAKE = "bake it first: the run's command with --stages train/bake"
-"""What helps where an avatar is not baked."""
+"""Help of the errors about avatars that are not baked."""
 Made = tuple[Any, dict[str, Path]]
 """An entry, and the files that it reads by their names in the stack."""
 
@@ -138,7 +138,7 @@ def _given(options: Mapping[str, Any], name: str) -> Any:
 
 
 def _place(options: Mapping[str, Any], baked: Baked) -> Any:
-    """Where a sticker lies."""
+    """Return the place of a sticker, as an entry of a stack has it."""
     from headbench.stages.edit import bring, entries, views
 
     if options["rect"] is not None:
