@@ -28,6 +28,8 @@ Plug: TypeAlias = Callable[..., None]
 """`plug(*folders)` of the fixture `plug`: `plugged` until the test ends."""
 _OTHERS = ("PYTEST_", "TORCHINDUCTOR_", "LD_LIBRARY_PATH")
 """Beginnings of variables that pytest, torch and OpenCV set by themselves."""
+_SETUPTOOLS = str(Path("setuptools", "_vendor"))
+"""End of a folder that setuptools puts on the path by itself, when gsplat's kernels are loaded or compiled."""
 _TORCH = ("are_deterministic_algorithms_enabled", "get_default_dtype", "is_grad_enabled")
 _INSTALLED = {point.name for point in importlib.metadata.entry_points(group="headbench")}
 """Plugins that the developer has installed, which stay."""
@@ -119,7 +121,8 @@ class Left:
 
     def changes(self, after: Left) -> list[str]:
         """One line per thing that is another afterwards."""
-        found = [f"sys.path has {entry}" for entry in after.path if entry not in self.path]
+        added = [entry for entry in after.path if entry not in self.path and not entry.endswith(_SETUPTOOLS)]
+        found = [f"sys.path has {entry}" for entry in added]
         found += [f"sys.path lacks {entry}" for entry in self.path if entry not in after.path]
         names = sorted(self.environment.keys() | after.environment.keys())
         values = [(name, self.environment.get(name), after.environment.get(name)) for name in names]

@@ -134,8 +134,14 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def restart_peak(device: torch.device) -> None:
+    """Count the peak of memory anew, so that a stage does not report what scoring of an earlier one took."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory(device: torch.device) -> int:
-    """Peak of the memory that torch's allocator had in use on a GPU, in bytes; 0 on a CPU."""
+    """Peak since `restart_peak` of the memory that torch's allocator had in use on a GPU, in bytes; 0 on a CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
 
 

@@ -20,7 +20,7 @@ from headbench.harness.options import Execution
 from headbench.harness.records import write_sealed
 from headbench.harness.stage import Kept, Stage, StageWork
 from headbench.harness.train.checkpoint import LoadedPortrait, checkpoint_tensors, restore_portrait, save_checkpoint
-from headbench.harness.train.setup import identity_of, peak_memory
+from headbench.harness.train.setup import identity_of, peak_memory, restart_peak
 from headbench.harness.trained import (
     SUMMARY,
     WEIGHTS,
@@ -125,6 +125,7 @@ def make_instance(stage: Stage, making: Making, work: StageWork) -> TrainSummary
         remove_damaged(folder, all_of_them=True)
         return saved
     make_folder(folder)
+    restart_peak(resolve_device(making.options.device))
     _seed(making.options)
     portrait = stage.run(work)
     if portrait is None:

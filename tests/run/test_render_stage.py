@@ -167,20 +167,26 @@ def test_speed_on_a_cpu_says_so_and_keeps_driving_and_rasterizing_apart(subject:
     assert whole["drive_ms"] is None and whole["raster_ms"] is None and whole["total_ms"]["median"] > 0
 
 
-@pytest.mark.gpu
-def test_speed_on_a_gpu_measures_a_known_wait(subject: Subject) -> None:
-    device = torch.device("cuda", 0)
+def slept(cycles: int) -> float:
+    """Milliseconds that the GPU sleeps for so many cycles at its present clock."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda._sleep(1000)
     start.record()
-    torch.cuda._sleep(20_000_000)
+    torch.cuda._sleep(cycles)
     end.record()
     torch.cuda.synchronize()
-    expected = start.elapsed_time(end)
-    found = measure_speed(Sleeper(20_000_000), make_rasterizer("gsplat", device), subject.test, device, SUMMARY)
+    return float(start.elapsed_time(end))
+
+
+@pytest.mark.gpu
+def test_speed_on_a_gpu_measures_a_known_wait(subject: Subject) -> None:
+    device, cycles = torch.device("cuda", 0), 20_000_000
+    before = slept(cycles)
+    found = measure_speed(Sleeper(cycles), make_rasterizer("gsplat", device), subject.test, device, SUMMARY)
+    after = slept(cycles)  # The clock changes with what else runs.
     assert found["timer"] == "CUDA events" and found["frames"] == 200
-    assert found["drive_ms"]["median"] == pytest.approx(expected, rel=0.05)
-    assert found["raster_ms"]["median"] < expected
+    assert 0.9 * min(before, after) < found["drive_ms"]["median"] < 1.1 * max(before, after)
+    assert found["raster_ms"]["median"] < min(before, after)
 
 
 def test_the_toys_are_what_the_tests_think(registry) -> None:

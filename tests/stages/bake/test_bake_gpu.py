@@ -41,6 +41,15 @@ def gpu_work(made: Bake, above: LoadedPortrait, record: bool) -> StageWork:
     return replace(made.work, parent=above, options=how)
 
 
+def stir(network: torch.nn.Module) -> None:
+    """Move all weights a little: at the start Gaussians are round and last layers zero, so some gradients are none."""
+    generator = torch.Generator("cuda").manual_seed(3)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, device="cuda")
+            parameter.add_(0.05 * (1 if parameter.dim() < 2 else parameter[0].numel() ** -0.5) * noise)
+
+
 @pytest.mark.parametrize("network", ["texture", "decode_only", "unet"])
 @pytest.mark.parametrize("method", ["FateAvatar", "FlashAvatar"])
 def test_recorded_steps_agree_with_plain_ones(
@@ -54,6 +63,7 @@ def test_recorded_steps_agree_with_plain_ones(
         torch.manual_seed(0)
         config = BakedConfig.model_validate(BakeStage.portrait_config(above, work.config))
         training = _Training(work, begin(above, config, 0, torch.device("cuda")), torch.device("cuda"))
+        stir(training.avatar.network)
         terms, _ = training.trainer.gradients(1)
         named = training.avatar.network.named_parameters()
         gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
@@ -62,8 +72,9 @@ def test_recorded_steps_agree_with_plain_ones(
     (plain, first), (recorded, second) = found
     assert recorded == pytest.approx(plain, rel=1e-3)
     assert set(first) == set(second)
+    rounding = 1e-6 * max(float(gradient.norm()) for gradient in first.values())
     for name, gradient in first.items():
-        if gradient.norm() > 0:
+        if gradient.norm() > rounding:
             cosine = torch.nn.functional.cosine_similarity(gradient.flatten(), second[name].flatten(), dim=0)
             assert cosine > 0.99, name
 
