@@ -39,6 +39,9 @@ _isolation = _module(".", "isolation")
 _module(".", "help_lines")
 _robustness = _module(".", "robustness")
 _warm = _module(".", "warm")
+_browsing = _module(".", "browsing")
+chromium, open_page = _browsing.chromium, _browsing.open_page
+page, screenshot = _browsing.page, _browsing.screenshot
 pytest_addoption = _robustness.pytest_addoption
 pytest_collection_modifyitems = _robustness.pytest_collection_modifyitems
 pytest_runtest_logreport, pytest_sessionfinish = _robustness.pytest_runtest_logreport, _robustness.pytest_sessionfinish
