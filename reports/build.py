@@ -12,10 +12,9 @@ from headbench.harness.run import State, Trained, mixed
 from headbench.metrics import Scores
 from headbench.reports.columns import COST_COLUMNS, Column, known_column, metric_column
 from headbench.reports.rank import mark_best
-from headbench.reports.read import Result, Run, read_run
-from headbench.reports.scored import rerun, rescore
 from headbench.reports.table import Row, Table, Value, named
 from headbench.reports.values import mean_over_subjects, one_subject
+from headbench.results import Result, Run, read_run, rerun, rescore
 
 __all__ = ["build_table", "protocols_of"]
 

@@ -37,9 +37,8 @@ from headbench.harness.types import TEST, Frame, Subject
 from headbench.metrics.protocol import VIEW_SETS
 from headbench.reports.draw import Pair, Rgb8, draw_grid, evenly_spread, side_by_side
 from headbench.reports.page import Figure
-from headbench.reports.read import Result, Run, read_run
-from headbench.reports.scored import rerun
 from headbench.reports.table import named
+from headbench.results import Result, Run, read_run, rerun
 
 __all__ = ["draw_figures"]
 

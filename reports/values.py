@@ -7,8 +7,8 @@ from math import isfinite
 from statistics import fmean, stdev
 
 from headbench.reports.columns import Column
-from headbench.reports.read import Result
 from headbench.reports.table import Value
+from headbench.results import Result
 
 __all__ = ["mean_over_subjects", "one_subject"]
 

@@ -11,8 +11,7 @@ from headbench.harness.files import sha256_of
 from headbench.harness.plugins.submissions import SubmissionTask
 from headbench.harness.run import Job, State
 from headbench.harness.run.cell import run_of
-from headbench.reports.read import Result, read_run
-from headbench.reports.scored import rerun
+from headbench.results import Result, read_run, rerun
 
 __all__ = ["Choice", "Entrant", "choose", "participants"]
 

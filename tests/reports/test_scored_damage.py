@@ -11,7 +11,7 @@ import pytest
 
 from headbench.harness.layout import CellFolder
 from headbench.reports import build_table, protocols_of, write_report
-from headbench.reports.scored import read_instance_scores
+from headbench.results.scored import read_instance_scores
 
 Edit = Callable[[dict[str, Any], list[dict[str, Any]]], object]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from headbench.harness.plugins import registry
-from headbench.reports.read import Result, read_run
+from headbench.results import Result, read_run
 from headbench.testing.samples import write_sample
 
 DOCS = Path(__file__).parents[2] / "docs" / "stages.md"

@@ -1,4 +1,4 @@
-"""Reads a run folder into records for tables: the one module of the reports that knows the files' contents."""
+"""Reads a run folder into records for tables: the one module that knows what the files of finished cells hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from headbench.harness.run.asked import NONE
 from headbench.harness.run.cell import StageState
 from headbench.harness.way import TRAIN, Way
 from headbench.metrics import Scores
-from headbench.reports.scored import read_instance_scores
+from headbench.results.scored import read_instance_scores
 
 __all__ = ["Result", "Run", "read_run"]
 
