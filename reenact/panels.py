@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from headbench.harness.errors import BenchError
-from headbench.harness.image import composite, read_rgb, to_float, to_uint8
+from headbench.harness.image import on_background, read_rgb
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import Frame
 
@@ -48,8 +47,7 @@ def driver_picture(frame: Frame, background: str) -> tuple[Pixels, str]:
         pixels = frame.pixels()
     except BenchError as error:
         return np.full((frame.camera.height, frame.camera.width, 3), _ABSENT, np.uint8), str(error.args[0])
-    image = composite(to_float(pixels.colour), to_float(pixels.alpha), torch.tensor(BACKGROUNDS[background]))
-    return to_uint8(image).permute(1, 2, 0).contiguous().numpy(), ""
+    return on_background(pixels, BACKGROUNDS[background]), ""
 
 
 def video_panels(pictures: Iterable[Pixels], results: Sequence[Sequence[Path]]) -> Iterator[Pixels]:

@@ -1,4 +1,4 @@
-"""Draws figures that compare renders with the ground truth: a grid with error maps, video frames. Needs no torch."""
+"""Draws figures that compare renders with the ground truth: a grid with error maps, video frames."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from headbench.harness.image import ERROR_LIMIT, error_colours, error_map
 from headbench.harness.names import one_line
 
-__all__ = ["ERROR_LIMIT", "Pair", "draw_grid", "error_map", "evenly_spread", "side_by_side"]
+__all__ = ["Pair", "draw_grid", "evenly_spread", "side_by_side"]
 
-ERROR_LIMIT = 0.2
-"""Mean absolute error over RGB in [0, 1] at the bright end of the colour scale, which is the same in all figures."""
 SMALLEST = 144
 """Width in pixels that the labels above an image need; narrower images are enlarged."""
 _LABEL = 18
@@ -22,9 +21,6 @@ _LABEL = 18
 _BAR = 74
 """Width of the colour bar with its numbers in pixels."""
 _GAP = 4
-
-# Dark blue over magenta and orange to pale yellow: lightness rises all the way, so it also reads in grey.
-_ANCHORS = np.array([[8, 6, 32], [74, 20, 106], [160, 44, 96], [228, 92, 48], [250, 172, 36], [252, 252, 176]], float)
 
 Rgb8 = NDArray[np.uint8]
 """8-bit sRGB image, (H, W, 3) uint8."""
@@ -44,12 +40,6 @@ def evenly_spread(count: int, wanted: int) -> list[int]:
     if wanted <= 1 or count <= 1:
         return list(range(min(count, wanted, 1)))
     return sorted({round(i * (count - 1) / (wanted - 1)) for i in range(wanted)})
-
-
-def error_map(truth: Rgb8, render: Rgb8) -> Rgb8:
-    """Colour image of the mean absolute error over RGB per pixel, clipped at ERROR_LIMIT."""
-    error = np.abs(truth.astype(np.float32) - render.astype(np.float32)).mean(axis=-1) / 255.0
-    return _colour(error / ERROR_LIMIT)
 
 
 def draw_grid(pairs: Sequence[Pair], title: str) -> Image.Image:
@@ -85,13 +75,6 @@ def _enlarged(image: Rgb8, factor: int) -> Rgb8:
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _colour(value: NDArray[np.floating]) -> Rgb8:
-    place = np.clip(value, 0.0, 1.0) * (len(_ANCHORS) - 1)
-    low = np.minimum(place.astype(int), len(_ANCHORS) - 2)
-    share = (place - low)[..., None]
-    return np.rint(_ANCHORS[low] * (1 - share) + _ANCHORS[low + 1] * share).astype(np.uint8)
-
-
 def _draw_bar(sheet: Image.Image, x: int, top: int, height: int) -> None:
     """Draw the colour bar of error maps, with its numbers.
 
@@ -102,7 +85,7 @@ def _draw_bar(sheet: Image.Image, x: int, top: int, height: int) -> None:
         height: of the bar in pixels.
     """
     ramp = np.repeat(np.linspace(1.0, 0.0, height)[:, None], 14, axis=1)
-    sheet.paste(Image.fromarray(_colour(ramp)), (x + _GAP, top))
+    sheet.paste(Image.fromarray(error_colours(ramp)), (x + _GAP, top))
     pen = ImageDraw.Draw(sheet)
     for share, suffix in ((1.0, "+"), (0.5, ""), (0.0, "")):
         y = top + round((1 - share) * (height - 1))

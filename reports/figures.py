@@ -17,12 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from headbench.harness.console import forgive_encoding
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of, write_json
-from headbench.harness.image import composite, read_rgb, to_float, to_uint8
+from headbench.harness.image import on_background, read_rgb
 from headbench.harness.image.video import write_video
 from headbench.harness.names import quoted, shortened
 from headbench.harness.plugins import Registry, registry
@@ -35,7 +33,7 @@ from headbench.harness.run.subject import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import TEST, Frame, Subject
 from headbench.metrics.protocol import VIEW_SETS
-from headbench.reports.draw import Pair, Rgb8, draw_grid, evenly_spread, side_by_side
+from headbench.reports.draw import Pair, draw_grid, evenly_spread, side_by_side
 from headbench.reports.page import Figure
 from headbench.reports.table import named
 from headbench.results import Result, Run, read_run, rerun
@@ -266,18 +264,10 @@ def _reuse(old: Path, folder: Path, name: str, origin: dict[str, object]) -> boo
 
 def _pair(frame: Frame, renders: Path, background: tuple[float, float, float]) -> Pair:
     render = read_rgb(renders / f"{frame.id}.png")
-    truth = _truth(frame, background)
+    truth = on_background(frame.pixels(), background)
     if truth.shape != render.shape:
         raise BenchError(f"frame {frame.id}: the render is {render.shape[:2]}, the ground truth {truth.shape[:2]}.")
     return Pair(frame.id, truth, render)
-
-
-def _truth(frame: Frame, background: tuple[float, float, float]) -> Rgb8:
-    """Dataset image of a frame, composited on `background`, (H, W, 3) uint8."""
-    pixels = frame.pixels()
-    image = composite(to_float(pixels.colour), to_float(pixels.alpha), torch.tensor(background))
-    out: Rgb8 = to_uint8(image).permute(1, 2, 0).contiguous().numpy()
-    return out
 
 
 def main() -> None:

@@ -71,6 +71,7 @@ RULES: dict[str, set[str]] = {
         "stages",
         "reenact",
         "export",
+        "viewer",
         "datasets.synthetic",
     },
     "methods": {"harness", "methods"},
@@ -83,6 +84,7 @@ RULES: dict[str, set[str]] = {
     "stages": {"harness", "stages"},
     "reenact": {"harness", "reenact"},
     "export": {"harness", "export"},
+    "viewer": {"harness", "export", "viewer"},
     "testing": {"harness", "testing"},
     "configs": set(),
 }

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from headbench.harness.image.error_map import ERROR_LIMIT, error_colours, error_map
 from headbench.harness.image.lpips import InputRange, Lpips
 from headbench.harness.image.networks import exact_float32, load_network, network_sha256
-from headbench.harness.image.pixels import composite, read_rgb, resize, resize_rgba, resize_uint8, to_float, to_uint8
+from headbench.harness.image.pixels import (
+    composite,
+    on_background,
+    read_rgb,
+    resize,
+    resize_rgba,
+    resize_uint8,
+    to_float,
+    to_rgb8,
+    to_uint8,
+)
 from headbench.harness.image.ssim import dssim, ssim, ssim_map
 from headbench.harness.image.vgg import Vgg16, VggFeatureLoss
 
 __all__ = [
+    "ERROR_LIMIT",
     "InputRange",
     "Lpips",
     "Vgg16",
     "VggFeatureLoss",
     "composite",
     "dssim",
+    "error_colours",
+    "error_map",
     "exact_float32",
     "load_network",
     "network_sha256",
+    "on_background",
     "read_rgb",
     "resize",
     "resize_rgba",
@@ -25,5 +40,6 @@ __all__ = [
     "ssim",
     "ssim_map",
     "to_float",
+    "to_rgb8",
     "to_uint8",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +14,19 @@ from PIL import Image
 from torch import Tensor
 
 from headbench.harness.pictures import read_picture
+from headbench.harness.types import Pixels
 
-__all__ = ["composite", "read_rgb", "resize", "resize_rgba", "resize_uint8", "to_float", "to_uint8"]
+__all__ = [
+    "composite",
+    "on_background",
+    "read_rgb",
+    "resize",
+    "resize_rgba",
+    "resize_uint8",
+    "to_float",
+    "to_rgb8",
+    "to_uint8",
+]
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -38,6 +50,22 @@ def to_uint8(image: Tensor) -> Tensor:
     if not image.is_floating_point():
         raise TypeError(f"expected float pixels, got {image.dtype} of shape {tuple(image.shape)}")
     return (image.detach().to(torch.float32).clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def to_rgb8(image: Tensor) -> NDArray[np.uint8]:
+    """Bring a picture (3, H, W) of any device, uint8 or float in [0, 1], to the host as (H, W, 3) uint8."""
+    pixels = image if image.dtype == torch.uint8 else to_uint8(image)
+    return pixels.permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def on_background(pixels: Pixels, background: Sequence[float]) -> NDArray[np.uint8]:
+    """Composite a frame's stored pixels on a colour, as a picture (H, W, 3) uint8.
+
+    Args:
+        pixels: colour and alpha of the frame.
+        background: RGB in [0, 1].
+    """
+    return to_rgb8(composite(to_float(pixels.colour), to_float(pixels.alpha), torch.tensor(background)))
 
 
 def composite(colour: Tensor, alpha: Tensor, background: Tensor) -> Tensor:

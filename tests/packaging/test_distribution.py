@@ -24,6 +24,7 @@ ROOMS = (
         "submission",
         "export",
         "reenact",
+        "viewer",
     ),
     *("testing", "configs"),
 )

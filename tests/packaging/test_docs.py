@@ -31,7 +31,19 @@ from headbench.testing import check_method
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-ROOMS = ("harness", "methods", "datasets", "metrics", "reports", "testing", "export", "configs", "tests", "docs")
+ROOMS = (
+    "harness",
+    "methods",
+    "datasets",
+    "metrics",
+    "reports",
+    "testing",
+    "export",
+    "viewer",
+    "configs",
+    "tests",
+    "docs",
+)
 
 
 def text(name: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headbench.reports.draw import ERROR_LIMIT, Pair, draw_grid, error_map, evenly_spread, side_by_side
+from headbench.harness.image import ERROR_LIMIT, error_colours, error_map
+from headbench.reports.draw import Pair, draw_grid, evenly_spread, side_by_side
 
 
 def flat(value: int, height: int = 8, width: int = 8) -> np.ndarray:
@@ -19,6 +20,13 @@ def test_the_error_scale_is_fixed() -> None:
     assert np.array_equal(full, beyond) and not np.array_equal(none, full)
     halves = [error_map(flat(base), flat(base + 25))[0, 0] for base in (0, 200)]
     assert np.array_equal(*halves), "the colour depends on the error alone"
+
+
+def test_colours_by_the_sum_of_bytes_are_those_of_the_mean_error() -> None:
+    generator = np.random.default_rng(1)
+    truth, render = generator.integers(0, 256, (2, 40, 50, 3), np.uint8)
+    mean = np.abs(truth.astype(np.float32) - render.astype(np.float32)).mean(axis=-1) / 255.0
+    assert np.array_equal(error_map(truth, render), error_colours(mean / ERROR_LIMIT))
 
 
 def test_a_brighter_colour_is_a_larger_error() -> None:
