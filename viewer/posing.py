@@ -28,7 +28,7 @@ FACE_UNITS = (0.0, 1.0)
 DEVIATIONS = (-3.0, 3.0)
 """Range of a nameless expression coefficient of FLAME, in standard deviations of the scans that it was made from."""
 _DEGREE = math.pi / 180
-_SMILE = {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "cheekSquintLeft": 0.4, "cheekSquintRight": 0.4}
+_SMILE = {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0, "cheekSquintLeft": 0.5, "cheekSquintRight": 0.5}
 _BLINK = {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}
 _SAME = 1e-6
 """Part of a control's range by which a value may differ from a base's and still be the same."""

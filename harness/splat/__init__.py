@@ -1,10 +1,10 @@
 """Rasterizers of 3D Gaussians behind one interface: `numba` on the CPU, `gsplat` on CUDA, `torch` as the reference.
 
-The coverage of pixels by projected triangles is computed here, too.
+The coverage of pixels by projected triangles, and the nearest of them, are computed here, too.
 """
 
 from headbench.harness.splat.rasterizer import Rasterizer
 from headbench.harness.splat.registry import backend_report, make_rasterizer
-from headbench.harness.splat.triangles import fill_triangles
+from headbench.harness.splat.triangles import fill_triangles, nearest_triangles
 
-__all__ = ["Rasterizer", "backend_report", "fill_triangles", "make_rasterizer"]
+__all__ = ["Rasterizer", "backend_report", "fill_triangles", "make_rasterizer", "nearest_triangles"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headbench.harness.splat import fill_triangles
+from headbench.harness.splat import fill_triangles, nearest_triangles
 
 
 def test_a_square_of_two_triangles_is_filled_to_its_edges() -> None:
@@ -44,3 +44,32 @@ def test_neighbours_leave_no_crack_and_far_corners_do_no_harm() -> None:
         assert fill_triangles(points, np.array([[0, 1, 4], [2, 1, 4], [2, 3, 4], [0, 3, 4]]), 20, 20).all()
     huge = np.array([[-1e12, -1e12], [1e12, -1e12], [0, 1e12]])
     assert fill_triangles(huge, np.array([[0, 1, 2]]), 20, 20).all()
+
+
+def test_the_nearest_triangles_are_those_that_rays_hit_first() -> None:
+    import torch
+
+    from headbench.harness.head import load_head, project
+    from headbench.harness.head.sight import first_hits
+    from headbench.harness.types import Camera
+
+    head = load_head("openhead")
+    w2c = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
+    w2c[:3, 3] = -w2c[:3, :3] @ head.template.mean(0) + torch.tensor([0.01, 0.0, 0.5])
+    camera = Camera(w2c[None], torch.tensor([[[90.0, 0, 33], [0, 88, 30], [0, 0, 1]]]), 64, 60)
+    pixels, depth = (each[0].numpy() for each in project(head.template[None], camera))
+    found = nearest_triangles(pixels, depth, head.faces.numpy(), 64, 60)
+    rays = torch.stack(torch.meshgrid(torch.arange(64.0), torch.arange(60.0), indexing="xy"), 2).reshape(-1, 2) + 0.5
+    exact = first_hits(rays, head.template, head.faces, camera)
+    hit = exact.face_index.reshape(60, 64).numpy() >= 0
+    assert 500 < hit.sum() < hit.size and np.array_equal(found.face_index >= 0, hit)
+    assert np.allclose(found.depth[hit], exact.depth.reshape(60, 64).numpy()[hit], atol=1e-5)
+    assert (found.face_index == exact.face_index.reshape(60, 64).numpy()).mean() > 0.999, "up to ties on edges"
+    assert np.isinf(found.depth[~hit]).all() and np.isinf(found.edge[~hit]).all()
+
+
+def test_the_distance_from_an_edge_is_in_pixels_and_what_is_behind_does_not_count() -> None:
+    points, depth = np.array([[0, 0], [40, 0], [0, 40], [5.0, 5.0]]), np.array([1.0, 2.0, 4.0, -1.0])
+    found = nearest_triangles(points, depth, np.array([[0, 1, 3], [0, 1, 2]]), 12, 10)
+    assert (found.face_index == 1).all(), "the row of the caller's list"
+    assert np.allclose(found.edge[2, 9], 2.5) and np.allclose(found.edge[8, 3], 3.5)
