@@ -8,10 +8,12 @@ from headbench.harness.assets import KINDS, NETWORKS, kind, record
 from headbench.harness.plugins.specs import MetricSpec
 from headbench.metrics.absent import Absent, AbsentKind
 
-__all__ = ["PROJECTION", "assets_of", "masks_of", "missing_asset", "missing_mask", "needs_of", "states"]
+__all__ = ["ALPHA", "PROJECTION", "assets_of", "masks_of", "missing_asset", "missing_mask", "needs_of", "states"]
 
 PROJECTION = "projection"
 """Need of metrics that use the tracked head mesh projected into the image."""
+ALPHA = "alpha"
+"""Need of metrics that look at the person alone; datasets have it, folders of pictures may lack it."""
 _NAMES = {each.name for each in KINDS}
 
 
@@ -29,7 +31,7 @@ def assets_of(needs: Iterable[str]) -> dict[str, str]:
 def masks_of(needs: Iterable[str]) -> list[str]:
     """Those needs that are masks of the dataset, sorted."""
     needs = set(needs)
-    return sorted(needs - set(assets_of(needs)) - {PROJECTION})
+    return sorted(needs - set(assets_of(needs)) - {PROJECTION, ALPHA})
 
 
 def missing_asset(needs: Iterable[str]) -> Absent | None:
@@ -57,6 +59,8 @@ def states(needs: Iterable[str]) -> list[str]:
     for need in sorted(needs):
         if need == PROJECTION:
             found.append("the tracked head: of the data")
+        elif need == ALPHA:
+            found.append("alpha: of the data")
         elif need not in assets:
             found.append(f"mask {need}: of the data")
         else:

@@ -32,6 +32,7 @@ FOREGROUND = MetricSpec(
     better="higher",
     label="PSNR",
     summary="peak signal-to-noise ratio of a frame over foreground pixels alone, by what training frames show",
+    needs=frozenset({"alpha"}),
     variants={
         "visible": Variant("PSNR visible", "", "PSNR over surface that a training frame shows", _SEEN),
         "hidden": Variant("PSNR hidden", "", "PSNR over surface that no training frame shows", _SEEN),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from headbench.harness.errors import BenchError, MissingAsset, PluginError
 from headbench.metrics.absent import Absent, AbsentKind
 from headbench.metrics.choose import Chosen, choose
-from headbench.metrics.needs import PROJECTION, missing_asset, missing_mask, needs_of
+from headbench.metrics.needs import ALPHA, PROJECTION, missing_asset, missing_mask, needs_of
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +94,8 @@ def _ready(
     absent = guarded(chosen, "asking what is missing", metric.missing) or missing_asset(needs)
     if absent is None and missing_mask(needs, ()) is not None:
         absent = missing_mask(needs, masks())
+    if absent is None and ALPHA in needs and not truth.has_alpha:
+        absent = Absent(AbsentKind.NOT_AVAILABLE, "n/a (needs alpha; the ground truth has none)")
     if absent is None and PROJECTION in needs:
         absent = _missing_head(truth)
     if absent is not None:

@@ -69,6 +69,8 @@ class GroundTruth:
     computed: Mapping[str, Callable[[str], Tensor]] = field(default_factory=dict)
     """Name of a mask that the data do not store -> function from frame id to the mask, (1, H, W) uint8; called when a
     metric asks for the mask."""
+    has_alpha: bool = True
+    """Whether alpha says what the person covers; False where nothing is known of it and it is 255 everywhere."""
 
     def sequence(self, frame: str) -> str:
         """Name of the sequence that a frame belongs to."""

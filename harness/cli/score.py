@@ -1,4 +1,4 @@
-"""`bench score`: score the stored renders of a run again, by any protocol."""
+"""`bench score`: score the stored renders of a run again, or any folder of pictures, by any protocol."""
 
 from __future__ import annotations
 
@@ -22,19 +22,81 @@ if TYPE_CHECKING:
 
 __all__ = ["score"]
 
+ALL = "all"
+"""Name that stands for every built-in protocol, and those that a run asked for."""
+
 
 @click.command()
-@click.argument("run", type=Place())
-@click.option("--protocol", multiple=True, help="One or more, such as headbench@1; what the run asked for without it.")
+@click.argument("run", required=False, type=Place())
+@click.option("--renders", type=Place(), help="Instead of RUN: a folder of pictures, or a video, that is scored.")
+@click.option("--truth", metavar="FOLDER|DATASET/SUBJECT", help="What --renders is compared with; or a video.")
+@click.option("--alpha", type=Place(), help="Mattes of the pictures of --truth, where they have no alpha of their own.")
+@click.option("--data-root", type=Place(), help="Holds <dataset>/<subject>, for --truth DATASET/SUBJECT.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="DATASET.OPTION=VALUE", help="Option of that dataset's reader."
+)
+@click.option("--out", type=Place(), help="Folder for the scores of --renders: JSON, and CSV per frame.")
+@click.option(
+    "--protocol",
+    multiple=True,
+    help="One or more, such as headbench@1; all: each that can be scored from what is stored. Without it what the run "
+    "asked for, or headbench@1.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
 @click.option(
     "--lpips", multiple=True, type=click.Choice(["alex", "vgg"]), help="Networks; on a CPU only alex without it."
 )
-@click.option("--force", is_flag=True, help="Score again where scores are there already.")
-def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, ...], force: bool) -> None:
-    """Score stored renders of RUN by protocols; nothing is trained or rendered.
+@click.option("--force", is_flag=True, help="Score a run's renders also where scores are there already.")
+def score(
+    run: Path | None, protocol: tuple[str, ...], device: str, lpips: tuple[str, ...], force: bool, **folders: Any
+) -> None:
+    """Score stored renders of RUN, or of any two folders of pictures, by protocols.
+
+    Nothing is trained or rendered. Names of pictures are joined where all names of one folder stand in the other, else
+    by frame number: the one number that differs between the names of a folder.
 
     Exit codes: 0 all finished cells scored, 1 usage, 2 some could not be scored.
+    """
+    nets = {"alex", *lpips} if lpips else None
+    if run is not None:
+        _refuse_options(folders)
+        _score_run(run, protocol, device, nets, force)
+        return
+    _refuse_lacking(folders)
+    from headbench.harness.cli.score_folders import Folders, score_folders
+    from headbench.harness.run.asked import split_names
+    from headbench.metrics import protocol_names
+
+    names = list(split_names(protocol)) or ["headbench@1"]
+    everything = ALL in names
+    score_folders(Folders(**folders), protocol_names() if everything else names, device, nets, everything)
+
+
+def _refuse_options(folders: Mapping[str, Any]) -> None:
+    """Refuse options of folders beside a run."""
+    given = [f"--{name.replace('_', '-')}" for name, value in folders.items() if value]
+    if given:
+        what = "--set" if given[0] == "--settings" else given[0]
+        raise click.UsageError(f"{what} goes with --renders, not with a run.")
+
+
+def _refuse_lacking(folders: Mapping[str, Any]) -> None:
+    """Refuse a line that names neither a run nor two things to compare."""
+    if folders["renders"] is None:
+        raise click.UsageError("Name a RUN, or pictures: --renders FOLDER --truth FOLDER.")
+    if not folders["truth"]:
+        raise click.UsageError("--renders needs --truth: a folder of pictures, a video, or DATASET/SUBJECT.")
+
+
+def _score_run(run: Path, protocol: tuple[str, ...], device: str, nets: set[str] | None, force: bool) -> None:
+    """Score stored renders of a run's cells by protocols.
+
+    Args:
+        run: folder of the run.
+        protocol: protocols as the user names them; none means those that the run asked for.
+        device: where to score, such as cpu or cuda.
+        nets: LPIPS networks to compute; None means all that are worth their time on the device.
+        force: score also where scores are there.
     """
     from headbench.harness.cli.scoring import scorers
     from headbench.harness.files import writable
@@ -43,46 +105,61 @@ def score(run: Path, protocol: tuple[str, ...], device: str, lpips: tuple[str, .
     from headbench.harness.run.lock import held
 
     records = read_cells(run)
-    names = _asked(run, protocol, records)
+    names, everything = _asked(run, protocol, records)
     writable(run, folder=True)
     refuse_links(run)
-    judges = scorers(names, {"alex", *lpips} if lpips else None)
+    judges = scorers(names, nets)
     failed = 0
     shown: set[str] = set()
     with held(run / ".lock", "bench run"):
         for record in records:
-            scored, faults = _score_cell(run, record, judges, device, force)
+            scored, faults = _score_cell(run, record, judges, device, force, everything)
             shown |= scored
             failed += bool(faults)
             for fault in faults:
                 say(f"{record.cell.path}: {fault}", err=True)
         # Where no cell could be scored by a protocol there is no table, and the reasons have been said.
-        _show(run, [judge.name for judge in judges if judge.name in shown or not failed])
+        _show(run, [judge.name for judge in judges if judge.name in shown or not (failed or everything)])
     if failed:
         raise Exit(2)
 
 
-def _asked(run: Path, protocol: tuple[str, ...], records: Sequence[CellRecord]) -> list[str]:
-    """Protocols to score by: those the user names, else those the run asked for, or its cells were scored by."""
+def _asked(run: Path, protocol: tuple[str, ...], records: Sequence[CellRecord]) -> tuple[list[str], bool]:
+    """Protocols to score by: those the user names, else those the run asked for, or its cells were scored by.
+
+    Returns:
+        the names, and whether they stand for all protocols, so that one that does not fit is no fault.
+    """
     from headbench.harness.run.asked import NONE, split_names
-    from headbench.harness.run.request import read_request
+    from headbench.metrics import protocol_names
 
     names = list(split_names(protocol))
-    if not names:
-        try:
-            names = read_request(run / "run.yaml", {}).protocols()
-        except BenchError:
-            names = list(dict.fromkeys(name for record in records for name in record.protocols))
-            if not names:
-                raise
+    if ALL in names:
+        own = [name for name in _of_run(run, records) if name != NONE]
+        named = [name for name in names if name != ALL]
+        return list(dict.fromkeys([*protocol_names(), *own, *named])), True
+    names = names or _of_run(run, records)
     if not names or NONE in names:
         asked = "protocol none was asked for" if names else f"{run} was made with protocol none"
         raise BenchError(f"{asked}, which scores nothing.", help=f"bench score {run} --protocol headbench@1")
-    return names
+    return names, False
+
+
+def _of_run(run: Path, records: Sequence[CellRecord]) -> list[str]:
+    """Protocols that a run asked for, or, where its request is gone, those that its cells were scored by."""
+    from headbench.harness.run.request import read_request
+
+    try:
+        return read_request(run / "run.yaml", {}).protocols()
+    except BenchError:
+        names = list(dict.fromkeys(name for record in records for name in record.protocols))
+        if not names:
+            raise
+        return names
 
 
 def _score_cell(
-    run: Path, record: CellRecord, judges: Sequence[Scorer], device: str, force: bool
+    run: Path, record: CellRecord, judges: Sequence[Scorer], device: str, force: bool, everything: bool
 ) -> tuple[set[str], list[str]]:
     """Score one cell by each protocol that it can be scored by.
 
@@ -92,6 +169,7 @@ def _score_cell(
         judges: one scorer for each protocol.
         device: where to score, such as cpu or cuda.
         force: score also where scores are there.
+        everything: whether all protocols are tried, so that one without stored renders is said and no fault.
 
     Returns:
         names of the protocols that it was scored by, and why it could not be by others.
@@ -100,7 +178,7 @@ def _score_cell(
     from headbench.harness.plugins import registry
     from headbench.harness.run import Job, State, cell_folder, remedy
     from headbench.harness.run.subject import read_subject
-    from headbench.harness.run.tasks import score_task
+    from headbench.harness.run.tasks import score_task, unstored
     from headbench.harness.way import TRAIN
 
     folder = cell_folder(run, record.cell)
@@ -122,6 +200,10 @@ def _score_cell(
     ways = [way for way, each in record.instances().items() if each.state is State.DONE]
     for judge, way in itertools.product(judges, ways):
         where = record.cell.path if way == TRAIN else f"{record.cell.path} {way}"
+        lacking = unstored(CellFolder(folder).stage(way), subject, judge) if everything else ""
+        if lacking:
+            say(f"{where}: {judge.name} not scored: {lacking}")
+            continue
         try:
             done = score_task(CellFolder(folder).stage(way), subject, judge, device, _quiet, force)
             say(f"{where}: {judge.name} {'scored' if done else 'is up to date'}")

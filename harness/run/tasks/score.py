@@ -20,7 +20,7 @@ from headbench.harness.types import TEST
 if TYPE_CHECKING:
     from headbench.harness.types import Subject
 
-__all__ = ["Scorer", "score_task"]
+__all__ = ["Scorer", "score_task", "unstored"]
 
 
 class Scorer(Protocol):
@@ -106,6 +106,22 @@ def score_task(
     scorer(shown, renders, target, device, progress)
     write_json(marker, asdict(origin()))
     return True
+
+
+def unstored(place: StagePaths, subject: Subject, scorer: Scorer) -> str:
+    """Say why a protocol cannot score what a stage instance has stored; empty where it can.
+
+    Args:
+        place: folders of the stage instance.
+        subject: gives the frames.
+        scorer: protocol to score by.
+    """
+    key = scorer.key.at(place.way)
+    if not subject.showing(key.views).test:
+        return f"the data have no {key.views} views"
+    if listed(place.renders(key.name)):
+        return ""
+    return f"no renders are stored in {place.relative(place.renders(key.name))}; {_command(place, scorer)}"
 
 
 def _viewed(subject: Subject, views: str) -> dict[str, Any]:

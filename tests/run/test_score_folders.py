@@ -1,0 +1,245 @@
+"""`bench score --renders`: pictures of strangers, the same numbers as those of a run, and what cannot be compared."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from headbench.harness.image.video import write_video
+from headbench.harness.types import Pixels
+from headbench.metrics import read_scores
+
+LABEL = "fateavatar-8bit@1"
+
+
+def save(path: Path, pixels: Pixels, alpha: bool = True) -> Path:
+    planes = torch.cat([pixels.colour, pixels.alpha]) if alpha else pixels.colour
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(planes.permute(1, 2, 0).numpy()).save(path)
+    return path
+
+
+def grey(path: Path, level: int | tuple[int, ...], size: tuple[int, int] = (16, 16), mode: str = "RGB") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, level if isinstance(level, tuple) or mode in "L1P" else (level,) * 3).save(path)
+    return path
+
+
+@pytest.fixture
+def score(bench: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *more: bench("score", "--device", "cpu", *more)
+
+
+def test_folders_give_the_scores_of_a_run_and_all_says_what_cannot_be_scored(
+    bench: Callable[..., Any], score: Callable[..., Any], faces: Path, registry: Any, tmp_path: Path
+) -> None:
+    done = bench(
+        "run", "--methods", "average", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
+        "--device", "cpu", "--rasterizer", "torch", "--protocol", f"headbench@1,{LABEL}", "--no-report", "--out", "out",
+    )  # fmt: skip
+    assert done.code == 0, done.out + done.err
+    (cell,) = (tmp_path / "out").glob("cells/*/*/*/*")
+    renders = cell / "renders" / "train-white"
+    subject = registry.load_dataset("discs").read(faces / "discs" / "anna", {})
+    for frame in subject.test:
+        save(tmp_path / "rgba" / f"truth_{int(frame.id)}.png", frame.pixels())
+        save(tmp_path / "rgb" / f"{frame.id}.png", frame.pixels(), alpha=False)
+        Image.fromarray(frame.pixels().alpha[0].numpy()).save(tmp_path / "rgb" / ".." / f"matte{frame.id}.png")
+    (tmp_path / "mattes").mkdir()
+    for path in tmp_path.glob("matte*.png"):
+        path.rename(tmp_path / "mattes" / path.name)
+    ways = {
+        "rgba": ("--truth", "rgba"),
+        "mattes": ("--truth", "rgb", "--alpha", "mattes"),
+        "subject": ("--truth", "discs/anna", "--data-root", faces),
+    }
+    for name, given in ways.items():
+        done = score("--renders", renders, *given, "--protocol", f"headbench@1,{LABEL}", "--out", name)
+        assert done.code == 0 and "3 frames of" in done.out, done.out + done.err
+        assert f"joined by {'frame number' if name == 'rgba' else 'equal names'}" in done.out
+        for label in ("headbench@1", LABEL):
+            of_run = read_scores(cell / "scores" / f"{label}.jsonl")
+            found = read_scores(tmp_path / name / f"{label}.jsonl")
+            assert [frame.values for frame in found.frames] == [frame.values for frame in of_run.frames]
+            document = json.loads((tmp_path / name / f"{label}.json").read_text())
+            assert document["metrics"]["psnr"]["mean"] == of_run.mean("psnr") and document["hash"] == of_run.hash
+            assert document["metrics"]["lpips/alex"]["reason"].startswith("n/a (weights missing")
+            rows = list(csv.DictReader((tmp_path / name / f"{label}.csv").open()))
+            assert [float(row["ssim"]) for row in rows] == [frame.values["ssim"] for frame in of_run.frames]
+            assert [row["render"] for row in rows] == [frame.id for frame in of_run.frames]
+
+    done = score("--renders", renders, "--truth", "rgba", "--protocol", "all")
+    assert done.code == 0, done.err
+    assert "headbench-around@1: not scored: it scores all-around views, which a dataset's subject has" in done.out
+    assert "fateavatar-tracked-8bit@1: not scored: it is for renders of tracked test frames" in done.out
+    assert "note: " in done.out and "2 other entries are not read: render.json, sha256.txt" in done.out
+
+    done = bench("score", "out", "--device", "cpu", "--protocol", "all")
+    assert done.code == 0, done.err
+    assert f"{LABEL} is up to date" in done.out
+    assert "headbench-around@1 not scored: the data have no all-around views" in done.out
+    assert "fateavatar-tracked-8bit@1 not scored: no renders are stored in renders/train-white-tracked-" in done.out
+    assert "bench run" in done.out and "--protocol fateavatar-tracked-8bit@1" in done.out
+
+
+def test_alpha_of_renders_is_composited_and_what_has_no_partner_is_said(
+    score: Callable[..., Any], tmp_path: Path
+) -> None:
+    for k in range(3):
+        grey(tmp_path / "r" / f"{k}.png", (100, 100, 100, 255 if k else 0), mode="RGBA")
+        grey(tmp_path / "t" / f"f{k + 1}.png", (90, 100, 110, 255), mode="RGBA")
+        grey(tmp_path / "o" / f"{k}.png", 0)
+    grey(tmp_path / "t" / "f9.png", (0, 0, 0, 0), mode="RGBA")
+    done = score("--renders", "r", "--truth", "t", "--protocol", LABEL, "--out", "s")
+    assert done.code == 0, done.err
+    document = json.loads((tmp_path / "s" / f"{LABEL}.json").read_text())
+    assert [frame["frame"] for frame in document["frames"]] == ["f1", "f2"]
+    assert [frame["psnr"] for frame in document["frames"]] == [
+        pytest.approx(-10 * np.log10(200 / 3 / 255**2), abs=1e-5)
+    ] * 2
+    assert (document["renders_alone"], document["truth_alone"]) == (["0"], ["f3", "f9"])
+    assert "1 renders without ground truth, not scored: 0" in done.out
+    assert "2 pictures of the ground truth without render, not scored: f3, f9" in done.out
+    # Renders on black, where the protocol composites the uncovered truth on white.
+    grey(tmp_path / "t" / "f9.png", (0, 0, 0, 0), mode="RGBA").rename(tmp_path / "t" / "f0.png")
+    done = score("--renders", "o", "--truth", "t", "--protocol", LABEL)
+    assert "0.png is black where the ground truth covers nothing, and fateavatar-8bit@1 composites on white" in done.out
+    # Without alpha, pictures are compared as they are.
+    done = score("--renders", "o", "--truth", "o", "--protocol", LABEL)
+    assert "∞ dB" in done.out and "the ground truth has no alpha: pictures are compared as they are" in done.out
+
+
+def test_two_videos_are_joined_from_their_first_images_on(score: Callable[..., Any], tmp_path: Path) -> None:
+    images = [np.full((16, 16, 3), 60 + 20 * k, np.uint8) for k in range(3)]
+    write_video(tmp_path / "a.mp4", images, 25, quality="1")
+    write_video(tmp_path / "b.mp4", [*images, images[0]], 25, quality="1")
+    done = score("--renders", "a.mp4", "--truth", "b.mp4", "--protocol", LABEL)
+    assert done.code == 0 and "3 frames of a.mp4 against b.mp4" in done.out, done.err
+    assert "1 pictures of the ground truth without render, not scored: 000003" in done.out
+    grey(tmp_path / "t" / "0.png", 3)
+    done = score("--renders", "a.mp4", "--truth", "t")
+    assert done.code == 1 and "a.mp4 is a file and t is none: expected folders of pictures, or videos alone" in done.err
+    assert "help: ffmpeg -i a.mp4 FOLDER/%06d.png" in done.err
+    (tmp_path / "c.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:400])
+    done = score("--renders", "c.mp4", "--truth", "b.mp4")
+    assert done.code == 1 and "c.mp4: expected a video, found" in done.err
+
+
+def good(folder: Path) -> tuple[str, ...]:
+    for k in range(3):
+        grey(folder / "r" / f"{k}.png", 100)
+        grey(folder / "t" / f"{k}.png", (90, 90, 90, 255), mode="RGBA")
+    return "--renders", "r", "--truth", "t"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:50])
+
+
+ODD: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
+    "no pair": (
+        lambda at: [path.rename(path.with_name(f"1{path.name}")) for path in (at / "r").iterdir()],
+        (),
+        "r and t have no frame number in common: 10, 11, 12 against 0, 1, 2.",
+    ),
+    "other sizes": (
+        lambda at: grey(at / "r" / "1.png", 3, (16, 18)),
+        (),
+        "The render 1 of r is 16 x 18 pixels, its ground truth 1 of t is 16 x 16.",
+    ),
+    "alpha in renders alone": (
+        lambda at: [grey(at / "t" / f"{k}.png", 3) and grey(at / "r" / f"{k}.png", (1, 2, 3, 4), mode="RGBA") for k in range(3)],
+        (),
+        "The renders of r have alpha and the ground truth of t has none",
+    ),
+    "alpha in some": (
+        lambda at: grey(at / "t" / "1.png", 3),
+        (),
+        "t/1.png has no alpha and t/0.png has: expected all pictures of a folder alike.",
+    ),
+    "a cut picture": (lambda at: cut(at / "r" / "1.png"), (), "r/1.png cannot be read: found a PNG that is cut"),
+    "no picture": (lambda at: (at / "r" / "1.png").write_text("x"), (), "r/1.png: expected a picture, found 1 bytes that"),
+    "grey pictures": (lambda at: grey(at / "r" / "2.png", 3, mode="L"), (), "r/2.png: expected 8-bit RGB or RGBA, found mode L."),
+    "an empty folder": (
+        lambda at: [path.unlink() for path in (at / "r").iterdir()],
+        (),
+        "r: expected pictures (.png, .jpg, .jpeg), found nothing.",
+    ),
+    "alpha twice": (lambda at: grey(at / "a" / "1.png", 3), ("--alpha", "a"), "t has alpha of its own, and --alpha names"),
+    "alpha for some": (
+        lambda at: [grey(at / "t" / f"{k}.png", 3) for k in range(3)] and grey(at / "a" / "1.png", 3, mode="L"),
+        ("--alpha", "a"),
+        "a has no alpha for 0 of t (2 of 3 frames lack it).",
+    ),
+    "no folder": (lambda at: None, ("--renders", "gone"), "gone: expected a folder of pictures, found nothing."),
+    "no truth": (lambda at: None, ("--truth", "nobody/x"), "--truth nobody/x: there is no such folder or video"),
+    "no root": (lambda at: None, ("--truth", "discs/anna"), "nobody knows where its data are"),
+    "a root for a folder": (lambda at: None, ("--data-root", "."), "--data-root is for a subject of a dataset, and t is a folder"),
+    "other views": (lambda at: None, ("--protocol", "headbench-around@1"), "headbench-around@1 cannot score this: it scores all-"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.tried(
+                "damaged inputs", f"`bench score --renders` with {name}", "one sentence; nothing is written", "nothing"
+            ),
+        )
+        for name in ODD
+    ],
+)
+def test_what_cannot_be_compared_is_said_in_one_sentence(score: Callable[..., Any], tmp_path: Path, odd: str) -> None:
+    line = good(tmp_path)
+    spoil, more, said = ODD[odd]
+    spoil(tmp_path)
+    done = score(*line, *more, "--out", "s")
+    assert done.code == 1 and done.err.count("error: ") == 1 and "Traceback" not in done.err
+    assert said in done.err, done.err
+    assert not (tmp_path / "s").exists()
+
+
+def test_what_help_names_leads_on(score: Callable[..., Any], faces: Path, tmp_path: Path) -> None:
+    good(tmp_path)
+    for k in range(6, 9):
+        grey(tmp_path / "a" / f"{k - 6}.png", 255, mode="L")
+        grey(tmp_path / "rgb" / f"{k - 6}.png", 80)
+        grey(tmp_path / "disc" / f"{k:05d}.png", 90, (24, 24))
+    done = score("--renders", "t", "--truth", "rgb")
+    assert "help: name the ground truth's mattes with --alpha FOLDER" in done.err
+    assert score("--renders", "t", "--truth", "rgb", "--alpha", "a").code == 0
+    done = score("--renders", "r", "--truth", "t", "--alpha", "a")
+    assert "help: leave out --alpha" in done.err
+    assert score("--renders", "r", "--truth", "t").code == 0
+    done = score("--renders", "disc", "--truth", "discs/anna")
+    assert "help: --truth discs/anna --data-root FOLDER" in done.err
+    assert score("--renders", "disc", "--truth", "discs/anna", "--data-root", faces).code == 0
+    done = score("--renders", "disc", "--truth", "discs/anna", "--data-root", faces, "--set", "discs.radios=3")
+    assert "Unknown option of discs 'radios'. Did you mean 'radius'?" in done.err
+    assert (
+        score("--renders", "disc", "--truth", "discs/anna", "--data-root", faces, "--set", "discs.radius=3").code == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ((), "Name a RUN, or pictures: --renders FOLDER --truth FOLDER."),
+        (("--renders", "r"), "--renders needs --truth"),
+        (("out", "--alpha", "r"), "--alpha goes with --renders, not with a run."),
+        (("out", "--set", "a.b=1"), "--set goes with --renders, not with a run."),
+    ],
+)
+def test_a_line_that_names_half_of_it_is_refused(score: Callable[..., Any], line: tuple[str, ...], said: str) -> None:
+    done = score(*line)
+    assert done.code == 1 and said in done.err
