@@ -19,11 +19,16 @@ PLACES = ("renders", "truth")
         (["00002", "00003"], ["00001", "00002", "00003"], {"00002": "00002", "00003": "00003"}, "name"),
         (["mean", "last"], ["last", "mean"], {"last": "last", "mean": "mean"}, "name"),
         (["1", "2", "10"], ["00001", "00002", "00010"], {"00001": "1", "00002": "2", "00010": "10"}, "number"),
-        (["r_512_7", "r_512_8"], ["cam3-08", "cam3-07", "cam3-09"], {"cam3-08": "r_512_8", "cam3-07": "r_512_7"}, "number"),
+        (
+            ["r_512_7", "r_512_8"],
+            ["cam3-08", "cam3-07", "cam3-09"],
+            {"cam3-08": "r_512_8", "cam3-07": "r_512_7"},
+            "number",
+        ),
         (["x5"], ["4", "5"], {"5": "x5"}, "number"),
         (["2_a", "3_a"], ["3", "4"], {"3": "3_a"}, "number"),
     ],
-)  # fmt: skip
+)
 def test_names_are_joined_by_equal_names_else_by_the_one_number_that_differs(
     renders: list[str], truth: list[str], pairs: dict[str, str], by: str
 ) -> None:
@@ -38,13 +43,17 @@ def test_names_are_joined_by_equal_names_else_by_the_one_number_that_differs(
     ("renders", "truth", "said"),
     [
         (["a", "2"], ["1", "2", "3"], "renders: 'a' has no frame number."),
-        (["1", "1_mask"], ["01", "02"], "renders: expected names that differ in one number alone, found '1' and '1_mask'."),
+        (
+            ["1", "1_mask"],
+            ["01", "02"],
+            "renders: expected names that differ in one number alone, found '1' and '1_mask'.",
+        ),
         (["1_1", "2_2"], ["01", "02"], "which number in '1_1' is that of the frame is ambiguous: 2 numbers differ"),
         (["3_7"], ["01", "02"], "which number in '3_7' is that of the frame is ambiguous: one name alone"),
         (["1", "01"], ["001", "002"], "renders: '1' and '01' are both frame 1."),
         (["1", "2"], ["x_3", "x_4"], "renders and truth have no frame number in common: 1, 2 against x_3, x_4."),
     ],
-)  # fmt: skip
+)
 def test_names_that_could_mean_two_things_or_nothing_are_refused(
     renders: list[str], truth: list[str], said: str
 ) -> None:
@@ -65,5 +74,5 @@ def test_a_folder_is_listed_without_what_is_no_picture(tmp_path: Path) -> None:
         list_pictures(tmp_path)
     with pytest.raises(BenchError, match=r"expected pictures .* found only notes\.txt|expected a folder"):
         list_pictures(tmp_path / "notes.txt")
-    with pytest.raises(BenchError, match="expected pictures .*, found nothing"):
+    with pytest.raises(BenchError, match=r"expected pictures .*, found nothing"):
         list_pictures(tmp_path / "more")

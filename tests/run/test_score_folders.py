@@ -156,7 +156,9 @@ ODD: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         "The render 1 of r is 16 x 18 pixels, its ground truth 1 of t is 16 x 16.",
     ),
     "alpha in renders alone": (
-        lambda at: [grey(at / "t" / f"{k}.png", 3) and grey(at / "r" / f"{k}.png", (1, 2, 3, 4), mode="RGBA") for k in range(3)],
+        lambda at: [
+            grey(at / "t" / f"{k}.png", 3) and grey(at / "r" / f"{k}.png", (1, 2, 3, 4), mode="RGBA") for k in range(3)
+        ],
         (),
         "The renders of r have alpha and the ground truth of t has none",
     ),
@@ -166,14 +168,26 @@ ODD: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         "t/1.png has no alpha and t/0.png has: expected all pictures of a folder alike.",
     ),
     "a cut picture": (lambda at: cut(at / "r" / "1.png"), (), "r/1.png cannot be read: found a PNG that is cut"),
-    "no picture": (lambda at: (at / "r" / "1.png").write_text("x"), (), "r/1.png: expected a picture, found 1 bytes that"),
-    "grey pictures": (lambda at: grey(at / "r" / "2.png", 3, mode="L"), (), "r/2.png: expected 8-bit RGB or RGBA, found mode L."),
+    "no picture": (
+        lambda at: (at / "r" / "1.png").write_text("x"),
+        (),
+        "r/1.png: expected a picture, found 1 bytes that",
+    ),
+    "grey pictures": (
+        lambda at: grey(at / "r" / "2.png", 3, mode="L"),
+        (),
+        "r/2.png: expected 8-bit RGB or RGBA, found mode L.",
+    ),
     "an empty folder": (
         lambda at: [path.unlink() for path in (at / "r").iterdir()],
         (),
         "r: expected pictures (.png, .jpg, .jpeg), found nothing.",
     ),
-    "alpha twice": (lambda at: grey(at / "a" / "1.png", 3), ("--alpha", "a"), "t has alpha of its own, and --alpha names"),
+    "alpha twice": (
+        lambda at: grey(at / "a" / "1.png", 3),
+        ("--alpha", "a"),
+        "t has alpha of its own, and --alpha names",
+    ),
     "alpha for some": (
         lambda at: [grey(at / "t" / f"{k}.png", 3) for k in range(3)] and grey(at / "a" / "1.png", 3, mode="L"),
         ("--alpha", "a"),
@@ -182,9 +196,17 @@ ODD: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "no folder": (lambda at: None, ("--renders", "gone"), "gone: expected a folder of pictures, found nothing."),
     "no truth": (lambda at: None, ("--truth", "nobody/x"), "--truth nobody/x: there is no such folder or video"),
     "no root": (lambda at: None, ("--truth", "discs/anna"), "nobody knows where its data are"),
-    "a root for a folder": (lambda at: None, ("--data-root", "."), "--data-root is for a subject of a dataset, and t is a folder"),
-    "other views": (lambda at: None, ("--protocol", "headbench-around@1"), "headbench-around@1 cannot score this: it scores all-"),
-}  # fmt: skip
+    "a root for a folder": (
+        lambda at: None,
+        ("--data-root", "."),
+        "--data-root is for a subject of a dataset, and t is a folder",
+    ),
+    "other views": (
+        lambda at: None,
+        ("--protocol", "headbench-around@1"),
+        "headbench-around@1 cannot score this: it scores all-",
+    ),
+}
 
 
 @pytest.mark.parametrize(
