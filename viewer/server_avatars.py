@@ -1,0 +1,162 @@
+"""Avatars that a viewer shows, and the frames that pose them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from headbench.export.poses import FIRST, Pose, poses_of
+from headbench.harness.errors import BenchError
+from headbench.harness.head import load_head
+from headbench.harness.image import composite, resize_uint8, to_float, to_uint8
+from headbench.harness.layout import stage_at
+from headbench.harness.session import Session, open_checkpoint
+from headbench.harness.types import Frame, Subject
+from headbench.viewer.loop_timing import TimedRasterizer
+from headbench.viewer.posing import Posing
+
+__all__ = ["Shown", "Timeline", "open_avatars"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Avatar that is opened to be looked at."""
+
+    label: str
+    """Name on the page, unique in the viewer."""
+    session: Session
+    posing: Posing
+    timed: TimedRasterizer
+    """The session's rasterizer."""
+
+    @property
+    def centre(self) -> Tensor:
+        """Middle (3,) of the head in the first training frame, metres, on the host."""
+        loaded = self.session.loaded
+        identity = loaded.identity
+        head = load_head(identity.head, loaded.config.topology(), device=identity.shape.device).bind(identity)
+        return head.vertices(identity.first).mean(dim=1)[0].cpu()
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Frames in the order of their timeline, and how each avatar is posed in them."""
+
+    ids: tuple[str, ...]
+    splits: tuple[str, ...]
+    """Split of each frame: train, test, or first where no dataset is there."""
+    poses: tuple[tuple[Pose, ...], ...]
+    """Poses and cameras on the host, per avatar and frame."""
+    frames: tuple[Frame, ...] = ()
+    """Frames of the dataset with their images; empty where it is not there."""
+    _truth: Callable[[int], Tensor] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_truth", lru_cache(maxsize=16)(self._read))
+
+    def truth(self, index: int, size: tuple[int, int], background: Sequence[float]) -> Tensor:
+        """Ground truth (3, H, W) uint8 of a frame on a background.
+
+        Args:
+            index: of the frame.
+            size: width and height.
+            background: three numbers in [0, 1].
+        """
+        pixels = self._truth(index)
+        colour, alpha = to_float(pixels[:3])[None], to_float(pixels[3:])[None]
+        whole = to_uint8(composite(colour, alpha, torch.tensor([list(background)])))[0]
+        return whole if (whole.shape[2], whole.shape[1]) == size else resize_uint8(whole, *size)
+
+    def _read(self, index: int) -> Tensor:
+        """Stored pixels (4, H, W) uint8 of a frame, with their coverage."""
+        pixels = self.frames[index].pixels()
+        return torch.cat([pixels.colour, pixels.alpha])
+
+
+def open_avatars(
+    paths: Sequence[Path], device: str, rasterizer: str, opened: ExitStack
+) -> tuple[Shown, ...]:
+    """Open checkpoints of one head model to be looked at.
+
+    Args:
+        paths: checkpoints, stages or cells.
+        device: auto, cpu, cuda or cuda:K.
+        rasterizer: auto, or the name of a back end.
+        opened: closes the sessions.
+
+    Raises:
+        BenchError: one cannot be opened, or two are of different head models.
+    """
+    sessions = [opened.enter_context(open_checkpoint(path, device, rasterizer)) for path in paths]
+    first = sessions[0].loaded.identity.head
+    for session in sessions:
+        if session.loaded.identity.head != first:
+            raise BenchError(
+                f"{session.path} is of head model {session.loaded.identity.head}, {sessions[0].path} of {first}: "
+                "one viewer poses all its avatars by the same controls.",
+                help="start a viewer for each: bench view CHECKPOINT --port 0",
+            )
+    shown = []
+    for label, session in zip(_labels(sessions), sessions, strict=True):
+        timed = TimedRasterizer(session.rasterizer, session.device)
+        session.rasterizer = timed
+        shown.append(Shown(label, session, Posing.of(session.loaded), timed))
+    return tuple(shown)
+
+
+def timeline_of(avatars: Sequence[Shown], subject: Subject | None, own: bool) -> Timeline:
+    """Frames that pose avatars: those of a subject, or without one the first training frame alone.
+
+    Args:
+        avatars: all of one head model.
+        subject: training frames, then test frames; None: the first training frame, as each checkpoint holds it.
+        own: whether the subject is the one that the avatars were trained on, whose training frames were refined.
+
+    Raises:
+        BenchError: the subject is of another head model, or has no frames.
+    """
+    if subject is None:
+        poses = [poses_of(shown.session.loaded, FIRST, _none).members for shown in avatars]
+        return Timeline((FIRST,), (FIRST,), _on_host(poses))
+    splits = [name for name in ("train", "test") if getattr(subject, name)]
+    if not splits:
+        raise BenchError(f"{subject.name} has no frames.", help="bench data check FOLDER")
+    poses = []
+    for shown in avatars:
+        about = shown.session.loaded.about
+        same = own and (about.get("dataset"), about.get("subject")) == (subject.dataset, subject.name)
+        found = [poses_of(shown.session.loaded, name, lambda: subject, same).members for name in splits]
+        poses.append(tuple(pose for some in found for pose in some))
+    frames = (*subject.train, *subject.test)
+    named = (*["train"] * len(subject.train), *["test"] * len(subject.test))
+    return Timeline(tuple(frame.id for frame in frames), named, _on_host(poses), frames)
+
+
+def _none() -> Subject:
+    raise BenchError("there is no subject.")
+
+
+def _on_host(poses: Sequence[Sequence[Pose]]) -> tuple[tuple[Pose, ...], ...]:
+    return tuple(tuple(Pose(p.name, p.params.to("cpu"), p.camera.to("cpu")) for p in some) for some in poses)
+
+
+def _labels(sessions: Sequence[Session]) -> list[str]:
+    """Names of avatars: method and way of the stage instance, and a number where two would be the same."""
+    names = []
+    for session in sessions:
+        about, stage = session.loaded.about, stage_at(session.path.parent)
+        way = "" if stage is None else str(stage.way).removeprefix("train").removeprefix("/")
+        names.append(" ".join(part for part in (about.get("method", "avatar"), way) if part))
+    counts, seen = Counter(names), Counter[str]()
+    labels = []
+    for name in names:
+        seen[name] += 1
+        labels.append(f"{name} ({seen[name]})" if counts[name] > 1 else name)
+    return labels
