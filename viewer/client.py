@@ -25,8 +25,13 @@ LOST = 2.0
 class Page(Protocol):
     """What a client needs of its page in the browser."""
 
-    def show(self, picture: Picture) -> float:
-        """Send a picture, and return the milliseconds that its encoding took."""
+    def show(self, picture: Picture, resting: bool) -> float:
+        """Send a picture, and return the milliseconds that its encoding took.
+
+        Args:
+            picture: to show.
+            resting: whether nothing moves, so that the picture stays.
+        """
         ...
 
     def acknowledged(self) -> None:
@@ -177,7 +182,7 @@ class Client:
 
     def deliver(self, order: Order, picture: Picture) -> None:
         """Send a picture that was ordered."""
-        encode = self.page.show(picture)
+        encode = self.page.show(picture, order.part == 1)
         with self._lock:
             self._shown, self._part = order.version, order.part
             self._sent, self._sent_at = self._sent + 1, self._clock()

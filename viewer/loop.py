@@ -14,7 +14,7 @@ __all__ = ["RenderLoop"]
 
 
 class RenderLoop:
-    """Renders for clients in a thread of its own. Nothing is queued: a client is asked what it wants when it is its turn.
+    """Renders for clients in a thread of its own. Nothing is queued: a client says what it wants when it is its turn.
 
     Args:
         painter: makes the pictures.

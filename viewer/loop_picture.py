@@ -68,7 +68,12 @@ class Painter:
             avatar: its index.
         """
         base = self.timeline.poses[avatar][look.frame].params
-        return self.avatars[avatar].posing.params_of(look.values, base) if look.values else base
+        if not look.values:
+            return base
+        posing = self.avatars[avatar].posing
+        # Another avatar may have controls that this one's method does not use, such as eyelids.
+        known = {control.name for control in posing.controls}
+        return posing.params_of({name: value for name, value in look.values.items() if name in known}, base)
 
     def camera(self, look: Look, part: int = 1, columns: int = 1) -> Camera:
         """Camera of a page's picture, B = 1, on the host.
@@ -92,8 +97,8 @@ class Painter:
         camera, aspect = self.camera(look, part, columns), page.width / columns / page.height
         left = self._avatar(look, look.avatar, camera, spent)
         right = self._other(look, left, camera, spent)
-        pair = [filled(image, aspect, look.background) for image in (left, right)]
-        return beside(pair) if look.layout == BESIDE else split(*pair, border=look.border)
+        one, other = (filled(image, aspect, look.background) for image in (left, right))
+        return beside([one, other]) if look.layout == BESIDE else split(one, other, look.border)
 
     def _other(self, look: Look, left: Rgb8, camera: Camera, spent: Times) -> Rgb8:
         """What is compared with: another avatar's picture, the frame's image, or the difference to it."""

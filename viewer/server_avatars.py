@@ -80,9 +80,7 @@ class Timeline:
         return torch.cat([pixels.colour, pixels.alpha])
 
 
-def open_avatars(
-    paths: Sequence[Path], device: str, rasterizer: str, opened: ExitStack
-) -> tuple[Shown, ...]:
+def open_avatars(paths: Sequence[Path], device: str, rasterizer: str, opened: ExitStack) -> tuple[Shown, ...]:
     """Open checkpoints of one head model to be looked at.
 
     Args:

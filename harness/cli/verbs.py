@@ -24,6 +24,7 @@ COMMANDS = {
     "verify": ("headbench.harness.cli.verify:verify", "Hash all files of a run; compute a sample of scores again."),
     "report": ("headbench.harness.cli.report:report", "Write the table, figures and videos of a run."),
     "render": ("headbench.harness.cli.render:render", "Show a checkpoint from all around."),
+    "view": ("headbench.harness.cli.view:view", "Show trained portraits in a browser and move them."),
     "reenact": ("headbench.harness.cli.reenact:reenact", "Drive avatars by another subject's performance."),
     "export": ("headbench.harness.cli.export:export", "Write a portrait in a format that other programs open."),
     "edit": ("headbench.harness.cli.edit:edit", "Edit the colours of a baked avatar: stickers, styles, swaps."),

@@ -1,0 +1,97 @@
+"""Pages in browsers, through viser: pictures go there, cameras come back."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headbench.viewer.client_camera import PageCamera, Placed
+
+if TYPE_CHECKING:
+    import viser
+
+    from headbench.viewer.loop_picture import Picture
+
+__all__ = ["ViserPage", "camera_of"]
+
+MOVING, RESTING = 85, 95
+"""Quality of JPEGs while something moves, and at rest."""
+PATIENCE = 5.0
+"""Seconds that a page may take to acknowledge before it is asked again."""
+SETTLING = 1.5
+"""Seconds after a camera was set in which a page may still tell of the one before."""
+SAME = 1e-3
+"""Difference of two cameras' places (metres) and directions below which they are the same."""
+
+
+class ViserPage:
+    """One page in a browser.
+
+    Args:
+        handle: viser's handle of the page.
+    """
+
+    def __init__(self, handle: viser.ClientHandle) -> None:
+        self.handle = handle
+        self._set: Placed | None = None
+        self._set_at = 0.0
+        self._settled = True
+
+    def show(self, picture: Picture, resting: bool) -> float:
+        """Send a picture (see `Page.show`)."""
+        begun = time.perf_counter()
+        quality = RESTING if resting else MOVING
+        self.handle.scene.set_background_image(picture.image, format="jpeg", jpeg_quality=quality)
+        return (time.perf_counter() - begun) * 1e3
+
+    def acknowledged(self) -> None:
+        """Wait until the page has taken all that was sent before (see `Page.acknowledged`).
+
+        A page handles messages in their order, so an answer to a question that follows a picture tells that it is there.
+        """
+        while True:
+            try:
+                self.handle.local_storage.get_item("headbench", timeout=PATIENCE)
+            except TimeoutError:
+                continue
+            except RuntimeError as error:
+                # Browsers that keep no storage for the page answer with an error, and that is an answer, too.
+                if "disconnected" in str(error):
+                    raise ConnectionError("the page is gone") from error
+            return
+
+    def place(self, placed: Placed) -> None:
+        """Move the page's camera."""
+        self._set, self._set_at, self._settled = placed, time.monotonic(), False
+        camera = self.handle.camera
+        with self.handle.atomic():
+            camera.up_direction = placed.up
+            camera.position = placed.position
+            camera.look_at = placed.look_at
+            camera.fov = placed.fov
+        self.handle.flush()
+
+    def moved(self, seen: PageCamera) -> bool:
+        """Whether the person at the page moved its camera away from where it was placed."""
+        if self._set is None:
+            return True
+        forward = self._set.look_at - self._set.position
+        forward = forward / np.linalg.norm(forward)
+        axis = seen.camera(16, 16).w2c[0, 2, :3].double().numpy()
+        same = np.abs(np.asarray(seen.position) - self._set.position).max() < SAME
+        same = bool(same and np.abs(axis - forward).max() < SAME)
+        if same:
+            self._settled = True
+        if self._settled or time.monotonic() - self._set_at > SETTLING:
+            return not same
+        return False
+
+
+def camera_of(handle: viser.CameraHandle) -> PageCamera:
+    """Camera of a page as it is now."""
+    w, x, y, z = (float(value) for value in handle.wxyz)
+    px, py, pz = (float(value) for value in handle.position)
+    size = max(int(handle.image_width), 1), max(int(handle.image_height), 1)
+    return PageCamera((w, x, y, z), (px, py, pz), float(handle.fov), *size)
