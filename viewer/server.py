@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-
 from headbench.harness.errors import BenchError
 from headbench.harness.names import one_line
 from headbench.viewer.client import Client

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from headbench.harness.errors import BenchError
 from headbench.harness.layout import CellFolder
-from headbench.harness.run import cell_folder
-from headbench.harness.run.folder import read_plan
+from headbench.harness.run import cell_folder, read_plan
 from headbench.harness.session import find_checkpoint
 from headbench.harness.trained import latest_checkpoint
 

@@ -49,7 +49,7 @@ class ViserPage:
     def acknowledged(self) -> None:
         """Wait until the page has taken all that was sent before (see `Page.acknowledged`).
 
-        A page handles messages in their order, so an answer to a question that follows a picture tells that it is there.
+        A page handles messages in their order: an answer to a question that follows a picture says that it is there.
         """
         while True:
             try:
