@@ -21,7 +21,7 @@ class Column:
 
     Example:
         >>> column = Column("edges", "Edges", digits=3, better="lower")
-        >>> column.heading(), column.format(0.12345, std=0.01)
+        >>> column.heading(), column.format(0.12345, half=0.01)
         ('Edges ↓', '0.123 ± 0.010')
     """
 
@@ -52,8 +52,8 @@ class Column:
         """Label with an arrow in the better direction: ``PSNR ↑``."""
         return f"{self.label} {self.arrow()}".rstrip()
 
-    def format(self, mean: float, std: float | None = None) -> str:
-        """Format a value for a table; the standard deviation over seeds, if given, follows a plus-minus sign."""
+    def format(self, mean: float, half: float | None = None) -> str:
+        """Format a value for a table; half the width of its interval, if given, follows a plus-minus sign."""
         if self.kind == "duration":
             return duration(mean)
         if not math.isfinite(mean):
@@ -61,10 +61,10 @@ class Column:
         whole = self.kind == "count" or (self.kind == "rate" and mean >= 1000)
         text, spread = (
             "" if value is None else f"{round(value):,}" if whole else f"{value:.{self.digits}f}"
-            for value in (mean, std)
+            for value in (mean, half)
         )
-        # A count that is the same for all seeds has no spread worth a column's width.
-        return text if std is None or (self.kind == "count" and std == 0) else f"{text} ± {spread}"
+        # A count that is the same everywhere has no spread worth a column's width.
+        return text if half is None or (self.kind == "count" and half == 0) else f"{text} ± {spread}"
 
 
 def column_of(spec: MetricSpec, variant: str = "") -> Column:

@@ -11,15 +11,13 @@ from headbench.harness.names import is_label
 from headbench.harness.run import State, Trained, mixed
 from headbench.metrics import Scores
 from headbench.reports.columns import COST_COLUMNS, Column, known_column, metric_column
+from headbench.reports.compared import Compared, Entry, Pairs
 from headbench.reports.rank import mark_best
 from headbench.reports.table import Row, Table, Value, named
-from headbench.reports.values import mean_over_subjects, one_subject
+from headbench.reports.values import mean_over_subjects, one_subject, seed_noise
 from headbench.results import Result, Run, read_run, rerun, rescore
 
 __all__ = ["build_table", "protocols_of"]
-
-Entry = tuple[str, str, str, str]
-"""Method, preset, variant and stage instance, which together make one line of the table per subject."""
 
 
 def build_table(run: Path, protocol: str | None = None) -> Table:
@@ -83,6 +81,10 @@ class _Builder:
         self.uneven: set[str] = set()
         """Datasets in which methods were scored on different frames of one subject."""
         self.scored = [r for r in run.results if r.state is State.DONE and protocol in r.scores]
+        self.pairs = Pairs(self.scored, protocol)
+        self.differences: list[Compared] = []
+        self.untested: dict[str, list[str]] = {}
+        """Why differences could not be tested -> names of subjects, or of means."""
         self.hash = self._one_hash()
         self._refuse_mixed_data()
         metrics = dict.fromkeys(key for result in self.scored for key in self._scores(result).metrics)
@@ -96,9 +98,10 @@ class _Builder:
         for dataset in dict.fromkeys(dataset for dataset, _ in places):
             for place in (p for p in places if p[0] == dataset):
                 rows += self._subject_rows(place) + self._state_rows(place)
-            rows += self._mean_rows(dataset)
+            rows += self._mean_rows(dataset) + self._noise_rows(dataset)
         for text in self.run.notes:
             self._note(text)
+        self._explain_marks(rows)
         return Table(
             run=self.run.path.name,
             path=self.run.path,
@@ -107,6 +110,7 @@ class _Builder:
             columns=self.columns,
             rows=tuple(rows),
             notes=tuple(self.notes),
+            differences=tuple(self.differences),
             tracked=any(self._scores(result).tracking is not None for result in self.scored),
         )
 
@@ -184,9 +188,9 @@ class _Builder:
                 self.uneven.add(place[0])
                 counts = " and ".join(str(n) for n in sorted({len(self._scores(r).frames) for r in own}))
                 texts.append(f"{_name(entry)} on {place[1]}: {counts} frames, which differ between rows; not ranked")
-            values = tuple(one_subject(column, own, self.protocol, self._note) for column in self.columns)
+            values = tuple(one_subject(column, own, self.pairs, self._note) for column in self.columns)
             rows.append(self._row("subject", entry, place, own, values, texts))
-        return rows if uneven else self._mark_best(rows, results)
+        return rows if uneven else self._mark_best(rows, results, [place])
 
     def _state_rows(self, place: tuple[str, str]) -> list[Row]:
         """One row per cell of a subject that has no scores, with its state and reason."""
@@ -204,14 +208,17 @@ class _Builder:
         return rescore(self.run.path, self.protocol or "headbench@1")
 
     def _mean_rows(self, dataset: str) -> list[Row]:
-        """Mean rows of a dataset; only means over all subjects that any method was scored on are ranked."""
+        """Mean rows of a dataset, each over at least two subjects.
+
+        Only means over all subjects that any method was scored on are ranked.
+        """
         results = [result for result in self.scored if result.cell.dataset == dataset]
         everyone = list(dict.fromkeys(result.cell.subject for result in results))
         rows: list[Row] = []
         complete: list[int] = []
         for entry in self.entries:
             own = [result for result in results if result.entry == entry]
-            if not own:
+            if len({result.cell.subject for result in own}) < 2:
                 continue
             texts = self._tracking(own)
             missing = [s for s in everyone if s not in {result.cell.subject for result in own}]
@@ -226,9 +233,32 @@ class _Builder:
                 complete.append(len(rows))
             values = tuple(mean_over_subjects(c, own, self.protocol, _name(entry), self._note) for c in self.columns)
             rows.append(self._row("mean", entry, (dataset, ""), own, values, texts))
-        for place, row in zip(complete, self._mark_best([rows[i] for i in complete], results), strict=True):
+        places = [(dataset, subject) for subject in everyone]
+        for place, row in zip(complete, self._mark_best([rows[i] for i in complete], results, places), strict=True):
             rows[place] = row
         return rows
+
+    def _noise_rows(self, dataset: str) -> list[Row]:
+        """Row of a dataset that says how far seeds alone move a score; none where no cell has two seeds."""
+        results = [result for result in self.scored if result.cell.dataset == dataset]
+        values = tuple(seed_noise(column, results, self.protocol) for column in self.columns)
+        if all(value.mean is None for value in values):
+            return []
+        text = f"standard deviation over seeds, pooled over methods and subjects of {dataset}"
+        row = self._row("noise", ("seed noise", "", "", "train"), (dataset, ""), results, values, [text])
+        return [replace(row, baseline=False)]
+
+    def _explain_marks(self, rows: Sequence[Row]) -> None:
+        """Add footnotes on the marks that the rows carry, and on differences that could not be tested."""
+        values = [value for row in rows for value in row.values]
+        if any(value.shown_half is not None for value in values):
+            self._note("±: half of the 95 % interval of the mean over subjects (Student's t)")
+        for mark, of in (("†", "best"), ("‡", "second")):
+            if any(value.mark == mark for value in values):
+                self._note(f"{mark} not resolved from the {of}: the 95 % interval of the paired difference holds zero")
+        for reason, names in self.untested.items():
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            self._note(f"{', '.join(names[:4])}{more}: no best is marked, as {reason}")
 
     def _tracking(self, results: Sequence[Result]) -> list[str]:
         """Footnotes of a row about test-time tracking; none where the protocol has no tracking."""
@@ -242,13 +272,28 @@ class _Builder:
                 texts.append(f"{_name(result.entry)}: scored without test-time tracking ({reason}); not ranked")
         return list(dict.fromkeys(texts))
 
-    def _mark_best(self, rows: list[Row], results: Sequence[Result]) -> list[Row]:
-        """Mark the best values; rows whose test frames could not be tracked do not compete with tracked ones."""
+    def _mark_best(self, rows: list[Row], results: Sequence[Result], places: Sequence[tuple[str, str]]) -> list[Row]:
+        """Mark the best values; rows whose test frames could not be tracked do not compete with tracked ones.
+
+        Args:
+            rows: comparable rows.
+            results: the cells that they stand for.
+            places: the subjects that the rows are over.
+        """
         without = {r.entry for r in results if self._scores(r).render_key in r.untracked}
         rivals = [i for i, row in enumerate(rows) if (row.method, row.preset, row.variant, row.stage) not in without]
-        marked = mark_best([rows[i] for i in rivals], self.columns)
-        for place, row in zip(rivals, marked, strict=True):
+        marked = mark_best(
+            [rows[i] for i in rivals],
+            self.columns,
+            lambda one, other, key: self.pairs.on(places, one.key(), other.key(), key),
+        )
+        for place, row in zip(rivals, marked.rows, strict=True):
             rows[place] = row
+        self.differences += marked.differences
+        for reason in marked.untested:
+            self.untested.setdefault(reason, []).append(
+                places[0][1] if len(places) == 1 else f"means of {places[0][0]}"
+            )
         return rows
 
     def _row(

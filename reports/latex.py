@@ -30,6 +30,9 @@ _ESCAPES = {
     "∞": r"$\infty$",
     "–": "--",
     "²": r"\textsuperscript{2}",
+    "†": r"\textsuperscript{$\dagger$}",
+    "‡": r"\textsuperscript{$\ddagger$}",
+    "−": "$-$",
     # At the start of a row TeX would take it for the star of the line end before.
     "*": "{*}",
     # Active in some languages of babel.

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headbench.reports.columns import Column
+from headbench.reports.compared import Compared
+from headbench.results.statistics import Interval
 
 __all__ = ["Row", "Table", "Value", "named"]
 
@@ -22,16 +24,30 @@ class Value:
     reason: str = ""
     """Why there is no number, as a table shows it: ``n/a (weights missing: ...)``; empty where none is expected."""
     rank: int = 0
-    """Rank among comparable rows: 1 best, 2 second, 0 not marked."""
+    """Rank among comparable rows: 1 best, 2 second, 0 not marked. Of metrics only resolved differences are marked."""
+    mark: str = ""
+    """Mark of a difference that is not resolved: † from the best of the column, ‡ from the second."""
+    wins: bool = False
+    """Whether this is a baseline's value, and better than that of every method."""
+    interval: Interval | None = None
+    """95 % interval of the mean: over subjects in a mean row, of this sequence in a subject's; None for costs."""
     notes: tuple[int, ...] = ()
     """Numbers of footnotes, counted from 1."""
 
+    @property
+    def shown_half(self) -> float | None:
+        """Half of the interval over subjects; None for one of a sequence, which only the comparisons show."""
+        return self.interval.half if self.interval is not None and self.interval.scope == "subjects" else None
+
     def shown(self, column: Column) -> str:
-        """Format the value for a table, without marks and footnotes; an en dash where no value is expected."""
+        """Format the value for a table, without rank and footnotes; an en dash where no value is expected.
+
+        Half the interval over subjects follows a plus-minus sign.
+        """
         if self.text:
             return self.text
         if self.mean is not None:
-            return column.format(self.mean, self.std)
+            return f"{column.format(self.mean, self.shown_half)}{' (1st)' if self.wins else ''}{self.mark}"
         return self.reason or "–"
 
 
@@ -40,7 +56,8 @@ class Row:
     """Row of a table: a method on a subject, its mean over a dataset's subjects, or a cell that has no scores."""
 
     kind: str
-    """Kind of row: subject, mean or state (a cell without scores)."""
+    """Kind of row: subject, mean, noise (of seeds, over all methods and subjects of a dataset), published (numbers of
+    a paper) or state (a cell without scores)."""
     method: str
     preset: str
     variant: str
@@ -62,9 +79,13 @@ class Row:
         """Method with preset, variant and stage instance: ``FateAvatar (demo, no-vgg, train/bake)``."""
         return named(self.method, self.preset, self.variant, self.stage)
 
+    def key(self) -> tuple[str, str, str, str]:
+        """Method, preset, variant and stage instance."""
+        return self.method, self.preset, self.variant, self.stage
+
     def where(self) -> str:
-        """Text of the column of subjects: the subject, or ``mean``."""
-        return "mean" if self.kind == "mean" else self.subject
+        """Text of the column of subjects: the subject, or ``mean``, ``seeds`` or ``published``."""
+        return {"mean": "mean", "noise": "seeds", "published": "published"}.get(self.kind, self.subject)
 
     def outcome(self) -> str:
         """State and reason of a row without scores, such as ``skipped: needs the asset lpips-vgg``."""
@@ -99,6 +120,8 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     """Texts of the footnotes; number 1 stands first."""
+    differences: tuple[Compared, ...] = ()
+    """Differences of rows to the best row of their column, with intervals."""
     tracked: bool = False
     """Whether test frames were optimised on test images before they were rendered."""
 

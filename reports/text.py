@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -11,14 +9,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from headbench.harness.names import HIDDEN, one_line
+from headbench.reports.columns import COST_COLUMNS, Column
+from headbench.reports.compared import Compared
+from headbench.reports.differences import CAPTION, difference_lines
 from headbench.reports.grid import Entry, headings, lines
 from headbench.reports.table import Row, Table
+from headbench.results.statistics import Interval
 
 __all__ = ["to_csv", "to_json", "to_markdown"]
 
 _ORIGIN = ("run", "protocol", "protocol_hash", "test_time_tracking")
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _MARKDOWN = re.compile(r"[\\|*_`<>\[\]~$]|&(?=#?\w{1,31};)")
+_COSTS = {column.key for column in COST_COLUMNS}
 _IDENTITY = (*_ORIGIN, "kind", "dataset", "subject", "method", "preset", "variant", "stage", "seeds")
 
 
@@ -39,6 +42,11 @@ def to_markdown(table: Table) -> str:
     if table.notes:
         out.append("")
         out += [f"<sup>{number}</sup> {_escape(note)}  " for number, note in enumerate(table.notes, 1)]
+    names, differences = difference_lines(table)
+    if differences:
+        out += ["", _escape(CAPTION), "", _bar([_escape(name) for name in names])]
+        out.append(_bar(["---", "---", *["---:"] * (len(names) - 2)]))
+        out += [_bar([_escape(text) for text in line]) for line in differences]
     return "\n".join(out) + "\n"
 
 
@@ -48,31 +56,48 @@ def to_csv(table: Table) -> str:
     A text that a spreadsheet would take for a formula (it starts with ``=``, ``+``, ``-`` or ``@``) has an apostrophe
     before it.
 
-    `test_time_tracking` is yes where the protocol had test frames optimised on the test images, else no. A metric has a
-    second column ``<field>_std`` over seeds; `notes` holds footnotes and the reasons for empty fields.
+    `test_time_tracking` is yes where the protocol had test frames optimised on the test images, else no. A number has
+    further columns: ``<field>_std`` over seeds, and for metrics ``<field>_ci95_low`` and ``<field>_ci95_high``, the
+    95 % interval over subjects in mean rows and of this sequence in rows of a subject; `notes` holds footnotes and the
+    reasons for empty fields.
     """
-    numeric = [column.field for column in table.columns if column.kind != "text"]
-    fields = [*_IDENTITY, "state", "reason"]
-    for column in table.columns:
-        fields += [column.field, f"{column.field}_std"] if column.field in numeric else [column.field]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, [*fields, "notes"], lineterminator="\n")
-    writer.writeheader()
-    for row in table.rows:
-        record: dict[str, Any] = {"run": table.run, "protocol": table.protocol, "protocol_hash": table.protocol_hash}
-        record |= {"test_time_tracking": "yes" if table.tracked else "no"}
-        record |= {"kind": row.kind, "dataset": row.dataset, "subject": row.subject, "method": row.method}
-        record |= {"preset": row.preset, "variant": row.variant, "stage": row.stage}
-        record |= {"seeds": " ".join(map(str, row.seeds))}
-        record |= {"state": row.state, "reason": row.reason, "notes": " | ".join(_remarks(table, row))}
-        for column, value in zip(table.columns, row.values, strict=False):
-            if column.field in numeric:
-                record |= {column.field: _number(value.mean), f"{column.field}_std": _number(value.std)}
-            else:
-                record[column.field] = value.text
-        texts = {key: _unlike_formula(record[key]) for key in record if key.removesuffix("_std") not in numeric}
-        writer.writerow(record | texts)
-    return out.getvalue()
+    import pandas
+
+    fields = [
+        *_IDENTITY,
+        "state",
+        "reason",
+        *(name for column in table.columns for name in _csv_fields(column)),
+        "notes",
+    ]
+    records = [_csv_record(table, row) for row in table.rows]
+    return pandas.DataFrame(records, columns=fields, dtype=object).to_csv(index=False, lineterminator="\n")
+
+
+def _csv_fields(column: Column) -> list[str]:
+    if column.kind == "text":
+        return [column.field]
+    ends = [] if column.key in _COSTS else ["_ci95_low", "_ci95_high"]
+    return [column.field, *(f"{column.field}{end}" for end in ("_std", *ends))]
+
+
+def _csv_record(table: Table, row: Row) -> dict[str, Any]:
+    texts = {"run": table.run, "protocol": table.protocol, "protocol_hash": table.protocol_hash}
+    texts |= {"test_time_tracking": "yes" if table.tracked else "no"}
+    texts |= {"kind": row.kind, "dataset": row.dataset, "subject": row.subject, "method": row.method}
+    texts |= {"preset": row.preset, "variant": row.variant, "stage": row.stage}
+    texts |= {"seeds": " ".join(map(str, row.seeds))}
+    texts |= {"state": row.state, "reason": row.reason, "notes": " | ".join(_remarks(table, row))}
+    numbers: dict[str, float | None] = {}
+    for column, value in zip(table.columns, row.values, strict=False):
+        if column.kind == "text":
+            texts[column.field] = value.text
+            continue
+        interval = value.interval
+        ends = (None, None) if interval is None else (interval.low, interval.high)
+        # The columns of costs end before the interval.
+        numbers |= dict(zip(_csv_fields(column), (value.mean, value.std, *ends), strict=False))
+    return {**{key: _unlike_formula(text) for key, text in texts.items()}, **numbers}
 
 
 def to_json(table: Table) -> str:
@@ -90,6 +115,7 @@ def to_json(table: Table) -> str:
             for c in table.columns
         ],
         "rows": [_record(table, row) for row in table.rows],
+        "differences": [_difference(found) for found in table.differences],
         "notes": list(table.notes),
     }
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -102,8 +128,10 @@ def _record(table: Table, row: Row) -> dict[str, Any]:
         column.field: {
             "mean": _finite(value.mean),
             "std": _finite(value.std),
+            "interval": _interval(value.interval),
             "text": value.shown(column),
             "rank": value.rank,
+            "mark": value.mark,
             "notes": list(value.notes),
         }
         for column, value in zip(table.columns, row.values, strict=False)
@@ -134,8 +162,28 @@ def _remarks(table: Table, row: Row) -> list[str]:
     return remarks
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else repr(value)
+def _interval(interval: Interval | None) -> dict[str, Any] | None:
+    if interval is None or interval.half is None:
+        return None
+    return {"low": _finite(interval.low), "high": _finite(interval.high), "of": interval.scope, "count": interval.count}
+
+
+def _difference(found: Compared) -> dict[str, Any]:
+    """Record of the difference between a row and the best of its column, of which each names the whole entry."""
+    difference, names = found.difference, ("method", "preset", "variant", "stage")
+    return {
+        "kind": found.kind,
+        "dataset": found.dataset,
+        "subject": found.subject,
+        **dict(zip(names, found.entry, strict=True)),
+        "best": dict(zip(names, found.best, strict=True)),
+        "scores": found.key,
+        "mean": _finite(difference.interval.mean),
+        "interval": _interval(difference.interval),
+        "effect": _finite(difference.interval.effect),
+        "share_higher": _finite(difference.share),
+        "resolved": difference.resolved,
+    }
 
 
 def _finite(value: float | None) -> float | None:

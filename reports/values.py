@@ -6,30 +6,34 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from statistics import fmean, stdev
 
-from headbench.reports.columns import Column
+from headbench.reports.columns import COST_COLUMNS, Column
+from headbench.reports.compared import Pairs
 from headbench.reports.table import Value
 from headbench.results import Result
+from headbench.results.statistics import over_subjects, pooled_deviation
 
-__all__ = ["mean_over_subjects", "one_subject"]
+__all__ = ["mean_over_subjects", "one_subject", "seed_noise"]
+
+_COSTS = {column.key for column in COST_COLUMNS}
 
 Note = Callable[[str], int]
 """Function that adds a footnote's text to the table and returns its number."""
 
 
-def one_subject(column: Column, results: Sequence[Result], protocol: str, note: Note) -> Value:
+def one_subject(column: Column, results: Sequence[Result], pairs: Pairs, note: Note) -> Value:
     """Value of a subject row: mean and standard deviation over seeds, where a seed's value is the mean over its frames.
 
     Args:
         column: the metric or cost.
         results: the cells of one method on one subject, one per seed.
-        protocol: name@version of the scores that are taken.
+        pairs: gives the protocol, and values per frame for the interval.
         note: adds a footnote.
     """
     if column.kind == "text":
         return Value(text=_devices(results))
     numbers, notes, reason = [], [], ""
     for result in results:
-        number, remark, why = _number(column, result, protocol)
+        number, remark, why = _number(column, result, pairs.protocol)
         reason = reason or why
         if number is not None:
             numbers.append(number)
@@ -41,7 +45,9 @@ def one_subject(column: Column, results: Sequence[Result], protocol: str, note: 
         cell = results[0].cell
         text = f"{column.label} of {cell.method} on {cell.subject}: {len(numbers)} of {len(results)} seeds"
         notes.append(note(f"{text} ({reason or 'not measured'})"))
-    return Value(fmean(numbers), _spread(numbers), notes=tuple(dict.fromkeys(notes)))
+    one = results[0]
+    interval = None if column.key in _COSTS else pairs.own(one.place, one.entry, column.key)
+    return Value(fmean(numbers), _spread(numbers), interval=interval, notes=tuple(dict.fromkeys(notes)))
 
 
 def mean_over_subjects(column: Column, results: Sequence[Result], protocol: str, name: str, note: Note) -> Value:
@@ -72,11 +78,31 @@ def mean_over_subjects(column: Column, results: Sequence[Result], protocol: str,
     if lacking:
         text = f"{column.label} of {name}: no mean, as {', '.join(lacking)} has none ({reason or 'not measured'})"
         return Value(reason="n/a", notes=(note(text),))
-    mean = fmean(fmean(numbers.values()) for numbers in found.values())
+    means = [fmean(numbers.values()) for numbers in found.values()]
+    mean, interval = fmean(means), None if column.key in _COSTS else over_subjects(means)
     seeds = {result.cell.seed for result in results}
     if any(set(numbers) != seeds for numbers in found.values()):
-        return Value(mean)
-    return Value(mean, _spread([fmean(numbers[seed] for numbers in found.values()) for seed in seeds]))
+        return Value(mean, interval=interval)
+    spread = _spread([fmean(numbers[seed] for numbers in found.values()) for seed in seeds])
+    return Value(mean, spread, interval=interval)
+
+
+def seed_noise(column: Column, results: Sequence[Result], protocol: str) -> Value:
+    """Value of the row of seed noise: standard deviation over seeds, pooled over methods and subjects of a dataset.
+
+    Args:
+        column: the metric or cost; costs and texts have no noise here.
+        results: all scored cells of the dataset.
+        protocol: name@version of the scores that are taken.
+    """
+    if column.key in _COSTS:
+        return Value()
+    groups: dict[tuple[object, ...], list[float]] = {}
+    for result in results:
+        number = _number(column, result, protocol)[0]
+        if number is not None:
+            groups.setdefault((result.place, result.entry), []).append(number)
+    return Value(pooled_deviation(list(groups.values())))
 
 
 def _number(column: Column, result: Result, protocol: str) -> tuple[float | None, str, str]:

@@ -24,13 +24,15 @@ _TAKEN = frozenset(
     }
 )
 """Names of columns of tables and of fields of records, which no metric may have."""
+_ENDINGS = ("_std", "_ci95_low", "_ci95_high")
+"""Endings of columns that tables have beside each metric's."""
 _MOST_DIGITS = 12
 _INTERFACE = "headbench.metrics.metric:Metric"
 
 
 def is_taken(field: str) -> bool:
-    """Whether no metric may be called `field`: every table has such a column, or it ends like ``psnr_std``."""
-    return field.lower() in _TAKEN or field.lower().endswith("_std")
+    """Whether no metric may be called `field`: every table has such a column, or it ends as ``psnr_std`` does."""
+    return field.lower() in _TAKEN or field.lower().endswith(_ENDINGS)
 
 
 def metric_faults(spec: MetricSpec) -> list[str]:

@@ -175,14 +175,15 @@ def layout() -> int:
 
 @pytest.fixture
 def run(new_run: Callable[..., RunFolder], layout: int) -> RunFolder:
-    """Two subjects, two methods and a baseline, one seed, all finished."""
+    """Two subjects of 24 frames, two methods and a baseline, one seed, all finished."""
     folder = new_run(layout=layout)
     for subject, offset in (("anna", 0.0), ("ben_2", 1.0)):
-        folder.result("FateAvatar", subject, psnr=[28.0 + offset, 30.0 + offset], ssim=[0.91, 0.93], lpips=[0.08, 0.1])
-        folder.result("GaussianAvatars", subject, psnr=[27.0 + offset, 28.0 + offset], ssim=[0.94, 0.96], fps=50.0)
-        folder.result(
-            "nearest-frame", subject, psnr=[20.0 + offset] * 2, seconds=0.0, gaussians=0, fps=900.0, baseline=True
-        )
+        fate = {"psnr": [28.0 + offset, 30.0 + offset] * 12, "ssim": [0.91, 0.93] * 12, "lpips": [0.08, 0.1] * 12}
+        gaussians = {"psnr": [27.0 + offset, 28.0 + offset] * 12, "ssim": [0.94, 0.96] * 12}
+        nearest = {"psnr": [20.0 + offset] * 24, "lpips": [0.2] * 24}
+        folder.result("FateAvatar", subject, **fate)
+        folder.result("GaussianAvatars", subject, **gaussians, fps=50.0)
+        folder.result("nearest-frame", subject, **nearest, seconds=0.0, gaussians=0, fps=900.0, baseline=True)
     return folder
 
 

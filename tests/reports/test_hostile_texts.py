@@ -229,4 +229,5 @@ def test_every_text_of_a_table_is_tried() -> None:
             "state",
             "reason",
             "text",
+            "mark",
         }

@@ -39,9 +39,13 @@ def test_names_of_exports_are_those_that_users_know() -> None:
 def test_no_metric_is_called_as_a_column_that_every_table_has(run: Any) -> None:
     """What is registered and what a file of scores names are held to one list, and it is complete."""
     header = to_csv(build_table(run.path)).splitlines()[0].split(",")
-    metrics = {field for column in COLUMNS.values() for field in (column.field, f"{column.field}_std")}
+    metrics = {field for column in COLUMNS.values() for field in _fields(column)}
     assert [name for name in header if name not in metrics and not is_taken(name)] == []
     assert not any(is_taken(column.field) for column in COLUMNS.values())
+
+
+def _fields(column: Any) -> list[str]:
+    return [f"{column.field}{end}" for end in ("", "_std", "_ci95_low", "_ci95_high")]
 
 
 def test_counts_have_thousands() -> None:

@@ -12,6 +12,7 @@ import pytest
 from headbench.harness.errors import BenchError
 from headbench.reports import Row, Table, Value, build_table, protocols_of
 
+FRAMES = 24
 MISSING = "n/a (weights missing: bench assets fetch lpips)"
 
 
@@ -64,7 +65,6 @@ def test_best_and_second_are_marked_among_methods_of_one_subject(run: Any) -> No
     assert value(table, "psnr", method="FateAvatar", subject="anna").rank == 1
     assert value(table, "psnr", method="GaussianAvatars", subject="anna").rank == 2
     assert value(table, "ssim", method="GaussianAvatars", subject="ben_2").rank == 1
-    assert value(table, "ssim", "mean", method="FateAvatar").rank == 2
     assert value(table, "fps", method="FateAvatar", subject="anna").rank == 1
 
 
@@ -82,12 +82,84 @@ def test_a_baseline_is_never_marked_and_has_no_training_time_and_no_gaussians(ru
     assert shown.mean is None and shown.shown(table.columns[5]) == "–"
 
 
-def test_what_looks_equal_shares_a_mark(new_run: Callable[..., Any]) -> None:
+def test_what_looks_equal_is_not_resolved_however_sure_it_is(new_run: Callable[..., Any]) -> None:
     folder = new_run()
     for method, psnr in (("A", 27.301), ("B", 27.304), ("C", 26.0), ("D", 25.0)):
-        folder.result(method, psnr=[psnr])
+        folder.result(method, psnr=[psnr] * FRAMES, fps=psnr * 4)
     table = build_table(folder.path)
-    assert [value(table, "psnr", method=method).rank for method in "ABCD"] == [1, 1, 2, 0]
+    assert [value(table, "psnr", method=method).mark for method in "ABCD"] == ["†", "†", "", ""]
+    assert [value(table, "psnr", method=method).rank for method in "ABCD"] == [0, 0, 0, 0]
+    assert [value(table, "fps", method=method).rank for method in "ABCD"] == [1, 1, 2, 0], "costs: what they show"
+
+
+def test_a_difference_that_is_not_resolved_is_marked_and_never_best(new_run: Callable[..., Any]) -> None:
+    folder = new_run()
+    sure, unsure = [0.0, 0.2] * 12, [1.0] * 12 + [-1.0] * 12
+    for method, psnr in (("A", 30.0), ("B", 29.9), ("C", 25.0)):
+        folder.result(
+            method, psnr=[psnr + step for step in (unsure if method == "B" else sure)], ssim=[psnr / 100] * 24
+        )
+    folder.result("D", psnr=[20.0 + step for step in unsure], ssim=[0.1] * 12 + [0.09] * 12)
+    table = build_table(folder.path)
+    assert [value(table, "psnr", method=method).shown(table.columns[0]) for method in "ABCD"] == [
+        "30.10†", "29.90†", "25.10", "20.00",
+    ]  # fmt: skip
+    assert not any(value(table, "psnr", method=method).rank for method in "ABCD")
+    assert [value(table, "ssim", method=method).rank for method in "ABCD"] == [1, 2, 0, 0]
+    assert "† not resolved from the best: the 95 % interval of the paired difference holds zero" in table.notes
+    (found,) = (d for d in table.differences if d.entry[0] == "B" and d.key == "psnr")
+    assert found.best[0] == "A" and not found.difference.resolved
+    assert found.difference.interval.mean == pytest.approx(-0.2) and found.difference.interval.scope == "this sequence"
+
+
+def test_the_second_is_marked_only_where_it_is_resolved_from_the_third(new_run: Callable[..., Any]) -> None:
+    folder = new_run()
+    for method, psnr in (("A", [30.0] * 24), ("B", [25.0] * 24), ("C", [25.02] * 12 + [24.9] * 12)):
+        folder.result(method, psnr=psnr)
+    table = build_table(folder.path)
+    assert [value(table, "psnr", method=method).shown(table.columns[0]) for method in "ABC"] == [
+        "30.00", "25.00‡", "24.96‡",
+    ]  # fmt: skip
+    assert value(table, "psnr", method="A").rank == 1
+    assert any(note.startswith("‡ not resolved from the second") for note in table.notes)
+
+
+def test_a_baseline_that_wins_shows_its_rank(new_run: Callable[..., Any]) -> None:
+    folder = new_run()
+    folder.result("A", psnr=[30.0] * 24, lpips=[0.2] * 24)
+    folder.result("B", psnr=[28.0] * 24, lpips=[0.3] * 24)
+    folder.result("nearest-frame", psnr=[20.0] * 24, lpips=[0.1] * 24, baseline=True)
+    table = build_table(folder.path)
+    lpips = table.columns[2]
+    assert value(table, "lpips_alex", method="nearest-frame").shown(lpips) == "0.1000 (1st)"
+    assert value(table, "lpips_alex", method="nearest-frame").rank == 0
+    assert value(table, "lpips_alex", method="A").rank == 1, "best of the methods"
+    assert value(table, "psnr", method="nearest-frame").shown(table.columns[0]) == "20.00"
+
+
+def test_means_over_three_subjects_have_intervals_and_marks(new_run: Callable[..., Any]) -> None:
+    folder = new_run()
+    for subject, psnr in (("anna", 27.0), ("ben", 29.0), ("carl", 31.0)):
+        folder.result("A", subject, psnr=[psnr])
+        folder.result("B", subject, psnr=[psnr - 1.0 - psnr / 100])
+        folder.result("C", subject, psnr=[30.0])
+    table = build_table(folder.path)
+    shown = {row.method: row.values[0].shown(table.columns[0]) for row in rows(table, "mean")}
+    # t(0.975, 2) = 4.3027, s = 2, n = 3.
+    assert shown == {"A": "29.00 ± 4.97†", "B": "27.71 ± 4.92†", "C": "30.00 ± 0.00†"}
+    assert any(note.startswith("±: half of the 95 % interval of the mean over subjects") for note in table.notes)
+    over = {d.entry[0]: d.difference.interval for d in table.differences if d.kind == "mean" and d.key == "psnr"}
+    assert over["B"].mean == pytest.approx(-2.29) and over["B"].count == 3 and over["B"].scope == "subjects"
+    assert any(
+        n == "anna, ben, carl: no best is marked, as 1 frame is too few for an interval (24 needed)"
+        for n in table.notes
+    )
+
+
+def test_a_mean_over_one_subject_is_no_row(new_run: Callable[..., Any]) -> None:
+    folder = new_run()
+    folder.result("A")
+    assert rows(build_table(folder.path), "mean") == []
 
 
 def test_where_all_look_the_same_none_is_the_best(run: Any) -> None:
@@ -103,8 +175,8 @@ def test_a_method_alone_is_not_the_best(new_run: Callable[..., Any]) -> None:
 
 def test_costs_are_not_ranked_across_devices(new_run: Callable[..., Any]) -> None:
     folder = new_run()
-    folder.result("A", device="CPU (2 threads)", fps=10.0)
-    folder.result("B", device="NVIDIA H100", fps=900.0, psnr=[31.0])
+    folder.result("A", device="CPU (2 threads)", fps=10.0, psnr=[30.0] * FRAMES)
+    folder.result("B", device="NVIDIA H100", fps=900.0, psnr=[31.0] * FRAMES)
     table = build_table(folder.path)
     assert value(table, "fps", method="B").rank == 0
     assert value(table, "psnr", method="B").rank == 1
@@ -137,10 +209,11 @@ def test_scores_of_a_cell_that_is_not_done_are_no_result(new_run: Callable[..., 
 
 def test_missing_weights_are_shown_as_given_and_never_as_a_number(new_run: Callable[..., Any]) -> None:
     folder = new_run()
-    folder.result("A", psnr=[30.0, 31.0], lpips=[None, None], lpips_reason=MISSING)
+    for subject in ("anna", "ben"):
+        folder.result("A", subject, psnr=[30.0, 31.0], lpips=[None, None], lpips_reason=MISSING)
     table = build_table(folder.path)
-    for kind in ("subject", "mean"):
-        found = value(table, "lpips_alex", kind)
+    for kind, where in (("subject", {"subject": "anna"}), ("mean", {})):
+        found = value(table, "lpips_alex", kind, **where)
         assert found.mean is None
         assert found.shown(table.columns[2]) == MISSING
 
@@ -165,8 +238,12 @@ def test_two_seeds_give_mean_and_sample_deviation(new_run: Callable[..., Any]) -
     mean = value(table, "psnr", "mean")
     assert mean.mean == pytest.approx(32.5)
     assert mean.std == pytest.approx(3 / math.sqrt(2)), "the spread of 31 and 34, the means of the two seeds"
-    assert anna.shown(table.columns[0]) == "30.00 ± 1.41"
+    assert anna.shown(table.columns[0]) == "30.00"
     assert table.several_seeds()
+    (noise,) = rows(table, "noise")
+    assert (noise.where(), noise.entry()) == ("seeds", "seed noise")
+    assert noise.values[0].mean == pytest.approx(math.sqrt((2 + 8) / 2)), "pooled over anna's and ben's seeds"
+    assert "pooled over methods and subjects of insta" in table.notes[noise.notes[0] - 1]
 
 
 def test_a_failed_seed_is_named_and_the_others_count(new_run: Callable[..., Any]) -> None:
@@ -181,12 +258,14 @@ def test_a_failed_seed_is_named_and_the_others_count(new_run: Callable[..., Any]
 
 
 def test_a_mean_over_fewer_subjects_says_so_and_is_not_ranked(run: Any) -> None:
-    run.result("Late", "ben_2", psnr=[99.0, 99.0])
+    for name, psnr in (("FateAvatar", 30.0), ("GaussianAvatars", 29.0), ("Late", 99.0)):
+        run.result(name, "carl", psnr=[psnr] * FRAMES)
+    run.result("Late", "ben_2", psnr=[99.0] * FRAMES)
     run.cell("Late", "anna", state="timeout", reason="1 h")
     table = build_table(run.path)
     (late,) = rows(table, "mean", method="Late")
-    assert late.values[0].rank == 0
-    assert "mean over 1 of 2 subjects, without anna" in table.notes[late.notes[0] - 1]
+    assert (late.values[0].rank, late.values[0].mark) == (0, "")
+    assert "mean over 2 of 3 subjects, without anna" in table.notes[late.notes[0] - 1]
     assert value(table, "psnr", "mean", method="FateAvatar").rank == 1
     assert value(table, "psnr", subject="ben_2", method="Late").rank == 1
 
@@ -250,8 +329,9 @@ def test_a_column_that_the_protocol_lacks_is_not_shown(run: Any) -> None:
 def test_networks_of_different_weights_are_named_and_not_ranked(new_run: Callable[..., Any]) -> None:
     folder = new_run()
     for method, digest, lpips in (("A", "5" * 64, 0.1), ("B", "6" * 64, 0.2)):
-        columns = {"psnr": [30.0 + lpips], "lpips/alex": [lpips]}
-        folder.scores(folder.cell(method), ["0"], columns, weights={"lpips/alex": digest})
+        columns = {"psnr": [30.0 + lpips] * FRAMES, "lpips/alex": [lpips] * FRAMES}
+        ids = [str(number) for number in range(FRAMES)]
+        folder.scores(folder.cell(method), ids, columns, weights={"lpips/alex": digest})
     table = build_table(folder.path)
     assert [value(table, "lpips_alex", method=method).rank for method in "AB"] == [0, 0]
     assert value(table, "psnr", method="B").rank == 1
@@ -262,22 +342,24 @@ def test_notes_of_the_plan_are_footnotes(run: Any) -> None:
     path = run.path / "plan.json"
     plan = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**plan, "notes": ["dataset imavatar: not found"]}), encoding="utf-8")
-    assert build_table(run.path).notes == ("dataset imavatar: not found",)
+    assert build_table(run.path).notes[0] == "dataset imavatar: not found"
 
 
 def test_variants_are_rows_of_their_own(new_run: Callable[..., Any]) -> None:
     folder = new_run()
-    folder.result("A", psnr=[30.0])
-    folder.result("A", psnr=[31.0], variant="no-vgg")
+    for subject in ("anna", "ben"):
+        folder.result("A", subject, psnr=[30.0] * FRAMES)
+        folder.result("A", subject, psnr=[31.0] * FRAMES, variant="no-vgg")
     table = build_table(folder.path)
     assert [row.entry() for row in rows(table, "mean")] == ["A (demo)", "A (demo, no-vgg)"]
-    assert value(table, "psnr", variant="no-vgg").rank == 1
+    assert value(table, "psnr", variant="no-vgg", subject="anna").rank == 1
 
 
 def test_means_do_not_cross_datasets(new_run: Callable[..., Any]) -> None:
     folder = new_run()
-    folder.result("A", dataset="insta", psnr=[20.0])
-    folder.result("A", dataset="imavatar", psnr=[30.0])
+    for subject in ("anna", "ben"):
+        folder.result("A", subject, dataset="insta", psnr=[20.0])
+        folder.result("A", subject, dataset="imavatar", psnr=[30.0])
     table = build_table(folder.path)
     assert [(row.dataset, row.values[0].mean) for row in rows(table, "mean")] == [("insta", 20.0), ("imavatar", 30.0)]
 
@@ -289,7 +371,7 @@ def test_notes_of_cells_and_of_training_are_footnotes_once(new_run: Callable[...
     folder.result("A", notes=[preset], train_notes=[cap])
     folder.result("B", train_notes=[cap])
     table = build_table(folder.path)
-    assert table.notes == (preset, cap)
+    assert table.notes[:2] == (preset, cap) and table.notes.count(cap) == 1
     assert [row.notes for row in rows(table, "subject")] == [(1, 2), (2,)]
 
 

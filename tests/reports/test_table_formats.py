@@ -27,8 +27,9 @@ MISSING = "n/a (weights missing: bench assets fetch lpips)"
 def awkward(new_run: Callable[..., Any]) -> Any:
     """Names and texts with every character that a format gives a meaning to."""
     folder = new_run("run_1")
-    folder.result("A_b&c", "su%b#1", psnr=[30.0], lpips=[None], lpips_reason=MISSING, notes=["note | <b> $x$ {y}"])
-    folder.result("B~^\\", "su%b#1", psnr=[29.0], lpips=[None], lpips_reason=MISSING)
+    lacks = {"lpips": [None] * 24, "lpips_reason": MISSING}
+    folder.result("A_b&c", "su%b#1", psnr=[30.0] * 24, **lacks, notes=["note | <b> $x$ {y}"])
+    folder.result("B~^\\", "su%b#1", psnr=[29.0] * 24, **lacks)
     folder.cell("C|*", "su%b#1", state="skipped", reason="needs <mouth> & 50 % more_memory")
     return folder
 
@@ -43,8 +44,10 @@ def screen(renderable: Any, width: int = 120) -> str:
 
 def test_markdown_has_one_bar_a_row_with_marks(run: Any) -> None:
     lines = to_markdown(build_table(run.path)).splitlines()
-    bars = [line for line in lines if line.startswith("|")]
+    empty = next(place for place, line in enumerate(lines) if line.startswith("<sup>"))
+    bars = [line for line in lines[:empty] if line.startswith("|")]
     assert len(bars) == 2 + 9
+    assert "| anna | GaussianAvatars (demo) | −1.50 \\[" in "\n".join(lines[empty:])
     assert {line.count("|") for line in bars} == {10}
     assert lines[0].startswith("### demo: headbench@1 (abababababab)")
     assert bars[2] == (
@@ -93,7 +96,15 @@ def test_json_holds_numbers_texts_and_ranks(run: Any) -> None:
     document = json.loads(to_json(build_table(run.path)))
     assert document["protocol"] == "headbench@1"
     first = document["rows"][0]
-    assert first["values"]["psnr"] == {"mean": 29.0, "std": None, "text": "29.00", "rank": 1, "notes": []}
+    psnr = first["values"]["psnr"]
+    interval = psnr.pop("interval")
+    assert psnr == {"mean": 29.0, "std": None, "text": "29.00", "rank": 1, "mark": "", "notes": []}
+    assert interval["of"] == "this sequence" and interval["low"] <= 29.0 <= interval["high"]
+    found = [d for d in document["differences"] if d["subject"] == "anna" and d["scores"] == "psnr"]
+    assert [(d["method"], d["best"]["method"], d["mean"], d["resolved"]) for d in found] == [
+        ("GaussianAvatars", "FateAvatar", -1.5, True)
+    ]
+    assert found[0]["share_higher"] == 0.0
     assert [column["better"] for column in document["columns"][:3]] == ["higher", "higher", "lower"]
 
 

@@ -1,0 +1,49 @@
+"""The interval of a mean: how far the mean would move with other subjects, or other frames of the same sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["LEVEL", "Interval"]
+
+LEVEL = 0.95
+"""Confidence level of all intervals."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean with its 95 % interval, or with the reason why it has none.
+
+    Example:
+        >>> interval = Interval(0.5, 0.2, 8, "subjects")
+        >>> interval.low, interval.high, interval.resolved
+        (0.3, 0.7, True)
+    """
+
+    mean: float
+    half: float | None
+    """Half the width of the interval; None where there is none."""
+    count: int
+    """Number of subjects or frames."""
+    scope: str
+    """What the interval speaks of: ``subjects``, or ``this sequence`` and no other."""
+    reason: str = ""
+    """Why there is no interval, as a clause: ``2 subjects are too few for an interval (3 needed)``."""
+    effect: float | None = None
+    """Effect size: the mean in standard deviations over subjects or frames (Cohen's d_z, by Hedges' correction for few
+    subjects); None where they do not differ at all."""
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the interval."""
+        return None if self.half is None else self.mean - self.half
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of the interval."""
+        return None if self.half is None else self.mean + self.half
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the interval is there and leaves out zero."""
+        return self.half is not None and abs(self.mean) > self.half
