@@ -38,7 +38,9 @@ def test_the_interval_over_subjects_is_students() -> None:
 def test_too_few_subjects_or_frames_and_infinite_values_have_no_interval_and_say_why() -> None:
     assert over_subjects([1.0, 2.0]).reason == "2 subjects are too few for an interval (3 needed)"
     assert over_frames([np.ones(23)]).reason == "23 frames are too few for an interval (24 needed)"
-    assert over_frames([np.full(30, math.inf)]).reason == over_subjects([math.inf, 1, 2]).reason == "a value is infinite"
+    assert (
+        over_frames([np.full(30, math.inf)]).reason == over_subjects([math.inf, 1, 2]).reason == "a value is infinite"
+    )
     assert over_frames([]).half is None and not over_frames([np.ones(23)]).resolved
 
 
@@ -101,7 +103,10 @@ def test_equal_methods_are_told_apart_in_about_one_of_twenty_cases() -> None:
 def test_documented_rates_of_false_marks() -> None:
     """Rebuilds both tables of docs/statistics.md."""
     text = DOCS.read_text(encoding="utf-8")
-    documented = {key: [float(n) for n in re.findall(r"[\d.]+", row)] for key, row in re.findall(r"^\| (.+?) \|(.*)\|$", text, re.M)}
+    documented = {
+        key: [float(n) for n in re.findall(r"[\d.]+", row)]
+        for key, row in re.findall(r"^\| (.+?) \|(.*)\|$", text, re.M)
+    }
     found = [100 * false_marks(subjects, 4000) for subjects in SUBJECTS]
     assert all(4 <= rate <= 6 for rate in found), found
     assert documented["Student's t over subjects (used)"] == pytest.approx(found, abs=0.06)
