@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from headbench.export.places import each_pose
 from headbench.export.poses import Pose, Poses
 from headbench.export.source import Source
-from headbench.harness.image import to_uint8
+from headbench.harness.image import save_png, to_rgb8
 from headbench.harness.image.video import write_video
 from headbench.harness.session import View
 
@@ -28,8 +27,7 @@ def write_frames(source: Source, poses: Poses, out: Path) -> list[str]:
 
     def one(pose: Pose, path: Path) -> None:
         image = source.session.render(pose.params, pose.camera, "black", "float32", alpha=True)
-        pixels = to_uint8(straight(image[0])).permute(1, 2, 0).cpu().contiguous().numpy()
-        Image.fromarray(pixels).save(path, format="PNG", compress_level=4)
+        save_png(to_rgb8(straight(image[0])), path)
 
     return each_pose(poses, out, ".png", one)
 
@@ -40,7 +38,7 @@ def write_film(source: Source, poses: Poses, out: Path) -> list[str]:
 
     def images() -> Iterator[NDArray[np.uint8]]:
         for image in source.session.stream(views, source.background):
-            yield image.permute(1, 2, 0).contiguous().numpy()
+            yield to_rgb8(image)
 
     write_video(out, images(), source.fps)
     return ["an mp4 holds no alpha: --format frames does."]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from headbench.harness.files import read_json, write_json
-from headbench.harness.names import quoted
+from headbench.harness.names import one_line, quoted
 from headbench.harness.reading import Unreadable
 
 __all__ = ["Moment", "parsed", "read_record", "read_sealed", "write_sealed"]
@@ -103,7 +103,9 @@ def read_record(kind: type[T], path: Path, help: str = "") -> T:
 
 
 def parsed(kind: type[T], values: Mapping[str, Any], path: Path, help: str = "") -> T:
-    """Convert values from JSON into the dataclass `kind`; unknown keys, of newer versions, are ignored.
+    """Convert values from JSON into the dataclass `kind`.
+
+    Unknown keys, of newer versions, are ignored, but for a dataclass with a true `closed`, which people write by hand.
 
     Args:
         kind: a dataclass of plain types.
@@ -140,6 +142,11 @@ def _record(kind: Any, value: Any, name: str) -> Any:
     if not isinstance(value, Mapping):
         raise _Misfit(name, quoted(value), "an object")
     found = {}
+    known = [field for field, _, _ in _fields(kind)]
+    strange = [key for key in value if key not in known] if getattr(kind, "closed", False) else []
+    if strange:
+        path = f"{name}.{one_line(strange[0])}" if name else one_line(strange[0])
+        raise _Misfit(path, "an unknown key", f"one of {', '.join(known)}")
     for field, hint, needed in _fields(kind):
         path = f"{name}.{field}" if name else field
         if field in value:

@@ -101,10 +101,7 @@ class Overlay:
             found = f"{picture.shape[1]} x {picture.shape[0]}"
             raise BenchError(f"overlay: expected a picture of {camera.width} x {camera.height} pixels, found {found}.")
         if kind not in self.kinds:
-            raise BenchError(
-                f"head model {self._head.tag} has no overlay {kind}: no regions of its mesh are named.",
-                help="register FLAME's masks: bench assets",
-            )
+            raise BenchError(f"head model {self._head.tag} has no overlay {kind}: no regions of its mesh are named.")
         seen = self._project(params, camera)
         if kind == "mesh":
             return _lines(picture, seen.nearest, _line_widths(seen.pixels[self._faces]))

@@ -32,11 +32,12 @@ def driving_subject(folder: Path, dataset: str) -> Subject:
     return reader.read(next(iter(found.values())), {})
 
 
-def own_subject(checkpoint: Path) -> Subject:
+def own_subject(checkpoint: Path, help: str = "") -> Subject:
     """Read the subject that a checkpoint was trained on, as the job of its cell names it.
 
     Args:
         checkpoint: its folder.
+        help: what the user can do about one that lies in no run; empty where the command has --driver and --pose.
 
     Raises:
         BenchError: the checkpoint lies in no cell of a run, or the subject has changed since.
@@ -49,6 +50,6 @@ def own_subject(checkpoint: Path) -> Subject:
     if cell is None:
         raise BenchError(
             f"{checkpoint} lies in no run, so nobody knows where its frames are.",
-            help="--driver FOLDER --dataset NAME; or --pose first",
+            help=help or "--driver FOLDER --dataset NAME; or --pose first",
         )
     return read_subject(Job.read(cell), registry())

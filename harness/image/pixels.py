@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from headbench.harness.files import atomic_path
 from headbench.harness.pictures import read_picture
 from headbench.harness.types import Pixels
 
@@ -23,6 +24,7 @@ __all__ = [
     "resize",
     "resize_rgba",
     "resize_uint8",
+    "save_png",
     "to_float",
     "to_rgb8",
     "to_uint8",
@@ -36,6 +38,12 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         Unreadable: as for `read_picture`.
     """
     return np.asarray(read_picture(path).convert("RGB"))
+
+
+def save_png(pixels: NDArray[np.uint8], path: Path) -> None:
+    """Write a picture (H, W, 3), or (H, W, 4) with straight alpha, as PNG, atomically."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG", compress_level=4)
 
 
 def to_float(image: Tensor) -> Tensor:
@@ -53,7 +61,7 @@ def to_uint8(image: Tensor) -> Tensor:
 
 
 def to_rgb8(image: Tensor) -> NDArray[np.uint8]:
-    """Bring a picture (3, H, W) of any device, uint8 or float in [0, 1], to the host as (H, W, 3) uint8."""
+    """Bring a picture (C, H, W) from any device, uint8 or float in [0, 1], to the host as (H, W, C) uint8."""
     pixels = image if image.dtype == torch.uint8 else to_uint8(image)
     return pixels.permute(1, 2, 0).contiguous().cpu().numpy()
 

@@ -14,8 +14,7 @@ from torch import Tensor
 from headbench.harness.avatar import Avatar
 from headbench.harness.device import resolve_device
 from headbench.harness.errors import BenchError
-from headbench.harness.files import atomic_path
-from headbench.harness.image import to_uint8
+from headbench.harness.image import save_png, to_rgb8, to_uint8
 from headbench.harness.session.find import find_checkpoint
 from headbench.harness.session.inference import recorded
 from headbench.harness.session.renderer import View
@@ -179,7 +178,7 @@ class Session:
             BenchError: a picture cannot be made; the message names its view.
         """
         for number, (view, image) in enumerate(zip(views, self.stream(views, background), strict=True), start=1):
-            save_png(image, folder / f"{view.name}.png")
+            save_png(to_rgb8(image), folder / f"{view.name}.png")
             if wrote is not None:
                 wrote(number, len(views))
 
@@ -263,12 +262,3 @@ class Session:
             with torch.cuda.stream(self._stream):
                 yield
             outside.wait_stream(self._stream)
-
-
-def save_png(image: Tensor, path: Path) -> None:
-    """Write an 8-bit image (3, H, W) on the host as PNG, atomically."""
-    from PIL import Image
-
-    with atomic_path(path) as temporary:
-        pixels = image.permute(1, 2, 0).contiguous().numpy()
-        Image.fromarray(pixels).save(temporary, format="PNG", compress_level=4)
