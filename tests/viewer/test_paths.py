@@ -176,9 +176,7 @@ def test_wrong_files_are_one_sentence_with_file_key_expected_and_found(camera, c
     assert said("keys", value=[]) == "found [] as keys, expected 1 to 100000 keys."
     assert said("keys", value={"0": 1}) == "found {'0': 1} as keys, expected a list."
     assert said("keys", 1, "fov") == "found nothing as keys.1.fov, expected a value."
-    assert (
-        said("keys", 1, "fov", value=180) == "found 180 as keys.1.fov, expected an angle between 0 and 180 degrees."
-    )
+    assert said("keys", 1, "fov", value=180) == "found 180 as keys.1.fov, expected an angle between 0 and 180 degrees."
     assert "an unknown key as keys.2.fofv, expected one of time, w2c, fov" in said("keys", 2, "fofv", value=30.0)
     assert "as keys.0.w2c, expected a rotation and a translation" in said("keys", 0, "w2c", value=mirrored)
     assert "as keys.0.w2c, expected a rotation" in said("keys", 0, "w2c", value=[[1e200] * 4] * 4)
