@@ -6,6 +6,7 @@ import copy
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import click
 import numpy as np
@@ -255,3 +256,10 @@ def test_options_that_do_not_go_with_a_path_are_refused_before_any_work(bench_re
         if "no run" in words:
             assert caught.value.help == "give the path's keys a pose instead of a frame"
     assert not out.exists()
+
+
+def test_the_documented_path_is_one(tmp_path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "camera-paths.md").read_text()
+    file = tmp_path / "path.json"
+    file.write_text(text.split("```json\n")[1].split("```")[0])
+    assert len(times_of(read_path(file))) == 51
