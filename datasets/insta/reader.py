@@ -80,18 +80,18 @@ def _params(head: str, numbers: Coefficients, options: InstaOptions) -> HeadPara
 
 
 def intrinsic_matrix(k: Intrinsics, fov: str) -> NDArray[np.float64]:
-    """Intrinsic matrix (3, 3) in pixels, by either of two readings of the JSON.
+    """Intrinsic matrix (3, 3) in pixels, by one of three readings of the JSON.
 
     Args:
         k: size and intrinsics of the JSON.
         fov: exact, or fateavatar: the field of view 2 atan(2 c^2 / (size fl)) with a centred principal point, which
-            is the true one only where c is half the size; the focal length is off by (size / (2 c))^2.
+            is the true one only where c is half the size; the focal length is off by (size / (2 c))^2. centred: the
+            focal lengths of the JSON with a centred principal point.
     """
+    focal = k.fl_x, k.fl_y
     if fov == "fateavatar":
         focal = k.fl_x * (k.width / (2 * k.cx)) ** 2, k.fl_y * (k.height / (2 * k.cy)) ** 2
-        centre = k.width / 2, k.height / 2
-    else:
-        focal, centre = (k.fl_x, k.fl_y), (k.cx, k.cy)
+    centre = (k.cx, k.cy) if fov == "exact" else (k.width / 2, k.height / 2)
     return pinhole(*focal, *centre)
 
 
@@ -101,6 +101,6 @@ def cameras(k: Intrinsics, poses: Sequence[NDArray[np.float64]], fov: str) -> li
     Args:
         k: size and intrinsics of the JSON.
         poses: (4, 4) camera to world, OpenCV axes, metres, one per camera.
-        fov: exact or fateavatar; see `intrinsic_matrix`.
+        fov: exact, fateavatar or centred; see `intrinsic_matrix`.
     """
     return stacked(np.linalg.inv(np.stack(poses)), intrinsic_matrix(k, fov), k.width, k.height)

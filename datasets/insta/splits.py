@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 from headbench.datasets.common.cameras import FAR, NEAR
 from headbench.datasets.common.findings import Findings, ranges
@@ -13,7 +13,7 @@ from headbench.datasets.insta.layout import Folder
 from headbench.datasets.insta.poses import distance
 from headbench.datasets.insta.transforms import Transforms
 
-__all__ = ["USUAL_TEST", "check_splits"]
+__all__ = ["USUAL_TEST", "check_splits", "last_for_testing"]
 
 USUAL_TEST = 350
 """Test frames that INSTA's generate.sh splits off by default."""
@@ -40,6 +40,30 @@ def check_splits(folder: Folder, train: Transforms, test: Transforms, real: bool
             help="the tracker fits one camera; both files come from one run of INSTA's scripts/transforms.py",
         )
     _check_distances(train, test, findings)
+
+
+def last_for_testing(
+    train: Transforms, test: Transforms, count: int, findings: Findings
+) -> tuple[Transforms, Transforms]:
+    """Divide all frames anew: the last ones of the sequence are for testing.
+
+    Args:
+        train: training part as its JSON has it.
+        test: test part.
+        count: number of frames for testing.
+        findings: receives an error where nothing would be left to train on.
+    """
+    frames = sorted(train.entries + test.entries, key=lambda entry: int(entry.id))
+    if not train.entries or not test.entries:
+        return train, test  # faults of the files, which have been reported
+    if count >= len(frames):
+        findings.error(
+            train.path,
+            f"expected more than the {count} frames that the option test holds out, found {len(frames)} in both files",
+            help="give the option test a smaller number",
+        )
+        return train, test
+    return replace(train, entries=tuple(frames[:-count])), replace(test, entries=tuple(frames[-count:]))
 
 
 def _short(intrinsics: Intrinsics) -> str:

@@ -18,7 +18,7 @@ from headbench.datasets.insta.images import find_images
 from headbench.datasets.insta.layout import KINDS, REAL_HEAD, Folder
 from headbench.datasets.insta.masks import parsed_frames
 from headbench.datasets.insta.options import InstaOptions
-from headbench.datasets.insta.splits import check_splits
+from headbench.datasets.insta.splits import check_splits, last_for_testing
 from headbench.datasets.insta.transforms import Entry, Transforms, read_transforms
 from headbench.harness.types import Frame
 
@@ -96,7 +96,8 @@ class InstaSurvey(Survey):
 
     def where(self, frame: Frame, what: str) -> Path:
         if what not in _FILES:
-            return self.folder.split("train" if frame.id in self.split()[0] else "test")
+            # The file that names it, which the option `test` does not change.
+            return self.folder.split("train" if frame.id in self.train.listed else "test")
         (entry,) = (entry for entry in self.entries if entry.id == frame.id)
         path = self.path / entry.coefficients(_FILES[what])
         return path if path.is_file() else self.folder.tracked(frame.id)
@@ -119,6 +120,8 @@ def survey(path: Path, options: InstaOptions, findings: Findings) -> InstaSurvey
         check_splits(folder, train, test, head == REAL_HEAD, findings)
     listed = len(findings.errors()) == before
     train, test = train or Transforms(folder.split("train")), test or Transforms(folder.split("test"))
+    if options.test:
+        train, test = last_for_testing(train, test, options.test, findings)
     found = InstaSurvey(path, findings, head or "", options, train, test, listed)
     # Files of frames without a pose are looked at, too, so that all faults are reported at once.
     entries = [entry for split in (train, test) for entry in sorted(split.entries + split.astray, key=_number)]

@@ -29,6 +29,7 @@ __all__ = [
     "dataset_reader",
     "importers_of",
     "method_faults",
+    "preset_data",
     "portrait_class",
     "preset_values",
     "spec_faults",
@@ -146,6 +147,10 @@ def check_preset(preset: str, methods: Iterable[MethodSpec]) -> None:
         raise BenchError(did_you_mean("preset", preset, known), help="bench list methods")
 
 
+DATA = "data"
+"""Key of a preset that holds no option of the method: the options of datasets' readers that the preset goes with."""
+
+
 def preset_values(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, object]:
     """Options of a method's preset as its YAML file holds them, not yet validated.
 
@@ -158,6 +163,35 @@ def preset_values(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, 
         PluginError: the preset's file is missing, is no YAML or holds no mapping; the message names plugin, method and
             file.
     """
+    return {name: value for name, value in _preset_file(spec, preset, plugin).items() if name != DATA}
+
+
+def preset_data(spec: MethodSpec, preset: str, plugin: str = "") -> dict[str, dict[str, object]]:
+    """Options of datasets' readers that a method's preset goes with: dataset -> option -> value; mostly none.
+
+    Args:
+        spec: the method.
+        preset: name of one of its presets.
+        plugin: name of the plugin that brings the method, for messages.
+
+    Raises:
+        PluginError: as for `preset_values`, or `data` has another form.
+    """
+    found = _preset_file(spec, preset, plugin).get(DATA, {})
+    good = isinstance(found, dict) and all(
+        isinstance(name, str) and isinstance(each, dict) for name, each in found.items()
+    )
+    if not good:
+        raise PluginError(
+            f"{plugin or spec.name}: method {spec.name}: preset {preset}: data must map datasets to options of their "
+            f"readers, such as {{insta: {{fov: fateavatar}}}}, got {quoted(found)}",
+            help=HELP,
+        )
+    return cast("dict[str, dict[str, object]]", found)
+
+
+def _preset_file(spec: MethodSpec, preset: str, plugin: str) -> dict[str, object]:
+    """Content of a preset's YAML file."""
     where = spec.presets[preset]
     package, _, path = where.partition(":")
 
@@ -234,6 +268,7 @@ def _check_values(spec: MethodSpec, preset: str, plugin: str, config_type: type[
     Raises:
         PluginError: the preset does not fit; every fault is named with its path.
     """
+    preset_data(spec, preset, plugin)
     values, where = preset_values(spec, preset, plugin), f"method {spec.name}: preset {preset}"
 
     def check() -> str:

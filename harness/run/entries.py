@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
 from headbench.harness.plugins import DatasetSpec, MethodSpec, Registry
-from headbench.harness.plugins.checks import preset_values
+from headbench.harness.plugins.checks import preset_data, preset_values
 from headbench.harness.run.cell import StageJob
 from headbench.harness.run.config import Setting, apply_settings
 from headbench.harness.run.request import RunRequest
@@ -33,6 +33,25 @@ class Entry:
     fault: str
     stages: tuple[StageJob, ...] = ()
     """Stage instances to make; empty where the method is not configured."""
+    data: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Dataset -> options of its reader that the preset goes with."""
+
+    def differs(self, dataset: str, settings: Sequence[Setting]) -> str:
+        """Say what of a preset's reading of the data a run leaves out; empty where nothing, or the preset names none.
+
+        Args:
+            dataset: name of the dataset.
+            settings: settings of the dataset.
+        """
+        wanted = next((found for name, found in self.data.items() if name.lower() == dataset.lower()), {})
+        given = {setting.path: str(setting.value) for setting in settings}
+        lacking = [f"{dataset}.{name}={value}" for name, value in wanted.items() if given.get(name) != str(value)]
+        if not lacking:
+            return ""
+        return (
+            f"{self.spec.name} ({self.preset}) on {dataset} does not reproduce the original, which reads the data in "
+            f"its own way: {' '.join(f'--set {each}' for each in lacking)}"
+        )
 
 
 def chosen_methods(request: RunRequest, registry: Registry) -> list[MethodSpec]:
@@ -126,11 +145,12 @@ def entries_of(
             preset = spec.default_preset
             note = f"{spec.name} has no preset {asked!r}; its default {preset!r} was used"
         config = None
+        data: Mapping[str, Mapping[str, object]] = {}
         if portrait_type is not None:
-            values = preset_values(spec, preset, registry.owner(spec))
+            values, data = (read(spec, preset, registry.owner(spec)) for read in (preset_values, preset_data))
             config = apply_settings(portrait_type, values, own)
         stages = stage_jobs(ways, portrait_type, registry, settings) if portrait_type is not None else ()
-        entry = Entry(spec, preset, note, own, config, fault, stages)
+        entry = Entry(spec, preset, note, own, config, fault, stages, data)
         if preset not in entries or not note:
             entries[preset] = entry
     return list(entries.values())

@@ -72,7 +72,7 @@ def plan_cell(
         protocols: name@version -> hash of the protocols to score by.
         argv: command line, for provenance.
     """
-    notes = [entry.note] if entry.note else []
+    notes = [note for note in (entry.note, entry.differs(cell.dataset, data_settings)) if note]
     changed = [setting.text for setting in (*entry.settings, *data_settings)]
     if changed:
         notes.append(f"{cell.variant}: {', '.join(changed)}")

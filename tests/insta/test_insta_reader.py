@@ -81,6 +81,24 @@ def test_fateavatar_field_of_view_drops_the_principal_point(author) -> None:
     half = math.tan(math.atan(2 * 17.6**2 / (32 * 60)))
     assert float(camera.K[0, 0, 0]) == pytest.approx(16 / half, rel=1e-6)
     assert camera.K[0, :2, 2].tolist() == [16.0, 16.0] and float(camera.K[0, 1, 1]) == 60.0
+    camera = InstaReader().read(author.folder, {"fov": "centred"}).test[0].camera
+    assert camera.K[0].flatten().tolist() == [60.0, 0.0, 16.0, 0.0, 60.0, 16.0, 0.0, 0.0, 1.0]
+
+
+def test_the_last_frames_are_for_testing_where_the_option_says_so(author) -> None:
+    as_stored = InstaReader().read(author.folder, {})
+    frames = [frame.id for frame in (*as_stored.train, *as_stored.test)]
+    for count in (1, len(as_stored.test) + 1):
+        subject = InstaReader().read(author.folder, {"test": count})
+        assert [frame.id for frame in subject.train] == frames[:-count]
+        assert [frame.id for frame in subject.test] == frames[-count:]
+        assert subject.fingerprint["split"] != as_stored.fingerprint["split"]
+        for frame, other in zip((*subject.train, *subject.test), (*as_stored.train, *as_stored.test), strict=True):
+            assert torch.equal(frame.camera.w2c, other.camera.w2c)
+            assert torch.equal(frame.params.expression, other.params.expression)
+            assert torch.equal(frame.pixels().colour, other.pixels().colour)
+    with pytest.raises(DataError, match="expected more than the 99 frames that the option test holds out"):
+        InstaReader().read(author.folder, {"test": 99})
 
 
 def test_eyelids_can_be_ignored(author) -> None:
@@ -102,7 +120,7 @@ def test_unknown_options_are_errors_with_suggestions(author, options, words) -> 
 
 
 def test_every_option_is_explained() -> None:
-    assert sorted(InstaReader().options()) == ["eyelids", "eyes", "fov"]
+    assert sorted(InstaReader().options()) == ["eyelids", "eyes", "fov", "test"]
 
 
 def test_colour_alpha_and_mouth_are_as_on_disk(author) -> None:

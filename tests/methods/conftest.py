@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import import_module, resources
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from headbench.harness.head import HeadArrays, HeadModel
+from headbench.harness.plugins.checks import preset_values
 from headbench.harness.plugins.specs import MethodSpec
 from headbench.harness.types import Camera, Frame, HeadParams, Identity, Pixels, Rendering, TrainView
 from headbench.methods.fateavatar import FateAvatar
@@ -134,8 +134,7 @@ def preset() -> Callable[..., Any]:
         found: list[MethodSpec] = []
         register_methods(found.append)
         spec = {s.name: s for s in found}[name]
-        package, _, path = spec.presets[which].partition(":")
-        values = yaml.safe_load(resources.files(package).joinpath(path).read_text(encoding="utf-8"))
+        values = preset_values(spec, which)
         module, _, attribute = spec.target.partition(":")
         return getattr(import_module(module), attribute).config_type.model_validate({**values, **changes})
 
