@@ -6,9 +6,17 @@ from torch import Tensor
 
 __all__ = ["check_pair"]
 
+LARGEST = 1e6
+"""Limit of the values of renders that are not clamped."""
 
-def check_pair(a: Tensor, b: Tensor) -> None:
+
+def check_pair(a: Tensor, b: Tensor, bounded: bool = True) -> None:
     """Check that a metric's inputs are two (B, 3, H, W) float images of one shape in [0, 1].
+
+    Args:
+        a: render.
+        b: truth.
+        bounded: whether the render must lie in [0, 1] too; otherwise its values need only be finite.
 
     Raises:
         ValueError: they are not; the message has shapes, types and ranges.
@@ -16,7 +24,8 @@ def check_pair(a: Tensor, b: Tensor) -> None:
     good = a.ndim == 4 and a.shape == b.shape and a.shape[1] == 3 and a.numel() > 0
     good = good and a.is_floating_point() and b.is_floating_point()
     # Comparisons with NaN are false, so NaN fails here too.
-    good = good and all(bool((x.amin() >= 0) & (x.amax() <= 1)) for x in (a, b))
+    limits = ((a, *((0.0, 1.0) if bounded else (-LARGEST, LARGEST))), (b, 0.0, 1.0))
+    good = good and all(bool((x.amin() >= low) & (x.amax() <= high)) for x, low, high in limits)
     if not good:
         raise ValueError(f"expected two (B, 3, H, W) float images of one shape in [0, 1], got {_say(a)} and {_say(b)}")
 

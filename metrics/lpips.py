@@ -80,6 +80,9 @@ class LearnedDistance(Metric):
             ValueError: shapes differ or values leave [0, 1].
         """
         assert self._network is not None
-        check_pair(render, truth.image)
-        result: Tensor = self._network(render, truth.image, input_range=self.options.input_range)
+        check_pair(render, truth.image, truth.bounded)
+        shown, true = render, truth.image
+        if truth.region is not None:
+            shown, true = truth.region.darkened(shown), truth.region.darkened(true)
+        result: Tensor = self._network(shown, true, input_range=self.options.input_range)
         return result

@@ -31,6 +31,9 @@ class PsnrRule(MetricOptions):
     reduction: Literal["pooled", "channel_mean"]
     """How errors are averaged; pooled: one mean squared error over pixels and channels; channel_mean: mean of the three
     channels' PSNR."""
+    rmse_added: float = Field(0.0, ge=0)
+    """Number that is added to the root of the mean squared error before the logarithm: with 1e-8, equal images have
+    160 dB."""
 
 
 class SsimRule(MetricOptions):
@@ -41,6 +44,10 @@ class SsimRule(MetricOptions):
     padding: Literal["zero", "valid"]
     channels: Literal["rgb"]
     """Channels that are compared; rgb: mean over the three."""
+    taps: Literal["exact", "float32"] = "exact"
+    """Precision of the window's weights; float32: rounded, and divided by their rounded sum, as in torch code."""
+    data_range: Literal["one", "render"] = "one"
+    """Range of values behind the constants; render: guessed from the render: 2 where it has a value below -0.5."""
 
 
 class LpipsOptions(MetricOptions):

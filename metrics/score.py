@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from headbench.harness.errors import DataError
-from headbench.harness.image import composite, exact_float32, resize_rgba, resize_uint8, to_float, to_uint8
-from headbench.harness.pictures import read_picture
-from headbench.harness.reading import Unreadable
+from headbench.harness.image import exact_float32
+from headbench.metrics.absent import Absent
+from headbench.metrics.choose import find
 from headbench.metrics.evaluate import Evaluation
+from headbench.metrics.loaded import batches, stacked
 from headbench.metrics.lpips import NETS
+from headbench.metrics.prepare import missing_for_region, region_of, resampled, saved, true_image
 from headbench.metrics.protocol import Protocol
 from headbench.metrics.ready import Ready, make_ready, projector_of
 from headbench.metrics.scores import FrameScore, Scores, package_versions
-from headbench.metrics.truth import GroundTruth, Masks, Truth
+from headbench.metrics.truth import GroundTruth, Truth
 
 if TYPE_CHECKING:
     from headbench.harness.plugins import Registry
 
 __all__ = ["score_frames"]
-
-
-class _Loaded(NamedTuple):
-    frame: str
-    render: Tensor
-    """Stored render, (3, H, W) uint8."""
-    colour: Tensor
-    alpha: Tensor
-    masks: Masks
 
 
 def score_frames(
@@ -51,8 +39,9 @@ def score_frames(
     """Score stored renders, in the order of `renders`.
 
     Args:
-        renders: frame id -> 8-bit RGB PNG, rendered on the protocol's background. Frames of a sequence stand in the
-            order of time.
+        renders: frame id -> picture, rendered on the protocol's background: an 8-bit RGB PNG or JPEG, or a safetensors
+            file with floats where the protocol scores those. Frames of a sequence stand in the order of time. A
+            protocol that makes 8-bit pictures of floats in a way of its own takes 8-bit files as made in that way.
         truth: ground truth; its pixels are read in one other thread, so that reading overlaps computing.
         protocol: names metrics, background and resolution.
         device: where to compute.
@@ -61,9 +50,11 @@ def score_frames(
         report: called with (frames done, frames in all) after each batch.
         known: registry in which metrics are looked up; None takes the registry of this process.
 
+    Where the data lack what the protocol's region needs, no frame is scored and each metric has that as its reason.
+
     Raises:
-        DataError: a render is missing, damaged or of another size than the truth, the truth is not what a reader
-            should give, or a value is not a number; the message names the frame.
+        DataError: a render is missing, damaged or of another size than the truth, holds 8 bit where floats are scored,
+            the truth is not what a reader should give, or a value is not a number; the message names the frame.
         BenchError: a metric of the protocol is not registered, or fails.
         ValueError: `nets` has an unknown name, or `batch` is below 1.
 
@@ -81,22 +72,24 @@ def score_frames(
     if unknown:
         raise ValueError(f"unknown LPIPS networks {sorted(unknown)}; known are {' and '.join(NETS)}")
     asked = {} if nets is None else {"lpips": nets}
-    ready = make_ready(protocol, device, truth, next(iter(renders), None), asked, known)
+    first = next(iter(renders), None)
+    lacking = _lacking(protocol, truth, first)
+    if lacking is not None:
+        keys = [key for key, _ in find(protocol, known)]
+        return Scores.of(protocol, (), keys, absent=dict.fromkeys(keys, lacking), versions=package_versions())
+    ready = make_ready(protocol, device, truth, first, asked, known)
     evaluation, projector = Evaluation(ready, renders), projector_of(truth)
-    background = torch.tensor(protocol.background_rgb, device=device)
     scores: list[FrameScore] = []
     with torch.inference_mode(), exact_float32():
-        for group in _batches(renders, truth, protocol, batch):
-            images, colours, alphas = (
-                to_float(torch.stack(planes).to(device))
-                for planes in ([g.render for g in group], [g.colour for g in group], [g.alpha for g in group])
-            )
-            target = composite(colours, alphas, background)
-            if protocol.quantise == "uint8_round":
-                target = to_float(to_uint8(target))
+        for group in batches(renders, truth, protocol, batch):
+            images = resampled(saved(stacked(group, "render", device), protocol), protocol)
+            target, alphas = true_image(stacked(group, "colour", device), stacked(group, "alpha", device), protocol)
+            planes = None if group[0].region is None else stacked(group, "region", device)
             ids = [each.frame for each in group]
             sequences, masks = [truth.sequence(frame) for frame in ids], [each.masks for each in group]
-            scores += evaluation.take(images, Truth(target, alphas, ids, sequences, masks, projector))
+            region, bounded = region_of(planes, alphas, protocol), protocol.clamp or not protocol.floats
+            true = Truth(target, alphas, ids, sequences, masks, projector, region, bounded)
+            scores += evaluation.take(images, true)
             if report is not None:
                 report(len(scores), len(renders))
         joined = evaluation.finish()
@@ -111,91 +104,21 @@ def score_frames(
     )
 
 
+def _lacking(protocol: Protocol, truth: GroundTruth, first: str | None) -> Absent | None:
+    """Reason why nothing can be scored, since the data lack what the protocol's region needs; None where they do not.
+
+    Args:
+        protocol: names the region.
+        truth: ground truth; asked for the masks of one frame.
+        first: id of that frame; None where there is no frame.
+    """
+    if protocol.region == "full" or first is None:
+        return None
+    masks = truth.pixels(first).masks if protocol.region == "no-cloth" else ()
+    return missing_for_region(protocol, masks, bool(truth.landmarks))
+
+
 def _plugins(ready: Sequence[Ready]) -> dict[str, str]:
     """Distribution -> version of the plugins whose metrics were asked for, without the built-in ones."""
     origins = [each.chosen.origin.rpartition(" ") for each in ready]
     return {name: version for name, _, version in origins if name not in ("", "built")}
-
-
-def _batches(
-    renders: Mapping[str, Path], truth: GroundTruth, protocol: Protocol, batch: int
-) -> Iterator[list[_Loaded]]:
-    """Load frames in order, at most `batch` of one size at a time; the next ones are read in another thread meanwhile.
-
-    Args:
-        renders: frame id -> file of its render.
-        truth: ground truth of the frames.
-        protocol: says to which size frames are resampled.
-        batch: largest number of frames per group.
-    """
-    ids = list(renders)
-    chunks = [ids[start : start + batch] for start in range(0, len(ids), batch)]
-
-    def load(chunk: list[str]) -> list[_Loaded]:
-        return [_load(frame, renders[frame], truth, protocol) for frame in chunk]
-
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead = [reader.submit(load, chunk) for chunk in chunks[:1]]
-        for index in range(len(chunks)):
-            loaded = ahead.pop().result()
-            if index + 1 < len(chunks):
-                ahead.append(reader.submit(load, chunks[index + 1]))
-            start = 0
-            for end in range(1, len(loaded) + 1):
-                if end == len(loaded) or loaded[end].render.shape != loaded[start].render.shape:
-                    yield loaded[start:end]
-                    start = end
-
-
-def _load(frame: str, path: Path, truth: GroundTruth, protocol: Protocol) -> _Loaded:
-    """Read the render and the ground truth of one frame, and resample both as the protocol says.
-
-    Args:
-        frame: id of the frame.
-        path: file of its render.
-        truth: ground truth of the frames.
-        protocol: says to which size frames are resampled.
-
-    Raises:
-        DataError: the render cannot be read, or the truth is of another size or type; the message names the frame.
-    """
-    image = _read_render(frame, path)
-    pixels = truth.pixels(frame)
-    colour, alpha = pixels.colour, pixels.alpha
-    height, width = image.shape[1:]
-    for name, got, channels in (("colour", colour, 3), ("alpha", alpha, 1)):
-        if got.dtype != torch.uint8 or got.ndim != 3 or got.shape[0] != channels:
-            raise DataError(
-                f"Frame {frame}: expected the truth's {name} as ({channels}, H, W) uint8, "
-                f"found {tuple(got.shape)} {str(got.dtype).removeprefix('torch.')}."
-            )
-        if tuple(got.shape[1:]) != (height, width):
-            raise DataError(
-                f"Frame {frame}: the truth's {name} is {got.shape[2]} x {got.shape[1]} pixels, "
-                f"the render {path} is {width} x {height}."
-            )
-    computed = {name: functools.partial(mask, frame) for name, mask in truth.computed.items()}
-    colour, alpha, masks = colour.cpu(), alpha.cpu(), Masks(pixels.masks, height, width, computed)
-    if protocol.resolution != "native":
-        side = protocol.resolution
-        image = resize_uint8(image, side, side)
-        colour, alpha = resize_rgba(colour, alpha, side, side)
-    return _Loaded(frame, image, colour, alpha, masks)
-
-
-def _read_render(frame: str, path: Path) -> Tensor:
-    """Read a stored render as (3, H, W) uint8, RGB.
-
-    Raises:
-        DataError: it is missing, damaged or no 8-bit RGB image; the message names the frame.
-    """
-    try:
-        image = read_picture(path)
-    except Unreadable as error:
-        if error.missing:
-            help = "the same `bench run` command renders it again"
-            raise DataError(f"Frame {frame}: there is no render {path}.", help=help) from error
-        raise DataError(f"Frame {frame}: render {path} cannot be read: {error.found}.", error.help) from error
-    if image.mode != "RGB":
-        raise DataError(f"Frame {frame}: expected an 8-bit RGB image, {path} has mode {image.mode}.")
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -98,6 +98,8 @@ class Scores:
     """Name of the folder of the renders, such as train-white."""
     tracking: TrackingRule | None = None
     """Test-time tracking on the test images that came before scoring; None where there was none."""
+    added_frames: float = 0.0
+    """Number that is added to that of the frames when their mean is taken: 1e-6 as FateAvatar does, or none."""
 
     @classmethod
     def of(cls, protocol: Protocol, frames: Sequence[FrameScore], metrics: Sequence[str] = (), **more: Any) -> Scores:
@@ -118,6 +120,7 @@ class Scores:
             views=protocol.views,
             render_key=protocol.render_key,
             tracking=protocol.test_time_tracking,
+            added_frames=protocol.added_frames,
             **more,
         )
 
@@ -139,7 +142,7 @@ class Scores:
         """Mean of a metric over frames or sequences: None if one lacks a value it could have, infinite if one is."""
         values = self.values(key)
         known = [value for value in values if value is not None]
-        return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+        return math.fsum(known) / (len(known) + self.added_frames) if known and len(known) == len(values) else None
 
     def why(self, key: str) -> Absent:
         """Reason why a metric has no value, or has none for some frames."""
@@ -208,7 +211,9 @@ def write_scores(path: Path, scores: Scores) -> None:
         "sequences": len(scores.sequences),
     }
     if scores.tracking is not None:
-        header["test_time_tracking"] = scores.tracking.model_dump(mode="json")
+        header["test_time_tracking"] = scores.tracking.model_dump(mode="json", exclude_defaults=True)
+    if scores.added_frames:
+        header["added_frames"] = scores.added_frames
     lines = [header]
     lines += [_row("id", row) for row in scores.frames]
     lines += [_row("sequence", row) for row in scores.sequences]

@@ -15,7 +15,7 @@ from headbench.metrics.keys import field_of, metric_key
 from headbench.metrics.protocol import VIEW_SETS
 from headbench.metrics.scores import FORMAT, FrameScore, Scores, SequenceScore
 from headbench.metrics.stored_before import scores_before
-from headbench.metrics.stored_values import check_fields, number, texts, tracking
+from headbench.metrics.stored_values import added_frames, check_fields, number, texts, tracking
 
 __all__ = ["read_scores"]
 
@@ -36,7 +36,7 @@ _HEADER = {
     "sequences": int,
 }
 """Field of a score file's first line -> its type."""
-_LATER = {"test_time_tracking": dict}
+_LATER = {"test_time_tracking": dict, "added_frames": float}
 """Field that the first line of a score file may lack -> its type."""
 
 
@@ -102,6 +102,7 @@ def _scores(lines: list[Any]) -> Scores:
         views=header["views"],
         render_key=safe_name(header["render_key"], "render_key", "line 1"),
         tracking=tracking(header.get("test_time_tracking")),
+        added_frames=added_frames(header.get("added_frames", 0.0)),
     )
 
 

@@ -13,9 +13,10 @@ from headbench.harness.names import quoted
 from headbench.metrics.keys import split_key
 from headbench.metrics.plugin import METRICS
 from headbench.metrics.protocol import TrackingRule
+from headbench.metrics.protocol.fields import ADDED
 from headbench.metrics.scores import LARGEST
 
-__all__ = ["check_fields", "number", "texts", "tracking"]
+__all__ = ["added_frames", "check_fields", "number", "texts", "tracking"]
 
 _LIMITED = {spec.name for spec in METRICS if not spec.unlimited}
 """Built-in metrics that are never infinite. Whether a plugin's metric may be is not known, so none is listed."""
@@ -94,3 +95,14 @@ def tracking(values: Any) -> TrackingRule | None:
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise DataError(f"line 1: test_time_tracking has no valid {quoted(where)}.") from error
+
+
+def added_frames(value: float) -> float:
+    """Check the number that the first line of a score file adds to that of the frames, and return it.
+
+    Raises:
+        DataError: it is none of the numbers that a protocol may ask for.
+    """
+    if value not in (0.0, ADDED):
+        raise DataError(f"line 1: added_frames {quoted(value)}, expected {ADDED}.")
+    return value

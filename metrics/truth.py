@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from headbench.harness.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from headbench.harness.types import Pixels
+    from headbench.metrics.prepare import Region
 
 __all__ = ["GroundTruth", "Masks", "Projection", "Projector", "Truth"]
 
@@ -71,6 +74,8 @@ class GroundTruth:
     metric asks for the mask."""
     has_alpha: bool = True
     """Whether alpha says what the person covers; False where nothing is known of it and it is 255 everywhere."""
+    landmarks: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Frame id -> landmarks (K, 2) as x and y from -1 to 1 from edge to edge of the image; empty without any."""
 
     def sequence(self, frame: str) -> str:
         """Name of the sequence that a frame belongs to."""
@@ -100,9 +105,22 @@ class Masks(NamedTuple):
         Raises:
             DataError: there is no such mask, or it is not of the image's size.
         """
-        import torch
-
         from headbench.harness.image import resize_uint8
+
+        mask = self.checked(name, frame)
+        return resize_uint8(mask.cpu(), width, height)
+
+    def checked(self, name: str, frame: str) -> Tensor:
+        """One mask in the stored size, (1, H, W) uint8.
+
+        Args:
+            name: of the mask.
+            frame: id of the frame, for messages.
+
+        Raises:
+            DataError: there is no such mask, or it is not of the image's size.
+        """
+        import torch
 
         if name not in self.planes and name not in self.computed:
             found = ", ".join(sorted({*self.planes, *self.computed})) or "no mask"
@@ -113,7 +131,7 @@ class Masks(NamedTuple):
                 f"Frame {frame}: expected the mask {name} as (1, {self.height}, {self.width}) uint8, "
                 f"found {tuple(mask.shape)} {str(mask.dtype).removeprefix('torch.')}."
             )
-        return resize_uint8(mask.cpu(), width, height)
+        return mask
 
 
 class Truth:
@@ -126,6 +144,8 @@ class Truth:
         sequences: name of the sequence of each frame.
         masks: stored masks of each frame.
         projector: makes the projection; None where there is no head model.
+        region: pixels that count; None: all alike.
+        bounded: whether the renders that are compared with it lie in [0, 1]; not where a protocol leaves them so.
 
     Example:
         >>> truth.image.shape, truth.ids, truth.sequences
@@ -142,6 +162,8 @@ class Truth:
         sequences: Sequence[str],
         masks: Sequence[Masks],
         projector: Projector | None = None,
+        region: Region | None = None,
+        bounded: bool = True,
     ) -> None:
         self.image = image
         """Images (B, 3, H, W) in [0, 1] on the protocol's background, quantised as the protocol says."""
@@ -150,6 +172,10 @@ class Truth:
         self.ids = tuple(ids)
         self.sequences = tuple(sequences)
         """Name of the sequence of each frame."""
+        self.region = region
+        """Weights of pixels where a protocol counts some only; None: all alike. Metrics that look at pixels heed it."""
+        self.bounded = bounded
+        """Whether renders lie in [0, 1]."""
         self._masks = tuple(masks)
         self._projector = projector
         self._made: dict[str, Tensor] = {}
@@ -187,6 +213,7 @@ class Truth:
         """Batch of frames of one size taken from several batches: pairs of a batch and a frame's index in it."""
         import torch
 
+        region = chosen[0][0].region
         # Stacked views, not an index: nothing is copied from the host for it.
         return cls(
             torch.stack([truth.image[row] for truth, row in chosen]),
@@ -195,4 +222,14 @@ class Truth:
             [truth.sequences[row] for truth, row in chosen],
             [truth._masks[row] for truth, row in chosen],
             chosen[0][0]._projector,
+            None
+            if region is None
+            else region._replace(weight=torch.stack([_weight(each, row) for each, row in chosen])),
+            all(truth.bounded for truth, _ in chosen),
         )
+
+
+def _weight(truth: Truth, row: int) -> Tensor:
+    """Weights (1, H, W) of one frame of a batch that has a region."""
+    assert truth.region is not None
+    return truth.region.weight[row]

@@ -110,7 +110,14 @@ class _SsimMap(torch.autograd.Function):
         return grad_a, grad_b, None, None
 
 
-def ssim_map(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding: Padding = "zero") -> Tensor:
+def ssim_map(
+    a: Tensor,
+    b: Tensor,
+    window: int = 11,
+    sigma: float = 1.5,
+    padding: Padding = "zero",
+    weights: Tensor | None = None,
+) -> Tensor:
     """Return the structural similarity (B, C, H', W') of each window of two images, differentiable once.
 
     Tensors may lie in any memory format (channels last, views of larger ones); the map is contiguous.
@@ -122,6 +129,7 @@ def ssim_map(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding
         window: side of the window in pixels, odd.
         sigma: standard deviation of the window in pixels.
         padding: zero or valid.
+        weights: (window,) of the images' type and device, in place of the Gaussian's; None takes those.
 
     Raises:
         ValueError: shapes differ or are not (B, C, H, W), the window is even, or no window fits the image.
@@ -133,7 +141,7 @@ def ssim_map(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding
     if padding == "valid" and min(a.shape[-2:]) < window:
         raise ValueError(f"no whole {window} x {window} window fits an image of shape {tuple(a.shape)}")
     dtype = torch.promote_types(a.dtype, torch.float32)
-    weights = gaussian_window(window, sigma, dtype, a.device)
+    weights = gaussian_window(window, sigma, dtype, a.device) if weights is None else weights
     # Windows run over planes, which must lie one after the other; a tensor that has them so is not copied.
     a, b = a.to(dtype).contiguous(), b.to(dtype).contiguous()
     pad = (window - 1) // 2 if padding == "zero" else 0
@@ -145,7 +153,14 @@ def ssim_map(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding
     return result
 
 
-def ssim(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding: Padding = "zero") -> Tensor:
+def ssim(
+    a: Tensor,
+    b: Tensor,
+    window: int = 11,
+    sigma: float = 1.5,
+    padding: Padding = "zero",
+    weights: Tensor | None = None,
+) -> Tensor:
     """Return the structural similarity (B,) of pairs of images, the mean over windows and channels; see `ssim_map`.
 
     Args:
@@ -154,8 +169,9 @@ def ssim(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5, padding: Pa
         window: side of the window in pixels, odd.
         sigma: standard deviation of the window in pixels.
         padding: zero or valid.
+        weights: as for `ssim_map`.
     """
-    return ssim_map(a, b, window, sigma, padding).mean(dim=(1, 2, 3))
+    return ssim_map(a, b, window, sigma, padding, weights).mean(dim=(1, 2, 3))
 
 
 def dssim(image: Tensor, target: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from headbench.harness.errors import BenchError
 from headbench.harness.plugins import Registry, Source
 from headbench.metrics import COLUMNS, load_protocol, protocol_names
-from headbench.metrics.protocol import LpipsRule, Protocol, PsnrRule, SsimRule, TrackingRule
+from headbench.metrics.protocol import LpipsRule, Protocol, PsnrRule, SsimRule, TrackingRule, released
 
 HASHES = {
     "fateavatar-8bit@1": "796dab513c860116ee1f6abba2a6a70f2ccdebd26bbd1e4638cd7871b547bdf0",
@@ -22,7 +23,24 @@ TRACKING = TrackingRule(steps=50, rates={"expression": 5e-4}, optimizer="adam", 
 
 
 def test_the_published_versions_never_change():
-    assert {name: load_protocol(name).hash for name in protocol_names()} == HASHES
+    # The list is what was released: a new version is a new line, and no line ever changes.
+    assert {name: load_protocol(name).hash for name in protocol_names()} == released()
+    assert HASHES.items() <= released().items()
+
+
+def test_a_changed_file_of_a_released_version_is_refused(tmp_path, monkeypatch):
+    values = load_protocol("headbench@1").model_dump(mode="json")
+    path = tmp_path / "headbench@1.yaml"
+    path.write_text(yaml.safe_dump(values | {"summary": "other words"}))
+    assert load_protocol(str(path)).hash == HASHES["headbench@1"]
+    path.write_text(yaml.safe_dump(values | {"background": "black"}))
+    with pytest.raises(BenchError, match=r"other values than the released headbench@1: .* 33343cb45543…") as caught:
+        load_protocol(str(path))
+    assert "headbench@2" in caught.value.help
+    monkeypatch.setattr("headbench.metrics.protocol.load._folder", lambda: tmp_path)
+    (tmp_path / "released.json").write_text(json.dumps(HASHES))
+    with pytest.raises(BenchError, match="holds other values than the released"):
+        load_protocol("headbench@1")
 
 
 def test_the_hash_covers_every_value_but_the_summary():
@@ -34,6 +52,14 @@ def test_the_hash_covers_every_value_but_the_summary():
         "background": "black",
         "quantise": "none",
         "clamp": False,
+        "save": "none",
+        "opening": True,
+        "resampling": "bilinear",
+        "truth": "photo",
+        "region": "no-cloth",
+        "normaliser": "region",
+        "outside": "black",
+        "aggregate": "frames_plus_1e-6_then_subjects",
         "psnr": protocol.psnr.model_copy(update={"reduction": "channel_mean"}),
         "ssim": protocol.ssim.model_copy(update={"padding": "zero"}),
         "lpips": protocol.lpips[:1],
@@ -48,12 +74,34 @@ def test_the_hash_covers_every_value_but_the_summary():
     assert protocol.model_copy(update={"summary": "other words"}).hash == protocol.hash
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"clamp": False}, "clamp false needs save none or uint8_stretch: uint8_round makes 8-bit pictures"),
+        ({"clamp": True, "save": "uint8_stretch"}, "clamp true and save uint8_stretch"),
+        ({"save": "none", "opening": True}, "opening needs 8-bit pictures; save is none"),
+        ({"save": "none", "resolution": 256}, "save none with a resolution needs resampling bilinear"),
+        ({"truth": "photo"}, "truth photo needs quantise none"),
+        ({"outside": "black"}, "outside black and normaliser region need a region"),
+        ({"normaliser": "region"}, "outside black and normaliser region need a region"),
+        ({"save": "none", "clamp": False, "psnr_foreground": ["all"]}, "psnr_foreground needs clamp true"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_one_sentence(own, changes, words):
+    with pytest.raises(BenchError, match=words) as caught:
+        own(**changes)
+    assert "own.yaml" in str(caught.value) and "\n" not in caught.value.args[0]
+
+
 def test_render_keys_name_stage_background_and_tracking():
     protocol = load_protocol("headbench@1")
     assert protocol.render_key == "train-white" and protocol.label == "headbench@1"
     tracked = protocol.model_copy(update={"background": "black", "test_time_tracking": TRACKING, "stage": "bake"})
     assert tracked.render_key == f"bake-black-tracked-{TRACKING.digest}" and len(TRACKING.digest) == 8
     assert tracked.background_rgb == (0.0, 0.0, 0.0)
+    floats = protocol.model_copy(update={"save": "uint8_truncate"})
+    assert floats.render_key == "train-white-float" and floats.floats and not protocol.floats
+    assert load_protocol("gaussianavatars@1").render_key == "train-white"
 
 
 def test_another_set_of_views_has_renders_of_its_own_and_is_not_tracked():
@@ -105,15 +153,16 @@ def test_a_protocol_of_the_users_is_read_from_its_path_and_checked(tmp_path):
         load_protocol(str(tmp_path / "absent.yaml"))
 
 
-LATER = {"views", "psnr_foreground"}
+LATER = {"views", "psnr_foreground", "resampling", "save", "opening", "truth", "outside"}
 """Fields that came after the first protocols: their defaults mean what there was before."""
 
 
 def test_no_value_has_a_default_that_a_file_could_forget():
     required = {name for name, field in Protocol.model_fields.items() if field.is_required()}
     assert required == set(Protocol.model_fields) - {"summary", "psnr", "ssim", "lpips", "metrics"} - LATER
+    later = {"rmse_added", "taps", "data_range"}
     for rule in (PsnrRule, SsimRule, LpipsRule):
-        assert all(field.is_required() for field in rule.model_fields.values())
+        assert all(field.is_required() != (name in later) for name, field in rule.model_fields.items())
     with pytest.raises(ValidationError, match="frozen"):
         load_protocol("headbench@1").background = "black"
 

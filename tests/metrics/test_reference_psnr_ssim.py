@@ -80,6 +80,14 @@ def test_valid_ssim_agrees_with_torchmetrics(pairs, torchmetrics_image):
     np.testing.assert_allclose(ssim(renders, truth, VALID).numpy(), theirs.numpy(), atol=1e-9)
 
 
+def test_the_border_that_torchmetrics_counts_makes_its_ssim_another(pairs, torchmetrics_image):
+    renders, truth = pairs
+    theirs = torchmetrics_image.structural_similarity_index_measure(
+        renders.double(), truth.double(), data_range=1.0, sigma=1.5, reduction="none"
+    )
+    assert all((theirs - ssim(renders, truth, rule)).abs().max() > 1e-4 for rule in (VALID, ZERO))
+
+
 def test_psnr_agrees_with_torchmetrics_and_scikit_image_frame_by_frame(pairs, torchmetrics_image):
     metrics = pytest.importorskip("skimage.metrics")
     renders, truth = pairs

@@ -130,7 +130,13 @@ def test_every_protocol_and_every_field_is_explained() -> None:
         assert re.search(rf"`{field}[`.]", fields), f"docs/protocols.md lacks field {field}"
 
 
-@pytest.mark.parametrize("name", ["headbench@1", "fateavatar-8bit@1", "fateavatar-tracked-8bit@1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("headbench@1", "fateavatar-8bit@1", "fateavatar-tracked-8bit@1", "fateavatar@1", "fateavatar-tracked@1"),
+        *("gaussianavatars@1", "gaussianavatars-train@1", "splattingavatar@1", "imavatar@1"),
+    ],
+)
 def test_what_the_page_says_of_a_protocol_is_in_its_file(name: str) -> None:
     protocol = load_protocol(name)
     section = text("docs/protocols.md").split(f"## {name}\n")[1].split("\n## ")[0]
