@@ -119,6 +119,8 @@ class _Opened:
         """
         if everything and protocol.test_time_tracking is not None:
             return "it is for renders of tracked test frames, which pictures do not show; name it if they are"
+        if protocol.save == "none":
+            return "it scores float renders, which pictures of 8 bit are not; bench run keeps them"
         if protocol.views != TEST and self._subject is None:
             return f"it scores {protocol.views} views, which a dataset's subject has: --truth DATASET/SUBJECT"
         if self._subject is not None and not self._subject.showing(protocol.views).test:
