@@ -58,6 +58,9 @@ class Format:
     opens: str = ""
     """Programs that read it, in words."""
 
+    pose: str = "neutral"
+    """Poses that are exported where none are asked for."""
+
     @property
     def numbered(self) -> bool:
         """True where a sequence is written as a folder of numbered files."""
@@ -136,6 +139,16 @@ FORMATS: Mapping[str, Format] = {
             "",
             "one file",
             "players of videos",
+        ),
+        Format(
+            "html",
+            (".html",),
+            "an avatar that moves: one page with its own script, the poses as a recorded clip",
+            "headbench.export.html.write:write",
+            "Gaussians",
+            "one file",
+            "browsers with WebGL2",
+            "test",
         ),
     )
 }

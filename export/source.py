@@ -17,4 +17,6 @@ class Source:
     background: str = "white"
     """Colour behind the head in videos: white, black or green."""
     fps: int = 25
-    """Frames per second of videos."""
+    """Frames per second of videos and recorded clips."""
+    may_share: bool = False
+    """Whether who exports may pass on the bases of a head model whose licence forbids it."""

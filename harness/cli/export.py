@@ -23,12 +23,18 @@ __all__ = ["export"]
 @click.option(
     "--pose",
     type=NotEmpty(),
-    help="neutral, first, train, test, a frame's id or a sequence's name; neutral without it, or the driver's test.",
+    help="neutral, first, train, test, a frame's id or a sequence's name; neutral without it; test for "
+    "html and with a driver.",
 )
 @click.option("--driver", type=Place(exists=True), help="Subject with the frames; the checkpoint's own without it.")
 @click.option("--dataset", help="Layout of the driver; the checkpoint's own without it.")
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of frames of a sequence.")
-@click.option("--fps", default=25, show_default=True, type=click.IntRange(min=1), help="Frames per second of a video.")
+@click.option(
+    "--fps", default=25, show_default=True, type=click.IntRange(min=1), help="Frames per second of a video or a page."
+)
+@click.option(
+    "--i-may-share-flame", "may_share", is_flag=True, help="Put FLAME's bases into a page: your licence lets you."
+)
 @background_option("Colour behind the head in a video.")
 @device_options
 def export(
@@ -40,6 +46,7 @@ def export(
     dataset: str | None,
     limit: int | None,
     fps: int,
+    may_share: bool,
     background: str,
     device: str,
     rasterizer: str,
@@ -54,7 +61,9 @@ def export(
     from headbench.harness.files import writable
 
     form = format_of(name)
-    pose = pose or ("neutral" if driver is None else "test")
+    pose = pose or (form.pose if driver is None else "test")
+    if may_share and name != "html":
+        raise click.UsageError("--i-may-share-flame goes with --format html.")
     if driver is not None and pose in ("neutral", "first"):
         raise click.UsageError(f"--pose {pose} is the checkpoint's own, so no --driver goes with it.")
     writable(out, folder=not form.suffixes or out.is_dir())
@@ -69,7 +78,7 @@ def export(
                 return own_subject(session.path)
             return driving_subject(driver, dataset or session.loaded.about["dataset"])
 
-        done = write(Source(session, background, fps), form, pose, out, subject, driver is None, limit)
+        done = write(Source(session, background, fps, may_share), form, pose, out, subject, driver is None, limit)
     for note in done.notes:
         say(f"note: {note}")
     say(f"{out}: {form.name}, {done.count} pose{'s' * (done.count != 1)}")

@@ -24,6 +24,7 @@ from headbench.harness.head import (
     quat_normalise,
 )
 from headbench.harness.head.canonical import canonical_params
+from headbench.harness.rigged import Rig, Rigged
 from headbench.harness.surface import OnSurface, Surface
 from headbench.harness.train import GaussianTable
 from headbench.harness.types import (
@@ -38,6 +39,7 @@ from headbench.harness.types import (
     PosedAvatar,
     Rendering,
     TrainView,
+    map_tensors,
 )
 
 from .config import FateAvatarConfig
@@ -51,7 +53,7 @@ _TINY = 1e-12
 """Smallest size of a face in metres: a degenerate face counts as this large, so that its size ratio stays finite."""
 
 
-class FateAvatar(Avatar, OnSurface):
+class FateAvatar(Avatar, OnSurface, Rigged):
     """Avatar of FateAvatar: Gaussians on UV places of a mesh whose blendshapes are corrected by training.
 
     The README beside this file has the method, its citation and every difference from the original.
@@ -195,6 +197,26 @@ class FateAvatar(Avatar, OnSurface):
             opacities=table["opacity"].detach(),
             dc=table["dc"].detach()[:, 0],
             grows=config.resize_scale,
+        )
+
+    @torch.no_grad()
+    def rig(self) -> Rig:
+        table, config = self.table, self.config
+        corrections = self._corrections()
+        return Rig(
+            formula="surface",
+            face_index=table["face_index"],
+            place=table["bary"],
+            log_scales=table["scaling"].detach(),
+            quats=table["rotation"].detach(),
+            opacities=table["opacity"].detach(),
+            sh=table["dc"].detach(),
+            height=config.offset_bound * torch.tanh(table["offset"]),
+            canonical=self.canonical,
+            canonical_size=self.canonical_size,
+            corrections=map_tensors(corrections, torch.Tensor.detach),
+            grows="size" if config.resize_scale else "none",
+            normal="raw" if config.offset_normal == "raw" else "unit",
         )
 
     def _corrections(self) -> Corrections:

@@ -17,6 +17,7 @@ from headbench.harness.blocks.schedules import due, log_linear
 from headbench.harness.blocks.surface import measuring, nearest
 from headbench.harness.head import HeadModel, SubjectHead, points_on_faces, quat_multiply, quat_normalise
 from headbench.harness.head.canonical import canonical_params
+from headbench.harness.rigged import Rig, Rigged
 from headbench.harness.rotations import safe_normalise
 from headbench.harness.surface import OnSurface
 from headbench.harness.surface import Surface as Places
@@ -68,7 +69,7 @@ def random_places(faces: int, count: int, generator: torch.Generator) -> tuple[T
     return face_index, torch.stack([first, second, 1 - first - second], dim=1).gather(1, order)
 
 
-class SplattingAvatar(Avatar, OnSurface):
+class SplattingAvatar(Avatar, OnSurface, Rigged):
     """Avatar of SplattingAvatar: Gaussians embedded in a head mesh by face, place and height.
 
     The README beside this file has the method, its citation and every difference from the original.
@@ -250,6 +251,26 @@ class SplattingAvatar(Avatar, OnSurface):
             table = self.table
             opacities = table["opacity"].detach()
             return nearest(posed.gaussians, opacities, posed.vertices[0], self.head, table["face_index"])
+
+    @torch.no_grad()
+    def rig(self) -> Rig:
+        config, table = self.config, self.table
+        colours = torch.cat([table["dc"], table["rest"]], dim=1) if config.sh_degree else table["dc"]
+        return Rig(
+            formula="phong",
+            face_index=table["face_index"],
+            place=place_weights({name: table[name] for name in (*table.names(), *table.buffer_names())}).detach(),
+            log_scales=table["scaling"].detach(),
+            quats=table["rotation"].detach(),
+            opacities=table["opacity"].detach(),
+            sh=colours.detach(),
+            height=table["displacement"].detach(),
+            canonical=self.mesh.vertices / config.units,
+            grows=config.mesh_scaling,
+            units=config.units,
+            damping=config.area_damping,
+            aligned=config.quaternion_signs == "aligned",
+        )
 
     def _scales(self, growth: Tensor) -> Tensor:
         """Standard deviations of the Gaussians in units, (B, N, 3) or (N, 3), for area ratios (B, N, 1)."""

@@ -13,6 +13,7 @@ from headbench.harness.avatar import Avatar
 from headbench.harness.blocks.surface import canonical_size, pose
 from headbench.harness.errors import BenchError
 from headbench.harness.head import HeadModel, face_frames
+from headbench.harness.rigged import Rig, Rigged
 from headbench.harness.surface import OnSurface, Residual, Surface
 from headbench.harness.types import (
     Batch,
@@ -40,7 +41,7 @@ _BODY = "body."
 """Prefix of the carrier's tensors in the state_dict."""
 
 
-class BakedAvatar(Avatar, OnSurface):
+class BakedAvatar(Avatar, OnSurface, Rigged):
     """Avatar whose Gaussians are samples of maps, on the mesh that the parent's class poses.
 
     The README beside this file has the maps and every difference from FATE.
@@ -161,6 +162,27 @@ class BakedAvatar(Avatar, OnSurface):
             return found
         raw = face_frames(self.canonical[None], self.head.faces).raw_normal[0]
         return replace(found, offset=found.offset * torch.linalg.vector_norm(raw, dim=-1)[self.face_index])
+
+    @torch.no_grad()
+    def rig(self) -> Rig | None:
+        found = self._looked_up()
+        if found.residual is not None:
+            return None
+        below = self.body.rig() if isinstance(self.body, Rigged) else None
+        return Rig(
+            formula="surface",
+            face_index=found.face_index,
+            place=found.bary,
+            log_scales=found.log_scales,
+            quats=found.quats,
+            opacities=found.opacities,
+            sh=found.dc[:, None],
+            height=found.offset,
+            canonical=found.canonical,
+            corrections=None if below is None else below.corrections,
+            grows="size" if found.grows else "none",
+            normal=self.config.offset_normal,
+        )
 
     def _looked_up(self) -> Surface:
         """What `at` returns for the maps as they are, kept until maps or places change."""

@@ -28,6 +28,7 @@ AVATARS = {
 LOSSES = {
     "holds no spherical harmonics": "degree 0",
     "measured in the canonical pose": "measured",
+    "in recorded frames": "clip",
 }
 """Words of a note on what was left out -> what the table says; other notes are of the format, and not of the avatar."""
 

@@ -1,0 +1,140 @@
+"""Writer of format html."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headbench.export.html.assemble import Words, assembled
+from headbench.export.html.controls import controls_of, presets_of
+from headbench.export.html.licences import terms_of
+from headbench.export.html.loss import least_psnr
+from headbench.export.html.pack import Packer
+from headbench.export.html.recording import distinct, put_recording
+from headbench.export.html.rig import put_rig, rig_of
+from headbench.export.html.stills import evenly, most_frames, put_stills
+from headbench.export.poses import Pose, Poses
+from headbench.export.source import Source
+from headbench.harness.files import atomic_path
+from headbench.harness.plugins import registry
+
+__all__ = ["BUDGET", "write"]
+
+BUDGET = 6_000_000
+"""Bytes that a page with final Gaussians has at most, unless a single frame is larger."""
+
+
+@dataclass(frozen=True)
+class _Body:
+    """What moves in a page."""
+
+    kind: str
+    """Name of the script's class: rig or clip."""
+    frames: tuple[Pose, ...]
+    count: int
+    """Number of Gaussians."""
+    summary: str
+    """How exact the page is, for people; behind the number of Gaussians."""
+    packer: Packer
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What the script must know besides."""
+    fps: float = 25
+    notes: tuple[str, ...] = ()
+
+
+def write(source: Source, poses: Poses, out: Path) -> list[str]:
+    """Write the page with the poses as its recorded clip (see `Writer`)."""
+    body = _body(source, distinct(poses.members))
+    camera = body.frames[0].camera
+    about: dict[str, Any] = {
+        "kind": body.kind,
+        "frames": [pose.name for pose in body.frames],
+        "fps": body.fps,
+        "width": camera.width,
+        "height": camera.height,
+        "count": body.count,
+        "controls": [],
+        "presets": [],
+        **body.about,
+    }
+    page = assembled(_words(source, body), about, body.packer.packed())
+    with atomic_path(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return list(body.notes)
+
+
+def _body(source: Source, frames: tuple[Pose, ...]) -> _Body:
+    """What of an avatar a page can hold: all of it, or its final Gaussians in some frames."""
+    loaded = source.session.loaded
+    terms = terms_of(loaded.identity.head)
+    found = rig_of(loaded.portrait, frames)  # type: ignore[arg-type]  # formats with `needs` are given avatars
+    if found is None:
+        why = f"networks of {loaded.about.get('method', 'the method')} move its Gaussians"
+        return _clip(source, frames, f"{why}: the page holds them as they are in recorded frames, without sliders.")
+    if not terms.free and not source.may_share:
+        why = f"{terms.name} may not be passed on, so its bases stay out"
+        return _clip(
+            source,
+            frames,
+            f"{why}: the page holds final Gaussians of recorded frames, without sliders "
+            "(--i-may-share-flame, where your licence lets you).",
+        )
+    rig, head = found
+    packer, width = Packer(), head.expression_size
+    put_recording(packer, frames, width)
+    about = {
+        "rig": put_rig(packer, rig, head),
+        "controls": controls_of(head.expression_names, width, head.eyelid_dirs is not None),
+        "presets": presets_of(head.expression_names, width),
+    }
+    summary = "exact in every pose: the head model moves them as in training"
+    return _Body("rig", frames, len(rig.face_index), summary, packer, about, source.fps)
+
+
+def _clip(source: Source, frames: tuple[Pose, ...], why: str) -> _Body:
+    """Final Gaussians of as many of the frames as fit."""
+    kept = evenly(frames, most_frames(source, frames[0], BUDGET))
+    while True:
+        packer = Packer()
+        stills = put_stills(packer, source, kept)
+        put_recording(packer, kept, 0)
+        size = len(packer.packed().text)
+        if size <= BUDGET - _REST or len(kept) == 1:
+            break
+        kept = evenly(frames, min(len(kept) - 1, int(len(kept) * (BUDGET - _REST) / size * 0.98)))
+    notes = [why]
+    if len(kept) < len(frames):
+        notes.append(
+            f"{len(kept)} of {len(frames)} frames are in the page, evenly spaced: more are above {BUDGET / 1e6:g} MB."
+        )
+    loss = least_psnr(source, kept, stills.splats)
+    notes.append(
+        f"the page's Gaussians are rounded to 8 and 16 bits: {loss:.1f} dB of the avatar's own pictures at least."
+    )
+    fps = source.fps * len(kept) / len(frames)
+    return _Body("clip", kept, len(stills.splats[0]), "a clip of final Gaussians", packer, {}, fps, tuple(notes))
+
+
+_REST = 150_000
+"""Bytes of a page besides its arrays, at most."""
+
+
+def _words(source: Source, body: _Body) -> Words:
+    """What the page says of its avatar."""
+    loaded = source.session.loaded
+    about, found = loaded.about, registry().methods().get(loaded.about.get("method", ""))
+    method, subject = about.get("method", ""), about.get("subject", "")
+    terms = terms_of(loaded.identity.head)
+    facts = [
+        ("Subject", f"{subject}, dataset {about.get('dataset', '')}"),
+        ("Method", method if found is None else f"{method}. Licence of the original: {found.licence or 'not named'}"),
+        ("Citation of the method", "" if found is None else found.citation),
+        ("Head model", f"{terms.name}. Licence: {terms.licence}"),
+        ("Citation of the head model", terms.citation),
+        ("Made by", "headbench, whose rasterizer's kernel draws here"),
+    ]
+    facts += [("Note", note) for note in body.notes]
+    summary = f"{body.count:,} Gaussians; {body.summary}."
+    return Words(f"{subject}, {method}", summary, [(name, text) for name, text in facts if text])
