@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -27,6 +28,10 @@ class CompleteConfig(Section):
     source: Path | None = input_path("file or folder that the prior reads: pictures, or a program")
     epochs: int = Field(default=2, ge=0)
     """Passes over the training frames, with one view before each frame that does not come alone."""
+    least_views: int = Field(default=2000, ge=0)
+    """Steps on views that there are at least: further passes are made until there are so many, however short the video
+    is. What was never seen starts from nothing, and learning rates say how far a step can move it. None are added to
+    `epochs` of 0, nor where every frame comes alone."""
     azimuths: tuple[float, float] = (30.0, 330.0)
     """Views between these azimuths are trained on, in degrees towards the subject's left, 0 is the front. The original
     takes 84 to 252, which is not symmetric."""
@@ -72,6 +77,13 @@ class CompleteConfig(Section):
     does not see. none; all: 65,536 for FateAvatar; unseen: those on faces that the training frames hardly show."""
     looks: int = Field(default=32, ge=1)
     """Number of training frames, evenly spaced, that decide which part of the head was seen."""
+
+    def passes(self, frames: int) -> int:
+        """Passes over so many training frames: `epochs`, or as many as give `least_views` steps on views."""
+        views_a_pass = frames * (1 - self.alone)
+        if self.epochs == 0 or views_a_pass == 0:
+            return self.epochs
+        return max(self.epochs, math.ceil(self.least_views / views_a_pass))
 
     @model_validator(mode="after")
     def _prior_fits(self) -> Self:

@@ -138,7 +138,7 @@ class Alternation:
 
     def _sampler(self) -> AlternatingSampler:
         config, train = self.config, self.loaded.config.train
-        passes = train.model_copy(update={"epochs": config.epochs, "steps": None, "batch": 1})
+        passes = train.model_copy(update={"epochs": config.passes(len(self.store)), "steps": None, "batch": 1})
         background = train.background if config.regular_background == "run" else config.regular_background
         regular = EpochSampler(self.store, BatchSchedule(passes, len(self.store)), background, self.options.seed)
         return AlternatingSampler(

@@ -13,6 +13,7 @@ from isolation import Plug
 
 from headbench.harness.errors import BenchError
 from headbench.harness.plugins import registry
+from headbench.stages.complete.config import CompleteConfig
 from headbench.stages.complete.storage import read_views
 
 PAGE = Path(__file__).parents[3] / "docs" / "plugins.md"
@@ -57,3 +58,11 @@ def test_a_prior_that_gives_nonsense_is_named_and_leaves_no_views(
     with pytest.raises(BenchError, match="view prior bust: view '0000': confidence: expected finite"):
         instance.run()
     assert not (instance.work.folder / "views").exists() and not list(instance.work.folder.glob("checkpoint-*"))
+
+
+def test_a_short_video_is_passed_more_often_until_views_had_their_steps() -> None:
+    config = CompleteConfig(epochs=2, least_views=2000, alone=0.5)
+    assert config.passes(48) == 84 and config.passes(600) == 7 and config.passes(5000) == 2
+    alone = CompleteConfig(epochs=3, least_views=2000, alone=1.0)
+    assert alone.passes(48) == 3, "there are no steps on views"
+    assert CompleteConfig(epochs=0, least_views=2000).passes(48) == 0
