@@ -43,6 +43,11 @@ class StagePaths:
         return self.folder / "summary.json"
 
     @property
+    def metrics(self) -> Path:
+        """Log of the training, one JSON line per so many steps; stages that do not train have none."""
+        return self.folder / "metrics.jsonl"
+
+    @property
     def scratch(self) -> Path:
         """Folder for a method's own files while it works."""
         return self.folder / _SCRATCH

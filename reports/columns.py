@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from headbench.harness.errors import PluginError
-from headbench.metrics import COLUMNS, Column, column_of
-from headbench.metrics.keys import split_key
+from headbench.metrics import Column
+from headbench.results.columns import known_column
 
 __all__ = ["COST_COLUMNS", "Column", "known_column", "metric_column"]
 
@@ -20,16 +19,3 @@ COST_COLUMNS = (
 def metric_column(key: str) -> Column:
     """Table column of a metric key; a metric that no plugin brings gets four digits and is not ranked."""
     return known_column(key) or Column(key, key, 4)
-
-
-def known_column(key: str) -> Column | None:
-    """Table column of a metric key that is built in or that a plugin brings; None where there is none."""
-    if key in COLUMNS:
-        return COLUMNS[key]
-    from headbench.harness.plugins import registry
-
-    name, variant = split_key(key)
-    try:
-        return column_of(registry().metric(name), variant)
-    except PluginError:
-        return None

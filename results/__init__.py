@@ -3,7 +3,9 @@
 Importing this package imports neither torch nor pandas; `load` imports pandas when it is called.
 """
 
+from headbench.results.load import WRITTEN_AS, Results, load
 from headbench.results.read import Result, Run, read_run
+from headbench.results.schema import SCHEMA
 from headbench.results.scored import rerun, rescore
 
-__all__ = ["Result", "Run", "read_run", "rerun", "rescore"]
+__all__ = ["SCHEMA", "WRITTEN_AS", "Result", "Results", "Run", "load", "read_run", "rerun", "rescore"]

@@ -50,6 +50,8 @@ class Result:
     """Render key of a test-time tracking that the method cannot do -> reason."""
     way: Way = TRAIN
     """Stage instance, named by the way of stages that leads to it."""
+    record: CellRecord | None = None
+    """Record of the cell as a whole: its times and attempts."""
 
     @property
     def entry(self) -> tuple[str, str, str, str]:
@@ -158,6 +160,7 @@ def _result(run: Path, record: CellRecord, way: Way, found: StageState, notes: l
         trained=_trained(folder, notes) if scores else None,
         untracked=untracked,
         way=way,
+        record=record,
     )
 
 

@@ -24,7 +24,7 @@ for line in json.loads(sys.argv[1]):
         code = 99
     sys.stdout.flush()
     sys.stderr.flush()
-    for stream, value in ((1, "torch" in sys.modules), (2, code)):
+    for stream, value in ((1, ("torch" in sys.modules) + 2 * ("pandas" in sys.modules)), (2, code)):
         os.write(stream, b"\\n--- end of a command line %d\\n" % value)
 """
 
@@ -38,6 +38,8 @@ class Printed:
     err: bytes
     torch: bool
     """Whether torch had been imported by then."""
+    pandas: bool
+    """Whether pandas had."""
 
     @property
     def text(self) -> str:
@@ -57,7 +59,8 @@ def many(lines: Sequence[Sequence[object]], **environment: str) -> list[Printed]
     assert done.returncode == 0, done.stderr
     outs, errs = _parts(done.stdout), _parts(done.stderr)
     assert len(outs) == len(errs) == len(lines), done
-    return [Printed(code, out, err, bool(torch)) for (out, torch), (err, code) in zip(outs, errs, strict=True)]
+    pairs = zip(outs, errs, strict=True)
+    return [Printed(code, out, err, bool(found & 1), bool(found & 2)) for (out, found), (err, code) in pairs]
 
 
 def _parts(stream: bytes) -> list[tuple[bytes, int]]:

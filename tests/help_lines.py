@@ -17,7 +17,18 @@ from pathlib import Path
 import headbench
 
 ROOT = Path(next(iter(headbench.__path__)))
-ROOMS = ("harness", "datasets", "inspection", "methods", "metrics", "reenact", "reports", "stages", "submission")
+ROOMS = (
+    "harness",
+    "datasets",
+    "inspection",
+    "methods",
+    "metrics",
+    "reenact",
+    "reports",
+    "results",
+    "stages",
+    "submission",
+)
 KEYWORDS = {"help", "hint", "remedy", "mode_help", "command"}
 POSITIONS = {
     **dict.fromkeys(("BenchError", "DataError", "MissingAsset", "PluginError", "Unwritable", "differs"), 1),

@@ -8,6 +8,7 @@ import rich_click as click
 
 from headbench.harness.cli.options import Place
 from headbench.harness.console import say
+from headbench.harness.errors import BenchError
 
 __all__ = ["report"]
 
@@ -18,8 +19,9 @@ __all__ = ["report"]
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["markdown", "latex", "csv", "json", "html", "terminal"]),
-    help="Print this format and write no report; with --out, write it as one file in that folder.",
+    type=click.Choice(["markdown", "latex", "csv", "json", "html", "terminal", "long", "parquet"]),
+    help="Print this format and write no report; with --out, write it as one file in that folder. long and parquet are "
+    "a row per frame and metric, and with --out three files: frames, cells and curves.",
 )
 @click.option("--figures/--no-figures", default=True, help="Draw image grids and videos; this reads the dataset.")
 @click.option("--picture", "pictures", type=Place(exists=True, dir_okay=False), multiple=True, help="Show this, too.")
@@ -40,6 +42,9 @@ def report(
 
     if format_ is None or out is not None:
         writable(run / "report" if out is None else out, folder=True)
+    if format_ in ("long", "parquet"):
+        _long(run, format_, out)
+        return
     table = build_table(run, protocol)
     # Files first, then the screen: a terminal that goes away costs no file.
     written = write_report(run, figures, protocol, out, pictures) if format_ is None else None
@@ -51,3 +56,19 @@ def report(
         say(str(write_table(table, format_, out)))
     if written is not None:
         say(f"report: {written / 'index.html'}")
+
+
+def _long(run: Path, format_: str, out: Path | None) -> None:
+    """Write a run's results as data, a row per frame and metric, or print them as CSV where there is no folder."""
+    from headbench.results import load
+
+    if out is None and format_ == "parquet":
+        raise BenchError("parquet is written into a folder.", help="name one: --out FOLDER")
+    results = load(run)
+    for note in results.notes:
+        say(f"note: {note}", err=True)
+    if out is None:
+        say(results.frames.to_csv(index=False, lineterminator="\n"), nl=False)
+        return
+    for path in results.write(out, "csv" if format_ == "long" else format_):
+        say(str(path))

@@ -23,7 +23,7 @@ def null(rng: np.random.Generator, subjects: int, repeats: int) -> np.ndarray:
 
     On one person one of them is better, on another the other: that is what more subjects are for.
     """
-    own = 0.5 * rng.standard_normal((repeats, subjects, 1))
+    own = rng.standard_normal((repeats, subjects, 1))
     return own + frames(rng, repeats * subjects).reshape(repeats, subjects, FRAMES)
 
 

