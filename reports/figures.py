@@ -5,38 +5,39 @@ Importing this module imports torch, because dataset readers do.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from headbench.harness.console import forgive_encoding
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.image import on_background, read_rgb
 from headbench.harness.image.video import write_video
-from headbench.harness.names import quoted, shortened
+from headbench.harness.names import shortened
 from headbench.harness.plugins import Registry, registry
-from headbench.harness.reading import Unreadable, read_bytes
-from headbench.harness.run import Cell, Job, State
-from headbench.harness.run.cell import run_of
-from headbench.harness.run.listing import LISTING, listed
-from headbench.harness.run.render import read_note
-from headbench.harness.run.subject import read_subject
-from headbench.harness.train.frames import BACKGROUNDS
-from headbench.harness.types import TEST, Frame, Subject
-from headbench.metrics.protocol import VIEW_SETS
+from headbench.harness.reading import Unreadable
+from headbench.harness.run.listing import listed
+from headbench.harness.types import TEST, Frame
 from headbench.reports.draw import Pair, draw_grid, evenly_spread, side_by_side
-from headbench.reports.page import Figure
+from headbench.reports.html import Embed, Figure
+from headbench.reports.previews import draw_previews
+from headbench.reports.renders import (
+    Subjects,
+    background_of,
+    first_seeds,
+    is_whole,
+    job_of,
+    renders_of,
+    view_sets,
+)
 from headbench.reports.table import named
-from headbench.results import Result, Run, read_run, rerun
+from headbench.results import Result, read_run
 
 __all__ = ["draw_figures"]
 
@@ -70,10 +71,10 @@ def draw_figures(
     """
     record = read_run(run)
     folder.mkdir(parents=True, exist_ok=True)
-    subjects = _Subjects(known or registry())
+    subjects = Subjects(known or registry())
     figures, remarks = [], []
-    for result, name in _named(_first_seeds(record)):
-        for views in _view_sets(result):
+    for result, name in _named(first_seeds(record)):
+        for views in view_sets(result):
             file = name if views == TEST else f"{name}-{views}"
             try:
                 figure, remark = _draw(result, views, file, folder, old, subjects)
@@ -89,28 +90,6 @@ def draw_figures(
     return figures, remarks
 
 
-def _first_seeds(run: Run) -> list[Result]:
-    chosen: dict[object, Result] = {}
-    for result in run.results:
-        if result.state is State.DONE:
-            chosen.setdefault((*result.entry, *result.place), result)
-    return list(chosen.values())
-
-
-class _Subjects:
-    """Reads subjects from their datasets, each once, however many cells show it."""
-
-    def __init__(self, known: Registry) -> None:
-        self._known = known
-        self._read: dict[str, Subject] = {}
-
-    def __call__(self, job: Job) -> Subject:
-        key = json.dumps([job.data, dict(job.data_options), job.limit, job.cell.dataset], sort_keys=True, default=str)
-        if key not in self._read:
-            self._read[key] = read_subject(job, self._known)
-        return self._read[key]
-
-
 def _named(results: list[Result]) -> list[tuple[Result, str]]:
     """Each cell with the name of its figures' files: unique, and short enough for a file system."""
     taken: dict[str, Result] = {}
@@ -123,7 +102,7 @@ def _named(results: list[Result]) -> list[tuple[Result, str]]:
 
 
 def _draw(
-    result: Result, views: str, name: str, folder: Path, old: Path | None, subjects: _Subjects
+    result: Result, views: str, name: str, folder: Path, old: Path | None, subjects: Subjects
 ) -> tuple[Figure, list[str]]:
     """Draw a figure of one cell's renders, or copy the earlier one.
 
@@ -141,8 +120,8 @@ def _draw(
     Raises:
         BenchError: there are no renders, or none that is as it was rendered.
     """
-    renders = _renders(result, views)
-    job, about = _job(result.folder), read_json(renders / "render.json")
+    renders = renders_of(result, views)
+    job, about = job_of(result.folder), read_json(renders / "render.json")
     grid, video = folder / f"{name}.png", folder / f"{name}.mp4"
     caption = named(*result.entry)
     key = result.files.key_of(renders)
@@ -158,12 +137,12 @@ def _draw(
     if old is not None and _reuse(old, folder, name, origin):
         return figure, []
     subject = subjects(job).showing(views)
-    background = _background(renders)
+    background = background_of(renders)
     hashes = listed(renders)
     rendered = [frame for frame in subject.test if f"{frame.id}.png" in hashes]
     if not rendered:
         raise BenchError(f"{renders} holds none of the {len(subject.test)} {views} frames of {job.data}.")
-    shown = [frame for frame in rendered if _whole(renders / f"{frame.id}.png", hashes)]
+    shown = [frame for frame in rendered if is_whole(renders / f"{frame.id}.png", hashes)]
     lost = [frame.id for frame in rendered if frame not in shown]
     if not shown:
         raise BenchError(f"all {len(lost)} renders in {renders} were changed or removed since they were rendered.")
@@ -178,14 +157,6 @@ def _draw(
     return figure, []
 
 
-def _whole(path: Path, hashes: Mapping[str, str]) -> bool:
-    """Whether a render still has the SHA-256 that was recorded when it was written."""
-    try:
-        return hashlib.sha256(read_bytes(path)).hexdigest() == hashes[path.name]
-    except Unreadable:
-        return False
-
-
 def _without(result: Result, renders: Path, lost: list[str]) -> str:
     named = ", ".join(lost[:NAMED]) + (f" and {len(lost) - NAMED} more" if len(lost) > NAMED else "")
     run = result.folder.parents[4]
@@ -194,47 +165,6 @@ def _without(result: Result, renders: Path, lost: list[str]) -> str:
         f"{result.files.key_of(renders)} since rendered; `bench run {shlex.quote(str(run / 'run.yaml'))}` renders them "
         "again"
     )
-
-
-def _background(renders: Path) -> tuple[float, float, float]:
-    name = read_json(renders / "render.json").get("background")
-    if not isinstance(name, str) or name not in BACKGROUNDS:
-        raise BenchError(f"{renders / 'render.json'}: background {quoted(name)}, expected {', '.join(BACKGROUNDS)}.")
-    return BACKGROUNDS[name]
-
-
-def _job(folder: Path) -> Job:
-    """Job of a cell, read from its folder; fields that figures do not need may be missing."""
-    path = folder / "job.json"
-    values = read_json(path)
-    known: dict[str, Any] = {field.name: values.get(field.name) for field in dataclasses.fields(Job)}
-    try:
-        job = Job(**{**known, "cell": Cell(**values["cell"])})
-    except (KeyError, TypeError) as error:
-        raise BenchError(f"{path} names no cell.") from error
-    if not isinstance(job.data, str) or not isinstance(job.data_options, dict) or not isinstance(job.fingerprint, dict):
-        raise BenchError(f"{path} does not say where its data lie, or with which options they are read.")
-    return job
-
-
-def _view_sets(result: Result) -> list[str]:
-    """Sets of views that a cell has complete renders of, the test frames first; these alone where it has none."""
-    notes = [read_note(path) for path in result.files.render_folders() if (path / LISTING).exists()]
-    found = {TEST if note is None or note.views is None else note.views for note in notes}
-    return [views for views in VIEW_SETS if views in found] or [TEST]
-
-
-def _renders(result: Result, views: str) -> Path:
-    """Folder of a cell's complete renders of a set of views.
-
-    Of several, one without test-time tracking and on white is preferred.
-    """
-    there = [path for path in result.files.render_folders() if (path / LISTING).exists()]
-    about = {folder: read_json(folder / "render.json") for folder in there}
-    complete = [folder for folder in there if about[folder].get("views", TEST) == views]
-    if not complete:
-        raise BenchError(f"{result.folder} has no complete renders.", help=rerun(run_of(result.folder)))
-    return min(complete, key=lambda folder: ("tracked" in about[folder], about[folder].get("background") != "white"))
 
 
 def _reuse(old: Path, folder: Path, name: str, origin: dict[str, object]) -> bool:
@@ -271,15 +201,21 @@ def _pair(frame: Frame, renders: Path, background: tuple[float, float, float]) -
 
 
 def main() -> None:
-    """Run ``figures.py RUN FOLDER OLD ANSWER``: draw the figures and list them in the JSON file ANSWER."""
+    """Run ``figures.py RUN FOLDER OLD EMBED ANSWER``: draw the figures, and list them and the page's frames in ANSWER."""
     forgive_encoding()
-    run, folder, old, answer = map(Path, sys.argv[1:])
-    figures, remarks = draw_figures(run, folder, old)
-    write_json(answer, {"figures": [vars(figure) | _paths(figure) for figure in figures], "remarks": remarks})
+    run, folder, old = map(Path, sys.argv[1:4])
+    known = registry()
+    figures, remarks = draw_figures(run, folder, old, known)
+    scenes, more = draw_previews(read_run(run), Embed(sys.argv[4]), Subjects(known))
+    plain = [vars(figure) | _paths(figure) for figure in figures]
+    answer = {"figures": plain, "remarks": [*remarks, *more], "scenes": [scene.plain() for scene in scenes]}
+    Path(sys.argv[5]).write_text(json.dumps(answer), encoding="utf-8")
 
 
 def _paths(figure: Figure) -> dict[str, str | None]:
-    return {"grid": str(figure.grid), "video": str(figure.video) if figure.video else None}
+    return {
+        name: str(value) if value else None for name, value in vars(figure).items() if name not in ("group", "caption")
+    }
 
 
 if __name__ == "__main__":

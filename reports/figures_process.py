@@ -1,48 +1,63 @@
-"""Draws a report's figures in a child process, so that the report imports no torch and no dataset's code can end it."""
+"""Draws a report's pictures in a child process, so that the report imports no torch and no dataset's code can end it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from headbench.harness.files import read_json
-from headbench.reports.page import Figure
+from headbench.harness.reading import parse_json, read_text
+from headbench.reports.html import Embed, Figure, Scene
 
-__all__ = ["draw_apart"]
+__all__ = ["Drawn", "draw_apart"]
+
+ANSWER_BYTES = 4_000_000_000
+"""Limit of the child's answer: pictures of all frames without loss."""
 
 
-def draw_apart(run: Path, folder: Path, old: Path) -> tuple[list[Figure], list[str]]:
-    """Call `figures.draw_figures` in a child process.
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures of a report."""
+
+    figures: tuple[Figure, ...] = ()
+    scenes: tuple[Scene, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """A sentence for every cell that has no pictures."""
+
+
+def draw_apart(run: Path, folder: Path, old: Path, embed: Embed = Embed.PREVIEW) -> Drawn:
+    """Call `figures.draw_figures` and `previews.draw_previews` in a child process.
 
     Args:
         run: the run's folder.
         folder: where the figures are written.
         old: a folder of earlier figures, which need not exist.
+        embed: how much of the frames the page shows.
 
     Returns:
-        the figures, and a sentence for every cell whose figure could not be made; if the process itself failed, no
-        figure and one sentence with its last line.
+        the pictures; if the process itself failed, none and one sentence with its last line.
     """
     with tempfile.TemporaryDirectory() as place:
         answer = Path(place) / "drawn.json"
         script = Path(__file__).with_name("figures.py")
+        paths = [str(path.resolve()) for path in (run, folder, old)]
         # By path and with -P: nothing puts the rooms' own folder on the child's path.
-        command = [
-            sys.executable,
-            "-P",
-            str(script),
-            *(str(path.resolve()) for path in (run, folder, old)),
-            str(answer),
-        ]
+        command = [sys.executable, "-P", str(script), *paths, str(embed), str(answer)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode or not answer.is_file():
             said = done.stderr.strip().splitlines()
-            return [], [f"No pictures: drawing ended with {done.returncode}: {said[-1] if said else 'without a word'}"]
-        found = read_json(answer)
-    figures = [
-        Figure(f["group"], f["caption"], Path(f["grid"]), Path(f["video"]) if f["video"] else None)
-        for f in found["figures"]
-    ]
-    return figures, found["remarks"]
+            why = f"No pictures: drawing ended with {done.returncode}: {said[-1] if said else 'without a word'}"
+            return Drawn(remarks=(why,))
+        found = parse_json(read_text(answer, ANSWER_BYTES), answer)
+    return Drawn(
+        tuple(_figure(**each) for each in found["figures"]),
+        tuple(Scene.of(each) for each in found["scenes"]),
+        tuple(found["remarks"]),
+    )
+
+
+def _figure(group: str, caption: str, grid: str, **others: str | None) -> Figure:
+    more = {name: Path(path) if path else None for name, path in others.items()}
+    return Figure(group, caption, Path(grid), **more)

@@ -1,0 +1,50 @@
+"""A figure of a report and its thumbnail inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from headbench.harness.pictures import read_picture
+
+__all__ = ["Figure", "links_of", "thumbnail"]
+
+THUMBNAIL_WIDTH = 720
+"""Width of thumbnails in pixels: wide enough to read three images side by side, small enough to embed dozens."""
+QUALITY = 85
+"""Quality of thumbnails, of 100."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Figure of a report: a picture, and perhaps the same as PDF and a video."""
+
+    group: str
+    """Heading under which the figure stands, such as dataset and subject."""
+    caption: str
+    grid: Path
+    """PNG file of the figure."""
+    video: Path | None = None
+    """mp4 file of the video, which the page links and does not embed; None where there is none."""
+    document: Path | None = None
+    """PDF file of the figure; None where there is none."""
+
+
+def links_of(figure: Figure) -> list[tuple[str, str]]:
+    """Names and addresses of a figure's files, as seen from the folder that holds the `figures` folder."""
+    found = [("PNG", figure.grid), ("PDF", figure.document), ("mp4", figure.video)]
+    return [(name, f"figures/{quote(os.fsencode(path.name))}") for name, path in found if path is not None]
+
+
+def thumbnail(path: Path) -> str:
+    """Thumbnail of an image file, at most THUMBNAIL_WIDTH wide, as the base64 text of a WebP."""
+    small = read_picture(path).convert("RGB")
+    if small.width > THUMBNAIL_WIDTH:
+        small = small.resize((THUMBNAIL_WIDTH, round(small.height * THUMBNAIL_WIDTH / small.width)))
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=QUALITY, method=2)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,182 @@
+"""Pictures for the page of a report: truth and renders of a subject's frames, small enough to lie inside it.
+
+Importing this module imports torch, because dataset readers do.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from headbench.harness.errors import BenchError
+from headbench.harness.image import on_background, read_rgb
+from headbench.harness.names import name_fault
+from headbench.harness.reading import read_bytes
+from headbench.harness.run.listing import listed
+from headbench.harness.types import Frame
+from headbench.metrics import Scores
+from headbench.reports.draw import Rgb8, evenly_spread
+from headbench.reports.html.scene import Embed, Scene, Source
+from headbench.reports.renders import Subjects, background_of, first_seeds, is_whole, job_of, renders_of, view_sets
+from headbench.results import Result, Run
+
+__all__ = ["draw_previews"]
+
+BUDGET = 17_000_000
+"""Characters of base64 that previews of all scenes together may take; with tables and thumbnails a page is below 25 MB."""
+SIDE = 384
+"""Longest side of a preview in pixels."""
+QUALITY = 88
+"""Quality of previews, of 100."""
+EXTREMES = 2
+"""Number of worst and of best frames per method that are shown in any case."""
+SMALLEST = 2
+"""Number of frames that a scene shows however small the budget is."""
+
+
+@dataclass
+class _Group:
+    """Cells that show one subject's frames."""
+
+    views: str
+    results: list[Result] = field(default_factory=list)
+
+
+def draw_previews(run: Run, embed: Embed, subjects: Subjects) -> tuple[list[Scene], list[str]]:
+    """Encode the frames that the page shows: of the first finished seed of every method and subject.
+
+    Args:
+        run: the run.
+        embed: PREVIEW reduces and compresses, and takes as many frames as the budget allows; FULL takes all as they are.
+        subjects: reads subjects.
+
+    Returns:
+        one scene per subject and set of views, and a sentence for each whose ground truth could not be read.
+    """
+    if embed is Embed.NONE:
+        return [], []
+    groups: dict[tuple[str, str, str], _Group] = {}
+    for result in first_seeds(run):
+        for views in view_sets(result):
+            groups.setdefault((*result.place, views), _Group(views)).results.append(result)
+    scenes, remarks = [], []
+    for group in groups.values():
+        try:
+            scene, remark = _scene(group, embed, subjects, BUDGET // len(groups))
+        except Exception as error:
+            # A reader is a plugin's code and may raise anything; the tables must not be lost.
+            remarks.append(f"No frames of {'/'.join(group.results[0].place)} to look at: {_said(error)}")
+            continue
+        scenes.append(scene)
+        remarks += remark
+    return scenes, remarks
+
+
+def _said(error: Exception) -> str:
+    return f"{error}" if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+
+
+def _scene(group: _Group, embed: Embed, subjects: Subjects, budget: int) -> tuple[Scene, list[str]]:
+    folders = [(result, renders_of(result, group.views)) for result in group.results if _has(result, group.views)]
+    if not folders:
+        raise BenchError(f"{group.results[0].folder} has no complete renders.")
+    hashes = [listed(folder) for _, folder in folders]
+    known = dict.fromkeys(name.removesuffix(".png") for names in hashes for name in sorted(names))
+    remarks: list[str] = []
+    try:
+        truth = {frame.id: frame for frame in subjects(job_of(folders[0][0].folder)).showing(group.views).test}
+    except Exception as error:
+        place = "/".join(folders[0][0].place)
+        remarks.append(f"The frames of {place} are shown without ground truth: {_said(error)}")
+        truth = {}
+    ids = [name for name in truth if name in known] or [name for name in known if not name_fault(name)]
+    if not ids:
+        raise BenchError(
+            f"{folders[0][1]} holds none of the {group.views} frames of {job_of(folders[0][0].folder).data}."
+        )
+    makers = [partial(_render, folder, names, embed) for (_, folder), names in zip(folders, hashes, strict=True)]
+    if truth:
+        makers = [partial(_truth, truth, background_of(folders[0][1]), embed), *makers]
+    wanted = len(ids)
+    if embed is Embed.PREVIEW:
+        sample = [ids[place] for place in evenly_spread(len(ids), 2)]
+        size = sum(len(made or "") for make in makers for made in map(make, sample)) / len(sample)
+        wanted = min(wanted, max(SMALLEST, int(budget / max(size, 1))))
+    scores = [_scores(result, group.views) for result, _ in folders]
+    picked = [ids[place] for place in _picked(ids, scores, wanted)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = [list(pool.map(make, picked)) for make in makers]
+    sources = [Source(result.path, result.entry, result.cell.seed) for result, _ in folders]
+    if truth:
+        sources = [Source("", (), None), *sources]
+    kind = "image/webp" if embed is Embed.PREVIEW else "image/png"
+    return Scene(
+        *group.results[0].place, group.views, tuple(picked), kind, tuple(sources), tuple(map(tuple, made))
+    ), remarks
+
+
+def _has(result: Result, views: str) -> bool:
+    try:
+        renders_of(result, views)
+    except BenchError:
+        return False
+    return True
+
+
+def _scores(result: Result, views: str) -> Scores | None:
+    return next((each for each in result.scores.values() if each.views == views and each.frames), None)
+
+
+def _picked(ids: Sequence[str], scores: Sequence[Scores | None], wanted: int) -> list[int]:
+    """Places of the frames that are shown: the extremes of every method, then evenly spread ones, at most `wanted`."""
+    if wanted >= len(ids):
+        return list(range(len(ids)))
+    place = {name: number for number, name in enumerate(ids)}
+    extreme: list[int] = []
+    for each in scores:
+        key = next((key for key in each.metrics if not each.is_of_sequences(key)), None) if each else None
+        values = [(frame.value(key), frame.id) for frame in each.frames] if each and key else []
+        order = [place[name] for value, name in sorted(v for v in values if v[0] is not None) if name in place]
+        extreme += order[:EXTREMES] + order[-EXTREMES:]
+    kept = list(dict.fromkeys(extreme))[: wanted // 2]
+    count = wanted
+    while len(spread := sorted({*kept, *evenly_spread(len(ids), count)})) > wanted:
+        count -= 1
+    return spread
+
+
+def _truth(frames: Mapping[str, Frame], background: tuple[float, float, float], embed: Embed, name: str) -> str | None:
+    return _encoded(on_background(frames[name].pixels(), background), embed)
+
+
+def _render(folder: Path, hashes: Mapping[str, str], embed: Embed, name: str) -> str | None:
+    """A render as base64; None where it is missing, or is not as it was rendered."""
+    path = folder / f"{name}.png"
+    if path.name not in hashes or not is_whole(path, hashes):
+        return None
+    if embed is Embed.FULL:
+        return base64.b64encode(read_bytes(path)).decode("ascii")
+    return _encoded(read_rgb(path), embed)
+
+
+def _encoded(image: Rgb8, embed: Embed) -> str:
+    """Base64 of an image as WebP, reduced to SIDE, or as PNG."""
+    picture, buffer = Image.fromarray(np.ascontiguousarray(image)), io.BytesIO()
+    if embed is Embed.FULL:
+        picture.save(buffer, "PNG", compress_level=4)
+        return base64.b64encode(buffer.getvalue()).decode("ascii")
+    scale = SIDE / max(picture.size)
+    if scale < 1:
+        width, height = (max(1, round(side * scale)) for side in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
+    picture.save(buffer, "WEBP", quality=QUALITY, method=2)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
