@@ -26,7 +26,7 @@ from headbench.harness.run.listing import listed
 from headbench.harness.types import TEST, Frame
 from headbench.reports.draw import Pair, draw_grid, evenly_spread, side_by_side
 from headbench.reports.html import Embed, Figure
-from headbench.reports.previews import draw_previews
+from headbench.reports.previews import draw_previews, error_scale
 from headbench.reports.renders import (
     Subjects,
     background_of,
@@ -201,7 +201,7 @@ def _pair(frame: Frame, renders: Path, background: tuple[float, float, float]) -
 
 
 def main() -> None:
-    """Run ``figures.py RUN FOLDER OLD EMBED ANSWER``: draw the figures, and list them and the page's frames in ANSWER."""
+    """Run ``figures.py RUN FOLDER OLD EMBED ANSWER``: draw figures and the page's frames, and list them in ANSWER."""
     forgive_encoding()
     run, folder, old = map(Path, sys.argv[1:4])
     known = registry()
@@ -209,13 +209,13 @@ def main() -> None:
     scenes, more = draw_previews(read_run(run), Embed(sys.argv[4]), Subjects(known))
     plain = [vars(figure) | _paths(figure) for figure in figures]
     answer = {"figures": plain, "remarks": [*remarks, *more], "scenes": [scene.plain() for scene in scenes]}
+    answer["scale"] = error_scale()
     Path(sys.argv[5]).write_text(json.dumps(answer), encoding="utf-8")
 
 
 def _paths(figure: Figure) -> dict[str, str | None]:
-    return {
-        name: str(value) if value else None for name, value in vars(figure).items() if name not in ("group", "caption")
-    }
+    paths = {"grid": figure.grid, "video": figure.video, "document": figure.document}
+    return {name: str(path) if path else None for name, path in paths.items()}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draws a report's pictures in a child process, so that the report imports no torch and no dataset's code can end it."""
+"""Draws a report's pictures in a child process: the report imports no torch, and no dataset's code can end it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class Drawn:
     scenes: tuple[Scene, ...] = ()
     remarks: tuple[str, ...] = ()
     """A sentence for every cell that has no pictures."""
+    scale: str = ""
+    """Colours of error maps, 766 x 3 bytes by the sum of a pixel's differences in bytes, as base64."""
 
 
 def draw_apart(run: Path, folder: Path, old: Path, embed: Embed = Embed.PREVIEW) -> Drawn:
@@ -55,6 +57,7 @@ def draw_apart(run: Path, folder: Path, old: Path, embed: Embed = Embed.PREVIEW)
         tuple(_figure(**each) for each in found["figures"]),
         tuple(Scene.of(each) for each in found["scenes"]),
         tuple(found["remarks"]),
+        found["scale"],
     )
 
 

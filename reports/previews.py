@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from headbench.harness.errors import BenchError
-from headbench.harness.image import on_background, read_rgb
+from headbench.harness.image import ERROR_LIMIT, error_colours, on_background, read_rgb
 from headbench.harness.names import name_fault
 from headbench.harness.reading import read_bytes
 from headbench.harness.run.listing import listed
@@ -29,10 +29,10 @@ from headbench.reports.html.scene import Embed, Scene, Source
 from headbench.reports.renders import Subjects, background_of, first_seeds, is_whole, job_of, renders_of, view_sets
 from headbench.results import Result, Run
 
-__all__ = ["draw_previews"]
+__all__ = ["draw_previews", "error_scale"]
 
 BUDGET = 17_000_000
-"""Characters of base64 that previews of all scenes together may take; with tables and thumbnails a page is below 25 MB."""
+"""Limit of the previews of all scenes in characters of base64: with tables and thumbnails a page is below 25 MB."""
 SIDE = 384
 """Longest side of a preview in pixels."""
 QUALITY = 88
@@ -56,7 +56,7 @@ def draw_previews(run: Run, embed: Embed, subjects: Subjects) -> tuple[list[Scen
 
     Args:
         run: the run.
-        embed: PREVIEW reduces and compresses, and takes as many frames as the budget allows; FULL takes all as they are.
+        embed: PREVIEW reduces and compresses, and takes as many frames as the budget allows; FULL takes all, whole.
         subjects: reads subjects.
 
     Returns:
@@ -79,6 +79,13 @@ def draw_previews(run: Run, embed: Embed, subjects: Subjects) -> tuple[list[Scen
         scenes.append(scene)
         remarks += remark
     return scenes, remarks
+
+
+def error_scale() -> str:
+    """Colours of error maps as base64: three bytes for each sum of a pixel's three differences in bytes, 0 to 765."""
+    sums = np.arange(3 * 255 + 1, dtype=np.float32)
+    colours = error_colours(sums / np.float32(3) / np.float32(255) / ERROR_LIMIT)
+    return base64.b64encode(np.ascontiguousarray(colours).tobytes()).decode("ascii")
 
 
 def _said(error: Exception) -> str:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import atomic_folder, atomic_path, make_folder
 from headbench.harness.names import is_label, quoted, safe_name
 from headbench.harness.pictures import read_picture
 from headbench.reports.build import build_table, protocols_of
-from headbench.reports.figures_process import draw_apart
+from headbench.reports.figures_process import Drawn, draw_apart
+from headbench.reports.html import Embed, Figure
 from headbench.reports.latex import to_latex
 from headbench.reports.table import Table
 from headbench.reports.text import to_csv, to_json, to_markdown
-
-if TYPE_CHECKING:
-    from headbench.reports.page import Figure
+from headbench.results import read_run
 
 __all__ = ["FORMATS", "format_table", "write_report"]
 
@@ -36,7 +34,7 @@ FORMATS = (*_WRITERS, "html")
 def format_table(table: Table, name: str) -> str:
     """Format a table as text in one of FORMATS; html gives a page without figures."""
     if name == "html":
-        from headbench.reports.page import to_html
+        from headbench.reports.html.page import to_html
 
         return to_html([table])
     return _WRITERS[name](table)
@@ -48,6 +46,7 @@ def write_report(
     protocol: str | None = None,
     out: Path | None = None,
     pictures: Sequence[Path] = (),
+    embed: Embed = Embed.PREVIEW,
 ) -> Path:
     """Write ``report/`` of a run: one table per protocol in four formats, index.html, and figures.
 
@@ -60,6 +59,7 @@ def write_report(
         protocol: the only protocol to write a table of; None writes all that the run is scored by.
         out: folder of the report; None takes ``report`` in the run.
         pictures: further pictures for the end of the page, such as contact sheets; they are copied.
+        embed: how many of the rendered frames lie inside the page; without `figures` none do.
 
     Returns:
         the folder.
@@ -68,7 +68,7 @@ def write_report(
         BenchError: `run` is no run folder, its scores cannot be tabulated, or the report's folder holds something else.
         Unreadable: a further picture cannot be read.
     """
-    from headbench.reports.page import to_html
+    from headbench.reports.html.page import to_html
 
     target = run / "report" if out is None else out.resolve()
     _check_place(target, own=out is None)
@@ -76,17 +76,18 @@ def write_report(
     tables = [build_table(run, name) for name in names] or [build_table(run)]
     # A protocol that was asked for and scored nothing would be a page of rows without numbers beside the others.
     tables = [table for table in tables if table.protocol_hash] or tables[:1]
-    drawn: list[Figure] = []
-    remarks: list[str] = []
+    drawn = Drawn()
     with atomic_folder(target) as folder:
         for table in tables:
             for name, write in _WRITERS.items():
                 path = folder / _file(table, _SUFFIXES[name])
                 path.write_text(write(table), encoding="utf-8")
         if figures:
-            drawn, remarks = draw_apart(run, folder / "figures", target / "figures")
-        drawn += [_further(number, path, folder / "figures") for number, path in enumerate(pictures, 1)]
-        (folder / "index.html").write_text(to_html(tables, drawn, remarks), encoding="utf-8")
+            drawn = draw_apart(run, folder / "figures", target / "figures", embed)
+        further = [_further(number, path, folder / "figures") for number, path in enumerate(pictures, 1)]
+        shown = (*drawn.figures, *further)
+        page = to_html(tables, shown, drawn.remarks, read_run(run), drawn.scenes, drawn.scale, target)
+        (folder / "index.html").write_text(page, encoding="utf-8")
     return target
 
 
@@ -96,8 +97,6 @@ def _further(number: int, path: Path, folder: Path) -> Figure:
     Raises:
         Unreadable: it is no picture.
     """
-    from headbench.reports.page import Figure
-
     make_folder(folder)
     target = folder / f"further-{number}.png"
     read_picture(path).convert("RGB").save(target)

@@ -273,8 +273,8 @@ DOORS = {
     "Unpickler(": set(),
     "pickle.loads(": set(),
     ".read_text(": {
-        *("harness/execution/system.py", "harness/run/provenance.py", "reports/page.py"),
-        *("export/html/assemble.py", "harness/head/openhead/build.py"),
+        *("harness/execution/system.py", "harness/run/provenance.py", "export/html/assemble.py"),
+        *("harness/head/openhead/build.py", "reports/html/pack.py", "reports/html/page.py"),
     },
     ".read_bytes(": {
         *("harness/plugins/trial.py", "harness/head/openhead/build.py"),

@@ -24,10 +24,22 @@ __all__ = ["report"]
     "a row per frame and metric, and with --out three files: frames, cells and curves.",
 )
 @click.option("--figures/--no-figures", default=True, help="Draw image grids and videos; this reads the dataset.")
+@click.option(
+    "--embed",
+    type=click.Choice(["full", "preview", "none"]),
+    default="preview",
+    help="Frames inside the page: all of them without loss, as many small ones as 25 MB hold, or none.",
+)
 @click.option("--picture", "pictures", type=Place(exists=True, dir_okay=False), multiple=True, help="Show this, too.")
 @click.option("--out", type=Place(), help="Folder of the report; default RUN/report.")
 def report(
-    run: Path, protocol: str | None, format_: str | None, figures: bool, pictures: tuple[Path, ...], out: Path | None
+    run: Path,
+    protocol: str | None,
+    format_: str | None,
+    figures: bool,
+    embed: str,
+    pictures: tuple[Path, ...],
+    out: Path | None,
 ) -> None:
     """Show the table of RUN and write its report: markdown, LaTeX, CSV, JSON and an HTML page with images.
 
@@ -38,6 +50,7 @@ def report(
     from headbench.harness.console import console
     from headbench.harness.files import writable
     from headbench.reports import build_table, format_table, terminal, write_report
+    from headbench.reports.html import Embed
     from headbench.reports.report import write_table
 
     if format_ is None or out is not None:
@@ -47,7 +60,7 @@ def report(
         return
     table = build_table(run, protocol)
     # Files first, then the screen: a terminal that goes away costs no file.
-    written = write_report(run, figures, protocol, out, pictures) if format_ is None else None
+    written = write_report(run, figures, protocol, out, pictures, Embed(embed)) if format_ is None else None
     if format_ in (None, "terminal"):
         console().print(terminal(table))
     elif out is None:

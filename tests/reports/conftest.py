@@ -157,6 +157,12 @@ class RunFolder:
         (self.path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
 
 
+@pytest.fixture(scope="session")
+def run_folder() -> type[RunFolder]:
+    """RunFolder(path): a run folder that grows cell by cell."""
+    return RunFolder
+
+
 @pytest.fixture
 def new_run(tmp_path: Path) -> Callable[..., RunFolder]:
     """Makes an empty run folder."""

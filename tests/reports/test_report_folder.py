@@ -37,7 +37,7 @@ def test_every_protocol_of_the_run_has_its_table(run: Any) -> None:
     folder = write_report(run.path, figures=False)
     assert {path.stem for path in folder.glob("*.md")} == {"headbench@1", "fateavatar-8bit@1"}
     page = (folder / "index.html").read_text(encoding="utf-8")
-    assert page.count('<table class="sortable">') == 2
+    assert page.count("<h2 id=") >= 2 and "fateavatar-8bit@1</h2>" in page and "headbench@1</h2>" in page
 
 
 def test_a_new_report_replaces_the_old_one_and_a_failing_one_leaves_it(run: Any) -> None:
@@ -95,11 +95,11 @@ def test_a_reader_that_breaks_costs_the_pictures_and_not_the_report(
 
 def test_the_page_embeds_thumbnails_and_links_files_that_exist(pictured: Any, faces: Registry) -> None:
     from headbench.reports.figures import draw_figures
-    from headbench.reports.page import to_html
+    from headbench.reports.html.page import to_html
 
     figures, _ = draw_figures(pictured.path, pictured.path / "report" / "figures", known=faces)
     text = to_html([], figures)
-    (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    (data,) = re.findall(r'src="data:image/webp;base64,([^"]+)"', text)
     image = Image.open(io.BytesIO(base64.b64decode(data)))
     assert image.width > 96
     for link in re.findall(r'href="([^#"][^"]*)"', text):
@@ -155,7 +155,7 @@ def test_further_pictures_stand_at_the_end_of_the_page(run: Any, tmp_path: Path)
     Image.new("RGB", (30, 20), "red").save(sheet)
     written = write_report(run.path, figures=False, pictures=[sheet])
     page = (written / "index.html").read_text()
-    assert "driven/sheet.png" in page and "data:image/png;base64," in page
+    assert "driven/sheet.png" in page and "data:image/webp;base64," in page
     assert Image.open(written / "figures" / "further-1.png").size == (30, 20)
     sheet.write_bytes(b"no picture")
     with pytest.raises(Unreadable, match=r"sheet\.png"):

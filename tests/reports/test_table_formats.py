@@ -178,10 +178,12 @@ class _Page(HTMLParser):
 
 def test_html_is_one_page_that_loads_nothing(run: Any) -> None:
     text = format_table(build_table(run.path), "html")
-    assert not re.search(r"https?:|//[a-z]|@import|url\(", text)
+    calm = text.replace("http://www.w3.org/2000/svg", "")  # a name of elements, not an address
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", calm)
     page = _Page()
     page.feed(text)
-    assert page.rows == [None, *["subject"] * 6, *["mean"] * 3]
+    kinds = [row.split()[0] for row in page.rows if row]
+    assert kinds == [*["mean"] * 3, *["subject"] * 6, *["mean"] * 3], "the leaderboard, then all rows"
     assert [load for load in page.loads if not load.startswith("#")] == []
     assert {"script", "style", "table"} <= page.tags and "link" not in page.tags
 
