@@ -75,9 +75,10 @@ def _best_first(table: Table, found: Sequence[Line]) -> list[Line]:
     sign = -1 if table.columns[column].better == "higher" else 1
     places = {place: number for number, place in enumerate(dict.fromkeys(_place(line) for line in found))}
 
-    def key(line: Line) -> tuple[int, bool, float]:
+    def key(line: Line) -> tuple[int, bool, bool, float]:
         mean = _value(line.row, column).mean
-        return places[_place(line)], mean is None, sign * (mean or 0.0)
+        # Rows that are no method's, such as the noise of seeds, stay behind them.
+        return places[_place(line)], line.row.kind not in ("subject", "mean"), mean is None, sign * (mean or 0.0)
 
     return sorted(found, key=key)
 
