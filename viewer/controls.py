@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from headbench.viewer.client import Client
-from headbench.viewer.client_look import BESIDE, ERROR, NOTHING, SPLIT, TRUTH
+from headbench.viewer.client_look import BESIDE, ERROR, NOTHING, SPLIT, TRUTH, Look
 from headbench.viewer.controls_listen import listen, put
 from headbench.viewer.controls_pose import PoseControls
+from headbench.viewer.controls_save import SaveControls
 from headbench.viewer.controls_timeline import TimelineControls
 
 if TYPE_CHECKING:
     import viser
 
-    from headbench.viewer.loop_picture import Painter
+    from headbench.viewer.loop_picture import Painter, Picture
     from headbench.viewer.server_page import ViserPage
 
 __all__ = ["FRAME", "FREE", "Controls"]
@@ -32,9 +34,17 @@ class Controls:
         client: what they change.
         painter: knows avatars and timeline.
         look_through: places the page's camera where the frame's own stands.
+        ask: has a picture of full size made, for what is saved.
     """
 
-    def __init__(self, page: ViserPage, client: Client, painter: Painter, look_through: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        page: ViserPage,
+        client: Client,
+        painter: Painter,
+        look_through: Callable[[], None],
+        ask: Callable[[Look], Future[Picture]],
+    ) -> None:
         self._page, self._client, self._painter = page, client, painter
         self._look_through = look_through
         gui = page.handle.gui
@@ -46,6 +56,11 @@ class Controls:
         self._camera(gui)
         self._timeline = TimelineControls(gui, client, painter.timeline, look_through)
         self._pose = PoseControls(gui, client, painter)
+        self._save = SaveControls(page.handle, client, painter, ask)
+
+    def close(self) -> None:
+        """Give up what is being saved; the page is gone."""
+        self._save.close()
 
     def refresh(self) -> None:
         """Show what changed by itself: rates, the frame that plays, the pose that the controls stand for."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from headbench.harness.errors import BenchError
 from headbench.viewer.client import Client
-from headbench.viewer.loop_picture import Painter
+from headbench.viewer.client_look import Look
+from headbench.viewer.loop_picture import Painter, Picture
 
 __all__ = ["RenderLoop"]
 
@@ -26,6 +29,7 @@ class RenderLoop:
         self._clients: list[Client] = []
         self._something = threading.Condition()
         self._woken = False
+        self._asked: deque[tuple[Look, Future[Picture]]] = deque()
         self._open = True
         self._thread = threading.Thread(target=self._run, name="viewer-render", daemon=True)
         self.failure: BaseException | None = None
@@ -42,6 +46,7 @@ class RenderLoop:
         self.wake()
         if self._thread.is_alive():
             self._thread.join(timeout=30)
+        self._give_up()
 
     def add(self, client: Client) -> None:
         """Serve a client from now on."""
@@ -56,6 +61,23 @@ class RenderLoop:
             if client in self._clients:
                 self._clients.remove(client)
 
+    def ask(self, look: Look) -> Future[Picture]:
+        """Have one picture of full size made, in turn with those of the clients, such as for a video that is saved.
+
+        Its error is a BenchError where it cannot be made, or the loop has ended.
+
+        Args:
+            look: what it shows.
+        """
+        asked: Future[Picture] = Future()
+        with self._something:
+            self._asked.append((look, asked))
+        if self._open and not self.ended.is_set():
+            self.wake()
+        else:
+            self._give_up()
+        return asked
+
     def wake(self) -> None:
         """Look again what clients want."""
         with self._something:
@@ -65,12 +87,14 @@ class RenderLoop:
     def _run(self) -> None:
         try:
             while self._open:
-                if not self._serve():
+                served, answered = self._serve(), self._answer()
+                if not served and not answered:
                     self._sleep()
         except BaseException as error:
             self.failure = error
         finally:
             self.ended.set()
+            self._give_up()
 
     def _serve(self) -> bool:
         """Make at most one picture, for the client that has waited for its turn longest; whether one was made."""
@@ -94,6 +118,27 @@ class RenderLoop:
                 client.deliver(order, picture)
             return True
         return False
+
+    def _answer(self) -> bool:
+        """Make at most one picture that was asked for; whether there was one."""
+        with self._something:
+            if not self._asked:
+                return False
+            look, asked = self._asked.popleft()
+        try:
+            asked.set_result(self._painter.paint(look))
+        except BaseException as error:
+            asked.set_exception(error)
+            if not isinstance(error, BenchError):
+                raise
+        return True
+
+    def _give_up(self) -> None:
+        """Make none of the pictures that were asked for."""
+        with self._something:
+            left, self._asked = self._asked, deque()
+        for _, asked in left:
+            asked.set_exception(BenchError("the viewer has ended."))
 
     def _sleep(self) -> None:
         with self._something:

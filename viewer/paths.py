@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headbench.harness.files import read_json, write_json
+from headbench.harness.files import atomic_path, read_json
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import parsed
 from headbench.harness.types import Camera, HeadParams, Similarity
@@ -30,6 +32,8 @@ FARTHEST = 1e6
 """Limit of a camera's distance from the origin along each axis, in metres."""
 _RIGID = 1e-3
 """Largest difference from a rotation that the entries of a camera's matrix may have."""
+_NUMBERS = re.compile(r"\[([-+.,\de\s]*)\]")
+"""Pattern of a list of numbers in JSON, which stands on one line."""
 _HELP = "docs/camera-paths.md says what a path holds"
 
 
@@ -214,7 +218,9 @@ def write_path(path: CameraPath, file: Path) -> None:
     """
     values = _lean(path)
     _checked(values, file)
-    write_json(file, values)
+    text = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(values, indent=2, allow_nan=False))
+    with atomic_path(file) as temporary:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 def read_path(file: Path) -> CameraPath:

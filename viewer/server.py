@@ -106,7 +106,7 @@ class Viewer:
         def look_through() -> None:
             self._look_through(guest)
 
-        guest.controls = Controls(page, guest.client, self._painter, look_through)
+        guest.controls = Controls(page, guest.client, self._painter, look_through, self._loop.ask)
         with self._lock:
             self._guests[handle.client_id] = guest
 
@@ -123,6 +123,8 @@ class Viewer:
             guest = self._guests.pop(handle.client_id, None)
         if guest is not None:
             self._loop.remove(guest.client)
+            if guest.controls is not None:
+                guest.controls.close()
 
     def _moved(self, guest: _Guest, camera: viser.CameraHandle) -> None:
         """Take a page's camera; one that looks through the frame's own lets go of it when the person moves it."""
