@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -96,14 +96,14 @@ def size_of(width: int, height: int, longest: int, part: int = 1) -> tuple[int, 
     return max(round(width * scale), 16), max(round(height * scale), 16)
 
 
-def fitted(camera: Camera, longest: int, part: int = 1) -> Camera:
-    """A dataset's camera for pictures of at most `longest` pixels, as 1 / `part` of their sides.
+def fitted(camera: Camera, room: tuple[int, int], part: int = 1) -> Camera:
+    """A dataset's camera for pictures that fill a place in one direction and fit into it in the other.
 
     Args:
         camera: B = 1.
-        longest: limit of the longer side at full size.
+        room: width and height of the place in pixels, at full size.
         part: 4 for a quarter of the sides.
     """
-    if part == 1 and max(camera.width, camera.height) <= longest:
-        return replace(camera)
-    return camera.resized(*size_of(camera.width, camera.height, longest, part))
+    scale = min(room[0] / camera.width, room[1] / camera.height) / part
+    size = max(round(camera.width * scale), 16), max(round(camera.height * scale), 16)
+    return camera if size == (camera.width, camera.height) else camera.resized(*size)

@@ -13,6 +13,7 @@ from headbench.viewer.controls_listen import listen, put
 from headbench.viewer.controls_pose import PoseControls
 from headbench.viewer.controls_save import SaveControls
 from headbench.viewer.controls_timeline import TimelineControls
+from headbench.viewer.overlay import KINDS
 
 if TYPE_CHECKING:
     import viser
@@ -85,11 +86,13 @@ class Controls:
             self._against = gui.add_dropdown("compare with", [NOTHING, *labels[1:], *truth])
             self._layout = gui.add_dropdown("layout", [SPLIT, BESIDE], visible=False)
             self._border = gui.add_slider("border", 0.0, 1.0, 0.005, 0.5, visible=False)
+            self._overlay = gui.add_dropdown("overlay", [NOTHING, *KINDS])
             self._background = gui.add_dropdown("background", ["white", "black", "green"])
         listen(self._avatar, lambda value: self._client.change(avatar=labels.index(value)))
         listen(self._against, self._compare_with)
         listen(self._layout, self._lay_out)
         listen(self._border, lambda value: self._client.change(border=value))
+        listen(self._overlay, lambda value: self._client.change(overlay=value))
         listen(self._background, lambda value: self._client.change(background=value))
 
     def _camera(self, gui: viser.GuiApi) -> None:

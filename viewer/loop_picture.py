@@ -6,14 +6,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 
+from headbench.harness.avatar import Avatar
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import Camera, HeadParams
 from headbench.viewer.client_camera import fitted, size_of
 from headbench.viewer.client_look import BESIDE, ERROR, NOTHING, TRUTH, Look
 from headbench.viewer.loop_timing import Times
+from headbench.viewer.overlay import Kind, Overlay
 from headbench.viewer.pictures import Rgb8, beside, error_picture, rgb8, split, truth_picture
 from headbench.viewer.server_avatars import Shown, Timeline
 
@@ -43,6 +46,7 @@ class Painter:
 
     def __init__(self, avatars: Sequence[Shown], timeline: Timeline, longest: int) -> None:
         self.avatars, self.timeline, self.longest = avatars, timeline, longest
+        self._overlays: dict[str, Overlay] = {}
         self._truth = lru_cache(maxsize=16)(self._read_truth)
 
     def paint(self, look: Look, part: int = 1) -> Picture:
@@ -83,10 +87,14 @@ class Painter:
             part: 1 for the full size; `QUARTER` while something moves.
             columns: number of pictures that share the canvas's width.
         """
-        if look.exact:
-            return fitted(self.timeline.poses[look.avatar][look.frame].camera, self.longest, part)
-        page = look.camera
-        return page.camera(*size_of(max(page.width // columns, 1), page.height, self.longest // columns, part))
+        page, width = look.camera, max(look.camera.width // columns, 1)
+        if not look.exact:
+            return page.camera(*size_of(width, page.height, self.longest // columns, part))
+        frame = self.timeline.poses[look.avatar][look.frame].camera
+        if look.against in (TRUTH, ERROR):
+            # As it is scored, so that pixels of both pictures are the same places.
+            return fitted(frame, size_of(frame.width, frame.height, self.longest), part)
+        return fitted(frame, size_of(width, page.height, self.longest // columns), part)
 
     def _whole(self, look: Look, part: int, spent: Times) -> Rgb8:
         page = look.camera
@@ -116,7 +124,28 @@ class Painter:
         shown.timed.begin()
         image = rgb8(shown.session.render(params, camera, look.background)[0])
         spent.drive += shown.timed.drive_ms()
+        if look.overlay != NOTHING:
+            image = self._drawn_over(shown, look.overlay, image, params, camera)
         return image
+
+    def _drawn_over(self, shown: Shown, kind: str, image: Rgb8, params: HeadParams, camera: Camera) -> Rgb8:
+        """A picture with the mesh, the Gaussians' centres or the regions of the head over it.
+
+        Args:
+            shown: the avatar.
+            kind: of the overlay.
+            image: (H, W, 3).
+            params: pose of the head, B = 1.
+            camera: of the picture, B = 1.
+        """
+        overlay = self._overlays.get(shown.label)
+        if overlay is None:
+            overlay = self._overlays.setdefault(shown.label, Overlay.of(shown.session.loaded))
+        points = None
+        if kind == "points" and isinstance(shown.session.loaded.portrait, Avatar):
+            means = shown.session.gaussians(params).means
+            points = (means[0] if means.ndim == 3 else means).cpu()
+        return overlay.draw(cast(Kind, kind), image, params, camera, points)
 
 
 def filled(image: Rgb8, aspect: float, background: str) -> Rgb8:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -38,18 +39,19 @@ class TimedRasterizer(Rasterizer):
         self.inner = inner
         self.name, self.alpha_max = inner.name, inner.alpha_max
         self._device = device
-        self._marks: list[Any] = []
+        # Per thread: a video is rendered beside the pictures of pages.
+        self._own = threading.local()
 
     def begin(self) -> None:
         """Start the clock of a picture."""
-        self._marks = []
+        self._own.marks = []
         self._mark()
 
     def drive_ms(self) -> float:
         """Milliseconds from `begin` to compositing; the picture must be on the host. 0 where nothing was rasterized."""
-        if len(self._marks) < 2:
+        if len(self._own.marks) < 2:
             return 0.0
-        first, second = self._marks[0], self._marks[1]
+        first, second = self._own.marks[0], self._own.marks[1]
         if self._device.type == "cuda":
             return float(first.elapsed_time(second))
         return float(second - first) * 1e3
@@ -70,12 +72,14 @@ class TimedRasterizer(Rasterizer):
         return self.inner.rasterize(prepared, background, absolute_gradient)
 
     def _mark(self) -> None:
+        if not hasattr(self._own, "marks"):
+            return
         if self._device.type == "cuda":
             event = torch.cuda.Event(enable_timing=True)
             event.record(torch.cuda.current_stream(self._device))
-            self._marks.append(event)
+            self._own.marks.append(event)
         else:
-            self._marks.append(time.perf_counter())
+            self._own.marks.append(time.perf_counter())
 
 
 class Rate:

@@ -19,6 +19,7 @@ from headbench.viewer.loop import RenderLoop
 from headbench.viewer.loop_picture import Painter
 from headbench.viewer.server_address import Address, viser_module
 from headbench.viewer.server_avatars import Shown, Timeline
+from headbench.viewer.server_border import Border
 from headbench.viewer.server_page import ViserPage, camera_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,14 @@ class _Guest:
 
     page: ViserPage
     client: Client
+    border: Border
     controls: Controls | None = None
+
+    def refresh(self) -> None:
+        """Show what changed by itself."""
+        self.border.refresh()
+        if self.controls is not None:
+            self.controls.refresh()
 
 
 class Viewer:
@@ -101,7 +109,8 @@ class Viewer:
 
     def _come(self, handle: viser.ClientHandle) -> None:
         page = ViserPage(handle)
-        guest = _Guest(page, Client(Look(camera_of(handle.camera)), page, self._loop.wake))
+        client = Client(Look(camera_of(handle.camera)), page, self._loop.wake)
+        guest = _Guest(page, client, Border(handle, client))
 
         def look_through() -> None:
             self._look_through(guest)
@@ -132,6 +141,7 @@ class Viewer:
         resized = (seen.width, seen.height) != (before.camera.width, before.camera.height)
         free = not before.exact or (guest.page.moved(seen) and not resized)
         guest.client.change(camera=seen, through=not free and before.through)
+        guest.border.refresh()
         if resized and before.exact:
             self._look_through(guest)
 
@@ -148,8 +158,7 @@ class Viewer:
             with self._lock:
                 guests = list(self._guests.values())
             for guest in guests:
-                if guest.controls is not None:
-                    guest.controls.refresh()
+                guest.refresh()
 
     def _tell(self, client: Client, sentence: str) -> None:
         """Say on a page why there is no picture."""

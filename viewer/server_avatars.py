@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +14,6 @@ from torch import Tensor
 from headbench.export.poses import FIRST, Pose, poses_of
 from headbench.harness.errors import BenchError
 from headbench.harness.head import load_head
-from headbench.harness.image import composite, resize_uint8, to_float, to_uint8
 from headbench.harness.layout import stage_at
 from headbench.harness.session import Session, open_checkpoint
 from headbench.harness.types import Frame, Subject
@@ -56,28 +54,6 @@ class Timeline:
     """Poses and cameras on the host, per avatar and frame."""
     frames: tuple[Frame, ...] = ()
     """Frames of the dataset with their images; empty where it is not there."""
-    _truth: Callable[[int], Tensor] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_truth", lru_cache(maxsize=16)(self._read))
-
-    def truth(self, index: int, size: tuple[int, int], background: Sequence[float]) -> Tensor:
-        """Ground truth (3, H, W) uint8 of a frame on a background.
-
-        Args:
-            index: of the frame.
-            size: width and height.
-            background: three numbers in [0, 1].
-        """
-        pixels = self._truth(index)
-        colour, alpha = to_float(pixels[:3])[None], to_float(pixels[3:])[None]
-        whole = to_uint8(composite(colour, alpha, torch.tensor([list(background)])))[0]
-        return whole if (whole.shape[2], whole.shape[1]) == size else resize_uint8(whole, *size)
-
-    def _read(self, index: int) -> Tensor:
-        """Stored pixels (4, H, W) uint8 of a frame, with their coverage."""
-        pixels = self.frames[index].pixels()
-        return torch.cat([pixels.colour, pixels.alpha])
 
 
 def open_avatars(paths: Sequence[Path], device: str, rasterizer: str, opened: ExitStack) -> tuple[Shown, ...]:
@@ -109,13 +85,12 @@ def open_avatars(paths: Sequence[Path], device: str, rasterizer: str, opened: Ex
     return tuple(shown)
 
 
-def timeline_of(avatars: Sequence[Shown], subject: Subject | None, own: bool) -> Timeline:
+def timeline_of(avatars: Sequence[Shown], subject: Subject | None) -> Timeline:
     """Frames that pose avatars: those of a subject, or without one the first training frame alone.
 
     Args:
         avatars: all of one head model.
         subject: training frames, then test frames; None: the first training frame, as each checkpoint holds it.
-        own: whether the subject is the one that the avatars were trained on, whose training frames were refined.
 
     Raises:
         BenchError: the subject is of another head model, or has no frames.
@@ -128,13 +103,24 @@ def timeline_of(avatars: Sequence[Shown], subject: Subject | None, own: bool) ->
         raise BenchError(f"{subject.name} has no frames.", help="bench data check FOLDER")
     poses = []
     for shown in avatars:
-        about = shown.session.loaded.about
-        same = own and (about.get("dataset"), about.get("subject")) == (subject.dataset, subject.name)
+        same = trained_on(shown, subject)
         found = [poses_of(shown.session.loaded, name, lambda: subject, same).members for name in splits]
         poses.append(tuple(pose for some in found for pose in some))
     frames = (*subject.train, *subject.test)
     named = (*["train"] * len(subject.train), *["test"] * len(subject.test))
     return Timeline(tuple(frame.id for frame in frames), named, _on_host(poses), frames)
+
+
+def trained_on(shown: Shown, subject: Subject) -> bool:
+    """Whether an avatar was trained on a subject, so that its refined parameters are of the subject's frames.
+
+    Names alone do not tell: two folders may hold subjects of one name.
+    """
+    about, identity = shown.session.loaded.about, shown.session.loaded.identity
+    if (about.get("dataset"), about.get("subject")) != (subject.dataset, subject.name) or not subject.train:
+        return False
+    pairs = [(subject.shape, identity.shape), (subject.train[0].params.expression, identity.first.expression)]
+    return all(torch.equal(one.cpu(), other.cpu()) for one, other in pairs)
 
 
 def _none() -> Subject:

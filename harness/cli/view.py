@@ -66,7 +66,7 @@ def view(
         subject = _subject(
             avatars[0].session.path, driver, dataset or avatars[0].session.loaded.about.get("dataset", "")
         )
-        viewer = Viewer(avatars, timeline_of(avatars, subject, driver is None), address, size)
+        viewer = Viewer(avatars, timeline_of(avatars, subject), address, size)
         opened.callback(viewer.stop)
         say(f"{', '.join(one_line(shown.label) for shown in avatars)}: {viewer.address.url} (Ctrl-C ends)")
         viewer.wait()
