@@ -12,6 +12,7 @@ from headbench.harness.errors import BenchError
 from headbench.viewer.client import Client
 from headbench.viewer.client_look import Look
 from headbench.viewer.loop_picture import Painter, Picture
+from headbench.viewer.loop_timing import Times
 
 __all__ = ["RenderLoop"]
 
@@ -34,6 +35,10 @@ class RenderLoop:
         self._thread = threading.Thread(target=self._run, name="viewer-render", daemon=True)
         self.failure: BaseException | None = None
         """What ended the loop, where it was no request of ours."""
+        self.size = (0, 0)
+        """Width and height of the picture that was sent last."""
+        self.times = Times()
+        """Times of the picture that was sent last."""
         self.ended = threading.Event()
 
     def start(self) -> None:
@@ -116,6 +121,7 @@ class RenderLoop:
                 self._tell(client, str(error))
             else:
                 client.deliver(order, picture)
+                self.size, self.times = client.size, client.times
             return True
         return False
 

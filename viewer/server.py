@@ -17,6 +17,7 @@ from headbench.viewer.client_look import Look
 from headbench.viewer.controls import Controls
 from headbench.viewer.loop import RenderLoop
 from headbench.viewer.loop_picture import Painter
+from headbench.viewer.loop_timing import Times
 from headbench.viewer.server_address import Address, viser_module
 from headbench.viewer.server_avatars import Shown, Timeline
 from headbench.viewer.server_border import Border
@@ -89,12 +90,12 @@ class Viewer:
             guests = list(self._guests.values())
         for guest in guests:
             self._loop.remove(guest.client)
-        self._server.stop()
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._server.stop()
 
-    def clients(self) -> list[Client]:
-        """Clients of the pages that are open."""
-        with self._lock:
-            return [guest.client for guest in self._guests.values()]
+    def last(self) -> tuple[tuple[int, int], Times]:
+        """Width and height of the picture that was sent last, and the times that it took."""
+        return self._loop.size, self._loop.times
 
     def _welcome(self) -> None:
         """Set the first view of pages, and serve those that come."""

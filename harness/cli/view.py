@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from headbench.harness.cli.options import NotEmpty, Place, device_options
+from headbench.harness.cli.options import FiniteRange, NotEmpty, Place, device_options
 from headbench.harness.console import say
 from headbench.harness.errors import BenchError
 from headbench.harness.names import one_line
 
 if TYPE_CHECKING:
     from headbench.harness.types import Subject
+    from headbench.viewer.server import Viewer
 
 __all__ = ["view"]
 
@@ -31,6 +32,7 @@ _PORT = 8080
 @click.option(
     "--size", default=1024, show_default=True, type=click.IntRange(64, 4096), help="Longest side of a picture at rest."
 )
+@click.option("--measure", type=FiniteRange(min=0.5), metavar="SECONDS", help="Measure frames per second, then end.")
 @device_options
 def view(
     paths: tuple[Path, ...],
@@ -40,6 +42,7 @@ def view(
     driver: Path | None,
     dataset: str | None,
     size: int,
+    measure: float | None,
     device: str,
     rasterizer: str,
 ) -> None:
@@ -68,8 +71,23 @@ def view(
         )
         viewer = Viewer(avatars, timeline_of(avatars, subject), address, size)
         opened.callback(viewer.stop)
+        if measure is not None:
+            _measured(viewer, measure, size)
+            return
         say(f"{', '.join(one_line(shown.label) for shown in avatars)}: {viewer.address.url} (Ctrl-C ends)")
         viewer.wait()
+
+
+def _measured(viewer: Viewer, seconds: float, size: int) -> None:
+    """Measure the loop with a page that acknowledges pictures, and say what it took."""
+    from headbench.viewer.loop_measure import measure
+
+    found = measure(viewer.address.url, seconds, size)
+    (width, height), times = viewer.last()
+    say(
+        f"{found.rate:.1f} frames/s at {width} x {height} ({found.kilobytes:.1f} kB per picture); the last one: drive "
+        f"{times.drive:.1f}, raster {times.raster:.1f}, encode {times.encode:.1f} ms"
+    )
 
 
 def _subject(checkpoint: Path, driver: Path | None, dataset: str) -> Subject | None:
