@@ -49,15 +49,15 @@ class LoopbackPage:
         compressed = int.from_bytes(packet[8:16], "little")
         content = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(packet[16 : 16 + compressed]))
         for message in content["messages"]:
-            self._handle(message, sum(content["binaryBufferLengths"]))
+            self._handle(message)
 
-    def _handle(self, message: dict[str, Any], carried: int) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "LocalStorageGetItemRequestMessage":
             answer = {"value": None, "error": None, "request_uuid": message["request_uuid"]}
             self._send("LocalStorageGetItemResponseMessage", **answer)
         elif kind == "BackgroundImageMessage" and message["rgb_data"] is not None:
-            self.frames, self.bytes = self.frames + 1, self.bytes + carried
+            self.frames, self.bytes = self.frames + 1, self.bytes + len(message["rgb_data"])
             self._moves += 1
             self.tell()
         elif kind in ("SetCameraPositionMessage", "SetCameraUpDirectionMessage"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -184,6 +185,8 @@ def _served(address: Address) -> Any:
             return None
 
     address.refuse_taken()
+    # A page may go while its picture is made.
+    warnings.filterwarnings("ignore", message="Queued a .* on a closed connection", category=UserWarning)
     # It prints a panel of its own.
     with contextlib.redirect_stdout(io.StringIO()):
         server = Server(host=address.host, port=address.port, verbose=False)

@@ -34,7 +34,7 @@ def viewer(checkpoint_of, made_subject):
     with ExitStack() as opened:
         paths = [checkpoint_of(method) for method in ("GaussianAvatars", "SplattingAvatar")]
         avatars = open_avatars(paths, "cpu", "auto", opened)
-        viewer = Viewer(avatars, timeline_of(avatars, made_subject, True), Address("127.0.0.1", 0), 256)
+        viewer = Viewer(avatars, timeline_of(avatars, made_subject), Address("127.0.0.1", 0), 256)
         opened.callback(viewer.stop)
         yield viewer
 
