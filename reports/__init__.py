@@ -4,11 +4,12 @@ Importing this package imports no torch; only the figures of a report need the d
 """
 
 from headbench.reports.build import build_table, protocols_of
-from headbench.reports.columns import Column
+from headbench.reports.columns import Column, metric_column
+from headbench.reports.differences import signed_interval
 from headbench.reports.latex import to_latex
 from headbench.reports.report import FORMATS, format_table, write_report
 from headbench.reports.screen import terminal
-from headbench.reports.table import Row, Table, Value
+from headbench.reports.table import Row, Table, Value, named
 from headbench.reports.text import to_csv, to_json, to_markdown
 
 __all__ = [
@@ -19,7 +20,10 @@ __all__ = [
     "Value",
     "build_table",
     "format_table",
+    "metric_column",
+    "named",
     "protocols_of",
+    "signed_interval",
     "terminal",
     "to_csv",
     "to_json",

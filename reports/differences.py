@@ -5,8 +5,9 @@ from __future__ import annotations
 from headbench.reports.columns import Column
 from headbench.reports.compared import Compared
 from headbench.reports.table import Table, named
+from headbench.results.statistics import Interval
 
-__all__ = ["CAPTION", "difference_lines", "shown_difference"]
+__all__ = ["CAPTION", "difference_lines", "shown_difference", "signed_interval"]
 
 CAPTION = (
     "Differences to the best of each column, with 95 % intervals: over subjects (Student's t), or of this sequence "
@@ -39,7 +40,11 @@ def difference_lines(table: Table) -> tuple[list[str], list[list[str]]]:
 
 def shown_difference(found: Compared, column: Column) -> str:
     """Text of a difference: ``−0.79 [−1.92, +0.34]``."""
-    interval = found.difference.interval
+    return signed_interval(found.difference.interval, column)
+
+
+def signed_interval(interval: Interval, column: Column) -> str:
+    """Text of a difference's mean and interval at the column's digits: ``−0.79 [−1.92, +0.34]``."""
     if interval.low is None or interval.high is None:
         return _signed(interval.mean, column)
     low, high = _signed(interval.low, column), _signed(interval.high, column)

@@ -3,9 +3,24 @@
 Importing this package imports neither torch nor pandas; `load` imports pandas when it is called.
 """
 
-from headbench.results.load import WRITTEN_AS, Results, load
+from headbench.results.load import WRITTEN_AS, Results, changes_frame, load
+from headbench.results.pairs import Change, Comparison, compare_runs
 from headbench.results.read import Result, Run, read_run
 from headbench.results.schema import SCHEMA
 from headbench.results.scored import rerun, rescore
 
-__all__ = ["SCHEMA", "WRITTEN_AS", "Result", "Results", "Run", "load", "read_run", "rerun", "rescore"]
+__all__ = [
+    "SCHEMA",
+    "WRITTEN_AS",
+    "Change",
+    "Comparison",
+    "Result",
+    "Results",
+    "Run",
+    "changes_frame",
+    "compare_runs",
+    "load",
+    "read_run",
+    "rerun",
+    "rescore",
+]

@@ -80,7 +80,8 @@ def _typed(columns: Mapping[str, Any], fields: Sequence[Field]) -> pandas.DataFr
             )
         else:
             dtype: Any = pandas.StringDtype("python") if field.kind == "text" else DTYPES[field.kind]
-            series[field.name] = pandas.Series(values, dtype=object).astype(dtype)
+            plain: Any = pandas.Series(values, dtype=object)
+            series[field.name] = plain.astype(dtype)
     frame = pandas.DataFrame(series)
     frame.attrs["headbench_schema"] = SCHEMA
     return frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,9 @@ from headbench.results.schema import SCHEMA
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["WRITTEN_AS", "Results", "load"]
+    from headbench.results.pairs import Change, Comparison
+
+__all__ = ["WRITTEN_AS", "Results", "changes_frame", "load"]
 
 WRITTEN_AS = ("csv", "parquet")
 """Formats in which `Results.write` writes frames."""
@@ -91,3 +94,27 @@ def load(run: str | Path) -> Results:
         curves_frame(name, found.results),
         found.notes,
     )
+
+
+def changes_frame(found: Comparison, worse: Sequence[Change] = ()) -> pandas.DataFrame:
+    """Frame with a row per method, subject (empty: the mean over subjects) and metric of a comparison of two runs.
+
+    Args:
+        found: the comparison.
+        worse: changes that count as regressions.
+    """
+    import pandas
+
+    rows = []
+    for change in found.changes:
+        difference, interval = change.difference, change.difference.interval
+        names = dict(zip(("method", "preset", "variant", "stage"), change.entry, strict=True))
+        rows.append(
+            names
+            | {"dataset": change.dataset, "subject": change.subject, "protocol": found.protocol}
+            | {"metric": change.metric, "better": change.better, "difference": interval.mean}
+            | {"ci95_low": interval.low, "ci95_high": interval.high, "of": interval.scope, "count": interval.count}
+            | {"effect": interval.effect, "share_higher": difference.share, "resolved": difference.resolved}
+            | {"decides": change.decides, "regression": change in worse, "reason": interval.reason}
+        )
+    return pandas.DataFrame(rows)

@@ -23,6 +23,7 @@ COMMANDS = {
     "score": ("headbench.harness.cli.score:score", "Score the stored renders of a run by protocols."),
     "verify": ("headbench.harness.cli.verify:verify", "Hash all files of a run; compute a sample of scores again."),
     "report": ("headbench.harness.cli.report:report", "Write the table, figures and videos of a run."),
+    "compare": ("headbench.harness.cli.compare:compare", "Compare two runs; exit 3 where the second is worse."),
     "render": ("headbench.harness.cli.render:render", "Show a checkpoint from all around."),
     "view": ("headbench.harness.cli.view:view", "Show trained portraits in a browser and move them."),
     "reenact": ("headbench.harness.cli.reenact:reenact", "Drive avatars by another subject's performance."),

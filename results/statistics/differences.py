@@ -62,9 +62,7 @@ def over_places(places: Sequence[Difference]) -> Difference:
 
 def _over_seeds(first: Sequence[Series], second: Sequence[Series]) -> Interval | None:
     """Welch's interval (1947) of the difference of the seeds' means; None unless both have several seeds."""
-    groups = [
-        np.array([np.nanmean(run.values) if len(run.values) else math.nan for run in runs]) for runs in (first, second)
-    ]
+    groups = [np.array([_mean(run.values) for run in runs]) for runs in (first, second)]
     if min(map(len, groups)) < 2 or not all(np.isfinite(group).all() for group in groups):
         return None
     from scipy.special import stdtrit
@@ -76,6 +74,11 @@ def _over_seeds(first: Sequence[Series], second: Sequence[Series]) -> Interval |
         return Interval(mean, 0.0, count, "seeds")
     freedom = total**2 / sum(part**2 / (len(group) - 1) for part, group in zip(parts, groups, strict=True))
     return Interval(mean, float(stdtrit(freedom, 0.975)) * math.sqrt(total), count, "seeds")
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _share(changes: np.ndarray) -> float:

@@ -58,6 +58,8 @@ def clips_of(ids: Sequence[str], values: NDArray[np.float64], known: bool = Fals
     if known:
         there = ~np.isnan(values)
         ids, values = [name for name, kept in zip(ids, there, strict=True) if kept], values[there]
+    if not len(ids):
+        return []
     stems = [_NUMBER.sub("", name) for name in ids]
     starts = [place for place, stem in enumerate(stems) if place == 0 or stem != stems[place - 1]]
     return [values[a:b] for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)]
