@@ -21,7 +21,7 @@ from headbench.harness.session import View
 from headbench.harness.train import LoadedPortrait
 from headbench.harness.types import Camera, HeadParams, Similarity, Subject
 from headbench.viewer.paths import CameraPath, Key, params_at
-from headbench.viewer.posing import Posing
+from headbench.viewer.posing import rest_of
 
 __all__ = ["cameras_along", "path_views", "times_of"]
 
@@ -120,7 +120,7 @@ def _key_poses(
             f"{file}: its poses are of head model {quoted(path.head)}, the checkpoint is of {loaded.identity.head}: "
             "coefficients of one do not drive the other."
         )
-    rest = Posing.of(loaded).rest()
+    rest = rest_of(loaded.identity)
     read: list[Subject] = []
 
     def once() -> Subject:

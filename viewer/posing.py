@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from headbench.harness.avatar import Avatar
 from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.head import load_head
 from headbench.harness.names import quoted
@@ -19,7 +20,7 @@ from headbench.harness.types import HeadParams, Identity
 if TYPE_CHECKING:
     from headbench.harness.train import LoadedPortrait
 
-__all__ = ["EXPRESSIONS", "Control", "Posing"]
+__all__ = ["EXPRESSIONS", "Control", "Posing", "rest_of"]
 
 EXPRESSIONS = 20
 """Number of the first expression coefficients that have a control, besides those that a preset moves."""
@@ -32,6 +33,8 @@ _SMILE = {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0, "cheekSquintLeft": 0.5,
 _BLINK = {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}
 _SAME = 1e-6
 """Part of a control's range by which a value may differ from a base's and still be the same."""
+_SEEN = 1e-5
+"""Change of a Gaussian, in metres or as a part of its opacity or colour, that counts."""
 _OPEN = 14.0
 """Angle of the jaw in degrees in the preset of the open mouth: that of a loud vowel."""
 
@@ -118,29 +121,19 @@ class Posing:
 
     @classmethod
     def of(cls, loaded: LoadedPortrait) -> Posing:
-        """Controls of a trained portrait; its eyelids count where its method uses them and its tracker gave them.
+        """Controls of a trained portrait, which no other thread uses meanwhile.
+
+        Eyelids count where its tracker gave them and closing them moves its Gaussians.
 
         Raises:
             MissingAsset: the head model's files are not registered.
         """
         head = load_head(loaded.identity.head, loaded.config.topology())
-        config = loaded.config.model_dump()
-        used = config.get("method_config", config).get("eyelids", True)
-        return cls(loaded.identity, head.expression_names, bool(used) and head.eyelid_dirs is not None)
+        return cls(loaded.identity, head.expression_names, _uses_eyelids(loaded))
 
     def rest(self) -> HeadParams:
-        """Head parameters at rest, B = 1, on the host: all controls at 0, placed as in the first training frame."""
-        first = self.identity.first
-        zero = torch.zeros_like(first.root)
-        return replace(
-            first,
-            expression=torch.zeros_like(self.identity.mean_expression),
-            neck=zero,
-            jaw=zero,
-            eye_left=zero,
-            eye_right=zero,
-            eyelids=None if first.eyelids is None else torch.zeros_like(first.eyelids),
-        )
+        """Head parameters at rest (see `rest_of`)."""
+        return rest_of(self.identity)
 
     def preset(self, name: str) -> dict[str, float]:
         """Values of all controls in a preset.
@@ -217,6 +210,33 @@ class Posing:
         elif self._eyelids:
             found["blink"] = {lid.name: 1.0 for lid in _LIDS}
         return found
+
+
+def rest_of(identity: Identity) -> HeadParams:
+    """Head parameters at rest, B = 1, on the host: all controls at 0, placed as in the first training frame."""
+    first = identity.first.to("cpu")
+    zero = torch.zeros_like(first.root)
+    return replace(
+        first,
+        expression=torch.zeros_like(identity.mean_expression, device="cpu"),
+        neck=zero,
+        jaw=zero,
+        eye_left=zero,
+        eye_right=zero,
+        eyelids=None if first.eyelids is None else torch.zeros_like(first.eyelids),
+    )
+
+
+@torch.no_grad()
+def _uses_eyelids(loaded: LoadedPortrait) -> bool:
+    """Whether closed eyelids change an avatar: methods may ignore them, whatever their options are called."""
+    first, portrait = loaded.identity.first, loaded.portrait
+    if first.eyelids is None or not isinstance(portrait, Avatar):
+        return False
+    lids = (torch.zeros_like(first.eyelids), torch.ones_like(first.eyelids))
+    opened, closed = (portrait.gaussians(replace(first, eyelids=each)) for each in lids)
+    pairs = ((getattr(opened, name), getattr(closed, name)) for name in ("means", "scales", "opacities", "colours"))
+    return any(float((one - other).abs().max()) > _SEEN for one, other in pairs)
 
 
 def _unit(control: Control) -> float:

@@ -10,6 +10,7 @@ import torch
 
 from headbench.harness.errors import BenchError
 from headbench.harness.head import load_head
+from headbench.harness.train import load_portrait
 from headbench.harness.types import HeadParams, map_tensors
 from headbench.viewer.posing import EXPRESSIONS, Posing
 
@@ -116,6 +117,18 @@ def test_a_head_without_names_has_no_smile_and_blinks_by_its_eyelids(posing, ses
     assert "eyelid left" not in without.values_of(first), "of a method that ignores them"
     narrow = Posing.of(session.loaded)
     assert "smile" not in narrow.presets, "of a subject that was tracked with fewer face units"
+
+
+def test_eyelids_are_offered_where_they_close(session, checkpoint_of) -> None:
+    given = replace(session.loaded.identity, first=replace(session.loaded.identity.first, eyelids=torch.zeros(1, 2)))
+    for method, options, expected in (
+        ("GaussianAvatars", {}, True),
+        ("GaussianAvatars", {"eyelids": False}, False),
+        ("MonoGaussianAvatar", {}, False),
+    ):
+        loaded = replace(load_portrait(checkpoint_of(method, **options), "cpu"), identity=given)
+        names = [control.name for control in Posing.of(loaded).controls if control.group == "eyelids"]
+        assert names == (["eyelid left", "eyelid right"] if expected else []), method
 
 
 def test_a_wrong_control_is_named(posing) -> None:
