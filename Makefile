@@ -17,10 +17,11 @@ WORKERS = $(if $(filter-out 0 1,$(PROCS)),-n $(PROCS) --dist loadfile)
 HAVE_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo yes)
 HAVE_NVCC := $(shell { command -v nvcc >/dev/null 2>&1 || test -x "$${CUDA_HOME:-/usr/local/cuda}/bin/nvcc"; } && echo yes)
 ifeq ($(HAVE_GPU)$(HAVE_NVCC),yesyes)
-EXTRA = [cuda]
+EXTRA = [cuda,viewer]
 PIP = $(BIN)/python -m pip install
 DEVICE = auto
 else
+EXTRA = [viewer]
 DEVICE = cpu
 endif
 

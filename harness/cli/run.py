@@ -15,6 +15,7 @@ from headbench.harness.names import one_line
 
 if TYPE_CHECKING:
     from headbench.harness.run.plan import Plan
+    from headbench.reports import Table
 
 __all__ = ["run"]
 
@@ -106,12 +107,15 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
         from headbench.harness.cli.progress import watcher
 
         records = execute(plan, executor, watcher(), request.fail_on_error, keep_failed, request.executor)
-        if not no_report:
-            _report(folder)
+        written = None if no_report else _report(folder)
     from headbench.harness.run import State
     from headbench.harness.run.execute import summarise
 
     say(f"{folder}: " + ", ".join(f"{count} {state}" for state, count in summarise(records).items()))
+    if written is not None:
+        from headbench.harness.cli.look import say_look
+
+        say_look(folder, *written)
     if any(record.state is not State.DONE or record.unmade() for record in records):
         raise Exit(2)
 
@@ -139,12 +143,13 @@ def _dry_run(plan: Plan, device: str, tracked: int, slots: int) -> None:
     show_plan(plan, device, tracked, slots)
 
 
-def _report(folder: Path) -> None:
-    """Write the report of a run, and print its table."""
+def _report(folder: Path) -> tuple[Path, Table]:
+    """Write the report of a run and print its table; returns the report's folder and the table."""
     from headbench.harness.console import console
     from headbench.reports import build_table, terminal, write_report
 
     # Files first, then the screen: a terminal that goes away costs no file.
     written = write_report(folder)
-    console().print(terminal(build_table(folder)))
-    say(f"report: {written}")
+    table = build_table(folder)
+    console().print(terminal(table))
+    return written, table
