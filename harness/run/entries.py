@@ -147,7 +147,8 @@ def entries_of(
         config = None
         data: Mapping[str, Mapping[str, object]] = {}
         if portrait_type is not None:
-            values, data = (read(spec, preset, registry.owner(spec)) for read in (preset_values, preset_data))
+            owner = registry.owner(spec)
+            values, data = preset_values(spec, preset, owner), preset_data(spec, preset, owner)
             config = apply_settings(portrait_type, values, own)
         stages = stage_jobs(ways, portrait_type, registry, settings) if portrait_type is not None else ()
         entry = Entry(spec, preset, note, own, config, fault, stages, data)
