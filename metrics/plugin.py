@@ -69,7 +69,52 @@ LPIPS = MetricSpec(
     },
 )
 
-METRICS = (PSNR, FOREGROUND, SSIM, LPIPS)
+_REGIONS = {
+    "face": "face, without eyes and mouth",
+    "eyes": "eyes with their lids",
+    "mouth": "lips and what they enclose",
+    "ears": "ears",
+    "hair": "hair",
+    "neck": "neck and clothing",
+}
+
+REGION = MetricSpec(
+    name="psnr-region",
+    target="headbench.metrics.regions:RegionPsnr",
+    unit="dB",
+    digits=2,
+    better="higher",
+    label="PSNR",
+    summary="peak signal-to-noise ratio of a frame over foreground pixels of one region of the person",
+    needs=frozenset({"alpha", "projection"}),
+    variants={
+        name: Variant(f"PSNR {name}", "", f"PSNR over {what}", frozenset({f"region-{name}"}))
+        for name, what in _REGIONS.items()
+    },
+    unlimited=True,
+)
+
+FLICKER = MetricSpec(
+    name="flicker-difference",
+    target="headbench.metrics.temporal:Flicker",
+    digits=2,
+    better="lower",
+    label="Flicker",
+    scope="pair",
+    meaning="change from frame to frame beside the truth's, mean absolute difference in levels of 8 bit",
+    summary="difference of a render's change since the frame before from the truth's, over the person",
+)
+
+SHARPNESS = MetricSpec(
+    name="sharpness",
+    target="headbench.metrics.sharpness:Sharpness",
+    digits=3,
+    label="Sharpness",
+    meaning="fine detail as a share of the truth's, 1 where equal, less where blurred, more where noisy; not ranked",
+    summary="ratio of the Laplacians of render and truth inside the person",
+)
+
+METRICS = (PSNR, FOREGROUND, REGION, SSIM, LPIPS, FLICKER, SHARPNESS)
 """Built-in metrics, in the order of tables."""
 
 

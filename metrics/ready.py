@@ -92,6 +92,9 @@ def _ready(
         return Ready(chosen, None, absent)
     metric = guarded(chosen, "making it", lambda: chosen.kind(chosen.options, device, chosen.variant))
     absent = guarded(chosen, "asking what is missing", metric.missing) or missing_asset(needs)
+    why = next((truth.lacking[need] for need in sorted(needs) if need in truth.lacking), None)
+    if absent is None and why is not None:
+        absent = Absent(AbsentKind.NOT_AVAILABLE, f"n/a ({why})")
     if absent is None and missing_mask(needs, ()) is not None:
         absent = missing_mask(needs, masks())
     if absent is None and ALPHA in needs and not truth.has_alpha:

@@ -76,6 +76,8 @@ class GroundTruth:
     """Whether alpha says what the person covers; False where nothing is known of it and it is 255 everywhere."""
     landmarks: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Frame id -> landmarks (K, 2) as x and y from -1 to 1 from edge to edge of the image; empty without any."""
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    """Name of a computed mask that cannot be had -> why, as a table shows it."""
 
     def sequence(self, frame: str) -> str:
         """Name of the sequence that a frame belongs to."""

@@ -1,0 +1,52 @@
+"""Sharpness: how much fine detail a render has beside the truth."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, float64
+
+from headbench.metrics.absent import Absent, AbsentKind
+from headbench.metrics.check import check_pair
+from headbench.metrics.foreground import COVERED
+from headbench.metrics.metric import Metric
+from headbench.metrics.truth import Truth
+
+__all__ = ["Sharpness"]
+
+_WEIGHTS = (0.299, 0.587, 0.114)
+"""Weights of R, G and B in the grey that is looked at (BT.601)."""
+_LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
+_LEAST = 64
+"""Least number of pixels inside the person for a value."""
+_FLAT = 0.25 / 255
+"""Root mean square of the truth's Laplacian below which it has no detail to compare with."""
+
+
+class Sharpness(Metric):
+    """Fine detail of a render as a share of the truth's: 1 where they are equal, less where the render is blurred.
+
+    The ratio of the root mean squares of the Laplacian (4-neighbours) of grey, over pixels whose 5 x 5 neighbourhood
+    the person covers, so that the silhouette does not count. Detail is not compared place by place: noise makes the
+    value larger, above 1 as well, so it is read beside others and never ranked.
+    """
+
+    undefined = Absent(AbsentKind.TOO_FEW, "n/a (too few pixels inside the person, or no detail in them)")
+
+    def frame(self, render: Tensor, truth: Truth) -> Tensor:
+        check_pair(render, truth.image)
+        covered = (truth.alpha >= COVERED).to(render.dtype)
+        inside = -F.max_pool2d(-F.pad(covered, (2, 2, 2, 2)), 5, stride=1) > 0
+        number = inside.sum(dim=(1, 2, 3), dtype=float64)
+        of_render, of_truth = (_detail(image, inside, number) for image in (render, truth.image))
+        enough = (number >= _LEAST) & (of_truth >= _FLAT)
+        return torch.where(enough, of_render / of_truth.clamp_min(_FLAT), math.nan)
+
+
+def _detail(image: Tensor, inside: Tensor, number: Tensor) -> Tensor:
+    """Root mean square (B,) of the Laplacian of images (B, 3, H, W) over the pixels `inside` (B, 1, H, W)."""
+    grey = (image * image.new_tensor(_WEIGHTS)[:, None, None]).sum(dim=1, keepdim=True)
+    found = F.conv2d(grey, grey.new_tensor(_LAPLACIAN)[None, None], padding=1)
+    return ((found.square() * inside).sum(dim=(1, 2, 3), dtype=float64) / number.clamp_min(1)).sqrt()
