@@ -114,7 +114,7 @@ SHARPNESS = MetricSpec(
     summary="ratio of the Laplacians of render and truth inside the person",
 )
 
-METRICS = (PSNR, FOREGROUND, REGION, SSIM, LPIPS, FLICKER, SHARPNESS)
+METRICS = (PSNR, FOREGROUND, SSIM, LPIPS, REGION, FLICKER, SHARPNESS)
 """Built-in metrics, in the order of tables."""
 
 

@@ -95,12 +95,12 @@ def _ready(
     why = next((truth.lacking[need] for need in sorted(needs) if need in truth.lacking), None)
     if absent is None and why is not None:
         absent = Absent(AbsentKind.NOT_AVAILABLE, f"n/a ({why})")
-    if absent is None and missing_mask(needs, ()) is not None:
-        absent = missing_mask(needs, masks())
     if absent is None and ALPHA in needs and not truth.has_alpha:
         absent = Absent(AbsentKind.NOT_AVAILABLE, "n/a (needs alpha; the ground truth has none)")
     if absent is None and PROJECTION in needs:
         absent = _missing_head(truth)
+    if absent is None and missing_mask(needs, ()) is not None:
+        absent = missing_mask(needs, masks())
     if absent is not None:
         return Ready(chosen, None, absent)
     guarded(chosen, "preparing it", metric.prepare)

@@ -16,9 +16,6 @@ from headbench.metrics.truth import Truth
 
 __all__ = ["Sharpness"]
 
-_WEIGHTS = (0.299, 0.587, 0.114)
-"""Weights of R, G and B in the grey that is looked at (BT.601)."""
-_LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 _LEAST = 64
 """Least number of pixels inside the person for a value."""
 _FLAT = 0.25 / 255
@@ -28,9 +25,9 @@ _FLAT = 0.25 / 255
 class Sharpness(Metric):
     """Fine detail of a render as a share of the truth's: 1 where they are equal, less where the render is blurred.
 
-    The ratio of the root mean squares of the Laplacian (4-neighbours) of grey, over pixels whose 5 x 5 neighbourhood
-    the person covers, so that the silhouette does not count. Detail is not compared place by place: noise makes the
-    value larger, above 1 as well, so it is read beside others and never ranked.
+    The ratio of the root mean squares of the Laplacian (4-neighbours) of grey (BT.601), over pixels whose 5 x 5
+    neighbourhood the person covers, so that the silhouette does not count. Detail is not compared place by place: noise
+    makes the value larger, above 1 as well, so it is read beside others and never ranked.
     """
 
     undefined = Absent(AbsentKind.TOO_FEW, "n/a (too few pixels inside the person, or no detail in them)")
@@ -47,6 +44,8 @@ class Sharpness(Metric):
 
 def _detail(image: Tensor, inside: Tensor, number: Tensor) -> Tensor:
     """Root mean square (B,) of the Laplacian of images (B, 3, H, W) over the pixels `inside` (B, 1, H, W)."""
-    grey = (image * image.new_tensor(_WEIGHTS)[:, None, None]).sum(dim=1, keepdim=True)
-    found = F.conv2d(grey, grey.new_tensor(_LAPLACIAN)[None, None], padding=1)
-    return ((found.square() * inside).sum(dim=(1, 2, 3), dtype=float64) / number.clamp_min(1)).sqrt()
+    red, green, blue = image.double().unbind(1)
+    grey = F.pad(0.299 * red + 0.587 * green + 0.114 * blue, (1, 1, 1, 1))
+    middle = grey[:, 1:-1, 1:-1]
+    found = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:] - 4 * middle
+    return ((found.square() * inside[:, 0]).sum(dim=(1, 2)) / number.clamp_min(1)).sqrt()

@@ -152,7 +152,7 @@ class _Opened:
 
             shown = self._subject.showing(protocol.views)
             joined = self._joined([frame.id for frame in shown.test])
-            truth = ground_truth(shown, where, "seen" in needs_of_protocol(protocol))
+            truth = ground_truth(shown, where, needs_of_protocol(protocol))
         else:
             joined, truth = self._of_folder
         paths = {name: self._renders.files[render] for name, render in joined.pairs.items()}

@@ -94,7 +94,7 @@ class _Scorer:
         where = resolve_device(device)
         paths = {frame.id: renders / f"{frame.id}.png" for frame in subject.test}
         if paths:
-            truth = ground_truth(subject, where, "seen" in needs_of_protocol(self.protocol))
+            truth = ground_truth(subject, where, needs_of_protocol(self.protocol))
             scores = score_frames(paths, truth, self.protocol, where, nets=self.nets, report=report)
         else:
             scores = without_views(self.protocol)

@@ -1,10 +1,12 @@
 """Ground truth for metrics from a dataset's subject: pixels, sequences, and the tracked head in the image.
 
-The mask ``seen`` says which pixels show surface that training frames show."""
+The mask ``seen`` says which pixels show surface that training frames show, and masks such as ``region-mouth`` which
+belong to a region of the person."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headbench.harness.names import one_line, shortened
@@ -21,13 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["ground_truth"]
 
 
-def ground_truth(subject: Subject, device: torch.device, seen: bool = False) -> GroundTruth:
+def ground_truth(subject: Subject, device: torch.device, needs: Collection[str] = ()) -> GroundTruth:
     """Ground truth of a subject's test frames; images are read on use.
 
     Args:
         subject: gives the test frames, and the training frames for the mask ``seen``.
-        device: where the head's projection and the mask are computed, if a metric asks for them.
-        seen: add the mask ``seen`` to those of the data.
+        device: where the head's projection and masks are computed, if a metric asks for them.
+        needs: all that metrics will ask for; masks that are computed are added to those of the data where they are
+            among it.
     """
     from headbench.metrics import GroundTruth
 
@@ -36,9 +39,60 @@ def ground_truth(subject: Subject, device: torch.device, seen: bool = False) -> 
     def pixels(frame: str) -> Pixels:
         return frames[frame].pixels()
 
-    computed = {"seen": _seen(subject, frames, device)} if seen else {}
+    computed = {"seen": _seen(subject, frames, device)} if "seen" in needs else {}
+    regions, lacking = _regions(subject, frames, device, needs)
+    return GroundTruth(
+        pixels,
+        _sequences(subject.test),
+        lambda: _projector(subject, frames, device),
+        computed | regions,
+        lacking=lacking,
+    )
 
-    return GroundTruth(pixels, _sequences(subject.test), lambda: _projector(subject, frames, device), computed)
+
+def _regions(
+    subject: Subject, frames: Mapping[str, Frame], device: torch.device, needs: Collection[str]
+) -> tuple[dict[str, Callable[[str], Tensor]], dict[str, str]]:
+    """Masks of regions that are needed, as functions from a frame's ID to (1, H, W) uint8.
+
+    Args:
+        subject: gives head model and identity.
+        frames: frame ID -> frame.
+        device: where to compute.
+        needs: names of masks and of whatever else metrics ask for.
+
+    Returns:
+        mask -> function, and mask -> why there is none, of regions that the head model does not name.
+    """
+    import torch
+
+    from headbench.harness.errors import MissingAsset
+    from headbench.harness.head.regions import REGIONS, lacking, region_labels
+    from headbench.metrics.regions import mask_of
+
+    wanted = {each.name: label for label, each in enumerate(REGIONS, 1) if mask_of(each.name) in needs}
+    if not wanted:
+        return {}, {}
+    try:
+        head = _head(subject, "teeth", device)
+    except MissingAsset:  # which the need of the projection says
+        return {}, {}
+    unnamed = lacking(head.regions)
+
+    @functools.lru_cache(maxsize=_KEPT)
+    def labels(frame: str) -> Tensor:
+        return torch.from_numpy(region_labels(head, frames[frame]))
+
+    def mask(label: int) -> Callable[[str], Tensor]:
+        return lambda frame: (labels(frame) == label).to(torch.uint8)[None] * 255
+
+    found = {mask_of(name): mask(label) for name, label in wanted.items() if name not in unnamed}
+    why = "the head model {} names no region {} of its mesh; FLAME_masks.pkl does: bench assets add flame2020"
+    return found, {mask_of(name): why.format(subject.head, unnamed[name]) for name in wanted if name in unnamed}
+
+
+_KEPT = 32
+"""Number of frames whose labels of regions are kept: more than are scored at a time, since each region asks anew."""
 
 
 def _seen(subject: Subject, frames: Mapping[str, Frame], device: torch.device) -> Callable[[str], Tensor]:
