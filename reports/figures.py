@@ -27,6 +27,7 @@ from headbench.harness.types import TEST, Frame
 from headbench.reports.draw import Pair, draw_grid, evenly_spread, side_by_side
 from headbench.reports.html import Embed, Figure
 from headbench.reports.previews import draw_previews, error_scale
+from headbench.reports.regions import draw_region_figures
 from headbench.reports.renders import (
     Subjects,
     background_of,
@@ -87,7 +88,8 @@ def draw_figures(
                 remarks.append(f"No pictures of {of}: {kind}{error}")
                 for suffix in SUFFIXES:
                     (folder / f"{file}.{suffix}").unlink(missing_ok=True)
-    return figures, remarks
+    of_regions, more = draw_region_figures(record.results, folder, subjects)
+    return [*figures, *of_regions], [*remarks, *more]
 
 
 def _named(results: list[Result]) -> list[tuple[Result, str]]:

@@ -16,6 +16,9 @@ from PIL import Image
 from headbench.harness.image.video import write_video
 from headbench.harness.types import Pixels
 from headbench.metrics import read_scores
+from headbench.reports.regions import draw_region_figures
+from headbench.reports.renders import Subjects
+from headbench.results import read_run
 
 LABEL = "fateavatar-8bit@1"
 
@@ -75,6 +78,25 @@ def test_folders_give_the_scores_of_a_run_and_all_says_what_cannot_be_scored(
             rows = list(csv.DictReader((tmp_path / name / f"{label}.csv").open()))
             assert [float(row["ssim"]) for row in rows] == [frame.values["ssim"] for frame in of_run.frames]
             assert [row["render"] for row in rows] == [frame.id for frame in of_run.frames]
+
+    # Regions need a head, which a subject has and a folder has not; a report shows where they lie.
+    regions = "headbench-regions@1"
+    assert bench("score", "out", "--device", "cpu", "--protocol", regions).code == 0
+    done = score("--renders", renders, *ways["subject"], "--protocol", regions, "--out", "subject")
+    found, of_run = (
+        read_scores(tmp_path / "subject" / f"{regions}.jsonl"),
+        read_scores(cell / "scores" / f"{regions}.jsonl"),
+    )
+    assert [frame.values for frame in found.frames] == [frame.values for frame in of_run.frames]
+    assert any("psnr-region/face" in frame.values for frame in found.frames)
+    done = score("--renders", renders, "--truth", "rgba", "--protocol", regions)
+    assert "PSNR face ↑   n/a (needs the tracked head; the data have none)" in done.out and "Flicker" in done.out
+    drawn, remarks = draw_region_figures(read_run(tmp_path / "out").results, tmp_path, Subjects(registry))
+    assert remarks == [] and [(figure.group, figure.caption) for figure in drawn] == [
+        ("discs / anna", "regions that are scored")
+    ]
+    sheet = np.array(Image.open(drawn[0].grid))
+    assert sheet.shape[1] == 3 * 2 * 24 * (256 // 24) and len(np.unique(sheet.reshape(-1, 3), axis=0)) > 6
 
     done = score("--renders", renders, "--truth", "rgba", "--protocol", "all")
     assert done.code == 0, done.err
