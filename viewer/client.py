@@ -47,20 +47,20 @@ class Page(Protocol):
 class Play:
     """Timeline that plays, by the clock: a slow machine leaves frames out and stays in time."""
 
+    frames: tuple[int, ...]
+    """Indices of the frames that play, in their order."""
     start: int
-    """Frame at the beginning."""
+    """Place in `frames` at the beginning."""
     since: float
     """Time of the beginning, seconds of `time.monotonic`."""
     rate: float
     """Frames per second."""
-    count: int
-    """Number of frames of the timeline."""
     loop: bool
 
     def frame(self, now: float) -> int:
         """Index of the frame at a time; the last one stays where it does not loop."""
-        index = self.start + int((now - self.since) * self.rate)
-        return index % self.count if self.loop else min(index, self.count - 1)
+        place, count = self.start + int((now - self.since) * self.rate), len(self.frames)
+        return self.frames[place % count if self.loop else min(place, count - 1)]
 
     def until_next(self, now: float) -> float:
         """Seconds until the next frame."""
@@ -137,17 +137,18 @@ class Client:
             rest = {key: kept for key, kept in self._look.values.items() if key != name}
             self.change(values=rest if value is None else {**rest, name: value})
 
-    def start(self, rate: float, count: int, loop: bool) -> None:
-        """Play the timeline from the present frame on.
+    def start(self, rate: float, frames: tuple[int, ...], loop: bool) -> None:
+        """Play frames, from the present one on where it is among them and not the last of a single turn.
 
         Args:
             rate: frames per second.
-            count: number of frames of the timeline.
-            loop: whether to begin again at its end.
+            frames: indices in the timeline.
+            loop: whether to begin again at their end.
         """
         with self._lock:
-            start = 0 if not loop and self._look.frame >= count - 1 else self._look.frame
-            self._play = Play(start, self._clock(), rate, count, loop)
+            start = frames.index(self._look.frame) if self._look.frame in frames else 0
+            start = 0 if not loop and start == len(frames) - 1 else start
+            self._play = Play(frames, start, self._clock(), rate, loop)
             self._look = replace(self._look, values={})
             self._changed = self._clock()
             self._version += 1
@@ -237,5 +238,5 @@ class Client:
         if frame != self._look.frame:
             self._look, self._changed = replace(self._look, frame=frame), now
             self._version += 1
-        if not self._play.loop and frame == self._play.count - 1:
+        if not self._play.loop and frame == self._play.frames[-1]:
             self._play = None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["listen", "put"]
+__all__ = ["listen", "offered", "put"]
 
 
 def listen(handle: Any, act: Callable[[Any], None]) -> None:
@@ -21,10 +22,21 @@ def listen(handle: Any, act: Callable[[Any], None]) -> None:
     # viser runs functions that are no coroutines in a pool of threads, where a later value may overtake an earlier one.
     async def heard(event: Any) -> None:
         # Values that we set ourselves come with no client.
-        if event.client is not None:
+        if event.client is not None and offered(event.target):
             act(event.target.value)
 
     (handle.on_click if hasattr(handle, "on_click") else handle.on_update)(heard)
+
+
+def offered(handle: Any) -> bool:
+    """Whether a control's value is one that the control offers; a page may send anything."""
+    if hasattr(handle, "options"):
+        return handle.value in handle.options
+    if hasattr(handle, "min") and hasattr(handle, "max"):
+        low = -math.inf if handle.min is None else handle.min
+        high = math.inf if handle.max is None else handle.max
+        return bool(low <= handle.value <= high)
+    return True
 
 
 def put(handle: Any, value: Any) -> None:

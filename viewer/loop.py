@@ -53,6 +53,12 @@ class RenderLoop:
             self._thread.join(timeout=30)
         self._give_up()
 
+    def end(self, failure: BaseException) -> None:
+        """End because of a fault."""
+        self.failure, self._open = failure, False
+        self.ended.set()
+        self.wake()
+
     def add(self, client: Client) -> None:
         """Serve a client from now on."""
         with self._something:
@@ -96,7 +102,7 @@ class RenderLoop:
                 if not served and not answered:
                     self._sleep()
         except BaseException as error:
-            self.failure = error
+            self.end(error)
         finally:
             self.ended.set()
             self._give_up()

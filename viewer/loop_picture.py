@@ -87,14 +87,16 @@ class Painter:
             part: 1 for the full size; `QUARTER` while something moves.
             columns: number of pictures that share the canvas's width.
         """
-        page, width = look.camera, max(look.camera.width // columns, 1)
+        page = look.camera
         if not look.exact:
-            return page.camera(*size_of(width, page.height, self.longest // columns, part))
+            width, height = size_of(page.width, page.height, self.longest, part)
+            return page.camera(max(width // columns, 1), height)
         frame = self.timeline.poses[look.avatar][look.frame].camera
         if look.against in (TRUTH, ERROR):
             # As it is scored, so that pixels of both pictures are the same places.
             return fitted(frame, size_of(frame.width, frame.height, self.longest), part)
-        return fitted(frame, size_of(width, page.height, self.longest // columns), part)
+        width, height = size_of(page.width, page.height, self.longest)
+        return fitted(frame, (max(width // columns, 1), height), part)
 
     def _whole(self, look: Look, part: int, spent: Times) -> Rgb8:
         page = look.camera

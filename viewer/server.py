@@ -22,6 +22,7 @@ from headbench.viewer.loop_timing import Times
 from headbench.viewer.server_address import Address, viser_module
 from headbench.viewer.server_avatars import Shown, Timeline
 from headbench.viewer.server_border import Border
+from headbench.viewer.server_origin import foreign, headers_of, refuse_blind
 from headbench.viewer.server_page import ViserPage, camera_of
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ class Viewer:
 
     def wait(self) -> None:
         """Wait until an interrupt comes, or rendering ends by a fault, which is raised."""
-        while not self._loop.ended.wait(timeout=1.0):
-            pass
+        with contextlib.suppress(KeyboardInterrupt):
+            while not self._loop.ended.wait(timeout=1.0):
+                pass
         if self._loop.failure is not None:
             raise self._loop.failure
 
@@ -93,6 +95,11 @@ class Viewer:
             self._loop.remove(guest.client)
         with contextlib.redirect_stdout(io.StringIO()):
             self._server.stop()
+
+    def clients(self) -> list[Client]:
+        """Clients of the pages that are open."""
+        with self._lock:
+            return [guest.client for guest in self._guests.values()]
 
     def last(self) -> tuple[tuple[int, int], Times]:
         """Width and height of the picture that was sent last, and the times that it took."""
@@ -110,8 +117,13 @@ class Viewer:
         server.on_client_disconnect(self._go)
 
     def _come(self, handle: viser.ClientHandle) -> None:
+        if foreign(headers_of(self._server, handle.client_id), self.address):
+            return  # It gets no controls and no pictures.
+        seen = camera_of(handle.camera)
+        if seen is None:
+            return
         page = ViserPage(handle)
-        client = Client(Look(camera_of(handle.camera)), page, self._loop.wake)
+        client = Client(Look(seen), page, self._loop.wake)
         guest = _Guest(page, client, Border(handle, client))
 
         def look_through() -> None:
@@ -128,6 +140,8 @@ class Viewer:
         threading.Thread(target=guest.client.follow, name="viewer-follow", daemon=True).start()
         look_through()
         self._loop.add(guest.client)
+        if handle.client_id not in self._server.get_clients():
+            self._go(handle)  # It went while its controls were made.
 
     def _go(self, handle: viser.ClientHandle) -> None:
         with self._lock:
@@ -140,6 +154,8 @@ class Viewer:
     def _moved(self, guest: _Guest, camera: viser.CameraHandle) -> None:
         """Take a page's camera; one that looks through the frame's own lets go of it when the person moves it."""
         seen, before = camera_of(camera), guest.client.look
+        if seen is None:
+            return
         resized = (seen.width, seen.height) != (before.camera.width, before.camera.height)
         free = not before.exact or (guest.page.moved(seen) and not resized)
         guest.client.change(camera=seen, through=not free and before.through)
@@ -160,7 +176,12 @@ class Viewer:
             with self._lock:
                 guests = list(self._guests.values())
             for guest in guests:
-                guest.refresh()
+                try:
+                    guest.refresh()
+                except Exception as error:
+                    # A page that has just gone may refuse anything; a fault of ours ends the viewer with its report.
+                    if guest.client in self.clients():
+                        self._loop.end(error)
 
     def _tell(self, client: Client, sentence: str) -> None:
         """Say on a page why there is no picture."""
@@ -191,6 +212,11 @@ def _served(address: Address) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         server = Server(host=address.host, port=address.port, verbose=False)
     found = server.get_port()
+    try:
+        refuse_blind(server)
+    except BenchError:
+        server.stop()
+        raise
     if address.port and found != address.port:
         server.stop()
         raise BenchError(

@@ -55,6 +55,17 @@ class Timeline:
     frames: tuple[Frame, ...] = ()
     """Frames of the dataset with their images; empty where it is not there."""
 
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the dataset's cameras, in the order of their first frames."""
+        return tuple(dict.fromkeys(frame.camera_id for frame in self.frames)) or ("0",)
+
+    def seen_by(self, camera: str) -> tuple[int, ...]:
+        """Indices of the frames of one camera, in the timeline's order; of all where there is one camera."""
+        if len(self.cameras) == 1:
+            return tuple(range(len(self.ids)))
+        return tuple(index for index, frame in enumerate(self.frames) if frame.camera_id == camera)
+
 
 def open_avatars(paths: Sequence[Path], device: str, rasterizer: str, opened: ExitStack) -> tuple[Shown, ...]:
     """Open checkpoints of one head model to be looked at.

@@ -22,6 +22,8 @@ PATIENCE = 5.0
 """Seconds that a page may take to acknowledge before it is asked again."""
 SETTLING = 1.5
 """Seconds after a camera was set in which a page may still tell of the one before."""
+_SIZES = (16, 8192)
+"""Limits of a canvas's sides in pixels."""
 SAME = 1e-3
 """Difference of two cameras' places (metres) and directions below which they are the same."""
 
@@ -89,9 +91,16 @@ class ViserPage:
         return False
 
 
-def camera_of(handle: viser.CameraHandle) -> PageCamera:
-    """Camera of a page as it is now."""
+def camera_of(handle: viser.CameraHandle) -> PageCamera | None:
+    """Camera of a page as it is now; None where it tells of one that cannot be."""
     w, x, y, z = (float(value) for value in handle.wxyz)
     px, py, pz = (float(value) for value in handle.position)
-    size = max(int(handle.image_width), 1), max(int(handle.image_height), 1)
-    return PageCamera((w, x, y, z), (px, py, pz), float(handle.fov), *size)
+    width, height = (min(max(int(size), _SIZES[0]), _SIZES[1]) for size in (handle.image_width, handle.image_height))
+    fov = float(handle.fov)
+    if (
+        not np.isfinite([w, x, y, z, px, py, pz, fov]).all()
+        or not 0.01 < fov < 3.0
+        or w * w + x * x + y * y + z * z < 0.5
+    ):
+        return None
+    return PageCamera((w, x, y, z), (px, py, pz), fov, width, height)
