@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headbench.export.poses import Pose
 from headbench.harness.session import Session
 
 __all__ = ["Source"]
@@ -18,5 +19,9 @@ class Source:
     """Colour behind the head in videos: white, black or green."""
     fps: int = 25
     """Frames per second of videos and recorded clips."""
+    fit: bool = False
+    """Whether a page of an avatar that networks move holds a linear fit of it, in place of a clip."""
+    fitting: tuple[Pose, ...] = ()
+    """Training frames, where `fit` asks for them."""
     may_share: bool = False
     """Whether who exports may pass on the bases of a head model whose licence forbids it."""

@@ -17,7 +17,7 @@ from headbench.harness.names import printable
 
 __all__ = ["Words", "assembled"]
 
-_SCRIPTS = ("unpack", "head", "faces", "carry", "recorded", "clip", "draw", "orbit", "page")
+_SCRIPTS = ("unpack", "head", "faces", "carry", "recorded", "fitted", "clip", "draw", "orbit", "page")
 
 
 class Words:

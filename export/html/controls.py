@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
-__all__ = ["controls_of", "presets_of"]
+__all__ = ["controls_of", "moving", "presets_of"]
 
 _SHOWN = 20
 """Number of expression coefficients without names that get a slider."""
@@ -45,6 +45,17 @@ def controls_of(names: Sequence[str], expressions: int, eyelids: bool) -> list[d
             title = part.capitalize() if part else "Expression"
             groups.append({"title": title, "open": part == "mouth", "controls": sliders})
     return groups
+
+
+def moving(groups: Sequence[dict[str, Any]], parameters: Set[tuple[str, int]]) -> list[dict[str, Any]]:
+    """Groups without the sliders of parameters that move nothing, given those (field, index) that do."""
+    left = []
+    for group in groups:
+        controls = [
+            each for each in group["controls"] if any((name, each["index"]) in parameters for name in each["fields"])
+        ]
+        left += [{**group, "controls": controls}] if controls else []
+    return left
 
 
 def presets_of(names: Sequence[str], expressions: int) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -20,13 +20,13 @@ _PICTURES = 5
 
 
 @torch.no_grad()
-def least_psnr(source: Source, frames: Sequence[Pose], splats: Sequence[Splats]) -> float:
+def least_psnr(source: Source, frames: Sequence[Pose], splats: Callable[[int], Splats]) -> float:
     """PSNR in dB of pictures of `splats` against the avatar's in the same frames: the least of at most five.
 
     Args:
         source: the avatar.
         frames: T of them.
-        splats: T of them.
+        splats: gives the Gaussians of a frame by its number.
     """
     count, session = len(frames), source.session
     found = []
@@ -34,7 +34,7 @@ def least_psnr(source: Source, frames: Sequence[Pose], splats: Sequence[Splats])
         pose, white = frames[number], torch.ones(1, 3, device=session.device)
         camera = pose.camera.resized(_SIDE, _SIDE).to(session.device)
         own = session.render(pose.params, camera, "white", "float32").clamp(0, 1)
-        page = session.rasterizer(_gaussians(splats[number], session.device), camera, white).image.clamp(0, 1)
+        page = session.rasterizer(_gaussians(splats(number), session.device), camera, white).image.clamp(0, 1)
         found.append(float((own - page).square().mean()))
     return -10 * math.log10(max(*found, 1e-12))
 

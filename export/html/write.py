@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from headbench.export.html.assemble import Words, assembled
-from headbench.export.html.controls import controls_of, presets_of
+from headbench.export.html.controls import controls_of, moving, presets_of
+from headbench.export.html.fit import BASES, FRAMES, fitted, put_fit
 from headbench.export.html.licences import terms_of
 from headbench.export.html.loss import least_psnr
 from headbench.export.html.pack import Packer
@@ -18,7 +19,9 @@ from headbench.export.html.stills import evenly, most_frames, put_stills
 from headbench.export.poses import Pose, Poses
 from headbench.export.source import Source
 from headbench.harness.files import atomic_path
+from headbench.harness.head import SubjectHead, load_head
 from headbench.harness.plugins import registry
+from headbench.harness.rigged import Rig
 
 __all__ = ["BUDGET", "write"]
 
@@ -31,7 +34,7 @@ class _Body:
     """What moves in a page."""
 
     kind: str
-    """Name of the script's class: rig or clip."""
+    """Name of what moves in the script: rig, fit or clip."""
     frames: tuple[Pose, ...]
     count: int
     """Number of Gaussians."""
@@ -66,22 +69,31 @@ def write(source: Source, poses: Poses, out: Path) -> list[str]:
 
 
 def _body(source: Source, frames: tuple[Pose, ...]) -> _Body:
-    """What of an avatar a page can hold: all of it, or its final Gaussians in some frames."""
+    """What of an avatar a page can hold: all of it, a fit, or its final Gaussians in some frames."""
     loaded = source.session.loaded
     terms = terms_of(loaded.identity.head)
-    found = rig_of(loaded.portrait, frames)  # type: ignore[arg-type]  # formats with `needs` are given avatars
-    if found is None:
-        why = f"networks of {loaded.about.get('method', 'the method')} move its Gaussians"
-        return _clip(source, frames, f"{why}: the page holds them as they are in recorded frames, without sliders.")
     if not terms.free and not source.may_share:
-        why = f"{terms.name} may not be passed on, so its bases stay out"
         return _clip(
             source,
             frames,
-            f"{why}: the page holds final Gaussians of recorded frames, without sliders "
-            "(--i-may-share-flame, where your licence lets you).",
+            f"{terms.name} may not be passed on, so its bases stay out: the page holds final Gaussians "
+            "in recorded frames, without sliders (--i-may-share-flame puts the bases in, where your licence lets you).",
         )
-    rig, head = found
+    found = rig_of(loaded.portrait, frames)  # type: ignore[arg-type]  # formats with `needs` are given avatars
+    if found is not None:
+        return _rig(source, frames, *found)
+    why = f"networks of {loaded.about.get('method', 'the method')} move its Gaussians"
+    if source.fit:
+        return _fit(source, frames, why)
+    return _clip(
+        source,
+        frames,
+        f"{why}: the page holds them in recorded frames, without sliders (--fit makes some, at a loss).",
+    )
+
+
+def _rig(source: Source, frames: tuple[Pose, ...], rig: Rig, head: SubjectHead) -> _Body:
+    """The whole avatar."""
     packer, width = Packer(), head.expression_size
     put_recording(packer, frames, width)
     about = {
@@ -90,7 +102,37 @@ def _body(source: Source, frames: tuple[Pose, ...]) -> _Body:
         "presets": presets_of(head.expression_names, width),
     }
     summary = "exact in every pose: the head model moves them as in training"
-    return _Body("rig", frames, len(rig.face_index), summary, packer, about, source.fps)
+    notes = ("--fit was left out: this avatar is exact without it.",) if source.fit else ()
+    return _Body("rig", frames, len(rig.face_index), summary, packer, about, source.fps, notes)
+
+
+def _fit(source: Source, frames: tuple[Pose, ...], why: str) -> _Body:
+    """A linear function of the head's parameters, of as many bases as fit."""
+    identity, device = source.session.loaded.identity, source.session.device
+    head = load_head(identity.head, source.session.loaded.config.topology(), device=device).bind(identity)
+    width, training = head.expression_size, evenly(source.fitting, FRAMES)
+    fit, rank = fitted(source, head, training), BASES
+    while True:
+        packer = Packer()
+        about, read = put_fit(packer, fit.cut(rank))
+        put_recording(packer, frames, width)
+        size = len(packer.packed().text)
+        if size <= BUDGET - _REST or rank == 1:
+            break
+        rank = max(1, min(rank - 1, int(rank * (BUDGET - _REST) / size)))
+    loss = least_psnr(source, frames, lambda number: read.at(frames[number], width))
+    summary = f"a fit of {about['rank']} linear bases, {loss:.1f} dB of the avatar's own pictures at least"
+    notes = (
+        f"{why}: the page holds {summary} in the {len(frames)} recorded frames; "
+        f"it was fitted to {len(training)} training frames.",
+    )
+    controls = controls_of(head.expression_names, width, True)
+    told = {
+        "fit": about,
+        "controls": moving(controls, read.moving(width)),
+        "presets": presets_of(head.expression_names, width),
+    }
+    return _Body("fit", frames, read.mean.shape[1], summary, packer, told, source.fps, notes)
 
 
 def _clip(source: Source, frames: tuple[Pose, ...], why: str) -> _Body:
@@ -109,7 +151,7 @@ def _clip(source: Source, frames: tuple[Pose, ...], why: str) -> _Body:
         notes.append(
             f"{len(kept)} of {len(frames)} frames are in the page, evenly spaced: more are above {BUDGET / 1e6:g} MB."
         )
-    loss = least_psnr(source, kept, stills.splats)
+    loss = least_psnr(source, kept, stills.splats.__getitem__)
     notes.append(
         f"the page's Gaussians are rounded to 8 and 16 bits: {loss:.1f} dB of the avatar's own pictures at least."
     )

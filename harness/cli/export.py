@@ -32,6 +32,7 @@ __all__ = ["export"]
 @click.option(
     "--fps", default=25, show_default=True, type=click.IntRange(min=1), help="Frames per second of a video or a page."
 )
+@click.option("--fit", is_flag=True, help="Put a linear fit of an avatar that networks move into a page, with sliders.")
 @click.option(
     "--i-may-share-flame", "may_share", is_flag=True, help="Put FLAME's bases into a page: your licence lets you."
 )
@@ -46,6 +47,7 @@ def export(
     dataset: str | None,
     limit: int | None,
     fps: int,
+    fit: bool,
     may_share: bool,
     background: str,
     device: str,
@@ -61,9 +63,11 @@ def export(
     from headbench.harness.files import writable
 
     form = format_of(name)
-    pose = pose or (form.pose if driver is None else "test")
-    if may_share and name != "html":
-        raise click.UsageError("--i-may-share-flame goes with --format html.")
+    if driver is not None:
+        pose = pose or "test"
+    for option, given in (("--fit", fit), ("--i-may-share-flame", may_share)):
+        if given and name != "html":
+            raise click.UsageError(f"{option} goes with --format html.")
     if driver is not None and pose in ("neutral", "first"):
         raise click.UsageError(f"--pose {pose} is the checkpoint's own, so no --driver goes with it.")
     writable(out, folder=not form.suffixes or out.is_dir())
@@ -78,7 +82,8 @@ def export(
                 return own_subject(session.path)
             return driving_subject(driver, dataset or session.loaded.about["dataset"])
 
-        done = write(Source(session, background, fps, may_share), form, pose, out, subject, driver is None, limit)
+        source = Source(session, background, fps, fit, may_share=may_share)
+        done = write(source, form, pose, out, subject, driver is None, limit)
     for note in done.notes:
         say(f"note: {note}")
     say(f"{out}: {form.name}, {done.count} pose{'s' * (done.count != 1)}")

@@ -102,7 +102,7 @@ void main() {
 
 class Renderer {
   constructor(canvas, count, terms) {
-    const gl = canvas.getContext("webgl2", { antialias: false, alpha: false, preserveDrawingBuffer: true });
+    const gl = canvas.getContext("webgl2", { antialias: false, alpha: false });
     if (!gl) throw new Error("This page draws with WebGL2, which this browser does not offer or has turned off.");
     this.gl = gl;
     this.half = Boolean(gl.getExtension("EXT_color_buffer_float") || gl.getExtension("EXT_color_buffer_half_float"));

@@ -24,7 +24,8 @@ class Page {
     this.add_theme();
     at("home").addEventListener("click", () => this.orbit.home());
     new ResizeObserver(() => this.refresh()).observe(at("stage"));
-    at("status").remove();
+    at("status").hidden = true;
+    at("stage").addEventListener("webglcontextlost", () => broken("The graphics card lost this page's drawing: reload the page."));
     document.documentElement.dataset.ready = "";
     // For tests: parameters and camera of a frame, and the float target of a pose: (height, width, 4), premultiplied.
     window.headbench = {
@@ -126,7 +127,7 @@ class Page {
     const row = document.createElement("label"), name = document.createElement("span"), input = document.createElement("input");
     const value = document.createElement("output");
     name.textContent = label;
-    Object.assign(input, { type: "range", min: low, max: high, step: (high - low) / 100 });
+    Object.assign(input, { type: "range", min: low, max: high, step: 0.01 });
     const follow = () => {
       input.value = this.pose[fields[0]][index];
       value.textContent = Number(this.pose[fields[0]][index]).toFixed(2);
@@ -199,11 +200,12 @@ class Page {
 const AVATARS = {
   rig: (arrays, about) => new Carried(arrays, about.rig),
   clip: (arrays, about) => new Recorded(arrays, about),
+  fit: (arrays, about) => new Fitted(arrays, about),
 };
 
-start().catch((error) => {
-  const status = at("status") || document.body.appendChild(Object.assign(document.createElement("p"), { id: "status" }));
-  status.textContent = error.message;
-  status.className = "broken";
+function broken(sentence) {
+  Object.assign(at("status"), { textContent: sentence, className: "broken", hidden: false });
   document.documentElement.dataset.broken = "";
-});
+}
+
+start().catch((error) => broken(error.message));
