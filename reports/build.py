@@ -12,6 +12,7 @@ from headbench.harness.run import State, Trained, mixed
 from headbench.metrics import Scores
 from headbench.reports.columns import COST_COLUMNS, Column, known_column, metric_column
 from headbench.reports.compared import Compared, Entry, Pairs
+from headbench.reports.published import published_rows
 from headbench.reports.rank import mark_best
 from headbench.reports.table import Row, Table, Value, named
 from headbench.reports.values import mean_over_subjects, one_subject, seed_noise
@@ -20,24 +21,25 @@ from headbench.results import Result, Run, read_run, rerun, rescore
 __all__ = ["build_table", "protocols_of"]
 
 
-def build_table(run: Path, protocol: str | None = None) -> Table:
+def build_table(run: Path | Run, protocol: str | None = None, published: bool = False) -> Table:
     """Build the result table of a run under one protocol.
 
     Args:
-        run: the run's folder.
+        run: the run's folder, or what was read of it.
         protocol: name@version, or a name with one version in this run; None takes the first that the run asked for.
+        published: also show numbers that papers print of the run's datasets.
 
     Raises:
         BenchError: `run` is no run folder, nothing in it is scored by the protocol, or scores are by protocols of one
             name and version whose contents differ.
     """
-    record = read_run(run)
-    return _Builder(record, _choose(record, protocol)).table()
+    record = read_run(run) if isinstance(run, Path) else run
+    return _Builder(record, _choose(record, protocol), published).table()
 
 
-def protocols_of(run: Path) -> tuple[str, ...]:
+def protocols_of(run: Path | Run) -> tuple[str, ...]:
     """Protocols (name@version) of a run: those it asks for, then others by which any of its cells is scored."""
-    return _protocols(read_run(run))
+    return _protocols(read_run(run) if isinstance(run, Path) else run)
 
 
 def _protocols(run: Run) -> tuple[str, ...]:
@@ -74,8 +76,9 @@ def _choose(run: Run, wanted: str | None) -> str:
 class _Builder:
     """Builds the rows of one table; holds the results, columns and footnotes that rows share."""
 
-    def __init__(self, run: Run, protocol: str) -> None:
+    def __init__(self, run: Run, protocol: str, published: bool = False) -> None:
         self.run = run
+        self.published = published
         self.protocol = protocol
         self.notes: list[str] = []
         self.uneven: set[str] = set()
@@ -99,6 +102,9 @@ class _Builder:
             for place in (p for p in places if p[0] == dataset):
                 rows += self._subject_rows(place) + self._state_rows(place)
             rows += self._mean_rows(dataset) + self._noise_rows(dataset)
+            if self.published:
+                subjects = len({place for result in self.scored if (place := result.place)[0] == dataset})
+                rows += published_rows(dataset, self.columns, self.protocol, subjects, self._note)
         for text in self.run.notes:
             self._note(text)
         self._explain_marks(rows)

@@ -43,6 +43,7 @@ _PREAMBLE = r"""% Needs \usepackage{booktabs}. Define \benchbest and \benchsecon
 \providecommand{\benchbest}[1]{\textbf{#1}}
 \providecommand{\benchsecond}[1]{\underline{#1}}
 \providecommand{\benchnote}[1]{\textsuperscript{#1}}
+\providecommand{\benchpublished}[1]{\textit{#1}}
 """
 
 
@@ -64,7 +65,8 @@ def to_latex(table: Table) -> str:
         if line.outcome:
             cells.append(rf"\multicolumn{{{len(values)}}}{{l}}{{\emph{{{escape(line.outcome)}}}}}")
         else:
-            cells += [_cell(entry) for entry in line.values]
+            values_ = [_cell(entry) for entry in line.values]
+            cells += [rf"\benchpublished{{{cell}}}" for cell in values_] if line.row.differs else values_
         out.append(_bar(cells))
     out += [r"\bottomrule", rf"\multicolumn{{{width}}}{{l}}{{\footnotesize {escape(table.title())}}}", r"\end{tabular}"]
     if notes:

@@ -15,7 +15,7 @@ from headbench.reports.html import Embed, Figure
 from headbench.reports.latex import to_latex
 from headbench.reports.table import Table
 from headbench.reports.text import to_csv, to_json, to_markdown
-from headbench.results import read_run
+from headbench.results import Run, read_run
 
 __all__ = ["FORMATS", "format_table", "write_report"]
 
@@ -47,6 +47,8 @@ def write_report(
     out: Path | None = None,
     pictures: Sequence[Path] = (),
     embed: Embed = Embed.PREVIEW,
+    published: bool = False,
+    record: Run | None = None,
 ) -> Path:
     """Write ``report/`` of a run: one table per protocol in four formats, index.html, and figures.
 
@@ -60,6 +62,8 @@ def write_report(
         out: folder of the report; None takes ``report`` in the run.
         pictures: further pictures for the end of the page, such as contact sheets; they are copied.
         embed: how many of the rendered frames lie inside the page; without `figures` none do.
+        published: also show numbers that papers print.
+        record: what was read of the run, where somebody has read it already.
 
     Returns:
         the folder.
@@ -72,8 +76,9 @@ def write_report(
 
     target = run / "report" if out is None else out.resolve()
     _check_place(target, own=out is None)
-    names = protocols_of(run) if protocol is None else (protocol,)
-    tables = [build_table(run, name) for name in names] or [build_table(run)]
+    record = record or read_run(run)
+    names = protocols_of(record) if protocol is None else (protocol,)
+    tables = [build_table(record, name, published) for name in names] or [build_table(record, None, published)]
     # A protocol that was asked for and scored nothing would be a page of rows without numbers beside the others.
     tables = [table for table in tables if table.protocol_hash] or tables[:1]
     drawn = Drawn()
@@ -86,7 +91,7 @@ def write_report(
             drawn = draw_apart(run, folder / "figures", target / "figures", embed)
         further = [_further(number, path, folder / "figures") for number, path in enumerate(pictures, 1)]
         shown = (*drawn.figures, *further)
-        page = to_html(tables, shown, drawn.remarks, read_run(run), drawn.scenes, drawn.scale, target)
+        page = to_html(tables, shown, drawn.remarks, record, drawn.scenes, drawn.scale, target)
         (folder / "index.html").write_text(page, encoding="utf-8")
     return target
 

@@ -49,7 +49,7 @@ def terminal(table: Table) -> RenderableType:
             cells += [Text(row.row.state, style=style), *[Text()] * (len(values) - 1)]
         else:
             cells += [_text(entry) for entry in row.values]
-        grid.add_row(*cells)
+        grid.add_row(*cells, style="dim" if row.row.differs else "")
     footnotes = [literal(f"[{number}] {note}", "dim") for number, note in enumerate(notes, 1)]
     return Group(grid, *outcomes, *footnotes)
 

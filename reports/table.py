@@ -74,6 +74,8 @@ class Row:
     """Whether the method is a baseline, which is never marked best or second."""
     stage: str = "train"
     """Stage instance, such as train or train/bake."""
+    differs: bool = False
+    """Whether the numbers are of another protocol than the table's, or of an unknown one; they are shown grey."""
 
     def entry(self) -> str:
         """Method with preset, variant and stage instance: ``FateAvatar (demo, no-vgg, train/bake)``."""

@@ -37,7 +37,7 @@ def to_markdown(table: Table) -> str:
         if line.outcome:
             cells += [_escape(line.outcome), *[""] * (len(values) - 1)]
         else:
-            cells += [_markdown(entry) for entry in line.values]
+            cells += [_markdown(entry, line.row.differs) for entry in line.values]
         out.append(_bar(cells))
     if table.notes:
         out.append("")
@@ -145,6 +145,7 @@ def _record(table: Table, row: Row) -> dict[str, Any]:
         "variant": row.variant,
         "stage": row.stage,
         "baseline": row.baseline,
+        "other_protocol": row.differs,
         "seeds": list(row.seeds),
         "state": row.state,
         "reason": row.reason,
@@ -190,8 +191,16 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _markdown(entry: Entry) -> str:
+def _markdown(entry: Entry, differs: bool = False) -> str:
+    """Text of a cell in markdown; what is of another protocol is set in italics, as markdown has no grey.
+
+    Args:
+        entry: the cell.
+        differs: whether its row is of another protocol.
+    """
     text = _escape(entry.text)
+    if differs and entry.text != "–":
+        text = f"*{text}*"
     if entry.rank:
         text = f"**{text}**" if entry.rank == 1 else f"<u>{text}</u>"
     return text + (f"<sup>{','.join(map(str, entry.notes))}</sup>" if entry.notes else "")

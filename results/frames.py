@@ -27,7 +27,10 @@ def frames_frame(run: str, results: Sequence[Result]) -> pandas.DataFrame:
     """Frame with a row per stage instance, protocol, metric and frame, of all results with scores."""
     blocks: list[dict[str, Any]] = []
     counts: list[int] = []
-    values, names, positions, reasons = [], [], [], []
+    values: list[Any] = []
+    positions: list[Any] = []
+    names: list[str] = []
+    reasons: list[str] = []
     for result in results:
         identity = _identity(run, result)
         for protocol, scores in result.scores.items():
@@ -47,12 +50,12 @@ def frames_frame(run: str, results: Sequence[Result]) -> pandas.DataFrame:
                 positions.append(np.arange(len(series.ids)))
                 reasons += [row.absent[key].text if key in row.absent else whole for row in rows]
     columns: dict[str, Any] = {
-        field.name: np.repeat(np.array([block[field.name] for block in blocks], dtype=object), counts)
+        field.name: _repeated([block[field.name] for block in blocks], counts)
         for field in FRAMES
         if blocks and field.name in blocks[0]
     }
     if blocks:
-        columns |= {"frame": np.array(names, dtype=object), "absent": np.array(reasons, dtype=object)}
+        columns |= {"frame": names, "absent": reasons}
         columns |= {"value": np.concatenate(values), "position": np.concatenate(positions)}
     return _typed(columns, FRAMES)
 
@@ -69,15 +72,21 @@ def curves_frame(run: str, results: Sequence[Result]) -> pandas.DataFrame:
     return _typed({field.name: [row.get(field.name) for row in rows] for field in CURVES}, CURVES)
 
 
+def _repeated(values: Sequence[Any], counts: Sequence[int]) -> Any:
+    """Array with each value as often as `counts` says; texts are shared, not copied."""
+    plain: Any = np.empty(len(values), dtype=object)
+    plain[:] = values
+    return np.repeat(plain, counts)
+
+
 def _typed(columns: Mapping[str, Any], fields: Sequence[Field]) -> pandas.DataFrame:
     """Frame of columns in the order and with the dtypes of the schema; columns that are not given are empty."""
     series = {}
     for field in fields:
         values = columns.get(field.name, [])
         if field.kind == "moment":
-            series[field.name] = pandas.to_datetime(pandas.Series(values, dtype=object), utc=True).astype(
-                DTYPES["moment"]
-            )
+            moments: Any = pandas.to_datetime(pandas.Series(values, dtype=object), utc=True)
+            series[field.name] = moments.astype(DTYPES["moment"])
         else:
             dtype: Any = pandas.StringDtype("python") if field.kind == "text" else DTYPES[field.kind]
             plain: Any = pandas.Series(values, dtype=object)

@@ -126,12 +126,12 @@ def _table(found: Comparison, worse: Sequence[Change]) -> RenderableType:
     for names, changes in lines.items():
         cells = [literal(name) for name in names]
         for column in columns:
-            change = changes.get(column.key)
-            if change is None:
+            found_here = changes.get(column.key)
+            if found_here is None:
                 cells.append(literal("–"))
                 continue
-            text = signed_interval(change.difference.interval, column)
-            style = "bold red" if change in worse else "" if change.difference.resolved else "dim"
-            cells.append(literal(f"{text} worse" if change in worse else text, style))
+            text = signed_interval(found_here.difference.interval, column)
+            style = "bold red" if found_here in worse else "" if found_here.difference.resolved else "dim"
+            cells.append(literal(f"{text} worse" if found_here in worse else text, style))
         table.add_row(*cells)
     return table

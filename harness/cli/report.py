@@ -30,6 +30,7 @@ __all__ = ["report"]
     default="preview",
     help="Frames inside the page: all of them without loss, as many small ones as 25 MB hold, or none.",
 )
+@click.option("--published", is_flag=True, help="Also show what papers print; grey where they score in another way.")
 @click.option("--picture", "pictures", type=Place(exists=True, dir_okay=False), multiple=True, help="Show this, too.")
 @click.option("--out", type=Place(), help="Folder of the report; default RUN/report.")
 def report(
@@ -38,6 +39,7 @@ def report(
     format_: str | None,
     figures: bool,
     embed: str,
+    published: bool,
     pictures: tuple[Path, ...],
     out: Path | None,
 ) -> None:
@@ -52,15 +54,19 @@ def report(
     from headbench.reports import build_table, format_table, terminal, write_report
     from headbench.reports.html import Embed
     from headbench.reports.report import write_table
+    from headbench.results import read_run
 
     if format_ is None or out is not None:
         writable(run / "report" if out is None else out, folder=True)
     if format_ in ("long", "parquet"):
         _long(run, format_, out)
         return
-    table = build_table(run, protocol)
+    record = read_run(run)
+    table = build_table(record, protocol, published)
     # Files first, then the screen: a terminal that goes away costs no file.
-    written = write_report(run, figures, protocol, out, pictures, Embed(embed)) if format_ is None else None
+    written = None
+    if format_ is None:
+        written = write_report(run, figures, protocol, out, pictures, Embed(embed), published, record)
     if format_ in (None, "terminal"):
         console().print(terminal(table))
     elif out is None:
