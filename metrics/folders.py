@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headbench.harness.errors import BenchError, of_system
 from headbench.harness.names import one_line, quoted
 from headbench.harness.reading import kind_at
 
-__all__ = ["SUFFIXES", "Joined", "Listed", "frame_numbers", "join_names", "list_pictures"]
+__all__ = ["FLOATS", "SUFFIXES", "Joined", "Listed", "frame_numbers", "join_names", "list_pictures", "some"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 """Suffixes of pictures, in small letters."""
+FLOATS = ".safetensors"
+"""Suffix of files with float renders."""
 _DIGITS = re.compile(r"[0-9]+")
 _SHOWN = 5
 """Number of names that a message lists at most."""
@@ -31,9 +33,16 @@ class Listed:
 
     place: Path
     files: Mapping[str, Path]
-    """Name without ending -> file, sorted by name."""
+    """Name without ending -> picture, sorted by name."""
     ignored: tuple[str, ...] = ()
     """Names of further entries that are no pictures; hidden ones are left out."""
+    floats: Mapping[str, Path] = field(default_factory=dict)
+    """Name without ending -> float render, of those that have one."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the pictures, or of the float renders where there is nothing else."""
+        return list(self.files or self.floats)
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,12 @@ def some(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
-def list_pictures(folder: Path) -> Listed:
+def list_pictures(folder: Path, floats: bool = False) -> Listed:
     """List the pictures in a folder, not in folders below it.
+
+    Args:
+        folder: the folder.
+        floats: list float renders, too, which may lie beside pictures of the same names or alone.
 
     Raises:
         BenchError: it is no folder, cannot be listed, holds no picture, or two that differ only in their ending.
@@ -80,9 +93,13 @@ def list_pictures(folder: Path) -> Listed:
     except OSError as error:
         raise of_system(error, str(folder)) from error
     files: dict[str, Path] = {}
+    of_floats: dict[str, Path] = {}
     ignored = []
     for path in entries:
         if path.name.startswith("."):
+            continue
+        if floats and path.suffix.lower() == FLOATS:
+            of_floats[path.stem] = path
             continue
         if path.suffix.lower() not in SUFFIXES:
             ignored.append(path.name)
@@ -94,10 +111,10 @@ def list_pictures(folder: Path) -> Listed:
                 help="keep one of them",
             )
         files[path.stem] = path
-    if not files:
+    if not files and not of_floats:
         there = f"found only {some(ignored)}" if ignored else "found nothing"
         raise BenchError(f"{folder}: expected pictures ({', '.join(SUFFIXES)}), {there}.")
-    return Listed(folder, files, tuple(ignored))
+    return Listed(folder, files, tuple(ignored), of_floats)
 
 
 def join_names(renders: Collection[str], truth: Collection[str], where: tuple[str, str]) -> Joined:

@@ -193,12 +193,12 @@ def folder_truth(files: Mapping[str, Path], alpha: Mapping[str, Path] | None, ha
     return GroundTruth(pixels, has_alpha=has_alpha or alpha is not None)
 
 
-def composited(renders: Mapping[str, Path], background: tuple[float, float, float], scratch: Path) -> dict[str, Path]:
-    """Composite RGBA renders on a protocol's background, in 8 bit as `bench run` stores renders.
+def composited(renders: Mapping[str, Path], protocol: Protocol, scratch: Path) -> dict[str, Path]:
+    """Composite RGBA renders on a protocol's background, in 8 bit: rounded, or cut off where the protocol does that.
 
     Args:
         renders: frame id -> RGBA file.
-        background: colour in [0, 1].
+        protocol: names the background.
         scratch: an empty folder, which gets the pictures.
 
     Returns:
@@ -207,7 +207,8 @@ def composited(renders: Mapping[str, Path], background: tuple[float, float, floa
     found = {}
     for number, (frame, path) in enumerate(renders.items()):
         planes = to_float(_decoded(path))
-        image = to_uint8(composite(planes[:3], planes[3:], planes.new_tensor(background)))
+        image = composite(planes[:3], planes[3:], planes.new_tensor(protocol.background_rgb))
+        image = (image * 255).to(torch.uint8) if protocol.save == "uint8_truncate" else to_uint8(image)
         found[frame] = scratch / f"{number:06d}.png"
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(found[frame], compress_level=1)
     return found

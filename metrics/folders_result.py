@@ -77,6 +77,10 @@ class FolderScores:
         found += [f"  {column.heading():{width}}  {self._shown(column)}" for column in self.columns]
         return [*found, *(f"note: {note}" for note in (*self.joined.sentences(), *self.notes))]
 
+    def lacking(self) -> str:
+        """Why no frame could be scored, since the ground truth lacks what the whole protocol needs."""
+        return self.scores.why(self.columns[0].key).text.removeprefix("n/a (").removesuffix(")")
+
     def _shown(self, column: Column) -> str:
         mean = self.scores.mean(column.key)
         if mean is None:

@@ -63,7 +63,8 @@ def score(
         _score_run(run, protocol, device, nets, force)
         return
     _refuse_lacking(folders)
-    from headbench.harness.cli.score_folders import Folders, score_folders
+    from headbench.harness.cli.score_folders import score_folders
+    from headbench.harness.cli.score_truth import Folders
     from headbench.harness.run.asked import split_names
     from headbench.metrics import protocol_names
 

@@ -1,8 +1,9 @@
-"""Subject of a dataset that `bench score --truth DATASET/SUBJECT` names."""
+"""What `bench score --renders` was asked to compare, and the subject that `--truth DATASET/SUBJECT` names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,20 @@ from headbench.harness.reading import kind_at
 if TYPE_CHECKING:
     from headbench.harness.types import Subject
 
-__all__ = ["named_subject"]
+__all__ = ["Folders", "named_subject"]
+
+
+@dataclass(frozen=True)
+class Folders:
+    """What `bench score` was asked to compare, as the command line names it."""
+
+    renders: Path
+    truth: str
+    """Folder or video, or DATASET/SUBJECT."""
+    alpha: Path | None = None
+    data_root: Path | None = None
+    settings: tuple[str, ...] = ()
+    out: Path | None = None
 
 
 def named_subject(truth: str, data_root: Path | None, settings: Sequence[str]) -> Subject | None:

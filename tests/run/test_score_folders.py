@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from headbench.harness.image.video import write_video
 from headbench.harness.types import Pixels
@@ -139,6 +140,33 @@ def test_alpha_of_renders_is_composited_and_what_has_no_partner_is_said(
     assert "∞ dB" in done.out and "the ground truth has no alpha: pictures are compared as they are" in done.out
 
 
+def test_floats_beside_pictures_are_scored_where_a_protocol_asks_for_them(
+    score: Callable[..., Any], tmp_path: Path
+) -> None:
+    good(tmp_path)
+    for k in range(3):
+        save_file({"image": torch.full((3, 16, 16), 90 / 255 + 0.125 * (k + 1))}, tmp_path / "r" / f"{k}.safetensors")
+    done = score("--renders", "r", "--truth", "t", "--protocol", "all", "--out", "s")
+    assert done.code == 0, done.err
+    frames = json.loads((tmp_path / "s" / "fateavatar@1.json").read_text())["frames"]
+    assert [frame["psnr"] for frame in frames] == [
+        pytest.approx(-20 * np.log10(0.125 * k), abs=1e-5) for k in (1, 2, 3)
+    ]
+    assert json.loads((tmp_path / "s" / "headbench@1.json").read_text())["frames"][0]["psnr"] < 30  # the pictures
+    assert "imavatar@1: not scored: region landmark-hull needs landmarks; the data have none" in done.out
+    # Each line of each protocol is there, though numbers repeat; notes stand once.
+    assert done.out.count("PSNR ↑") == len([*(tmp_path / "s").glob("*.csv")]) > 4
+    (tmp_path / "r" / "1.safetensors").unlink()
+    done = score("--renders", "r", "--truth", "t", "--protocol", "fateavatar@1")
+    assert done.code == 1 and "r has no .safetensors of 1, as it has of other frames." in done.err
+    for path in (tmp_path / "r").glob("*.png"):
+        path.unlink()
+    done = score("--renders", "r", "--truth", "t")
+    assert done.code == 1 and "it scores pictures of 8 bit, and the renders are floats alone" in done.err
+    done = score("--renders", "r", "--truth", "t", "--protocol", "fateavatar@1")
+    assert done.code == 0 and "2 frames of r" in done.out and "note: 1 pictures of the ground truth" in done.out
+
+
 def test_two_videos_are_joined_from_their_first_images_on(score: Callable[..., Any], tmp_path: Path) -> None:
     images = [np.full((16, 16, 3), 60 + 20 * k, np.uint8) for k in range(3)]
     write_video(tmp_path / "a.mp4", images, 25, quality="1")
@@ -222,6 +250,16 @@ ODD: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         lambda at: None,
         ("--data-root", "."),
         "--data-root is for a subject of a dataset, and t is a folder",
+    ),
+    "floats asked for": (
+        lambda at: None,
+        ("--protocol", "fateavatar@1"),
+        "fateavatar@1 cannot score this: it scores float renders (.safetensors with a tensor image)",
+    ),
+    "landmarks asked for": (
+        lambda at: None,
+        ("--protocol", "imavatar@1"),
+        "imavatar@1 cannot score this: region landmark-hull needs landmarks; the data have none.",
     ),
     "other views": (
         lambda at: None,
