@@ -1,7 +1,7 @@
-"""Workers as forks of this process, which has torch: the same worker in a process of its own, without its start.
+"""Workers, and what draws a report's figures, as forks of this process, which has torch: the same without its start.
 
 Everything else is as with `headbench.harness.run.child.Child`: session, log, parent pipe, signals, exit codes. Threads
-do not survive a fork, so cells that are planned with several, or draw with numba, get a process as users' do.
+do not survive a fork, so cells that are planned with several get a process as users' do; numba starts its own anew.
 """
 
 from __future__ import annotations
@@ -12,22 +12,28 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numba
 import torch
 
 from headbench.harness.device import be_deterministic
 from headbench.harness.run import child
+from headbench.reports import figures, figures_process
+
+# Before any kernel runs here: by default numba uses OpenMP, which ends a fork of a process where it has run.
+numba.config.THREADING_LAYER = "forksafe"
 
 
 class Process:
-    """As much of `subprocess.Popen` as `Child` uses, of a fork that runs the worker.
+    """As much of `subprocess.Popen` as `Child` uses, of a fork that runs the worker or draws figures.
 
     Args:
-        command: of the worker; its arguments count.
-        stdout: where it prints.
+        command: of the program; its name and its arguments count.
+        stdout: where it prints, also its errors.
         env: its environment.
     """
 
@@ -39,7 +45,7 @@ class Process:
         self.pid = os.fork()
         if self.pid == 0:
             os.close(write)
-            _become_worker(command, read, stdout.fileno(), env)
+            _become(command, read, stdout.fileno(), env)
         os.close(read)
         self.stdin = os.fdopen(write, "wb")
 
@@ -62,7 +68,7 @@ class Process:
         return self.returncode
 
 
-def _become_worker(command: list[str], stdin: int, out: int, env: dict[str, str]) -> None:
+def _become(command: list[str], stdin: int, out: int, env: dict[str, str]) -> None:
     code = 1
     try:
         os.setsid()
@@ -74,13 +80,14 @@ def _become_worker(command: list[str], stdin: int, out: int, env: dict[str, str]
         faulthandler.enable(file=2)  # into the log, as PYTHONFAULTHANDLER does; pytest has its own place
         os.environ.clear()
         os.environ.update(env)
-        place = next(index for index, part in enumerate(command) if Path(part).name == "worker.py")
+        place = _place(command)
         sys.argv = command[place:]
-        from headbench.harness.cli.worker import main
+        from headbench.harness.cli import worker
         from headbench.harness.plugins import registry
 
         registry.cache_clear()
-        main()
+        (worker if Path(command[place]).name == "worker.py" else figures).main()
+        code = 0
     except SystemExit as ended:
         code = int(ended.code or 0)
     except BaseException as error:
@@ -89,14 +96,17 @@ def _become_worker(command: list[str], stdin: int, out: int, env: dict[str, str]
         os._exit(code)
 
 
+def _place(command: list[str]) -> int:
+    """Where the path of the program stands in its command line."""
+    return next(index for index, part in enumerate(command) if Path(part).name in ("worker.py", "figures.py"))
+
+
 def _start(command: list[str], **rest: Any) -> Process | subprocess.Popen[bytes]:
-    """A fork where the cell draws with torch and one thread; else a process, for threads of others do not survive."""
-    place = next(index for index, part in enumerate(command) if Path(part).name == "worker.py")
+    """A fork where the cell has one thread; else a process, for threads of others do not survive."""
     try:
-        job = json.loads((Path(command[place + 1]) / "job.json").read_text(encoding="utf-8"))
-        how = job["execution"]
-        forks = how["rasterizer"] == "torch" and how.get("threads") in (None, 1)
-    except (OSError, ValueError, LookupError, TypeError):  # what it does about that needs no rasterizer
+        job = json.loads((Path(command[_place(command) + 1]) / "job.json").read_text(encoding="utf-8"))
+        forks = job["execution"].get("threads") in (None, 1)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # what it does about that needs no threads
         forks = True
     return Process(command, **rest) if forks else subprocess.Popen(command, **rest)
 
@@ -108,11 +118,24 @@ class Forks:
     Popen = staticmethod(_start)
 
 
-def fork_workers(monkeypatch: object) -> None:
-    """From now on workers of executors are forks, of a process that has imported what each would import in its turn."""
-    import numba  # noqa: F401
+class Drawing:
+    """Stands in for the module `subprocess` where a report's figures are drawn."""
 
+    @staticmethod
+    def run(command: list[str], **_rest: object) -> subprocess.CompletedProcess[str]:
+        """Draw them in a fork; what it prints counts as what it says of errors."""
+        with tempfile.TemporaryFile() as said:
+            process = Process(command, stdout=said, env=dict(os.environ))
+            process.stdin.close()
+            code = process.wait()
+            said.seek(0)
+            return subprocess.CompletedProcess(command, code, "", said.read().decode("utf-8", "replace"))
+
+
+def fork_workers(monkeypatch: object) -> None:
+    """From now on workers of executors and drawings are forks of a process that has imported what each would."""
     if not torch.are_deterministic_algorithms_enabled():
         for wanted in (True, False):  # torch imports its compiler
             be_deterministic(wanted)
     monkeypatch.setattr(child, "subprocess", Forks)  # type: ignore[attr-defined]
+    monkeypatch.setattr(figures_process, "subprocess", Drawing)  # type: ignore[attr-defined]

@@ -8,6 +8,8 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from headbench.datasets.synthetic import write
+from headbench.datasets.synthetic.around import extras
 from headbench.harness.cli.data import data
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.plugins import registry
@@ -76,11 +78,20 @@ def test_synth_refuses_impossible_sizes_before_anything_is_written(arguments, tm
     assert not (tmp_path / "out").exists()
 
 
-def test_a_synthetic_subject_is_written_and_has_nothing_wrong(tmp_path) -> None:
+def test_a_synthetic_subject_is_written_and_has_nothing_wrong(tmp_path, monkeypatch) -> None:
+    asked = []
+
+    def few(clip, count, around):
+        asked.append((count, around))
+        return extras(clip, count, around)[::12]
+
+    monkeypatch.setattr(write, "extras", few)
     arguments = ["synth", "--frames", "3", "--size", "48", "--seed", "5", str(tmp_path / "D")]
     result = CliRunner().invoke(data, arguments)
     assert result.exit_code == 0, result.output
     assert f"bench run --methods all --datasets insta --data-root {tmp_path / 'D'}" in result.output
+    assert asked == [(12, True)], "the orbit, and views from all around, of which one in twelve is written"
+    assert len(list((tmp_path / "D" / "insta" / "synth00" / "truth").rglob("*.png"))) == 4
     checked = _check("insta", "--data-root", tmp_path / "D")
     note, summary, _, total = checked.output.splitlines()
     assert "2 frames (00000-00001) for training, 1 frame (00002) for testing; 0 errors, 0 warnings" in summary

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.harness.head.arrays import HeadArrays
+from headbench.harness.head.arrays import TOPOLOGIES, HeadArrays
 
 __all__ = ["UNIT", "load_arrays", "part_faces"]
 
@@ -24,8 +24,9 @@ def _stored() -> dict[str, NDArray[Any]]:
         return {name: data[name] for name in data.files}
 
 
+@functools.lru_cache(maxsize=len(TOPOLOGIES))
 def load_arrays(topology: str = "open") -> HeadArrays:
-    """Load the arrays of the open head. Vertices of `open` and `mouth_closed` are the first ones of `teeth`.
+    """Load the arrays of the open head, read only. Vertices of `open` and `mouth_closed` are the first ones of `teeth`.
 
     Expression coefficients are the ARKit-named face units, 0 at rest and 1 at full strength; identity coefficients are
     standard deviations. `open` has skin and eyes with an opening between the lips, `mouth_closed` a cap over it,
@@ -38,7 +39,7 @@ def load_arrays(topology: str = "open") -> HeadArrays:
     expressions = _directions(data["expression"], count)
     names = tuple(str(name) for name in data["expression_names"])
     blink = np.stack([expressions[..., names.index(f"eyeBlink{side}")] for side in ("Left", "Right")])
-    return HeadArrays(
+    arrays = HeadArrays(
         tag="openhead",
         topology=topology,
         template=data["template"][:count],
@@ -57,6 +58,11 @@ def load_arrays(topology: str = "open") -> HeadArrays:
         eyelid_dirs=blink,
         expression_names=names,
     )
+    # A process loads the head many times, and models copy what they need.
+    for array in (*vars(arrays).values(), *arrays.regions.values()):
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+    return arrays
 
 
 def _directions(stored: NDArray[np.int16], count: int) -> NDArray[np.float32]:
