@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.harness.files import atomic_path
 from headbench.harness.reading import Unreadable, fault_of, open_regular, parse_json
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["read_arrays", "read_metadata", "read_tensors"]
+__all__ = ["FLOATS", "read_arrays", "read_float_picture", "read_metadata", "read_tensors", "write_float_picture"]
+
+FLOATS = ".safetensors"
+"""Suffix of files with one picture as floats, which stand beside its PNG."""
+_PICTURE = "image"
+"""Name of the tensor (3, H, W) in such a file."""
 
 HEADER_BYTES = 8 * 2**20
 """Limit of the size of a safetensors header, in bytes: some 50,000 tensors."""
@@ -50,6 +56,37 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, to
         return load_file(path, device=str(device))
     except (SafetensorError, OSError, ValueError, KeyError, MemoryError) as error:
         raise _damaged(path) from error
+
+
+def write_float_picture(path: Path, image: torch.Tensor) -> None:
+    """Write a picture (3, H, W) as half floats, not clamped, atomically.
+
+    Args:
+        path: the file; its folder is made.
+        image: on any device.
+    """
+    import torch
+    from safetensors.torch import save
+
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save({_PICTURE: image.detach().to("cpu", torch.float16).contiguous()}))
+
+
+def read_float_picture(path: Path) -> torch.Tensor:
+    """Read a picture that is stored as half or single floats: (3, H, W) float32, not clamped.
+
+    Raises:
+        Unreadable: it cannot be opened, is damaged, or holds no such picture with finite values.
+    """
+    import torch
+
+    image = read_tensors(path).get(_PICTURE)
+    if image is None or image.ndim != 3 or image.shape[0] != 3 or not image.is_floating_point():
+        found = "none" if image is None else f"{tuple(image.shape)} {str(image.dtype).removeprefix('torch.')}"
+        raise Unreadable(path, f"expected a tensor {_PICTURE} of (3, H, W) floats, found {found}")
+    if not bool(torch.isfinite(image).all()):
+        raise Unreadable(path, "found values that are not finite")
+    return image.to(torch.float32)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

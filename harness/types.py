@@ -202,6 +202,9 @@ class Frame:
     timestep: int = 0
     """Number of the moment; cameras that saw the same moment share it. Key of fine-tuned parameters."""
     camera_id: str = "0"
+    landmarks: Tensor | None = None
+    """(K, 2) float64 landmarks of the face that the dataset gives, x and y from -1 to 1 from edge to edge of the image;
+    the first 68 are those of the usual detectors. None where it gives none."""
 
     def __post_init__(self) -> None:
         fault = name_fault(self.id)

@@ -16,17 +16,12 @@ from headbench.harness.errors import DataError
 from headbench.harness.image import resize_rgba, resize_uint8, to_uint8
 from headbench.harness.pictures import read_picture
 from headbench.harness.reading import Unreadable
-from headbench.harness.tensors import read_tensors
+from headbench.harness.tensors import FLOATS, read_float_picture
 from headbench.metrics.prepare import hull_plane, no_cloth_plane
 from headbench.metrics.protocol import Protocol
 from headbench.metrics.truth import GroundTruth, Masks
 
-__all__ = ["FLOATS", "Loaded", "batches", "stacked"]
-
-FLOATS = ".safetensors"
-"""Suffix of files with float renders."""
-RENDER = "image"
-"""Name of the tensor (3, H, W) in a file with a float render."""
+__all__ = ["Loaded", "batches", "stacked"]
 
 
 class Loaded(NamedTuple):
@@ -150,14 +145,9 @@ def _read_floats(frame: str, path: Path) -> Tensor:
         DataError: it is missing, damaged or of another layout; the message names the frame.
     """
     try:
-        image = read_tensors(path).get(RENDER)
+        return read_float_picture(path)
     except Unreadable as error:
         raise _unread(frame, path, error) from error
-    good = image is not None and image.ndim == 3 and image.shape[0] == 3 and image.is_floating_point()
-    if image is None or not good or not bool(torch.isfinite(image).all()):
-        found = "none" if image is None else f"{tuple(image.shape)} {str(image.dtype).removeprefix('torch.')}"
-        raise DataError(f"Frame {frame}: expected a tensor {RENDER} of (3, H, W) finite floats, {path} has {found}.")
-    return image.to(torch.float32)
 
 
 def _read_render(frame: str, path: Path) -> Tensor:

@@ -16,7 +16,7 @@ from headbench.datasets.common.roots import names_in, odd_names
 from headbench.harness.reading import kind_at
 from headbench.harness.types import Camera, HeadParams
 
-__all__ = ["MOUTH_NOTE", "all_parsed", "projected_mouth"]
+__all__ = ["MOUTH_NOTE", "all_classed", "all_parsed", "projected_mouth"]
 
 MOUTH_NOTE = "mouth masks projected from the head mesh"
 """Note of a subject whose mouth masks are rasterized."""
@@ -64,3 +64,24 @@ def all_parsed(place: Path, masks: Mapping[str, Path], findings: Findings, help:
         help,
     )
     return False
+
+
+def all_classed(files: Mapping[str, Path], findings: Findings) -> bool:
+    """Tell whether every frame has a face parser's class numbers; a warning where some have and others have not.
+
+    Args:
+        files: frame id -> where its class numbers would be.
+        findings: receives the warning.
+    """
+    names = {folder: names_in(folder) for folder in {path.parent for path in files.values()}}
+    missing = [frame for frame, path in files.items() if path.name not in names[path.parent]]
+    if missing and len(missing) < len(files):
+        findings.warning(
+            files[missing[0]].parent,
+            f"expected a face parser's classes for each of {len(files)} frames, found {len(missing)} missing "
+            f"({ranges(missing)}): no mask of clothing",
+            missing[0],
+            "run the face parser on those frames",
+            kind="no-classes",
+        )
+    return not missing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +12,6 @@ from headbench.datasets.common.images import Expected, any_suffix, check_header,
 from headbench.datasets.common.masks import all_parsed
 from headbench.datasets.common.numbering import masks_renumbered
 from headbench.datasets.common.paths import not_folders
-from headbench.datasets.common.pixels import PixelReader
 from headbench.datasets.common.roots import names_in
 from headbench.datasets.common.sources import Source
 from headbench.datasets.imavatar.layout import Video
@@ -21,12 +20,14 @@ from headbench.harness.types import Pixels
 
 __all__ = [
     "HardMatte",
+    "classes_file",
     "find_images",
     "image_folder",
     "parsed_frames",
     "parsed_mouth",
     "source_of",
     "stray_images",
+    "with_classes",
 ]
 
 _RECIPE = "matted/ holds RGBA with background and clothing removed; or --set DATASET.matte=mask"
@@ -38,7 +39,7 @@ _OWN_ALPHA = "without mask/ the images' own alpha is read, as of SplattingAvatar
 class HardMatte:
     """Reads one frame with an alpha that is all or nothing."""
 
-    reader: PixelReader
+    reader: Callable[[], Pixels]
 
     def __call__(self) -> Pixels:
         """Decode the frame, and make its alpha 255 above one half and 0 elsewhere.
@@ -137,6 +138,23 @@ def _stored(place: Path, entry: Entry) -> Path:
     return any_suffix(named.parent, named.stem, (".png",)) or named
 
 
+def with_classes(images: Mapping[str, Source], classes: Mapping[str, Path], findings: Findings) -> dict[str, Source]:
+    """Image files of frames whose alpha also depends on a face parser's class numbers, so that their digests do too.
+
+    Args:
+        images: frame id -> its files.
+        classes: frame id -> file of its class numbers.
+        findings: receives what is wrong with those.
+    """
+    headers = read_headers({name: classes[name] for name in images})
+    found = {}
+    for name, source in images.items():
+        expected = Expected(("L", "RGB"), source.size, "clothing is to be removed", "as the image has")
+        if check_header(classes[name], name, headers[name], expected, findings):
+            found[name] = replace(source, digest=source.digest + headers[name].digest)
+    return found
+
+
 def parsed_frames(video: Video, entries: Sequence[Entry], findings: Findings) -> bool:
     """Tell whether every frame has a face parser's mouth mask; if not, that is a warning.
 
@@ -147,6 +165,11 @@ def parsed_frames(video: Video, entries: Sequence[Entry], findings: Findings) ->
     """
     masks = {entry.id: parsed_mouth(video, entry) for entry in entries}
     return all_parsed(video.path / "parsing", masks, findings, _PARSER)
+
+
+def classes_file(video: Video, entry: Entry) -> Path:
+    """File of a frame's class numbers from the face parser BiSeNet."""
+    return video.path / "semantic" / f"{entry.image}.png"
 
 
 def parsed_mouth(video: Video, entry: Entry) -> Path:

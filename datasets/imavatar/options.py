@@ -37,6 +37,13 @@ class ImavatarOptions(ReaderOptions):
             "the alpha of RGBA in image/, as SplattingAvatar."
         ),
     )
+    clothing: Literal["keep", "remove"] = Field(
+        "keep",
+        description=(
+            "keep: alpha as it is stored; remove: 0 where semantic/ has a necklace or cloth (BiSeNet's classes 15 and "
+            "16), as FateAvatar's matted/ was made."
+        ),
+    )
     mask: Literal["soft", "hard"] = Field(
         "soft",
         description=(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from headbench.datasets.common.cameras import cameras
+from headbench.datasets.common.clothing import WithoutClothing, clothing_masks
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.masks import projected_mouth
 from headbench.datasets.common.mesh import ProjectedMesh
@@ -17,12 +20,12 @@ from headbench.datasets.common.reader import SurveyReader
 from headbench.datasets.common.sources import check_sample
 from headbench.datasets.imavatar.cameras import intrinsic_matrix, world_to_camera
 from headbench.datasets.imavatar.checks import check_keypoints, check_pixels
-from headbench.datasets.imavatar.images import HardMatte, parsed_mouth
+from headbench.datasets.imavatar.images import HardMatte, classes_file, parsed_mouth
 from headbench.datasets.imavatar.layout import find_subjects
 from headbench.datasets.imavatar.options import ImavatarOptions
 from headbench.datasets.imavatar.survey import Clip, ImavatarSurvey, survey
 from headbench.datasets.imavatar.tracking import Entry
-from headbench.harness.types import Camera, Frame, HeadParams, Subject
+from headbench.harness.types import Camera, Frame, HeadParams, Pixels, Subject
 
 __all__ = ["EmoTalk3dReader", "ImavatarReader", "NerFaceReader", "PointAvatarReader"]
 
@@ -57,9 +60,16 @@ class ImavatarReader(SurveyReader[ImavatarOptions, ImavatarSurvey]):
                 if clip.parsed
                 else projected_mouth(mesh, pose, camera)
             )
-            reader = PixelReader(entry.id, source.colour, source.alpha, {"mouth": mouth})
-            pixels = HardMatte(reader) if found.options.mask == "hard" else reader
-            frames.append(Frame(entry.id, camera, pose, pixels, clip.tracking.video.name, timestep=row))
+            classes = clothing_masks(classes_file(clip.tracking.video, entry), entry.id) if clip.classed else {}
+            masks = {"mouth": mouth, **classes}
+            pixels: Callable[[], Pixels] = PixelReader(entry.id, source.colour, source.alpha, masks)
+            if found.options.clothing == "remove":
+                pixels = WithoutClothing(pixels, entry.id)
+            if found.options.mask == "hard":
+                pixels = HardMatte(pixels)
+            points = None if entry.keypoints is None else torch.from_numpy(entry.keypoints)
+            place = clip.tracking.video.name
+            frames.append(Frame(entry.id, camera, pose, pixels, place, timestep=row, landmarks=points))
         return frames
 
     def look_at_subject(self, found: ImavatarSurvey, subject: Subject) -> None:

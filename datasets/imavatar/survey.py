@@ -10,11 +10,12 @@ import numpy as np
 
 from headbench.datasets.common.findings import Findings, ranges
 from headbench.datasets.common.head_tag import HEAD_FILE, head_tag
+from headbench.datasets.common.masks import all_classed
 from headbench.datasets.common.sources import Source
 from headbench.datasets.common.splits import check_disjoint
 from headbench.datasets.common.survey import Floats, Survey
 from headbench.datasets.imavatar.cameras import Lens, is_upright
-from headbench.datasets.imavatar.images import find_images, parsed_frames, source_of
+from headbench.datasets.imavatar.images import classes_file, find_images, parsed_frames, source_of, with_classes
 from headbench.datasets.imavatar.layout import REAL_HEAD, divide, videos
 from headbench.datasets.imavatar.options import ImavatarOptions
 from headbench.datasets.imavatar.synthetic_head import SyntheticHead, read_synthetic_head
@@ -41,6 +42,8 @@ class Clip:
     """Source of the alpha: matted, mask or image."""
     parsed: bool
     """Whether a face parser's mouth masks are there for all frames."""
+    classed: bool = False
+    """Whether a face parser's class numbers are there for all frames."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,11 @@ class ImavatarSurvey(Survey):
         """Preparation of the data: ``fate``, ``rgba`` or ``original``.
 
         ``fate`` where clothing is removed, ``rgba`` where images have an alpha of their own, otherwise ``original``:
-        clothing kept.
+        clothing kept. ``-unclothed`` behind it where the option `clothing` removes it.
         """
         mattes = {clip.matte for clip in self.clips}
-        return "fate" if mattes == {"matted"} else "rgba" if mattes == {"image"} else "original"
+        name = "fate" if mattes == {"matted"} else "rgba" if mattes == {"image"} else "original"
+        return f"{name}-unclothed" if self.options.clothing == "remove" else name
 
     def digests(self) -> dict[str, str]:
         return {name: source.digest for clip in self.clips for name, source in clip.images.items()}
@@ -124,7 +128,9 @@ def survey(subject: Path, options: ImavatarOptions, findings: Findings) -> Imava
         _note_size(clips[0], findings)
     if not all(clip.parsed for clip in clips):
         findings.note("mouth masks projected from the head mesh (parsing/ has not all of them)")
-    if any(clip.matte == "mask" for clip in clips):
+    if options.clothing == "remove":
+        findings.note("clothing removed: alpha is 0 where semantic/ has a necklace or cloth")
+    elif any(clip.matte == "mask" for clip in clips):
         findings.note("clothing kept: alpha read from mask/")
     if any(clip.matte == "image" for clip in clips):
         findings.note("alpha of the images themselves: RGBA in image/, as in SplattingAvatar's data")
@@ -146,7 +152,19 @@ def _clip(tracking: Tracking, options: ImavatarOptions, findings: Findings) -> C
     lens = lens_of(tracking, size, options.positive_fx, findings)
     if lens is None:
         return None
-    return Clip(tracking, lens, images, matte, parsed_frames(video, entries, findings))
+    classes = {entry.id: classes_file(video, entry) for entry in entries}
+    classed = all_classed(classes, findings)
+    if options.clothing == "remove":
+        if not classed:
+            findings.error(
+                video.path / "semantic",
+                "expected a face parser's classes for each frame, since clothing is to be removed, found some missing",
+                help="run BiSeNet on the images; or --set DATASET.clothing=keep",
+                kind="no-classes",
+            )
+            return None
+        images = with_classes(images, classes, findings)
+    return Clip(tracking, lens, images, matte, parsed_frames(video, entries, findings), classed)
 
 
 def _check_rotation(tracking: Tracking, options: ImavatarOptions, findings: Findings) -> None:

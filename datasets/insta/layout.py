@@ -35,6 +35,10 @@ class Folder(roots.Folder):
         """Mouth mask of a frame, made by a face parser."""
         return self.path / "parsing" / f"{frame}_mouth.png"
 
+    def classes(self, frame: str) -> Path:
+        """Segmentation image of a frame, made by a face parser."""
+        return self.path / "seg_mask" / f"{frame}.png"
+
     def places(self, *names: str) -> list[Path]:
         """Paths of files and folders in the subject's folder."""
         return [self.path / name for name in names]

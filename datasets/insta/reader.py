@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.cameras import cameras as stacked
 from headbench.datasets.common.cameras import pinhole
+from headbench.datasets.common.clothing import INSTA_CODES, cloth_mask, read_classes
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.intrinsics import Intrinsics
 from headbench.datasets.common.params import head_params
@@ -56,7 +58,11 @@ class InstaReader(SurveyReader[InstaOptions, InstaSurvey]):
             camera, pose = views[row], params.rows(slice(row, row + 1))
             mouth = mouth_maker(found.folder, entry.id, found.parsed, mesh, pose, camera)
             source = found.images[entry.id]
-            pixels = PixelReader(entry.id, source.colour, source.alpha, {"mouth": mouth})
+            masks = {"mouth": mouth}
+            if found.classed:
+                codes = partial(read_classes, found.folder.classes(entry.id), entry.id)
+                masks["cloth"] = partial(cloth_mask, codes, INSTA_CODES)
+            pixels = PixelReader(entry.id, source.colour, source.alpha, masks)
             frames.append(Frame(entry.id, camera, pose, pixels, timestep=int(entry.id)))
         return frames
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.head_tag import head_tag
+from headbench.datasets.common.masks import all_classed
 from headbench.datasets.common.paths import not_folders
 from headbench.datasets.common.sources import Source
 from headbench.datasets.common.survey import Floats, Survey, known
@@ -51,6 +52,8 @@ class InstaSurvey(Survey):
     """Frame id -> its image files."""
     parsed: bool = False
     """Whether a face parser's mouth masks are there for all frames."""
+    classed: bool = False
+    """Whether a face parser's segmentation images are there for all frames."""
 
     @property
     def folder(self) -> Folder:
@@ -131,7 +134,8 @@ def survey(path: Path, options: InstaOptions, findings: Findings) -> InstaSurvey
     coefficients = read_coefficients(folder, entries, findings)
     images = find_images(folder, entries, intrinsics, findings)
     parsed = parsed_frames(folder, [entry.id for entry in entries], findings)
-    return replace(found, coefficients=coefficients, images=images, parsed=parsed)
+    classed = all_classed({entry.id: folder.classes(entry.id) for entry in entries}, findings)
+    return replace(found, coefficients=coefficients, images=images, parsed=parsed, classed=classed)
 
 
 def _number(entry: Entry) -> int:

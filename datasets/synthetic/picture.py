@@ -25,6 +25,12 @@ LABELS = {"skin": 250, "lips": 130, "eye_left": 210, "eye_right": 200, "mouth": 
 """Part of the head -> its code in INSTA's segmentation images."""
 MOUTH = ("lips", "mouth", "teeth")
 """Parts of the head that a mouth mask covers."""
+CLOTH = 90
+"""Code of clothing in INSTA's segmentation images."""
+COLLAR = -0.095
+"""Height at rest, in metres, below which a face parser would see a collar: the lower end of the neck.
+
+Nothing is painted there: subjects look as they would without it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Picture:
     mouth: Bytes
     """(S, S) mask: 255 where most rays meet lips or what is behind them."""
     labels: Bytes
-    """(S, S) code of the part that most rays meet, 0 outside."""
+    """(S, S) code of the part that most rays meet, or of clothing; 0 outside."""
     depth: NDArray[np.uint16]
     """(S, S) millimetres, 0 outside."""
     vertices: NDArray[np.float32]
@@ -73,43 +79,47 @@ def take(sitting: Sitting, w2c: Floats, K: Floats, size: int) -> Picture:
     """
     scene = sitting.scene
     count = size * size
-    rays, depth = np.zeros(count), np.zeros(count)
+    rays, depth, collar = np.zeros(count), np.zeros(count), np.zeros(count)
     total, votes = np.zeros((count, 3)), np.zeros((count, len(PARTS)))
     for hits in cast(sitting.target, w2c, K, size):
         part = scene.part[hits.face]
-        colour = _colours(sitting, hits, part, w2c[:3, :3])
+        rest = blend(scene.rest, scene.faces.take(hits.face, axis=0), hits.bary)
+        colour = _colours(sitting, hits, part, rest, w2c[:3, :3])
         here, pixels = hits.pixels, hits.pixels.stop - hits.pixels.start
         rays[here] = np.bincount(hits.pixel, minlength=pixels)
         depth[here] = np.bincount(hits.pixel, hits.depth, pixels)
         total[here] = np.stack([np.bincount(hits.pixel, colour[:, k], pixels) for k in range(3)], 1)
         kinds = np.bincount(hits.pixel * len(PARTS) + part, minlength=pixels * len(PARTS))
         votes[here] = kinds.reshape(pixels, len(PARTS))
+        low = (part == PARTS.index("skin")) & (rest[:, 1] < COLLAR)
+        collar[here] = np.bincount(hits.pixel[low], minlength=pixels)
     rgba = np.concatenate([total / np.maximum(rays, 1)[:, None], (rays / SAMPLES**2)[:, None]], 1)
     covered = 2 * rays >= SAMPLES**2
     mouth = 2 * votes[:, [PARTS.index(name) for name in MOUTH]].sum(1) >= SAMPLES**2
-    codes = np.array([LABELS[name] for name in PARTS])
+    codes = np.where(2 * collar > rays, CLOTH, np.array([LABELS[name] for name in PARTS])[votes.argmax(1)])
     depth /= np.maximum(rays, 1)
     return Picture(
         rgba=np.round(rgba * 255).astype(np.uint8).reshape(size, size, 4),
         mouth=(mouth * 255).astype(np.uint8).reshape(size, size),
-        labels=np.where(covered, codes[votes.argmax(1)], 0).astype(np.uint8).reshape(size, size),
+        labels=np.where(covered, codes, 0).astype(np.uint8).reshape(size, size),
         depth=np.where(covered, np.round(depth * 1000), 0).astype(np.uint16).reshape(size, size),
         vertices=sitting.target.vertices[: len(scene.head.base)].astype(np.float32),
     )
 
 
-def _colours(sitting: Sitting, hits: Hits, part: Ints, rotation: Floats) -> Floats:
+def _colours(sitting: Sitting, hits: Hits, part: Ints, rest: Floats, rotation: Floats) -> Floats:
     """Shade the points that rays meet: (R, 3) sRGB.
 
     Args:
         sitting: the posed scene.
         hits: where R rays meet it.
         part: (R,) index into PARTS.
+        rest: (R, 3) places at rest.
         rotation: (3, 3) of the world-to-camera matrix.
     """
     scene = sitting.scene
     corner = scene.faces.take(hits.face, axis=0)
-    rest, scalp, lips = (blend(field, corner, hits.bary) for field in (scene.rest, scene.scalp, scene.lips))
+    scalp, lips = (blend(field, corner, hits.bary) for field in (scene.scalp, scene.lips))
     colour = paint(scene.person, rest, part, scalp, lips, scene.tint[hits.face], scene.eyes)
     skin = part == PARTS.index("skin")
     colour[skin] *= wrinkles(rest[skin], scene.eyes, sitting.units)[:, None]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from headbench.datasets.synthetic.layout import Clip, Shot, Writer, split
-from headbench.datasets.synthetic.picture import LABELS, Picture
+from headbench.datasets.synthetic.picture import CLOTH, LABELS, Picture
 from headbench.datasets.synthetic.rooted import rooted_motion
 from headbench.datasets.synthetic.scene import TAG, params_of
 from headbench.datasets.synthetic.views import intrinsics
@@ -30,6 +30,8 @@ LANDMARKS = 68
 """Number of landmarks."""
 PARSED = {"skin": 1, "eye_left": 4, "eye_right": 5, "mouth": 11, "teeth": 11, "lips": 12, "hair": 17}
 """Part of the head -> class of the face parser BiSeNet."""
+CLOTHING = 16
+"""BiSeNet's class of clothing."""
 PALETTE = np.random.default_rng(19).integers(0, 256, size=(19, 3), dtype=np.uint8)
 """Colour of each of the parser's classes."""
 FOLDERS = ("image", "mask", "matted", "parsing", "semantic", "semantic_color")
@@ -134,8 +136,8 @@ def _relative(clip: Clip, index: int, landmarks: NDArray[np.int64]) -> Floats:
 def _classes(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Convert codes of parts (S, S) to the parser's classes."""
     classes = np.zeros_like(labels)
-    for part, code in LABELS.items():
-        classes[labels == code] = PARSED[part]
+    for code, number in {**{LABELS[part]: number for part, number in PARSED.items()}, CLOTH: CLOTHING}.items():
+        classes[labels == code] = number
     return classes
 
 

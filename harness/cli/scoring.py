@@ -55,7 +55,7 @@ class _Scorer:
         self.source = str(Path(asked).resolve()) if asked.endswith(".yaml") else self.name
         self.hash = protocol.hash
         drawn = protocol.stage, protocol.background, _tracking(protocol), protocol.views
-        self.key = RenderKey(protocol.render_key, *drawn)
+        self.key = RenderKey(protocol.render_key, *drawn, floats=protocol.floats)
 
     def inputs(self, device: str) -> dict[str, Any]:
         """Inputs of scores besides renders: networks, SHA-256 of registered files, and strangers' plugins."""
@@ -92,7 +92,7 @@ class _Scorer:
             progress({"stage": f"score {self.name}", "step": done, "total": total})
 
         where = resolve_device(device)
-        paths = {frame.id: renders / f"{frame.id}.png" for frame in subject.test}
+        paths = {frame.id: renders / self.key.files(frame.id)[-1] for frame in subject.test}
         if paths:
             truth = ground_truth(subject, where, needs_of_protocol(self.protocol))
             scores = score_frames(paths, truth, self.protocol, where, nets=self.nets, report=report)
@@ -110,4 +110,4 @@ def _tracking(protocol: Protocol) -> Tracking | None:
 
     loss = rule.loss if isinstance(rule.loss, str) else rule.loss.model_dump()
     rates: dict[str, float] = dict(rule.rates.items())
-    return Tracking(rule.steps, rates, rule.optimizer, loss)
+    return Tracking(rule.steps, rates, rule.optimizer, loss, rule.batch)

@@ -1,4 +1,4 @@
-"""Ground truth for metrics from a dataset's subject: pixels, sequences, and the tracked head in the image.
+"""Ground truth for metrics from a dataset's subject: pixels, sequences, landmarks, and the tracked head in the image.
 
 The mask ``seen`` says which pixels show surface that training frames show, and masks such as ``region-mouth`` which
 belong to a region of the person."""
@@ -47,6 +47,7 @@ def ground_truth(subject: Subject, device: torch.device, needs: Collection[str] 
         lambda: _projector(subject, frames, device),
         computed | regions,
         lacking=lacking,
+        landmarks={frame.id: frame.landmarks.numpy() for frame in subject.test if frame.landmarks is not None},
     )
 
 

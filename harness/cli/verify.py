@@ -162,7 +162,8 @@ def _compare(place: StagePaths, given: Subject, scorer: Scorer, count: int, devi
         changed = f"the {scorer.key.views} views of the data are others now"
         found.unverified.append(f"scores by {scorer.name} against pictures, since {changed}")
         return 0
-    whole = [f for f in subject.test if f"{f.id}.png" in listed(renders) and f"{f.id}.png" not in broken]
+    there = listed(renders).keys() - broken
+    whole = [frame for frame in subject.test if there >= {*scorer.key.files(frame.id)}]
     picked = _spread(whole, count)
     if not picked:
         return 0

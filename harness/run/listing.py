@@ -49,19 +49,19 @@ def complete(folder: Path, names: Collection[str]) -> bool:
     return set(listed(folder)) == {*names} and not damaged(folder)
 
 
-def keep_whole(folder: Path, pattern: str, whole: Callable[[Path], bool] = lambda path: True) -> None:
-    """Prepare a folder to be completed again: remove its list, and the files of `pattern` that are not whole.
+def keep_whole(folder: Path, patterns: Sequence[str], whole: Callable[[Path], bool] = lambda path: True) -> None:
+    """Prepare a folder to be completed again: remove its list, and the files of `patterns` that are not whole.
 
     Where there is a list, a file is whole if it has its listed hash.
 
     Args:
         folder: may be incomplete.
-        pattern: glob of the files that are removed unless whole.
+        patterns: globs of the files that are removed unless whole.
         whole: tells whether a file is whole where no list does: the folder was never complete, or its list is gone.
     """
     remove_leftovers(folder, deep=False)
     kept = listed(folder) if os.path.lexists(folder / LISTING) else None
     discard(folder / LISTING)
-    for path in folder.glob(pattern):
+    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
         if not (whole(path) if kept is None else digest_of(path) == kept.get(path.name)):
             discard(path)

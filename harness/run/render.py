@@ -1,9 +1,9 @@
-"""Render held-out frames as 8-bit PNGs into the folder of a render key, one file at a time."""
+"""Render held-out frames as 8-bit PNGs, or as these and floats, into the folder of a render key, one file at a time."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from headbench.harness.files import discard
 from headbench.harness.reading import Unreadable, open_regular
 from headbench.harness.records import read_record, write_sealed
 from headbench.harness.run.listing import LISTING, complete, keep_whole, write_listing
+from headbench.harness.tensors import FLOATS, read_metadata
 from headbench.harness.way import Way
 
 if TYPE_CHECKING:
@@ -39,10 +40,19 @@ class RenderKey:
     """Test-time tracking of the frames before they are rendered; None: no test-time tracking (the default)."""
     views: str = "test"
     """Set of views that is rendered; test: the held-out frames."""
+    floats: bool = False
+    """Whether each picture is also kept as floats, for protocols that score those."""
+
+    def files(self, frame: str) -> tuple[str, ...]:
+        """Names of the files of one frame, of which the last is scored."""
+        return (f"{frame}.png", *([f"{frame}{FLOATS}"] if self.floats else []))
 
     def at(self, way: Way) -> RenderKey:
         """Render key like this one for another stage instance; a protocol's own key, of ``train``, stands for any."""
         return replace(self, name=f"{way}{self.name.removeprefix(self.stage)}", stage=str(way))
+
+
+_PLAIN = RenderKey()
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ class RenderNote:
     """Set of views, None for the held-out frames."""
     viewed: str | None = None
     """Digest of the set of views, None for the held-out frames, whose data the cell's fingerprint covers."""
+    floats: bool | None = None
+    """True where each picture is also kept as floats; None where there are 8-bit pictures alone."""
 
 
 def read_note(folder: Path) -> RenderNote | None:
@@ -73,7 +85,12 @@ def read_note(folder: Path) -> RenderNote | None:
 
 
 def rendered(
-    folder: Path, checkpoint: str, ids: Sequence[str], tracked: str | None = None, viewed: str | None = None
+    folder: Path,
+    checkpoint: str,
+    ids: Sequence[str],
+    tracked: str | None = None,
+    viewed: str | None = None,
+    key: RenderKey = _PLAIN,
 ) -> bool:
     """Whether `folder` holds the complete renders of exactly these frames from this checkpoint.
 
@@ -85,11 +102,12 @@ def rendered(
         ids: IDs of the frames.
         tracked: digest of the tracked parameters, None where the frames are as their dataset gives them.
         viewed: digest of the set of views, None for the held-out frames.
+        key: says which files a frame has.
     """
     note = read_note(folder)
     if note is None or (note.checkpoint, note.tracked, note.viewed) != (checkpoint, tracked, viewed):
         return False
-    return complete(folder, [f"{frame}.png" for frame in ids])
+    return complete(folder, [name for frame in ids for name in key.files(frame)])
 
 
 def render_frames(
@@ -102,7 +120,7 @@ def render_frames(
     tracked: str | None = None,
     viewed: str | None = None,
 ) -> None:
-    """Render frames to ``<frame id>.png`` that are missing, then list all in ``sha256.txt``: the folder is complete.
+    """Render frames to the files of `key` that are missing, then list all in ``sha256.txt``: the folder is complete.
 
     Each file appears whole or not at all. Frames left by another checkpoint, background, rasterizer or tracking are
     removed. The renderer gets the frames' head parameters and cameras, and no image.
@@ -125,31 +143,49 @@ def render_frames(
     about = renderer.about()
     where = about["rasterizer"], about["device"]
     views = None if viewed is None else key.views
-    origin = RenderNote(checkpoint, key.stage, key.background, key.name, *where, tracked, views, viewed)
-    _start(folder, origin, frames)
-    missing = [frame for frame in frames if not (folder / f"{frame.id}.png").is_file()]
+    floats = True if key.floats else None
+    origin = RenderNote(checkpoint, key.stage, key.background, key.name, *where, tracked, views, viewed, floats)
+    names = {frame.id: key.files(frame.id) for frame in frames}
+    _start(folder, origin, [name for each in names.values() for name in each])
+    missing = [frame for frame in frames if not all((folder / name).is_file() for name in names[frame.id])]
     there = len(frames) - len(missing)
 
     def wrote(done: int, total: int) -> None:
         progress({"stage": "render", "step": there + done, "total": len(frames)})
 
-    renderer.write(list(driven_views(missing)), folder, key.background, wrote)
-    write_listing(folder, [f"{frame.id}.png" for frame in frames])
+    renderer.write(list(driven_views(missing)), folder, key.background, wrote, key.floats)
+    write_listing(folder, [name for each in names.values() for name in each])
 
 
-def _start(folder: Path, origin: RenderNote, frames: Sequence[Frame]) -> None:
-    """Keep whole renders of the same origin and of wanted frames in a folder, and remove all others."""
+def _start(folder: Path, origin: RenderNote, wanted: Collection[str]) -> None:
+    """Keep whole renders of the same origin and of the `wanted` names in a folder, and remove all others."""
+    patterns = ("*.png", f"*{FLOATS}")
+
+    def stored() -> list[Path]:
+        return [path for pattern in patterns for path in folder.glob(pattern)]
+
     if read_note(folder) != origin:
         discard(folder / LISTING)
-        for old in folder.glob("*.png"):
+        for old in stored():
             discard(old)
-    keep_whole(folder, "*.png", png_is_whole)
-    wanted = {f"{frame.id}.png" for frame in frames}
-    for path in folder.glob("*.png"):
-        if path.name not in wanted:
+    keep_whole(folder, patterns, _is_whole)
+    names = {*wanted}
+    for path in stored():
+        if path.name not in names:
             discard(path)
     values = {name: value for name, value in asdict(origin).items() if value is not None}
     write_sealed(folder / "render.json", values)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file of a render is whole, as far as it says itself."""
+    if path.suffix != FLOATS:
+        return png_is_whole(path)
+    try:
+        read_metadata(path)
+    except Unreadable:
+        return False
+    return True
 
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -138,24 +138,26 @@ def track_frames(
         write_sealed(folder / "summary.json", {**summary, "reason": reason})
         return
     side = config.train.resolution
-    store = FrameStore(frames, device, (side, side) if side else None, sorted(config.masks()), _missing(folder, frames))
+    cut, missing = _batches(frames, rule.batch), {*_missing(folder, frames)}
+    # A batch of which a file is missing is made again as a whole, and comes out as it was.
+    waiting = [row for rows in cut if missing & {*rows} for row in rows]
+    store = FrameStore(frames, device, (side, side) if side else None, sorted(config.masks()), waiting)
     clock = BatchSchedule(config.train, trained[1]).seen(max(trained[0], 1))
     tracker = Tracker(portrait, drawing, rule, store, clock, key.background)
     try:
-        for row, frame in enumerate(frames):
-            path = folder / f"{frame.id}.safetensors"
-            if not path.is_file():
-                found = tracker(row, row)
-                numbers = {n: repr(getattr(found, n)) for n in ("loss_before", "loss_after", "seconds")}
-                _write(path, found.tensors, numbers)
-            progress({"stage": "track", "step": row + 1, "total": len(frames)})
+        for position, rows in enumerate(cut):
+            if rows[0] in waiting:
+                for row, found in zip(rows, tracker(rows, position), strict=True):
+                    numbers = {n: repr(getattr(found, n)) for n in ("loss_before", "loss_after", "seconds")}
+                    _write(folder / f"{frames[row].id}.safetensors", found.tensors, numbers)
+            progress({"stage": "track", "step": rows[-1] + 1, "total": len(frames)})
     except Untrackable as error:
         write_sealed(folder / "summary.json", {**summary, "reason": str(error.args[0])})
         return
     finally:
         store.close()
     write_listing(folder, [f"{frame.id}.safetensors" for frame in frames])
-    write_sealed(folder / "summary.json", {**summary, "tracked": True, **_sums(folder, frames, rule.steps)})
+    write_sealed(folder / "summary.json", {**summary, "tracked": True, **_sums(folder, frames, rule.steps * len(cut))})
 
 
 def tracked_frames(folder: Path, frames: Sequence[Frame]) -> list[Frame]:
@@ -173,6 +175,18 @@ def tracked_frames(folder: Path, frames: Sequence[Frame]) -> list[Frame]:
     return [replaced(frame, read_tensors(folder / f"{frame.id}.safetensors")) for frame in frames]
 
 
+def _batches(frames: Sequence[Frame], size: int) -> list[list[int]]:
+    """Indices of consecutive frames in batches of at most `size`, each of images of one size."""
+    found: list[list[int]] = []
+    for row, frame in enumerate(frames):
+        last = frames[found[-1][0]].camera if found else frame.camera
+        alike = (last.width, last.height) == (frame.camera.width, frame.camera.height)
+        if not found or len(found[-1]) == size or not alike:
+            found.append([])
+        found[-1].append(row)
+    return found
+
+
 def _wanted(checkpoint: str, key: RenderKey, frames: Sequence[Frame]) -> dict[str, Any]:
     """All that tracked values depend on but machine and back end, which do not make finished ones worthless."""
     ids = hashlib.sha256("\n".join(frame.id for frame in frames).encode()).hexdigest()
@@ -187,7 +201,7 @@ def _start(folder: Path, origin: Mapping[str, Any]) -> None:
         unlisted = read_track_summary(folder) is not None and not (folder / LISTING).exists()
         if _origin(folder) != origin or unlisted:
             shutil.rmtree(folder)
-    keep_whole(folder, "*.safetensors")
+    keep_whole(folder, ["*.safetensors"])
     discard(folder / "summary.json")
     write_json(folder / "track.json", dict(origin))
 
@@ -212,7 +226,13 @@ def _write(path: Path, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str
 
 
 def _sums(folder: Path, frames: Sequence[Frame], steps: int) -> dict[str, Any]:
-    """Totals of a tracking over all frames and resumptions: steps, seconds, rate, and mean loss before and after."""
+    """Totals of a tracking over all frames and resumptions: seconds, rate, and mean loss before and after.
+
+    Args:
+        folder: folder of the tracking.
+        frames: its frames.
+        steps: number of optimisation steps over all batches.
+    """
     totals = dict.fromkeys(("loss_before", "loss_after", "seconds"), 0.0)
     for frame in frames:
         numbers = read_metadata(folder / f"{frame.id}.safetensors")
@@ -220,9 +240,9 @@ def _sums(folder: Path, frames: Sequence[Frame], steps: int) -> dict[str, Any]:
     count, seconds = len(frames), totals["seconds"]
     return {
         "frames": count,
-        "steps": steps * count,
+        "steps": steps,
         "seconds": seconds,
-        "rate": steps * count / seconds if seconds else 0.0,
+        "rate": steps / seconds if seconds else 0.0,
         "loss_before": totals["loss_before"] / count,
         "loss_after": totals["loss_after"] / count,
     }

@@ -174,13 +174,13 @@ def render_faults(cell: Path, key: str, weights: str | None, data: Manifest | No
     if weights is not None and note.checkpoint != weights:
         return [f"{place} shows other weights than those of the checkpoint"]
     faults = [
-        f"frame {name.removesuffix('.png')}: {place}/{name} is missing, or not as it was rendered"
-        for name in damaged(folder)
+        f"frame {Path(name).stem}: {place}/{name} is missing, or not as it was rendered" for name in damaged(folder)
     ]
     views = note.views or "test"
     if data is not None and note.viewed != (None if note.views is None else data.viewed.get(views)):
         return [*faults, f"{place} shows {views} views that the data do not have now"]
-    if data is not None and set(names) != {f"{frame}.png" for frame in data.ids(views)}:
+    files = RenderKey(floats=bool(note.floats)).files
+    if data is not None and set(names) != {name for frame in data.ids(views) for name in files(frame)}:
         faults.append(f"{place}/{LISTING} is not of the {len(data.ids(views))} {views} frames")
     if note.tracked is not None:
         faults += _track_faults(cell, key, note.tracked)

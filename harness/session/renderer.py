@@ -49,7 +49,12 @@ class Renderer(Protocol):
         ...
 
     def write(
-        self, views: Sequence[View], folder: Path, background: str, wrote: Callable[[int, int], None] | None = None
+        self,
+        views: Sequence[View],
+        folder: Path,
+        background: str,
+        wrote: Callable[[int, int], None] | None = None,
+        floats: bool = False,
     ) -> None:
         """Write ``<name>.png`` of each view, 8-bit RGB, each file whole or not at all.
 
@@ -58,6 +63,7 @@ class Renderer(Protocol):
             folder: is made where it is missing.
             background: white, black or green.
             wrote: called with (pictures written, pictures in all).
+            floats: write ``<name>.safetensors`` too, with the picture as half floats that are not clamped.
 
         Raises:
             BenchError: a picture cannot be made; the message names its view.

@@ -19,6 +19,7 @@ from headbench.harness.session.find import find_checkpoint
 from headbench.harness.session.inference import recorded
 from headbench.harness.session.renderer import View
 from headbench.harness.splat import make_rasterizer
+from headbench.harness.tensors import FLOATS, write_float_picture
 from headbench.harness.train import LoadedPortrait, load_portrait
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import Camera, Gaussians, HeadParams, map_tensors
@@ -154,6 +155,10 @@ class Session:
         Raises:
             BenchError: the session is closed, or a picture cannot be made (see `render`); the message names its view.
         """
+        yield from (to_uint8(image).cpu() for image in self._rendered(views, background))
+
+    def _rendered(self, views: Sequence[View], background: str | Sequence[float]) -> Iterator[Tensor]:
+        """Yield float pictures (3, H, W) of views in order, on the device and not clamped; waits as `stream` does."""
         for start in range(0, len(views), CHUNK):
             some = views[start : start + CHUNK]
             rendered = [self._named(view, background) for view in some]
@@ -161,10 +166,15 @@ class Session:
             for view, good in zip(some, finite, strict=True):
                 if not good:
                     raise BenchError(f"{view.label()}: the render has values that are not finite (NaN or infinite).")
-            yield from [to_uint8(image[0]).cpu() for image, _ in rendered]
+            yield from [image[0] for image, _ in rendered]
 
     def write(
-        self, views: Sequence[View], folder: Path, background: str, wrote: Callable[[int, int], None] | None = None
+        self,
+        views: Sequence[View],
+        folder: Path,
+        background: str,
+        wrote: Callable[[int, int], None] | None = None,
+        floats: bool = False,
     ) -> None:
         """Write ``<name>.png`` of each view, 8-bit RGB, each file whole or not at all.
 
@@ -173,12 +183,15 @@ class Session:
             folder: is made where it is missing.
             background: white, black or green.
             wrote: called with (pictures written, pictures in all).
+            floats: write ``<name>.safetensors`` too, with the picture as half floats that are not clamped.
 
         Raises:
             BenchError: a picture cannot be made; the message names its view.
         """
-        for number, (view, image) in enumerate(zip(views, self.stream(views, background), strict=True), start=1):
-            save_png(to_rgb8(image), folder / f"{view.name}.png")
+        for number, (view, image) in enumerate(zip(views, self._rendered(views, background), strict=True), start=1):
+            if floats:
+                write_float_picture(folder / f"{view.name}{FLOATS}", image)
+            save_png(to_rgb8(to_uint8(image).cpu()), folder / f"{view.name}.png")
             if wrote is not None:
                 wrote(number, len(views))
 

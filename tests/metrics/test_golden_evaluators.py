@@ -5,12 +5,12 @@ import functools
 import numpy as np
 import pytest
 import torch
+from golden_pairs import GOLDEN, RESULTS, digest, expected, levels_of, make_pair
 
 from headbench.metrics import FrameScore, Scores, load_protocol, score_frames
 from headbench.metrics.prepare import bilinear, hull_plane, no_cloth_plane, saved, true_image
 from headbench.metrics.prepare.saving import opened, stretched, truncated
 from headbench.metrics.ssim import rounded_window
-from tests.metrics.golden import GOLDEN, RESULTS, digest, expected, levels_of, make_pair
 
 # PointAvatar's differ from MonoGaussianAvatar's in the tracking that comes before.
 QUICK = (

@@ -17,6 +17,7 @@ from headbench.harness.run.speed import measure_speed
 from headbench.harness.session import Session
 from headbench.harness.session.orbit import orbit
 from headbench.harness.splat import make_rasterizer
+from headbench.harness.tensors import read_float_picture
 from headbench.harness.train import LoadedPortrait, TrainSummary
 from headbench.harness.types import Camera, Frame, Gaussians, Identity, PosedAvatar, Subject
 
@@ -84,6 +85,35 @@ def test_frames_of_an_earlier_split_do_not_stay(subject: Subject, tmp_path: Path
     show(Flat(), subject.test, tmp_path)
     show(Flat(), subject.test[1:], tmp_path)
     assert sorted(p.stem for p in tmp_path.glob("*.png")) == [frame.id for frame in subject.test[1:]]
+
+
+@pytest.mark.tried("faults in runs", "a file of floats beside a render cut in half", "that frame is rendered again", "nothing")
+def test_floats_lie_beside_pictures_and_are_kept_whole(subject: Subject, tmp_path: Path) -> None:
+    class Bright(Flat):
+        def render(self, params, camera, background, rasterizer):
+            return 10 * super().render(params, camera, background, rasterizer) - 1.5
+
+    key = RenderKey("train-white-float", floats=True)
+    ids = [frame.id for frame in subject.test]
+
+    def show_floats() -> None:
+        render_frames(session_of(Bright()), subject.test, tmp_path, key, "c", lambda now: None)
+
+    show_floats()
+    assert key.files(ids[0]) == (f"{ids[0]}.png", f"{ids[0]}.safetensors") and RenderKey().files("x") == ("x.png",)
+    values = [read_float_picture(tmp_path / f"{frame}.safetensors") for frame in ids]
+    assert [round(float(v[0, 0, 0]), 2) for v in values] == [-0.5, 0.5, 1.5] and values[0].shape == (3, 24, 24)
+    assert [int(np.asarray(Image.open(tmp_path / f"{frame}.png"))[0, 0, 0]) for frame in ids] == [0, 128, 255]
+    assert rendered(tmp_path, "c", ids, key=key) and not rendered(tmp_path, "c", ids)
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.*") if path.stem in (ids[0], ids[2])}
+    cut = tmp_path / f"{ids[1]}.safetensors"
+    cut.write_bytes(cut.read_bytes()[:100])
+    assert not rendered(tmp_path, "c", ids, key=key)
+    show_floats()
+    assert rendered(tmp_path, "c", ids, key=key)
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in kept} == kept
+    show(Flat(), subject.test, tmp_path)
+    assert not list(tmp_path.glob("*.safetensors")) and rendered(tmp_path, "c", ids)
 
 
 def test_an_image_that_is_not_finite_names_its_frame_and_is_not_written(subject: Subject, tmp_path: Path) -> None:

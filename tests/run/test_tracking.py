@@ -190,9 +190,39 @@ def test_sparse_adam_moves_late_frames_further_and_adam_all_alike(
     store.params = start.params
     tracker = Tracker(Slope(), make_rasterizer("torch"), rule, store, Clock(1, 1, 1, 1), "black")  # type: ignore[arg-type]
     for position, expected in zip((0, 1, 59), moved, strict=True):
-        found = tracker(0, position).tensors["root"]
+        found = tracker([0], position)[0].tensors["root"]
         assert float((1 - found).mean()) / 5e-4 == pytest.approx(expected, rel=2e-3)
     store.close()
+
+
+def test_a_batch_counts_as_one_step_and_its_frames_keep_their_own_values(tmp_path: Path) -> None:
+    portrait, config, rest, camera = untrained("GaussianAvatars")
+    roots = [replace(rest, root=torch.full((1, 3), 0.02 * k)) for k in range(3)]
+    # Two cameras of one moment share nothing but the batch.
+    frames = [
+        replace(seen(portrait, f"{k:05d}", root, camera), params=rest, timestep=k // 2) for k, root in enumerate(roots)
+    ]
+    how = key(steps=3, batch=2, optimizer="sparse_adam", rates={"root": 1e-3, "camera.t": 1e-4})
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    track(portrait, config, frames, whole, how)
+    found = [load_file(whole / f"{frame.id}.safetensors") for frame in frames]
+    assert all(values["root"].shape == values["camera.t"].shape == (1, 3) for values in found)
+    assert not torch.equal(found[0]["root"], found[1]["root"])
+    assert all((values["camera.t"] - camera.w2c[:, :3, 3]).abs().max() > 1e-5 for values in found)
+    assert read_json(whole / "summary.json")["steps"] == 6 and read_json(whole / "track.json")["rule"]["batch"] == 2
+    # A batch that lost a file is made again, and comes out as it was.
+    track(portrait, config, frames, parts, how)
+    (parts / "00001.safetensors").write_bytes(b"damaged")
+    track(portrait, config, frames, parts, how)
+    for frame, values in zip(frames, found, strict=True):
+        again = load_file(parts / f"{frame.id}.safetensors")
+        assert all(torch.equal(values[name], again[name]) for name in values)
+    alone = key(steps=3, optimizer="sparse_adam", rates={"root": 1e-3, "camera.t": 1e-4})
+    track(portrait, config, frames, tmp_path / "alone", alone)
+    assert "batch" not in read_json(tmp_path / "alone" / "track.json")["rule"]
+    # The third frame is the second batch, and here the third: it moves further.
+    further = load_file(tmp_path / "alone" / "00002.safetensors")["root"]
+    assert not torch.equal(further, found[2]["root"])
 
 
 class Still(Avatar):

@@ -30,7 +30,7 @@ def render_task(instance: Instance, key: RenderKey, tracked: str | None) -> None
     if not frames:
         shutil.rmtree(folder, ignore_errors=True)
         return
-    if rendered(folder, instance.weights, [frame.id for frame in frames], tracked, viewed):
+    if rendered(folder, instance.weights, [frame.id for frame in frames], tracked, viewed, key):
         return
     if key.tracking is not None:
         frames = tracked_frames(instance.paths.tracking(key.name), frames)
