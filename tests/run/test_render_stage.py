@@ -87,7 +87,7 @@ def test_frames_of_an_earlier_split_do_not_stay(subject: Subject, tmp_path: Path
     assert sorted(p.stem for p in tmp_path.glob("*.png")) == [frame.id for frame in subject.test[1:]]
 
 
-@pytest.mark.tried("faults in runs", "a file of floats beside a render cut in half", "that frame is rendered again", "nothing")
+@pytest.mark.tried("faults in runs", "a file of floats beside a render cut in half", "all other frames", "that frame")
 def test_floats_lie_beside_pictures_and_are_kept_whole(subject: Subject, tmp_path: Path) -> None:
     class Bright(Flat):
         def render(self, params, camera, background, rasterizer):
