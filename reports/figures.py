@@ -24,6 +24,7 @@ from headbench.harness.plugins import Registry, registry
 from headbench.harness.reading import Unreadable
 from headbench.harness.run.listing import listed
 from headbench.harness.types import TEST, Frame
+from headbench.reports.comparison import draw_comparisons
 from headbench.reports.draw import Pair, draw_grid, evenly_spread, side_by_side
 from headbench.reports.html import Embed, Figure
 from headbench.reports.previews import draw_previews, error_scale
@@ -208,9 +209,11 @@ def main() -> None:
     run, folder, old = map(Path, sys.argv[1:4])
     known = registry()
     figures, remarks = draw_figures(run, folder, old, known)
-    scenes, more = draw_previews(read_run(run), Embed(sys.argv[4]), Subjects(known))
-    plain = [vars(figure) | _paths(figure) for figure in figures]
-    answer = {"figures": plain, "remarks": [*remarks, *more], "scenes": [scene.plain() for scene in scenes]}
+    record, subjects = read_run(run), Subjects(known)
+    scenes, unseen = draw_previews(record, Embed(sys.argv[4]), subjects)
+    compared, alone = draw_comparisons(record, folder, subjects)
+    plain = [vars(figure) | _paths(figure) for figure in (*compared, *figures)]
+    answer = {"figures": plain, "remarks": [*remarks, *unseen, *alone], "scenes": [scene.plain() for scene in scenes]}
     answer["scale"] = error_scale()
     Path(sys.argv[5]).write_text(json.dumps(answer), encoding="utf-8")
 

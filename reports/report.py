@@ -13,6 +13,7 @@ from headbench.reports.build import build_table, protocols_of
 from headbench.reports.figures_process import Drawn, draw_apart
 from headbench.reports.html import Embed, Figure
 from headbench.reports.latex import to_latex
+from headbench.reports.quality import draw_quality
 from headbench.reports.table import Table
 from headbench.reports.text import to_csv, to_json, to_markdown
 from headbench.results import Run, read_run
@@ -82,6 +83,7 @@ def write_report(
     # A protocol that was asked for and scored nothing would be a page of rows without numbers beside the others.
     tables = [table for table in tables if table.protocol_hash] or tables[:1]
     drawn = Drawn()
+    plots: list[Figure] = []
     with atomic_folder(target) as folder:
         for table in tables:
             for name, write in _WRITERS.items():
@@ -89,8 +91,9 @@ def write_report(
                 path.write_text(write(table), encoding="utf-8")
         if figures:
             drawn = draw_apart(run, folder / "figures", target / "figures", embed)
+            plots = [plot for table in tables for plot in draw_quality(table, folder / "figures", _stem(table))]
         further = [_further(number, path, folder / "figures") for number, path in enumerate(pictures, 1)]
-        shown = (*drawn.figures, *further)
+        shown = (*drawn.figures, *plots, *further)
         page = to_html(tables, shown, drawn.remarks, record, drawn.scenes, drawn.scale, target)
         (folder / "index.html").write_text(page, encoding="utf-8")
     return target
