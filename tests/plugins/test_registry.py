@@ -13,6 +13,7 @@ from isolation import Plug
 
 from headbench.harness.errors import PluginError
 from headbench.harness.plugins import DatasetSpec, MethodSpec, MetricSpec, Registry, Source, Variant, hookimpl
+from headbench.harness.plugins.checks import preset_data
 
 
 def spec(name: str = "Toy", **more: object) -> MethodSpec:
@@ -234,6 +235,8 @@ def toy_code(tmp_path: Path, plug: Plug) -> None:
     (package / "demo.yaml").write_text("train: {steps: 1}\n")
     (package / "wrong.yaml").write_text("train: {steps: 1}\nmax_pionts: 3\n")
     (package / "list.yaml").write_text("- a\n")
+    (package / "data.yaml").write_text("train: {steps: 1}\ndata: [insta]\n")
+    (package / "reads.yaml").write_text("train: {steps: 1}\ndata: {discs: {radius: 3}}\n")
     plug(tmp_path)
 
 
@@ -246,6 +249,9 @@ def test_a_complete_method_loads_and_passes_the_deep_check() -> None:
     made = Registry([source("mine", plugin(good()))])
     assert made.load_method("toy").__name__ == "Toy"
     assert made.check() == []
+    reads = good(presets={"demo": "toy_presets:reads.yaml"})
+    assert Registry([source("mine", plugin(reads))]).check() == []
+    assert preset_data(reads, "demo") == {"discs": {"radius": 3}} and preset_data(good(), "demo") == {}
 
 
 @pytest.mark.usefixtures("toy_code")
@@ -260,6 +266,7 @@ def test_a_complete_method_loads_and_passes_the_deep_check() -> None:
         (good(presets={"demo": "toy_presets:absent.yaml"}), "absent.yaml"),
         (good(presets={"demo": "toy_presets:wrong.yaml"}), "max_pionts"),
         (good(presets={"demo": "toy_presets:list.yaml"}), "must be a mapping, got list"),
+        (good(presets={"demo": "toy_presets:data.yaml"}), "data must map datasets to options of their readers"),
     ],
 )
 def test_a_method_that_lacks_a_part_is_an_error_naming_plugin_and_method(broken: MethodSpec, words: str) -> None:
