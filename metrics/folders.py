@@ -15,13 +15,12 @@ from pathlib import Path
 from headbench.harness.errors import BenchError, of_system
 from headbench.harness.names import one_line, quoted
 from headbench.harness.reading import kind_at
+from headbench.harness.tensors import FLOATS
 
-__all__ = ["FLOATS", "SUFFIXES", "Joined", "Listed", "frame_numbers", "join_names", "list_pictures", "some"]
+__all__ = ["SUFFIXES", "Joined", "Listed", "frame_numbers", "join_names", "list_pictures", "some"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 """Suffixes of pictures, in small letters."""
-FLOATS = ".safetensors"
-"""Suffix of files with float renders."""
 _DIGITS = re.compile(r"[0-9]+")
 _SHOWN = 5
 """Number of names that a message lists at most."""

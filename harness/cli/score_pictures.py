@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from headbench.harness.cli.score_truth import Folders, named_subject
 from headbench.harness.errors import BenchError, DataError
 from headbench.harness.reading import kind_at
+from headbench.harness.tensors import FLOATS
 from headbench.harness.types import TEST
-from headbench.metrics.folders import FLOATS
 
 if TYPE_CHECKING:
     from headbench.harness.types import Subject

@@ -177,7 +177,8 @@ def test_the_built_in_metrics_come_through_the_hook() -> None:
     from headbench.metrics import plugin as ours
 
     made = Registry([source("ours", ours)])
-    assert list(made.metrics()) == ["psnr", "psnr-foreground", "ssim", "lpips"] and made.problems() == []
+    beside = ["psnr-region", "flicker-difference", "sharpness"]
+    assert list(made.metrics()) == ["psnr", "psnr-foreground", "ssim", "lpips", *beside] and made.problems() == []
     assert all(issubclass(made.load_metric(name), Metric) for name in made.metrics())
     assert made.check() == []
 
