@@ -86,5 +86,6 @@ def _training(loaded: LoadedPortrait, subject: Callable[[], Subject], own: bool)
     try:
         return poses_of(loaded, "train", subject, own).members
     except BenchError as error:
-        help = "leave out --fit; or --driver FOLDER --dataset NAME, with training frames"
-        raise BenchError(f"--fit needs training frames: {error.args[0]}", help=help) from error
+        raise BenchError(
+            f"--fit needs training frames: {error.args[0]}", help="leave out --fit; or --driver FOLDER --dataset NAME"
+        ) from error

@@ -76,7 +76,7 @@ def _body(source: Source, frames: tuple[Pose, ...]) -> _Body:
         return _clip(
             source,
             frames,
-            f"{terms.name} may not be passed on, so its bases stay out: the page holds final Gaussians "
+            f"{terms.name} may not be passed on, so its bases{', and fits to them,' if source.fit else ''} stay out: the page holds final Gaussians "
             "in recorded frames, without sliders (--i-may-share-flame puts the bases in, where your licence lets you).",
         )
     found = rig_of(loaded.portrait, frames)  # type: ignore[arg-type]  # formats with `needs` are given avatars

@@ -6,12 +6,16 @@ import base64
 import re
 from dataclasses import replace
 
+import click
 import pytest
 import torch
+from click.testing import CliRunner
 
 from headbench.export import format_of
 from headbench.export.source import Source
 from headbench.export.write import export
+from headbench.harness.cli.export import export as command
+from headbench.harness.errors import BenchError
 
 SIDE, SMALL = 128, {"width": 560, "height": 300}
 RENDER = """([frame, side]) => {
@@ -154,6 +158,27 @@ def test_a_fit_says_its_loss(opened, striking, tmp_path) -> None:
     assert float(found[1]) > 30 and found[0] in out.read_text(encoding="utf-8")
     rig = exported(opened("FateAvatar"), out, striking, fit=True)
     assert rig.notes == ("--fit was left out: this avatar is exact without it.",)
+
+
+@pytest.mark.tried("wrong command lines", "a page of a method without Gaussians, or a fit without training frames")
+def test_what_a_page_cannot_hold_is_one_sentence(checkpoint_of, tmp_path) -> None:
+    out = tmp_path / "head.html"
+
+    def bench_export(method: str, *words: str) -> str:
+        line = [str(checkpoint_of(method)), "--device", "cpu", "--out", str(out), "--format", *words]
+        return CliRunner().invoke(command, line, catch_exceptions=False, standalone_mode=False).output
+
+    with pytest.raises(BenchError, match="html needs Gaussians; nearest-frame shows pictures and has nothing else"):
+        bench_export("nearest-frame", "html")
+    with pytest.raises(BenchError, match=r"--fit needs training frames: .* lies in no run"):
+        bench_export("FlashAvatar", "html", "--fit", "--pose", "first")
+    for option in ("--fit", "--i-may-share-flame"):
+        with pytest.raises(click.UsageError, match=f"{option} goes with --format html"):
+            bench_export("FlashAvatar", "ply", option)
+    assert not out.exists()
+    said = bench_export("FateAvatar", "html")
+    assert "lies in no run" in said and "The page shows the first training frame, and no clip." in said
+    assert out.is_file()
 
 
 EVERY = [

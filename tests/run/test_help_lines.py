@@ -40,6 +40,10 @@ COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-
 PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
 
 ELSEWHERE = {
+    "leave out --fit; or --driver FOLDER --dataset NAME": (
+        "export/test_html.py::test_what_a_page_cannot_hold_is_one_sentence",
+        '"--fit"',
+    ),
     "name one: --out FOLDER": (
         "reports/test_results_frames.py::test_the_report_in_long_form_goes_to_a_folder_or_the_screen",
         '"--out", tmp_path / "long"',

@@ -155,9 +155,10 @@ class Page {
     this.show_frame(0);
   }
 
-  show_frame(frame) {
+  show_frame(frame, share = 0) {
     this.frame = frame;
     this.pose = this.clip.pose(frame);
+    this.pose.frame += share;
     at("timeline").value = frame;
     at("frame").textContent = this.about.frames[frame];
     this.show_pose();
@@ -171,14 +172,16 @@ class Page {
   }
 
   stop() {
+    if (this.playing && this.pose.frame !== this.frame) this.show_frame(this.frame);
     this.playing = false;
     at("play").textContent = "Play";
   }
 
   advance(now) {
     this.began ??= now - (1000 * this.frame) / this.about.fps;
-    const frame = Math.floor(((now - this.began) * this.about.fps) / 1000) % this.clip.count;
-    if (frame !== this.frame) this.show_frame(frame);
+    const at = (((now - this.began) * this.about.fps) / 1000) % this.clip.count, frame = Math.floor(at);
+    const moves = this.about.kind === "clip" && frame < this.clip.count - 1;
+    if (moves || frame !== this.frame) this.show_frame(frame, moves ? at - frame : 0);
     this.refresh();
   }
 

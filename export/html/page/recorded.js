@@ -1,4 +1,4 @@
-// Gaussians as they were in each frame of the clip; nothing else moves them.
+// Gaussians as they were in each frame of the clip; between two frames, which only play shows, they are blended.
 
 class Recorded {
   constructor(arrays, about) {
@@ -10,6 +10,16 @@ class Recorded {
   }
 
   pose({ frame }) {
+    const whole = Math.floor(frame), share = frame - whole;
+    this.still(whole);
+    if (share === 0) return;
+    const before = this.geometry.slice(), g = this.geometry;
+    this.still(whole + 1);
+    for (let i = 0; i < g.length; i++) g[i] = before[i] + share * (g[i] - before[i]);
+  }
+
+  // The Gaussians of one frame, into `geometry`.
+  still(frame) {
     const { arrays, geometry: g, count } = this;
     const means = arrays.numbers("still/means", frame), quats = arrays.numbers("still/quats", frame);
     const log_scales = arrays.numbers("still/log_scales", frame), opacities = arrays.numbers("still/opacities", frame);
