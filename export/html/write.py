@@ -73,11 +73,12 @@ def _body(source: Source, frames: tuple[Pose, ...]) -> _Body:
     loaded = source.session.loaded
     terms = terms_of(loaded.identity.head)
     if not terms.free and not source.may_share:
+        out = "its bases, and fits to them, stay out" if source.fit else "its bases stay out"
         return _clip(
             source,
             frames,
-            f"{terms.name} may not be passed on, so its bases{', and fits to them,' if source.fit else ''} stay out: the page holds final Gaussians "
-            "in recorded frames, without sliders (--i-may-share-flame puts the bases in, where your licence lets you).",
+            f"{terms.name} may not be passed on, so {out}: the page holds final Gaussians in recorded frames, without "
+            "sliders (--i-may-share-flame puts the bases in, where your licence lets you).",
         )
     found = rig_of(loaded.portrait, frames)  # type: ignore[arg-type]  # formats with `needs` are given avatars
     if found is not None:
