@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,17 @@ def refuse_errors(pages: Iterable[Watched]) -> None:
     """Fail where a page wrote an error that the test does not expect."""
     errors = [text for watched in pages for text in watched.unexpected()]
     assert not errors, f"a page wrote errors: {errors}"
+
+
+def eventually(page: Any, holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until a condition holds; fails after some seconds.
+
+    Pages whose policy forbids `eval` cannot use playwright's `wait_for_function`, which is built on it.
+    """
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, f"did not come true within {seconds} s"
+        page.wait_for_timeout(20)
 
 
 def executable() -> str | None:
