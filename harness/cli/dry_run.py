@@ -28,7 +28,9 @@ def show_plan(plan: Plan, device: str, tracked: int, slots: int = 1) -> None:
     from headbench.harness.device import resolve_device
     from headbench.harness.plugins import registry
 
-    guesses = typical(registry().methods(), resolve_device(device).type)
+    # A cluster's GPU is not one of this machine.
+    kind = "cuda" if device.startswith("cuda") else resolve_device(device).type
+    guesses = typical(registry().methods(), kind)
     known = guesses | recorded(plan.run.resolve().parent)
     cells = estimate(plan, known, tracked)
     console().print(_table(cells, bool(tracked)))

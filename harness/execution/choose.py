@@ -79,17 +79,16 @@ def with_resources(plan: Plan, request: RunRequest, executor: Executor) -> Plan:
     Raises:
         BenchError: the executor cannot give a cell that much.
     """
-    cells = []
+    cells, gpus = [], _gpus(request.device)
     for planned in plan.cells:
         job = planned.job
         if job is not None:
-            threads = (
-                request.threads or _begun_with(plan, job) or max(1, (job.execution.threads or 1) // executor.share)
-            )
+            own = executor.cores or max(1, (job.execution.threads or 1) // executor.share)
+            threads = request.threads or _begun_with(plan, job) or own
             job = dataclasses.replace(
                 job,
                 execution=dataclasses.replace(job.execution, threads=threads),
-                resources=Resources(_gpus(request.device), threads, request.memory, request.timeout),
+                resources=Resources(gpus, threads, request.memory, request.timeout),
             )
             executor.admit(job.resources)
         cells.append(dataclasses.replace(planned, job=job))

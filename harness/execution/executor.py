@@ -52,6 +52,11 @@ class Executor(abc.ABC):
         """Number of cells that compute on one machine at once, and share its cores."""
         return 1
 
+    @property
+    def cores(self) -> int | None:
+        """Number of cores that each cell gets where it is computed; None: this machine's, shared out by `share`."""
+        return None
+
     def prepare(self, device: str) -> None:
         """Check that the executor can work, before anything is written.
 

@@ -1,4 +1,4 @@
-"""Plugin of the built-in executor, registered like a stranger's."""
+"""Plugin of the built-in executors, registered like a stranger's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from headbench.harness.plugins.hookspecs import hookimpl
 from headbench.harness.plugins.specs import ExecutorSpec
 
-__all__ = ["LOCAL", "register_executors"]
+__all__ = ["LOCAL", "SLURM", "register_executors"]
 
 LOCAL = ExecutorSpec(
     "local",
@@ -15,8 +15,17 @@ LOCAL = ExecutorSpec(
     "on this machine, beside each other with --workers N or --gpus 0,1; they end when `bench run` does",
 )
 
+SLURM = ExecutorSpec(
+    "slurm",
+    "headbench.harness.execution.slurm.executor:Slurm",
+    "on the nodes of a Slurm cluster, as job arrays; they outlive `bench run`, which finds them again",
+    needs=frozenset({"sbatch", "squeue", "scancel", "sinfo", "srun"}),
+    elsewhere=True,
+)
+
 
 @hookimpl
 def register_executors(register: Callable[[ExecutorSpec], None]) -> None:
-    """Register the local executor."""
+    """Register the built-in executors."""
     register(LOCAL)
+    register(SLURM)

@@ -164,6 +164,8 @@ class ExecutorSpec:
     summary: str = ""
     needs: frozenset[str] = frozenset()
     """Programs that the executor calls, such as sbatch."""
+    elsewhere: bool = False
+    """Whether cells are computed on other machines, so that the devices of this one say nothing about them."""
 
     def lacks(self) -> list[str]:
         """Programs among `needs` that this machine does not have."""

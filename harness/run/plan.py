@@ -49,7 +49,8 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
             was begun before had other data or another configuration.
     """
     run = request.folder()
-    _check_device(request)
+    if not registry.executor(request.executor).elsewhere:
+        _check_device(request)
     settings = [parse_setting(text) for text in request.settings]
     ways = checked_ways(request.stages, registry)
     methods = chosen_methods(request, registry)

@@ -1,0 +1,1 @@
+"""Slurm: cells as jobs of arrays, submitted through submitit."""

@@ -1,0 +1,141 @@
+"""A Slurm cluster of one node on loopback, of Debian's packages, without accounting; and a subject to train on."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from headbench.datasets.synthetic.samples import insta
+
+_PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo", "scontrol", "srun")
+_CONF = """
+ClusterName=loopback
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+AuthType=auth/none
+CredType=cred/none
+SlurmUser={user}
+SlurmdUser={user}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+SchedulerType=sched/backfill
+SchedulerParameters=batch_sched_delay=0,sched_interval=2,requeue_delay=1
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+MinJobAge=2
+KillWait=10
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000 State=UNKNOWN
+PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+PartitionName=short Nodes={host} MaxTime=00:01:00 State=UP
+"""
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@dataclass
+class Cluster:
+    """A cluster of one node: its controller can be stopped and started again."""
+
+    folder: Path
+    host: str
+    controller: subprocess.Popen[bytes] | None = None
+    node: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "SLURM_CONF": str(self.folder / "slurm.conf")}
+
+    def start(self) -> None:
+        """Start what does not run, and wait until the node is ready."""
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": self.environment}
+        if self.controller is None:
+            self.controller = subprocess.Popen(["slurmctld", "-D"], **quiet)  # type: ignore[call-overload]
+        if self.node is None:
+            self.node = subprocess.Popen(["slurmd", "-D", "-N", self.host], **quiet)  # type: ignore[call-overload]
+        deadline = time.monotonic() + 60
+        while "idle" not in self.ask("sinfo", "-h", "-o", "%t") and "mix" not in self.ask("sinfo", "-h", "-o", "%t"):
+            assert time.monotonic() < deadline, (self.folder / "slurmctld.log").read_text()[-2000:]
+            time.sleep(0.2)
+
+    def stop_controller(self) -> None:
+        """Kill the controller, as a reboot of its machine does; jobs on nodes go on."""
+        assert self.controller is not None
+        self.controller.kill()
+        self.controller.wait()
+        self.controller = None
+
+    def ask(self, *command: str) -> str:
+        """Output of one of Slurm's commands; empty where the controller does not answer."""
+        return subprocess.run(command, capture_output=True, text=True, env=self.environment, timeout=120).stdout
+
+    def stop(self) -> None:
+        self.ask("scancel", "--user", getpass.getuser())
+        for each in (self.node, self.controller):
+            if each is not None:
+                each.terminate()
+                each.wait(30)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A running cluster; skipped where Slurm's programs are not installed."""
+    missing = [name for name in _PROGRAMS if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed (Debian: slurmctld, slurmd, slurm-client)")
+    folder, host = tmp_path_factory.mktemp("slurm"), socket.gethostname().split(".")[0]
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    values = {"folder": folder, "host": host, "ports": _free_ports(2), "user": getpass.getuser()}
+    (folder / "slurm.conf").write_text(_CONF.format(**values))
+    found = Cluster(folder, host)
+    found.start()
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with one synthetic subject of 6 frames of 48 x 48 in INSTA's layout."""
+    root = tmp_path_factory.mktemp("data")
+    insta(root)
+    return root
+
+
+@pytest.fixture
+def wait() -> Callable[..., None]:
+    """(what, seconds) -> wait until `what()` is true."""
+
+    def until(what: Callable[[], object], seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.1)
+
+    return until

@@ -1,0 +1,52 @@
+"""Options of the executor `slurm`, and machines without Slurm or submitit."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from headbench.harness.errors import BenchError
+from headbench.harness.execution.choose import make_executor
+from headbench.harness.execution.slurm import executor
+from headbench.harness.execution.slurm.options import SlurmOptions, minutes
+from headbench.harness.plugins import registry
+from headbench.harness.run.request import read_request
+from headbench.harness.validation import validate
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1-00:00:00", 1440), ("04:30:00", 270), ("45:30", 45.5), ("90", 90), ("infinite", None), ("UNLIMITED", None)],
+)
+def test_a_duration_is_read_as_slurm_writes_it(text: str, expected: float | None) -> None:
+    assert minutes(text) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("12h", 720), ("2d", 2880), ("1-12:00:00", 2160)])
+def test_the_time_of_a_job_has_a_unit_or_is_in_minutes(text: str, expected: float) -> None:
+    options = validate(SlurmOptions, {"time": text, "setup": "module load cuda; . env/bin/activate"}, "executor slurm")
+    assert options.time == expected and options.setup == ("module load cuda", ". env/bin/activate")
+    with pytest.raises(BenchError, match="time"):
+        validate(SlurmOptions, {"time": "soon"}, "executor slurm")
+
+
+@pytest.mark.tried(
+    "wrong command lines",
+    "a cluster without Slurm's programs, or without submitit",
+    "one sentence; nothing is written",
+    "nothing",
+)
+def test_no_scheduler_and_no_submitit_are_one_sentence_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = read_request(None, {"executor": "slurm", "device": "cpu", "data_root": str(tmp_path)})
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(
+        BenchError, match="slurm needs sbatch, scancel, sinfo, squeue, srun, not found on PATH"
+    ):
+        make_executor(request, registry())
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(BenchError, match="executor slurm needs submitit") as error:
+        executor.Slurm(SlurmOptions()).prepare("cpu")
+    assert error.value.help == "pip install 'headbench[slurm]'"
