@@ -42,9 +42,7 @@ def test_the_time_of_a_job_has_a_unit_or_is_in_minutes(text: str, expected: floa
 def test_no_scheduler_and_no_submitit_are_one_sentence_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request = read_request(None, {"executor": "slurm", "device": "cpu", "data_root": str(tmp_path)})
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(
-        BenchError, match="slurm needs sbatch, scancel, sinfo, squeue, srun, not found on PATH"
-    ):
+    with pytest.raises(BenchError, match="slurm needs sbatch, scancel, sinfo, squeue, srun, not found on PATH"):
         make_executor(request, registry())
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(BenchError, match="executor slurm needs submitit") as error:
