@@ -31,6 +31,7 @@ __all__ = [
     "folder_truth",
     "images_of_video",
     "same_sizes",
+    "shift_notes",
 ]
 
 _READERS = 8
@@ -42,6 +43,12 @@ _NEAR = 16
 """Largest difference in levels from a background's colour at which a pixel counts as background."""
 _MOST = 0.5
 """Least share of the uncovered pixels of a render that tells its background."""
+_TRIED = 8
+"""Number of frames that are compared with their neighbours."""
+_COARSE = 128
+"""Number of pixels to which an image's side is thinned out for that comparison."""
+_CLEARLY = 0.8
+"""Largest share of the error that is left with a neighbour's truth, for the neighbour to fit better."""
 _DEPTH = "write 8 bits per channel, RGB or RGBA: magick mogrify -type TrueColor -depth 8"
 
 
@@ -236,6 +243,47 @@ def background_notes(path: Path, truth: Pixels, protocol: Protocol) -> list[str]
         f"{path.name} is {other} where the ground truth covers nothing, and {protocol.label} composites on "
         f"{protocol.background}: were the renders made for it?"
     ]
+
+
+def shift_notes(renders: Mapping[str, Path], truth: GroundTruth, protocol: Protocol) -> list[str]:
+    """Say where renders fit the frame before or after better than the one that they were joined with.
+
+    Some frames are compared with their own truth and that of their neighbours, coarsely. Nothing is said unless nearly
+    all of them, and all together clearly, fit the same neighbour better: numbering from 0 in one place and from 1 in
+    the other looks so, and a still head or an avatar of any quality does not.
+
+    Args:
+        renders: frame id -> picture without alpha, in the order of time.
+        truth: ground truth of the frames.
+        protocol: names the background.
+
+    Returns:
+        a sentence, or none.
+    """
+    ids = list(renders)
+    if len(ids) < _TRIED + 2:
+        return []
+    background = torch.tensor(protocol.background_rgb)
+    errors = []
+    for place in (1 + k * (len(ids) - 3) // (_TRIED - 1) for k in range(_TRIED)):
+        image = _decoded(renders[ids[place]])
+        step = max(1, min(image.shape[1:]) // _COARSE)
+        image = to_float(image[:, ::step, ::step])
+        true = [truth.pixels(ids[place + k]) for k in (-1, 0, 1)]
+        planes = [(to_float(each.colour), to_float(each.alpha)) for each in true]
+        seen = [composite(colour, alpha, background)[:, ::step, ::step] for colour, alpha in planes]
+        if any(each.shape != image.shape for each in seen):
+            return []  # which scoring says
+        errors.append([float((image - each).square().mean()) for each in seen])
+    before, own, after = (list(column) for column in zip(*errors, strict=True))
+    for name, other in (("before", before), ("after", after)):
+        better = sum(a < b for a, b in zip(other, own, strict=True))
+        if better >= _TRIED - 1 and sum(other) < _CLEARLY * sum(own):
+            return [
+                f"renders fit the frame {name} theirs better ({better} of {_TRIED} that were tried): are both numbered "
+                f"from the same frame on?"
+            ]
+    return []
 
 
 def images_of_video(path: Path, scratch: Path) -> dict[str, Path]:

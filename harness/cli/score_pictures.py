@@ -133,7 +133,7 @@ class Opened:
             joined: which render belongs to which frame.
             truth: ground truth of the frames.
         """
-        from headbench.metrics.folders_pixels import background_notes, composited
+        from headbench.metrics.folders_pixels import background_notes, composited, shift_notes
 
         floats = protocol.floats and bool(self._renders.floats)
         kept = self._renders.floats if floats else self._renders.files
@@ -145,10 +145,11 @@ class Opened:
             return paths, []
         notes = [f"renders of 8 bit are taken as {protocol.label} makes them of floats"] if protocol.floats else []
         if self._rendered.alpha:
-            return composited(paths, protocol, Path(tempfile.mkdtemp(dir=self._scratch))), notes
+            paths = composited(paths, protocol, Path(tempfile.mkdtemp(dir=self._scratch)))
+            return paths, [*notes, *shift_notes(paths, truth, protocol)]
         first = next(iter(paths))
-        seen = background_notes(paths[first], truth.pixels(first), protocol) if truth.has_alpha else []
-        return paths, [*notes, *seen]
+        notes += background_notes(paths[first], truth.pixels(first), protocol) if truth.has_alpha else []
+        return paths, [*notes, *shift_notes(paths, truth, protocol)]
 
     @functools.cached_property
     def _of_folder(self) -> tuple[Joined, GroundTruth]:

@@ -47,7 +47,8 @@ def test_folders_give_the_scores_of_a_run_and_all_says_what_cannot_be_scored(
 ) -> None:
     done = bench(
         "run", "--methods", "average", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
-        "--device", "cpu", "--rasterizer", "torch", "--protocol", f"headbench@1,{LABEL}", "--no-report", "--out", "out",
+        "--device", "cpu", "--rasterizer", "torch", "--protocol", f"headbench@1,{LABEL},fateavatar@1",
+        "--no-report", "--out", "out",
     )  # fmt: skip
     assert done.code == 0, done.out + done.err
     (cell,) = (tmp_path / "out").glob("cells/*/*/*/*")
@@ -79,6 +80,11 @@ def test_folders_give_the_scores_of_a_run_and_all_says_what_cannot_be_scored(
             rows = list(csv.DictReader((tmp_path / name / f"{label}.csv").open()))
             assert [float(row["ssim"]) for row in rows] == [frame.values["ssim"] for frame in of_run.frames]
             assert [row["render"] for row in rows] == [frame.id for frame in of_run.frames]
+
+    floats = "fateavatar@1"
+    assert score("--renders", f"{renders}-float", "--truth", "rgba", "--protocol", floats, "--out", "rgba").code == 0
+    found, of_run = read_scores(tmp_path / "rgba" / f"{floats}.jsonl"), read_scores(cell / "scores" / f"{floats}.jsonl")
+    assert [frame.values for frame in found.frames] == [frame.values for frame in of_run.frames]
 
     # Regions need a head, which a subject has and a folder has not; a report shows where they lie.
     regions = "headbench-regions@1"
@@ -165,6 +171,24 @@ def test_floats_beside_pictures_are_scored_where_a_protocol_asks_for_them(
     assert done.code == 1 and "it scores pictures of 8 bit, and the renders are floats alone" in done.err
     done = score("--renders", "r", "--truth", "t", "--protocol", "fateavatar@1")
     assert done.code == 0 and "2 frames of r" in done.out and "note: 1 pictures of the ground truth" in done.out
+
+
+def test_folders_that_count_from_another_frame_on_are_noticed(score: Callable[..., Any], tmp_path: Path) -> None:
+    """A square that moves, rendered with an error; numbered from 0 in one place and from 1 in the other."""
+    for k in range(13):
+        picture = np.full((32, 32, 3), 250, np.uint8)
+        picture[8:24, 2 * k : 2 * k + 8] = (40, 90, 200)
+        for folder, name, off in (("t", k, 0), ("same", k, 9), ("late", k + 1, 9)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(picture - np.uint8(off)).save(tmp_path / folder / f"{name:02d}.png")
+        Image.fromarray(np.full((32, 32, 3), 100, np.uint8)).save(tmp_path / "t" / ".." / f"still{k:02d}.png")
+    said = "note: renders fit the frame before theirs better (8 of 8 that were tried)"
+    assert said in score("--renders", "late", "--truth", "t", "--protocol", LABEL).out
+    assert "fit the frame" not in score("--renders", "same", "--truth", "t", "--protocol", LABEL).out
+    (tmp_path / "still").mkdir()
+    for path in tmp_path.glob("still*.png"):
+        path.rename(tmp_path / "still" / path.name)
+    assert "fit the frame" not in score("--renders", "still", "--truth", "t", "--protocol", LABEL).out
 
 
 def test_two_videos_are_joined_from_their_first_images_on(score: Callable[..., Any], tmp_path: Path) -> None:
