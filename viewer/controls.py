@@ -52,7 +52,7 @@ class Controls:
         gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
         gui.main_panel.dock_right()
         gui.set_panel_label("headbench")
-        self._status = gui.add_markdown("…")
+        self._status = gui.add_html("…")
         self._compare(gui)
         self._camera(gui)
         self._timeline = TimelineControls(gui, client, painter.timeline, look_through)
@@ -67,10 +67,13 @@ class Controls:
         """Show what changed by itself: rates, the frame that plays, the pose that the controls stand for."""
         client, look = self._client, self._client.look
         times, (width, height) = client.times, client.size
-        self._status.content = (
-            f"**{client.frames_per_second():.0f} frames/s** · {width} × {height}  \n"
-            f"drive {times.drive:.1f} · raster {times.raster:.1f} · encode {times.encode:.1f} ms"
+        # Numbers alone, as HTML: a page compiles Markdown anew for each change.
+        text = (
+            f"<div style='padding: 0 0.8em'><b>{client.frames_per_second():.0f} frames/s</b> · {width} × {height}<br>"
+            f"drive {times.drive:.1f} · raster {times.raster:.1f} · encode {times.encode:.1f} ms</div>"
         )
+        if text != self._status.content:
+            self._status.content = text
         put(self._lens, FRAME if look.exact else FREE)
         put(self._fov, min(max(round(math.degrees(look.camera.fov), 1), 5.0), 90.0))
         put(self._border, round(look.border, 3))
@@ -83,7 +86,7 @@ class Controls:
         truth = [TRUTH, ERROR] if self._painter.timeline.frames else []
         with gui.add_folder("Avatar"):
             self._avatar = gui.add_dropdown("avatar", labels, visible=len(labels) > 1)
-            self._against = gui.add_dropdown("compare with", [NOTHING, *labels[1:], *truth])
+            self._against = gui.add_dropdown("compare with", [NOTHING, *(labels if len(labels) > 1 else []), *truth])
             self._layout = gui.add_dropdown("layout", [SPLIT, BESIDE], visible=False)
             self._border = gui.add_slider("border", 0.0, 1.0, 0.005, 0.5, visible=False)
             self._overlay = gui.add_dropdown("overlay", [NOTHING, *KINDS])

@@ -21,7 +21,7 @@ SPEEDS = ("0.25", "0.5", "1", "2", "4")
 
 
 class TimelineControls:
-    """Frame, play, speed and loop; the arrow keys step, the space bar plays.
+    """Frame, play, speed and loop; the arrow keys step, P plays and pauses.
 
     Args:
         gui: where they stand.
@@ -38,7 +38,7 @@ class TimelineControls:
             self._camera = gui.add_dropdown("camera", timeline.cameras, visible=len(timeline.cameras) > 1)
             self._frame = gui.add_slider("frame", 0, max(last, 1), 1, 0)
             self._name = gui.add_text("", self._said(0), disabled=True)
-            self._play = gui.add_button("Play", hint="Space bar; arrow keys step.")
+            self._play = gui.add_button("Play", hint="P; arrow keys step.")
             self._speed = gui.add_dropdown("speed", SPEEDS, initial_value="1")
             self._loop = gui.add_checkbox("loop", True)
         self._stood = 0
@@ -47,10 +47,11 @@ class TimelineControls:
         listen(self._play, lambda value: self.toggle())
         for handle in (self._speed, self._loop):
             listen(handle, lambda value: self._again())
+        # Not the space bar: it also presses the button that has the focus.
         for label, key, act in (
             ("Next frame", "arrowright", lambda: self.step(1)),
             ("Previous frame", "arrowleft", lambda: self.step(-1)),
-            ("Play or pause", "space", self.toggle),
+            ("Play or pause", "P", self.toggle),
         ):
             command = gui.add_command(label, hotkey=key)  # type: ignore[arg-type]  # of viser's literals
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Viewer"]
 
+_RESIZED = 0.02
+"""Part by which the proportions of a page change where its window has another size."""
 _REFRESH = 0.4
 """Seconds between two looks at what a page should say."""
 
@@ -156,7 +158,8 @@ class Viewer:
         seen, before = camera_of(camera), guest.client.look
         if seen is None:
             return
-        resized = (seen.width, seen.height) != (before.camera.width, before.camera.height)
+        # A slow browser changes the number of pixels by itself; other proportions come from the window.
+        resized = abs(seen.width * before.camera.height / (seen.height * before.camera.width) - 1) > _RESIZED
         free = not before.exact or (guest.page.moved(seen) and not resized)
         guest.client.change(camera=seen, through=not free and before.through)
         guest.border.refresh()
