@@ -30,7 +30,7 @@ def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
             licence="Data of their owners: wojtek_1, malte_1 and bala need INSTA's access form; synthetic subjects CC0",
             citation="Zielonka, Bolkart, Thies: Instant Volumetric Head Avatars, CVPR 2023",
             homepage="https://zielon.github.io/insta/",
-            provides=frozenset({"mouth"}),
+            provides=frozenset({"mouth", "cloth"}),
             layouts=("insta/original", "insta/fate", "insta/tracker"),
             sample=f"{_SAMPLES}:insta",
         )
@@ -62,7 +62,7 @@ def register_datasets(register: Callable[[DatasetSpec], None]) -> None:
                 licence="Data of their owners, for research; synthetic subjects CC0",
                 citation=_IMAVATAR_CITATIONS[name],
                 homepage=homepage,
-                provides=frozenset({"mouth"}),
+                provides=frozenset({"mouth", "cloth", "classes"}),
                 layouts=(f"{name}/original", f"{name}/fate", f"{name}/rgba"),
                 sample=f"{_SAMPLES}:{name.replace('4d', 'fourd')}",
             )

@@ -109,7 +109,7 @@ def test_synth_suggests_layouts(tmp_path) -> None:
 
 def test_the_dataset_is_registered_and_its_reader_is_sound() -> None:
     spec = registry().dataset("INSTA")
-    assert spec.provides == {"mouth"} and spec.licence and spec.citation
+    assert spec.provides == {"mouth", "cloth"} and spec.licence and spec.citation
     assert type(registry().load_dataset("insta")).__name__ == "InstaReader"
 
 
