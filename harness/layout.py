@@ -18,6 +18,7 @@ _RENDERS = "renders"
 _SCORES = "scores"
 _SCRATCH = "scratch"
 _OWN = "own"
+_MARKS = "marks"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,20 @@ class StagePaths:
     def metrics(self) -> Path:
         """Log of the training, one JSON line per so many steps; stages that do not train have none."""
         return self.folder / "metrics.jsonl"
+
+    @property
+    def marks(self) -> Path:
+        """Folder of the portraits that training kept at common marks of its budget, one checkpoint each."""
+        return self.cell / _MARKS / str(self.way)
+
+    @property
+    def mark_renders(self) -> Path:
+        """Folder of a kept portrait's pictures while they are scored."""
+        return self.marks / _RENDERS
+
+    def mark_scores(self, checkpoint: Path, protocol: str) -> tuple[Path, Path]:
+        """File of a kept portrait's scores by a protocol ``name@version``, and of what they were computed from."""
+        return checkpoint / f"{protocol}.jsonl", checkpoint / f"{protocol}.json"
 
     @property
     def scratch(self) -> Path:

@@ -9,7 +9,7 @@ __all__ = ["Execution", "Resources"]
 
 @dataclass(frozen=True)
 class Execution:
-    """Options of how, not what, to compute: only `seed`, `deterministic` and `threads` may change a result."""
+    """Options of how, not what, to compute: only `seed`, `deterministic`, `threads` and `seconds` change a result."""
 
     device: str = "auto"
     """Device that computes: auto, cpu, cuda or cuda:K."""
@@ -27,6 +27,10 @@ class Execution:
     log_every: int = 50
     """Steps per line of the log."""
     tensorboard: bool = False
+    seconds: float | None = None
+    """Time in training steps after which training ends; None: after the configuration's steps."""
+    marks: int = 0
+    """Number of equal parts of the training at whose ends the portrait is kept to be scored; 0: none."""
     record: bool = True
     """Whether a GPU replays what the avatar allows as CUDA graphs; the arithmetic is the same."""
 

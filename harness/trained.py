@@ -89,6 +89,8 @@ class CheckpointState:
     loader: str = ""
     """Name in the registry of the class that loads it, ``method:NAME`` or ``stage:NAME``; empty: the method's."""
     format: int = FORMAT
+    images: int | None = None
+    """Number of images drawn so far; None where that was not counted."""
 
     @property
     def verified(self) -> bool:

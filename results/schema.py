@@ -102,8 +102,8 @@ CELLS = (
 CURVES = (
     *_IDENTITY,
     Field("step", "count", "training step of the log line or checkpoint"),
-    Field("images", "number", "images that were drawn until then"),
-    Field("seconds", "number", "time in training steps until then; NaN where it is not known", "s"),
+    Field("images", "number", "images that were drawn until then; NaN where they were not counted, as in log lines"),
+    Field("seconds", "number", "time in training steps until then; of log lines by their rates, which is rougher", "s"),
     Field("what", "text", "`loss`, a term of it, `gaussians`; or a metric key, of the checkpoint's renders"),
     Field("value", "number", "its value", "that of `what`"),
     Field("protocol", "text", "protocol of a metric; empty for what training logged"),

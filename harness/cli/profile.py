@@ -54,7 +54,7 @@ def profile(
     from headbench.harness.plugins.checks import check_preset, preset_values
     from headbench.harness.run.asked import split_names
     from headbench.harness.run.config import apply_settings, parse_setting
-    from headbench.harness.train.budget import measure_budget
+    from headbench.harness.train.step_cost import measure_step_cost
 
     if target is not None:
         writable(target)
@@ -78,7 +78,9 @@ def profile(
         chosen = preset if preset is not None and preset in spec.presets else spec.default_preset
         own = [s for s in map(parse_setting, settings) if s.owner.lower() == spec.name.lower()]
         config = apply_settings(kind, preset_values(spec, chosen), own)
-        found = measure_budget(spec.name, kind, config, person, Execution(device=device, record=record), warmup, steps)
+        found = measure_step_cost(
+            spec.name, kind, config, person, Execution(device=device, record=record), warmup, steps
+        )
         rows.append({"method": spec.name, "preset": chosen, **dataclasses.asdict(found)})
         say(_line(rows[-1]))
     if target is not None:

@@ -41,6 +41,8 @@ _DATASETS = (
 @click.option("--device", help="auto, cpu, cuda or cuda:K.")
 @click.option("--rasterizer", help="auto, gsplat, numba or torch.")
 @click.option("--limit", type=int, help="Maximum number of training and of test frames per subject; the table says so.")
+@click.option("--budget", help="What each training may spend: 30min, 2h, images=20000 or updates=5000.")
+@click.option("--marks", type=int, metavar="N", help="Score each portrait after N equal parts of the budget, too.")
 @click.option("--out", type=Place(), help="Folder of the run; runs/<label or preset> without it.")
 @click.option("--timeout", type=Seconds(), help="Time a cell may take: 90s, 30m, 2h.")
 @click.option("--memory", type=Size(), help="Host memory a cell needs, for executors to ask for: 500MB, 16GB.")

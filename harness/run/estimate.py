@@ -124,6 +124,8 @@ def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[
             seconds = tracking = 0.0
         elif record is not None and record.rate > 0:
             seconds = 0.0 if trained else planned.steps / record.rate
+            limit = planned.job.execution.seconds if planned.job is not None else None
+            seconds = seconds if limit is None else min(seconds, limit)
             tracking = planned.frames[1] * tracked / (record.tracking or record.rate)
         size = record.bytes if record else None
         estimates.append(CellEstimate(planned, State.QUEUED.value, seconds, size, tracking if tracked else 0.0))

@@ -14,6 +14,7 @@ from headbench.harness.plugins import Registry
 from headbench.harness.plugins.checks import check_preset
 from headbench.harness.reading import Unreadable
 from headbench.harness.run.begun import refuse_changes
+from headbench.harness.run.budget import budget_of
 from headbench.harness.run.cell import Cell, cell_folder
 from headbench.harness.run.config import Setting, parse_setting, settings_hash
 from headbench.harness.run.entries import check_owners, chosen_methods, entries_of, owned
@@ -105,7 +106,7 @@ def _check_device(request: RunRequest) -> None:
 
 
 def _variant(request: RunRequest, settings: Sequence[Setting], any_settings: bool) -> str:
-    """Name of a cell's variant: the label or a hash of its settings, then the limit of frames.
+    """Name of a cell's variant: the label or a hash of its settings, then the limit of frames and the budget.
 
     Args:
         request: gives label and limit.
@@ -118,4 +119,5 @@ def _variant(request: RunRequest, settings: Sequence[Setting], any_settings: boo
     elif not any_settings:
         name = request.label
     limit = f"limit{request.limit}" if request.limit is not None else ""
-    return "-".join(part for part in (name, limit) if part)
+    budget = budget_of(request.budget).label if request.budget is not None else ""
+    return "-".join(part for part in (name, limit, budget) if part)

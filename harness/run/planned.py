@@ -13,6 +13,7 @@ from headbench.harness.assets import NETWORKS, asset
 from headbench.harness.errors import MissingAsset
 from headbench.harness.layout import CellFolder
 from headbench.harness.options import Execution
+from headbench.harness.run.budget import budget_of, budgeted
 from headbench.harness.run.cell import Cell, CellRecord, Job, StageState, State, cell_folder
 from headbench.harness.run.config import Setting, config_hash
 from headbench.harness.run.data import Manifest, whole
@@ -78,6 +79,8 @@ def plan_cell(
         notes.append(f"{cell.variant}: {', '.join(changed)}")
     if request.limit is not None:
         notes.append(f"a quick look: at most {request.limit} training and {request.limit} test frames per subject")
+    if request.budget is not None and not entry.spec.baseline:
+        notes.append(f"budget of every training: {budget_of(request.budget).said()}")
     record = CellRecord(
         cell,
         notes=tuple(notes),
@@ -92,9 +95,12 @@ def plan_cell(
     )
     if entry.config is None or place.subject is None:
         return PlannedCell(ended(record, State.FAILED, entry.fault or place.fault), None)
-    subject, values = place.subject, entry.config.model_dump(mode="json")
+    subject, config = place.subject, entry.config
+    if request.budget is not None:
+        config = budgeted(config, budget_of(request.budget), len(subject.train))
+    values = config.model_dump(mode="json")
     trains = any(Way.parse(each.way).steps[:1] == TRAIN.steps for each in entry.stages if not each.reason)
-    reason = unmet(entry.spec, entry.config if trains else None, place.spec, subject.head)
+    reason = unmet(entry.spec, config if trains else None, place.spec, subject.head)
     if not reason and not any(each.asked and not each.reason for each in entry.stages):
         reason = "; ".join(dict.fromkeys(each.reason for each in entry.stages if each.asked))
     if reason:
@@ -115,7 +121,7 @@ def plan_cell(
     )
     from headbench.harness.train.batch_schedule import BatchSchedule
 
-    steps = BatchSchedule(entry.config.train, len(subject.train)).total if trains else 0
+    steps = BatchSchedule(config.train, len(subject.train)).total if trains else 0
     camera = subject.test[0].camera
     frames = (len(subject.train), len(subject.test))
     return PlannedCell(record, job, steps, frames, (camera.width, camera.height), place.data)
@@ -147,6 +153,8 @@ def _execution(request: RunRequest, seed: int) -> Execution:
         deterministic=request.deterministic,
         checkpoint_every=request.checkpoint_every,
         tensorboard=request.tensorboard,
+        seconds=budget_of(request.budget).seconds if request.budget is not None else None,
+        marks=request.marks or 0,
     )
 
 

@@ -6,14 +6,15 @@ import math
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from headbench.harness.errors import BenchError
 from headbench.harness.reading import parse_yaml, read_text
 from headbench.harness.run.asked import NONE, asked_subjects, split_datasets, split_names
+from headbench.harness.run.budget import budget_of
 from headbench.harness.validation import validate
 
 __all__ = ["RunRequest", "read_request", "seconds", "size_in_bytes", "whole_path", "write_request"]
@@ -124,6 +125,23 @@ class RunRequest(BaseModel):
     """Options of the executor, each OPTION=VALUE."""
     deterministic: bool = False
     tensorboard: bool = False
+    budget: str | None = None
+    """What every method may spend on training: 30min, 2h, images=20000 or updates=5000. None: what its preset says."""
+    marks: int | None = Field(default=None, ge=1, le=100)
+    """Number of equal parts of the budget at whose ends the portrait is scored as well. None: only at the end."""
+
+    @model_validator(mode="after")
+    def _marks_of_a_budget(self) -> Self:
+        if self.marks is not None and self.budget is None:
+            raise ValueError("marks are equal parts of a budget, and none is given: add --budget")
+        return self
+
+    @field_validator("budget")
+    @classmethod
+    def _known_budget(cls, text: str | None) -> str | None:
+        if text is not None:
+            budget_of(text)
+        return text
 
     @field_validator("datasets")
     @classmethod

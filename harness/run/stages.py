@@ -18,13 +18,14 @@ from headbench.harness.run.tasks import (
     CellWork,
     Instance,
     Scorer,
+    marks_task,
     render_task,
     score_task,
     speed_task,
     stage_task,
     track_task,
 )
-from headbench.harness.way import Way
+from headbench.harness.way import TRAIN, Way
 
 if TYPE_CHECKING:
     from headbench.harness.plugins import Registry
@@ -104,3 +105,5 @@ def show(instance: Instance, scorers: Sequence[Scorer]) -> None:
     speed_task(instance)
     for scorer in scorers:
         score_task(instance.paths, instance.subject, scorer, instance.execution.device, instance.progress)
+    if way == TRAIN and instance.execution.marks:
+        marks_task(instance, scorers)

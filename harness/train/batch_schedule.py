@@ -79,6 +79,10 @@ class BatchSchedule:
         span, _, place = self._at(step)
         return slice(place * span.images, min((place + 1) * span.images, self.frames))
 
+    def drawn(self, step: int) -> int:
+        """Number of images that were drawn by the end of a 1-based step; 0 for step 0."""
+        return (self._at(step)[1] - 1) * self.frames + self.images(step).stop if step else 0
+
     def _at(self, step: int) -> tuple[_Span, int, int]:
         """Place of a step: (its span, its epoch, number of steps of that epoch before it)."""
         span = next(span for span in reversed(self._spans) if span.step <= step)
@@ -92,5 +96,4 @@ class BatchSchedule:
         """Images taken by a step and all before it; those of the last step beyond the budget do not count."""
         if step == 0:
             return 0
-        taken = (self._at(step)[1] - 1) * self.frames + self.images(step).stop
-        return self._images if step == self.total else taken
+        return self._images if step == self.total else self.drawn(step)

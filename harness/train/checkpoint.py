@@ -26,6 +26,8 @@ from headbench.harness.types import Camera, HeadParams, Identity
 from headbench.harness.validation import validate
 
 __all__ = [
+    "ALL",
+    "NEWEST",
     "LoadedPortrait",
     "adam_state",
     "load_portrait",
@@ -63,13 +65,19 @@ class LoadedPortrait:
         return _refined(self.path, self.config)
 
 
+NEWEST = 2
+"""Default number of checkpoints that stay of a training."""
+ALL = 10**9
+"""Number of checkpoints that stay where each is kept."""
+
+
 def save_checkpoint(
     stage: Path,
     portrait: Portrait,
     identity: Identity,
     optimizer: Mapping[str, Tensor],
     state: CheckpointState,
-    keep: int = 2,
+    keep: int = NEWEST,
     frames: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write ``stage/checkpoint-<state.step>`` atomically, then remove all but the newest `keep`.

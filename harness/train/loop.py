@@ -12,6 +12,7 @@ from torch import Tensor
 
 from headbench.harness.avatar import Avatar
 from headbench.harness.splat import Rasterizer
+from headbench.harness.train.batch_schedule import BatchSchedule
 from headbench.harness.train.capture import RecordedStep, leaves, sum_of
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import FrameStore
@@ -97,6 +98,11 @@ class Trainer:
         self.watch("edits")
         if log is not None:
             log.add(terms, moment.counted, self.avatar.count(), self._frame_ids)
+
+    def drawn(self, step: int) -> int | None:
+        """Number of images drawn by the end of a 1-based step; None where the sampler does not count them."""
+        schedule = getattr(self.sampler, "schedule", None)
+        return schedule.drawn(step) if isinstance(schedule, BatchSchedule) else None
 
     def gradients(self, step: int) -> tuple[dict[str, Tensor], Rendering]:
         """Compute loss terms and rendering of a 1-based step, and leave the gradients of their sum at parameters."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +22,18 @@ from headbench.harness.options import Execution
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import write_sealed
 from headbench.harness.splat import Rasterizer
-from headbench.harness.train.checkpoint import checkpoint_tensors, refined_frames, restore_portrait, save_checkpoint
+from headbench.harness.train.checkpoint import (
+    ALL,
+    NEWEST,
+    checkpoint_tensors,
+    refined_frames,
+    restore_portrait,
+    save_checkpoint,
+)
 from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.log import Progress, TrainLog
 from headbench.harness.train.loop import Trainer
+from headbench.harness.train.marks import Marks, marks_folder
 from headbench.harness.train.save_schedule import SaveSchedule
 from headbench.harness.train.setup import Parts, peak_memory, wait_for
 from headbench.harness.train.state import load_state, state_of
@@ -84,6 +93,8 @@ class Training:
     """Notes on checkpoints that were lost, one sentence each."""
     before: Machine | None = None
     """Device on which the steps before the resumption were taken; None without a resumption."""
+    images: int | None = None
+    """Number of images drawn so far; None where that is not counted."""
     fresh: bool = True
     """Whether the steps were taken in this process: False from a resumption until its first saved step."""
 
@@ -115,14 +126,22 @@ class Training:
         log = TrainLog(self.stage, options.log_every, self.done, progress, options.tensorboard, logged, sums)
         watched = [len(store) * k // 4 for k in range(min(4, len(store)))]
         save_schedule = SaveSchedule(total, options.preview_every, options.checkpoint_every)
+        marks = Marks(options.marks, total, options.seconds, marks_folder(self.stage), self.done)
+        limit = math.inf if options.seconds is None else options.seconds
         started = time.perf_counter()
-        for step in range(self.done + 1, total + 1):
+        for step in range(self.done + 1, total + 1) if self.seconds < limit else ():
             trainer.step(step, log)
             shown, kept = save_schedule.preview(step), save_schedule.checkpoint(step)
-            if shown or kept:
+            # The clock of the host: each step of a GPU reads a number back, so it is never far ahead.
+            now = self.seconds + time.perf_counter() - started
+            ends, marked = now >= limit, marks.due(step, now)
+            kept |= ends
+            if shown or kept or marked:
                 wait_for(self.parts.device)
                 self.seconds += time.perf_counter() - started
-                self.done, self.fresh = step, True
+                self.done, self.fresh, self.images = step, True, trainer.drawn(step)
+                if marked:
+                    self.save(step, {}, keep_in=marks.folder)
                 if shown:
                     picture = self.stage / "previews" / f"step-{step:07d}.png"
                     write_preview(picture, avatar, store, watched, self.parts.rasterizer)
@@ -131,6 +150,9 @@ class Training:
                     self.save(step, self._training_state(trainer, log), log.state()[0], _refined(trainer))
                     save_schedule.wrote(time.perf_counter() - begun)
                 started = time.perf_counter()
+            if ends:
+                break
+        self._note_budget(total)
         if total == 0 and resumed is None:
             self.save(0, self._training_state(trainer, log), frames=_refined(trainer))
 
@@ -169,6 +191,7 @@ class Training:
         tensors: Mapping[str, Tensor],
         logged: Logged = Logged(),  # noqa: B008 - frozen
         frames: Mapping[str, Tensor] | None = None,
+        keep_in: Path | None = None,
     ) -> None:
         """Write a checkpoint of the portrait.
 
@@ -177,6 +200,7 @@ class Training:
             tensors: what training goes on from, by name.
             logged: steps and terms that the log counted since its last line.
             frames: refined parameters of training frames, by field.
+            keep_in: folder of portraits that stay; None: the stage's, of whose checkpoints the newest stay.
         """
         state = CheckpointState(
             step=step,
@@ -189,8 +213,21 @@ class Training:
             notes=self.notes,
             machine=self.machine(),
             loader=self.loader,
+            images=self.images,
         )
-        save_checkpoint(self.stage, self.parts.portrait, self.parts.identity, tensors, state, frames=frames)
+        folder, keep = (self.stage, NEWEST) if keep_in is None else (keep_in, ALL)
+        save_checkpoint(folder, self.parts.portrait, self.parts.identity, tensors, state, keep=keep, frames=frames)
+
+    def _note_budget(self, total: int) -> None:
+        """Note how a budget of time ended the training, or that the training ended before."""
+        limit = self.options.seconds
+        if limit is None:
+            return
+        if self.done < total:
+            note = f"training ended by its budget of {limit:g} s after {self.done:,} of {total:,} steps"
+        else:
+            note = f"training ended by its preset after {self.seconds:.0f} s, before the budget of {limit:g} s"
+        self.notes = tuple(dict.fromkeys((*self.notes, note)))
 
     def restore_model(self, checkpoint: Path) -> CheckpointState:
         """Load the portrait of a checkpoint, with the steps, seconds and notes that it has so far."""

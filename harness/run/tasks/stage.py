@@ -73,6 +73,9 @@ def stage_task(cell: CellWork, planned: StageJob, parent: Instance | None) -> In
 
     progress({})
     about, how = cell.job.cell.about(), cell.job.execution
+    if way != TRAIN:
+        # Budget and marks are those of the method's training; what comes after it is the same for all.
+        how = dataclasses.replace(how, seconds=None, marks=0)
     making = Making(place.folder, about, portrait_type, config, loader, loaded, seen, how)
     saving = (making.save, making.resume)
     work = StageWork(

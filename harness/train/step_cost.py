@@ -19,11 +19,11 @@ from headbench.harness.train.loop import Trainer
 from headbench.harness.train.setup import frame_store, make_trainer, peak_memory, prepare, wait_for
 from headbench.harness.types import Subject
 
-__all__ = ["Budget", "measure_budget"]
+__all__ = ["StepCost", "measure_step_cost"]
 
 
 @dataclass(frozen=True)
-class Budget:
+class StepCost:
     """The cost of a method's ordinary training step."""
 
     parts: dict[str, float]
@@ -40,7 +40,7 @@ class Budget:
     recorded: bool
 
 
-def measure_budget(
+def measure_step_cost(
     method: str,
     portrait_type: type[Avatar],
     config: MethodConfig,
@@ -49,7 +49,7 @@ def measure_budget(
     warmup: int = 50,
     steps: int = 200,
     rounds: int = 3,
-) -> Budget:
+) -> StepCost:
     """Measure an ordinary training step of a method: its rate first, then the time of its parts.
 
     `warmup` uncounted steps come first, then `rounds` times `steps` steps for the rate, then `steps` with events.
@@ -85,7 +85,7 @@ def measure_budget(
     found = _parts(trainer, step, steps)
     store.close()
     key = avatar.capture_key(trainer.sampler.at(step).clock)
-    return Budget(
+    return StepCost(
         parts=found,
         rate=statistics.median(rates),
         rounds=rounds,
