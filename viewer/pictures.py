@@ -28,6 +28,8 @@ _INK = 96
 """Grey of borders and gaps."""
 _SCALE = 10
 """Width of the colour scale of an error map in pixels."""
+_ROOM = 96
+"""Least width and height of an error map with a scale in pixels."""
 _ABSENT = 200
 """Grey of a picture that is not there."""
 
@@ -89,16 +91,17 @@ def error_picture(truth: Rgb8, render: Rgb8, scale: bool = True) -> Rgb8:
     Args:
         truth: (H, W, 3).
         render: (H, W, 3).
-        scale: whether to draw the scale from 0 to `ERROR_LIMIT` along the right edge, over the picture.
+        scale: whether to draw the scale from 0 to `ERROR_LIMIT` along the right edge, over the picture, where that is
+            large enough for it to be read.
 
     Raises:
         BenchError: the sizes differ.
     """
     _same_size(truth, render)
     drawn = error_map(truth, render)
-    if not scale:
-        return drawn
     height, width = drawn.shape[:2]
+    if not scale or min(height, width) < _ROOM:
+        return drawn
     drawn[:, max(0, width - _SCALE) :] = error_colours(np.linspace(1.0, 0.0, height))[:, None]
     drawn = _written(drawn, f"{ERROR_LIMIT:g}+", right=_SCALE + 2, top=1)
     return _written(drawn, "0", right=_SCALE + 2, top=height - 14)

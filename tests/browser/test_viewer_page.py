@@ -14,7 +14,9 @@ import torch
 from PIL import Image
 
 from headbench.harness.head import load_head, project
+from headbench.harness.videos import open_video
 from headbench.viewer.client_camera import fitted
+from headbench.viewer.paths import read_path
 
 pytest.importorskip("viser", reason="the extra viewer is not installed")
 
@@ -217,3 +219,44 @@ def test_two_pages_keep_their_own_cameras(visitor, screenshot) -> None:
     one.page.get_by_role("button", name="Reset").click()
     one.until(lambda: one.client.look.through)
     assert np.abs(one.picture() - before).mean() < 0.5
+
+
+def downloaded(page, button: str) -> tuple[str, bytes]:
+    """Name and content of the file that a button gives."""
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=button).click()
+    return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
+
+
+def test_overlays_are_drawn_and_a_still_a_video_and_a_camera_path_are_downloaded(
+    visitor, made_subject, screenshot, tmp_path
+) -> None:
+    visit = visitor()
+    page, plain = visit.page, visit.picture()
+    visit.pick("overlay", "mesh")
+    visit.until(lambda: visit.client.look.overlay == "mesh")
+    lines = visit.picture()
+    screenshot(page, "view-overlay")
+    green = (lines[..., 1] - plain[..., 1] > 25) & (lines[..., 0] <= plain[..., 0] + 5)
+    assert 0.01 < green.mean() < 0.5
+    visit.pick("overlay", "nothing")
+    page.get_by_text("Save", exact=True).click()
+    name, content = downloaded(page, "Still")
+    still = np.asarray(Image.open(io.BytesIO(content)))
+    assert name == "GaussianAvatars-00000.png" and still.ndim == 3 and len(np.unique(still.reshape(-1, 3), axis=0)) > 20
+    name, content = downloaded(page, "Video")
+    (tmp_path / name).write_bytes(content)
+    with open_video(tmp_path / name) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.frames()]
+    assert len(frames) == 6 and not np.array_equal(frames[0], frames[-1])
+    for _ in range(2):
+        page.get_by_role("button", name="Add camera key").click()
+    page.get_by_role("button", name="Camera path (2 keys)").wait_for()
+    name, content = downloaded(page, "Camera path")
+    (tmp_path / name).write_bytes(content)
+    path = read_path(tmp_path / name)
+    assert [key.time for key in path.keys] == [0.0, 2.0] and path.head == "openhead"
+    assert np.allclose(path.keys[0].w2c, made_subject.train[0].camera.w2c[0], atol=1e-3)
+    assert path.keys[0].pose.jaw == pytest.approx(made_subject.train[0].params.jaw[0].tolist(), abs=1e-6)
+    page.get_by_role("button", name="Forget keys").click()
+    page.get_by_role("button", name="Camera path", exact=True).wait_for()

@@ -55,10 +55,11 @@ def test_pictures_stand_beside_each_other_at_one_height() -> None:
 
 
 def test_an_error_map_has_its_scale_at_the_right() -> None:
-    truth = noise(64, 80)
+    truth = noise(96, 120)
     render = np.clip(truth.astype(int) + 20, 0, 255).astype(np.uint8)
     plain, drawn = error_picture(truth, render, scale=False), error_picture(truth, render)
     assert np.array_equal(plain, error_map(truth, render)) and np.array_equal(drawn[:, :40], plain[:, :40])
+    assert np.array_equal(error_picture(truth[:, :64], render[:, :64]), plain[:, :64]), "not where it hides the map"
     ramp = drawn[:, -1].astype(int) @ [299, 587, 114]
     assert (np.diff(ramp) <= 0).all() and ramp[0] > ramp[-1], "bright above, dark below"
 
