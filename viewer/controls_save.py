@@ -59,7 +59,7 @@ class SaveControls:
         gui, frames = handle.gui, len(painter.timeline.ids)
         with gui.add_folder("Save", expand_by_default=False):
             still = gui.add_button("Still", hint="PNG of what is shown, at full size.")
-            self._film = gui.add_button("Video", hint="MP4 of the whole timeline.", visible=frames > 1)
+            self._film = gui.add_button("Video", hint="MP4 of the timeline.", visible=frames > 1)
             self._pause = gui.add_number("seconds to key", _PAUSE, min=0.04, max=600.0, step=0.02)
             add = gui.add_button("Add camera key", hint="Camera and pose that are shown, as the path's next key.")
             self._save = gui.add_button("Camera path", hint="JSON for bench render --path.", disabled=True)
@@ -112,13 +112,15 @@ class SaveControls:
 
     def _video(self, folder: Path) -> Path:
         look, timeline = self._client.look, self._painter.timeline
-        count = len(timeline.ids)
+        # Cameras of one moment are no sequence: the video has the frames of the one that is shown.
+        name = timeline.frames[look.frame].camera_id if timeline.frames else timeline.cameras[0]
+        frames = timeline.seen_by(name)
 
         def pictures() -> Iterator[Rgb8]:
-            for frame in range(count):
+            for number, frame in enumerate(frames, start=1):
                 if self._stopped.is_set():
                     raise BenchError("the video was stopped.")
-                self._said.content = f"frame {frame + 1} of {count}"
+                self._said.content = f"frame {number} of {len(frames)}"
                 yield self._picture(replace(look, frame=frame))
 
         file = folder / f"{self._named(look)}.mp4"
