@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 from headbench.harness.pictures import read_picture
 
-__all__ = ["Figure", "links_of", "thumbnail"]
+__all__ = ["Figure", "Thumbnail", "links_of", "thumbnail"]
 
 THUMBNAIL_WIDTH = 720
 """Width of thumbnails in pixels: wide enough to read three images side by side, small enough to embed dozens."""
+BROAD = 1.8
+"""Ratio of width and height from which a figure takes the whole width of the page."""
 QUALITY = 85
 """Quality of thumbnails, of 100."""
 
@@ -40,11 +42,23 @@ def links_of(figure: Figure) -> list[tuple[str, str]]:
     return [(name, f"figures/{quote(os.fsencode(path.name))}") for name, path in found if path is not None]
 
 
-def thumbnail(path: Path) -> str:
-    """Thumbnail of an image file, at most THUMBNAIL_WIDTH wide, as the base64 text of a WebP."""
+@dataclass(frozen=True)
+class Thumbnail:
+    """A figure inside the page."""
+
+    content: str
+    """Base64 text of a WebP."""
+    broad: bool
+    """Whether it takes the whole width of the page."""
+
+
+def thumbnail(path: Path) -> Thumbnail:
+    """Thumbnail of an image file, at most THUMBNAIL_WIDTH wide, or twice that where it is broad."""
     small = read_picture(path).convert("RGB")
-    if small.width > THUMBNAIL_WIDTH:
-        small = small.resize((THUMBNAIL_WIDTH, round(small.height * THUMBNAIL_WIDTH / small.width)))
+    broad = small.width > BROAD * small.height
+    limit = THUMBNAIL_WIDTH * (2 if broad else 1)
+    if small.width > limit:
+        small = small.resize((limit, max(1, round(small.height * limit / small.width))))
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=QUALITY, method=2)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Thumbnail(base64.b64encode(buffer.getvalue()).decode("ascii"), broad)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from headbench.reports.columns import Column
+from headbench.reports.differences import CAPTION, difference_lines
 from headbench.reports.grid import Line, headings, lines
 from headbench.reports.table import Row, Table, Value
 
@@ -46,6 +47,10 @@ class Section:
     table: Table
     leading: list[str]
     headings: list[str]
+    columns: list[int]
+    """Numbers of the value columns that are shown: all but texts that are the same in all rows."""
+    shared: list[str]
+    """These texts, such as the device."""
     notes: list[str]
     """Footnotes of the table, then reasons that are too long for a column."""
     leaders: list[Line]
@@ -53,6 +58,9 @@ class Section:
     others: list[Line]
     """All rows; empty where the leaderboard has them all."""
     matrices: list[Matrix]
+    differences: tuple[list[str], list[list[str]]]
+    """Headings and lines of the differences to the best, with intervals."""
+    caption: str = CAPTION
 
 
 def section_of(number: int, table: Table) -> Section:
@@ -64,7 +72,22 @@ def section_of(number: int, table: Table) -> Section:
     leaders = [line for line in every if line.row.dataset not in averaged or line.row.kind not in ("subject", "state")]
     leaders = _best_first(table, leaders)
     others = every if len(leaders) < len(every) else []
-    return Section(f"t{number}", table, leading, values, notes, leaders, others, _matrices(table))
+    shared = _shared(table)
+    columns = [place for place in range(len(values)) if place not in shared]
+    texts, differences = list(shared.values()), difference_lines(table)
+    return Section(
+        f"t{number}", table, leading, values, columns, texts, notes, leaders, others, _matrices(table), differences
+    )
+
+
+def _shared(table: Table) -> dict[int, str]:
+    """Columns of texts that are the same in all rows that have one -> that text."""
+    found = {}
+    for place, column in enumerate(table.columns):
+        texts = {row.values[place].text for row in table.rows if row.values} - {""}
+        if column.kind == "text" and len(texts) == 1:
+            found[place] = f"{column.label}: {texts.pop()}"
+    return found
 
 
 def _best_first(table: Table, found: Sequence[Line]) -> list[Line]:
