@@ -19,7 +19,7 @@ from headbench.harness.plugins import registry as find_registry
 from headbench.harness.plugins.checks import preset_data
 from headbench.harness.run.plan import make_plan
 from headbench.harness.run.request import read_request
-from headbench.metrics import load_protocol
+from headbench.metrics import load_protocol, read_scores
 
 FOLDER = Path(__file__).parents[2] / "configs" / "runs"
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "demo")
@@ -96,6 +96,25 @@ def test_a_recipe_plans_its_cells_and_without_its_options_says_what_differs(
         (note,) = [note for note in cell.record.notes if "does not reproduce the original" in note]
         assert note.startswith(f"{cell.cell.method} ({cell.cell.preset}) on {layout} ")
         assert {*note.partition(": --set ")[2].split(" --set ")} == {*own}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_reads_renders_and_scores_with_a_method_that_trains_nothing(
+    name: str, data: Callable[[str], Path], bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    values = recipe(name)
+    (layout,) = values["datasets"]
+    own = [FEW.get(text.partition("=")[0], text) for text in values["set"] if text.startswith(f"{layout}.")]
+    root = data("rgba" if "imavatar.matte=image" in own else layout)
+    settings = [part for text in own for part in ("--set", text)]
+    line = ("--methods", "nearest-frame", "--limit", 2, "--device", "cpu", "--no-report", "--out", "out", *settings)
+    done = bench("run", name, "--data-root", root, *line)
+    assert done.code == 0, done.out + done.err
+    (cell,) = (tmp_path / "out").glob("cells/*/*/*/*")
+    for protocol in values["protocol"]:
+        scores = read_scores(cell / "scores" / f"{protocol}.jsonl")
+        assert scores.frames and scores.mean("psnr") is not None, (protocol, scores.why("psnr"))
 
 
 def test_options_that_presets_name_are_there(known: Registry) -> None:
