@@ -60,8 +60,17 @@ _DATASETS = (
 @click.option("--deterministic", is_flag=True, default=None, help="Bit-equal when resumed on a CPU; slower.")
 @click.option("--tensorboard", is_flag=True, default=None, help="Write TensorBoard files beside metrics.jsonl.")
 @click.option("--no-report", is_flag=True, help="Neither print the table nor write the report; `bench report` does.")
+@click.option("--detach", is_flag=True, help="Return at once; the run goes on without this shell.")
 @click.option("--dry-run", is_flag=True, help="Print the cells, estimated hours and disk; write nothing.")
-def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, dry_run: bool, **options: Any) -> None:
+def run(
+    file: Path | None,
+    fail_fast: bool,
+    keep_failed: bool,
+    no_report: bool,
+    detach: bool,
+    dry_run: bool,
+    **options: Any,
+) -> None:
     """Train METHODS on DATASETS, render and score held-out frames, print the table and write the report.
 
     FILE is a YAML file with the same keys (data_root, methods, …), or the name of a built-in one such as demo; options
@@ -102,6 +111,11 @@ def run(file: Path | None, fail_fast: bool, keep_failed: bool, no_report: bool, 
         # Two protocols that score the same renders track once.
         rules = {scorer.key.name: scorer.key.tracking for scorer in asked}
         _dry_run(plan, request.device, sum(rule.steps for rule in rules.values() if rule is not None), executor.slots)
+        return
+    if detach:
+        from headbench.harness.cli.detach import detach as start
+
+        start(folder, [word for word in sys.argv[1:] if word != "--detach"])
         return
     with orderly_signals(), held(folder / ".lock", "bench run"):
         write_request(request, folder)

@@ -20,6 +20,8 @@ COMMANDS = {
         "Show methods, datasets, metrics, stages, protocols, assets and the like.",
     ),
     "status": ("headbench.harness.cli.status:status", "Show where the cells of a run are."),
+    "logs": ("headbench.harness.cli.logs:logs", "Print what a cell's worker has printed."),
+    "stop": ("headbench.harness.cli.stop:stop", "End a run, or one of its cells, from another shell."),
     "score": ("headbench.harness.cli.score:score", "Score the stored renders of a run by protocols."),
     "verify": ("headbench.harness.cli.verify:verify", "Hash all files of a run; compute a sample of scores again."),
     "report": ("headbench.harness.cli.report:report", "Write the table, figures and videos of a run."),

@@ -1,0 +1,52 @@
+"""Detached runs: the same command in a process of its own, which goes on when the shell ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from headbench.harness.console import say
+from headbench.harness.errors import BenchError
+from headbench.harness.files import append_to, make_folder
+
+__all__ = ["LOG", "detach"]
+
+LOG = "bench-run.log"
+"""Name of the file in a run's folder that has what a detached `bench run` prints."""
+_MAIN = [sys.executable, "-P", "-c", "from headbench.harness.cli.main import main; main()"]
+_WAIT = 60.0
+
+
+def detach(run: Path, words: list[str]) -> None:
+    """Start `bench run` in a session of its own, and return when it works in the run's folder.
+
+    Args:
+        run: folder of the run.
+        words: the command line's arguments, without ``--detach``.
+
+    Raises:
+        BenchError: another works in the folder; or it ended at once: the message has its last line.
+    """
+    from headbench.harness.run.lock import held, is_held
+
+    make_folder(run)
+    with held(run / ".lock", "bench run"):
+        pass  # nobody else works there
+    log = run / LOG
+    with append_to(log) as out:
+        begin = out.tell()
+        child = subprocess.Popen(
+            [*_MAIN, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    deadline = time.monotonic() + _WAIT
+    while not is_held(run / ".lock") and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if child.poll() not in (None, 0, 2):
+        with log.open("rb") as printed:
+            printed.seek(begin)
+            lines = printed.read().decode("utf-8", "replace").splitlines()
+        raise BenchError(f"bench run ended at once: {next(filter(None, reversed(lines)), 'it printed nothing')}")
+    say(f"process {child.pid} goes on; it prints to {log}")
+    say(f"look: bench status {run} --watch; end: bench stop {run}; come back: the same command")
