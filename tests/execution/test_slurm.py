@@ -142,4 +142,6 @@ def test_what_slurm_cannot_do_is_one_sentence_before_anything_is_written(
         _, error = tried.communicate(timeout=120)
         assert expected in " ".join(error.split()) and "Traceback" not in error and tried.returncode == 1, error
         assert not (tmp_path / "refused").exists()
+    planned = run("refused", "slurm", *("--executor-set", "partition=main"), "--dry-run")
+    assert planned.wait(120) == 0, planned.communicate()
     assert not cluster.ask("squeue", "-h").strip()

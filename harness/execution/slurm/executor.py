@@ -90,9 +90,7 @@ class Slurm(Executor):
             return
         if reason := could_run(self._flags(resources)):
             asked = ", ".join(self._words(resources))
-            raise BenchError(
-                f"Slurm cannot run a cell that asks for {asked}: {reason}.", help="sinfo --Node --long; --executor-set"
-            )
+            raise BenchError(f"Slurm cannot run a cell that asks for {asked}: {reason}.", help="sinfo --Node --long")
         self._could.add(resources)
 
     def submit(self, cells: Sequence[tuple[Path, Resources]]) -> list[Handle]:
