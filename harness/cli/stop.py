@@ -55,12 +55,13 @@ def _end_run(run: Path) -> None:
     Raises:
         BenchError: it runs on another machine, or does not end.
     """
+    from headbench.harness.reading import read_text
     from headbench.harness.run.lock import is_held
 
     lock = run / ".lock"
     if not is_held(lock):
         return
-    holder = lock.read_text(encoding="utf-8", errors="replace").strip()
+    holder = read_text(lock).strip()
     here = holder.isdecimal() and Path(f"/proc/{holder}").exists()
     if not here:
         raise BenchError(f"{run}: its `bench run` (process {holder}) runs on another machine.", help="end it there")
