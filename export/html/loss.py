@@ -10,9 +10,9 @@ import torch
 from headbench.export.poses import Pose
 from headbench.export.source import Source
 from headbench.export.splats import Splats
-from headbench.harness.types import Gaussians
+from headbench.harness.types import Gaussians, map_tensors
 
-__all__ = ["least_psnr"]
+__all__ = ["drawable", "least_psnr"]
 
 _SIDE = 256
 """Side in pixels of the pictures that are compared."""
@@ -20,13 +20,13 @@ _PICTURES = 5
 
 
 @torch.no_grad()
-def least_psnr(source: Source, frames: Sequence[Pose], splats: Callable[[int], Splats]) -> float:
-    """PSNR in dB of pictures of `splats` against the avatar's in the same frames: the least of at most five.
+def least_psnr(source: Source, frames: Sequence[Pose], gaussians: Callable[[int], Gaussians]) -> float:
+    """PSNR in dB of pictures of `gaussians` against the avatar's in the same frames: the least of at most five.
 
     Args:
         source: the avatar.
         frames: T of them.
-        splats: gives the Gaussians of a frame by its number.
+        gaussians: gives those of a frame by its number.
     """
     count, session = len(frames), source.session
     found = []
@@ -34,14 +34,18 @@ def least_psnr(source: Source, frames: Sequence[Pose], splats: Callable[[int], S
         pose, white = frames[number], torch.ones(1, 3, device=session.device)
         camera = pose.camera.resized(_SIDE, _SIDE).to(session.device)
         own = session.render(pose.params, camera, "white", "float32").clamp(0, 1)
-        page = session.rasterizer(_gaussians(splats(number), session.device), camera, white).image.clamp(0, 1)
+        page = session.rasterizer(
+            map_tensors(gaussians(number), lambda t: t.to(session.device)), camera, white
+        ).image.clamp(0, 1)
         found.append(float((own - page).square().mean()))
     return -10 * math.log10(max(*found, 1e-12))
 
 
-def _gaussians(splats: Splats, device: torch.device) -> Gaussians:
+def drawable(splats: Splats) -> Gaussians:
+    """Splats as a rasterizer takes them."""
+
     def on(array: object) -> torch.Tensor:
-        return torch.as_tensor(array, dtype=torch.float32, device=device)
+        return torch.as_tensor(array, dtype=torch.float32)
 
     return Gaussians(
         on(splats.means),

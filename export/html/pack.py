@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import math
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from headbench.harness.errors import BenchError
 
 __all__ = ["Packed", "Packer"]
 
@@ -43,7 +46,9 @@ class Packer:
         width = 2 if values.size == 0 or int(values.max()) < 1 << 16 else 4
         self._put(name, _planes(values, width), {"kind": "index", "bytes": width, "shape": list(values.shape)})
 
-    def rows(self, name: str, values: NDArray[Any], bits: int = 16, exact_zero: bool = False) -> NDArray[np.float32]:
+    def rows(
+        self, name: str, values: NDArray[Any], bits: int = 16, exact_zero: bool = False, finest: float = math.inf
+    ) -> NDArray[np.float32]:
         """Add an array in whole numbers, each row on a scale of its own; return what a reader gets.
 
         Args:
@@ -51,8 +56,14 @@ class Packer:
             values: (rows, n), or (frames, rows, n), of which later frames are stored as changes.
             bits: 8 or 16 for each number.
             exact_zero: whether zeros stay zeros, for arrays that hold many.
+            finest: coarsest step that will do; where one would be coarser, (rows, n) stay float32.
+
+        Raises:
+            BenchError: values are not finite.
         """
         values = np.atleast_3d(values) if values.ndim == 3 else values[None]
+        if not np.isfinite(values).all():
+            raise BenchError(f"the avatar's {name.split('/')[-1]} have values that are not finite (NaN or infinite).")
         top = (1 << bits) - 1
         flat = values.astype(np.float64)
         low, high = flat.min(axis=(0, 2)), flat.max(axis=(0, 2))
@@ -62,6 +73,9 @@ class Packer:
         else:
             step = (high - low) / top
         step[step == 0] = 1.0
+        if step.max() > finest and len(values) == 1:
+            self.floats(name, values[0])
+            return values.astype(np.float32)
         whole = np.clip(np.rint((flat - low[:, None]) / step[:, None]), 0, top).astype(np.int64)
         stored = np.concatenate([whole[:1], np.diff(whole, axis=0) & top])
         entry = {"kind": "rows", "bytes": bits // 8, "shape": list(values.shape)}

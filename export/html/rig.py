@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,14 +11,17 @@ import torch
 from torch import Tensor
 
 from headbench.export.html.pack import Packer
+from headbench.export.html.posed import canonical_mesh, canonical_size
 from headbench.export.poses import Pose
 from headbench.harness.avatar import Avatar
 from headbench.harness.bound import BoundToTriangles
-from headbench.harness.head import SubjectHead, face_frames
+from headbench.harness.head import SubjectHead
 from headbench.harness.rigged import Rig, Rigged
 
 __all__ = ["put_rig", "rig_of"]
 
+_FINEST = 1e-3
+"""Coarsest step of places and heights that is stored in 16 bits: a thousandth of a triangle's size, or of a unit."""
 _APART = 2e-5
 """Largest distance in metres between an avatar's own mesh and that of its rig."""
 
@@ -52,42 +57,43 @@ def rig_of(portrait: Avatar, poses: tuple[Pose, ...]) -> tuple[Rig, SubjectHead]
 
 
 @torch.no_grad()
-def put_rig(packer: Packer, rig: Rig, head: SubjectHead) -> dict[str, Any]:
-    """Add the arrays of a rig; return what the page's script must know besides."""
+def put_rig(packer: Packer, rig: Rig, head: SubjectHead) -> tuple[dict[str, Any], Rig]:
+    """Add the arrays of a rig; return what the page's script must know besides, and the rig as it is read back."""
     _put_head(packer, rig, head)
     faces = head.faces
     packer.indices("rig/face", _plain(rig.face_index))
-    packer.rows("rig/place", _plain(rig.place).T)
-    if rig.height is not None:
-        packer.rows("rig/height", _plain(rig.height)[None])
-    put_looks(packer, "rig", rig.quats, rig.log_scales, rig.opacities.sigmoid(), rig.sh)
-    if rig.canonical is not None:
-        if rig.formula == "phong":
-            packer.floats("rig/canonical", _plain(rig.canonical))
-        elif rig.grows == "size":
-            size = rig.canonical_size
-            size = face_frames(rig.canonical[None], faces).size[0] if size is None else size
-            packer.floats("rig/canonical_size", _plain(size))
+    height = torch.zeros_like(rig.opacities) if rig.height is None else rig.height
+    quats = torch.nn.functional.normalize(rig.quats, dim=1)
+    quats = quats * torch.where(quats[:, :1] < 0, -1.0, 1.0)
+    columns = {
+        "place": rig.place,
+        "height": height[:, None],
+        "quats": quats,
+        "log_scales": rig.log_scales,
+        "opacities": rig.opacities.sigmoid()[:, None],
+        "sh": rig.sh.flatten(1),
+    }
+    # One far Gaussian must not make the places of all others coarse.
+    finest = {"place": _FINEST, "height": _FINEST}
+    read = {}
+    for name, value in columns.items():
+        rows = packer.rows(f"rig/{name}", _plain(value).T, finest=finest.get(name, math.inf))[0]
+        read[name] = torch.tensor(rows).to(value).T
+    if rig.formula == "phong":
+        packer.floats("rig/canonical", _plain(canonical_mesh(rig)))
+    elif rig.grows == "size":
+        packer.floats("rig/canonical_size", _plain(canonical_size(rig, faces)))
     named = ("formula", "grows", "normal", "units", "damping", "aligned")
-    return {**{name: getattr(rig, name) for name in named}, "parents": list(head.parents)}
-
-
-def put_looks(packer: Packer, prefix: str, quats: Tensor, log_scales: Tensor, opacities: Tensor, sh: Tensor) -> None:
-    """Add rotations, sizes, opacities and colours of N Gaussians.
-
-    Args:
-        packer: takes the arrays.
-        prefix: of their names.
-        quats: (N, 4), of any length.
-        log_scales: (N, 3).
-        opacities: (N,) in [0, 1].
-        sh: (N, K, 3).
-    """
-    quats = torch.nn.functional.normalize(quats, dim=1)
-    packer.rows(f"{prefix}/quats", _plain(quats * torch.where(quats[:, :1] < 0, -1.0, 1.0)).T)
-    packer.rows(f"{prefix}/log_scales", _plain(log_scales).T)
-    packer.rows(f"{prefix}/opacities", _plain(opacities)[None])
-    packer.rows(f"{prefix}/sh", _plain(sh.flatten(1)).T)
+    about = {**{name: getattr(rig, name) for name in named}, "parents": list(head.parents)}
+    return about, replace(
+        rig,
+        place=read["place"],
+        height=read["height"][:, 0],
+        quats=read["quats"],
+        log_scales=read["log_scales"],
+        opacities=torch.logit(read["opacities"][:, 0]),
+        sh=read["sh"].unflatten(1, (-1, 3)),
+    )
 
 
 def _put_head(packer: Packer, rig: Rig, head: SubjectHead) -> None:

@@ -11,8 +11,9 @@ from headbench.export.html.assemble import Words, assembled
 from headbench.export.html.controls import controls_of, moving, presets_of
 from headbench.export.html.fit import BASES, FRAMES, fitted, put_fit
 from headbench.export.html.licences import terms_of
-from headbench.export.html.loss import least_psnr
+from headbench.export.html.loss import drawable, least_psnr
 from headbench.export.html.pack import Packer
+from headbench.export.html.posed import posed
 from headbench.export.html.recording import distinct, put_recording
 from headbench.export.html.rig import put_rig, rig_of
 from headbench.export.html.stills import evenly, most_frames, put_stills
@@ -81,9 +82,12 @@ def _body(source: Source, frames: tuple[Pose, ...]) -> _Body:
             "sliders (--i-may-share-flame puts the bases in, where your licence lets you).",
         )
     found = rig_of(loaded.portrait, frames)  # type: ignore[arg-type]  # formats with `needs` are given avatars
-    if found is not None:
-        return _rig(source, frames, *found)
     why = f"networks of {loaded.about.get('method', 'the method')} move its Gaussians"
+    if found is not None:
+        body = _rig(source, frames, *found)
+        if body is not None:
+            return body
+        why = "its Gaussians are not where its rig has them"
     if source.fit:
         return _fit(source, frames, why)
     return _clip(
@@ -93,16 +97,21 @@ def _body(source: Source, frames: tuple[Pose, ...]) -> _Body:
     )
 
 
-def _rig(source: Source, frames: tuple[Pose, ...], rig: Rig, head: SubjectHead) -> _Body:
-    """The whole avatar."""
+def _rig(source: Source, frames: tuple[Pose, ...], rig: Rig, head: SubjectHead) -> _Body | None:
+    """The whole avatar; None where the rig draws something else than the avatar."""
     packer, width = Packer(), head.expression_size
     put_recording(packer, frames, width)
+    told, read = put_rig(packer, rig, head)
+    device = source.session.device
+    loss = least_psnr(source, frames, lambda number: posed(read, head, frames[number].params.to(device)))
+    if loss < _SAME:
+        return None
     about = {
-        "rig": put_rig(packer, rig, head),
+        "rig": told,
         "controls": controls_of(head.expression_names, width, head.eyelid_dirs is not None),
         "presets": presets_of(head.expression_names, width),
     }
-    summary = "exact in every pose: the head model moves them as in training"
+    summary = f"exact in every pose but for rounding of its numbers ({loss:.0f} dB)"
     notes = ("--fit was left out: this avatar is exact without it.",) if source.fit else ()
     return _Body("rig", frames, len(rig.face_index), summary, packer, about, source.fps, notes)
 
@@ -121,7 +130,7 @@ def _fit(source: Source, frames: tuple[Pose, ...], why: str) -> _Body:
         if size <= BUDGET - _REST or rank == 1:
             break
         rank = max(1, min(rank - 1, int(rank * (BUDGET - _REST) / size)))
-    loss = least_psnr(source, frames, lambda number: read.at(frames[number], width))
+    loss = least_psnr(source, frames, lambda number: drawable(read.at(frames[number], width)))
     summary = f"a fit of {about['rank']} linear bases, {loss:.1f} dB of the avatar's own pictures at least"
     notes = (
         f"{why}: the page holds {summary} in the {len(frames)} recorded frames; "
@@ -152,7 +161,7 @@ def _clip(source: Source, frames: tuple[Pose, ...], why: str) -> _Body:
         notes.append(
             f"{len(kept)} of {len(frames)} frames are in the page, evenly spaced: more are above {BUDGET / 1e6:g} MB."
         )
-    loss = least_psnr(source, kept, stills.splats.__getitem__)
+    loss = least_psnr(source, kept, lambda number: drawable(stills.splats[number]))
     notes.append(
         f"the page's Gaussians are rounded to 8 and 16 bits: {loss:.1f} dB of the avatar's own pictures at least."
     )
@@ -160,6 +169,8 @@ def _clip(source: Source, frames: tuple[Pose, ...], why: str) -> _Body:
     return _Body("clip", kept, len(stills.splats[0]), "a clip of final Gaussians", packer, {}, fps, tuple(notes))
 
 
+_SAME = 45.0
+"""Least PSNR in dB of what is the avatar but for rounding."""
 _REST = 150_000
 """Bytes of a page besides its arrays, at most."""
 

@@ -58,6 +58,15 @@ def decibels(page, session, frame, number: int, side: int = SIDE) -> float:
     return float(-10 * (own - drawn(page, number, side)).square().mean().clamp(min=1e-12).log10())
 
 
+@torch.no_grad()
+def corrected(portrait) -> None:
+    """Give learned corrections of the head model, where there are any, values of their own."""
+    generator = torch.Generator().manual_seed(9)
+    for name, value in portrait.named_parameters():
+        if "delta_" in name:
+            value.add_(0.0005 * torch.randn(value.shape, generator=generator))
+
+
 def changed(checkpoint, every: int = 1, append: int = 0, **about: str):
     """A session of an avatar with each `every`th of its Gaussians, `append` more, and other words about itself."""
     session = open_checkpoint(checkpoint, "cpu")
@@ -154,6 +163,10 @@ def test_a_page_holds_what_it_may(opened, made_subject, monkeypatch, tmp_path) -
     assert "FLAME 2020 may not be passed on, so its bases stay out" in done.notes[0]
     assert float(re.search(r"([\d.]+) dB", done.notes[1])[1]) > 50
     assert exported(session, out, made_subject, may_share=True).notes == ()
+    rig = session.loaded.portrait.rig()
+    monkeypatch.setattr(type(session.loaded.portrait), "rig", lambda _: replace(rig, log_scales=rig.log_scales + 1))
+    done = exported(session, out, made_subject, may_share=True)
+    assert "its Gaussians are not where its rig has them: the page holds them in recorded frames" in done.notes[0]
 
 
 def test_a_fit_says_its_loss(opened, striking, tmp_path) -> None:
@@ -164,6 +177,23 @@ def test_a_fit_says_its_loss(opened, striking, tmp_path) -> None:
     assert float(found[1]) > 30 and found[0] in out.read_text(encoding="utf-8")
     rig = exported(opened("FateAvatar"), out, striking, fit=True)
     assert rig.notes == ("--fit was left out: this avatar is exact without it.",)
+
+
+def test_a_page_shows_each_moment_once_and_one_far_gaussian_blurs_none(checkpoint_of, made_subject, tmp_path) -> None:
+    session, out = changed(checkpoint_of("GaussianAvatars", sh_every=0), every=8), tmp_path / "head.html"
+    first, second = made_subject.train[:2]
+    aside = replace(first.camera, w2c=first.camera.w2c + 0.01 * torch.eye(4)[0])
+    subject = replace(made_subject, train=(first, replace(first, id="again", camera=aside), second))
+    with torch.no_grad():
+        session.loaded.portrait.table["position"][0, 0] = 1e5
+        exported(session, out, subject)
+        text = out.read_text(encoding="utf-8")
+        assert f'"frames":["{first.id}","{second.id}"]' in text
+        assert '"rig/place":{"kind":"float"' in text and '"rig/quats":{"kind":"rows"' in text
+        session.loaded.portrait.table["position"][0, 0] = torch.nan
+    with pytest.raises(BenchError, match="values that are not finite"):
+        exported(session, tmp_path / "other.html", subject)
+    assert not (tmp_path / "other.html").exists()
 
 
 @pytest.mark.tried("wrong command lines", "a page of a method without Gaussians, or a fit without training frames")
@@ -204,7 +234,9 @@ EVERY = [
 def test_every_avatar_is_drawn_as_the_cpu_draws_it(method, options, opened, striking, open_page, tmp_path) -> None:
     """At 256 x 256 pixels, in a frame in which everything moves and in another."""
     session, out = opened(method, **options), tmp_path / "head.html"
+    corrected(session.loaded.portrait)
     exported(session, out, striking)
+    assert ('"head/correctives":{' in out.read_text(encoding="utf-8")) == (method in ("FateAvatar", "baked"))
     page = opened_page(open_page(viewport=SMALL), out)
     for number in (0, 3):
         assert decibels(page, session, striking.train[number], number, 256) > 50

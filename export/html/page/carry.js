@@ -10,7 +10,7 @@ class Carried {
     this.face = arrays.whole_numbers("rig/face");
     this.count = this.face.length;
     this.place = arrays.numbers("rig/place");
-    this.height = arrays.has("rig/height") ? arrays.numbers("rig/height") : null;
+    this.height = arrays.numbers("rig/height");
     this.quats = interleaved(arrays.numbers("rig/quats"), 4);
     this.log_scales = arrays.numbers("rig/log_scales");
     this.opacities = arrays.numbers("rig/opacities");
@@ -49,8 +49,8 @@ class Carried {
       let at = 0;
       for (let k = 0; k < 3; k++) at += place[k * count + n] * v[3 * corners[3 * f + k] + i];
       const normal = about.normal === "raw" ? faces.raw[3 * f + i] : faces.axes[9 * f + 3 * i + 1];
-      g[to + i] = at + normal * this.height[n];
-      g[to + 8 + i] = grown * Math.exp(log_scales[i * count + n]);
+      g[to + i] = at + (normal * this.height[n]) / about.units;
+      g[to + 8 + i] = (grown * Math.exp(log_scales[i * count + n])) / about.units;
     }
     multiply(faces.quats, 4 * f, this.quats, 4 * n, g, to + 4);
   }
