@@ -20,6 +20,7 @@ ROOT = Path(next(iter(headbench.__path__)))
 ROOMS = (
     "harness",
     "datasets",
+    "export",
     "inspection",
     "methods",
     "metrics",

@@ -67,6 +67,34 @@ def test_a_pose_that_does_not_exist_is_refused_with_close_names(opened, made_sub
     assert [path.name for path in tmp_path.rglob("*")] == ["full", "mine.txt"]
 
 
+def test_what_the_help_of_an_error_names_is_done(bench_export, opened, made_subject, tmp_path) -> None:
+    from headbench.export import format_of
+    from headbench.export.source import Source
+    from headbench.export.write import export as write
+
+    def helped(*arguments: object, **method: str) -> str:
+        with pytest.raises(BenchError) as caught:
+            bench_export(*arguments, **method)
+        return caught.value.help
+
+    assert helped("--format", "ply", "--out", tmp_path / "head") == f"--out {tmp_path / 'head.ply'}"
+    bench_export("--format", "ply", "--out", tmp_path / "head.ply")
+    with pytest.raises(BenchError) as caught:
+        write(Source(opened("FateAvatar")), format_of("ply"), "9", tmp_path / "a.ply", lambda: made_subject)
+    assert caught.value.help == "--pose neutral, or the id of a frame"
+    bench_export("--format", "ply", "--pose", "neutral", "--out", tmp_path / "neutral.ply")
+    pictures = {"method": "nearest-frame"}
+    assert helped("--format", "ply", "--out", tmp_path / "a.ply", **pictures) == "--format frames or --format video"
+    bench_export("--format", "frames", "--out", tmp_path / "a.png", **pictures)
+    bench_export("--format", "video", "--out", tmp_path / "a.mp4", **pictures)
+    networks = {"method": "MonoGaussianAvatar"}
+    said = helped("--format", "gaussianavatars", "--out", tmp_path / "pair", **networks)
+    assert said == "--format ply, splat or glb for one pose or a sequence"
+    bench_export("--format", "splat", "--out", tmp_path / "a.splat", **networks)
+    made = {"head.ply", "neutral.ply", "a.png", "a.mp4", "a.splat"}
+    assert {path.name for path in tmp_path.iterdir()} == made
+
+
 @pytest.mark.tried("faults in runs", "an export that ends in an error after its first files", lost="the export")
 def test_a_sequence_that_breaks_off_leaves_nothing(opened, made_subject, tmp_path, monkeypatch) -> None:
     from headbench.export import format_of

@@ -39,6 +39,7 @@ TESTS = Path(__file__).parents[1]
 COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-report")
 PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
 
+_EXPORTED = "export/test_export_command.py::test_what_the_help_of_an_error_names_is_done"
 ELSEWHERE = {
     "--executor-set partition=NAME": (
         "execution/test_slurm.py::test_what_slurm_cannot_do_is_one_sentence_before_anything_is_written",
@@ -48,6 +49,10 @@ ELSEWHERE = {
         "execution/test_slurm.py::test_what_slurm_cannot_do_is_one_sentence_before_anything_is_written",
         '("--device", "auto")',
     ),
+    "--out {}": (_EXPORTED, 'bench_export("--format", "ply", "--out"'),
+    "--pose neutral, or the id of a frame": (_EXPORTED, 'bench_export("--format", "ply", "--pose", "neutral"'),
+    "--format ply, splat or glb for one pose or a sequence": (_EXPORTED, 'bench_export("--format", "splat"'),
+    "--format frames or --format video": (_EXPORTED, 'bench_export("--format", "video"'),
     "leave out --fit; or --driver FOLDER --dataset NAME": (
         "export/test_html.py::test_what_a_page_cannot_hold_is_one_sentence",
         '"--fit"',
