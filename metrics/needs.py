@@ -8,12 +8,27 @@ from headbench.harness.assets import KINDS, NETWORKS, kind, record
 from headbench.harness.plugins.specs import MetricSpec
 from headbench.metrics.absent import Absent, AbsentKind
 
-__all__ = ["ALPHA", "PROJECTION", "assets_of", "masks_of", "missing_asset", "missing_mask", "needs_of", "states"]
+__all__ = [
+    "ALPHA",
+    "PROJECTION",
+    "REGION",
+    "SEEN",
+    "assets_of",
+    "masks_of",
+    "missing_asset",
+    "missing_mask",
+    "needs_of",
+    "states",
+]
 
 PROJECTION = "projection"
 """Need of metrics that use the tracked head mesh projected into the image."""
 ALPHA = "alpha"
 """Need of metrics that look at the person alone; datasets have it, folders of pictures may lack it."""
+SEEN = "seen"
+"""Computed mask of pixels that show surface which training frames show."""
+REGION = "region-"
+"""Beginning of the names of computed masks of regions of the person, such as region-mouth."""
 _NAMES = {each.name for each in KINDS}
 
 
@@ -62,7 +77,8 @@ def states(needs: Iterable[str]) -> list[str]:
         elif need == ALPHA:
             found.append("alpha: of the data")
         elif need not in assets:
-            found.append(f"mask {need}: of the data")
+            computed = need == SEEN or need.startswith(REGION)
+            found.append(f"mask {need}: {'computed from the tracked head' if computed else 'of the data'}")
         else:
             there = record(assets[need]) is not None
             found.append(f"{need}: {'registered' if there else f'missing, {kind(assets[need]).command}'}")

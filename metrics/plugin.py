@@ -97,6 +97,7 @@ REGION = MetricSpec(
 FLICKER = MetricSpec(
     name="flicker-difference",
     target="headbench.metrics.temporal:Flicker",
+    unit="levels",
     digits=2,
     better="lower",
     label="Flicker",

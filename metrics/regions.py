@@ -11,6 +11,7 @@ from headbench.metrics.absent import Absent, AbsentKind
 from headbench.metrics.check import check_pair
 from headbench.metrics.foreground import COVERED
 from headbench.metrics.metric import Metric
+from headbench.metrics.needs import REGION
 from headbench.metrics.truth import Truth
 
 __all__ = ["LEAST", "RegionPsnr", "mask_of"]
@@ -21,7 +22,7 @@ LEAST = 0.002
 
 def mask_of(region: str) -> str:
     """Name of the computed mask of a region: ``region-mouth``."""
-    return f"region-{region}"
+    return f"{REGION}{region}"
 
 
 class RegionPsnr(Metric):

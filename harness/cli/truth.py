@@ -33,13 +33,14 @@ def ground_truth(subject: Subject, device: torch.device, needs: Collection[str] 
             among it.
     """
     from headbench.metrics import GroundTruth
+    from headbench.metrics.needs import SEEN
 
     frames = {frame.id: frame for frame in subject.test}
 
     def pixels(frame: str) -> Pixels:
         return frames[frame].pixels()
 
-    computed = {"seen": _seen(subject, frames, device)} if "seen" in needs else {}
+    computed = {SEEN: _seen(subject, frames, device)} if SEEN in needs else {}
     regions, lacking = _regions(subject, frames, device, needs)
     return GroundTruth(
         pixels,
