@@ -58,7 +58,7 @@ def test_metrics_of_every_scope_are_scored_tabulated_and_exported(bench: Any, do
     assert "face" not in header["absent"] and all("face" in row["scores"] for row in rows[:3])
 
     report = tmp_path / "out" / "report"
-    (row, _) = csv.DictReader(io.StringIO((report / "own@1.csv").read_text()))
+    (row,) = csv.DictReader(io.StringIO((report / "own@1.csv").read_text()))
     shades = [each["scores"]["shade"] for each in rows[:3]]
     assert float(row["shade"]) == pytest.approx(sum(shades) / 3)
     assert float(row["flicker"]) == pytest.approx(sum(each["scores"]["flicker"] for each in rows[1:3]) / 2)
