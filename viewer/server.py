@@ -80,10 +80,13 @@ class Viewer:
         self._ticker.start()
 
     def wait(self) -> None:
-        """Wait until an interrupt comes, or rendering ends by a fault, which is raised."""
-        with contextlib.suppress(KeyboardInterrupt):
-            while not self._loop.ended.wait(timeout=1.0):
-                pass
+        """Wait until rendering ends by a fault, which is raised.
+
+        Raises:
+            KeyboardInterrupt: the user ended it.
+        """
+        while not self._loop.ended.wait(timeout=1.0):
+            pass
         if self._loop.failure is not None:
             raise self._loop.failure
 

@@ -86,7 +86,7 @@ def open_avatars(paths: Sequence[Path], device: str, rasterizer: str, opened: Ex
             raise BenchError(
                 f"{session.path} is of head model {session.loaded.identity.head}, {sessions[0].path} of {first}: "
                 "one viewer poses all its avatars by the same controls.",
-                help="start a viewer for each: bench view CHECKPOINT --port 0",
+                help="start a viewer for each",
             )
     shown = []
     for label, session in zip(_labels(sessions), sessions, strict=True):
@@ -111,7 +111,7 @@ def timeline_of(avatars: Sequence[Shown], subject: Subject | None) -> Timeline:
         return Timeline((FIRST,), (FIRST,), _on_host(poses))
     splits = [name for name in ("train", "test") if getattr(subject, name)]
     if not splits:
-        raise BenchError(f"{subject.name} has no frames.", help="bench data check FOLDER")
+        raise BenchError(f"{subject.name} has no frames.", help="name a subject that has some")
     poses = []
     for shown in avatars:
         same = trained_on(shown, subject)
