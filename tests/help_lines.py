@@ -29,6 +29,7 @@ ROOMS = (
     "results",
     "stages",
     "submission",
+    "viewer",
 )
 KEYWORDS = {"help", "hint", "remedy", "mode_help", "command"}
 POSITIONS = {

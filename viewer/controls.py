@@ -102,8 +102,8 @@ class Controls:
         """Which camera is looked through, and the field of view."""
         with gui.add_folder("Camera"):
             self._lens = gui.add_dropdown("look through", [FRAME, FREE])
-            self._fov = gui.add_slider("field of view", 5.0, 90.0, 0.5, 30.0, hint="Vertical, in degrees.")
-            reset = gui.add_button("Reset", hint="Look through the frame's own camera.")
+            self._fov = gui.add_slider("field of view", 5.0, 90.0, 0.5, 30.0, hint="Vertical, in degrees")
+            reset = gui.add_button("Reset", hint="Look through the frame's own camera")
         listen(self._lens, self._choose_lens)
         listen(self._fov, self._set_fov)
         listen(reset, lambda value: self._look_through())

@@ -33,7 +33,7 @@ class PoseControls:
         with gui.add_folder("Pose"):
             presets = gui.add_button_group("preset", list(posing.presets))
             listen(presets, self._preset)
-            back = gui.add_button("As in the frame", hint="Let go of all controls.")
+            back = gui.add_button("As in the frame", hint="Let go of all controls")
             listen(back, lambda value: client.change(values={}))
             groups = dict.fromkeys(control.group for control in posing.controls)
             for group in groups:

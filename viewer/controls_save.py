@@ -58,11 +58,11 @@ class SaveControls:
         self._filming = False
         gui, frames = handle.gui, len(painter.timeline.ids)
         with gui.add_folder("Save", expand_by_default=False):
-            still = gui.add_button("Still", hint="PNG of what is shown, at full size.")
-            self._film = gui.add_button("Video", hint="MP4 of the timeline.", visible=frames > 1)
+            still = gui.add_button("Still", hint="PNG of what is shown, at full size")
+            self._film = gui.add_button("Video", hint="MP4 of the timeline", visible=frames > 1)
             self._pause = gui.add_number("seconds to key", _PAUSE, min=0.04, max=600.0, step=0.02)
-            add = gui.add_button("Add camera key", hint="Camera and pose that are shown, as the path's next key.")
-            self._save = gui.add_button("Camera path", hint="JSON for bench render --path.", disabled=True)
+            add = gui.add_button("Add camera key", hint="Camera and pose that are shown, as the path's next key")
+            self._save = gui.add_button("Camera path", hint="JSON for bench render --path", disabled=True)
             self._forget = gui.add_button("Forget keys", disabled=True)
             self._said = gui.add_markdown("")
         listen(still, lambda value: self._begin(self._still))

@@ -38,7 +38,7 @@ class TimelineControls:
             self._camera = gui.add_dropdown("camera", timeline.cameras, visible=len(timeline.cameras) > 1)
             self._frame = gui.add_slider("frame", 0, max(last, 1), 1, 0)
             self._name = gui.add_text("", self._said(0), disabled=True)
-            self._play = gui.add_button("Play", hint="P; arrow keys step.")
+            self._play = gui.add_button("Play", hint="P; arrow keys step")
             self._speed = gui.add_dropdown("speed", SPEEDS, initial_value="1")
             self._loop = gui.add_checkbox("loop", True)
         self._stood = 0

@@ -53,6 +53,18 @@ ELSEWHERE = {
     "--pose neutral, or the id of a frame": (_EXPORTED, 'bench_export("--format", "ply", "--pose", "neutral"'),
     "--format ply, splat or glb for one pose or a sequence": (_EXPORTED, 'bench_export("--format", "splat"'),
     "--format frames or --format video": (_EXPORTED, 'bench_export("--format", "video"'),
+    "--port 0 takes a free one": (
+        "viewer/test_server.py::test_addresses_that_cannot_be_served_are_refused_in_a_sentence",
+        'served("--port", 0)',
+    ),
+    "--host 127.0.0.1": (
+        "viewer/test_server.py::test_addresses_that_cannot_be_served_are_refused_in_a_sentence",
+        'served("--host", "127.0.0.1")',
+    ),
+    "JSON for bench render --path": (
+        "viewer/test_paths.py::test_a_path_is_played_without_a_display",
+        'bench_render("--path", file',
+    ),
     "leave out --fit; or --driver FOLDER --dataset NAME": (
         "export/test_html.py::test_what_a_page_cannot_hold_is_one_sentence",
         '"--fit"',
@@ -197,6 +209,8 @@ OUTSIDE = {
     "sinfo --Node --long": "Slurm",
     "kill -9 {}": "a process that does not end by itself",
     "on {}: kill {}": "a process of another machine",
+    "pip install 'headbench[viewer]'": "needs a network",
+    "pip install 'viser==1.1.1'": "needs a network",
     "pip install 'headbench[parquet]'": "needs a network",
     "pip install tensorboard": "needs a network",
     "pip install ninja": "needs a network",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
+import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -207,6 +211,14 @@ def said(*arguments: object) -> str:
     return str(getattr(error, "message", error))
 
 
+def served(*arguments: object) -> bool:
+    """Whether an address of the command line can be served at."""
+    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    address = Address(str(given.get("--host", "127.0.0.1")), int(given.get("--port", 0)))
+    address.refuse_taken()
+    return address.loopback
+
+
 @pytest.mark.tried(
     "wrong command lines", "`bench view` on other addresses without --share, or on a port that is in use"
 )
@@ -219,6 +231,7 @@ def test_addresses_that_cannot_be_served_are_refused_in_a_sentence(checkpoint, m
         port = taken.getsockname()[1]
         text = said(checkpoint, "--port", port, "--device", "cpu")
         assert text == f"port {port} of 127.0.0.1 is in use by another program.\n  help: --port 0 takes a free one"
+    assert served("--port", 0) and served("--host", "127.0.0.1")
     monkeypatch.setitem(sys.modules, "viser", None)
     assert said(checkpoint).splitlines() == [
         "bench view needs the package viser, which is not installed.",
@@ -256,3 +269,31 @@ def test_avatars_of_two_head_models_are_refused(checkpoint) -> None:
             server_avatars.open_avatars([checkpoint, checkpoint], "cpu", "auto", stack)
     finally:
         server_avatars.open_checkpoint = opened
+
+
+@pytest.mark.slow
+@pytest.mark.tried("faults in runs", "Ctrl-C at `bench view` while a page looks")
+def test_an_interrupt_ends_the_viewer_and_frees_its_port(checkpoint, viewer) -> None:
+    line = [sys.executable, "-P", "-m", "headbench.harness.cli.main", "view", str(checkpoint), "--port", "0"]
+    with subprocess.Popen(
+        [*line, "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        url = re.search(r"http://127.0.0.1:(\d+)", process.stdout.readline())
+        assert url is not None
+        port = int(url.group(1))
+        visit = Visit(SimpleNamespace(address=Address("127.0.0.1", port)))
+        assert visit.until(lambda: visit.pictures)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and out == ""
+    assert err.splitlines()[-1] == "interrupted" and "Traceback" not in err
+    Address("127.0.0.1", port).refuse_taken()
+    visit.close()
+
+
+@pytest.mark.slow
+def test_the_loop_is_measured_by_a_page_of_its_own(viewer) -> None:
+    from headbench.viewer.loop_measure import measure
+
+    found = measure(viewer.address.url, 1.0, 256)
+    assert found.rate > 1 and found.kilobytes > 0.3 and viewer.last()[0] == (16, 16)
