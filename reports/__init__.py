@@ -6,6 +6,7 @@ Importing this package imports no torch; only the figures of a report need the d
 from headbench.reports.build import build_table, protocols_of
 from headbench.reports.columns import Column, metric_column
 from headbench.reports.differences import signed_interval
+from headbench.reports.format import TableFormat
 from headbench.reports.latex import to_latex
 from headbench.reports.report import FORMATS, format_table, write_report
 from headbench.reports.screen import terminal
@@ -17,6 +18,7 @@ __all__ = [
     "Column",
     "Row",
     "Table",
+    "TableFormat",
     "Value",
     "build_table",
     "format_table",

@@ -11,6 +11,7 @@ from headbench.harness.names import is_label, quoted, safe_name
 from headbench.harness.pictures import read_picture
 from headbench.reports.build import build_table, protocols_of
 from headbench.reports.figures_process import Drawn, draw_apart
+from headbench.reports.format import formatted, suffix_of
 from headbench.reports.html import Embed, Figure
 from headbench.reports.latex import to_latex
 from headbench.reports.quality import draw_quality
@@ -33,12 +34,12 @@ FORMATS = (*_WRITERS, "html")
 
 
 def format_table(table: Table, name: str) -> str:
-    """Format a table as text in one of FORMATS; html gives a page without figures."""
+    """Format a table as text in one of FORMATS, or in a format of a plugin; html gives a page without figures."""
     if name == "html":
         from headbench.reports.html.page import to_html
 
         return to_html([table])
-    return _WRITERS[name](table)
+    return _WRITERS[name](table) if name in _WRITERS else formatted(table, name)
 
 
 def write_report(
@@ -113,7 +114,7 @@ def _further(number: int, path: Path, folder: Path) -> Figure:
 
 def write_table(table: Table, name: str, out: Path) -> Path:
     """Write a table in one format as one file in the folder `out`, and return the file's path."""
-    path = out / _file(table, _SUFFIXES.get(name, name))
+    path = out / _file(table, _SUFFIXES.get(name) or (name if name in FORMATS else suffix_of(name)))
     with atomic_path(path) as part:
         part.write_text(format_table(table, name), encoding="utf-8")
     return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -183,14 +182,29 @@ def formats() -> None:
 def protocols() -> None:
     """Show evaluation protocols."""
     from headbench.harness.reading import parse_yaml, read_text
+    from headbench.metrics.protocol.load import protocol_names, protocol_path
 
     rows = []
-    for entry in sorted(resources.files("headbench.configs").joinpath("protocols").iterdir(), key=lambda e: e.name):
-        if entry.name.endswith(".yaml"):
-            with resources.as_file(entry) as path:
-                values = parse_yaml(read_text(path), path)
-            rows.append((entry.name.removesuffix(".yaml"), " ".join(str(values.get("summary", "")).split())))
+    for name in protocol_names():
+        path = protocol_path(name)
+        values = parse_yaml(read_text(path), path)
+        summary = values.get("summary", "") if isinstance(values, dict) else ""
+        rows.append((name, " ".join(str(summary).split())))
     _table(("name", "summary"), rows)
+    _problems()
+
+
+@list_.command("table-formats")
+def table_formats() -> None:
+    """Show formats in which tables are written."""
+    from headbench.harness.plugins import registry
+    from headbench.harness.plugins.table_format_checks import BUILT_IN_FORMATS
+
+    known = registry()
+    rows = [(name, "built in", "") for name in BUILT_IN_FORMATS]
+    rows += [(spec.name, known.owner(spec), spec.summary) for spec in known.table_formats().values()]
+    _table(("name", "plugin", "summary"), rows)
+    _problems()
 
 
 @list_.command()

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
 from headbench.harness.cli.options import Place
 from headbench.harness.console import say
 from headbench.harness.errors import BenchError
+from headbench.harness.plugins.table_format_checks import BUILT_IN_FORMATS
 
 __all__ = ["report"]
+
+
+class _Format(click.Choice[str]):
+    """Choice among the built-in formats and those that plugins bring, which are looked up only where none fits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in self.choices:
+            return value
+        from headbench.harness.plugins import registry
+
+        found = next((name for name in registry().table_formats() if name.lower() == str(value).lower()), None)
+        return super().convert(value, param, ctx) if found is None else found
 
 
 @click.command()
@@ -19,9 +33,10 @@ __all__ = ["report"]
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["markdown", "latex", "csv", "json", "html", "terminal", "long", "parquet"]),
+    type=_Format(BUILT_IN_FORMATS),
     help="Print this format and write no report; with --out, write it as one file in that folder. long and parquet are "
-    "a row per frame and metric, and with --out three files: frames, cells and curves.",
+    "a row per frame and metric, and with --out three files: frames, cells and curves. Plugins bring more: "
+    "bench list table-formats.",
 )
 @click.option("--figures/--no-figures", default=True, help="Draw image grids and videos; this reads the dataset.")
 @click.option(

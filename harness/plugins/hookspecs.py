@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 import pluggy
 
-from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec, ViewPriorSpec
+from headbench.harness.plugins.specs import (
+    DatasetSpec,
+    ExecutorSpec,
+    MethodSpec,
+    MetricSpec,
+    ProtocolSpec,
+    StageSpec,
+    TableFormatSpec,
+    ViewPriorSpec,
+)
 
 hookspec = pluggy.HookspecMarker("headbench")
 hookimpl = pluggy.HookimplMarker("headbench")
@@ -35,6 +44,16 @@ def register_executors(register: Callable[[ExecutorSpec], None]) -> None:
 @hookspec
 def register_stages(register: Callable[[StageSpec], None]) -> None:
     """Register stages by calling ``register(StageSpec(...))`` for each."""
+
+
+@hookspec
+def register_protocols(register: Callable[[ProtocolSpec], None]) -> None:
+    """Register scoring protocols by calling ``register(ProtocolSpec(...))`` for each."""
+
+
+@hookspec
+def register_table_formats(register: Callable[[TableFormatSpec], None]) -> None:
+    """Register formats of tables by calling ``register(TableFormatSpec(...))`` for each."""
 
 
 @hookspec

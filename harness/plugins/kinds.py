@@ -9,11 +9,33 @@ from typing import Any, Generic, TypeVar
 from headbench.harness.plugins.checks import Spec, dataset_reader, method_faults, portrait_class
 from headbench.harness.plugins.executor_checks import executor_class, executor_faults
 from headbench.harness.plugins.metric_checks import metric_class, metric_faults
-from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec, ViewPriorSpec
+from headbench.harness.plugins.protocol_checks import protocol_faults, protocols_of
+from headbench.harness.plugins.specs import (
+    DatasetSpec,
+    ExecutorSpec,
+    MethodSpec,
+    MetricSpec,
+    ProtocolSpec,
+    StageSpec,
+    TableFormatSpec,
+    ViewPriorSpec,
+)
 from headbench.harness.plugins.stage_checks import stage_class, stage_faults
+from headbench.harness.plugins.table_format_checks import table_format_class, table_format_faults
 from headbench.harness.plugins.view_prior_checks import view_prior_class, view_prior_faults
 
-__all__ = ["DATASETS", "EXECUTORS", "KINDS", "METHODS", "METRICS", "STAGES", "VIEW_PRIORS", "Kind"]
+__all__ = [
+    "DATASETS",
+    "EXECUTORS",
+    "KINDS",
+    "METHODS",
+    "METRICS",
+    "PROTOCOLS",
+    "STAGES",
+    "TABLE_FORMATS",
+    "VIEW_PRIORS",
+    "Kind",
+]
 
 _Spec = TypeVar("_Spec", bound=Spec)
 
@@ -53,5 +75,16 @@ METRICS = Kind("metric", MetricSpec, metric_class, metric_faults)
 EXECUTORS = Kind("executor", ExecutorSpec, executor_class, executor_faults)
 STAGES = Kind("stage", StageSpec, stage_class, stage_faults)
 VIEW_PRIORS = Kind("view-prior", ViewPriorSpec, view_prior_class, view_prior_faults)
-KINDS: tuple[Kind[Any], ...] = (METHODS, DATASETS, METRICS, STAGES, VIEW_PRIORS, EXECUTORS)
+PROTOCOLS = Kind("protocol", ProtocolSpec, protocols_of, protocol_faults)
+TABLE_FORMATS = Kind("table-format", TableFormatSpec, table_format_class, table_format_faults)
+KINDS: tuple[Kind[Any], ...] = (
+    METHODS,
+    DATASETS,
+    METRICS,
+    PROTOCOLS,
+    STAGES,
+    VIEW_PRIORS,
+    EXECUTORS,
+    TABLE_FORMATS,
+)
 """All kinds, in the order of registration and of `bench plugins`."""

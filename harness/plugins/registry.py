@@ -1,4 +1,4 @@
-"""Registry of what plugins bring: methods, datasets, metrics, executors, stages and view priors."""
+"""Registry of what plugins bring: methods, datasets, metrics, protocols, stages, priors, executors, table formats."""
 
 from __future__ import annotations
 
@@ -14,10 +14,30 @@ from headbench.harness.names import quoted
 from headbench.harness.plugins import hookspecs
 from headbench.harness.plugins.checks import HELP, Spec, importers_of, spec_faults
 from headbench.harness.plugins.datasets import DatasetReader
-from headbench.harness.plugins.kinds import DATASETS, EXECUTORS, KINDS, METHODS, METRICS, STAGES, VIEW_PRIORS, Kind
+from headbench.harness.plugins.kinds import (
+    DATASETS,
+    EXECUTORS,
+    KINDS,
+    METHODS,
+    METRICS,
+    PROTOCOLS,
+    STAGES,
+    TABLE_FORMATS,
+    VIEW_PRIORS,
+    Kind,
+)
 from headbench.harness.plugins.loading import Source, find_sources, guarded
 from headbench.harness.plugins.memory import harms
-from headbench.harness.plugins.specs import DatasetSpec, ExecutorSpec, MethodSpec, MetricSpec, StageSpec, ViewPriorSpec
+from headbench.harness.plugins.specs import (
+    DatasetSpec,
+    ExecutorSpec,
+    MethodSpec,
+    MetricSpec,
+    ProtocolSpec,
+    StageSpec,
+    TableFormatSpec,
+    ViewPriorSpec,
+)
 from headbench.harness.plugins.stage_checks import portrait_of_stage
 from headbench.harness.plugins.stages import TRAIN, TRAIN_PLUGIN
 from headbench.harness.plugins.trial import Candidate
@@ -30,6 +50,7 @@ if TYPE_CHECKING:
     from headbench.harness.stage import Stage
     from headbench.harness.view_prior import ViewPrior
     from headbench.metrics import Metric
+    from headbench.reports import TableFormat
 
 __all__ = ["PluginInfo", "Registry", "registry"]
 
@@ -153,6 +174,14 @@ class Registry:
         """Specs of the registered view priors by name, in the order of registration."""
         return self.specs(VIEW_PRIORS)
 
+    def protocols(self) -> dict[str, ProtocolSpec]:
+        """Specs of the protocols that plugins brought, by name without version, in the order of registration."""
+        return self.specs(PROTOCOLS)
+
+    def table_formats(self) -> dict[str, TableFormatSpec]:
+        """Specs of the table formats that plugins brought, by name, in the order of registration."""
+        return self.specs(TABLE_FORMATS)
+
     def stage(self, name: str) -> StageSpec:
         """Spec of the stage called `name`, without regard to case; a PluginError where there is none."""
         return self.find(STAGES, name)
@@ -224,6 +253,11 @@ class Registry:
     def load_view_prior(self, name: str) -> type[ViewPrior]:
         """Load the class of a view prior; interface and options are checked, with a PluginError."""
         found: type[ViewPrior] = self.load(VIEW_PRIORS, name)
+        return found
+
+    def load_table_format(self, name: str) -> type[TableFormat]:
+        """Load the class of a table format; its interface is checked, with a PluginError."""
+        found: type[TableFormat] = self.load(TABLE_FORMATS, name)
         return found
 
     def load_portrait(self, loader: str) -> type[Portrait]:

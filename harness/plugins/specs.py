@@ -9,17 +9,19 @@ from typing import Literal, get_args
 
 __all__ = [
     "BETTER",
-    "CHECKED",
-    "SCOPES",
-    "SOURCES",
     "Better",
+    "CHECKED",
     "Checked",
     "DatasetSpec",
     "ExecutorSpec",
     "MethodSpec",
     "MetricSpec",
-    "StageSpec",
+    "ProtocolSpec",
+    "SCOPES",
+    "SOURCES",
     "Scope",
+    "StageSpec",
+    "TableFormatSpec",
     "Typical",
     "Variant",
     "ViewPriorSpec",
@@ -215,3 +217,28 @@ class ViewPriorSpec:
     """What the prior reads of the user's by ``--set complete.source=PATH``: a file, a folder, or nothing."""
     licence: str = ""
     """Licence of what the prior needs and does not bring, such as a network's weights."""
+
+
+@dataclass(frozen=True)
+class ProtocolSpec:
+    """Description of a scoring protocol: its name, and a YAML file for each of its versions."""
+
+    name: str
+    """Name without version, such as headbench: lower-case letters, digits and -. Unique without regard to case."""
+    files: tuple[str, ...]
+    """``package:NAME@VERSION.yaml`` of each version, in the order of versions; a released one is never changed."""
+    target: str = "headbench.metrics.protocol:Protocol"
+    """Class of the protocols; there is no other."""
+
+
+@dataclass(frozen=True)
+class TableFormatSpec:
+    """Description of a format in which `bench report` writes tables, before its code is loaded."""
+
+    name: str
+    """Name for ``bench report --format NAME``. Unique without regard to case."""
+    target: str
+    """``package.module:Class`` of a table format (reports.TableFormat)."""
+    suffix: str = "txt"
+    """Suffix of files in the format, without a dot."""
+    summary: str = ""

@@ -16,28 +16,64 @@ from headbench.metrics.protocol.model import Protocol
 if TYPE_CHECKING:
     from headbench.harness.plugins import Registry
 
-__all__ = ["load_protocol", "protocol_names", "released"]
+__all__ = ["load_protocol", "protocol_names", "protocol_path", "read_protocol", "released"]
 
 
 def _folder() -> Path:
     return Path(str(files("headbench.configs") / "protocols"))
 
 
-def protocol_names() -> list[str]:
-    """Names of the built-in protocols as ``name@version``, sorted.
+def protocol_names(known: Registry | None = None) -> list[str]:
+    """Names of the protocols, built in and of plugins, as ``name@version``, sorted.
+
+    Args:
+        known: registry of the plugins; None takes that of this process.
 
     Example:
         >>> "headbench@1" in protocol_names()
         True
     """
-    return sorted(path.name.removesuffix(".yaml") for path in _folder().glob("*@*.yaml"))
+    return sorted({*_built_in(), *_registered(known)})
+
+
+def protocol_path(name: str, known: Registry | None = None) -> Path:
+    """File of a protocol, built in or of a plugin.
+
+    Args:
+        name: ``name@version``.
+        known: registry of the plugins; None takes that of this process.
+
+    Raises:
+        BenchError: there is no such protocol.
+    """
+    if name in _built_in():
+        return _folder() / f"{name}.yaml"
+    places = _registered(known)
+    if name not in places:
+        raise BenchError(did_you_mean("protocol", name, protocol_names(known)), help="bench list protocols")
+    from headbench.harness.plugins.protocol_checks import resource_path
+
+    return resource_path(places[name])
+
+
+def _built_in() -> list[str]:
+    return [path.name.removesuffix(".yaml") for path in _folder().glob("*@*.yaml")]
+
+
+def _registered(known: Registry | None) -> dict[str, str]:
+    """Label of each protocol of a plugin -> ``package:path`` of its file."""
+    from headbench.harness.plugins import registry
+    from headbench.harness.plugins.protocol_checks import protocol_files
+
+    specs = (registry() if known is None else known).protocols().values()
+    return {label: place for spec in specs for label, place in protocol_files(spec).items()}
 
 
 def load_protocol(name: str, known: Registry | None = None) -> Protocol:
-    """Load a built-in protocol such as ``headbench@1``, or one from a path that ends in ``.yaml``.
+    """Load a protocol such as ``headbench@1``, built in or of a plugin, or one from a path that ends in ``.yaml``.
 
     Args:
-        name: ``name@version`` of a built-in protocol, or the path of a file.
+        name: ``name@version`` of a protocol, or the path of a file.
         known: registry in which metrics without a field of their own are looked up; None takes that of this process.
 
     Raises:
@@ -48,12 +84,22 @@ def load_protocol(name: str, known: Registry | None = None) -> Protocol:
         >>> load_protocol("headbench@1").background_rgb
         (1.0, 1.0, 1.0)
     """
-    if name.endswith(".yaml"):
-        path = Path(name)
-    elif name in protocol_names():
-        path = _folder() / f"{name}.yaml"
-    else:
-        raise BenchError(did_you_mean("protocol", name, protocol_names()), help="bench list protocols")
+    path = Path(name) if name.endswith(".yaml") else protocol_path(name, known)
+    protocol = read_protocol(path)
+    if protocol.metrics:
+        from headbench.metrics.choose import as_chosen
+
+        protocol = as_chosen(protocol, known, path)
+    _check_release(protocol, path)
+    return protocol
+
+
+def read_protocol(path: Path) -> Protocol:
+    """Read the file of a protocol; whether there are metrics of the names that it has is not asked.
+
+    Raises:
+        BenchError: it cannot be read, or is no protocol; the message names the field.
+    """
     try:
         values = parse_yaml(read_text(path), path, once=True)
     except Unreadable as error:
@@ -68,11 +114,6 @@ def load_protocol(name: str, known: Registry | None = None) -> Protocol:
         raise BenchError(
             f"{path} asks for no metric: expected psnr, ssim, lpips or metrics.", help="bench list metrics"
         )
-    if protocol.metrics:
-        from headbench.metrics.choose import as_chosen
-
-        protocol = as_chosen(protocol, known, path)
-    _check_release(protocol, path)
     return protocol
 
 

@@ -48,7 +48,7 @@ def test_methods_and_datasets_are_listed_in_the_order_of_registration() -> None:
     assert list(made.methods()) == ["B", "A"]
     assert list(made.datasets()) == ["faces"]
     assert made.problems() == []
-    kinds = ("methods", "datasets", "metrics", "stages", "view-priors", "executors")
+    kinds = ("methods", "datasets", "metrics", "protocols", "stages", "view-priors", "executors", "table-formats")
     everything: dict[str, list[str]] = {key: [] for key in kinds} | {"methods": ["B", "A"], "datasets": ["faces"]}
     assert made.plugins()[0].brought == everything
     assert made.owner(made.method("a")) == "both" and made.origin(made.dataset("faces")) == "built in"

@@ -26,6 +26,7 @@ RUN = {
     "headbench_beads": "packaging/test_docs.py",
     "headbench_bust": "stages/complete/test_complete_plugin.py",
     "headbench_edges": "packaging/test_docs.py",
+    "headbench_hall": "run/test_documented_plugins.py",
     "headbench_mine": "run/test_documented_plugins.py",
     "headbench_onmesh": "run/test_documented_plugins.py",
     "headbench_reverse": "run/test_executors.py",
@@ -39,7 +40,7 @@ def written(package: str, site: Path) -> Path:
     info = site / f"{package}-1.0.dist-info"
     for folder in (site / package, info):
         folder.mkdir(parents=True)
-    found = re.findall(rf"^`{package}/(\w+\.\w+)`(?:(?!\n\n).)*\n\n```\w+\n(.*?)^```", PAGE, re.M | re.S)
+    found = re.findall(rf"^`{package}/([\w@]+\.\w+)`(?:(?!\n\n).)*\n\n```\w+\n(.*?)^```", PAGE, re.M | re.S)
     assert found and found[0][0] == "__init__.py", f"docs/plugins.md has no example {package}"
     for name, contents in found:
         (site / package / name).write_text(contents, encoding="utf-8")
@@ -73,6 +74,25 @@ def test_the_checks_are_called_as_the_page_says(tmp_path: Path, plug: Plug) -> N
 
 def test_the_dataset_passes_the_checks_of_datasets(mine: Registry) -> None:
     assert len(check_dataset(mine.dataset("mine"))) == len(DATASET_CHECKS)
+
+
+def test_a_protocol_and_a_format_of_tables_are_installed_and_used(bench, faces, tmp_path: Path, plug: Plug) -> None:
+    plug(written("headbench_hall", tmp_path / "hall"))
+    assert "hall@1" in bench("list", "protocols").out and "org " in bench("list", "table-formats").out
+    assert bench("plugins", "--check").code == 0
+    shutil.rmtree(faces / "discs" / "ben")
+    run = ["run", "--methods", "Average", "--datasets", "discs", "--data-root", faces, "--no-report", "--out", "out"]
+    done = bench(*run, "--device", "cpu", "--protocol", "hall@1")
+    assert done.code == 0, done
+    (scores,) = (tmp_path / "out").rglob("scores/hall@1.jsonl")
+    assert (scores.parents[1] / "renders" / "train-black").is_dir()
+    shown = bench("report", "out", "--format", "org")
+    assert shown.code == 0 and shown.out.startswith("#+CAPTION: out: hall@1 ("), shown
+    assert "| Subject | Method | PSNR ↑ |" in shown.out and "\n|---+---+---" in shown.out
+    assert bench("report", "out", "--format", "ORG", "--out", "org").code == 0
+    assert (tmp_path / "org" / "hall@1.org").read_text(encoding="utf-8") == shown.out
+    wrong = bench("report", "out", "--format", "orgg")
+    assert wrong.code == 1 and "'orgg' is not one of" in wrong.err
 
 
 @pytest.fixture
