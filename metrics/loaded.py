@@ -90,7 +90,7 @@ def _load(frame: str, path: Path, truth: GroundTruth, protocol: Protocol) -> Loa
     if protocol.save == "none" and image.dtype == torch.uint8:
         raise DataError(
             f"Frame {frame}: {protocol.label} scores float renders, {path} holds 8 bit.",
-            help="bench run renders floats for it; of 8-bit pictures another protocol is made: bench list protocols",
+            help="bench list protocols",
         )
     pixels = truth.pixels(frame)
     colour, alpha = pixels.colour, pixels.alpha

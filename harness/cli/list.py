@@ -182,7 +182,8 @@ def formats() -> None:
 def protocols() -> None:
     """Show evaluation protocols."""
     from headbench.harness.reading import parse_yaml, read_text
-    from headbench.metrics.protocol.load import protocol_names, protocol_path
+    from headbench.metrics import protocol_names
+    from headbench.metrics.protocol import protocol_path
 
     rows = []
     for name in protocol_names():

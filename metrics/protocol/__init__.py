@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headbench.metrics.options import PsnrRule, SsimRule
 from headbench.metrics.protocol.fields import VIEW_SETS
-from headbench.metrics.protocol.load import load_protocol, protocol_names, released
+from headbench.metrics.protocol.load import load_protocol, protocol_names, protocol_path, released
 from headbench.metrics.protocol.model import Asked, LpipsRule, Protocol
 from headbench.metrics.protocol.tracking import TrackingLoss, TrackingRule
 
@@ -19,5 +19,6 @@ __all__ = [
     "TrackingRule",
     "load_protocol",
     "protocol_names",
+    "protocol_path",
     "released",
 ]

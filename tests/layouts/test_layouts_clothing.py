@@ -71,6 +71,7 @@ def test_class_numbers_that_are_missing_or_are_none_are_named(copied) -> None:
     assert {*read("imavatar", copied).train[0].pixels().masks} == {"mouth", "classes", "cloth"}
     with pytest.raises(DataError, match=r"semantic: expected a face parser's classes for each frame, since clothing"):
         read("imavatar", copied, clothing="remove")
+    assert read("imavatar", copied, clothing="keep").variant == "imavatar/fate"
     lost = copied / "synth00_train" / "semantic" / "3.png"
     lost.unlink()
     findings = registry().load_dataset("imavatar").check(copied, {})

@@ -69,6 +69,10 @@ ELSEWHERE = {
         "export/test_html.py::test_what_a_page_cannot_hold_is_one_sentence",
         '"--fit"',
     ),
+    "run BiSeNet on the images; or --set DATASET.clothing=keep": (
+        "layouts/test_layouts_clothing.py::test_class_numbers_that_are_missing_or_are_none_are_named",
+        'clothing="keep"',
+    ),
     "name one: --out FOLDER": (
         "reports/test_results_frames.py::test_the_report_in_long_form_goes_to_a_folder_or_the_screen",
         '"--out", tmp_path / "long"',
