@@ -18,6 +18,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Tensors of tests are small: a second thread of torch costs a core and saves no time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 _number = itertools.count()
+# While modules are imported and tests collected there is hardly any garbage, and ever more objects to look through.
+gc.disable()
 
 
 def _module(room: str, name: str):
@@ -37,6 +39,7 @@ _module("assets", "gadgets")
 _module("metrics", "golden_pairs")
 _module("results", "simulation")
 _module(".", "forked")
+_module(".", "discs")
 _isolation = _module(".", "isolation")
 _module(".", "help_lines")
 _robustness = _module(".", "robustness")
@@ -57,8 +60,8 @@ def pytest_configure(config) -> None:
 
 def pytest_collection_finish() -> None:
     """Imports and tests stay to the end: no collection of garbage need look at their million objects."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

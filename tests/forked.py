@@ -132,10 +132,15 @@ class Drawing:
             return subprocess.CompletedProcess(command, code, "", said.read().decode("utf-8", "replace"))
 
 
+def fork_drawing(monkeypatch: object) -> None:
+    """From now on a report's figures are drawn in forks."""
+    monkeypatch.setattr(figures_process, "subprocess", Drawing)  # type: ignore[attr-defined]
+
+
 def fork_workers(monkeypatch: object) -> None:
     """From now on workers of executors and drawings are forks of a process that has imported what each would."""
     if not torch.are_deterministic_algorithms_enabled():
         for wanted in (True, False):  # torch imports its compiler
             be_deterministic(wanted)
     monkeypatch.setattr(child, "subprocess", Forks)  # type: ignore[attr-defined]
-    monkeypatch.setattr(figures_process, "subprocess", Drawing)  # type: ignore[attr-defined]
+    fork_drawing(monkeypatch)

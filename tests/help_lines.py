@@ -8,6 +8,8 @@ of the package that these refer to.
 from __future__ import annotations
 
 import ast
+import functools
+import gc
 import itertools
 import re
 from collections.abc import Iterator
@@ -40,6 +42,8 @@ POSITIONS = {
 """Called name -> place of the help among the positional arguments."""
 PAIRS = {"_FOUND", "missing_for_gsplat"}
 """A mapping and a function that hold or return pairs of a finding and its help."""
+HINTED = re.compile(rf"\b({'|'.join((*KEYWORDS, *POSITIONS, *PAIRS))})\b")
+"""A word without which a file gives no help."""
 TYPED = re.compile(
     r"\bbench [a-z{]|(?<![\w-])--[a-z]|\b(pip install|ffmpeg -|chmod |kill |git lfs|ulimit |cd {)|\b[A-Z]{4,}_?[A-Z]*="
 )
@@ -65,7 +69,12 @@ class _Package:
 
     def __init__(self) -> None:
         paths = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
-        self.trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+        texts = {path: path.read_text(encoding="utf-8") for path in paths}
+        gc.disable()  # a million nodes, and no garbage
+        self.trees = {path: ast.parse(text) for path, text in texts.items()}
+        gc.enable()
+        self.silent = {path for path, text in texts.items() if not HINTED.search(text)}
+        """Files where no help is given."""
         self.functions: dict[str, list[tuple[Path, ast.FunctionDef]]] = {}
         for path, tree in self.trees.items():
             for node in ast.walk(tree):
@@ -81,8 +90,12 @@ class _Module:
         self.constants = _assigned(self.tree.body)
 
     def helps(self) -> Iterator[tuple[int, str]]:
+        if self.path in self.package.silent:
+            return
         yield from self._below(self.tree, {})
-        for name in PAIRS & {*self.constants, *(n.name for n in ast.walk(self.tree) if isinstance(n, ast.FunctionDef))}:
+        functions = {name: self.package.functions.get(name, []) for name in PAIRS}
+        here = {name for name, found in functions.items() if any(path == self.path for path, _ in found)}
+        for name in sorted(PAIRS & {*self.constants, *here}):
             for pair in ast.walk(self.constants[name] if name in self.constants else self._function(name)):
                 if isinstance(pair, ast.Tuple) and len(pair.elts) == 2:
                     yield from ((pair.lineno, text) for text in self.texts(pair.elts[1], {}, 3))
@@ -128,7 +141,7 @@ class _Module:
 
     def _returned(self, call: ast.Call, local: dict[str, list[ast.expr]], depth: int) -> list[str]:
         name = _called(call)
-        if ast.unparse(call.func) == "shlex.join" and isinstance(call.args[0], ast.List):
+        if _dotted(call) == "shlex.join" and isinstance(call.args[0], ast.List):
             parts = ["".join(self.texts(part, local, depth) or ["{}"]) for part in call.args[0].elts]
             return [" ".join(parts)]
         found = []
@@ -153,7 +166,18 @@ def collect() -> list[Help]:
 
 
 def _called(call: ast.Call) -> str:
-    return ast.unparse(call.func).rpartition(".")[2]
+    return _dotted(call).rpartition(".")[2]
+
+
+def _dotted(call: ast.Call) -> str:
+    """The called name with up to one name before it, as in `shlex.join`; nothing where what is called has no name."""
+    function = call.func.orelse if isinstance(call.func, ast.IfExp) else call.func
+    if isinstance(function, ast.Name):
+        return function.id
+    if not isinstance(function, ast.Attribute):
+        return ""
+    before = function.value
+    return f"{before.id}.{function.attr}" if isinstance(before, ast.Name) else f".{function.attr}"
 
 
 def _places(node: ast.AST) -> list[ast.expr]:
@@ -161,7 +185,7 @@ def _places(node: ast.AST) -> list[ast.expr]:
     if isinstance(node, ast.Assign):
         targets = [t for t in node.targets if isinstance(t, ast.Attribute) and t.attr == "help"]
         return [node.value] if targets else []
-    if not isinstance(node, ast.Call) or ast.unparse(node.func).startswith("click."):
+    if not isinstance(node, ast.Call) or _dotted(node).startswith("click."):
         return []
     if _called(node) in {"option", "argument", "command", "Option", "Argument"}:
         return []
@@ -182,6 +206,7 @@ def _assigned(body: list[ast.stmt]) -> dict[str, ast.expr]:
     return found
 
 
+@functools.cache
 def _local(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
     """Names of a function -> all that is assigned to them in it."""
     found: dict[str, list[ast.expr]] = {}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from discs import drawn_as_discs
 
 from headbench.datasets.synthetic import write_synthetic
 from headbench.harness.avatar import Avatar
@@ -19,7 +20,8 @@ PARTS = {"data", "drive", "raster", "losses", "backward", "optimizer", "edits", 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("profiled")
-    write_synthetic(place, "insta", 1, 6, 32, 0, lambda line: None, workers=1, orbit=1)
+    with drawn_as_discs():
+        write_synthetic(place, "insta", 1, 6, 32, 0, lambda line: None, workers=1, orbit=1)
     return place
 
 

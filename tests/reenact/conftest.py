@@ -7,14 +7,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from discs import drawn_as_discs
 
 from headbench.datasets.nersemble.benchmark import TRAIN_SERIAL
 from headbench.datasets.nersemble.hidden import benchmark_test
-from headbench.datasets.synthetic import around, write, write_synthetic
-from headbench.datasets.synthetic.picture import Picture
+from headbench.datasets.synthetic import write_synthetic
 from headbench.harness.cli.main import main
 from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
@@ -30,22 +29,9 @@ LAYOUTS = ("insta", "imavatar", "vhap", "nersemble")
 FRAMES, SIZE = 22, 48
 
 
-def _disc(sitting, w2c, K, size: int) -> Picture:
-    """A disc in the middle, wherever the head is, of a grey that tells poses apart: re-enactment reads no pixels."""
-    y, x = np.mgrid[:size, :size] - size / 2
-    inside = (np.hypot(x, y) < size / 3).astype(np.uint8)
-    plane = inside * np.uint8(60 + float(sitting[1].expression.abs().sum() * 997) % 180)
-    vertices = sitting[0].pose(sitting[1])[0][: len(sitting[0].head.base)].astype(np.float32)
-    rgba = np.stack([plane, plane, plane, inside * 255], -1)
-    return Picture(rgba, plane, plane, inside.astype(np.uint16), vertices)
-
-
 def write_people(out: Path, layout: str, seed: int) -> Path:
     """Write a subject of the layout into `out`, and return the data root."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (write, around):
-            patch.setattr(module, "sit", lambda scene, params: (scene, params))
-            patch.setattr(module, "take", _disc)
+    with drawn_as_discs():
         write_synthetic(out, layout, 1, FRAMES, SIZE, seed, lambda line: None, workers=1, orbit=1)
     return out
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from forked import fork_drawing
 from PIL import Image
 
 from headbench.harness.cli.report import report
@@ -106,7 +107,8 @@ def test_the_page_embeds_thumbnails_and_links_files_that_exist(pictured: Any, fa
         assert (pictured.path / "report" / link).is_file(), link
 
 
-def test_a_run_whose_data_cannot_be_read_still_has_a_report(pictured: Any) -> None:
+def test_a_run_whose_data_cannot_be_read_still_has_a_report(pictured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fork_drawing(monkeypatch)
     folder = write_report(pictured.path)
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "No pictures of a-demo/faces/anna/seed0" in page and "<h2>Remarks</h2>" in page

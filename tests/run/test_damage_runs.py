@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import fork_drawing
 from isolation import plugged
 
 from headbench.harness.cli.main import main
@@ -116,6 +117,7 @@ def place(toys: Path, blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     with pytest.MonkeyPatch.context() as patch, plugged(toys, blobs):
         patch.setenv("HEADBENCH_HOME", str(root / "home"))
         patch.setattr(local, "Child", Inline)
+        fork_drawing(patch)
         patch.setattr(speed, "CPU_SECONDS", 0.0)
         patch.setattr(execute, "POLL", 0.0)
         threads = torch.get_num_threads()

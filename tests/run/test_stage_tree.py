@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -166,21 +165,15 @@ def test_a_network_that_only_the_options_need_is_an_input(
     assert inputs.changed_inputs(folder, way, later, tints) == "the network vgg16 changed"
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from headbench.harness.plugins import registry
-from headbench.harness.run import Job
-from headbench.harness.run.stages import run_stages
-folder = Path(sys.argv[1])
-run_stages(folder, Job.read(folder), registry(), (), lambda now: None)
-"""
-
-
 def test_a_killed_stage_goes_on_from_its_own_checkpoint(cell: Path, tints: Registry, tmp_path: Path) -> None:
-    environment = os.environ | {"TINTS_DIE_AT": "2"}
-    killed = subprocess.run([sys.executable, "-c", SCRIPT, str(cell)], env=environment, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    pid = os.fork()
+    if pid == 0:
+        os.environ["TINTS_DIE_AT"] = "2"
+        try:
+            work(cell, tints)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     red = at(cell, "train/tint:red")
     assert read_summary(red.folder) is None and latest_checkpoint(red.folder) == red.checkpoint(2)
     halfway = colour(red)

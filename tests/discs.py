@@ -1,0 +1,32 @@
+"""Synthetic subjects with discs in place of pictures, for tests of what is tracked: nothing is rendered for them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from headbench.datasets.synthetic import around, write
+from headbench.datasets.synthetic.picture import Picture
+
+
+def _disc(sitting, w2c, K, size: int) -> Picture:
+    """A disc in the middle, wherever the head is, of a grey that tells poses apart."""
+    y, x = np.mgrid[:size, :size] - size / 2
+    inside = (np.hypot(x, y) < size / 3).astype(np.uint8)
+    plane = inside * np.uint8(60 + float(sitting[1].expression.abs().sum() * 997) % 180)
+    vertices = sitting[0].pose(sitting[1])[0][: len(sitting[0].head.base)].astype(np.float32)
+    rgba = np.stack([plane, plane, plane, inside * 255], -1)
+    return Picture(rgba, plane, plane, inside.astype(np.uint16), vertices)
+
+
+@contextlib.contextmanager
+def drawn_as_discs() -> Iterator[None]:
+    """Within, `write_synthetic` in one process draws discs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (write, around):
+            patch.setattr(module, "sit", lambda scene, params: (scene, params))
+            patch.setattr(module, "take", _disc)
+        yield
