@@ -20,7 +20,18 @@ from headbench.harness.reading import Unreadable
 from headbench.harness.records import parsed
 from headbench.harness.types import Camera, HeadParams, Similarity
 
-__all__ = ["CameraPath", "Key", "Pose", "Scaling", "key_of", "pose_of", "read_path", "write_path"]
+__all__ = [
+    "FRAMES",
+    "CameraPath",
+    "Key",
+    "Pose",
+    "Scaling",
+    "key_of",
+    "params_at",
+    "pose_of",
+    "read_path",
+    "write_path",
+]
 
 FORMAT = "headbench camera path"
 VERSION = 1

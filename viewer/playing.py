@@ -20,7 +20,7 @@ from headbench.harness.names import quoted
 from headbench.harness.session import View
 from headbench.harness.train import LoadedPortrait
 from headbench.harness.types import Camera, HeadParams, Similarity, Subject
-from headbench.viewer.paths import CameraPath, Key, params_at
+from headbench.viewer.paths import FRAMES, CameraPath, Key, params_at
 from headbench.viewer.posing import rest_of
 
 __all__ = ["cameras_along", "path_views", "times_of"]
@@ -37,9 +37,14 @@ def times_of(path: CameraPath, fps: float | None = None) -> _Floats:
     Args:
         path: to play.
         fps: pictures per second; None: the path's own.
+
+    Raises:
+        BenchError: there would be more than `FRAMES` pictures.
     """
     rate = path.fps if fps is None else fps
     first, last = path.keys[0].time, path.keys[-1].time
+    if (last - first) * rate > FRAMES:
+        raise BenchError(f"{last - first:g} s at {rate:g} frames per second: expected at most {FRAMES} pictures.")
     return first + np.arange(int(np.floor((last - first) * rate + _AT)) + 1) / rate
 
 

@@ -40,7 +40,7 @@ _POSED = "give the path's keys a pose instead of a frame"
     "--fps",
     default=25,
     show_default="25, or the path's",
-    type=click.IntRange(min=1, max=240),
+    type=click.IntRange(min=1),
     help="Frames per second of the mp4.",
 )
 @background_option()

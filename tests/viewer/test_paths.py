@@ -240,6 +240,8 @@ def test_a_path_is_played_without_a_display(bench_render, camera, centre, sessio
 def test_options_that_do_not_go_with_a_path_are_refused_before_any_work(bench_render, camera, tmp_path) -> None:
     file = tmp_path / "tour.json"
     write_path(CameraPath.of((key_of(camera, 0.0, "00001"),), 32, 24, 20.0), file)
+    long = tmp_path / "long.json"
+    write_path(CameraPath.of((key_of(camera, 0.0), key_of(camera, 100.0)), 32, 24, 20.0), long)
     (tmp_path / "-x.json").write_bytes(file.read_bytes())
     (tmp_path / "bad.json").write_text("{}")
     out = tmp_path / "out"
@@ -250,6 +252,7 @@ def test_options_that_do_not_go_with_a_path_are_refused_before_any_work(bench_re
         (("--path", tmp_path / "-x.json"), "a name that does not start with -"),
         (("--path", file, "--out", out), "lies in no run, so nobody knows where its frames are"),
         (("--path", tmp_path), "is a directory"),
+        (("--path", long, "--fps", 10**9), "100 s at 1e[+]09 frames per second: expected at most 100000 pictures"),
     ):
         with pytest.raises((BenchError, click.UsageError), match=words) as caught:
             bench_render(*arguments)
