@@ -7,6 +7,7 @@ the one that differs within the folder. Whatever could mean two things is refuse
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ class Listed:
 
     place: Path
     files: Mapping[str, Path]
-    """Name without ending -> picture, sorted by name."""
+    """Name without ending -> picture, sorted by name as people count: 2 before 10."""
     ignored: tuple[str, ...] = ()
     """Names of further entries that are no pictures; hidden ones are left out."""
     floats: Mapping[str, Path] = field(default_factory=dict)
@@ -88,7 +89,7 @@ def list_pictures(folder: Path, floats: bool = False) -> Listed:
     if kind_at(folder) != "a folder":
         raise BenchError(f"{folder}: expected a folder of pictures, found {kind_at(folder) or 'nothing'}.")
     try:
-        entries = sorted(folder.iterdir(), key=lambda path: path.name)
+        entries = sorted(folder.iterdir(), key=lambda path: _counted(path.name))
     except OSError as error:
         raise of_system(error, str(folder)) from error
     files: dict[str, Path] = {}
@@ -114,6 +115,12 @@ def list_pictures(folder: Path, floats: bool = False) -> Listed:
         there = f"found only {some(ignored)}" if ignored else "found nothing"
         raise BenchError(f"{folder}: expected pictures ({', '.join(SUFFIXES)}), {there}.")
     return Listed(folder, files, tuple(ignored), of_floats)
+
+
+def _counted(name: str) -> tuple[object, ...]:
+    """Key that sorts names as people count; texts and numbers alternate in it, so that like is compared with like."""
+    texts, numbers = _DIGITS.split(name), [int(run) for run in _DIGITS.findall(name)]
+    return (*itertools.chain.from_iterable(itertools.zip_longest(texts, numbers, fillvalue=0)), name)
 
 
 def join_names(renders: Collection[str], truth: Collection[str], where: tuple[str, str]) -> Joined:

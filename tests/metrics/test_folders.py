@@ -68,7 +68,7 @@ def test_a_folder_is_listed_without_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     (tmp_path / "more").mkdir()
     listed = list_pictures(tmp_path)
-    assert (sorted(listed.files), listed.ignored) == (["10", "2", "3"], ("more", "notes.txt"))
+    assert (list(listed.files), listed.ignored) == (["2", "3", "10"], ("more", "notes.txt"))  # as people count
     (tmp_path / "2.jpg").touch()
     with pytest.raises(BenchError, match=r"2\.jpg and 2\.png have one name"):
         list_pictures(tmp_path)
