@@ -58,8 +58,16 @@ def moving(groups: Sequence[dict[str, Any]], parameters: Set[tuple[str, int]]) -
     return left
 
 
-def presets_of(names: Sequence[str], expressions: int) -> list[dict[str, Any]]:
-    """Poses with one button each."""
+def presets_of(
+    names: Sequence[str], expressions: int, parameters: Set[tuple[str, int]] | None = None
+) -> list[dict[str, Any]]:
+    """Poses with one button each.
+
+    Args:
+        names: of the expression coefficients; empty where they have none.
+        expressions: number of coefficients.
+        parameters: those (field, index) that move something; None: all.
+    """
     rows = {name: row for row, name in enumerate(names[:expressions])}
     smile = [(rows[name], 0.8) for name in ("mouthSmileLeft", "mouthSmileRight") if name in rows]
     blink = [(rows[name], 1.0) for name in ("eyeBlinkLeft", "eyeBlinkRight") if name in rows]
@@ -68,7 +76,15 @@ def presets_of(names: Sequence[str], expressions: int) -> list[dict[str, Any]]:
         {"name": "Open mouth", "expression": [], "jaw": [0.3, 0, 0]},
     ]
     presets += [{"name": "Smile", "expression": smile}] if smile else []
-    return presets + ([{"name": "Blink", "expression": blink}] if blink else [])
+    presets += [{"name": "Blink", "expression": blink}] if blink else []
+    if parameters is None:
+        return presets
+    return [each for each in presets if each["name"] == "Neutral" or _moved(each) & parameters]
+
+
+def _moved(preset: dict[str, Any]) -> set[tuple[str, int]]:
+    """Parameters (field, index) that a preset sets."""
+    return {("expression", row) for row, _ in preset["expression"]} | ({("jaw", 0)} if "jaw" in preset else set())
 
 
 def _slider(label: str, fields: list[str], index: int, low: float, high: float) -> dict[str, Any]:

@@ -136,11 +136,11 @@ def _fit(source: Source, frames: tuple[Pose, ...], why: str) -> _Body:
         f"{why}: the page holds {summary} in the {len(frames)} recorded frames; "
         f"it was fitted to {len(training)} training frames.",
     )
-    controls = controls_of(head.expression_names, width, True)
+    controls, moved = controls_of(head.expression_names, width, True), read.moving(width)
     told = {
         "fit": about,
-        "controls": moving(controls, read.moving(width)),
-        "presets": presets_of(head.expression_names, width),
+        "controls": moving(controls, moved),
+        "presets": presets_of(head.expression_names, width, moved),
     }
     return _Body("fit", frames, read.mean.shape[1], summary, packer, told, source.fps, notes)
 
@@ -189,6 +189,6 @@ def _words(source: Source, body: _Body) -> Words:
         ("Citation of the head model", terms.citation),
         ("Made by", "headbench, whose rasterizer's kernel draws here"),
     ]
-    facts += [("Note", note) for note in body.notes]
+    facts += [("Note", note[0].upper() + note[1:]) for note in body.notes]
     summary = f"{body.count:,} Gaussians; {body.summary}."
     return Words(f"{subject}, {method}", summary, [(name, text) for name, text in facts if text])

@@ -25,6 +25,7 @@ class Page {
     at("home").addEventListener("click", () => this.orbit.home());
     new ResizeObserver(() => this.refresh()).observe(at("stage"));
     at("status").hidden = true;
+    if (!renderer.half) at("keys").textContent += " This device draws in 8 bits, so colours are coarser than they are.";
     at("stage").addEventListener("webglcontextlost", () => broken("The graphics card lost this page's drawing: reload the page."));
     document.documentElement.dataset.ready = "";
     // For tests: parameters and camera of a frame, and the float target of a pose: (height, width, 4), premultiplied.
