@@ -153,7 +153,7 @@ class CellFolder:
 
     def roots(self) -> list[StagePaths]:
         """Paths of the root instances that have checkpoints: ``train`` first, then the others by their names."""
-        found = {path.parent.name for path in (self.path / _STAGES).glob("*/checkpoint-*")}
+        found = _with_checkpoints(self.path / _STAGES)
         named = sorted((name for name in found if not name_fault(name)), key=lambda name: (name != str(TRAIN), name))
         return [self.stage(Way((Step(*name.split(":", 1)),))) for name in named]
 
@@ -161,6 +161,18 @@ class CellFolder:
     def log(self) -> Path:
         """Text file with all that the cell's processes printed, one after the other."""
         return self.stage().log
+
+
+def _with_checkpoints(stages: Path) -> set[str]:
+    """Names of the folders in `stages` that hold a checkpoint; by the system's own listing, as runs have many cells."""
+    found = set()
+    try:
+        for each in os.scandir(stages):
+            if each.is_dir() and any(inside.name.startswith("checkpoint-") for inside in os.scandir(each.path)):
+                found.add(each.name)
+    except OSError:  # nothing there
+        pass
+    return found
 
 
 def stage_at(folder: Path) -> StagePaths | None:

@@ -177,11 +177,9 @@ def parse_json(text: str, path: Path) -> Any:
     Raises:
         Unreadable: it is no JSON, or nests deeper than `DEPTH`; the message has line and column.
     """
-    depth = 0
-    for token in _TOKENS.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token.group(), 0)
-        if depth > DEPTH:
-            raise Unreadable(path, f"found JSON that nests more than {DEPTH} levels deep")
+    # Few brackets cannot nest deep, and most files are read many times a second.
+    if text.count("[") + text.count("{") > DEPTH:
+        _check_depth(text, path)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -189,6 +187,14 @@ def parse_json(text: str, path: Path) -> Any:
         raise Unreadable(path, f"found {what}") from error
     except (ValueError, RecursionError) as error:
         raise Unreadable(path, "found JSON with a number of thousands of digits") from error
+
+
+def _check_depth(text: str, path: Path) -> None:
+    depth = 0
+    for token in _TOKENS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token.group(), 0)
+        if depth > DEPTH:
+            raise Unreadable(path, f"found JSON that nests more than {DEPTH} levels deep")
 
 
 def parse_json_lines(text: str, path: Path) -> list[Any]:

@@ -173,10 +173,14 @@ def _fitting(hint: Any, value: Any, name: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise _Misfit(name, quoted(value), "a list")
+        if inner[0] is str and set(map(type, value)) <= {str}:  # thousands of frame IDs
+            return tuple(value)
         return tuple(_fitting(inner[0], each, f"{name}.{number}") for number, each in enumerate(value))
     if origin is not None:
         if not isinstance(value, Mapping):
             raise _Misfit(name, quoted(value), "an object")
+        if inner[1] is str and set(map(type, value.values())) <= {str}:
+            return dict(value)
         return {key: _fitting(inner[1], each, f"{name}.{key}") for key, each in value.items()}
     return _record(hint, value, name) if dataclasses.is_dataclass(hint) else _single(hint, value, name)
 

@@ -83,8 +83,17 @@ class _Builder:
         self.notes: list[str] = []
         self.uneven: set[str] = set()
         """Datasets in which methods were scored on different frames of one subject."""
+        self.cells: dict[tuple[tuple[str, str], Entry], list[Result]] = {}
+        """Cells by subject and entry, whatever their state."""
+        for result in run.results:
+            self.cells.setdefault((result.place, result.entry), []).append(result)
         self.scored = [r for r in run.results if r.state is State.DONE and protocol in r.scores]
         self.pairs = Pairs(self.scored, protocol)
+        self.scored_on: dict[tuple[str, str], list[Result]] = {}
+        self.unscored: dict[tuple[str, str], list[Result]] = {}
+        for result in run.results:
+            there = result.state is State.DONE and protocol in result.scores
+            (self.scored_on if there else self.unscored).setdefault(result.place, []).append(result)
         self.differences: list[Compared] = []
         self.untested: dict[str, list[str]] = {}
         """Why differences could not be tested -> names of subjects, or of means."""
@@ -179,7 +188,7 @@ class _Builder:
                 )
 
     def _subject_rows(self, place: tuple[str, str]) -> list[Row]:
-        results = [result for result in self.scored if result.place == place]
+        results = self.scored_on.get(place, [])
         uneven = len({_ids(self._scores(result)) for result in results}) > 1
         rows = []
         for entry in self.entries:
@@ -187,7 +196,7 @@ class _Builder:
             if not own:
                 continue
             texts = [*self._tracking(own), *(note for result in own for note in result.notes)]
-            planned = [r for r in self.run.results if r.place == place and r.entry == entry]
+            planned = self.cells[place, entry]
             if len(own) < len(planned):
                 texts.append(f"{_name(entry)} on {place[1]}: {len(own)} of {len(planned)} seeds")
             if uneven:
@@ -201,7 +210,7 @@ class _Builder:
     def _state_rows(self, place: tuple[str, str]) -> list[Row]:
         """One row per cell of a subject that has no scores, with its state and reason."""
         rows = []
-        for result in (r for r in self.run.results if r.place == place and r not in self.scored):
+        for result in self.unscored.get(place, []):
             state, reason = str(result.state), result.reason
             if result.state is State.DONE:
                 # A run with protocol none renders and is not scored.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -85,9 +86,16 @@ class Manifest:
         if not file.startswith("data/") or not is_inside(file):
             return None
         try:
-            return read_record(cls, run / file)
-        except Unreadable:
+            about = (run / file).stat()
+            return _read_manifest(run / file, about.st_mtime_ns, about.st_size)
+        except (Unreadable, OSError):
             return None
+
+
+@functools.lru_cache(maxsize=128)
+def _read_manifest(path: Path, changed: int, size: int) -> Manifest:
+    """Read a manifest that many cells of a run share; time of change and size tell when it must be read again."""
+    return read_record(Manifest, path)
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,11 @@ def read_provenance(folder: Path) -> Provenance | None:
     Raises:
         Unreadable: ``provenance.json`` is missing although something was trained, or damaged.
     """
+    return _read_provenance(folder, _begun(folder))
+
+
+def _read_provenance(folder: Path, begun: bool) -> Provenance | None:
     path = folder / "provenance.json"
-    begun = _begun(folder)
     if not begun and not path.is_file():
         return None
     try:
@@ -80,7 +83,7 @@ def read_provenance(folder: Path) -> Provenance | None:
 def trained_on(folder: Path) -> Trained | None:
     """Data that the cell in `folder` was trained on; None where nothing was trained yet, or that is not known."""
     try:
-        found = read_provenance(folder) if _begun(folder) else None
+        found = _read_provenance(folder, True) if _begun(folder) else None
     except Unreadable:
         return None
     if found is None:
@@ -102,7 +105,7 @@ def changes(folder: Path, job: Job, data: Manifest | None = None) -> list[str]:
     Raises:
         Unreadable: the record of what the cell was begun with is missing or damaged.
     """
-    saved = read_provenance(folder) if _begun(folder) else None
+    saved = _read_provenance(folder, True) if _begun(folder) else None
     if saved is None:
         return []
     found = []

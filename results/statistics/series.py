@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ def mean_over_seeds(runs: Sequence[Series]) -> tuple[tuple[str, ...], NDArray[np
     first = runs[0]
     if len(runs) == 1:
         return first.ids, first.values
+    if all(run.ids == first.ids for run in runs):
+        return first.ids, np.mean([run.values for run in runs], axis=0)
     known = [dict(zip(run.ids, run.values, strict=True)) for run in runs]
     ids = tuple(name for name in first.ids if all(name in values for values in known))
     return ids, np.array([[values[name] for name in ids] for values in known], dtype=float).mean(axis=0)
@@ -60,6 +63,12 @@ def clips_of(ids: Sequence[str], values: NDArray[np.float64], known: bool = Fals
         ids, values = [name for name, kept in zip(ids, there, strict=True) if kept], values[there]
     if not len(ids):
         return []
-    stems = [_NUMBER.sub("", name) for name in ids]
-    starts = [place for place, stem in enumerate(stems) if place == 0 or stem != stems[place - 1]]
+    starts = _starts(tuple(ids))
     return [values[a:b] for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)]
+
+
+@functools.lru_cache(maxsize=256)
+def _starts(ids: tuple[str, ...]) -> list[int]:
+    """Places at which a stretch begins; the methods of a table share the frames of a subject."""
+    stems = [_NUMBER.sub("", name) for name in ids]
+    return [place for place, stem in enumerate(stems) if place == 0 or stem != stems[place - 1]]
