@@ -69,10 +69,12 @@ def _as_found(tmp_path_factory):
     """The state of this process that every file of tests must leave as it found it.
 
     Fixtures of a file or a session see no files of the developer's either, and try no toys in processes of their own.
+    Here and in forks, files are not pushed to the disk: no test cuts the power, and disks make two processes wait.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADBENCH_HOME", str(tmp_path_factory.getbasetemp() / "home"))
         patch.setenv("HEADBENCH_PLUGIN_SECONDS", "0")
+        patch.setattr(os, "fsync", os.fstat)  # which refuses what is no open file, too
         yield _isolation.Left.now(tmp_path_factory.getbasetemp().parent)
 
 
