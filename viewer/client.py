@@ -124,10 +124,10 @@ class Client:
             fields: of `Look`.
         """
         with self._lock:
-            look = replace(self._look, **fields)
-            if look == self._look:
-                return
+            look, before = replace(self._look, **fields), self._look
             self._look = look
+            if look == before or look.seen == before.seen:
+                return
             self._version, self._changed = self._version + 1, self._clock()
         self._wake()
 

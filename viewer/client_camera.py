@@ -31,6 +31,10 @@ class PageCamera:
     height: int
     """Height of the page's canvas in pixels."""
 
+    def unposed(self) -> PageCamera:
+        """The page's canvas alone, without where it is seen from."""
+        return PageCamera((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 1.0, self.width, self.height)
+
     def camera(self, width: int, height: int) -> Camera:
         """The same view as a camera with pictures of `width` x `height` pixels, B = 1, on the host."""
         w, x, y, z = np.asarray(self.wxyz, np.float64) / np.linalg.norm(self.wxyz)

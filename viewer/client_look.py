@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from headbench.viewer.client_camera import PageCamera
 
@@ -49,3 +49,8 @@ class Look:
     def exact(self) -> bool:
         """Whether the picture is seen through the frame's camera, as everything has to be that the image is held to."""
         return self.through or self.against in (TRUTH, ERROR)
+
+    @property
+    def seen(self) -> Look:
+        """What the picture shows of all this: looking through the frame's camera, the page's gives its size alone."""
+        return replace(self, camera=self.camera.unposed()) if self.exact else self

@@ -158,6 +158,12 @@ def test_a_timeline_plays_by_the_clock() -> None:
 
 
 def test_a_look_at_the_truth_is_through_its_camera() -> None:
+    client, clock = made_client()
+    deliver(client, clock)
+    client.change(camera=replace(PAGE, position=(0.0, 0.0, 1.0)))
+    assert client.order(clock.now) is None and client.look.camera.position == (0.0, 0.0, 1.0)
+    client.change(camera=replace(PAGE, width=320))
+    assert client.order(clock.now) is not None
     assert replace(Look(PAGE), through=False, against=ERROR).exact
     assert not replace(Look(PAGE), through=False, against=NOTHING).exact
 
