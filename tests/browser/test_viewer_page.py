@@ -49,6 +49,7 @@ class Visitor:
     def __init__(self, viewer, page) -> None:
         known = viewer.clients()
         self.page = page
+        page.set_default_timeout(60_000)
         # viser's own listeners: a drag that begins on a box is no gesture of the page.
         page.watched.allow("Unable to preventDefault inside passive event listener")
         page.goto(viewer.address.url)
