@@ -46,7 +46,8 @@ def fill_hull(corners: _Points, width: int, height: int) -> NDArray[np.bool_]:
     """Pixels (height, width) of a convex polygon with integer corners, its boundary lines included.
 
     Pixels in all closed half-planes, and those of the boundary as Bresenham's lines draw it from left to right: the set
-    that OpenCV fills.
+    that OpenCV fills, where no corner lies outside the image. It cuts lines that leave the image before it draws them,
+    which moves single pixels of those.
 
     Args:
         corners: (N, 2) from `convex_hull`.
