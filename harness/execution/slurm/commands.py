@@ -26,9 +26,9 @@ def _ask(command: Sequence[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_WAIT, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Silent(f"{command[0]} does not answer.", help="sinfo") from error
+        raise Silent(f"{command[0]} does not answer.", help="sinfo shows whether Slurm answers") from error
     if done.returncode != 0:
-        raise Silent(f"{command[0]} says: {_last(done.stderr)}", help="sinfo")
+        raise Silent(f"{command[0]} says: {_last(done.stderr)}", help="sinfo shows whether Slurm answers")
     return done.stdout
 
 
@@ -74,7 +74,7 @@ def could_run(asked: Sequence[str]) -> str | None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_WAIT, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Silent("sbatch does not answer.", help="sinfo") from error
+        raise Silent("sbatch does not answer.", help="sinfo shows whether Slurm answers") from error
     return None if done.returncode == 0 else _last(done.stderr).removeprefix("allocation failure: ")
 
 

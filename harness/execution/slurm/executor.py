@@ -167,7 +167,9 @@ class Slurm(Executor):
                 submitted = [executor.submit(job) for job in jobs]
         except Exception as error:  # of submitit's own kinds, which its versions do not share
             text = " ".join(str(error).split())
-            raise BenchError(f"sbatch refused {len(folders)} cell(s): {text[:500]}", help="sinfo") from error
+            raise BenchError(
+                f"sbatch refused {len(folders)} cell(s): {text[:500]}", help="sinfo shows what Slurm has"
+            ) from error
         for folder, job in zip(folders, submitted, strict=True):
             with atomic_path(folder / SCRIPT) as temporary:
                 shutil.copyfile(job.paths.submission_file, temporary)
