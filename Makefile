@@ -49,7 +49,7 @@ CELL = $(TOUR)/cells/fateavatar-demo/insta/synth00/seed0/stages/train
 tour: demo
 	test -d $(DEMO)/data/imavatar/synth00 || $(BIN)/bench data synth --layout imavatar --frames 25 --size 256 --seed 1 --no-around $(DEMO)/data
 	$(BIN)/bench run --methods FateAvatar --datasets insta --data-root $(DEMO)/data --preset demo --device $(DEVICE) --out $(TOUR) \
-		--stages train,train/bake:texture,train/complete,train/complete/bake:texture --set bake.epochs=3 --set complete.least_views=0 \
+		--stages train,train/bake:texture,train/complete,train/complete/bake:texture --set bake.epochs=3 \
 		--protocol headbench@1,headbench-around@1 --no-report
 	$(BIN)/bench edit $(CELL)/bake:texture --sticker docs/star.png --region left_cheek --label star --device $(DEVICE) --out $(DEMO)/edited
 	$(BIN)/bench reenact $(CELL) $(CELL)/bake:texture/edit:star --driver imavatar/synth00 --data-root $(DEMO)/data \

@@ -40,7 +40,6 @@ _TEXTURE: dict[str, object] = {
 
 _AS_PUBLISHED: dict[str, object] = {
     "epochs": 1,
-    "least_views": 0,
     "azimuths": (84.0, 252.0),
     "orbit": "fate",
     "expression": "frame",

@@ -28,10 +28,9 @@ class CompleteConfig(Section):
     source: Path | None = input_path("file or folder that the prior reads: pictures, or a program")
     epochs: int = Field(default=2, ge=0)
     """Passes over the training frames, with one view before each frame that does not come alone."""
-    least_views: int = Field(default=2000, ge=0)
+    least_views: int = Field(default=0, ge=0)
     """Steps on views that there are at least: further passes are made until there are so many, however short the video
-    is. What was never seen starts from nothing, and learning rates say how far a step can move it. None are added to
-    `epochs` of 0, nor where every frame comes alone."""
+    is. None are added to `epochs` of 0, nor where every frame comes alone."""
     azimuths: tuple[float, float] = (30.0, 330.0)
     """Views between these azimuths are trained on, in degrees towards the subject's left, 0 is the front. The original
     takes 84 to 252, which is not symmetric."""

@@ -19,7 +19,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "stages.md"
 LAYOUTS = ("insta", "nersemble", "imavatar", "vhap")
 BAKED = "train/bake:texture"
 WAYS = ("train", BAKED, f"{BAKED}/edit:wash", "train/complete", "train/complete/bake:texture")
-SMALL = ("bake.size=16", "bake.steps=2", "bake.gutter=false", "complete.least_views=0")
+SMALL = ("bake.size=16", "bake.steps=2", "bake.gutter=false")
 WASH = {"kind": "wash", "colour": [0.2, 0.4, 0.9], "region": "face"}
 MAIN = [sys.executable, "-P", "-c", "from headbench.harness.cli.main import main; main()"]
 

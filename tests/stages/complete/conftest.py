@@ -100,7 +100,7 @@ def complete(sample: Subject, tmp_path: Path) -> Iterator[Callable[..., Instance
 
     def make(parent: LoadedPortrait, preset: str = "fixed", folder: str = "complete", **options: Any) -> Instance:
         spec = registry().stage("complete")
-        config = validate(CompleteConfig, {"least_views": 0, **spec.presets[preset], **options}, "stage complete")
+        config = validate(CompleteConfig, {**spec.presets[preset], **options}, "stage complete")
         seen = dataclasses.replace(sample, test=())
         how = Execution(device="cpu", rasterizer="numba", deterministic=True, checkpoint_every=3)
         making = Making(
