@@ -180,13 +180,23 @@ def layout() -> int:
 
 
 @pytest.fixture
-def run(new_run: Callable[..., RunFolder], layout: int) -> RunFolder:
-    """Two subjects of 24 frames, two methods and a baseline, one seed, all finished."""
+def repeats() -> int:
+    """How often the two frames of a subject in `run` repeat: enough for an interval."""
+    return 12
+
+
+@pytest.fixture
+def run(new_run: Callable[..., RunFolder], layout: int, repeats: int) -> RunFolder:
+    """Two subjects of 24 frames (twice `repeats`), two methods and a baseline, one seed, all finished."""
     folder = new_run(layout=layout)
     for subject, offset in (("anna", 0.0), ("ben_2", 1.0)):
-        fate = {"psnr": [28.0 + offset, 30.0 + offset] * 12, "ssim": [0.91, 0.93] * 12, "lpips": [0.08, 0.1] * 12}
-        gaussians = {"psnr": [27.0 + offset, 28.0 + offset] * 12, "ssim": [0.94, 0.96] * 12}
-        nearest = {"psnr": [20.0 + offset] * 24, "lpips": [0.2] * 24}
+        fate = {
+            "psnr": [28.0 + offset, 30.0 + offset] * repeats,
+            "ssim": [0.91, 0.93] * repeats,
+            "lpips": [0.08, 0.1] * repeats,
+        }
+        gaussians = {"psnr": [27.0 + offset, 28.0 + offset] * repeats, "ssim": [0.94, 0.96] * repeats}
+        nearest = {"psnr": [20.0 + offset] * 2 * repeats, "lpips": [0.2] * 2 * repeats}
         folder.result("FateAvatar", subject, **fate)
         folder.result("GaussianAvatars", subject, **gaussians, fps=50.0)
         folder.result("nearest-frame", subject, **nearest, seconds=0.0, gaussians=0, fps=900.0, baseline=True)

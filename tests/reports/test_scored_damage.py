@@ -16,6 +16,12 @@ from headbench.results.scored import read_instance_scores
 Edit = Callable[[dict[str, Any], list[dict[str, Any]]], object]
 
 
+@pytest.fixture
+def repeats() -> int:
+    """Two frames per subject: what is damaged here has a line number."""
+    return 1
+
+
 def first(run: Any) -> Path:
     """The scores of FateAvatar on anna."""
     return next(run.path.glob("cells/fateavatar*/*/anna/**/headbench@1.jsonl"))
