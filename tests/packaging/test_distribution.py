@@ -20,6 +20,7 @@ ROOMS = (
         "datasets",
         "inspection",
         "metrics",
+        "results",
         "reports",
         "submission",
         "export",
