@@ -50,7 +50,9 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
             was begun before had other data or another configuration.
     """
     run = request.folder()
-    if not registry.executor(request.executor).elsewhere:
+    # An unknown executor is refused where it is made; a plan alone needs none.
+    known = {name.lower(): spec.elsewhere for name, spec in registry.executors().items()}
+    if not known.get(request.executor.lower(), False):
         _check_device(request)
     settings = [parse_setting(text) for text in request.settings]
     ways = checked_ways(request.stages, registry)
