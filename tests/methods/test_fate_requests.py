@@ -37,8 +37,8 @@ def asked(name: str) -> tuple[dict[str, Any], dict[str, Any], Any]:
 @pytest.mark.parametrize(
     ("name", "epochs", "protocol"),
     [
-        ("fate-insta", [10, 20, 10, 100, 10], "fateavatar-8bit@1"),
-        ("fate-imavatar", [50, 50, 50, 100, 50], "fateavatar-tracked-8bit@1"),
+        ("fate-insta", [10, 20, 10, 100, 10], "fateavatar@1"),
+        ("fate-imavatar", [50, 50, 50, 100, 50], "fateavatar-tracked@1"),
     ],
 )
 def test_methods_train_as_long_as_there_without_eyelids(name: str, epochs: list[int], protocol: str) -> None:
