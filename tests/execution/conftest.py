@@ -80,15 +80,16 @@ class Cluster:
         if self.node is None:
             self.node = subprocess.Popen(["slurmd", "-D", "-N", self.host], **quiet)  # type: ignore[call-overload]
         deadline = time.monotonic() + 60
-        while "idle" not in self.ask("sinfo", "-h", "-o", "%t") and "mix" not in self.ask("sinfo", "-h", "-o", "%t"):
+        # A star behind the state means that the node does not answer yet.
+        while not set(self.ask("sinfo", "-h", "-o", "%T").split()) & {"idle", "mixed", "allocated", "completing"}:
             assert time.monotonic() < deadline, (self.folder / "slurmctld.log").read_text()[-2000:]
             time.sleep(0.2)
 
     def stop_controller(self) -> None:
-        """Kill the controller, as a reboot of its machine does; jobs on nodes go on."""
+        """End the controller, as a reboot of its machine does; jobs on nodes go on."""
         assert self.controller is not None
-        self.controller.kill()
-        self.controller.wait()
+        self.controller.terminate()
+        self.controller.wait(60)
         self.controller = None
 
     def ask(self, *command: str) -> str:

@@ -81,7 +81,7 @@ def test_jobs_outlive_the_command_and_end_with_the_hashes_of_local(
 
 @pytest.mark.tried(
     "faults in runs",
-    "jobs of Slurm cancelled, requeued, told that their time is over, and its controller killed meanwhile",
+    "jobs of Slurm cancelled, requeued, told that their time is over, and its controller restarted meanwhile",
     "the run: what was cancelled is interrupted, what is queued again goes on and ends",
     "steps since the last checkpoint",
 )

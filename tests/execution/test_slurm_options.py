@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ import pytest
 from headbench.harness.errors import BenchError
 from headbench.harness.execution.choose import make_executor
 from headbench.harness.execution.slurm import executor
+from headbench.harness.execution.slurm.job import CellJob
 from headbench.harness.execution.slurm.options import SlurmOptions, minutes
 from headbench.harness.plugins import registry
 from headbench.harness.run.request import read_request
@@ -48,3 +53,24 @@ def test_no_scheduler_and_no_submitit_are_one_sentence_each(tmp_path: Path, monk
     with pytest.raises(BenchError, match="executor slurm needs submitit") as error:
         executor.Slurm(SlurmOptions()).prepare("cpu")
     assert error.value.help == "pip install 'headbench[slurm]'"
+
+
+def test_a_worker_is_ended_from_a_signal_that_interrupts_the_wait_for_it(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    job = CellJob([sys.executable, "-c", f"import time; open({str(begun)!r}, 'w').close(); time.sleep(60)"])
+    sent: list[object] = []
+    before = signal.signal(signal.SIGUSR2, lambda *_: sent.append(job.checkpoint()))
+
+    def interrupt() -> None:
+        while not begun.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        assert job() == -signal.SIGTERM
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR2, before)
+    assert len(sent) == 1

@@ -1034,7 +1034,7 @@ def _same(world: World, text: str) -> None:
         _no_optimizer(newest, text)
         shutil.rmtree(newest)
     elif "renders it" in text:
-        from headbench.metrics.score import _read_render
+        from headbench.metrics.loaded import _read_render
 
         picture = next((folder / "renders" / "train-white").glob("*.png"))
         picture.unlink()

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ __all__ = ["CellJob"]
 
 _LAST = 60.0
 """Seconds that a worker has to write its state after SIGTERM."""
+_GONE = 10.0
+"""Seconds to wait for its end after SIGKILL."""
 
 
 class CellJob:
@@ -36,14 +39,25 @@ class CellJob:
         from submitit.helpers import DelayedSubmission
 
         child, self._child = self._child, None
-        if child is not None and child.poll() is None:
-            _signal(child, signal.SIGTERM)
-            try:
-                child.wait(_LAST)
-            except subprocess.TimeoutExpired:
-                _signal(child, signal.SIGKILL)
-                child.wait()
+        if child is not None:
+            for number, seconds in ((signal.SIGTERM, _LAST), (signal.SIGKILL, _GONE)):
+                _signal(child, number)
+                if _ended(child, seconds):
+                    break
         return DelayedSubmission(self)
+
+
+def _ended(child: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for a child's end without the lock of `Popen.wait`, which the call that a signal interrupted holds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return True
+        except ChildProcessError:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _signal(child: subprocess.Popen[bytes], number: int) -> None:
