@@ -203,6 +203,7 @@ def compares(visit: Visitor, screenshot) -> None:
     visit.until(lambda: visit.client.look.against == "nothing")
 
 
+@pytest.mark.slow
 def test_two_pages_keep_their_own_cameras(visitor, screenshot) -> None:
     one, two = visitor(), visitor()
     before, other = one.picture(), two.picture()
@@ -229,6 +230,7 @@ def downloaded(page, button: str) -> tuple[str, bytes]:
     return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
 
 
+@pytest.mark.slow
 def test_overlays_are_drawn_and_a_still_a_video_and_a_camera_path_are_downloaded(
     visitor, made_subject, screenshot, tmp_path
 ) -> None:

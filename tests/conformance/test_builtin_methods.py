@@ -20,7 +20,7 @@ TRAINED = [spec for spec in SPECS if not spec.baseline]
 SAME_READER = ("pointavatar", "4dface", "emotalk3d")
 """IMAvatar's reader under other names: one method tells that they work."""
 PRESETS = [
-    pytest.param(spec, which, id=f"{spec.name}-{which}")
+    pytest.param(spec, which, id=f"{spec.name}-{which}", marks=() if which == "fateavatar" else pytest.mark.slow)
     for spec in TRAINED
     for which in spec.presets
     if which not in ("tiny", "demo") and (spec.name, which) != ("FateAvatar", "fateavatar")

@@ -279,6 +279,7 @@ def dataset(name: str) -> DatasetSpec:
     return DatasetSpec("toyset", f"toy_readers:{name}", provides=frozenset({"mouth"}), sample="toy_readers:sample")
 
 
+@pytest.mark.slow
 def test_a_stranger_s_method_without_a_tiny_preset_conforms() -> None:
     outcomes = check_method(method("Good"))
     assert [outcome.check for outcome in outcomes] == list(METHOD_CHECKS)

@@ -137,6 +137,7 @@ def test_the_command_writes_one_format_elsewhere(run: Any, tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "paper").iterdir()] == ["headbench@1.tex"]
 
 
+@pytest.mark.slow
 def test_a_report_imports_no_torch_with_or_without_pictures(run: Any) -> None:
     code = (
         "import sys\nfrom click.testing import CliRunner\nfrom headbench.harness.cli.report import report\n"

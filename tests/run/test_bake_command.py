@@ -40,6 +40,7 @@ def baked(out: Path) -> dict[str, str]:
     return found | {"renders": hashes.read_text()}
 
 
+@pytest.mark.slow
 @pytest.mark.tried("faults in runs", "a bake killed by SIGKILL, and its run started again")
 def test_a_killed_bake_goes_on_is_scored_and_equals_one_left_alone(
     run: Callable[..., Any], bench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

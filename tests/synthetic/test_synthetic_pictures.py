@@ -63,6 +63,7 @@ def test_the_same_seed_gives_the_same_files_for_any_number_of_workers_and_anothe
     assert np.array_equal(*truth)
 
 
+@pytest.mark.slow
 def test_views_from_all_around_are_the_same_files_for_any_number_of_workers(tmp_path, monkeypatch) -> None:
     # A view in six, in forks, which inherit that.
     monkeypatch.setattr(write, "extras", lambda clip, *more: extras(clip, *more)[::6])
