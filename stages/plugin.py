@@ -52,6 +52,7 @@ _AS_PUBLISHED: dict[str, object] = {
     "moments": "none",
     "shared": "both",
     "reach": "all",
+    "largest": None,
     "add_points": "all",
 }
 """Options of ``complete`` as FATE's released code has them."""

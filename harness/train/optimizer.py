@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -31,6 +31,8 @@ class Reach:
     """Makes (N,) bool, the Gaussians that move, on the table's device. None: all."""
     made: Tensor | None = None
     """What `make` made last; None where an edit has changed the table since."""
+    most: Mapping[str, Tensor] = field(default_factory=dict)
+    """Column of the table -> largest value (scalar, on its device) that rows may have after they moved."""
 
     def rows(self) -> Tensor | None:
         """The Gaussians that move, (N,) bool, as the table is now; None: all."""
@@ -185,7 +187,8 @@ class AvatarOptimizer:
     def _held(self, adam: torch.optim.Adam, reach: Reach | None) -> Iterator[None]:
         """Puts the rows of columns that `reach` leaves out, and their moments, back after an update within."""
         rows = None if reach is None else reach.rows()
-        columns = {id(self.avatar.table[name]) for name in self.avatar.table.names()} if rows is not None else set()
+        names = self.avatar.table.names() if rows is not None else ()
+        columns = {id(self.avatar.table[name]): name for name in names}
         held = [p for p in adam.param_groups[0]["params"] if id(p) in columns and p.grad is not None]
         tensors = [[p.detach(), *(adam.state[p][key] for key in _MOMENTS if adam.state[p])] for p in held]
         before = [[tensor.clone() for tensor in some] for some in tensors]
@@ -195,6 +198,9 @@ class AvatarOptimizer:
             moving = rows.reshape(-1, *[1] * (parameter.dim() - 1))
             now = [parameter.detach(), *(adam.state[parameter][key] for key in _MOMENTS)]
             old = old if len(old) == len(now) else [*old, *(torch.zeros_like(t) for t in now[1:])]
+            limit = None if reach is None else reach.most.get(columns[id(parameter)])
+            if limit is not None:
+                now[0].copy_(torch.minimum(now[0], limit))
             for tensor, kept in zip(now, old, strict=True):
                 tensor.copy_(torch.where(moving, tensor, kept))
 

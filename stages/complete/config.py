@@ -48,6 +48,9 @@ class CompleteConfig(Section):
     reach: Literal["unseen", "all"] = "unseen"
     """Gaussians that steps on views move. unseen: those whose place on the mesh training frames show by less than a
     half; all: also those of the face, which views see through a back that is still transparent."""
+    largest: float | None = Field(default=2.0, gt=0)
+    """Largest scale of Gaussians that steps on views move (`reach` unseen), as a multiple of what 99 of 100 Gaussians
+    that the training frames show stay below: what nothing shows from elsewhere can grow without end. None: no limit."""
     orbit: Literal["label", "fate"] = "label"
     """Cameras that the prior is asked for. label: 24 around the head at heights of 0, 15, 0 and -15 degrees, with room
     for hair; fate: 30 at the distance of the first training frame, level with the head's origin."""

@@ -40,7 +40,13 @@ from headbench.stages.complete.config import CompleteConfig, prior_options
 from headbench.stages.complete.points import alignment_of
 from headbench.stages.complete.seen import eye_of, looks, seen_share
 from headbench.stages.complete.storage import VIEWS, read_views, write_views
-from headbench.stages.complete.training import CONFIDENCE, Alternation, view_frames, view_params
+from headbench.stages.complete.training import (
+    CONFIDENCE,
+    Alternation,
+    largest_log_scale,
+    view_frames,
+    view_params,
+)
 
 __all__ = ["Complete", "views_between", "wanted_cameras"]
 
@@ -81,6 +87,10 @@ class Complete(Stage):
         if config.confidence or "unseen" in (config.reach, config.add_points):
             # Of the parent's mesh, which training may correct.
             seen = seen_share(looks(loaded, work.data.frames, config.looks))
+        largest = None
+        if seen is not None and config.largest is not None and config.reach == "unseen":
+            # Of the parent, so that a resumed training has the same limit.
+            largest = largest_log_scale(avatar, seen, config.largest)
         resumed, lost = take_up(work.folder, work.about, work.progress)
         if not (work.folder / VIEWS).is_dir():
             write_views(work.folder / VIEWS, make_views(work, loaded, config, rasterizer, seen))
@@ -98,7 +108,7 @@ class Complete(Stage):
             weight=CONFIDENCE if config.confidence else None,
         )
         try:
-            both = Alternation(config, loaded, parts, store, pictures, candidates, work.options, seen)
+            both = Alternation(config, loaded, parts, store, pictures, candidates, work.options, seen, largest)
             run = Training(work.folder, work.about, parts, work.options, loaded.loader, notes=lost)
             run.train(avatar, store, both.trainer, resumed, work.progress)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +26,7 @@ from headbench.harness.types import Clock, Edit, Frame, HeadParams, Identity, Pi
 from headbench.harness.view_prior import PseudoView
 from headbench.stages.complete.config import CompleteConfig
 
-__all__ = ["CONFIDENCE", "Alternation", "view_frames", "view_params"]
+__all__ = ["CONFIDENCE", "Alternation", "largest_log_scale", "unseen_rows", "view_frames", "view_params"]
 
 CONFIDENCE = "confidence"
 """Name of the mask of a view's frame that becomes `Batch.weight`."""
@@ -33,6 +34,8 @@ VIEW = "pseudo"
 """`Batch.tag` of steps on views."""
 _SEEN = 0.5
 """Share of sight from which a Gaussian's place counts as seen."""
+_FEWEST = 16
+"""Least number of seen Gaussians whose scales say anything."""
 _NOTHING = frozenset({"mouth"})
 """Masks that are empty in a view, since nothing finds them there; another mask is the view's matte."""
 _DENSIFY = {"regular": "regular", "pseudo": "other", "both": "both"}
@@ -77,6 +80,37 @@ def _bytes(values: Tensor) -> Tensor:
     return (values.detach().cpu() * 255).round().to(torch.uint8)
 
 
+@torch.no_grad()
+def unseen_rows(portrait: Any, seen: Tensor) -> Tensor:
+    """Which Gaussians, (N,) bool, lie where training frames show less than a half.
+
+    Args:
+        portrait: an avatar on a surface.
+        seen: (V,) how far training frames show each vertex of the carrier.
+    """
+    surface = portrait.surface()
+    corners = seen[portrait.head.faces[surface.face_index]]
+    unseen: Tensor = (corners * surface.bary).sum(1) < _SEEN
+    return unseen
+
+
+@torch.no_grad()
+def largest_log_scale(portrait: Any, seen: Tensor, times: float) -> Tensor | None:
+    """Log-scale that is so many times what 99 of 100 seen Gaussians stay below; None where hardly any is seen.
+
+    Args:
+        portrait: an avatar on a surface whose table has a column ``scaling`` (N, 3) of log-scales.
+        seen: (V,) how far training frames show each vertex of the carrier.
+        times: factor, above 0.
+    """
+    scales = portrait.table["scaling"].detach().amax(1)[~unseen_rows(portrait, seen)]
+    if len(scales) < _FEWEST:
+        return None
+    place = int(0.99 * (len(scales) - 1))
+    limit: Tensor = scales.sort().values[place] + math.log(times)
+    return limit
+
+
 @dataclass(frozen=True)
 class Alternation:
     """Makes the trainer that takes one view before each training frame."""
@@ -94,6 +128,8 @@ class Alternation:
     options: Execution
     seen: Tensor | None = None
     """(V,) how far training frames show each vertex of the carrier; None where it does not matter."""
+    largest: Tensor | None = None
+    """Log-scale, in the method's own unit, up to which Gaussians may grow that views move; None: without limit."""
 
     def trainer(self, begins: bool) -> Trainer:
         """The trainer; where training begins, with the first Gaussians that are added."""
@@ -107,7 +143,7 @@ class Alternation:
             self.parts.rasterizer,
             train.update_last,
             record=self.options.record and self.parts.device.type == "cuda",
-            reach={VIEW: Reach(self.config.shared == "both", self._unseen if self.config.reach == "unseen" else None)},
+            reach={VIEW: self._reach()},
         )
         if begins and self.config.moments == "parent":
             trainer.optimizer.load(adam_state(self.loaded.path))
@@ -120,21 +156,22 @@ class Alternation:
             trainer.optimizer.apply(Edit(append=rows, zero_statistics=avatar.table.statistic_names()))
         return trainer
 
+    def _reach(self) -> Reach:
+        """What steps on views may move, and how large it may become."""
+        unseen = self.config.reach == "unseen"
+        most = {"scaling": self.largest} if unseen and self.largest is not None else {}
+        return Reach(self.config.shared == "both", self._unseen if unseen else None, most=most)
+
     def _unseen_faces(self, avatar: Any) -> Tensor:
         """Faces (F,) bool of the carrier that the training frames show by less than a half."""
         assert self.seen is not None
         unseen: Tensor = self.seen[avatar.head.faces].mean(1) < _SEEN
         return unseen
 
-    @torch.no_grad()
     def _unseen(self) -> Tensor:
         """Which Gaussians, (N,) bool, lie where training frames show less than a half."""
-        portrait: Any = self.parts.portrait
         assert self.seen is not None
-        surface = portrait.surface()
-        corners = self.seen[portrait.head.faces[surface.face_index]]
-        unseen: Tensor = (corners * surface.bary).sum(1) < _SEEN
-        return unseen
+        return unseen_rows(self.parts.portrait, self.seen)
 
     def _sampler(self) -> AlternatingSampler:
         config, train = self.config, self.loaded.config.train
