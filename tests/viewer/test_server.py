@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import shutil
@@ -274,10 +275,17 @@ def test_avatars_of_two_head_models_are_refused(checkpoint) -> None:
 @pytest.mark.slow
 @pytest.mark.tried("faults in runs", "Ctrl-C at `bench view` while a page looks")
 def test_an_interrupt_ends_the_viewer_and_frees_its_port(checkpoint, viewer) -> None:
-    line = [sys.executable, "-P", "-m", "headbench.harness.cli.main", "view", str(checkpoint), "--port", "0"]
-    with subprocess.Popen(
-        [*line, "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    # A shell that starts the tests in the background lets them ignore SIGINT, and what they start as well.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from headbench.harness.cli.main import main; main()"
+    )
+    line = [sys.executable, "-P", "-c", code, "view", str(checkpoint), "--port", "0", "--device", "cpu"]
+    with (
+        subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        contextlib.ExitStack() as left,
+    ):
+        left.callback(process.kill)
         url = re.search(r"http://127.0.0.1:(\d+)", process.stdout.readline())
         assert url is not None
         port = int(url.group(1))
