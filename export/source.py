@@ -20,8 +20,8 @@ class Source:
     fps: int = 25
     """Frames per second of videos and recorded clips."""
     fit: bool = False
-    """Whether a page of an avatar that networks move holds a linear fit of it, in place of a clip."""
+    """True: a page of an avatar that networks move holds a linear fit of it; False: a clip of its final Gaussians."""
     fitting: tuple[Pose, ...] = ()
     """Training frames, where `fit` asks for them."""
     may_share: bool = False
-    """Whether who exports may pass on the bases of a head model whose licence forbids it."""
+    """True where the user has permission to pass on the bases of a head model whose licence forbids it."""

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from headbench.results import Result
+from headbench.results import Entry, Place, Result
 from headbench.results.statistics import Difference, Interval, Series, difference, over_frames, over_places, series_of
 from headbench.results.statistics.series import clips_of, mean_over_seeds
 
 __all__ = ["Compared", "Entry", "Pairs"]
-
-Entry = tuple[str, str, str, str]
-"""Method, preset, variant and stage instance, which together make one line of the table per subject."""
-Place = tuple[str, str]
-"""Dataset and subject."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Importing this package imports neither torch nor pandas; `load` imports pandas w
 from headbench.results.load import WRITTEN_AS, Results, changes_frame, load
 from headbench.results.pairs import Change, Comparison, compare_runs
 from headbench.results.published import Published, published
-from headbench.results.read import Result, Run, read_run
+from headbench.results.read import Entry, Place, Result, Run, read_run
 from headbench.results.schema import SCHEMA
 from headbench.results.scored import rerun, rescore
 
@@ -17,6 +17,8 @@ __all__ = [
     "published",
     "Change",
     "Comparison",
+    "Entry",
+    "Place",
     "Result",
     "Results",
     "Run",

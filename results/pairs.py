@@ -9,16 +9,11 @@ from pathlib import Path
 from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.run import State, mixed
 from headbench.results.columns import known_column
-from headbench.results.read import Result, Run, read_run
+from headbench.results.read import Entry, Place, Result, Run, read_run
 from headbench.results.scored import rescore
 from headbench.results.statistics import MIN_SUBJECTS, Difference, difference, over_places, series_of
 
 __all__ = ["Change", "Comparison", "compare_runs"]
-
-Entry = tuple[str, str, str, str]
-"""Method, preset, variant and stage instance."""
-Place = tuple[str, str]
-"""Dataset and subject."""
 
 
 @dataclass(frozen=True)

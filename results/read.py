@@ -21,8 +21,12 @@ from headbench.harness.way import TRAIN, Way
 from headbench.metrics import Scores
 from headbench.results.scored import read_instance_scores
 
-__all__ = ["Result", "Run", "read_run"]
+__all__ = ["Entry", "Place", "Result", "Run", "read_run"]
 
+Entry = tuple[str, str, str, str]
+"""Method, preset, variant and stage instance, which together make one line of a table per subject."""
+Place = tuple[str, str]
+"""Dataset and subject."""
 _LARGEST = 1e15
 
 
@@ -54,7 +58,7 @@ class Result:
     """Record of the cell as a whole: its times and attempts."""
 
     @property
-    def entry(self) -> tuple[str, str, str, str]:
+    def entry(self) -> Entry:
         """Method, preset, variant and stage instance."""
         return self.cell.method, self.cell.preset, self.cell.variant, str(self.way)
 
@@ -69,7 +73,7 @@ class Result:
         return CellFolder(self.folder).stage(self.way)
 
     @property
-    def place(self) -> tuple[str, str]:
+    def place(self) -> Place:
         """Dataset and subject."""
         return self.cell.dataset, self.cell.subject
 

@@ -43,7 +43,7 @@ class Clip:
     parsed: bool
     """Whether a face parser's mouth masks are there for all frames."""
     classed: bool = False
-    """Whether a face parser's class numbers are there for all frames."""
+    """True where all frames have an image of class numbers from a face parser."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class InstaSurvey(Survey):
     parsed: bool = False
     """Whether a face parser's mouth masks are there for all frames."""
     classed: bool = False
-    """Whether a face parser's segmentation images are there for all frames."""
+    """True where all frames have a segmentation image from a face parser."""
 
     @property
     def folder(self) -> Folder:

@@ -1,4 +1,4 @@
-"""What moves in a page: the whole avatar, a fit of it, or a clip of its final Gaussians."""
+"""Bodies, the moving contents of a page: the whole avatar, a linear fit of it, or a clip of its final Gaussians."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REST = 150_000
 
 @dataclass(frozen=True)
 class Body:
-    """What moves in a page."""
+    """Moving content of a page: Gaussians, with what the page's script moves them by."""
 
     kind: str
     """Name of what moves in the script: rig, fit or clip."""
@@ -40,16 +40,16 @@ class Body:
     count: int
     """Number of Gaussians."""
     summary: str
-    """How exact the page is, for people; behind the number of Gaussians."""
+    """Text that says how exact the page is; it stands behind the number of Gaussians."""
     packer: Packer
     about: Mapping[str, Any] = field(default_factory=dict)
-    """What the script must know besides."""
+    """Values for the page's script besides the arrays, as JSON."""
     fps: float = 25
     notes: tuple[str, ...] = ()
 
 
 def body_of(source: Source, frames: tuple[Pose, ...]) -> Body:
-    """What of an avatar a page can hold: all of it, a fit, or its final Gaussians in some frames."""
+    """Choose how much of an avatar a page can hold: all of it, a fit, or its final Gaussians in some frames."""
     loaded = source.session.loaded
     terms = terms_of(loaded.identity.head)
     if not terms.free and not source.may_share:

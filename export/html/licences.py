@@ -19,7 +19,7 @@ class HeadTerms:
     citation: str
     """Whom to cite, in one line."""
     free: bool
-    """Whether anybody may pass on its bases."""
+    """True where the licence allows anybody to pass on the head model's bases."""
 
 
 _FLAME = (

@@ -40,7 +40,7 @@ def write(source: Source, poses: Poses, out: Path) -> list[str]:
 
 
 def _words(source: Source, body: Body) -> Words:
-    """What the page says of its avatar."""
+    """Texts of the page about its avatar: title, subject, method, licences and citations."""
     loaded = source.session.loaded
     about, found = loaded.about, registry().methods().get(loaded.about.get("method", ""))
     method, subject = about.get("method", ""), about.get("subject", "")

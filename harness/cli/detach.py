@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
@@ -49,4 +50,5 @@ def detach(run: Path, words: list[str]) -> None:
             lines = printed.read().decode("utf-8", "replace").splitlines()
         raise BenchError(f"bench run ended at once: {next(filter(None, reversed(lines)), 'it printed nothing')}")
     say(f"process {child.pid} goes on; it prints to {log}")
-    say(f"look: bench status {run} --watch; end: bench stop {run}; come back: the same command")
+    place = shlex.quote(str(run))
+    say(f"look: bench status {place} --watch; end: bench stop {place}; come back: the same command")

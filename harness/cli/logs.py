@@ -65,7 +65,7 @@ def _whole_lines(path: Path, position: int) -> tuple[list[str], int]:
 
 
 def _lives(folder: Path) -> bool:
-    """Whether a cell waits, or somebody works on it."""
+    """Return whether a cell waits in a queue or a worker computes it now."""
     from headbench.harness.execution import holder
     from headbench.harness.run import State, read_cell
     from headbench.harness.run.crew import HANDLE

@@ -62,8 +62,7 @@ def _end_run(run: Path) -> None:
     if not is_held(lock):
         return
     holder = read_text(lock).strip()
-    here = holder.isdecimal() and Path(f"/proc/{holder}").exists()
-    if not here:
+    if not _has_open(holder, lock):
         raise BenchError(f"{run}: its `bench run` (process {holder}) runs on another machine.", help="end it there")
     say(f"bench run (process {holder}) ends")
     os.kill(int(holder), signal.SIGTERM)
@@ -74,10 +73,21 @@ def _end_run(run: Path) -> None:
         time.sleep(0.2)
 
 
+def _has_open(process: str, path: Path) -> bool:
+    """Return whether a process of this machine has a file open; a number alone may be a stranger's."""
+    wanted = os.path.realpath(path)
+    with contextlib.suppress(OSError):
+        return process.isdecimal() and any(
+            os.path.realpath(fd) == wanted for fd in Path(f"/proc/{process}/fd").iterdir()
+        )
+    return False
+
+
 def _end_cell(run: Path, record: CellRecord) -> bool:
     """End whoever works on a cell, and its job in an executor's queue; whether there was anybody."""
     from headbench.harness.execution import holder
     from headbench.harness.execution.attend import settle
+    from headbench.harness.execution.system import pid_space
     from headbench.harness.files import discard
     from headbench.harness.run import State, cell_folder
     from headbench.harness.run.child import INTERRUPTED, Ended
@@ -86,7 +96,7 @@ def _end_cell(run: Path, record: CellRecord) -> bool:
     folder = cell_folder(run, record.cell)
     queued, worker = _cancelled(run, folder), holder(folder)
     if worker is not None:
-        if worker.host != socket.gethostname():
+        if worker.host != socket.gethostname() or worker.space != pid_space():
             raise BenchError(f"{worker} works on {record.cell.path}.", help=f"on {worker.host}: kill {worker.pid}")
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGTERM)

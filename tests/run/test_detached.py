@@ -59,6 +59,12 @@ def test_a_detached_run_is_looked_at_and_ended_from_another_shell(
         assert "nobody works on hangs-demo/discs/ben/seed0: it is queued" in bench("stop", out, "ben").out
         assert "ended: hangs-demo/discs/anna/seed0" in bench("stop", out, "anna").out
         until(lambda: [record.state for record in read_cells(out)] == [State.INTERRUPTED, State.RUNNING])
+        lock = out / ".lock"
+        holder = lock.read_text()
+        lock.write_text("1\n")  # as if the number were that of another machine's process
+        elsewhere = bench("stop", out)
+        assert elsewhere.code == 1 and "(process 1) runs on another machine" in elsewhere.err
+        lock.write_text(holder)
         assert bench("stop", out).code == 0
     finally:
         if is_held(out / ".lock"):

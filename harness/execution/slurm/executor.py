@@ -50,7 +50,6 @@ class Slurm(Executor):
         self._queue: dict[str, dict[str, tuple[str, str]]] = {}
         self._gone: dict[str, float] = {}
         self._could: set[Resources] = set()
-        self._device = "auto"
 
     @property
     def slots(self) -> int:
@@ -82,7 +81,6 @@ class Slurm(Executor):
                 else f"Slurm has no default partition; it has {names}.",
                 help="--executor-set partition=NAME",
             )
-        self._device = device
 
     def admit(self, resources: Resources) -> None:
         """Ask the scheduler whether any node could ever give a cell so much."""
@@ -127,7 +125,7 @@ class Slurm(Executor):
         return [self._ended(handle, now) for handle in handles]
 
     def cancel(self, handles: Sequence[Handle]) -> None:
-        """Cancel jobs and wait until none of them is left."""
+        """Cancel jobs and wait until none of them is left, for at most 90 s: Slurm kills what does not end."""
         cancel([handle["job"] for handle in handles])
         deadline = time.monotonic() + _END
         while time.monotonic() < deadline:
