@@ -17,6 +17,7 @@ from headbench.harness.execution.choose import make_executor
 from headbench.harness.execution.slurm import executor
 from headbench.harness.execution.slurm.job import CellJob
 from headbench.harness.execution.slurm.options import SlurmOptions, minutes
+from headbench.harness.options import Resources
 from headbench.harness.plugins import registry
 from headbench.harness.run.request import read_request
 from headbench.harness.validation import validate
@@ -74,3 +75,33 @@ def test_a_worker_is_ended_from_a_signal_that_interrupts_the_wait_for_it(tmp_pat
         thread.join()
         signal.signal(signal.SIGUSR2, before)
     assert len(sent) == 1
+
+
+@pytest.mark.tried("hostile files", "a handle of a job in handle.json that is an option of Slurm's commands")
+def test_a_handle_that_names_no_job_reaches_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(executor, "queued", lambda name: asked.append(name) or {})
+    slurm = executor.Slurm(SlurmOptions())
+    good = {"job": "12_3", "name": "headbench-0123456789ab", "folder": "/nowhere"}
+    for key, value in (("job", "--user=root"), ("name", "x --me"), ("folder", "../x"), ("job", None), ("job", "1\n2")):
+        assert not slurm.attach({**good, key: value})
+    assert not slurm.attach({}) and asked == []
+    assert not slurm.attach(good) and asked == ["headbench-0123456789ab"], "the queue is asked for a whole handle"
+
+
+def test_what_was_submitted_is_cancelled_where_the_rest_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled: list[list[str]] = []
+    monkeypatch.setattr(executor, "cancel", lambda numbers: cancelled.append(list(numbers)))
+
+    def array(self: executor.Slurm, folders: list[Path], resources: Resources) -> list[str]:
+        if resources.gpus:
+            raise BenchError("sbatch refused 1 cell(s)")
+        return [f"7_{place}" for place, _ in enumerate(folders)]
+
+    monkeypatch.setattr(executor.Slurm, "_array", array)
+    cells = [(tmp_path / "cells" / str(k), Resources(gpus=k // 2)) for k in range(3)]
+    with pytest.raises(BenchError, match="refused"):
+        executor.Slurm(SlurmOptions()).submit(cells)
+    assert cancelled == [["7_0", "7_1"]]

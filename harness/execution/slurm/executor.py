@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -31,6 +32,12 @@ _MOST = 1000
 """Largest number of jobs of one array; Slurm's own default allows 1,001."""
 _END = 90.0
 """Seconds to wait until cancelled jobs are gone: Slurm kills what does not end after `KillWait`, 30 s by default."""
+_FORMS = {
+    "job": re.compile(r"\d+(_\d+)?"),
+    "name": re.compile(r"headbench-[0-9a-f]{12}"),
+    "folder": re.compile(r"/[^\0]*"),
+}
+"""Entries of a handle, which is read from a file and becomes words of Slurm's commands -> their form."""
 SCRIPT = "slurm.sh"
 """Name of the copy of a job's script in its cell's folder."""
 
@@ -92,7 +99,11 @@ class Slurm(Executor):
         self._could.add(resources)
 
     def submit(self, cells: Sequence[tuple[Path, Resources]]) -> list[Handle]:
-        """Submit cells, those that ask for the same as one array of at most 1,000."""
+        """Submit cells, those that ask for the same as one array of at most 1,000; all of them or none.
+
+        Raises:
+            BenchError: sbatch refuses some; arrays that it took before are cancelled again.
+        """
         groups: dict[Resources, list[int]] = {}
         for row, (_, resources) in enumerate(cells):
             groups.setdefault(resources, []).append(row)
@@ -100,7 +111,11 @@ class Slurm(Executor):
         for resources, rows in groups.items():
             for start in range(0, len(rows), _MOST):
                 some = rows[start : start + _MOST]
-                numbers = self._array([cells[row][0] for row in some], resources)
+                try:
+                    numbers = self._array([cells[row][0] for row in some], resources)
+                except BenchError:
+                    cancel([handle["job"] for handle in handles.values()])
+                    raise
                 for row, number in zip(some, numbers, strict=True):
                     folder = cells[row][0].absolute()
                     handles[row] = {"job": number, "name": _name(folder), "folder": str(folder)}
@@ -108,8 +123,8 @@ class Slurm(Executor):
         return [handles[row] for row in range(len(cells))]
 
     def attach(self, handle: Handle) -> bool:
-        """Whether the job waits or runs, or its worker is at work."""
-        if not {"job", "name", "folder"} <= handle.keys():
+        """Whether the job waits or runs, or its worker is at work; a handle of another form is no job."""
+        if not all(form.fullmatch(str(handle.get(key))) for key, form in _FORMS.items()):
             return False
         return handle["job"] in self._jobs(handle["name"]) or holder(Path(handle["folder"])) is not None
 
