@@ -35,6 +35,7 @@ def _module(room: str, name: str):
 _module(".", "damage_cases")
 _module(".", "strange_files")
 _module(".", "commands")
+_module(".", "waiting")
 _module("assets", "gadgets")
 _module("metrics", "golden_pairs")
 _module("results", "simulation")

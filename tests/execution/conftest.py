@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,16 +129,3 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     insta(root)
     return root
-
-
-@pytest.fixture
-def wait() -> Callable[..., None]:
-    """(what, seconds) -> wait until `what()` is true."""
-
-    def until(what: Callable[[], object], seconds: float = 120) -> None:
-        deadline = time.monotonic() + seconds
-        while not what():
-            assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.1)
-
-    return until

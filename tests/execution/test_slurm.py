@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from headbench.harness.files import read_json
 from headbench.harness.run import State, read_cells
@@ -59,11 +60,9 @@ def begun(folder: Path) -> list[Path]:
     "the jobs; the same command finds them again, and hashes equal those of `local`",
     "nothing",
 )
-def test_jobs_outlive_the_command_and_end_with_the_hashes_of_local(
-    run: Run, cluster: Cluster, wait: Callable[..., None], tmp_path: Path
-) -> None:
+def test_jobs_outlive_the_command_and_end_with_the_hashes_of_local(run: Run, cluster: Cluster, tmp_path: Path) -> None:
     killed, out = run("cluster"), tmp_path / "cluster"
-    wait(lambda: begun(out))
+    until(lambda: begun(out), 120)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     jobs = [read_json(path)["handle"]["job"] for path in out.glob("cells/*/*/*/*/handle.json")]
@@ -85,11 +84,9 @@ def test_jobs_outlive_the_command_and_end_with_the_hashes_of_local(
     "the run: what was cancelled is interrupted, what is queued again goes on and ends",
     "steps since the last checkpoint",
 )
-def test_a_cancelled_job_is_interrupted_and_a_requeued_one_ends(
-    run: Run, cluster: Cluster, wait: Callable[..., None], tmp_path: Path
-) -> None:
+def test_a_cancelled_job_is_interrupted_and_a_requeued_one_ends(run: Run, cluster: Cluster, tmp_path: Path) -> None:
     first, out = run("cancelled", methods="GaussianAvatars,FlashAvatar"), tmp_path / "cancelled"
-    wait(lambda: len(begun(out)) == 2)
+    until(lambda: len(begun(out)) == 2, 120)
     cells = {path.parts[-4]: path for path in begun(out)}
     jobs = {name: read_json(path / "handle.json")["handle"]["job"] for name, path in cells.items()}
     cluster.ask("scontrol", "requeue", jobs["gaussianavatars-tiny"])
@@ -103,16 +100,16 @@ def test_a_cancelled_job_is_interrupted_and_a_requeued_one_ends(
     for path in begun(out):
         (path / "progress.json").unlink()
     again = run("cancelled")
-    wait(lambda: begun(out) or again.poll() is not None)
+    until(lambda: begun(out) or again.poll() is not None, 120)
     for handle in out.glob("cells/*/*/*/*/handle.json"):  # as Slurm does before the end of a job's time
         cluster.ask("scancel", "--signal=USR2", read_json(handle)["handle"]["job"])
     assert again.wait(300) == 0
     assert len(hashes(out)) == 2
 
 
-def test_an_interrupt_cancels_the_jobs(run: Run, cluster: Cluster, wait: Callable[..., None], tmp_path: Path) -> None:
+def test_an_interrupt_cancels_the_jobs(run: Run, cluster: Cluster, tmp_path: Path) -> None:
     first, out = run("interrupted"), tmp_path / "interrupted"
-    wait(lambda: begun(out))
+    until(lambda: begun(out), 120)
     os.kill(first.pid, signal.SIGINT)
     first.communicate(timeout=200)
     assert first.returncode == 130

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from headbench.harness.execution import Claimed, claim, claimed, holder
 from headbench.harness.execution.attend import attend, death
@@ -225,13 +226,6 @@ def orphan(cell: Path, environment: dict[str, str]) -> int:
         env=os.environ | environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return int(done.stdout)
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
 
 
 def gone(process: int) -> bool:

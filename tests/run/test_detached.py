@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from headbench.harness.cli.detach import LOG
 from headbench.harness.run import State, read_cells
@@ -18,13 +18,6 @@ from headbench.harness.run.child import log_path
 from headbench.harness.run.lock import is_held
 
 MAIN = [sys.executable, "-P", "-c", "from headbench.harness.cli.main import main; main()"]
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
 
 
 @pytest.mark.slow

@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from headbench.harness.cli.signals import AGAIN
 from headbench.harness.files import read_json
@@ -22,13 +22,6 @@ CODE = (
     "from headbench.harness.cli.main import main; main()"
 )
 Hanging = tuple["subprocess.Popen[bytes]", int]
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
 
 
 def gone(process: int) -> bool:
