@@ -80,6 +80,8 @@ def _become(command: list[str], stdin: int, out: int, env: dict[str, str]) -> No
         faulthandler.enable(file=2)  # into the log, as PYTHONFAULTHANDLER does; pytest has its own place
         os.environ.clear()
         os.environ.update(env)
+        # torch makes its pool of threads anew in a fork, and not safely where two threads of a reader ask for it first.
+        torch.set_num_threads(torch.get_num_threads())
         place = _place(command)
         sys.argv = command[place:]
         from headbench.harness.cli import worker
