@@ -29,6 +29,7 @@ TYPES = {
     "harness.console",
     "harness.home",
     "harness.importing",
+    "harness.kernels",
     "harness.layout",
     "harness.mp4",
     "harness.names",

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from headbench.harness.device import side_by_side
 from headbench.harness.image.half import through_half
-from headbench.harness.image.kernels import kernels
 from headbench.harness.image.networks import load_network
+from headbench.harness.image.pooling import max_pool
 from headbench.harness.image.vgg import Vgg16
+from headbench.harness.kernels import kernels
 
 __all__ = ["ALEX_CONVOLUTIONS", "AlexNet", "InputRange", "Lpips"]
 
@@ -51,7 +52,7 @@ class AlexNet(nn.Module):
         outputs = []
         for layer in ALEX_CONVOLUTIONS:
             if layer in (3, 6):
-                image = F.max_pool2d(image, 3, stride=2)
+                image = max_pool(image, 3, 2)
             stride, padding = _STRIDE_AND_PADDING[layer]
             kernel, bias = getattr(self, f"w{layer}"), getattr(self, f"b{layer}")
             image = F.relu(F.conv2d(image, kernel, bias, stride=stride, padding=padding))
@@ -140,7 +141,7 @@ class Lpips(nn.Module):
         total = a.new_zeros(a.shape[0])
         features = side_by_side(lambda: self._features(a, input_range), lambda: self._features(b, input_range))
         # The kernel has no gradient for `b`: losses have none there, and metrics ask for none at all.
-        fused = kernels("lpips_kernels") if a.is_cuda and not b.requires_grad else None
+        fused = None if b.requires_grad else kernels("lpips", a.device)
         distance = _plain_distance if fused is None else fused.fused_distance
         for index, (ours, theirs) in enumerate(zip(*features, strict=True)):
             weights = getattr(self, f"lin{index}")

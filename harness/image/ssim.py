@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from headbench.harness.image.kernels import kernels
+from headbench.harness.kernels import kernels
 
 __all__ = ["C1", "C2", "Padding", "dssim", "gaussian_window", "ssim", "ssim_map"]
 
@@ -145,7 +145,7 @@ def ssim_map(
     # Windows run over planes, which must lie one after the other; a tensor that has them so is not copied.
     a, b = a.to(dtype).contiguous(), b.to(dtype).contiguous()
     pad = (window - 1) // 2 if padding == "zero" else 0
-    fused = kernels("ssim_kernels") if a.is_cuda and dtype is torch.float32 and not b.requires_grad else None
+    fused = kernels("ssim", a.device) if dtype is torch.float32 and not b.requires_grad else None
     if fused is not None:
         found: Tensor = fused.fused_ssim_map(a, b, weights, pad, C1, C2)
         return found

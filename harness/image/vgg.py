@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from headbench.harness.device import side_by_side
 from headbench.harness.image.convolution import convolve_relu
 from headbench.harness.image.half import through_half
+from headbench.harness.image.pooling import max_pool
 
 __all__ = ["VGG_CONVOLUTIONS", "Vgg16", "VggFeatureLoss"]
 
@@ -49,7 +50,7 @@ class Vgg16(nn.Module):
         outputs = []
         for index, block in enumerate(self._layers):
             if index:
-                image = F.max_pool2d(image, 2)
+                image = max_pool(image, 2, 2)
             for layer in block:
                 image = convolve_relu(image, getattr(self, f"w{layer}"), getattr(self, f"b{layer}"))
             outputs.append(image)

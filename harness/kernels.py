@@ -1,0 +1,81 @@
+"""Loading of GPU kernels written in Triton, and the switch that turns each of them on or off.
+
+Every kernel has a twin in plain torch, which computes on a CPU, where triton is missing, and where the kernel is off.
+``HEADBENCH_KERNELS`` in the environment says otherwise than the defaults: ``0`` turns all kernels off, and a list such
+as ``-pooling,+adam`` turns some off and others on.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os
+from typing import Any
+
+import torch
+
+from headbench.harness.errors import BenchError, did_you_mean
+
+__all__ = ["KERNELS", "SWITCH", "chosen", "kernels"]
+
+SWITCH = "HEADBENCH_KERNELS"
+"""Environment variable that turns kernels on and off."""
+
+KERNELS = {
+    "lpips": ("image.lpips_kernels", True),
+    "pooling": ("image.pooling_kernels", True),
+    "ssim": ("image.ssim_kernels", True),
+}
+"""Name of a kernel -> its module within the harness, and whether it is used by default."""
+
+
+def kernels(name: str, device: torch.device) -> Any:
+    """Import the module of a kernel, where it is to be used; None where plain torch computes.
+
+    Triton comes with torch's CUDA builds for Linux, and with no others.
+
+    Args:
+        name: one of `KERNELS`.
+        device: of the tensors. A CPU has no kernels, but for triton's interpreter (``TRITON_INTERPRET=1``), which runs
+            those that `SWITCH` names with a plus: for tests.
+
+    Raises:
+        BenchError: `SWITCH` names a kernel that does not exist.
+    """
+    switch = os.environ.get(SWITCH, "")
+    if device.type != "cuda" and not (f"+{name}" in switch and os.environ.get("TRITON_INTERPRET") == "1"):
+        return None
+    return _module(KERNELS[name][0]) if name in chosen(switch) else None
+
+
+@functools.cache
+def chosen(switch: str) -> frozenset[str]:
+    """Return the names of the kernels that are used where `SWITCH` has this value.
+
+    Args:
+        switch: ``0``: none; else names with ``+`` or ``-``, separated by commas. Kernels that are not named have their
+            default.
+
+    Raises:
+        BenchError: a name is unknown or has no sign.
+    """
+    if switch.strip() == "0":
+        return frozenset()
+    found = {name for name, (_, default) in KERNELS.items() if default}
+    for word in filter(None, (part.strip() for part in switch.split(","))):
+        sign, name = word[:1], word[1:]
+        if sign not in ("+", "-"):
+            raise BenchError(f"{SWITCH}={switch!r}: {word!r} has no sign; -{word} turns it off, +{word} on.")
+        if name not in KERNELS:
+            raise BenchError(f"{SWITCH}={switch!r}: {did_you_mean('kernel', name, KERNELS)}")
+        found = found | {name} if sign == "+" else found - {name}
+    return frozenset(found)
+
+
+@functools.cache
+def _module(name: str) -> Any:
+    """Import a module of kernels by its place within the harness; None where triton is missing."""
+    if importlib.util.find_spec("triton") is None:
+        return None
+    return importlib.import_module(f"headbench.harness.{name}")
