@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from headbench.results import Entry, Place, Result
 from headbench.results.statistics import Difference, Interval, Series, difference, over_frames, over_places, series_of
-from headbench.results.statistics.series import clips_of, mean_over_seeds
+from headbench.results.statistics.clips import clips_of
+from headbench.results.statistics.series import mean_over_seeds
 
 __all__ = ["Compared", "Entry", "Pairs"]
 
@@ -58,7 +59,7 @@ class Pairs:
     def own(self, place: Place, entry: Entry, key: str) -> Interval:
         """Interval of an entry's own mean on one subject, over the frames of this sequence."""
         ids, values = mean_over_seeds(self.series(place, entry, key))
-        return over_frames(clips_of(ids, values, known=True))
+        return over_frames(clips_of(ids, values))
 
     def on(self, places: Sequence[Place], first: Entry, second: Entry, key: str) -> Difference:
         """Difference of a metric between two entries, first minus second, on one subject or over several.

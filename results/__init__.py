@@ -3,8 +3,9 @@
 Importing this package imports neither torch nor pandas; `load` imports pandas when it is called.
 """
 
+from headbench.results.changes import Change, Comparison
 from headbench.results.load import WRITTEN_AS, Results, changes_frame, load
-from headbench.results.pairs import Change, Comparison, compare_runs
+from headbench.results.pairs import compare_runs
 from headbench.results.published import Published, published
 from headbench.results.read import Entry, Place, Result, Run, read_run
 from headbench.results.schema import SCHEMA

@@ -16,7 +16,7 @@ from headbench.results.schema import SCHEMA
 if TYPE_CHECKING:
     import pandas
 
-    from headbench.results.pairs import Change, Comparison
+    from headbench.results.changes import Change, Comparison
 
 __all__ = ["WRITTEN_AS", "Results", "changes_frame", "load"]
 
@@ -115,6 +115,6 @@ def changes_frame(found: Comparison, worse: Sequence[Change] = ()) -> pandas.Dat
             | {"metric": change.metric, "better": change.better, "difference": interval.mean}
             | {"ci95_low": interval.low, "ci95_high": interval.high, "of": interval.scope, "count": interval.count}
             | {"effect": interval.effect, "share_higher": difference.share, "resolved": difference.resolved}
-            | {"decides": change.decides, "regression": change in worse, "reason": interval.reason}
+            | {"decides": change.decides, "regression": change in worse, "reason": interval.reason, "p": difference.p}
         )
     return pandas.DataFrame(rows)

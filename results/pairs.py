@@ -2,71 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from headbench.harness.errors import BenchError, did_you_mean
 from headbench.harness.run import State, mixed
+from headbench.results.changes import Change, Comparison
 from headbench.results.columns import known_column
 from headbench.results.read import Entry, Place, Result, Run, read_run
 from headbench.results.scored import rescore
 from headbench.results.statistics import MIN_SUBJECTS, Difference, difference, over_places, series_of
 
-__all__ = ["Change", "Comparison", "compare_runs"]
-
-
-@dataclass(frozen=True)
-class Change:
-    """Change of one metric of one method from the first run to the second, on a subject or over a dataset's."""
-
-    entry: Entry
-    dataset: str
-    subject: str
-    """Name of the subject; empty for the mean over subjects."""
-    metric: str
-    better: str
-    """higher or lower; empty where neither is better, and no change is a regression."""
-    difference: Difference
-    """Second run minus first."""
-    decides: bool
-    """Whether the change counts as a regression where it is one: means over three subjects or more do, and subjects
-    alone where a dataset has fewer."""
-
-    def worse(self, threshold: float = 0.0) -> bool:
-        """Whether the second run is worse, with the whole interval beyond `threshold` in the metric's unit."""
-        interval = self.difference.interval
-        if not self.better or not self.difference.resolved or interval.low is None or interval.high is None:
-            return False
-        return interval.high < -threshold if self.better == "higher" else interval.low > threshold
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All changes from one run to another."""
-
-    first: Path
-    second: Path
-    protocol: str
-    changes: tuple[Change, ...]
-    notes: tuple[str, ...] = ()
-    """What was left out, one sentence each."""
-
-    def regressions(self, thresholds: Mapping[str, float] | None = None) -> list[Change]:
-        """Changes that count and are worse.
-
-        Args:
-            thresholds: metric key -> how much worse, in its unit, is no regression; 0 where a metric is not named.
-        """
-        return [
-            change
-            for change in self.changes
-            if change.decides and change.worse((thresholds or {}).get(change.metric, 0))
-        ]
-
-    def tested(self) -> bool:
-        """Whether any change that counts has an interval."""
-        return any(change.decides and change.difference.interval.half is not None for change in self.changes)
+__all__ = ["compare_runs"]
 
 
 def compare_runs(first: Path, second: Path, protocol: str | None = None, metrics: Sequence[str] = ()) -> Comparison:
@@ -87,8 +36,8 @@ def compare_runs(first: Path, second: Path, protocol: str | None = None, metrics
     cells = [_cells(run, label) for run in runs]
     notes = [f"{run.path.name}: {note}" for run in runs for note in run.notes]
     both = [key for key in cells[0] if key in cells[1]]
-    for key, groups in ((key, (cells[0][key], cells[1][key])) for key in both):
-        _refuse_unlike(key[0], groups, label)
+    for key in both:
+        _refuse_unlike((cells[0][key], cells[1][key]), label)
     if not both:
         raise BenchError(
             f"{first} and {second} share no method on a subject that both have scored by {label}.",
@@ -102,9 +51,8 @@ def compare_runs(first: Path, second: Path, protocol: str | None = None, metrics
     keys = _metrics([cells[0][key][0] for key in both], label, metrics)
     pairs = _Pairs(cells, label)
     changes = tuple(pairs.changes(both, keys))
-    return Comparison(
-        runs[0].path, runs[1].path, label, changes, tuple(dict.fromkeys([*notes, *pairs.notes(len(both))]))
-    )
+    notes += [*pairs.uneven(both), *pairs.notes(len(both))]
+    return Comparison(runs[0].path, runs[1].path, label, changes, tuple(dict.fromkeys(notes)))
 
 
 @dataclass
@@ -113,6 +61,19 @@ class _Pairs:
     protocol: str
     lacking: dict[str, list[str]] = field(default_factory=dict)
     """Metric key -> methods and subjects on which a run has no values of it."""
+
+    def uneven(self, both: Sequence[tuple[Entry, Place]]) -> list[str]:
+        """Sentences on methods and subjects of which the runs scored different frames; the others are compared."""
+        found = []
+        for entry, place in both:
+            first, second = (
+                {frame.id for result in cells[entry, place] for frame in result.scores[self.protocol].frames}
+                for cells in self.cells
+            )
+            if first != second:
+                counts = f"{len(first & second)} of {len(first)} and {len(second)} frames are compared"
+                found.append(f"{entry[0]} on {place[1]}: {counts}, those that both runs scored")
+        return found
 
     def changes(self, both: Sequence[tuple[Entry, Place]], keys: Sequence[str]) -> Iterator[Change]:
         """Changes on every subject, and over the subjects of a dataset, by method."""
@@ -187,13 +148,17 @@ def _metrics(results: Sequence[Result], protocol: str, wanted: Sequence[str]) ->
     return list(dict.fromkeys(wanted)) if wanted else known
 
 
-def _refuse_unlike(entry: Entry, groups: tuple[Sequence[Result], Sequence[Result]], protocol: str) -> None:
+def _refuse_unlike(groups: tuple[Sequence[Result], Sequence[Result]], protocol: str) -> None:
     """Refuse cells whose scores do not compare: other data, another protocol under the same name, other networks.
 
     Raises:
-        BenchError: what differs.
+        BenchError: what differs, between which of the runs' cells of one method and subject.
     """
-    one, other = groups[0][0], groups[1][0]
+    for one, other in itertools.product(*groups):
+        _refuse_unlike_pair(one, other, protocol)
+
+
+def _refuse_unlike_pair(one: Result, other: Result, protocol: str) -> None:
     where = f"{one.folder} and {other.folder}"
     again = "compare runs of the same data, protocol and networks"
     scores = (one.scores[protocol], other.scores[protocol])

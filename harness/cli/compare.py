@@ -55,6 +55,9 @@ class _Threshold(click.ParamType):
     multiple=True,
     help="METRIC=NUMBER: worse by less than this, in the metric's unit, is no regression; several times.",
 )
+@click.option(
+    "--familywise", is_flag=True, help="Correct for the number of comparisons (Holm): together they alarm as one does."
+)
 @click.option("--format", "format_", type=click.Choice(["terminal", "csv"]), default="terminal", show_default=True)
 def compare(
     run_a: Path,
@@ -62,6 +65,7 @@ def compare(
     protocol: str | None,
     metrics: tuple[str, ...],
     thresholds: tuple[tuple[str, float], ...],
+    familywise: bool,
     format_: str,
 ) -> int:
     """Compare the scores of RUN_B with those of RUN_A, frame by frame, with 95 % intervals.
@@ -87,7 +91,7 @@ def compare(
     for name, _ in thresholds:
         if name not in known:
             raise BenchError(did_you_mean("metric", name, known))
-    worse = found.regressions(dict(thresholds))
+    worse = found.regressions(dict(thresholds), familywise)
     for note in found.notes:
         say(f"note: {note}", err=True)
     if format_ == "csv":
@@ -98,12 +102,21 @@ def compare(
         from headbench.harness.console import console
 
         console().print(_table(found, worse))
-    if not found.tested():
-        reasons = dict.fromkeys(c.difference.interval.reason for c in found.changes if c.decides)
-        say(f"undecided: {'; '.join(reasons)}", err=True)
+    if found.undecided():
+        say(f"undecided: {found.undecided()}", err=True)
         return UNDECIDED
     say(f"{len(worse)} significant regression(s) of {run_b.name} from {run_a.name}, {found.protocol}", err=True)
+    say(_family(len(found.tests()), familywise), err=True)
     return REGRESSION if worse else 0
+
+
+def _family(tests: int, familywise: bool) -> str:
+    """Sentence on how many tests were made, and how many of them are false alarms where nothing changed."""
+    if tests == 1:
+        return "1 comparison"
+    if familywise:
+        return f"{tests} comparisons, together as strict as one (Holm)"
+    return f"{tests} comparisons, of which {0.025 * tests:.2g} are false alarms on average where nothing changed"
 
 
 def _table(found: Comparison, worse: Sequence[Change]) -> RenderableType:

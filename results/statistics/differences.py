@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headbench.results.statistics.clips import clips_of
 from headbench.results.statistics.frames import over_frames
 from headbench.results.statistics.interval import Interval
-from headbench.results.statistics.series import Series, clips_of, mean_over_seeds
+from headbench.results.statistics.series import Series, mean_over_seeds
 from headbench.results.statistics.subjects import over_subjects
 
 __all__ = ["Difference", "difference", "over_places"]
@@ -31,6 +32,13 @@ class Difference:
         """Whether the interval leaves out zero; with several seeds on one subject, also that over seeds."""
         return self.interval.resolved and (self.seeds is None or self.seeds.resolved)
 
+    @property
+    def p(self) -> float | None:
+        """Two-sided p-value of no difference, the larger one where there is one over seeds; None without interval."""
+        found = self.interval.p
+        seeds = self.seeds.p if self.seeds is not None else None
+        return found if found is None or seeds is None else max(found, seeds)
+
 
 def difference(first: Sequence[Series], second: Sequence[Series]) -> Difference:
     """Paired difference on one subject, with an interval that speaks of this sequence.
@@ -50,7 +58,7 @@ def difference(first: Sequence[Series], second: Sequence[Series]) -> Difference:
         change = one - other
     # Where both are infinite (identical pictures) there is no difference.
     change = np.where(np.isinf(one) & (one == other), 0.0, change)
-    found = over_frames(clips_of(ids, change, known=True))
+    found = over_frames(clips_of(ids, change))
     return Difference(found, _share(change[~np.isnan(change)]), _over_seeds(first, second))
 
 
@@ -73,7 +81,7 @@ def _over_seeds(first: Sequence[Series], second: Sequence[Series]) -> Interval |
     if not total:
         return Interval(mean, 0.0, count, "seeds")
     freedom = total**2 / sum(part**2 / (len(group) - 1) for part, group in zip(parts, groups, strict=True))
-    return Interval(mean, float(stdtrit(freedom, 0.975)) * math.sqrt(total), count, "seeds")
+    return Interval(mean, float(stdtrit(freedom, 0.975)) * math.sqrt(total), count, "seeds", freedom=freedom)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -14,6 +14,8 @@ __all__ = ["MIN_FRAMES", "block_length", "over_frames"]
 
 MIN_FRAMES = 24
 """Smallest number of frames that an interval is given for."""
+FEW_FRAMES = 60
+"""Number of frames below which there are fewer than three blocks."""
 FEWEST_BLOCKS = 3
 MOST_BLOCKS = 6
 FRAMES_PER_BLOCK = 30
@@ -32,7 +34,8 @@ def over_frames(clips: Sequence[NDArray[np.float64]]) -> Interval:
     process with the frames' lag-one correlation. docs/statistics.md has the formulae and how often they are wrong.
 
     Args:
-        clips: values of the frames, in order, one array (T,) per stretch of consecutive frames.
+        clips: values of the frames, in order, one array (T,) per stretch of consecutive frames. Where one is shorter
+            than a block, all are joined into one ring.
     """
     values = np.concatenate([*clips]) if clips else np.empty(0)
     count, scope = len(values), "this sequence"
@@ -48,17 +51,20 @@ def over_frames(clips: Sequence[NDArray[np.float64]]) -> Interval:
         return Interval(mean, 0.0, count, scope)
     from scipy.special import stdtrit
 
-    length = min(block_length(count), min(map(len, clips)))
+    length = block_length(count)
     blocks = count / length
-    means = np.concatenate([_ring_means(clip, length) for clip in clips])
+    rings = clips if min(map(len, clips)) >= length else [values]
+    means = np.concatenate([_ring_means(ring, length) for ring in rings])
     variance = float(((means - mean) ** 2).mean()) / (blocks - 1)
-    variance *= max(1.0, _missed(_correlation(clips), length, count, blocks))
+    variance *= max(1.0, _missed(_correlation(rings), length, count, blocks))
     half = float(stdtrit(blocks - 1, (1 + LEVEL) / 2)) * math.sqrt(variance)
-    return Interval(mean, half, count, scope, effect=mean / deviation)
+    return Interval(mean, half, count, scope, effect=mean / deviation, freedom=blocks - 1)
 
 
 def block_length(count: int) -> int:
-    """Number of frames per block, for `count` frames: a third of a short sequence, a sixth of a long one."""
+    """Number of frames per block, for `count` frames: two fifths of a very short sequence, a sixth of a long one."""
+    if count < FEW_FRAMES:
+        return (count + 12) * 5 // 18
     return count // min(max(count // FRAMES_PER_BLOCK, FEWEST_BLOCKS), MOST_BLOCKS)
 
 

@@ -32,6 +32,8 @@ class Interval:
     effect: float | None = None
     """Effect size: the mean in standard deviations over subjects or frames (Cohen's d_z, by Hedges' correction for few
     subjects); None where they do not differ at all."""
+    freedom: float | None = None
+    """Degrees of freedom of Student's t; None where there is no interval, or nothing varies."""
 
     @property
     def low(self) -> float | None:
@@ -47,3 +49,15 @@ class Interval:
     def resolved(self) -> bool:
         """Whether the interval is there and leaves out zero."""
         return self.half is not None and abs(self.mean) > self.half
+
+    @property
+    def p(self) -> float | None:
+        """Two-sided p-value of a mean of zero, below 0.05 where the interval leaves out zero; None without one."""
+        if self.half is None:
+            return None
+        if not self.half or self.freedom is None:
+            return 0.0 if self.resolved else 1.0
+        from scipy.special import stdtr, stdtrit
+
+        distance = abs(self.mean) / self.half * float(stdtrit(self.freedom, (1 + LEVEL) / 2))
+        return float(2 * stdtr(self.freedom, -distance))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,9 +11,7 @@ from numpy.typing import NDArray
 
 from headbench.metrics import Scores
 
-__all__ = ["Series", "clips_of", "mean_over_seeds", "series_of"]
-
-_NUMBER = re.compile(r"\d*$")
+__all__ = ["Series", "mean_over_seeds", "series_of"]
 
 
 @dataclass(frozen=True)
@@ -48,27 +44,3 @@ def mean_over_seeds(runs: Sequence[Series]) -> tuple[tuple[str, ...], NDArray[np
     known = [dict(zip(run.ids, run.values, strict=True)) for run in runs]
     ids = tuple(name for name in first.ids if all(name in values for values in known))
     return ids, np.array([[values[name] for name in ids] for values in known], dtype=float).mean(axis=0)
-
-
-def clips_of(ids: Sequence[str], values: NDArray[np.float64], known: bool = False) -> list[NDArray[np.float64]]:
-    """Cut values into stretches of frames whose ids differ in their last number only: one per video or camera.
-
-    Args:
-        ids: frame ids, in order.
-        values: (T,).
-        known: leave out frames without a value (NaN).
-    """
-    if known:
-        there = ~np.isnan(values)
-        ids, values = [name for name, kept in zip(ids, there, strict=True) if kept], values[there]
-    if not len(ids):
-        return []
-    starts = _starts(tuple(ids))
-    return [values[a:b] for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)]
-
-
-@functools.lru_cache(maxsize=256)
-def _starts(ids: tuple[str, ...]) -> list[int]:
-    """Places at which a stretch begins; the methods of a table share the frames of a subject."""
-    stems = [_NUMBER.sub("", name) for name in ids]
-    return [place for place, stem in enumerate(stems) if place == 0 or stem != stems[place - 1]]

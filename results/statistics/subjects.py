@@ -40,4 +40,5 @@ def over_subjects(values: Sequence[float]) -> Interval:
     half = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * deviation / math.sqrt(count)
     # Hedges (1981): d of few subjects is too large by about 3 / (4 df - 1).
     correction = 1 - 3 / (4 * (count - 1) - 1)
-    return Interval(mean, half, count, scope, effect=correction * mean / deviation if deviation else None)
+    effect = correction * mean / deviation if deviation else None
+    return Interval(mean, half, count, scope, effect=effect, freedom=count - 1)

@@ -12,7 +12,8 @@ import scipy.stats
 import simulation
 
 from headbench.results.statistics import Series, difference, over_frames, over_places, over_subjects, pooled_deviation
-from headbench.results.statistics.series import clips_of
+from headbench.results.statistics.clips import clips_of
+from headbench.results.statistics.frames import block_length
 
 DOCS = Path(__file__).parents[2] / "docs" / "statistics.md"
 SUBJECTS = (3, 5, 10, 20)
@@ -32,7 +33,9 @@ def test_the_interval_over_subjects_is_students() -> None:
     # Hedges' correction of Cohen's d_z by the gamma function, of which 1 - 3 / (4 df - 1) is the usual approximation.
     exact = math.gamma(2) / (math.sqrt(2) * math.gamma(1.5)) * np.mean(values) / np.std(values, ddof=1)
     assert found.effect == pytest.approx(exact, rel=0.01)
-    assert over_subjects([1.0, 1.0, 1.0]).resolved and over_subjects([1.0, 1.0, 1.0]).effect is None
+    assert found.p == pytest.approx(reference.pvalue)
+    same = over_subjects([1.0, 1.0, 1.0])
+    assert same.resolved and same.effect is None and same.p == 0.0 and over_subjects([1.0, 2.0]).p is None
 
 
 def test_too_few_subjects_or_frames_and_infinite_values_have_no_interval_and_say_why() -> None:
@@ -58,10 +61,36 @@ def test_the_variance_of_the_blocks_is_that_of_drawing_them() -> None:
     assert (found.count, found.scope) == (240, "this sequence")
 
 
-def test_frames_of_several_videos_make_no_block_together() -> None:
-    ids = [f"cam_{camera}_{k:04d}" for camera in (1, 2) for k in range(30)]
-    assert [len(clip) for clip in clips_of(ids, np.zeros(60))] == [30, 30]
-    assert [len(clip) for clip in clips_of([f"{k:05d}" for k in range(9)], np.zeros(9))] == [9]
+def test_moments_are_read_from_ids_and_cameras_of_one_moment_are_averaged() -> None:
+    def lengths(ids: list[str]) -> list[int]:
+        return [len(clip) for clip in clips_of(ids, np.zeros(len(ids)))]
+
+    assert lengths([f"{k:05d}" for k in range(9)]) == [9]
+    assert lengths([f"{video}_{k:04d}" for video in ("smile", "EXP-2") for k in range(30)]) == [30, 30]
+    assert lengths([f"video{video}-{k:04d}" for video in (1, 2) for k in range(20 + video)]) == [21, 22]
+    assert lengths([f"{k:05d}_03" for k in range(30)]) == [30], "one camera, named behind the moment"
+    assert lengths([f"{k:05d}_left" for k in range(30)]) == [30]
+    assert lengths(["anna", "ben", "carl"]) == [3]
+    moments = simulation.frames(np.random.default_rng(0), 1, 60)[0]
+    (alone,) = clips_of([f"{k:05d}" for k in range(60)], moments)
+    for ids in (
+        [f"{k:05d}_{camera:02d}" for k in range(60) for camera in range(4)],
+        [f"cam_{camera}_{k:05d}" for k in range(60) for camera in range(4)],
+    ):
+        (seen,) = clips_of(ids, np.repeat(moments, 4))
+        assert seen == pytest.approx(alone), "four cameras know no more than one"
+    lacking = np.repeat(moments, 4)
+    lacking[:3] = math.nan
+    (seen,) = clips_of(ids, lacking)
+    assert len(seen) == 60 and seen.mean() == pytest.approx(np.nanmean(lacking)), "the mean stays that of the frames"
+
+
+def test_clips_shorter_than_a_block_do_not_shorten_it() -> None:
+    """Before, one clip of one frame made all frames of the others count as independent."""
+    moments = simulation.frames(np.random.default_rng(3), 1, 121)[0]
+    whole, cut = over_frames([moments]), over_frames([moments[:120], moments[120:]])
+    assert cut == whole
+    assert [block_length(count) for count in (24, 40, 60, 120, 180, 350)] == [10, 14, 20, 30, 30, 58]
 
 
 def test_differences_are_paired_by_frame_and_averaged_over_seeds() -> None:
@@ -83,23 +112,40 @@ def test_seed_noise_is_pooled_over_cells() -> None:
     assert pooled_deviation([[1.0], [2.0]]) is None
 
 
-def false_marks(subjects: int, repeats: int, seed: int = 0) -> float:
+def resolved(differences: np.ndarray) -> np.ndarray:
+    """Which rows of subjects' mean differences (…, subjects) Student's interval resolves, all at once; (…)."""
+    count = differences.shape[-1]
+    half = scipy.stats.t.ppf(0.975, count - 1) * differences.std(axis=-1, ddof=1) / math.sqrt(count)
+    told: np.ndarray = np.abs(differences.mean(axis=-1)) > half
+    return told
+
+
+def false_marks(subjects: int, repeats: int) -> float:
     """Share of repeats in which two equal methods are told apart over subjects; some by all that tables call."""
-    told = []
-    drawn = simulation.null(np.random.default_rng(seed), subjects, repeats)
-    for number, frames in enumerate(drawn):
-        told.append(over_subjects(frames.mean(axis=1)).resolved)
-        if number < 50:
-            places = [difference([series(one)], [series(np.zeros(len(one)))]) for one in frames]
-            assert over_places(places).resolved == told[-1]
-    return float(np.mean(told))
+    drawn = simulation.null(np.random.default_rng(0), subjects, repeats)
+    told = resolved(drawn.mean(axis=2))
+    for frames, expected in zip(drawn[:50], told, strict=False):
+        places = [difference([series(one)], [series(np.zeros(len(one)))]) for one in frames]
+        assert over_places(places).resolved == expected
+    return float(told.mean())
+
+
+def marks_of_equals(methods: int, subjects: int, repeats: int) -> tuple[float, float]:
+    """How often one of several equal methods is bold, and how often at least one lacks its dagger."""
+    means = np.random.default_rng(methods).standard_normal((repeats, methods, subjects))
+    best = means.mean(axis=2).argmax(axis=1)
+    told = resolved(means[np.arange(repeats), best][:, None] - means).sum(axis=1)
+    return float((told == methods - 1).mean()), float((told > 0).mean())
 
 
 def test_equal_methods_are_told_apart_in_about_one_of_twenty_cases() -> None:
-    """The cheap one: the subjects' means alone, since over subjects nothing else of their frames counts."""
-    for subjects in SUBJECTS:
-        means = simulation.null(np.random.default_rng(subjects), subjects, 1500).mean(axis=2)
-        assert 0.035 < np.mean([over_subjects(row).resolved for row in means]) < 0.065
+    """The cheap one: with frames at 3 subjects, by the subjects' means alone at more."""
+    assert 0.04 < false_marks(3, 2000) < 0.06
+    for subjects in SUBJECTS[1:]:
+        means = np.random.default_rng(subjects).standard_normal((20_000, subjects))
+        assert 0.045 < resolved(means).mean() < 0.055
+    bold, lacking = marks_of_equals(5, 5, 2000)
+    assert bold < 0.01 < 0.05 < lacking, "bold asks for all of them; daggers are each a test of its own"
 
 
 @pytest.mark.slow
@@ -113,6 +159,9 @@ def test_documented_rates_of_false_marks() -> None:
     found = [100 * false_marks(subjects, 4000) for subjects in SUBJECTS]
     assert all(4 <= rate <= 6 for rate in found), found
     assert documented["Student's t over subjects (used)"] == pytest.approx(found, abs=0.051)
+    several = [marks_of_equals(methods, 5, 20_000) for methods in (2, 3, 5, 8)]
+    assert documented["one of them is bold"] == pytest.approx([100 * bold for bold, _ in several], abs=0.051)
+    assert documented["one or more lack their †"] == pytest.approx([100 * some for _, some in several], abs=0.51)
     rng = np.random.default_rng(2)
     for subjects, rate in zip(SUBJECTS, documented["subjects, then blocks (not used)"], strict=True):
         wrong = [simulation.nested_bootstrap(rng, one) for one in simulation.null(rng, subjects, 1000)]
