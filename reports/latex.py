@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headbench.harness.names import one_line
+from headbench.reports.differences import CAPTION, difference_lines
 from headbench.reports.grid import Entry, headings, lines
 from headbench.reports.table import Table
 
@@ -39,16 +40,18 @@ _ESCAPES = {
     '"': "{''}",
 }
 
-_PREAMBLE = r"""% Needs \usepackage{booktabs}. Define \benchbest and \benchsecond before this file to mark otherwise.
+_PREAMBLE = r"""% Needs \usepackage{booktabs}. Define \benchbest and \benchsecond before this file to mark otherwise,
+% and \newcommand{\benchdifferences}[1]{} to leave out the differences to the best.
 \providecommand{\benchbest}[1]{\textbf{#1}}
 \providecommand{\benchsecond}[1]{\underline{#1}}
 \providecommand{\benchnote}[1]{\textsuperscript{#1}}
 \providecommand{\benchpublished}[1]{\textit{#1}}
+\providecommand{\benchdifferences}[1]{\par\medskip{\footnotesize #1\par}}
 """
 
 
 def to_latex(table: Table) -> str:
-    """Table as a LaTeX tabular with rules between subjects and footnotes below; for ``\\input`` in a float."""
+    """Table as a LaTeX tabular for ``\\input`` in a float; footnotes and differences to the best stand below."""
     leading, _ = headings(table)
     values = [column.latex or escape(column.heading()) for column in table.columns]
     width = len(leading) + len(values)
@@ -72,7 +75,23 @@ def to_latex(table: Table) -> str:
     if notes:
         marked = (rf"\benchnote{{{number}}}~{escape(note)}" for number, note in enumerate(notes, 1))
         out += [r"\par\smallskip", r"{\footnotesize", r"\\ ".join(marked), r"\par}"]
+    out += _differences(table)
     return "\n".join(out) + "\n"
+
+
+def _differences(table: Table) -> list[str]:
+    """Lines of the table of differences to the best, with their intervals; none where there is none."""
+    names, rows = difference_lines(table)
+    if not rows:
+        return []
+    out = [rf"\benchdifferences{{{escape(CAPTION)}\\[\smallskipamount]"]
+    out += [
+        rf"\begin{{tabular}}{{ll{'r' * (len(names) - 2)}}}",
+        r"\toprule",
+        _bar(list(map(escape, names))),
+        r"\midrule",
+    ]
+    return [*out, *(_bar(list(map(escape, row))) for row in rows), r"\bottomrule", r"\end{tabular}}"]
 
 
 def escape(text: str) -> str:

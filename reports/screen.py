@@ -9,6 +9,7 @@ from rich.text import Text
 
 from headbench.harness.console import STATE_STYLES, literal
 from headbench.harness.names import one_line
+from headbench.reports.differences import CAPTION, difference_lines
 from headbench.reports.grid import Entry, headings, lines
 from headbench.reports.table import Table
 
@@ -20,7 +21,10 @@ _RANKS = {0: "", 1: "bold", 2: "underline"}
 
 
 def terminal(table: Table) -> RenderableType:
-    """Table for a terminal: best bold, second underlined; reasons and footnotes, which no column could hold, below."""
+    """Table for a terminal: best bold, second underlined; reasons and footnotes, which no column could hold, below.
+
+    Last stand the differences to the best, with their intervals.
+    """
     leading, values = headings(table)
     notes = list(table.notes)
     rows = lines(table, notes)
@@ -51,7 +55,20 @@ def terminal(table: Table) -> RenderableType:
             cells += [_text(entry) for entry in row.values]
         grid.add_row(*cells, style="dim" if row.row.differs else "")
     footnotes = [literal(f"[{number}] {note}", "dim") for number, note in enumerate(notes, 1)]
-    return Group(grid, *outcomes, *footnotes)
+    return Group(grid, *outcomes, *footnotes, *_differences(table))
+
+
+def _differences(table: Table) -> list[RenderableType]:
+    """Table of the differences to the best with their intervals; nothing where there is none."""
+    names, rows = difference_lines(table)
+    if not rows:
+        return []
+    grid = Grid(box=box.SIMPLE_HEAD, title=literal(CAPTION), title_justify="left", title_style="dim", pad_edge=False)
+    for place, name in enumerate(names):
+        grid.add_column(name, justify="left" if place < 2 else "right", overflow="fold")
+    for row in rows:
+        grid.add_row(*map(literal, row))
+    return [grid]
 
 
 def _text(entry: Entry) -> Text:

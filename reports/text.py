@@ -13,7 +13,7 @@ from headbench.reports.columns import COST_COLUMNS, Column
 from headbench.reports.compared import Compared
 from headbench.reports.differences import CAPTION, difference_lines
 from headbench.reports.grid import Entry, headings, lines
-from headbench.reports.table import Row, Table
+from headbench.reports.table import Row, Table, Value
 from headbench.results.statistics import Interval
 
 __all__ = ["to_csv", "to_json", "to_markdown"]
@@ -57,9 +57,10 @@ def to_csv(table: Table) -> str:
     before it.
 
     `test_time_tracking` is yes where the protocol had test frames optimised on the test images, else no. A number has
-    further columns: ``<field>_std`` over seeds, and for metrics ``<field>_ci95_low`` and ``<field>_ci95_high``, the
-    95 % interval over subjects in mean rows and of this sequence in rows of a subject; `notes` holds footnotes and the
-    reasons for empty fields.
+    further columns: ``<field>_std`` over seeds, ``<field>_mark`` (best, second, † or ‡ where the difference to the best
+    or second is not resolved, and 1st where a baseline is better than every method), and for metrics
+    ``<field>_ci95_low`` and ``<field>_ci95_high``, the 95 % interval over subjects in mean rows and of this sequence in
+    rows of a subject; `notes` holds footnotes and the reasons for empty fields.
     """
     import pandas
 
@@ -78,7 +79,7 @@ def _csv_fields(column: Column) -> list[str]:
     if column.kind == "text":
         return [column.field]
     ends = [] if column.key in _COSTS else ["_ci95_low", "_ci95_high"]
-    return [column.field, *(f"{column.field}{end}" for end in ("_std", *ends))]
+    return [column.field, *(f"{column.field}{end}" for end in ("_std", "_mark", *ends))]
 
 
 def _csv_record(table: Table, row: Row) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _csv_record(table: Table, row: Row) -> dict[str, Any]:
     texts |= {"preset": row.preset, "variant": row.variant, "stage": row.stage}
     texts |= {"seeds": " ".join(map(str, row.seeds))}
     texts |= {"state": row.state, "reason": row.reason, "notes": " | ".join(_remarks(table, row))}
-    numbers: dict[str, float | None] = {}
+    numbers: dict[str, float | str | None] = {}
     for column, value in zip(table.columns, row.values, strict=False):
         if column.kind == "text":
             texts[column.field] = value.text
@@ -96,8 +97,13 @@ def _csv_record(table: Table, row: Row) -> dict[str, Any]:
         interval = value.interval
         ends = (None, None) if interval is None else (interval.low, interval.high)
         # The columns of costs end before the interval.
-        numbers |= dict(zip(_csv_fields(column), (value.mean, value.std, *ends), strict=False))
+        numbers |= dict(zip(_csv_fields(column), (value.mean, value.std, _mark(value), *ends), strict=False))
     return {**{key: _unlike_formula(text) for key, text in texts.items()}, **numbers}
+
+
+def _mark(value: Value) -> str:
+    """How other formats mark a value, in a word."""
+    return f"{'1st' if value.wins else ('', 'best', 'second')[value.rank]}{value.mark}"
 
 
 def to_json(table: Table) -> str:
@@ -132,6 +138,7 @@ def _record(table: Table, row: Row) -> dict[str, Any]:
             "text": value.shown(column),
             "rank": value.rank,
             "mark": value.mark,
+            "wins": value.wins,
             "notes": list(value.notes),
         }
         for column, value in zip(table.columns, row.values, strict=False)

@@ -24,7 +24,7 @@ _TAKEN = frozenset(
     }
 )
 """Names of columns of tables and of fields of records, which no metric may have."""
-_ENDINGS = ("_std", "_ci95_low", "_ci95_high")
+_ENDINGS = ("_std", "_mark", "_ci95_low", "_ci95_high")
 """Endings of columns that tables have beside each metric's."""
 _MOST_DIGITS = 12
 _INTERFACE = "headbench.metrics.metric:Metric"

@@ -50,8 +50,7 @@ def clips_of(ids: Sequence[str], values: NDArray[np.float64]) -> list[NDArray[np
             found.append((own, len(own)))
         elif len(own):
             sums = np.bincount(moments, own - mean)
-            averaged: NDArray[np.float64] = mean + sums[counts > 0]
-            found.append((averaged, len(own)))
+            found.append((np.asarray(mean + sums[counts > 0], dtype=np.float64), len(own)))
     share = sum(len(clip) for clip, _ in found) / max(1, sum(count for _, count in found))
     # A moment weighs as much as it has frames, so that the mean stays that of the frames.
     return [mean + (clip - mean) * share if share < 1 else clip for clip, _ in found]

@@ -45,7 +45,7 @@ def test_no_metric_is_called_as_a_column_that_every_table_has(run: Any) -> None:
 
 
 def _fields(column: Any) -> list[str]:
-    return [f"{column.field}{end}" for end in ("", "_std", "_ci95_low", "_ci95_high")]
+    return [f"{column.field}{end}" for end in ("", "_std", "_mark", "_ci95_low", "_ci95_high")]
 
 
 def test_counts_have_thousands() -> None:

@@ -74,6 +74,7 @@ def test_csv_comes_back_through_pandas(run: Any) -> None:
     mean = frame[(frame.kind == "mean") & (frame.method == "FateAvatar")].iloc[0]
     scored = frame[(frame.kind == "subject") & (frame.method == "FateAvatar")]
     assert mean["psnr"] == pytest.approx(scored["psnr"].mean())
+    assert fate["psnr_mark"] == "best" and fate["psnr_ci95_low"] <= 29.0 <= fate["psnr_ci95_high"]
     failed = frame[frame.state == "failed"].iloc[0]
     assert failed["reason"] == 'said "no", twice' and math.isnan(failed["psnr"])
 
@@ -98,7 +99,7 @@ def test_json_holds_numbers_texts_and_ranks(run: Any) -> None:
     first = document["rows"][0]
     psnr = first["values"]["psnr"]
     interval = psnr.pop("interval")
-    assert psnr == {"mean": 29.0, "std": None, "text": "29.00", "rank": 1, "mark": "", "notes": []}
+    assert psnr == {"mean": 29.0, "std": None, "text": "29.00", "rank": 1, "mark": "", "wins": False, "notes": []}
     assert interval["of"] == "this sequence" and interval["low"] <= 29.0 <= interval["high"]
     found = [d for d in document["differences"] if d["subject"] == "anna" and d["scores"] == "psnr"]
     assert [(d["method"], d["best"]["method"], d["mean"], d["resolved"]) for d in found] == [
@@ -122,7 +123,8 @@ def test_json_stays_strict_with_an_infinite_value(new_run: Callable[..., Any]) -
 
 def test_latex_is_a_booktabs_tabular_with_equal_rows(run: Any) -> None:
     run.cell("Flash", "anna", state="skipped", reason="no masks")
-    text = to_latex(build_table(run.path))
+    text, differences = to_latex(build_table(run.path)).split(r"\benchdifferences{Differences")
+    assert differences.count(r"\begin{tabular}{llrrr}") == differences.count(r"\end{tabular}}") == 1
     assert text.count(r"\begin{tabular}{llrrrrrrl}") == 1 and text.count(r"\end{tabular}") == 1
     for rule in (r"\toprule", r"\bottomrule"):
         assert text.count(rule) == 1
@@ -135,6 +137,37 @@ def test_latex_is_a_booktabs_tabular_with_equal_rows(run: Any) -> None:
         spans = sum(int(n) - 1 for n in re.findall(r"\\multicolumn\{(\d+)\}", bar))
         assert len(re.findall(r"(?<!\\)&", bar)) + 1 + spans == 9, bar
     assert r"PSNR$\uparrow$" in text and r"LPIPS\textsubscript{A}$\downarrow$" in text and r"FPS $\uparrow$" in text
+
+
+def test_intervals_effect_sizes_and_marks_stand_in_every_format(new_run: Callable[..., Any]) -> None:
+    folder = new_run()
+    for number, subject in enumerate(("anna", "ben", "carl")):
+        folder.result("A", subject, psnr=[30.0 + number / 10] * 24, lpips=[0.2] * 24)
+        folder.result("B", subject, psnr=[29.0] * 24, lpips=[0.2 + number / 100] * 24)
+        folder.result("nearest-frame", subject, psnr=[20.0] * 24, lpips=[0.1] * 24, baseline=True)
+    table = build_table(folder.path)
+    # B minus A: -1.0, -1.1 and -1.2; t(0.975, 2) = 4.3027, s = 0.1; d = -11 by Hedges' 4 / 7.
+    texts = {name: format_table(table, name) for name in ("markdown", "latex", "html")} | {
+        "terminal": screen(terminal(table), 200)
+    }
+    for name, text in texts.items():
+        plain = text.replace("$-$", "−").replace("{[}", "[").replace("{]}", "]").replace("\\", "")
+        assert "−1.10 [−1.35, −0.85], d −6.3" in plain, name
+        assert "+0.0100 [−0.0148, +0.0348], d +0.6" in plain, "not resolved"
+        assert "0.1000 ± 0.0000 (1st)" in plain.replace("$pm$", "±"), "a baseline that wins"
+        said = " ".join(plain.replace("&#39;", "'").split())
+        assert "over subjects (Student's t), or of this sequence alone" in said, name
+        assert plain.count("†") + plain.count("dagger") >= 3, name
+    record = json.loads(to_json(table))
+    (found,) = (d for d in record["differences"] if d["kind"] == "mean" and d["scores"] == "psnr")
+    assert found["interval"]["of"] == "subjects" and found["effect"] == pytest.approx(-11 * 4 / 7)
+    marks = {(row["method"]): row["values"]["lpips_alex"] for row in record["rows"] if row["kind"] == "mean"}
+    assert [(marks[m]["rank"], marks[m]["mark"], marks[m]["wins"]) for m in ("A", "B", "nearest-frame")] == [
+        (0, "†", False), (0, "†", False), (0, "", True),
+    ]  # fmt: skip
+    frame = pd.read_csv(io.StringIO(to_csv(table)), keep_default_na=False)
+    assert frame[frame.kind == "mean"]["lpips_alex_mark"].tolist() == ["†", "†", "1st"]
+    assert frame[frame.kind == "mean"]["psnr_mark"].tolist() == ["best", "second", ""]
 
 
 def test_latex_escapes_every_special_character(awkward: Any) -> None:
