@@ -23,6 +23,7 @@ SWITCH = "HEADBENCH_KERNELS"
 """Environment variable that turns kernels on and off."""
 
 KERNELS = {
+    "adam": ("train.adam_kernels", False),
     "lpips": ("image.lpips_kernels", True),
     "pooling": ("image.pooling_kernels", True),
     "ssim": ("image.ssim_kernels", True),

@@ -79,6 +79,7 @@ class RecordedStep:
         self._pulled: list[bool] = []
         self._leaves: list[Tensor] = []
         self._replay_update: Callable[[], None] | None = None
+        self._update_reads: object = None
         self._stepped = False
         recorder.warm_up(self._plainly)
         # From here on the tensors of `_work` are those that the graphs write.
@@ -120,14 +121,17 @@ class RecordedStep:
         """Gradients, after `run`, of those inputs that require one, in the order of `leaves`."""
         return self._work.gradients[len(self.parameters) :]
 
-    def update(self, step: Callable[[], None]) -> None:
-        """Call an optimiser's `step`; it is recorded at the second call, since the first makes its moments."""
+    def update(self, step: Callable[[], object]) -> None:
+        """Call an optimiser's `step`; it is recorded at the second call, since the first makes its moments.
+
+        What it returns is kept as long as the recording, which may read it.
+        """
         if self._replay_update is None and not self._stepped:
             self._stepped = True
             step()
             return
         if self._replay_update is None:
-            self._replay_update = self._recorder.record(step)
+            self._replay_update = self._recorder.record(lambda: setattr(self, "_update_reads", step()))
         self._replay_update()
 
     def _plainly(self) -> None:

@@ -14,6 +14,8 @@ from torch import Tensor
 from headbench.harness.avatar import Avatar
 from headbench.harness.device import side_by_side
 from headbench.harness.errors import PluginError
+from headbench.harness.kernels import kernels
+from headbench.harness.train.one_launch import OneLaunch
 from headbench.harness.types import Clock, Edit, ParamGroup
 
 __all__ = ["AvatarOptimizer", "Reach"]
@@ -63,18 +65,20 @@ class AvatarOptimizer:
         device = next(
             (tensor.device for group in self.groups for tensor in _members(avatar, group)), torch.device("cpu")
         )
+        on_device = device.type != "cpu" or kernels("adam", device) is not None
         # One Adam per group: torch updates the groups of one Adam in turn, and one group is far from filling a GPU.
         rates = [self._scale * group.lr for group in self.groups]
         self._adams = [
             torch.optim.Adam(
                 _members(avatar, group),
-                lr=rate if device.type == "cpu" else torch.tensor(rate, device=device),
+                lr=torch.tensor(rate, device=device) if on_device else rate,
                 eps=group.eps,
                 betas=(group.betas[0] ** power, group.betas[1] ** power),
                 fused=True,
             )
             for group, rate in zip(self.groups, rates, strict=True)
         ]
+        self._one_launch = OneLaunch()
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -111,10 +115,19 @@ class AvatarOptimizer:
                 else:
                     options["lr"] = rate
 
-    def replayed_step(self, reach: Reach | None = None) -> None:
-        """Update with the rates that `set_rates` left: the part of a step that may be recorded into a CUDA graph."""
+    def replayed_step(self, reach: Reach | None = None) -> object:
+        """Update with the rates that `set_rates` left: the part of a step that may be recorded into a CUDA graph.
+
+        Returns:
+            what a recording must keep, since the update reads it.
+        """
         adams = self._reached(reach)
         recording = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+        whole = reach is None or reach.rows() is None
+        tables = self._one_launch.tables(adams, recording) if whole else None
+        if tables is not None:
+            tables.update()
+            return tables
         for adam in adams:
             adam.param_groups[0]["capturable"] = (
                 recording  # torch demands this flag while it captures; a fused update is the same with it
@@ -127,6 +140,7 @@ class AvatarOptimizer:
         side_by_side(*(partial(update, adam) for adam in adams))
         for adam in adams:
             adam.param_groups[0]["capturable"] = False
+        return None
 
     def apply(self, edit: Edit | None) -> bool:
         """Change the Gaussian table and Adam's moments together, as an edit says; None changes nothing.
