@@ -87,7 +87,7 @@ _PLACES = {
 @click.option("--fps", default=25, show_default=True, type=click.IntRange(min=1), help="Frames per second of the mp4.")
 @background_option()
 @click.option("--device", help="auto, cpu, cuda or cuda:K; the run's without it.")
-@click.option("--rasterizer", help="auto, gsplat, numba or torch; the run's without it.")
+@click.option("--rasterizer", help="auto, gsplat, cuda, numba or torch; the run's without it.")
 def edit(checkpoint: Path, **options: Any) -> None:
     """Edit the colours of CHECKPOINT, a baked avatar or one edited before.
 

@@ -95,7 +95,9 @@ class FiniteRange(click.FloatRange):
 
 def device_options(command: _Command) -> _Command:
     """Add ``--device`` and ``--rasterizer`` to a verb that renders trained avatars."""
-    rasterizer = click.option("--rasterizer", default="auto", show_default=True, help="auto, gsplat, numba or torch.")
+    rasterizer = click.option(
+        "--rasterizer", default="auto", show_default=True, help="auto, gsplat, cuda, numba or torch."
+    )
     return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")(
         rasterizer(command)
     )

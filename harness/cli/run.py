@@ -39,7 +39,7 @@ _DATASETS = (
 @click.option("--label", type=NotEmpty(), help="Name of the variant that --set makes; without it, a hash.")
 @click.option("--protocol", multiple=True, help="Protocol to score by, such as headbench@1; none only renders.")
 @click.option("--device", help="auto, cpu, cuda or cuda:K.")
-@click.option("--rasterizer", help="auto, gsplat, numba or torch.")
+@click.option("--rasterizer", help="auto, gsplat, cuda, numba or torch.")
 @click.option("--limit", type=int, help="Maximum number of training and of test frames per subject; the table says so.")
 @click.option("--budget", help="What each training may spend: 30min, 2h, images=20000 or updates=5000.")
 @click.option("--marks", type=int, metavar="N", help="Score each portrait after N equal parts of the budget, too.")

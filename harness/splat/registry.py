@@ -11,14 +11,14 @@ from headbench.harness.splat.rasterizer import Rasterizer
 
 __all__ = ["backend_report", "make_rasterizer"]
 
-_NAMES = ("gsplat", "numba", "torch")
+_NAMES = ("cuda", "gsplat", "numba", "torch")
 
 
 def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu", depth: bool = True) -> Rasterizer:
     """Return a rasterizer by its name.
 
     Args:
-        name: gsplat, numba, torch, or auto: gsplat on CUDA and numba on the CPU.
+        name: gsplat, cuda, numba, torch, or auto: gsplat on CUDA and numba on the CPU.
         device: where its tensors will be.
         depth: whether `Rendering.depth` is needed; without, a back end may leave it empty, (B, 0, H, W), to save time.
 
@@ -44,11 +44,15 @@ def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu", dept
         from headbench.harness.splat.numba_backend import NumbaRasterizer
 
         return NumbaRasterizer()
-    if name == "gsplat":
+    if name in ("gsplat", "cuda"):
         if kind != "cuda":
             raise BenchError(
-                f"The gsplat rasterizer works on CUDA, not on {device}.", help="use --device cuda, or numba on the CPU"
+                f"The {name} rasterizer works on CUDA, not on {device}.", help="use --device cuda, or numba on the CPU"
             )
+        if name == "cuda":
+            from headbench.harness.splat.drawing import CudaRasterizer
+
+            return CudaRasterizer(depth)
         from headbench.harness.splat.gsplat_backend import GsplatRasterizer
 
         return GsplatRasterizer(depth)
@@ -60,9 +64,10 @@ def backend_report() -> list[tuple[str, bool, str]]:
 
     Example:
         >>> [name for name, usable, reason in backend_report()]
-        ['gsplat', 'numba', 'torch']
+        ['gsplat', 'cuda', 'numba', 'torch']
     """
-    return [("gsplat", *_gsplat()), ("numba", *_numba()), ("torch", True, f"torch {torch.__version__}; small scenes")]
+    reference = ("torch", True, f"torch {torch.__version__}; small scenes")
+    return [("gsplat", *_gsplat()), ("cuda", *_cuda()), ("numba", *_numba()), reference]
 
 
 def _numba() -> tuple[bool, str]:
@@ -74,6 +79,17 @@ def _numba() -> tuple[bool, str]:
     except Exception as error:  # a broken installation raises whatever it likes, and a report must go on
         return False, f"numba does not import: {error}"
     return True, f"numba {numba.__version__}, {numba.get_num_threads()} threads"
+
+
+def _cuda() -> tuple[bool, str]:
+    """Return whether our own CUDA kernels can work here, and with which compiler, or the reason."""
+    from headbench.harness.splat.drawing.build import compiler, missing_for_cuda
+
+    problem = missing_for_cuda()
+    if problem is not None:
+        return False, f"{problem[0]} ({problem[1]})"
+    usable, reason = _gsplat()
+    return (True, f"compiled by {compiler()}") if usable else (False, f"it projects by gsplat: {reason}")
 
 
 def _gsplat() -> tuple[bool, str]:

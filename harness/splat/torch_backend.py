@@ -31,12 +31,14 @@ class TorchRasterizer(Rasterizer):
 
     Args:
         alpha_max: limit of a Gaussian's coverage of a pixel, below 1.
+        through: whether a coverage at its limit passes its gradient on, as in the 2023 rasterizer; the derivative is 0.
     """
 
     name = "torch"
 
-    def __init__(self, alpha_max: float = ALPHA_MAX) -> None:
+    def __init__(self, alpha_max: float = ALPHA_MAX, through: bool = False) -> None:
         self.alpha_max = alpha_max
+        self.through = through
 
     def rasterize(self, prepared: View, background: Tensor, absolute_gradient: bool = False) -> Rendering:
         """Project and composite Gaussians; see `Rasterizer.rasterize`."""
@@ -88,7 +90,10 @@ class TorchRasterizer(Rasterizer):
         pixels = (torch.stack([u, v], -1).reshape(1, -1, 1, 2) + 0.5).to(means2d)
         dx, dy = (pixels - means2d).unbind(-1)
         falloff = torch.exp(-0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy)
-        alpha = (opacity * falloff).clamp_max(self.alpha_max)
+        raw = opacity * falloff
+        alpha = raw.clamp_max(self.alpha_max)
+        if self.through:
+            alpha = raw + (alpha - raw).detach()
         alpha = torch.where(alpha >= ALPHA_CUT, alpha, torch.zeros_like(alpha))
 
         with torch.no_grad():

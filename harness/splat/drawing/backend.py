@@ -1,0 +1,87 @@
+"""The rasterizer that projects by gsplat and draws by our own kernels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from headbench.harness.errors import BenchError
+from headbench.harness.splat.drawing.blending import Settings, blend
+from headbench.harness.splat.drawing.build import compiled, missing_for_cuda
+from headbench.harness.splat.drawing.library import Library
+from headbench.harness.splat.gsplat_backend import Footprints, GsplatRasterizer
+from headbench.harness.splat.project import upstream_radii
+from headbench.harness.splat.rasterizer import ALPHA_MAX, Rasterizer, ScreenGradients, backdrop
+from headbench.harness.types import Camera, Gaussians, Rendering
+
+__all__ = ["CudaRasterizer", "draw"]
+
+
+class CudaRasterizer(Rasterizer):
+    """Rasterizer on CUDA in float32 that draws by our own kernels and projects by gsplat; see `Rasterizer`.
+
+    Coverage is limited to 0.99, and a coverage at that limit passes its gradient on, both as in the 2023 rasterizer.
+
+    Args:
+        depth: False leaves the depth channel out; `Rendering.depth` is then empty, (B, 0, H, W).
+
+    Raises:
+        BenchError: gsplat, a GPU or nvcc is missing, or the kernels do not compile.
+    """
+
+    name = "cuda"
+    alpha_max = ALPHA_MAX
+
+    def __init__(self, depth: bool = True) -> None:
+        problem = missing_for_cuda()
+        if problem is not None:
+            raise BenchError(f"The cuda rasterizer cannot be used here: {problem[0]}.", help=problem[1])
+        self._projection = GsplatRasterizer(depth)
+        self._library = Library(compiled(torch.device("cuda")))
+
+    def prepare(self, gaussians: Gaussians, camera: Camera) -> Footprints:
+        """Project the Gaussians into the cameras' images; nothing here waits for the device."""
+        return self._projection.prepare(gaussians, camera)
+
+    def rasterize(self, prepared: Footprints, background: Tensor, absolute_gradient: bool = False) -> Rendering:
+        """Composite projected Gaussians; see `Rasterizer.rasterize`."""
+        return draw(self._library, prepared, background, absolute_gradient)
+
+
+def draw(
+    library: Library, prepared: Footprints, background: Tensor, absolute_gradient: bool = False, through: bool = True
+) -> Rendering:
+    """Composite projected Gaussians into images by the kernels of a library.
+
+    Args:
+        library: the kernels, for the device where the tensors are.
+        prepared: projected Gaussians, (B, N, ...).
+        background: (B, 3) or (3,) in [0, 1].
+        absolute_gradient: also collect `Rendering.screen.absolute()`.
+        through: whether a coverage at its limit passes its gradient on.
+    """
+    images, count, channels = prepared.colours.shape
+    backing = backdrop(background, images)
+    screen = ScreenGradients(prepared.width, prepared.height, absolute_gradient)
+    if channels == 4:
+        backing = torch.cat([backing, torch.zeros_like(backing[:, :1])], -1)
+    inputs = (prepared.means2d, prepared.conics, prepared.opacities, prepared.colours, backing)
+    kept = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
+    settings = Settings(library, prepared.width, prepared.height, ALPHA_MAX, through, screen, kept)
+    if count == 0:
+        nothing = prepared.means2d
+        screen.fill(nothing, nothing)
+        planes = backing[:, :, None, None].expand(-1, -1, prepared.height, prepared.width)
+        remaining = torch.ones_like(planes[:, 0])
+    else:
+        planes, remaining = blend(*inputs, prepared.radii, prepared.depths, settings)
+    visible = (prepared.radii > 0).all(-1)
+    conics = prepared.conics.detach()
+    return Rendering(
+        image=planes[:, :3],
+        alpha=1.0 - remaining[:, None],
+        depth=planes[:, 3:],
+        visible=visible,
+        screen=screen,
+        measure=lambda: upstream_radii(conics, visible),
+    )

@@ -1,0 +1,98 @@
+// Blending: one block per tile, one thread per pixel, Gaussians front to back.
+#pragma once
+
+#include "common.cuh"
+
+namespace headbench {
+
+// Composites C channels. With STATE, what each pixel held before each bucket of 32 Gaussians is kept for `gradient`.
+template <int C, bool STATE>
+__global__ void __launch_bounds__(PIXELS) blend(
+    Frame frame, Limits limits, const int2* __restrict__ ranges, const int* __restrict__ ids,
+    const int* __restrict__ bucket_ends, const float2* __restrict__ means, const float3* __restrict__ conics,
+    const float* __restrict__ opacities, const float* __restrict__ colours, const float* __restrict__ background,
+    float* __restrict__ image, float* __restrict__ remaining, int* __restrict__ last, float* __restrict__ state,
+    int* __restrict__ bucket_tiles) {
+    __shared__ float4 shapes[PIXELS];   // mean x, mean y, conic xx, conic xy
+    __shared__ float4 extents[PIXELS];  // conic yy, opacity, half width, half height
+    __shared__ float channels[C][PIXELS];
+
+    const int tile = blockIdx.x, p = threadIdx.x, lane = p % LANES;
+    const int picture = tile / frame.tiles, local = tile % frame.tiles;
+    const int left = local % frame.tiles_x * TILE, top = local / frame.tiles_x * TILE;
+    const int x = left + pixel_x(p), y = top + pixel_y(p);
+    const bool inside = x < frame.width && y < frame.height;
+    const float u = x + 0.5f, v = y + 0.5f;
+    // Pixel centres of this warp's patch.
+    const float patch_x = left + pixel_x(p - lane) + 0.5f, patch_y = top + pixel_y(p - lane) + 0.5f;
+
+    const int2 range = ranges[tile];
+    int bucket = 0;
+    if (STATE) {
+        const int buckets = (range.y - range.x + LANES - 1) / LANES;
+        bucket = bucket_ends[tile] - buckets;
+        for (int k = p; k < buckets; k += PIXELS) bucket_tiles[bucket + k] = tile;
+    }
+
+    bool done = !inside;
+    float transmittance = 1.0f, sum[C] = {};
+    int reached = 0;
+    for (int base = range.x; base < range.y; base += PIXELS) {
+        if (__syncthreads_count(done) == PIXELS) break;
+        if (base + p < range.y) {
+            const int id = ids[base + p];
+            const float2 mean = means[id];
+            const float3 conic = conics[id];
+            const float opacity = opacities[id];
+            const float2 half = half_sizes(conic, opacity, limits.cut);
+            shapes[p] = {mean.x, mean.y, conic.x, conic.y};
+            extents[p] = {conic.z, opacity, half.x, half.y};
+            for (int c = 0; c < C; ++c) channels[c][p] = colours[static_cast<size_t>(id) * C + c];
+        }
+        __syncthreads();
+        const int loaded = min(PIXELS, range.y - base);
+        for (int group = 0; group < loaded; group += LANES, ++bucket) {
+            if (__all_sync(ALL, done)) continue;
+            if (STATE && !done) {
+                float* place = state + static_cast<size_t>(bucket) * PIXELS * (C + 1) + p;
+                place[0] = transmittance;
+                for (int c = 0; c < C; ++c) place[(c + 1) * PIXELS] = sum[c];
+            }
+            bool here = false;
+            if (group + lane < loaded) {
+                const float4 shape = shapes[group + lane], extent = extents[group + lane];
+                here = meets(shape.x, extent.z, patch_x, patch_x + PATCH_WIDTH - 1) &&
+                       meets(shape.y, extent.w, patch_y, patch_y + PATCH_HEIGHT - 1);
+            }
+            unsigned left_over = __ballot_sync(ALL, here);
+            for (; left_over; left_over &= left_over - 1) {
+                const int k = group + __ffs(left_over) - 1;
+                if (done) continue;
+                const float4 shape = shapes[k], extent = extents[k];
+                const float dx = u - shape.x, dy = v - shape.y;
+                const float power = -0.5f * (shape.z * dx * dx + extent.x * dy * dy) - shape.w * dx * dy;
+                if (power > 0.0f) continue;
+                const float alpha = fminf(limits.alpha_max, extent.y * __expf(power));
+                if (alpha < limits.cut) continue;
+                const float after = transmittance * (1.0f - alpha);
+                if (after <= limits.stop) {
+                    done = true;
+                    continue;
+                }
+                const float weight = alpha * transmittance;
+                for (int c = 0; c < C; ++c) sum[c] += weight * channels[c][k];
+                transmittance = after;
+                reached = base - range.x + k + 1;
+            }
+        }
+    }
+    if (!inside) return;
+    const size_t area = static_cast<size_t>(frame.width) * frame.height;
+    const size_t pixel = static_cast<size_t>(y) * frame.width + x;
+    for (int c = 0; c < C; ++c)
+        image[(static_cast<size_t>(picture) * C + c) * area + pixel] = sum[c] + transmittance * background[picture * C + c];
+    remaining[picture * area + pixel] = transmittance;
+    if (STATE) last[picture * area + pixel] = reached;
+}
+
+}  // namespace headbench

@@ -1,0 +1,153 @@
+// What Python calls, through ctypes: four stages over one table of pointers. Each returns an error code of CUDA's.
+#include "blend.cuh"
+#include "gradient.cuh"
+#include "lists.cuh"
+#include "sorting.cuh"
+
+using namespace headbench;
+
+extern "C" {
+
+// Sizes, limits, and device memory of one call; library.py declares the same in the same order and says what is what.
+struct Work {
+    int images, per_image, channels, width, height, capacity, through, absolute;
+    float alpha_max, cut, stop;
+    size_t scratch_bytes;
+    void* scratch;
+    const int2* radii;
+    const float2* means;
+    const float* depths;
+    const float3* conics;
+    const float *opacities, *colours, *background;
+    unsigned *keys, *sorted_keys;
+    int *rows, *sorted_rows, *counts, *ends;
+    unsigned *tiles, *sorted_tiles;
+    int *ids, *sorted_ids;
+    int2* ranges;
+    int *buckets, *bucket_ends, *bucket_tiles;
+    float *image, *remaining, *state;
+    int* last;
+    const float *to_image, *to_alpha;
+    float *to_means, *to_conics, *to_opacities, *to_colours, *to_absolute;
+};
+
+}  // extern "C"
+
+namespace {
+
+constexpr int THREADS = 256;
+
+int blocks_for(int items) { return (items + THREADS - 1) / THREADS; }
+int items_of(const Work& work) { return work.images * work.per_image; }
+Limits limits_of(const Work& work) { return {work.alpha_max, work.cut, work.stop, work.through != 0}; }
+
+Frame frame_of(const Work& work) {
+    const int across = (work.width + TILE - 1) / TILE, down = (work.height + TILE - 1) / TILE;
+    return {work.width, work.height, across, across * down};
+}
+
+int tiles_of_all(const Work& work) { return work.images * frame_of(work).tiles; }
+
+// Bits that tell all tiles apart, and from unused places, which have every bit set.
+int bits_of(int tiles) {
+    int bits = 1;
+    while ((1 << bits) <= tiles) ++bits;
+    return bits;
+}
+
+template <int C, bool STATE>
+void draw(const Work& work, cudaStream_t stream) {
+    LAUNCH((blend<C, STATE>), tiles_of_all(work), PIXELS, stream, frame_of(work), limits_of(work), work.ranges,
+        work.sorted_ids, work.bucket_ends, work.means, work.conics, work.opacities, work.colours, work.background,
+        work.image, work.remaining, work.last, work.state, work.bucket_tiles);
+}
+
+template <int C, bool ABSOLUTE>
+void undo(const Work& work, cudaStream_t stream) {
+    const int tiles = tiles_of_all(work), most = work.capacity / LANES + tiles;
+    LAUNCH((gradient<C, ABSOLUTE>), (most + WARPS - 1) / WARPS, WARPS * LANES, stream, tiles, frame_of(work),
+        limits_of(work), work.ranges, work.sorted_ids, work.bucket_ends, work.bucket_tiles, work.means, work.conics,
+        work.opacities, work.colours, work.image, work.remaining, work.last, work.state, work.to_image, work.to_alpha,
+        work.to_means, work.to_conics, work.to_opacities, work.to_colours, work.to_absolute);
+}
+
+}  // namespace
+
+extern "C" {
+
+// The bytes of scratch memory that the other stages need.
+int headbench_scratch(const Work* given, size_t* bytes) {
+    const Work& work = *given;
+    const int tiles = tiles_of_all(work);
+    size_t most = 1, now = 0;
+    for (int items : {items_of(work), work.capacity, tiles}) {
+        int error = running_sum(nullptr, now, nullptr, nullptr, items, nullptr);
+        most = std::max(most, now);
+        if (!error) error = sort_pairs(nullptr, now, nullptr, nullptr, nullptr, nullptr, items, 32, nullptr);
+        most = std::max(most, now);
+        if (error) return error;
+    }
+    *bytes = most;
+    return 0;
+}
+
+// Orders Gaussians by depth and counts their tiles; the last of `ends` is the length that the lists need.
+int headbench_measure(const Work* given, cudaStream_t stream) {
+    const Work& work = *given;
+    const int items = items_of(work);
+    size_t bytes = work.scratch_bytes;
+    LAUNCH(measure, blocks_for(items), THREADS, stream, items, frame_of(work), work.cut, work.radii, work.means,
+        work.depths, work.conics, work.opacities, work.keys, work.rows, work.counts);
+    if (int error = sort_pairs(
+            work.scratch, bytes, work.keys, work.sorted_keys, work.rows, work.sorted_rows, items, 32, stream))
+        return error;
+    // The keys have served: their memory takes the counts in the new order.
+    int* ordered = reinterpret_cast<int*>(work.keys);
+    LAUNCH(gather, blocks_for(items), THREADS, stream, items, work.sorted_rows, work.counts, ordered);
+    if (int error = running_sum(work.scratch, bytes, ordered, work.ends, items, stream)) return error;
+    return failure();
+}
+
+// Lists each tile's Gaussians, front to back, as far as `capacity` goes.
+int headbench_lists(const Work* given, cudaStream_t stream) {
+    const Work& work = *given;
+    const int items = items_of(work), tiles = tiles_of_all(work);
+    size_t bytes = work.scratch_bytes;
+    if (int error = clear(work.tiles, 0xff, sizeof(unsigned) * work.capacity, stream)) return error;
+    if (int error = clear(work.ranges, 0, sizeof(int2) * tiles, stream)) return error;
+    if (work.capacity) {
+        LAUNCH(emit, blocks_for(items), THREADS, stream, items, work.per_image, work.capacity, frame_of(work), work.cut,
+            work.sorted_rows, work.ends, work.counts, work.radii, work.means, work.conics, work.opacities, work.tiles,
+            work.ids);
+        if (int error = sort_pairs(work.scratch, bytes, work.tiles, work.sorted_tiles, work.ids, work.sorted_ids,
+                work.capacity, bits_of(tiles), stream))
+            return error;
+        LAUNCH(ranges_of, blocks_for(work.capacity), THREADS, stream, work.capacity, static_cast<unsigned>(tiles),
+            work.sorted_tiles, work.ranges);
+    }
+    LAUNCH(buckets_of, blocks_for(tiles), THREADS, stream, tiles, work.ranges, work.buckets);
+    if (int error = running_sum(work.scratch, bytes, work.buckets, work.bucket_ends, tiles, stream)) return error;
+    return failure();
+}
+
+// Draws; without `state` nothing is kept for `headbench_gradient`.
+int headbench_blend(const Work* given, cudaStream_t stream) {
+    const Work& work = *given;
+    if (work.channels == 3)
+        work.state ? draw<3, true>(work, stream) : draw<3, false>(work, stream);
+    else
+        work.state ? draw<4, true>(work, stream) : draw<4, false>(work, stream);
+    return failure();
+}
+
+// Adds the gradients of what `headbench_blend` drew to `to_means` and the others.
+int headbench_gradient(const Work* given, cudaStream_t stream) {
+    const Work& work = *given;
+    if (work.channels == 3)
+        work.absolute ? undo<3, true>(work, stream) : undo<3, false>(work, stream);
+    else
+        work.absolute ? undo<4, true>(work, stream) : undo<4, false>(work, stream);
+    return failure();
+}
+
+}  // extern "C"

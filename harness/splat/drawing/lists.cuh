@@ -1,0 +1,120 @@
+// Lists of the Gaussians of each tile, front to back, in memory of a fixed size.
+#pragma once
+
+#include "common.cuh"
+
+namespace headbench {
+
+// Tiles [x0, x1) x [y0, y1) that a Gaussian's rectangle meets; none where it is culled.
+struct Tiles {
+    int x0, y0, x1, y1;
+};
+
+__device__ __forceinline__ Tiles tiles_of(
+    Frame frame, int2 radius, float2 mean, float3 conic, float opacity, float cut) {
+    if (radius.x <= 0 || radius.y <= 0) return {0, 0, 0, 0};
+    const float2 half = half_sizes(conic, opacity, cut);
+    if (half.x < 0.0f) return {0, 0, 0, 0};
+    const int rows = frame.tiles / frame.tiles_x;
+    // Pixel centres lie at halves, so a tile's first is half a pixel inside.
+    const float x0 = floorf((mean.x - half.x - 0.5f) / TILE), x1 = floorf((mean.x + half.x - 0.5f) / TILE) + 1.0f;
+    const float y0 = floorf((mean.y - half.y - 0.5f) / TILE), y1 = floorf((mean.y + half.y - 0.5f) / TILE) + 1.0f;
+    // Clamped as floats: what is far outside does not fit an int.
+    return {
+        static_cast<int>(fminf(fmaxf(x0, 0.0f), static_cast<float>(frame.tiles_x))),
+        static_cast<int>(fminf(fmaxf(y0, 0.0f), static_cast<float>(rows))),
+        static_cast<int>(fminf(fmaxf(x1, 0.0f), static_cast<float>(frame.tiles_x))),
+        static_cast<int>(fminf(fmaxf(y1, 0.0f), static_cast<float>(rows)))};
+}
+
+// Whether a Gaussian covers any point of a tile's rectangle of pixel centres with `cut` or more.
+__device__ __forceinline__ bool covers(float2 mean, float3 conic, float reach, int tile_x, int tile_y) {
+    const float left = tile_x * TILE + 0.5f - mean.x, right = left + TILE - 1;
+    const float top = tile_y * TILE + 0.5f - mean.y, bottom = top + TILE - 1;
+    if (left <= 0.0f && right >= 0.0f && top <= 0.0f && bottom >= 0.0f) return true;
+    // The squared distance is convex, so its least value on the rectangle lies on an edge that the mean can see.
+    float least = 3.4e38f;
+    const float x = left > 0.0f ? left : right, y = top > 0.0f ? top : bottom;
+    if (left > 0.0f || right < 0.0f) {
+        const float best = fminf(fmaxf(-conic.y * x / conic.z, top), bottom);
+        least = fminf(least, conic.x * x * x + 2.0f * conic.y * x * best + conic.z * best * best);
+    }
+    if (top > 0.0f || bottom < 0.0f) {
+        const float best = fminf(fmaxf(-conic.y * y / conic.x, left), right);
+        least = fminf(least, conic.x * best * best + 2.0f * conic.y * best * y + conic.z * y * y);
+    }
+    return least <= reach * 1.0001f + 1e-4f;
+}
+
+// For each Gaussian: the number of tiles that it covers, and a key that sorts by depth with the culled ones last.
+__global__ void measure(
+    int items, Frame frame, float cut, const int2* __restrict__ radii, const float2* __restrict__ means,
+    const float* __restrict__ depths, const float3* __restrict__ conics, const float* __restrict__ opacities,
+    unsigned* __restrict__ keys, int* __restrict__ rows, int* __restrict__ counts) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= items) return;
+    rows[i] = i;
+    const int2 radius = radii[i];
+    int count = 0;
+    if (radius.x > 0 && radius.y > 0) {
+        const float3 conic = conics[i];
+        const float2 mean = means[i];
+        const Tiles found = tiles_of(frame, radius, mean, conic, opacities[i], cut);
+        const float reach = 2.0f * logf(opacities[i] / cut);
+        for (int y = found.y0; y < found.y1; ++y)
+            for (int x = found.x0; x < found.x1; ++x) count += covers(mean, conic, reach, x, y);
+    }
+    counts[i] = count;
+    keys[i] = count ? __float_as_uint(depths[i]) : ALL;  // depths are positive, so their bits are in their order
+}
+
+// Puts counts into the order of `rows`.
+__global__ void gather(int items, const int* __restrict__ rows, const int* __restrict__ counts, int* __restrict__ out) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < items) out[i] = counts[rows[i]];
+}
+
+// Writes the tiles of each Gaussian, nearest Gaussian first; what is beyond `capacity` is left out.
+__global__ void emit(
+    int items, int per_image, int capacity, Frame frame, float cut, const int* __restrict__ rows,
+    const int* __restrict__ ends, const int* __restrict__ counts, const int2* __restrict__ radii,
+    const float2* __restrict__ means, const float3* __restrict__ conics, const float* __restrict__ opacities,
+    unsigned* __restrict__ tiles, int* __restrict__ ids) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= items) return;
+    const int row = rows[i], count = counts[row];
+    if (!count) return;
+    const float3 conic = conics[row];
+    const float2 mean = means[row];
+    const Tiles found = tiles_of(frame, radii[row], mean, conic, opacities[row], cut);
+    const float reach = 2.0f * logf(opacities[row] / cut);
+    const int first = row / per_image * frame.tiles;
+    int place = ends[i] - count;
+    for (int y = found.y0; y < found.y1; ++y)
+        for (int x = found.x0; x < found.x1; ++x)
+            if (covers(mean, conic, reach, x, y)) {
+                if (place < capacity) {
+                    tiles[place] = first + y * frame.tiles_x + x;
+                    ids[place] = row;
+                }
+                ++place;
+            }
+}
+
+// Where each tile's part of the sorted list begins and ends; tiles without any keep (0, 0).
+__global__ void ranges_of(int capacity, unsigned tiles, const unsigned* __restrict__ sorted, int2* __restrict__ ranges) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= capacity) return;
+    const unsigned tile = sorted[i];
+    if (tile >= tiles) return;
+    if (i == 0 || sorted[i - 1] != tile) ranges[tile].x = i;
+    if (i == capacity - 1 || sorted[i + 1] != tile) ranges[tile].y = i + 1;
+}
+
+// The number of buckets of each tile.
+__global__ void buckets_of(int tiles, const int2* __restrict__ ranges, int* __restrict__ buckets) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < tiles) buckets[i] = (ranges[i].y - ranges[i].x + LANES - 1) / LANES;
+}
+
+}  // namespace headbench

@@ -1,0 +1,103 @@
+"""The CUDA kernels that draw, run thread by thread on a CPU, against the oracle."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from headbench.harness.splat.drawing.backend import draw as draw_footprints
+from headbench.harness.splat.drawing.build import sources
+from headbench.harness.splat.drawing.library import Library
+from headbench.harness.splat.gsplat_backend import Footprints
+from headbench.harness.splat.project import project
+from headbench.harness.splat.rasterizer import ALPHA_MAX, Rasterizer, unpack
+from headbench.harness.splat.sh import view_colours
+from headbench.harness.splat.torch_backend import TorchRasterizer
+from headbench.harness.types import Camera, Gaussians, Rendering
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("g++") is None, reason="g++ compiles the kernels for the CPU, and is not here"),
+]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """The kernels as the emulation runs them."""
+    made = tmp_path_factory.mktemp("kernels") / "drawing.so"
+    flags = ("-O2", "-std=c++17", "-x", "c++", "-DHEADBENCH_EMULATED", "-shared", "-fPIC", "-Wall", "-Werror")
+    subprocess.run(["g++", *flags, "-o", str(made), str(sources()[0])], check=True)
+    return Library(made)
+
+
+class Emulated(Rasterizer):
+    """Projects by the reference, draws by the kernels."""
+
+    name = "cuda, emulated"
+    alpha_max = ALPHA_MAX
+
+    def __init__(self, library: Library, through: bool = False, depth: bool = True) -> None:
+        self.library, self.through, self.depth = library, through, depth
+
+    def prepare(self, gaussians: Gaussians, camera: Camera) -> Footprints:
+        scene, size = unpack(gaussians, camera), (camera.width, camera.height)
+        seen = project(scene.means, scene.quats, scene.scales, scene.opacities, camera.w2c, camera.K, *size)
+        colours = view_colours(scene.means, scene.colours, gaussians.sh_degree, camera.w2c)
+        if self.depth:
+            colours = torch.cat([colours, seen.depths[..., None]], -1)
+        radii = seen.visible.int()[..., None].expand(-1, -1, 2).contiguous()
+        return Footprints(radii, seen.means2d, seen.depths, seen.conics, scene.opacities, colours, *size)
+
+    def rasterize(self, prepared: Footprints, background: Tensor, absolute_gradient: bool = False) -> Rendering:
+        return draw_footprints(self.library, prepared, background, absolute_gradient, self.through)
+
+
+def _error(mine: Tensor, reference: Tensor) -> float:
+    """Largest error, relative to the reference's largest value."""
+    if not reference.numel():
+        return 0.0
+    return ((mine - reference).abs().max() / reference.abs().max().clamp_min(1e-6)).item()
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_the_kernels_draw_and_differentiate_as_the_oracle(library, scene, draw, through):
+    mine = draw(Emulated(library, through), scene, torch.float32)
+    expected = draw(TorchRasterizer(through=through), scene)
+    for name in ("image", "alpha", "depth"):
+        assert _error(getattr(mine.rendering, name), getattr(expected.rendering, name)) < 2e-4, name
+    errors = {name: _error(mine.gradients[name], value) for name, value in expected.gradients.items()}
+    errors["screen"] = _error(mine.screen, expected.screen)
+    errors["absolute screen"] = _error(mine.absolute, expected.absolute)
+    assert {name: error for name, error in errors.items() if not error < 1e-3} == {}
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_lists_longer_than_a_block_and_many_buckets_are_drawn_whole(library, make_scene, draw, batch):
+    scene = make_scene(count=700, batch=batch, width=24, height=20)
+    faint = replace(scene.gaussians, opacities=scene.gaussians.opacities * 0.06)
+    scene = replace(scene, gaussians=faint)
+    mine, expected = draw(Emulated(library), scene, torch.float32), draw(TorchRasterizer(), scene)
+    assert expected.rendering.alpha.max() < 0.9999, "so that pixels see the whole list"
+    assert _error(mine.rendering.image, expected.rendering.image) < 2e-4
+    errors = {name: _error(mine.gradients[name], value) for name, value in expected.gradients.items()}
+    assert {name: error for name, error in errors.items() if not error < 2e-3} == {}
+
+
+def test_a_rendering_without_gradients_or_depth_is_the_same(library, make_scene):
+    scene = make_scene(count=200)
+    fields = {f: getattr(scene.gaussians, f).float() for f in ("means", "quats", "scales", "opacities", "colours")}
+    camera = Camera(scene.camera.w2c.float(), scene.camera.K.float(), scene.camera.width, scene.camera.height)
+    gaussians, background = Gaussians(**fields), scene.background.float()
+    whole = Emulated(library)(gaussians, camera, background)
+    plain = Emulated(library, depth=False)(gaussians, camera, background)
+    assert plain.depth.shape[1] == 0
+    torch.testing.assert_close(plain.image, whole.image, rtol=0, atol=0)
+    fields["means"].requires_grad_()
+    kept = Emulated(library)(Gaussians(**fields), camera, background)
+    torch.testing.assert_close(kept.image, whole.image, rtol=0, atol=0)
+    assert kept.image.requires_grad
