@@ -278,7 +278,7 @@ DOORS = {
         *("harness/head/openhead/build.py", "reports/html/pack.py", "reports/html/page.py"),
     },
     ".read_bytes(": {
-        *("harness/plugins/trial.py", "harness/head/openhead/build.py"),
+        *("harness/plugins/trial.py", "harness/head/openhead/build.py", "harness/splat/drawing/build.py"),
         *("testing/dataset_checks.py", "testing/training_checks.py"),
     },
 }
