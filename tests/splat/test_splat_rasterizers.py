@@ -159,10 +159,12 @@ def test_gsplat_says_what_is_missing():
 
 def test_the_report_names_every_back_end_with_its_state():
     report = {name: (usable, reason) for name, usable, reason in backend_report()}
-    assert set(report) == {"gsplat", "numba", "torch"}
+    assert set(report) == {"gsplat", "cuda", "numba", "torch"}
     assert report["numba"][0] and numba.__version__ in report["numba"][1]
     usable, reason = report["gsplat"]
     assert ("gsplat 1." in reason) if usable else ("not installed" in reason or "GPU" in reason or "toolkit" in reason)
+    usable, reason = report["cuda"]
+    assert usable or "GPU" in reason or "nvcc" in reason or "gsplat" in reason
 
 
 def test_kernels_compile_where_no_cache_can_be_written():
