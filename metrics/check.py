@@ -1,10 +1,13 @@
-"""Check of a metric's two input images: shape, type and range."""
+"""A metric's two input images: the check of shape, type and range, and computing frame by frame."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
-__all__ = ["check_pair"]
+__all__ = ["check_pair", "frame_by_frame"]
 
 LARGEST = 1e6
 """Limit of the values of renders that are not clamped."""
@@ -28,6 +31,20 @@ def check_pair(a: Tensor, b: Tensor, bounded: bool = True) -> None:
     good = good and all(bool((x.amin() >= low) & (x.amax() <= high)) for x, low, high in limits)
     if not good:
         raise ValueError(f"expected two (B, 3, H, W) float images of one shape in [0, 1], got {_say(a)} and {_say(b)}")
+
+
+def frame_by_frame(compute: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
+    """Values (B,) of B pairs of images, computed one pair at a time.
+
+    For metrics that need many times the memory of their images: what they need at once is that of one frame, however
+    many are read together, and a frame's value is the same to the last bit in any company.
+
+    Args:
+        compute: function of two images (1, 3, H, W) that gives (1,).
+        a: (B, 3, H, W), B at least 1.
+        b: the same shape.
+    """
+    return torch.cat([compute(a[row : row + 1], b[row : row + 1]) for row in range(len(a))])
 
 
 def _say(image: Tensor) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from headbench.harness.errors import MissingAsset
 from headbench.metrics.absent import Absent, AbsentKind
-from headbench.metrics.check import check_pair
+from headbench.metrics.check import check_pair, frame_by_frame
 from headbench.metrics.metric import Metric
 from headbench.metrics.options import LpipsOptions
 from headbench.metrics.truth import Truth
@@ -76,6 +77,9 @@ class LearnedDistance(Metric):
     def frame(self, render: Tensor, truth: Truth) -> Tensor:
         """LPIPS of each frame, (B,); `prepare` must have been called.
 
+        One frame at a time: VGG16's features of both images are 80 times as large as an image, and the working memory
+        of its convolutions grows with the batch besides.
+
         Raises:
             ValueError: shapes differ or values leave [0, 1].
         """
@@ -84,5 +88,4 @@ class LearnedDistance(Metric):
         shown, true = render, truth.image
         if truth.region is not None:
             shown, true = truth.region.darkened(shown), truth.region.darkened(true)
-        result: Tensor = self._network(shown, true, input_range=self.options.input_range)
-        return result
+        return frame_by_frame(functools.partial(self._network, input_range=self.options.input_range), shown, true)

@@ -76,6 +76,8 @@ _REGIONS = {
     "ears": "ears",
     "hair": "hair",
     "neck": "neck and clothing",
+    "bare-neck": "neck without clothing",
+    "cloth": "clothing and shoulders",
 }
 
 REGION = MetricSpec(
@@ -88,7 +90,7 @@ REGION = MetricSpec(
     summary="peak signal-to-noise ratio of a frame over foreground pixels of one region of the person",
     needs=frozenset({"alpha", "projection"}),
     variants={
-        name: Variant(f"PSNR {name}", "", f"PSNR over {what}", frozenset({f"region-{name}"}))
+        name: Variant(f"PSNR {name.replace('-', ' ')}", "", f"PSNR over {what}", frozenset({f"region-{name}"}))
         for name, what in _REGIONS.items()
     },
     unlimited=True,

@@ -1,4 +1,4 @@
-"""Peak signal-to-noise ratio of regions of a person: face, eyes, mouth, ears, hair, neck with clothing."""
+"""Peak signal-to-noise ratio of regions of a person: face, eyes, mouth, ears, hair, neck, clothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class RegionPsnr(Metric):
     """PSNR of a frame over the foreground pixels of one region, the metric's variant.
 
     One mean squared error over these pixels and the three channels becomes decibels, as in `ForegroundPsnr`. A
-    foreground pixel belongs to one region at most: an error in one moves no other's value.
+    foreground pixel belongs to one region at most, except that neck is bare-neck and cloth together: an error in one
+    moves no other's value.
     """
 
     undefined = Absent(AbsentKind.TOO_FEW, f"n/a (the region fills less than {LEAST:.1%} of the foreground)")

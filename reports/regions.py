@@ -83,7 +83,8 @@ def region_sheet(subject: Subject, frames: Sequence[Frame] = ()) -> Image.Image:
     pen, font, x = ImageDraw.Draw(sheet), ImageFont.load_default(14), 6
     unnamed = lacking(head.regions)
     for region in REGIONS:
-        text = f"{region.name} (not in this head model)" if region.name in unnamed else region.name
+        name = region.name.replace("-", " ")
+        text = f"{name} (not in this head model)" if region.name in unnamed else name
         pen.rectangle((x, rows.shape[0] + 6, x + 14, rows.shape[0] + 20), fill=region.colour)
         pen.text((x + 20, rows.shape[0] + 5), text, fill="black", font=font)
         x += 36 + int(font.getlength(text))

@@ -69,10 +69,11 @@ def _regions(
     import torch
 
     from headbench.harness.errors import MissingAsset
-    from headbench.harness.head.regions import REGIONS, lacking, region_labels
+    from headbench.harness.head.regions import COUNTED, REGIONS, lacking, region_labels
     from headbench.metrics.regions import mask_of
 
-    wanted = {each.name: label for label, each in enumerate(REGIONS, 1) if mask_of(each.name) in needs}
+    label_of = {each.name: label for label, each in enumerate(REGIONS, 1)}
+    wanted = {name: [label_of[each] for each in parts] for name, parts in COUNTED.items() if mask_of(name) in needs}
     if not wanted:
         return {}, {}
     try:
@@ -85,10 +86,10 @@ def _regions(
     def labels(frame: str) -> Tensor:
         return torch.from_numpy(region_labels(head, frames[frame]))
 
-    def mask(label: int) -> Callable[[str], Tensor]:
-        return lambda frame: (labels(frame) == label).to(torch.uint8)[None] * 255
+    def mask(parts: Sequence[int]) -> Callable[[str], Tensor]:
+        return lambda frame: torch.isin(labels(frame), torch.tensor(parts)).to(torch.uint8)[None] * 255
 
-    found = {mask_of(name): mask(label) for name, label in wanted.items() if name not in unnamed}
+    found = {mask_of(name): mask(parts) for name, parts in wanted.items() if name not in unnamed}
     why = "the head model {} names no region {} of its mesh; FLAME_masks.pkl does: bench assets add flame2020"
     return found, {mask_of(name): why.format(subject.head, unnamed[name]) for name in wanted if name in unnamed}
 

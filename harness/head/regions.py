@@ -15,7 +15,7 @@ from headbench.harness.head.sight import first_hits
 from headbench.harness.head.subject import SubjectHead
 from headbench.harness.types import Frame
 
-__all__ = ["REGIONS", "Region", "lacking", "region_labels"]
+__all__ = ["COUNTED", "REGIONS", "Region", "lacking", "region_labels"]
 
 _Labels = NDArray[np.uint8]
 
@@ -36,17 +36,22 @@ REGIONS = (
     Region("mouth", ("lips",), (204, 65, 65)),
     Region("ears", ("ears",), (142, 124, 195)),
     Region("hair", ("scalp",), (106, 168, 79)),
-    Region("neck", ("neck",), (160, 160, 160)),
+    Region("bare-neck", ("neck", "boundary"), (160, 160, 160)),
+    Region("cloth", ("boundary",), (120, 63, 4)),
 )
-"""Regions in the order of their labels, which are counted from 1; neck is neck and clothing."""
+"""Regions in the order of their labels, which are counted from 1."""
+COUNTED: Mapping[str, tuple[str, ...]] = {"neck": ("bare-neck", "cloth")} | {
+    each.name: (each.name,) for each in REGIONS
+}
+"""Region that scores are of -> regions of the image that it consists of; neck is neck and clothing together."""
 _LABEL = {region.name: number for number, region in enumerate(REGIONS, 1)}
 _OF_MESH = (
     ("face", "face"),
     ("face", "nose"),
     ("face", "forehead"),
     ("hair", "scalp"),
-    ("neck", "neck"),
-    ("neck", "boundary"),
+    ("bare-neck", "neck"),
+    ("cloth", "boundary"),
     ("ears", "ears"),
     ("mouth", "lips"),
     ("mouth", "mouth_interior"),
@@ -58,7 +63,7 @@ _LIDS = 0.015
 
 
 def lacking(regions: Collection[str]) -> dict[str, str]:
-    """Region of the image -> region of the mesh that it needs and that a head model does not name.
+    """Region that scores are of -> region of the mesh that it needs and that a head model does not name.
 
     Args:
         regions: names of the head model's regions.
@@ -67,7 +72,8 @@ def lacking(regions: Collection[str]) -> dict[str, str]:
         >>> lacking(["eyes", "mouth_interior"])["mouth"], "eyes" in lacking(["eyes"])
         ('lips', False)
     """
-    return {each.name: need for each in REGIONS for need in each.needs if need not in regions}
+    needs = {each.name: each.needs for each in REGIONS} | {"neck": ("neck",)}
+    return {name: need for name, each in needs.items() for need in each if need not in regions}
 
 
 @torch.no_grad()
@@ -77,8 +83,9 @@ def region_labels(head: SubjectHead, frame: Frame) -> _Labels:
     - A pixel has the region of the face of the mesh that its centre meets first, if that face is seen from outside.
     - eyes: besides eyeballs, all skin of the face that lies less than 15 mm before an eyeball: lids, open or closed.
     - mouth: besides lips, what is enclosed by them: teeth and the open mouth.
-    - Beside the mesh, and where only its inside is seen, a pixel is as the nearest one on it: neck where that is neck,
-      so clothing is, and otherwise hair.
+    - cloth: the strip along the mesh's lower end.
+    - Beside the mesh, and where only its inside is seen, a pixel is as the nearest one on it where that is bare neck or
+      cloth, so shoulders and clothing are cloth, and otherwise hair.
 
     What belongs to no person is for alpha to say, and images are not read: hair that falls before the face is face, as
     no parser is asked. A pixel is 0 where the mesh is not in the image, or has a region that the head model lacks.
@@ -113,7 +120,8 @@ def region_labels(head: SubjectHead, frame: Frame) -> _Labels:
     found[mouth], on_mesh = _LABEL["mouth"], on_mesh | mouth
     rows, columns = distance_transform_edt(~on_mesh, return_distances=False, return_indices=True)
     nearest = found[rows, columns]
-    beside = np.where((nearest == _LABEL["neck"]) | (nearest == 0), nearest, _LABEL["hair"])
+    below = np.isin(nearest, (0, _LABEL["bare-neck"], _LABEL["cloth"]))
+    beside = np.where(below, nearest, _LABEL["hair"])
     return np.where(on_mesh, found, beside).astype(np.uint8)
 
 

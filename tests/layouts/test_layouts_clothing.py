@@ -12,6 +12,7 @@ from PIL import Image
 
 from headbench.harness.errors import DataError
 from headbench.harness.head import load_head, project
+from headbench.harness.head.regions import REGIONS, region_labels
 from headbench.harness.plugins import registry
 from headbench.harness.train import identity_of
 
@@ -38,6 +39,16 @@ def test_both_layouts_give_one_collar_and_what_a_parser_calls_it(layouts) -> Non
         # It is the lower end of what is seen.
         rows = torch.nonzero(collar[0])[:, 0]
         assert int(rows.max()) >= int(torch.nonzero(one.alpha[0] > 127)[:, 0].max()) - 1 and int(rows.min()) > 32
+
+
+def test_the_region_cloth_is_where_a_parser_sees_the_collar(layouts) -> None:
+    subject = read("imavatar", layouts["imavatar"])
+    head = load_head(subject.head, "teeth").bind(identity_of(subject))
+    label = 1 + [region.name for region in REGIONS].index("cloth")
+    for frame in subject.test:
+        pixels, place = frame.pixels(), torch.from_numpy(region_labels(head, frame) == label)
+        found, parsed = place & (pixels.alpha[0] > 127), pixels.masks["cloth"][0] > 0
+        assert int((found & parsed).sum()) > 0.6 * int((found | parsed).sum()), frame.id
 
 
 def test_alpha_without_clothing_is_another_preparation_with_another_digest(layouts) -> None:
