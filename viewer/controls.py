@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import html
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from headbench.harness.names import one_line
 from headbench.viewer.client import Client
 from headbench.viewer.client_look import BESIDE, ERROR, NOTHING, SPLIT, TRUTH, Look
 from headbench.viewer.controls_listen import listen, put
 from headbench.viewer.controls_pose import PoseControls
 from headbench.viewer.controls_save import SaveControls
 from headbench.viewer.controls_timeline import TimelineControls
-from headbench.viewer.overlay import KINDS
 
 if TYPE_CHECKING:
     import viser
 
     from headbench.viewer.loop_picture import Painter, Picture
+    from headbench.viewer.overlay import Kind
     from headbench.viewer.server_page import ViserPage
 
 __all__ = ["FRAME", "FREE", "Controls"]
@@ -70,13 +72,15 @@ class Controls:
         # Numbers alone, as HTML: a page compiles Markdown anew for each change.
         text = (
             f"<div style='padding: 0 0.8em'><b>{client.frames_per_second():.0f} frames/s</b> · {width} × {height}<br>"
-            f"drive {times.drive:.1f} · raster {times.raster:.1f} · encode {times.encode:.1f} ms</div>"
+            f"drive {times.drive:.1f} · raster {times.raster:.1f} · read {times.read:.1f} · "
+            f"encode {times.encode:.1f} ms</div>"
         )
         if text != self._status.content:
             self._status.content = text
         put(self._lens, FRAME if look.exact else FREE)
         put(self._fov, min(max(round(math.degrees(look.camera.fov), 1), 5.0), 90.0))
         put(self._border, round(look.border, 3))
+        self._tell_overlay(look)
         self._timeline.refresh()
         self._pose.refresh()
 
@@ -89,7 +93,8 @@ class Controls:
             self._against = gui.add_dropdown("compare with", [NOTHING, *(labels if len(labels) > 1 else []), *truth])
             self._layout = gui.add_dropdown("layout", [SPLIT, BESIDE], visible=False)
             self._border = gui.add_slider("border", 0.0, 1.0, 0.005, 0.5, visible=False)
-            self._overlay = gui.add_dropdown("overlay", [NOTHING, *KINDS])
+            self._overlay = gui.add_dropdown("overlay", [NOTHING, *self._painter.overlay(0).kinds])
+            self._legend = gui.add_html("", visible=False)
             self._background = gui.add_dropdown("background", ["white", "black", "green"])
         listen(self._avatar, lambda value: self._client.change(avatar=labels.index(value)))
         listen(self._against, self._compare_with)
@@ -120,6 +125,19 @@ class Controls:
         self._client.change(layout=value)
         self._border.visible = value == SPLIT and self._client.look.against != NOTHING
 
+    def _tell_overlay(self, look: Look) -> None:
+        """Say which mesh is drawn, and what the colours of regions mean."""
+        text = ""
+        if look.overlay != NOTHING:
+            labels = [shown.label for shown in self._painter.avatars]
+            seen = [look.avatar, *(index for index, label in enumerate(labels) if label == look.against)]
+            overlays = [self._painter.overlay(index) for index in seen]
+            sentences = dict.fromkeys(overlay.says(cast("Kind", look.overlay)) for overlay in overlays)
+            text = _legend(" ".join(sentences), overlays[0].legend if look.overlay == "regions" else {})
+        if text != self._legend.content:
+            self._legend.content = text
+            self._legend.visible = text != ""
+
     def _choose_lens(self, value: str) -> None:
         if value == FRAME:
             self._look_through()
@@ -129,3 +147,19 @@ class Controls:
     def _set_fov(self, value: float) -> None:
         self._client.change(through=False)
         self._page.handle.camera.fov = math.radians(value)
+
+
+def _legend(sentence: str, colours: Mapping[str, tuple[int, int, int]]) -> str:
+    """HTML of a sentence and of what colours mean.
+
+    Args:
+        sentence: plain text.
+        colours: name -> RGB from 0 to 255.
+    """
+    swatches = [
+        f"<span style='white-space: nowrap; margin-right: 0.8em'><span style='color: rgb({r}, {g}, {b})'>■</span> "
+        f"{html.escape(name.replace('_', ' '))}</span>"
+        for name, (r, g, b) in colours.items()
+    ]
+    lines = "<br>".join([html.escape(one_line(sentence)), *([" ".join(swatches)] if swatches else [])])
+    return f"<div style='padding: 0 0.8em; font-size: 0.85em'>{lines}</div>"

@@ -16,6 +16,9 @@ from headbench.viewer.loop_timing import Times
 
 __all__ = ["RenderLoop"]
 
+_RECENT = 500
+"""Number of pictures of which the typical times are told."""
+
 
 class RenderLoop:
     """Renders for clients in a thread of its own. Nothing is queued: a client says what it wants when it is its turn.
@@ -37,8 +40,7 @@ class RenderLoop:
         """What ended the loop, where it was no request of ours."""
         self.size = (0, 0)
         """Width and height of the picture that was sent last."""
-        self.times = Times()
-        """Times of the picture that was sent last."""
+        self._recent: deque[Times] = deque(maxlen=_RECENT)
         self.ended = threading.Event()
 
     def start(self) -> None:
@@ -95,6 +97,11 @@ class RenderLoop:
             self._woken = True
             self._something.notify_all()
 
+    def times(self) -> Times:
+        """Typical times of the last pictures that were sent, all of one size."""
+        with self._something:
+            return Times.typical(list(self._recent))
+
     def _run(self) -> None:
         try:
             while self._open:
@@ -127,9 +134,17 @@ class RenderLoop:
                 self._tell(client, str(error))
             else:
                 client.deliver(order, picture)
-                self.size, self.times = client.size, client.times
+                self._note(client.size, client.times)
             return True
         return False
+
+    def _note(self, size: tuple[int, int], times: Times) -> None:
+        """Note what a picture took that was sent."""
+        with self._something:
+            if size != self.size:
+                self._recent.clear()
+            self.size = size
+            self._recent.append(times)
 
     def _answer(self) -> bool:
         """Make at most one picture that was asked for; whether there was one."""

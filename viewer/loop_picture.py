@@ -10,14 +10,14 @@ from typing import cast
 
 import numpy as np
 
-from headbench.harness.avatar import Avatar
 from headbench.harness.train.frames import BACKGROUNDS
 from headbench.harness.types import Camera, HeadParams
 from headbench.viewer.client_camera import fitted, size_of
 from headbench.viewer.client_look import BESIDE, ERROR, NOTHING, TRUTH, Look
+from headbench.viewer.loop_posed import Poses
 from headbench.viewer.loop_timing import Times
 from headbench.viewer.overlay import Kind, Overlay
-from headbench.viewer.pictures import Rgb8, beside, error_picture, rgb8, split, truth_picture
+from headbench.viewer.pictures import Rgb8, beside, error_picture, split, truth_picture
 from headbench.viewer.server_avatars import Shown, Timeline
 
 __all__ = ["QUARTER", "Painter", "Picture", "filled"]
@@ -46,7 +46,8 @@ class Painter:
 
     def __init__(self, avatars: Sequence[Shown], timeline: Timeline, longest: int) -> None:
         self.avatars, self.timeline, self.longest = avatars, timeline, longest
-        self._overlays: dict[str, Overlay] = {}
+        self._overlays: dict[int, Overlay] = {}
+        self._poses = [Poses(shown.session) for shown in avatars]
         self._truth = lru_cache(maxsize=16)(self._read_truth)
 
     def paint(self, look: Look, part: int = 1) -> Picture:
@@ -59,10 +60,19 @@ class Painter:
         Raises:
             BenchError: a picture cannot be made.
         """
-        begun, drive = time.perf_counter(), Times()
-        image = self._whole(look, part, drive)
-        spent = (time.perf_counter() - begun) * 1e3
-        return Picture(image, Times(drive.drive, max(spent - drive.drive, 0.0)))
+        begun, spent = time.perf_counter(), Times()
+        image = self._whole(look, part, spent)
+        whole = (time.perf_counter() - begun) * 1e3
+        return Picture(image, Times(spent.drive, max(whole - spent.drive - spent.read, 0.0), spent.read))
+
+    def overlay(self, avatar: int) -> Overlay:
+        """What can be drawn over an avatar's pictures.
+
+        Args:
+            avatar: its index.
+        """
+        found = self._overlays.get(avatar)
+        return found or self._overlays.setdefault(avatar, Overlay.of(self.avatars[avatar].session.loaded))
 
     def pose(self, look: Look, avatar: int) -> HeadParams:
         """Head parameters of an avatar as a page poses it, B = 1, on the host.
@@ -122,32 +132,27 @@ class Painter:
         return truth_picture(self.timeline.frames[frame], background, width, height)
 
     def _avatar(self, look: Look, index: int, camera: Camera, spent: Times) -> Rgb8:
-        shown, params = self.avatars[index], self.pose(look, index)
-        shown.timed.begin()
-        image = rgb8(shown.session.render(params, camera, look.background)[0])
-        spent.drive += shown.timed.drive_ms()
-        if look.overlay != NOTHING:
-            image = self._drawn_over(shown, look.overlay, image, params, camera)
-        return image
-
-    def _drawn_over(self, shown: Shown, kind: str, image: Rgb8, params: HeadParams, camera: Camera) -> Rgb8:
-        """A picture with the mesh, the Gaussians' centres or the regions of the head over it.
+        """An avatar's picture (H, W, 3), with what is drawn over it.
 
         Args:
-            shown: the avatar.
-            kind: of the overlay.
-            image: (H, W, 3).
-            params: pose of the head, B = 1.
-            camera: of the picture, B = 1.
+            look: pose, background and overlay.
+            index: of the avatar.
+            camera: of the picture, B = 1, on the host.
+            spent: the times of driving and reading back are added to it.
         """
-        overlay = self._overlays.get(shown.label)
-        if overlay is None:
-            overlay = self._overlays.setdefault(shown.label, Overlay.of(shown.session.loaded))
-        points = None
-        if kind == "points" and isinstance(shown.session.loaded.portrait, Avatar):
-            means = shown.session.gaussians(params).means
-            points = (means[0] if means.ndim == 3 else means).cpu()
-        return overlay.draw(cast(Kind, kind), image, params, camera, points)
+        shown = self.avatars[index]
+        posed = self._poses[index].at(look.frame, look.values, lambda: self.pose(look, index))
+        shown.timed.begin()
+        drawn = posed.draw(camera, look.background)
+        shown.timed.end()
+        image = drawn.read()
+        times = shown.timed.times()
+        spent.drive, spent.read = spent.drive + times.drive, spent.read + times.read
+        if look.overlay == NOTHING:
+            return image
+        overlay, kind = self.overlay(index), cast(Kind, look.overlay)
+        mesh = posed.mesh(overlay.tracked)
+        return overlay.draw(kind, image, mesh, camera, posed.points() if kind == "points" else None)
 
 
 def filled(image: Rgb8, aspect: float, background: str) -> Rgb8:

@@ -1,10 +1,12 @@
-"""Times of a picture's parts: driving, rasterizing, and writing it as JPEG."""
+"""Times of a picture's parts: driving, rasterizing, copying it to the host, and writing it as JPEG."""
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +25,21 @@ class Times:
 
     drive: float = 0.0
     raster: float = 0.0
-    """With the copy to the host, and with what is drawn over the picture."""
+    """With what is drawn over the picture and beside it."""
+    read: float = 0.0
+    """Copying to the host, where a device draws."""
     encode: float = 0.0
+
+    @classmethod
+    def typical(cls, of: Iterable[Times]) -> Times:
+        """The median of each part; nothing of no pictures."""
+        rows = [(each.drive, each.raster, each.read, each.encode) for each in of]
+        return cls(*map(statistics.median, zip(*rows, strict=True))) if rows else cls()
+
+    def __str__(self) -> str:
+        return (
+            f"drive {self.drive:.1f}, raster {self.raster:.1f}, read back {self.read:.1f}, encode {self.encode:.1f} ms"
+        )
 
 
 class TimedRasterizer(Rasterizer):
@@ -39,19 +54,31 @@ class TimedRasterizer(Rasterizer):
         self.inner = inner
         self.name, self.alpha_max = inner.name, inner.alpha_max
         self._device = device
-        # Per thread: a video is rendered beside the pictures of pages.
+        # Per thread: others may render beside the one that measures.
         self._own = threading.local()
 
     def begin(self) -> None:
         """Start the clock of a picture."""
-        self._own.marks = []
+        self._own.marks, self._own.begun = [], time.perf_counter()
         self._mark()
 
-    def drive_ms(self) -> float:
-        """Milliseconds from `begin` to compositing; the picture must be on the host. 0 where nothing was rasterized."""
-        if len(self._own.marks) < 2:
-            return 0.0
-        first, second = self._own.marks[0], self._own.marks[1]
+    def end(self) -> None:
+        """Note that a picture is drawn, on its device."""
+        self._mark()
+
+    def times(self) -> Times:
+        """Times of the picture that was begun last, which is on the host by now: what is left is the copying.
+
+        Without rasterizing, all of the drawing counts as such.
+        """
+        whole = (time.perf_counter() - self._own.begun) * 1e3
+        first, *between, last = self._own.marks
+        drive = self._passed(first, between[0]) if between else 0.0
+        drawn = self._passed(first, last)
+        return Times(drive, drawn - drive, max(whole - drawn, 0.0))
+
+    def _passed(self, first: Any, second: Any) -> float:
+        """Milliseconds between two marks."""
         if self._device.type == "cuda":
             return float(first.elapsed_time(second))
         return float(second - first) * 1e3

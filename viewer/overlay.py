@@ -1,4 +1,4 @@
-"""Overlays: the tracked mesh as lines, points, or colours of its regions, drawn over a picture of the head."""
+"""Overlays: the mesh as lines, points, or colours of its regions, drawn over a picture of the head."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from headbench.harness.errors import BenchError
 from headbench.harness.head import HeadModel, load_head, project
 from headbench.harness.splat import nearest_triangles
+from headbench.harness.surface import OnSurface
 from headbench.harness.types import Camera, HeadParams, Identity
 from headbench.viewer.pictures import Rgb8
 
@@ -43,10 +44,9 @@ _DARK = 0.45
 class _Projected(NamedTuple):
     """Posed mesh as a camera sees it."""
 
-    params: HeadParams
-    camera: Camera
     vertices: Tensor
     """(V, 3) metres, world."""
+    camera: Camera
     pixels: NDArray[np.float32]
     """(V, 2)."""
     nearest: Nearest
@@ -55,18 +55,21 @@ class _Projected(NamedTuple):
 class Overlay:
     """Draws the mesh of one subject's head over pictures; what the mesh hides of itself is not drawn.
 
-    It is the head model as it was tracked, without what a method learned to correct. Pictures that show the same pose
-    from the same camera share the projection. One thread at a time may use an overlay.
+    The mesh is the one that carries the Gaussians, with what a method learned to correct, where the method has one
+    (`harness.surface.OnSurface`), and the head model as it was tracked (`tracked`) otherwise. Pictures that show the
+    same mesh from the same camera share the projection. One thread at a time may use an overlay.
 
     Args:
         identity: of the subject.
         head: its head model.
+        carrier: name of the method whose mesh is shown; empty where it is the tracked one.
 
     Raises:
         DataError: the identity is of another head model.
     """
 
-    def __init__(self, identity: Identity, head: HeadModel) -> None:
+    def __init__(self, identity: Identity, head: HeadModel, carrier: str = "") -> None:
+        self._carrier = carrier
         self._head = head.bind(identity.to("cpu"))
         self._faces = head.faces.cpu().numpy()
         masks = {name: mask.cpu().numpy() for name, mask in head.regions.items()}
@@ -82,15 +85,34 @@ class Overlay:
         Raises:
             MissingAsset: the head model's files are not registered.
         """
-        return cls(loaded.identity, load_head(loaded.identity.head, loaded.config.topology()))
+        carrier = loaded.about.get("method", "this avatar") if isinstance(loaded.portrait, OnSurface) else ""
+        return cls(loaded.identity, load_head(loaded.identity.head, loaded.config.topology()), carrier)
 
-    def draw(self, kind: Kind, picture: Rgb8, params: HeadParams, camera: Camera, points: Tensor | None = None) -> Rgb8:
+    def says(self, kind: Kind) -> str:
+        """One sentence on what is drawn, and of which mesh."""
+        mesh = f"the mesh that carries {self._carrier}'s Gaussians" if self._carrier else "the head model as tracked"
+        return {
+            "mesh": f"Lines: {mesh}.",
+            "points": f"Points: what {mesh} does not hide.",
+            "regions": f"Colours: regions of {mesh}.",
+        }[kind]
+
+    @torch.no_grad()
+    def tracked(self, params: HeadParams) -> Tensor:
+        """Vertices (V, 3) of the head model as it was tracked, metres, in the world, on the host.
+
+        Args:
+            params: pose of the head, B = 1.
+        """
+        return self._head.vertices(params.to("cpu"))[0]
+
+    def draw(self, kind: Kind, picture: Rgb8, mesh: Tensor, camera: Camera, points: Tensor | None = None) -> Rgb8:
         """A copy of a picture with an overlay.
 
         Args:
             kind: mesh, points or regions.
             picture: (H, W, 3); it has the camera's size.
-            params: pose of the head, B = 1.
+            mesh: (V, 3) vertices of the posed head, metres, world, on the host.
             camera: of the picture, B = 1.
             points: (N, 3) metres, world, such as the centres of Gaussians; None: the mesh's vertices. For kind points.
 
@@ -102,23 +124,21 @@ class Overlay:
             raise BenchError(f"overlay: expected a picture of {camera.width} x {camera.height} pixels, found {found}.")
         if kind not in self.kinds:
             raise BenchError(f"head model {self._head.tag} has no overlay {kind}: no regions of its mesh are named.")
-        seen = self._project(params, camera)
+        seen = self._project(mesh, camera)
         if kind == "mesh":
             return _lines(picture, seen.nearest, _line_widths(seen.pixels[self._faces]))
         if kind == "regions":
             return self._regions(picture, seen)
         return _dots(picture, seen.vertices if points is None else points.detach().cpu().float(), seen.nearest, camera)
 
-    @torch.no_grad()
-    def _project(self, params: HeadParams, camera: Camera) -> _Projected:
-        """Pose and project the mesh; the last result is kept."""
+    def _project(self, vertices: Tensor, camera: Camera) -> _Projected:
+        """Project the mesh; the last result is kept."""
         last = self._last
-        if last is not None and last.params is params and last.camera is camera:
+        if last is not None and last.vertices is vertices and _same(last.camera, camera):
             return last
-        vertices = self._head.vertices(params.to("cpu"))
-        pixels, depth = (each[0].numpy() for each in project(vertices, camera.to("cpu")))
+        pixels, depth = (each[0].numpy() for each in project(vertices[None], camera.to("cpu")))
         found = nearest_triangles(pixels, depth, self._faces, camera.width, camera.height)
-        self._last = _Projected(params, camera, vertices[0], pixels, found)
+        self._last = _Projected(vertices, camera, pixels, found)
         return self._last
 
     def _regions(self, picture: Rgb8, seen: _Projected) -> Rgb8:
@@ -134,6 +154,12 @@ class Overlay:
         mixed = (1 - _TINT) * picture[hit] + _TINT * shaded[nearest.face_index[hit]]
         drawn[hit] = np.rint(mixed).astype(np.uint8)
         return drawn
+
+
+def _same(one: Camera, other: Camera) -> bool:
+    """Whether two cameras, B = 1, see the same."""
+    size = (one.width, one.height) == (other.width, other.height)
+    return size and torch.equal(one.w2c, other.w2c) and torch.equal(one.K, other.K)
 
 
 def _line_widths(corners: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -107,8 +107,8 @@ class Viewer:
             return [guest.client for guest in self._guests.values()]
 
     def last(self) -> tuple[tuple[int, int], Times]:
-        """Width and height of the picture that was sent last, and the times that it took."""
-        return self._loop.size, self._loop.times
+        """Width and height of the picture that was sent last, and the typical times of those of this size."""
+        return self._loop.size, self._loop.times()
 
     def _welcome(self) -> None:
         """Set the first view of pages, and serve those that come."""

@@ -85,8 +85,7 @@ def _measured(viewer: Viewer, seconds: float, size: int) -> None:
     found = measure(viewer.address.url, seconds, size)
     (width, height), times = viewer.last()
     say(
-        f"{found.rate:.1f} frames/s at {width} x {height} ({found.kilobytes:.1f} kB per picture); the last one: drive "
-        f"{times.drive:.1f}, raster {times.raster:.1f}, encode {times.encode:.1f} ms"
+        f"{found.rate:.1f} frames/s at {width} x {height} ({found.kilobytes:.1f} kB per picture); median times: {times}"
     )
 
 

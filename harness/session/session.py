@@ -15,10 +15,12 @@ from headbench.harness.avatar import Avatar
 from headbench.harness.device import resolve_device
 from headbench.harness.errors import BenchError
 from headbench.harness.image import save_png, to_rgb8, to_uint8
+from headbench.harness.session.drawn import NOT_FINITE, Drawn, sent
 from headbench.harness.session.find import find_checkpoint
 from headbench.harness.session.inference import recorded
 from headbench.harness.session.renderer import View
 from headbench.harness.splat import make_rasterizer
+from headbench.harness.surface import OnSurface
 from headbench.harness.tensors import FLOATS, write_float_picture
 from headbench.harness.train import LoadedPortrait, load_portrait
 from headbench.harness.train.frames import BACKGROUNDS
@@ -81,6 +83,8 @@ class Session:
         self._turn = threading.RLock()
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._open = True
+        self._colours: dict[str, Tensor] = {}
+        """Named backgrounds on the device, so that no picture waits for its colour."""
 
     def __enter__(self) -> Session:
         return self
@@ -124,8 +128,40 @@ class Session:
         """
         image, finite = self._draw(params, camera, background, alpha)
         if not bool(finite):
-            raise BenchError("the render has values that are not finite (NaN or infinite).")
+            raise BenchError(NOT_FINITE)
         return to_uint8(image) if kind == "uint8" else image
+
+    @property
+    def draws_gaussians(self) -> bool:
+        """Whether pictures are those of `gaussians`, so that these can be drawn again for another camera."""
+        portrait = self.loaded.portrait
+        return isinstance(portrait, Avatar) and type(portrait).render is Avatar.render
+
+    @property
+    def replays(self) -> bool:
+        """Whether posing is replayed as a CUDA graph: it then costs the host less than `gaussians` does."""
+        return self.portrait is not self.loaded.portrait
+
+    def draw(
+        self, shown: HeadParams | Gaussians, camera: Camera, background: str | Sequence[float] | Tensor = "white"
+    ) -> Drawn:
+        """One picture in 8 bit, as `render` makes it, without waiting for the device: `Drawn.read` does.
+
+        Args:
+            shown: a pose, B = 1, of the checkpoint's head model; or the Gaussians of one, as `gaussians` gave them,
+                where `draws_gaussians`.
+            camera: B = 1; it has the size of the picture.
+            background: white, black, green, or a colour (3,) in [0, 1].
+
+        Raises:
+            BenchError: the session is closed, the parameters are of another head model, or the picture has another
+                shape than the camera says.
+        """
+        head = shown.head if isinstance(shown, HeadParams) else self.loaded.identity.head
+        with self._working(head), torch.no_grad():
+            drawn = Drawn.of(self._image(shown, map_tensors(camera, self._sent), self._colour(background, 1)))
+        self._handed(drawn.packed)
+        return drawn
 
     def gaussians(self, params: HeadParams) -> Gaussians:
         """The Gaussians of a pose, in the world.
@@ -140,10 +176,28 @@ class Session:
         portrait = self.loaded.portrait
         if not isinstance(portrait, Avatar):
             raise BenchError(f"{self.loaded.about['method']} shows pictures and has no Gaussians.")
-        with self._working(params), torch.no_grad():
-            found = portrait.gaussians(params.to(self.device))
+        with self._working(params.head), torch.no_grad():
+            found = portrait.gaussians(map_tensors(params, self._sent))
         given: Gaussians = map_tensors(found, self._handed)
         return given
+
+    def carrier(self, params: HeadParams) -> Tensor | None:
+        """Vertices (B, V, 3) of the mesh that carries the Gaussians of a pose, in the world, with learned corrections.
+
+        None where no mesh carries them (see `harness.surface.OnSurface`).
+
+        Args:
+            params: B poses, of the checkpoint's head model.
+
+        Raises:
+            BenchError: the session is closed, or the parameters are of another head model.
+        """
+        portrait = self.loaded.portrait
+        if not isinstance(portrait, OnSurface):
+            return None
+        with self._working(params.head), torch.no_grad():
+            found = portrait.carrier(map_tensors(params, self._sent))
+        return self._handed(found)
 
     def stream(self, views: Sequence[View], background: str | Sequence[float] = "white") -> Iterator[Tensor]:
         """Yield 8-bit pictures (3, H, W) of views in order, on the host, waiting for the device once per `CHUNK`.
@@ -165,7 +219,7 @@ class Session:
             finite = torch.stack([finite for _, finite in rendered]).tolist()
             for view, good in zip(some, finite, strict=True):
                 if not good:
-                    raise BenchError(f"{view.label()}: the render has values that are not finite (NaN or infinite).")
+                    raise BenchError(f"{view.label()}: {NOT_FINITE}")
             yield from [image[0] for image, _ in rendered]
 
     def write(
@@ -216,19 +270,35 @@ class Session:
             ((B, 3, H, W), or (B, 4, H, W) with alpha; whether all of it is finite, () bool), on the device.
         """
         count = len(camera.w2c)
-        with self._working(params), torch.no_grad():
+        with self._working(params.head), torch.no_grad():
             params, camera = params.to(self.device), camera.to(self.device)
-            colour = self._colour(background, count)
-            image = self.portrait.render(params, camera, colour, self.rasterizer)
-            expected = (count, 3, camera.height, camera.width)
-            if tuple(image.shape) != expected:
-                raise BenchError(f"render() gave shape {tuple(image.shape)}, expected {expected}.")
+            image = self._image(params, camera, self._colour(background, count))
             if alpha:
                 image = torch.cat([image, self._coverage(params, camera)], dim=1)
             elif image.is_cuda:
                 image = image.clone()
             finite = torch.isfinite(image).all()
         return self._handed(image), self._handed(finite)
+
+    def _image(self, shown: HeadParams | Gaussians, camera: Camera, colour: Tensor) -> Tensor:
+        """Float picture (B, 3, H, W) of poses, or of their Gaussians, on the device and not clamped.
+
+        Args:
+            shown: B poses, or their Gaussians.
+            camera: B cameras on the device.
+            colour: (B, 3) of the background, on the device.
+        """
+        if isinstance(shown, HeadParams):
+            image = self.portrait.render(map_tensors(shown, self._sent), camera, colour, self.rasterizer)
+        else:
+            image = self.rasterizer(shown, camera, colour).image
+        expected = (len(camera.w2c), 3, camera.height, camera.width)
+        if tuple(image.shape) != expected:
+            raise BenchError(f"render() gave shape {tuple(image.shape)}, expected {expected}.")
+        return image
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        return sent(tensor, self.device)
 
     def _handed(self, tensor: Tensor) -> Tensor:
         """Hand a tensor of the session's CUDA stream to the caller's, so that its memory is not reused too early."""
@@ -246,22 +316,27 @@ class Session:
         if isinstance(background, str):
             if background not in BACKGROUNDS:
                 raise BenchError(f"background {background!r}: expected {', '.join(BACKGROUNDS)} or three numbers.")
-            background = BACKGROUNDS[background]
+            if background not in self._colours:
+                self._colours[background] = torch.tensor(BACKGROUNDS[background], device=self.device)
+            background = self._colours[background]
         colour = torch.as_tensor(background, dtype=torch.float32, device=self.device)
         if colour.shape not in ((3,), (count, 3)):
             raise BenchError(f"background: expected 3 numbers, or {count} x 3, found shape {tuple(colour.shape)}.")
         return colour.expand(count, 3)
 
     @contextmanager
-    def _working(self, params: HeadParams) -> Iterator[None]:
+    def _working(self, head: str) -> Iterator[None]:
         """Let one thread at a time work on the session's CUDA stream, whatever stream the caller works on.
 
+        Args:
+            head: tag of the head model that the caller's parameters are of.
+
         Raises:
-            BenchError: the session is closed, or `params` are of another head model.
+            BenchError: the session is closed, or it is of another head model.
         """
-        if params.head != self.loaded.identity.head:
+        if head != self.loaded.identity.head:
             raise BenchError(
-                f"the parameters are of head model {params.head}, the checkpoint is of {self.loaded.identity.head}: "
+                f"the parameters are of head model {head}, the checkpoint is of {self.loaded.identity.head}: "
                 "coefficients of one do not drive the other."
             )
         with self._turn:

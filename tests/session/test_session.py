@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -84,6 +85,26 @@ def test_gaussians_are_those_of_the_pose(opened, made_subject) -> None:
         opened("nearest-frame").gaussians(frame.params)
 
 
+def test_a_picture_is_drawn_from_a_pose_or_its_gaussians_and_read_later(opened, made_subject, monkeypatch) -> None:
+    session, frame = opened("GaussianAvatars"), made_subject.train[0]
+    rendered = session.render(frame.params, frame.camera, "green")[0].permute(1, 2, 0).numpy()
+    assert session.draws_gaussians and not session.replays
+    for shown in (frame.params, session.gaussians(frame.params)):
+        drawn = session.draw(shown, frame.camera, "green")
+        assert (drawn.width, drawn.height) == (32, 32) and (drawn.read() == rendered).all()
+    assert torch.equal(session.carrier(frame.params), session.loaded.portrait.carrier(frame.params))
+    with pytest.raises(BenchError, match="of head model flame2020, the checkpoint is of openhead"):
+        session.draw(replace(frame.params, head="flame2020"), frame.camera)
+    with monkeypatch.context() as patch:
+        patch.setattr(session.portrait, "render", lambda *inputs: torch.full((1, 3, 32, 32), torch.inf))
+        drawn = session.draw(frame.params, frame.camera)
+        with pytest.raises(BenchError, match="not finite"):
+            drawn.read()
+    pictures = opened("nearest-frame")
+    assert not pictures.draws_gaussians and pictures.carrier(frame.params) is None
+    assert pictures.draw(frame.params, frame.camera).read().shape == (32, 32, 3)
+
+
 def test_views_are_written_in_order_whole_and_counted(opened, made_subject, tmp_path) -> None:
     from headbench.harness.image import read_rgb
 
@@ -100,8 +121,6 @@ def test_views_are_written_in_order_whole_and_counted(opened, made_subject, tmp_
 
 
 def test_what_cannot_be_rendered_is_said(opened, made_subject, tmp_path, monkeypatch) -> None:
-    from dataclasses import replace
-
     session, frame = opened("GaussianAvatars"), made_subject.train[0]
     with pytest.raises(BenchError, match="of head model flame2020, the checkpoint is of openhead"):
         session.render(replace(frame.params, head="flame2020"), frame.camera)

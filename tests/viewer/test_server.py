@@ -204,6 +204,36 @@ def test_compared_pictures_are_of_one_view(viewer, made_subject) -> None:
     assert not np.array_equal(drawn, alone.image) and tuple(drawn[0, 0]) == BACKGROUNDS["black"]
 
 
+def test_a_camera_that_moves_alone_poses_nothing_anew(viewer, monkeypatch) -> None:
+    from headbench.viewer.client_camera import PageCamera
+    from headbench.viewer.client_look import Look
+    from headbench.viewer.loop_picture import QUARTER, Painter
+
+    painter = Painter(viewer._painter.avatars, viewer._painter.timeline, 64)
+    session, posed = painter.avatars[0].session, []
+    drive = type(session.loaded.portrait).gaussians
+    monkeypatch.setattr(
+        session.loaded.portrait, "gaussians", lambda params: posed.append(1) or drive(session.loaded.portrait, params)
+    )
+    look = Look(PageCamera((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0), 0.5, 64, 64), through=False, values={"jaw open": 9.0})
+    pictures = [painter.paint(replace(look, camera=replace(look.camera, fov=fov)), QUARTER) for fov in (0.4, 0.5, 0.6)]
+    at_rest = painter.paint(look)
+    assert len(posed) == 1 and not np.array_equal(pictures[0].image, pictures[2].image)
+    again = session.draw(painter.pose(look, 0), painter.camera(look), "white").read()
+    assert np.array_equal(at_rest.image, again), "as it is scored"
+    painter.paint(replace(look, values={"jaw open": 10.0}))
+    assert len(posed) == 3
+    # Where a pose is replayed by the device, one that is drawn once keeps nothing.
+    monkeypatch.setattr(type(session), "replays", True)
+    seen: list[object] = []
+    monkeypatch.setattr(session, "draw", lambda shown, *rest: seen.append(shown) or seen)
+    one = painter._poses[0].at(1, {}, lambda: painter.pose(look, 0))
+    for _ in range(3):
+        one.draw(painter.camera(look), "white")
+    assert [type(shown).__name__ for shown in seen] == ["HeadParams", "Gaussians", "Gaussians"]
+    assert seen[1] is seen[2]
+
+
 def said(*arguments: object) -> str:
     """What `bench view` refuses."""
     with pytest.raises(Exception) as caught:

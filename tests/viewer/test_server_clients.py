@@ -122,7 +122,7 @@ def test_a_client_wants_the_latest_at_a_quarter_and_all_of_it_at_rest() -> None:
     clock.now += LOST + REST
     assert client.order(clock.now).part == 1
     order = deliver(client, clock)
-    assert order.part == 1 and client.size == (3, 2) and client.times == Times(1.0, 2.0, 1.5)
+    assert order.part == 1 and client.size == (3, 2) and client.times == Times(1.0, 2.0, 0.0, 1.5)
     clock.now += LOST + 0.01
     assert client.order(clock.now) is None and client.due(clock.now) > 0
     client.close()
