@@ -47,3 +47,9 @@ class Resources:
     """Host memory in bytes, as ``--memory`` says; None: not known."""
     time: float | None = None
     """Seconds that the cell may take, as ``--timeout`` says; None: no limit."""
+    likely_memory: int | None = None
+    """Host memory in bytes that is enough for cells like it, which an executor asks for where the user names none;
+    None: not known. It limits nothing."""
+    likely_time: float | None = None
+    """Seconds that are enough for cells like it, which an executor asks for where the user names none; None: not
+    known. It limits nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -64,6 +65,7 @@ class Way:
         return "/".join(map(str, self.steps))
 
     @classmethod
+    @functools.lru_cache(maxsize=1024)  # a plan has thousands of cells with the same few ways
     def parse(cls, text: str) -> Self:
         """Parse the text of a way, such as ``train/bake:decoder``.
 

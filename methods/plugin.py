@@ -17,8 +17,21 @@ _CHECKED: dict[str, Checked] = dict.fromkeys(
     ("insta", "nersemble", "imavatar", "pointavatar", "4dface", "vhap"), "synthetic data"
 )
 
-_H200 = "one H200, preset fateavatar, 600 frames of 512²"
-_TWO_CORES = "2 CPU cores, preset demo, 96 frames of 256²"
+_H200 = "docs/benchmarks/2026-11-h200-five.md"
+_TWO_CORES = "docs/benchmarks/2026-11-cpu-demo.md"
+
+
+def _cuda(rate: float, gpu_memory: float, frames: int = 600) -> Typical:
+    """Measured on one H200: steps per second, and the peak of GPU memory in MiB."""
+    where = f"one H200, preset fateavatar, {frames} frames of 512²"
+    return Typical(rate, where, gpu_memory=gpu_memory * 2**20, source=_H200)
+
+
+def _cpu(rate: float, seconds: float, memory: float, disk: float) -> Typical:
+    """Measured on two cores: steps per second, seconds besides training, peak of host memory and size in MB."""
+    where = "2 CPU cores, preset demo, 96 frames of 256²"
+    return Typical(rate, where, disk * 1e6, memory * 1e6, seconds=seconds, source=_TWO_CORES)
+
 
 FATEAVATAR = MethodSpec(
     name="FateAvatar",
@@ -38,7 +51,7 @@ FATEAVATAR = MethodSpec(
     "arXiv:2411.15604",
     importers=("headbench.methods.fateavatar.official:OfficialCheckpoint",),
     checked=_CHECKED,
-    typical={"cuda": Typical(323.0, _H200), "cpu": Typical(21.0, _TWO_CORES, 16e6)},
+    typical={"cuda": _cuda(322.8, 928), "cpu": _cpu(26.2, 7, 642, 16.1)},
 )
 
 GAUSSIANAVATARS = MethodSpec(
@@ -55,7 +68,7 @@ GAUSSIANAVATARS = MethodSpec(
         "headbench.methods.gaussianavatars.port:PortCheckpoint",
     ),
     checked=_CHECKED,
-    typical={"cuda": Typical(527.0, _H200), "cpu": Typical(18.0, _TWO_CORES, 3.3e6)},
+    typical={"cuda": _cuda(527.1, 857), "cpu": _cpu(16.7, 6, 635, 3.3)},
 )
 
 FLASHAVATAR = MethodSpec(
@@ -69,7 +82,7 @@ FLASHAVATAR = MethodSpec(
     citation="Xiang et al., FlashAvatar: High-fidelity Head Avatar with Efficient Gaussian Embedding, CVPR 2024, "
     "arXiv:2312.02214",
     checked=_CHECKED,
-    typical={"cuda": Typical(409.0, _H200), "cpu": Typical(32.0, _TWO_CORES, 2.4e6)},
+    typical={"cuda": _cuda(408.6, 1063), "cpu": _cpu(30.2, 5, 621, 2.3)},
 )
 
 SPLATTINGAVATAR = MethodSpec(
@@ -82,7 +95,7 @@ SPLATTINGAVATAR = MethodSpec(
     citation="Shao et al., SplattingAvatar: Realistic Real-Time Human Avatars with Mesh-Embedded Gaussian Splatting, "
     "CVPR 2024, arXiv:2403.05087",
     checked=_CHECKED,
-    typical={"cuda": Typical(189.0, _H200), "cpu": Typical(32.8, _TWO_CORES, 3.5e6)},
+    typical={"cuda": _cuda(189.4, 1088), "cpu": _cpu(23.5, 7, 643, 3.5)},
 )
 
 MONOGAUSSIANAVATAR = MethodSpec(
@@ -96,10 +109,7 @@ MONOGAUSSIANAVATAR = MethodSpec(
     citation="Chen et al., MonoGaussianAvatar: Monocular Gaussian Point-based Head Avatar, SIGGRAPH 2024, "
     "arXiv:2312.04558",
     checked=_CHECKED,
-    typical={
-        "cuda": Typical(72.0, "one H200, preset fateavatar, 144 frames of 512²"),
-        "cpu": Typical(10.7, _TWO_CORES, 2.3e6),
-    },
+    typical={"cuda": _cuda(72.7, 4033), "cpu": _cpu(6.7, 8, 713, 2.2)},
 )
 
 NEAREST_FRAME = MethodSpec(
@@ -111,7 +121,7 @@ NEAREST_FRAME = MethodSpec(
     summary="shows the training image whose posed, projected head is nearest; what a method must beat",
     licence="none: made for this harness",
     checked=_CHECKED,
-    typical={"cpu": Typical(0.0, _TWO_CORES, 4.2e6)},
+    typical={"cpu": _cpu(0.0, 5, 406, 4.3)},
     baseline=True,
 )
 

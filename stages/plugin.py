@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headbench.harness.plugins.hookspecs import hookimpl
-from headbench.harness.plugins.specs import StageSpec, ViewPriorSpec
+from headbench.harness.plugins.specs import StageSpec, Typical, ViewPriorSpec
 
 __all__ = ["STAGES", "VIEW_PRIORS", "register_stages", "register_view_priors"]
 
@@ -61,6 +61,8 @@ _LAYOUTS = ("insta", "nersemble", "imavatar", "vhap")
 _CHECKED = dict.fromkeys(("FateAvatar", "GaussianAvatars", "FlashAvatar", "SplattingAvatar"), _LAYOUTS)
 """test_every_pair.py of the tests makes, renders and scores every instance on these, and says what is refused."""
 
+_H200 = "docs/benchmarks/2026-11-h200-after-training.md"
+
 STAGES: tuple[StageSpec, ...] = (
     StageSpec(
         "bake",
@@ -79,6 +81,7 @@ STAGES: tuple[StageSpec, ...] = (
             "texture-no-residual": {**_TEXTURE, "residual": False},
         },
         default_preset="official",
+        typical={"cuda": Typical(0.0, "one H200, 600 frames of 512², preset official", seconds=98.2, source=_H200)},
         portrait="headbench.stages.bake:BakedAvatar",
         checked=_CHECKED,
     ),
@@ -100,6 +103,7 @@ STAGES: tuple[StageSpec, ...] = (
         needs=frozenset({"carrier", "surface"}),
         presets={"official": _AS_PUBLISHED, "fixed": {}},
         default_preset="fixed",
+        typical={"cuda": Typical(0.0, "one H200, 600 frames of 512², mirror", seconds=7.2, source=_H200)},
         checked=_CHECKED,
     ),
 )

@@ -77,11 +77,13 @@ def read_header(path: Path | None) -> Header:
 
 
 def read_headers(paths: Mapping[_Key, Path | None]) -> dict[_Key, Header]:
-    """Read the headers of many image files in several threads.
+    """Read the headers of image files, of many in several threads.
 
     Args:
         paths: any key -> file, or None for a missing one.
     """
+    if len(paths) <= _READERS:  # to start threads would take longer
+        return {key: read_header(path) for key, path in paths.items()}
     with ThreadPoolExecutor(_READERS) as pool:
         return dict(zip(paths, pool.map(read_header, paths.values()), strict=True))
 

@@ -100,17 +100,21 @@ def run(
         writable(folder, folder=True)
         refuse_links(folder)
     from headbench.harness.cli.signals import orderly_signals
-    from headbench.harness.execution.choose import make_executor, with_resources
+    from headbench.harness.execution.choose import known_costs, make_executor, with_resources
     from headbench.harness.run.execute import execute
     from headbench.harness.run.lock import held
 
     executor = make_executor(request, registry())
-    plan = with_resources(make_plan(request, registry(), protocols, sys.argv), request, executor)
+    # Two protocols that score the same renders track once.
+    rules = {scorer.key.name: scorer.key.tracking for scorer in asked}
+    tracked = sum(rule.steps for rule in rules.values() if rule is not None)
+    known = known_costs(folder, request.device, registry()) if dry_run or executor.queues else {}
+    plan = with_resources(make_plan(request, registry(), protocols, sys.argv), request, executor, known, tracked)
     _say_plan(plan, len(registry().problems()))
     if dry_run:
-        # Two protocols that score the same renders track once.
-        rules = {scorer.key.name: scorer.key.tracking for scorer in asked}
-        _dry_run(plan, request.device, sum(rule.steps for rule in rules.values() if rule is not None), executor.slots)
+        from headbench.harness.cli.dry_run import show_plan
+
+        show_plan(plan, known, tracked, executor)
         return
     if detach:
         from headbench.harness.cli.detach import detach as start
@@ -143,20 +147,6 @@ def _say_plan(plan: Plan, problems: int) -> None:
     notes = [*plan.notes, *dict.fromkeys(note for planned in plan.cells for note in planned.record.notes)]
     for note in notes:
         say(f"note: {one_line(note)}")
-
-
-def _dry_run(plan: Plan, device: str, tracked: int, slots: int) -> None:
-    """Print a plan's cells and what they are expected to cost.
-
-    Args:
-        plan: the cells.
-        device: device of the request: auto, cpu, cuda or cuda:K.
-        tracked: steps of test-time tracking per test frame.
-        slots: number of cells that run at once.
-    """
-    from headbench.harness.cli.dry_run import show_plan
-
-    show_plan(plan, device, tracked, slots)
 
 
 def _report(folder: Path) -> tuple[Path, Table]:

@@ -57,6 +57,11 @@ class Executor(abc.ABC):
         """Number of cores that each cell gets where it is computed; None: this machine's, shared out by `share`."""
         return None
 
+    @property
+    def queues(self) -> bool:
+        """Whether cells wait in a queue that wants to know how much time and memory each asks for; see `asks`."""
+        return False
+
     def prepare(self, device: str) -> None:
         """Check that the executor can work, before anything is written.
 
@@ -75,6 +80,10 @@ class Executor(abc.ABC):
             BenchError: it cannot; the message says what was asked for and found.
         """
         return
+
+    def asks(self, resources: Resources) -> str:
+        """Say what a cell asks a queue for, such as 4 cores, 8.0 GB; by default nothing, and the text is empty."""
+        return ""
 
     @abc.abstractmethod
     def submit(self, cells: Sequence[tuple[Path, Resources]]) -> list[Handle]:

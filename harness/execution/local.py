@@ -81,7 +81,9 @@ class Local(Executor):
 
     def admit(self, resources: Resources) -> None:
         """Check that the cells that run at once fit into the memory of this machine."""
-        has, needs = machine_memory(), (resources.memory or 0) * self._workers
+        if resources.memory is None:
+            return
+        has, needs = machine_memory(), resources.memory * self._workers
         if has is not None and needs > has:
             raise BenchError(
                 f"--memory asks for {size(needs)} for {self._workers} at once, and this machine has {size(has)}.",

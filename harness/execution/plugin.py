@@ -19,7 +19,7 @@ SLURM = ExecutorSpec(
     "slurm",
     "headbench.harness.execution.slurm.executor:Slurm",
     "on the nodes of a Slurm cluster, as job arrays; they outlive `bench run`, which finds them again",
-    needs=frozenset({"sbatch", "squeue", "scancel", "sinfo", "srun"}),
+    needs=frozenset({"sbatch", "squeue", "scancel", "sinfo", "srun", "scontrol"}),
     elsewhere=True,
 )
 

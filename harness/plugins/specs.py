@@ -50,7 +50,10 @@ SOURCES: tuple[str, ...] = get_args(Source)
 
 @dataclass(frozen=True)
 class Typical:
-    """Measured cost of training one subject: a first guess for `bench run --dry-run` until cells have finished."""
+    """Measured cost of training one subject, or of one stage: a first guess until cells have finished nearby.
+
+    `bench run --dry-run` adds it up, and executors ask for time and memory by it where the user names none.
+    """
 
     rate: float
     """Training steps per second; 0 where nothing is trained."""
@@ -58,6 +61,15 @@ class Typical:
     """Machine, preset and image size of the measurement."""
     bytes: float | None = None
     """Size of the cell's folder; None where it was not measured."""
+    memory: float | None = None
+    """Peak of host memory in bytes; None where it was not measured."""
+    gpu_memory: float | None = None
+    """Peak of GPU memory in training in bytes; None where it was not measured."""
+    seconds: float | None = None
+    """Of a method: seconds of a cell besides training, for start, reading, rendering and scores; of a stage: all of
+    its seconds. None where they were not measured."""
+    source: str = ""
+    """Page on the measurement, such as docs/benchmarks/2026-11-h200-five.md."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +209,8 @@ class StageSpec:
     """Option (`harness.stage.input_file`) of the file that an instance is made from, where its label is for the user to
     choose: train/bake/edit:logo. Where ``--set`` names none, the file that the cell keeps for the instance is taken.
     Empty: labels are presets."""
+    typical: Mapping[str, Typical] = field(default_factory=dict)
+    """Device type (cuda, cpu) -> measured seconds of one instance."""
     kept: str = ""
     """Name of that file in a cell, such as edits.json."""
     checked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -240,6 +241,7 @@ class Job:
             raise
 
 
+@functools.lru_cache(maxsize=1 << 14)  # it is asked for at each look at a cell, and paths are slow to put together
 def cell_folder(run: Path, cell: Cell) -> Path:
     """Folder of a cell of the run whose folder is `run`."""
     return run / "cells" / cell.path

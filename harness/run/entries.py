@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
 from headbench.harness.plugins import DatasetSpec, MethodSpec, Registry
 from headbench.harness.plugins.checks import preset_data, preset_values
 from headbench.harness.run.cell import StageJob
-from headbench.harness.run.config import Setting, apply_settings
+from headbench.harness.run.config import Setting, apply_settings, config_hash
 from headbench.harness.run.request import RunRequest
 from headbench.harness.run.ways import stage_jobs
 from headbench.harness.way import Way
@@ -35,6 +36,12 @@ class Entry:
     """Stage instances to make; empty where the method is not configured."""
     data: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Dataset -> options of its reader that the preset goes with."""
+
+    @functools.cached_property
+    def resolved(self) -> tuple[dict[str, Any], str]:
+        """The configuration as plain values and its hash, which thousands of cells of a plan share; empty without."""
+        values = self.config.model_dump(mode="json") if self.config is not None else {}
+        return values, config_hash(values)
 
     def differs(self, dataset: str, settings: Sequence[Setting]) -> str:
         """Say what of a preset's reading of the data a run leaves out; empty where nothing, or the preset names none.

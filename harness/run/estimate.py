@@ -1,39 +1,20 @@
-"""Estimate time and size of a plan, from its own numbers and from rates that finished cells nearby have recorded."""
+"""Estimate time, memory and size of a plan, from its own numbers and from costs of cells like its own."""
 
 from __future__ import annotations
 
 import heapq
-import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from headbench.harness.errors import BenchError
 from headbench.harness.layout import CellFolder
-from headbench.harness.plugins.specs import MethodSpec
 from headbench.harness.run.cell import State, cell_folder
+from headbench.harness.run.costs import Record, cost_of
 from headbench.harness.run.execute import is_finished
-from headbench.harness.run.folder import read_cells
 from headbench.harness.run.plan import Plan
 from headbench.harness.run.planned import PlannedCell
-from headbench.harness.run.speed import read_speed
-from headbench.harness.run.track import read_track_summary
+from headbench.harness.way import TRAIN, Way
 
-__all__ = ["CellEstimate", "Record", "estimate", "recorded", "together", "typical"]
-
-
-@dataclass(frozen=True)
-class Record:
-    """Typical cost of one training of a method: medians over finished ones, or without any what its plugin says."""
-
-    rate: float
-    """Training steps per second."""
-    bytes: float | None
-    """Size of a cell's folder; None where it is not known."""
-    cells: int
-    device: str
-    tracking: float | None = None
-    """Steps per second of test-time tracking; None where no finished cell has tracked."""
+__all__ = ["CellEstimate", "estimate", "seconds_of", "together"]
 
 
 @dataclass(frozen=True)
@@ -48,54 +29,15 @@ class CellEstimate:
     bytes: float | None
     tracking: float | None = 0.0
     """Seconds of test-time tracking; 0 where no protocol asks for it."""
+    rest: float | None = 0.0
+    """Seconds besides training, tracking and other stages: start, reading, rendering, scoring."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Stage instance besides ``train`` -> its seconds; those of which nothing is known are missing."""
 
-
-def recorded(near: Path) -> dict[str, Record]:
-    """Median costs per method (its name in lower case), over finished cells of the runs in the folder `near`."""
-    rates: dict[str, list[float]] = {}
-    sizes: dict[str, list[float]] = {}
-    devices: dict[str, set[str]] = {}
-    tracking: dict[str, list[float]] = {}
-    for plan in sorted(near.glob("*/plan.json")):
-        run = plan.parent
-        try:
-            done = [record for record in read_cells(run) if record.state is State.DONE]
-        except BenchError:  # a stranger's plan.json
-            continue
-        for record in done:
-            folder = cell_folder(run, record.cell)
-            speed = read_speed(CellFolder(folder).stage())
-            if speed is None:
-                continue
-            name = record.cell.method.lower()
-            rates.setdefault(name, []).append(speed.train.rate)
-            sizes.setdefault(name, []).append(float(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())))
-            devices.setdefault(name, set()).add(speed.train.device)
-            for place in CellFolder(folder).stage().tracking_folders():
-                found = read_track_summary(place)
-                if found is not None and found.tracked:
-                    tracking.setdefault(name, []).append(found.rate)
-    return {
-        name: Record(
-            statistics.median(values),
-            statistics.median(sizes[name]),
-            len(values),
-            ", ".join(sorted(devices[name])),
-            statistics.median(tracking[name]) if name in tracking else None,
-        )
-        for name, values in rates.items()
-    }
-
-
-def typical(methods: Mapping[str, MethodSpec], device: str) -> dict[str, Record]:
-    """Costs per method (its name in lower case) that plugins declare for a device type (cuda, cpu).
-
-    Args:
-        methods: method -> its spec.
-        device: device type: cuda or cpu.
-    """
-    known = {name.lower(): spec.typical.get(device) for name, spec in methods.items()}
-    return {name: Record(t.rate, t.bytes, 0, t.where) for name, t in known.items() if t is not None}
+    @property
+    def total(self) -> float:
+        """Seconds of the whole cell, as far as anything is known."""
+        return sum(each or 0.0 for each in (self.seconds, self.tracking, self.rest, *self.stages.values()))
 
 
 def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[CellEstimate]:
@@ -103,33 +45,71 @@ def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[
 
     Args:
         plan: the cells.
-        known: method in lower case -> its typical cost, as `recorded` and `typical` give it.
+        known: method, or method/preset, in lower case -> its cost, as `costs.recorded` and `costs.typical` give it.
         tracked: steps that the plan's protocols spend on a test frame before they score it, together. Where their
             rate is not known, they count as steps of training: right to a factor of two (on a CPU FateAvatar's
             took 0.6 of their time, SplattingAvatar's 1.7).
     """
-    estimates = []
-    for planned in plan.cells:
-        if is_finished(plan.run, planned):
-            estimates.append(CellEstimate(planned, State.DONE.value, 0.0, 0.0))
-            continue
-        if planned.record.state is not State.QUEUED:
-            estimates.append(CellEstimate(planned, planned.record.state.value, 0.0, 0.0))
-            continue
-        record = known.get(planned.cell.method.lower())
-        seconds: float | None = None
-        tracking: float | None = None
-        trained = CellFolder(cell_folder(plan.run, planned.cell)).stage().summary.is_file()
-        if planned.steps == 0:  # a baseline without gradient is not tracked either
-            seconds = tracking = 0.0
-        elif record is not None and record.rate > 0:
-            seconds = 0.0 if trained else planned.steps / record.rate
-            limit = planned.job.execution.seconds if planned.job is not None else None
-            seconds = seconds if limit is None else min(seconds, limit)
-            tracking = planned.frames[1] * tracked / (record.tracking or record.rate)
-        size = record.bytes if record else None
-        estimates.append(CellEstimate(planned, State.QUEUED.value, seconds, size, tracking if tracked else 0.0))
-    return estimates
+    return [_of_cell(plan, planned, cost_of(known, planned.cell), tracked) for planned in plan.cells]
+
+
+def _of_cell(plan: Plan, planned: PlannedCell, record: Record | None, tracked: int) -> CellEstimate:
+    """Estimate one cell; arguments as `estimate` has them, `record` with the costs of cells like it."""
+    if is_finished(plan.run, planned):
+        return CellEstimate(planned, State.DONE.value, 0.0, 0.0)
+    if planned.record.state is not State.QUEUED:
+        return CellEstimate(planned, planned.record.state.value, 0.0, 0.0)
+    seconds, tracking = _work(planned, record, tracked)
+    if seconds and CellFolder(cell_folder(plan.run, planned.cell)).stage().summary.is_file():
+        seconds = 0.0
+    return CellEstimate(
+        planned,
+        State.QUEUED.value,
+        seconds,
+        record.bytes if record else None,
+        tracking,
+        record.rest if record else None,
+        _stages(planned, record),
+    )
+
+
+def seconds_of(planned: PlannedCell, record: Record, tracked: int = 0) -> float:
+    """Seconds of a whole cell of which nothing is done yet, as far as anything is known.
+
+    Args:
+        planned: the cell.
+        record: costs of cells like it.
+        tracked: steps of test-time tracking per test frame.
+    """
+    seconds, tracking = _work(planned, record, tracked)
+    return CellEstimate(planned, "", seconds, None, tracking, record.rest, _stages(planned, record)).total
+
+
+def _work(planned: PlannedCell, record: Record | None, tracked: int) -> tuple[float | None, float | None]:
+    """Seconds of a cell's training and of its test-time tracking; None where they are not known."""
+    if planned.steps == 0:  # a baseline without gradient is not tracked either
+        return 0.0, 0.0
+    if record is None or record.rate <= 0:
+        return None, None if tracked else 0.0
+    seconds = planned.steps / record.rate
+    limit = planned.job.execution.seconds if planned.job is not None else None
+    return (
+        seconds if limit is None else min(seconds, limit),
+        planned.frames[1] * tracked / (record.tracking or record.rate),
+    )
+
+
+def _stages(planned: PlannedCell, record: Record | None) -> dict[str, float]:
+    """Stage instance besides ``train`` that is to be made -> its seconds, where they are known."""
+    if record is None or planned.job is None:
+        return {}
+    ways = [job.way for job in planned.job.stages if not job.reason and job.way != str(TRAIN)]
+    return {way: found for way in ways if (found := _stage(record, way)) is not None}
+
+
+def _stage(record: Record, way: str) -> float | None:
+    """Seconds of a stage instance: of one that is called the same, or of its stage; None where neither is known."""
+    return record.stages.get(way, record.stages.get(Way.parse(way).stage))
 
 
 def together(seconds: Iterable[float], slots: int) -> float:

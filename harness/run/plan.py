@@ -72,7 +72,7 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
         variant = _variant(request, entry.settings + data_settings, any_settings)
         cell = Cell(entry.spec.name, entry.preset, variant, place.spec.name, place.name, seed)
         own = with_kept(CellFolder(cell_folder(run, cell)), entry.stages, registry)
-        with_files = dataclasses.replace(entry, stages=own)
+        with_files = entry if own == entry.stages else dataclasses.replace(entry, stages=own)
         cells.append(plan_cell(cell, with_files, place, data_settings, request, protocols, argv))
     kept = refuse_changes(run, cells)
     return Plan(run, tuple(with_stale(run, planned, registry) for planned in kept), tuple(notes))

@@ -15,7 +15,7 @@ from headbench.harness.layout import CellFolder
 from headbench.harness.options import Execution
 from headbench.harness.run.budget import budget_of, budgeted
 from headbench.harness.run.cell import Cell, CellRecord, Job, StageState, State, cell_folder
-from headbench.harness.run.config import Setting, config_hash
+from headbench.harness.run.config import Setting
 from headbench.harness.run.data import Manifest, whole
 from headbench.harness.run.entries import Entry
 from headbench.harness.run.inputs import stage_faults
@@ -98,7 +98,8 @@ def plan_cell(
     subject, config = place.subject, entry.config
     if request.budget is not None:
         config = budgeted(config, budget_of(request.budget), len(subject.train))
-    values = config.model_dump(mode="json")
+        entry = dataclasses.replace(entry, config=config)
+    values, digest = entry.resolved
     trains = any(Way.parse(each.way).steps[:1] == TRAIN.steps for each in entry.stages if not each.reason)
     reason = unmet(entry.spec, config if trains else None, place.spec, subject.head)
     if not reason and not any(each.asked and not each.reason for each in entry.stages):
@@ -108,7 +109,7 @@ def plan_cell(
     job = Job(
         cell=cell,
         config=values,
-        config_hash=config_hash(values),
+        config_hash=digest,
         data=str(place.folder.resolve()),
         data_options={setting.path: setting.value for setting in data_settings},
         limit=request.limit,

@@ -55,6 +55,12 @@ class Speed:
     """SHA-256 of the checkpoint's weights."""
     fps: float
     train: Cost
+    device_type: str = ""
+    """Type of the device that rendered, cuda or cpu; empty in files of older versions."""
+    peak_memory_bytes: float = 0.0
+    """Peak of GPU memory in training, in bytes; 0 on a CPU."""
+    peak_host_memory_bytes: float = 0.0
+    """Peak of host memory of the process, in bytes; 0 where it is not known."""
 
 
 def read_speed(place: StagePaths) -> Speed | None:

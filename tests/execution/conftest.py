@@ -1,10 +1,16 @@
-"""A Slurm cluster of one node on loopback, of Debian's packages, without accounting; and a subject to train on."""
+"""A Slurm cluster of one node on loopback, of Debian's packages, without accounting; and subjects to train on.
+
+Its jobs need no munge. A requeued job waits until its old credential has expired, 120 s by default: here 3 s. A node
+that is gone for 10 s is down.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -24,6 +30,7 @@ SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}
 AuthType=auth/none
 CredType=cred/none
+AuthInfo=cred_expire=3
 SlurmUser={user}
 SlurmdUser={user}
 StateSaveLocation={folder}/state
@@ -45,6 +52,7 @@ SelectTypeParameters=CR_Core
 ReturnToService=2
 MinJobAge=2
 KillWait=10
+SlurmdTimeout=10
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 PartitionName=short Nodes={host} MaxTime=00:01:00 State=UP
@@ -57,6 +65,19 @@ def _free_ports(count: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
+
+
+def _of_jobs(folder: Path) -> set[int]:
+    """IDs of the processes of jobs of the cluster whose files lie in `folder`, and of the daemons that started them."""
+    found, parents = set(), set()
+    conf = f"SLURM_CONF={folder / 'slurm.conf'}\0".encode()
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            environment = (path / "environ").read_bytes()
+            if conf in environment and b"SLURM_JOB_ID=" in environment:
+                found.add(int(path.name))
+                parents.add(int((path / "stat").read_text().rpartition(")")[2].split()[1]))
+    return found | {each for each in parents if b"slurmstepd" in Path(f"/proc/{each}/cmdline").read_bytes()}
 
 
 @dataclass
@@ -85,12 +106,28 @@ class Cluster:
             assert time.monotonic() < deadline, (self.folder / "slurmctld.log").read_text()[-2000:]
             time.sleep(0.2)
 
-    def stop_controller(self) -> None:
-        """End the controller, as a reboot of its machine does; jobs on nodes go on."""
+    def stop_controller(self, forget: bool = False) -> None:
+        """End the controller, as a reboot of its machine does; jobs on nodes go on.
+
+        Args:
+            forget: remove what it kept on its disk, so that the next one knows no job.
+        """
         assert self.controller is not None
         self.controller.terminate()
         self.controller.wait(60)
         self.controller = None
+        if forget:
+            shutil.rmtree(self.folder / "state")
+            (self.folder / "state").mkdir()
+
+    def lose_node(self) -> None:
+        """Kill the node's daemon and all that it started, at once, as a power cut does."""
+        assert self.node is not None
+        for process in (self.node.pid, *_of_jobs(self.folder)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.node.wait(30)
+        self.node = None
 
     def ask(self, *command: str) -> str:
         """Output of one of Slurm's commands; empty where the controller does not answer."""
@@ -125,7 +162,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with one synthetic subject of 6 frames of 48 x 48 in INSTA's layout."""
+    """A data root with four synthetic subjects of 6 frames of 48 x 48 in INSTA's layout: synth00 and three copies."""
     root = tmp_path_factory.mktemp("data")
     insta(root)
+    for number in (1, 2, 3):
+        shutil.copytree(root / "insta" / "synth00", root / "insta" / f"synth0{number}")
     return root

@@ -14,16 +14,16 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from headbench.harness.cli import dry_run
 from headbench.harness.cli.progress import PlainWatcher, TerminalWatcher
 from headbench.harness.errors import BenchError
-from headbench.harness.execution import local, system
+from headbench.harness.execution import choose, local, system
 from headbench.harness.execution.local import Local, LocalOptions
 from headbench.harness.execution.system import machine_memory
 from headbench.harness.files import read_json
 from headbench.harness.options import Resources
 from headbench.harness.run import Cell, CellRecord, Job, State, read_cells
-from headbench.harness.run.estimate import Record, together
+from headbench.harness.run.costs import Record
+from headbench.harness.run.estimate import together
 from headbench.harness.run.request import read_request
 
 HERE = Path(__file__).parent
@@ -337,10 +337,10 @@ def test_real_methods_give_equal_hashes_with_one_worker_and_with_two(bench: Call
 def test_a_dry_run_says_when_the_last_of_several_cells_at_once_ends(
     bench: Callable[..., Any], blobs: Path, faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def near(_: Path) -> dict[str, Record]:
+    def near(_: Path, kind: str) -> dict[str, Record]:
         return {"blobs": Record(rate=12 / 3600, bytes=1.0, cells=1, device="a machine")}  # an hour a cell
 
-    monkeypatch.setattr(dry_run, "recorded", near)
+    monkeypatch.setattr(choose, "recorded", near)
     asked = ("run", "--methods", "blobs", "--datasets", "discs[anna]", "--data-root", faces, *COMMON, "--dry-run")
     alone = bench(*asked, "--seeds", "0,1,2", site=blobs)
     assert "3 cells, 3 to do: 3.00 h training" in alone.out and "at once" not in alone.out, alone

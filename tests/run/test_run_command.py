@@ -12,7 +12,8 @@ import pytest
 from headbench.harness.files import read_json
 from headbench.harness.plugins.specs import MethodSpec, Typical
 from headbench.harness.run import Cell, CellRecord, cell_folder, read_cell, read_cells
-from headbench.harness.run.estimate import Record, estimate, typical
+from headbench.harness.run.costs import Record, typical
+from headbench.harness.run.estimate import estimate
 from headbench.harness.run.plan import Plan
 from headbench.harness.run.planned import PlannedCell
 

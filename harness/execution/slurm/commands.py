@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 
 from headbench.harness.errors import BenchError
 
-__all__ = ["Silent", "cancel", "could_run", "limit_of", "partitions", "queued"]
+__all__ = ["Silent", "cancel", "could_run", "how_it_ended", "partitions", "queued"]
 
 _WAIT = 60.0
 """Seconds after which a command of Slurm counts as unanswered."""
@@ -48,11 +49,6 @@ def partitions() -> dict[str, str]:
     return found
 
 
-def limit_of(partition: str | None) -> str | None:
-    """Time limit of a partition as Slurm writes it; None where there is no such partition."""
-    return partitions().get(partition or "")
-
-
 def queued(name: str) -> dict[str, tuple[str, str]]:
     """Jobs of a name that wait or run: number, of an array with its place (12_3), -> state and reason.
 
@@ -62,6 +58,21 @@ def queued(name: str) -> dict[str, tuple[str, str]]:
     command = ["squeue", "--noheader", "--array", f"--name={name}", "--format=%i|%T|%r"]
     rows = [line.strip().split("|", 2) for line in _ask(command).splitlines() if line.count("|") >= 2]
     return {number: (state, reason) for number, state, reason in rows}
+
+
+def how_it_ended(number: str) -> str:
+    """State of a job that has ended, such as TIMEOUT or OUT_OF_MEMORY; empty where Slurm has forgotten the job.
+
+    A controller remembers jobs for some minutes (``MinJobAge``), without accounting.
+
+    Args:
+        number: of the job.
+    """
+    try:
+        found = re.search(r"\bJobState=([A-Z_]+)", _ask(["scontrol", "--oneliner", "show", "job", number]))
+    except Silent:
+        return ""
+    return found[1] if found else ""
 
 
 def could_run(asked: Sequence[str]) -> str | None:

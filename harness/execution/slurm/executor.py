@@ -16,7 +16,7 @@ from headbench.harness.console import size
 from headbench.harness.errors import BenchError
 from headbench.harness.execution.claim import holder
 from headbench.harness.execution.executor import Executor, Handle, Resources, worker_command
-from headbench.harness.execution.slurm.commands import Silent, cancel, could_run, limit_of, partitions, queued
+from headbench.harness.execution.slurm.commands import Silent, cancel, could_run, how_it_ended, partitions, queued
 from headbench.harness.execution.slurm.job import CellJob
 from headbench.harness.execution.slurm.options import SlurmOptions, minutes
 from headbench.harness.files import atomic_path
@@ -30,6 +30,8 @@ __all__ = ["Slurm"]
 
 _MOST = 1000
 """Largest number of jobs of one array; Slurm's own default allows 1,001."""
+_UNKNOWN_TIME = 720.0
+"""Minutes that a job asks for where neither the user nor cells like it say how long it takes."""
 _END = 90.0
 """Seconds to wait until cancelled jobs are gone: Slurm kills what does not end after `KillWait`, 30 s by default."""
 _FORMS = {
@@ -57,6 +59,7 @@ class Slurm(Executor):
         self._queue: dict[str, dict[str, tuple[str, str]]] = {}
         self._gone: dict[str, float] = {}
         self._could: set[Resources] = set()
+        self._limits: dict[str, str] = {}
 
     @property
     def slots(self) -> int:
@@ -67,6 +70,11 @@ class Slurm(Executor):
     def cores(self) -> int:
         """Number of cores of a cell's job, wherever it runs."""
         return int(self.options.cpus)
+
+    @property
+    def queues(self) -> bool:
+        """True: Slurm places jobs by the time and memory that they ask for."""
+        return True
 
     def prepare(self, device: str) -> None:
         """Check that submitit is there, that the scheduler answers, and that it has the partition."""
@@ -79,7 +87,7 @@ class Slurm(Executor):
                 "Cells are computed on nodes of the cluster, so this machine cannot say on what.",
                 help="--device cuda or --device cpu",
             )
-        known = partitions()
+        known = self._limits = partitions()
         if (self.options.partition or "") not in known:
             names = ", ".join(sorted(filter(None, known)))
             raise BenchError(
@@ -94,9 +102,20 @@ class Slurm(Executor):
         if resources in self._could:
             return
         if reason := could_run(self._flags(resources)):
-            asked = ", ".join(self._words(resources))
-            raise BenchError(f"Slurm cannot run a cell that asks for {asked}: {reason}.", help="sinfo --Node --long")
+            raise BenchError(
+                f"Slurm cannot run a cell that asks for {self.asks(resources)}: {reason}.", help="sinfo --Node --long"
+            )
         self._could.add(resources)
+
+    def asks(self, resources: Resources) -> str:
+        """Say what the job of a cell asks for: cores, GPU, memory, time and partition."""
+        words = [f"{self._cpus(resources)} cores"]
+        if self._gpus(resources):
+            words.append(f"{self._gpus(resources)} GPU")
+        if (memory := _memory(resources)) is not None:
+            words.append(size(memory))
+        where = f"partition {self.options.partition}" if self.options.partition else "the default partition"
+        return ", ".join([*words, f"{self._minutes(resources):g} minutes in {where}"])
 
     def submit(self, cells: Sequence[tuple[Path, Resources]]) -> list[Handle]:
         """Submit cells, those that ask for the same as one array of at most 1,000; all of them or none.
@@ -169,11 +188,12 @@ class Slurm(Executor):
             if now - since < self.options.patience or holder(folder) is not None:
                 return None
         self._gone.pop(number, None)
-        return Ended(State.INTERRUPTED, f"Slurm has job {number} no more, and its worker did not say how it ended")
+        return _as_slurm_says(number, how_it_ended(number))
 
     def _array(self, folders: Sequence[Path], resources: Resources) -> list[str]:
         """Submit one job per folder; the numbers of the jobs."""
-        jobs = [CellJob(worker_command(folder)) for folder in folders]
+        asked = self.asks(resources)
+        jobs = [CellJob(worker_command(folder), str(folder.absolute()), asked) for folder in folders]
         executor = self._submitter(folders[0], resources)
         try:
             with executor.batch():
@@ -192,12 +212,12 @@ class Slurm(Executor):
         """Submitit's executor with all that these jobs ask for; its files lie in the run's folder ``slurm``."""
         from submitit import SlurmExecutor
 
-        options = self.options
+        options, memory = self.options, _memory(resources)
         executor = SlurmExecutor(folder=_run_of(folder) / "slurm", max_num_timeout=options.requeues)
         more: dict[str, Any] = {"requeue": True}
         executor.update_parameters(
             job_name=_name(folder.absolute()),
-            time=math.ceil(self._minutes()),
+            time=math.ceil(self._minutes(resources)),
             signal_delay_s=options.notice,
             cpus_per_task=self._cpus(resources),
             setup=list(options.setup) or None,
@@ -210,7 +230,7 @@ class Slurm(Executor):
                     "account": options.account,
                     "qos": options.qos,
                     "constraint": options.constraint,
-                    "mem": None if resources.memory is None else f"{math.ceil(resources.memory / 2**20)}MB",
+                    "mem": None if memory is None else f"{math.ceil(memory / 2**20)}MB",
                     "gpus_per_node": self._gpus(resources) or None,
                 }.items()
                 if value is not None
@@ -219,10 +239,11 @@ class Slurm(Executor):
         )
         return executor
 
-    def _minutes(self) -> float:
-        """Time limit of a job: that of the options, or the partition's where that is less."""
-        limit = minutes(limit_of(self.options.partition) or "")
-        asked = float(self.options.time)
+    def _minutes(self, resources: Resources) -> float:
+        """Time limit of a job: as the options say or cells like it took, or the partition's where that is less."""
+        limit = minutes(self._limits.get(self.options.partition or "", ""))
+        likely = _UNKNOWN_TIME if resources.likely_time is None else resources.likely_time / 60
+        asked = likely if self.options.time is None else float(self.options.time)
         return asked if limit is None else min(asked, limit)
 
     def _cpus(self, resources: Resources) -> int:
@@ -236,22 +257,36 @@ class Slurm(Executor):
         options = self.options
         named = {name: getattr(options, name) for name in ("partition", "account", "qos", "constraint")}
         flags = [f"--{name}={value}" for name, value in named.items() if value is not None]
-        flags += [f"--cpus-per-task={self._cpus(resources)}", f"--time={math.ceil(self._minutes())}"]
-        if resources.memory is not None:
-            flags.append(f"--mem={math.ceil(resources.memory / 2**20)}M")
+        flags += [f"--cpus-per-task={self._cpus(resources)}", f"--time={math.ceil(self._minutes(resources))}"]
+        if (memory := _memory(resources)) is not None:
+            flags.append(f"--mem={math.ceil(memory / 2**20)}M")
         if self._gpus(resources):
             flags.append(f"--gpus-per-node={self._gpus(resources)}")
         return flags
 
-    def _words(self, resources: Resources) -> list[str]:
-        """What a cell asks for, for people."""
-        words = [f"{self._cpus(resources)} cores"]
-        if self._gpus(resources):
-            words.append(f"{self._gpus(resources)} GPU")
-        if resources.memory is not None:
-            words.append(size(resources.memory))
-        where = f"partition {self.options.partition}" if self.options.partition else "the default partition"
-        return [*words, f"{self._minutes():g} minutes in {where}"]
+
+def _memory(resources: Resources) -> int | None:
+    """Host memory that a job asks for, in bytes: what the user named, or what is enough for cells like it."""
+    return resources.likely_memory if resources.memory is None else resources.memory
+
+
+def _as_slurm_says(number: str, state: str) -> Ended:
+    """How a cell ended whose job is gone and whose worker did not say it.
+
+    Args:
+        number: of the job.
+        state: last state of the job, as Slurm writes it; empty where Slurm has forgotten the job.
+    """
+    if state == "OUT_OF_MEMORY":
+        reason = f"Slurm ended job {number} because it needed more memory than it had asked for; --memory asks for more"
+        return Ended(State.OOM, reason, "memory of the job")
+    if state in ("TIMEOUT", "DEADLINE"):
+        reason = f"job {number} took more than its time; --executor-set time=12h asks for more, and the cell goes on"
+        return Ended(State.TIMEOUT, reason, "time of the job")
+    if state in ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "CANCELLED"):
+        reason = f"job {number} ended as {state} in Slurm; the same command goes on"
+        return Ended(State.INTERRUPTED, reason)
+    return Ended(State.INTERRUPTED, f"Slurm has job {number} no more, and its worker did not say how it ended")
 
 
 def _run_of(folder: Path) -> Path:

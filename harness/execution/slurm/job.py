@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 __all__ = ["CellJob"]
@@ -23,16 +25,21 @@ class CellJob:
 
     Args:
         command: command line of the worker.
+        folder: folder of the cell.
+        asked: what the job asked the scheduler for, in words.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self.command = list(command)
+    def __init__(self, command: Sequence[str], folder: str, asked: str) -> None:
+        self.command, self.folder, self.asked = list(command), folder, asked
         self._child: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> int:
         """Do the cell; the exit code of its worker, whose files say how it went."""
-        self._child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, start_new_session=True)
-        return self._child.wait()
+        self._child = child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, start_new_session=True)
+        code = child.wait()
+        if code < 0 and self._child is child:  # killed, and not by `checkpoint`
+            _account(Path(self.folder), self.asked)
+        return code
 
     def checkpoint(self) -> Any:
         """End the worker, which goes on from its newest checkpoint in the job that submitit queues then."""
@@ -44,7 +51,47 @@ class CellJob:
                 _signal(child, number)
                 if _ended(child, seconds):
                     break
+            _explain(Path(self.folder), self.asked)
         return DelayedSubmission(self)
+
+
+def _account(folder: Path, asked: str) -> None:
+    """Write how a worker ended that was killed outright, which it could not write itself: for want of memory or not.
+
+    Args:
+        folder: folder of the cell.
+        asked: what the job asked the scheduler for, in words.
+    """
+    from headbench.harness.execution.attend import death, settle
+    from headbench.harness.run import State, read_cell
+
+    record, ended = read_cell(folder), death(folder)
+    if record is None or ended is None:
+        return
+    more = "--memory asks for more" if ended.state is State.OOM else "the same command goes on"
+    settle(folder, record, dataclasses.replace(ended, reason=f"{ended.reason}; its job asked for {asked}; {more}"))
+
+
+def _explain(folder: Path, asked: str) -> None:
+    """Add to an interrupted cell's reason that its job was told to end, and how to ask for more time.
+
+    Args:
+        folder: folder of the cell.
+        asked: what the job asked the scheduler for, in words.
+    """
+    from headbench.harness.execution.attend import conclude
+    from headbench.harness.execution.claim import Claimed, claimed
+    from headbench.harness.run import State, read_cell
+    from headbench.harness.run.child import Ended
+
+    reason = (
+        f"its job, which asked for {asked}, was told to end: its time was over, or another job took its place; the "
+        "cell goes on from its newest checkpoint, and --executor-set time=12h asks for more"
+    )
+    with contextlib.suppress(Claimed), claimed(folder):
+        record = read_cell(folder)
+        if record is not None and record.state in (State.RUNNING, State.INTERRUPTED):
+            conclude(folder, record, Ended(State.INTERRUPTED, reason))
 
 
 def _ended(child: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -61,8 +61,9 @@ class SlurmOptions(ExecutorOptions):
     """GPUs per cell; None: 1 where --device is cuda, else 0."""
     cpus: int = Field(default=4, ge=1)
     """Cores per cell, which has as many threads unless --threads says otherwise or it was begun with others."""
-    time: Annotated[float, BeforeValidator(_minutes)] = Field(default=720.0, gt=0)
-    """Time limit of a job in minutes; or 90min, 12h, 2d. A cell that needs longer is queued again."""
+    time: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_minutes)] = None
+    """Time limit of a job in minutes; or 90min, 12h, 2d. None: four times what cells like it took, at least an hour, or
+    12 h where nothing is known. A cell that needs longer is queued again."""
     requeues: int = Field(default=20, ge=0)
     """How often a cell may go on after its job's time was over. Pre-emption does not count."""
     notice: int = Field(default=120, ge=10, le=3600)
