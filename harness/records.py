@@ -24,6 +24,8 @@ from headbench.harness.reading import Unreadable
 __all__ = ["Moment", "parsed", "read_record", "read_sealed", "write_sealed"]
 
 T = TypeVar("T")
+Fit = Callable[[Any], Any]
+"""Function that converts a value from JSON into the type of a field."""
 _SEAL = "seal"
 """Key of a JSON file's digest over its other values."""
 _LARGEST = 1e300
@@ -35,14 +37,18 @@ class _Misfit(Exception):
     """Error of a value that does not fit the type of its field.
 
     Args:
-        name: path of the field, its parts joined by dots.
         found: the value, in words.
         expected: what the field takes, in words.
+        name: path of the field, its parts joined by dots; empty for the whole.
     """
 
-    def __init__(self, name: str, found: str, expected: str) -> None:
-        super().__init__(name, found, expected)
-        self.name, self.found, self.expected = name, found, expected
+    def __init__(self, found: str, expected: str, name: str = "") -> None:
+        super().__init__(found, expected, name)
+        self.found, self.expected, self.name = found, expected, name
+
+    def under(self, name: str) -> _Misfit:
+        """The same error of a value that lies in the field `name`."""
+        return _Misfit(self.found, self.expected, f"{name}.{self.name}" if self.name else name)
 
 
 def _moment(text: str) -> bool:
@@ -117,7 +123,7 @@ def parsed(kind: type[T], values: Mapping[str, Any], path: Path, help: str = "")
         Unreadable: a field is missing or has a value of another kind; the message names `path` and the field.
     """
     try:
-        return cast(T, _record(kind, values, ""))
+        return cast(T, _record(kind, values))
     except _Misfit as misfit:
         where = f" as {misfit.name}" if misfit.name else ""
         raise Unreadable(path, f"found {misfit.found}{where}, expected {misfit.expected}", help) from misfit
@@ -130,72 +136,98 @@ def _seal_of(values: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
-    """Return name, type and whether it is required of each field of a dataclass."""
+def _fields(kind: Any) -> dict[str, tuple[Fit, bool]]:
+    """Return per field of a dataclass how its value is converted, and whether it is required."""
     hints = get_type_hints(kind, include_extras=True)
     nothing = dataclasses.MISSING
-    return [(f.name, hints[f.name], f.default is f.default_factory is nothing) for f in dataclasses.fields(kind)]
+    return {f.name: (_fit(hints[f.name]), f.default is f.default_factory is nothing) for f in dataclasses.fields(kind)}
 
 
-def _record(kind: Any, value: Any, name: str) -> Any:
-    """Convert an object from JSON, found under the dotted path `name`, into the dataclass `kind`."""
+def _record(kind: Any, value: Any) -> Any:
+    """Convert an object from JSON into the dataclass `kind`."""
     if not isinstance(value, Mapping):
-        raise _Misfit(name, quoted(value), "an object")
+        raise _Misfit(quoted(value), "an object")
+    fields = _fields(kind)
+    if getattr(kind, "closed", False):
+        strange = next((key for key in value if key not in fields), None)
+        if strange is not None:
+            raise _Misfit("an unknown key", f"one of {', '.join(fields)}", one_line(strange))
     found = {}
-    known = [field for field, _, _ in _fields(kind)]
-    strange = [key for key in value if key not in known] if getattr(kind, "closed", False) else []
-    if strange:
-        path = f"{name}.{one_line(strange[0])}" if name else one_line(strange[0])
-        raise _Misfit(path, "an unknown key", f"one of {', '.join(known)}")
-    for field, hint, needed in _fields(kind):
-        path = f"{name}.{field}" if name else field
-        if field in value:
-            found[field] = _fitting(hint, value[field], path)
+    for name, (fit, needed) in fields.items():
+        if name in value:
+            found[name] = _inside(fit, value[name], name)
         elif needed:
-            raise _Misfit(path, "nothing", "a value")
+            raise _Misfit("nothing", "a value", name)
     return kind(**found)
 
 
-def _fitting(hint: Any, value: Any, name: str) -> Any:
-    """Convert a JSON value, found under the dotted path `name`, into the type `hint` of a field, or raise _Misfit."""
+def _inside(fit: Fit, value: Any, name: object) -> Any:
+    """Convert a value that stands under `name` in an object or list; the name is only spelt out where it misfits."""
+    try:
+        return fit(value)
+    except _Misfit as misfit:
+        raise misfit.under(str(name)) from None
+
+
+@functools.cache
+def _fit(hint: Any) -> Fit:
+    """Return the function that converts JSON values into the type `hint` of a field, or raises _Misfit.
+
+    Types are taken apart once: a run of a thousand cells has some hundred thousand values.
+    """
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
-        return value
+        return lambda value: value
     if origin is Annotated:
-        check, expected = inner[1]
-        found = _fitting(inner[0], value, name)
-        if not check(found):
-            raise _Misfit(name, quoted(value), expected)
-        return found
+        return functools.partial(_checked, _fit(inner[0]), *inner[1])
     if origin in (Union, types.UnionType):
         (other,) = (each for each in inner if each is not type(None))
-        return None if value is None else _fitting(other, value, name)
+        return functools.partial(_optional, _fit(other))
     if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise _Misfit(name, quoted(value), "a list")
-        if inner[0] is str and set(map(type, value)) <= {str}:  # thousands of frame IDs
-            return tuple(value)
-        return tuple(_fitting(inner[0], each, f"{name}.{number}") for number, each in enumerate(value))
+        return functools.partial(_list, inner[0], _fit(inner[0]))
     if origin is not None:
-        if not isinstance(value, Mapping):
-            raise _Misfit(name, quoted(value), "an object")
-        if inner[1] is str and set(map(type, value.values())) <= {str}:
-            return dict(value)
-        return {key: _fitting(inner[1], each, f"{name}.{key}") for key, each in value.items()}
-    return _record(hint, value, name) if dataclasses.is_dataclass(hint) else _single(hint, value, name)
+        return functools.partial(_mapping, inner[1], _fit(inner[1]))
+    return functools.partial(_record if dataclasses.is_dataclass(hint) else _single, hint)
 
 
-def _single(hint: Any, value: Any, name: str) -> Any:
+def _checked(fit: Fit, check: Callable[[Any], bool], expected: str, value: Any) -> Any:
+    found = fit(value)
+    if not check(found):
+        raise _Misfit(quoted(value), expected)
+    return found
+
+
+def _optional(fit: Fit, value: Any) -> Any:
+    return None if value is None else fit(value)
+
+
+def _list(kind: Any, fit: Fit, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise _Misfit(quoted(value), "a list")
+    if kind is str and set(map(type, value)) <= {str}:  # thousands of frame IDs
+        return tuple(value)
+    return tuple(_inside(fit, each, number) for number, each in enumerate(value))
+
+
+def _mapping(kind: Any, fit: Fit, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _Misfit(quoted(value), "an object")
+    if kind is Any or (kind is str and set(map(type, value.values())) <= {str}):
+        return dict(value)
+    return {key: _inside(fit, each, key) for key, each in value.items()}
+
+
+def _single(hint: Any, value: Any) -> Any:
     """Convert a JSON value into a type that is neither container nor record: text, number, bool or enumeration."""
+    if type(value) is hint and hint is not float:
+        return value
     if issubclass(hint, enum.Enum):
-        known = [each.value for each in hint]
-        if value not in known:
-            raise _Misfit(name, quoted(value), f"one of {', '.join(known)}")
-        return hint(value)
+        try:
+            return hint(value)
+        except ValueError:
+            raise _Misfit(quoted(value), f"one of {', '.join(each.value for each in hint)}") from None
     if hint is float:
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
             return float(value)
-        raise _Misfit(name, quoted(value), "a finite number")
-    if type(value) is not hint:
-        raise _Misfit(name, quoted(value), _PLAIN[hint])
-    return value
+        raise _Misfit(quoted(value), "a finite number")
+    raise _Misfit(quoted(value), _PLAIN[hint])

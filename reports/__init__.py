@@ -3,7 +3,7 @@
 Importing this package imports no torch; only the figures of a report need the dataset and with it torch.
 """
 
-from headbench.reports.build import build_table, protocols_of
+from headbench.reports.build import build_table, build_tables, protocols_of
 from headbench.reports.columns import Column, metric_column
 from headbench.reports.differences import signed_interval
 from headbench.reports.format import TableFormat
@@ -21,6 +21,7 @@ __all__ = [
     "TableFormat",
     "Value",
     "build_table",
+    "build_tables",
     "format_table",
     "metric_column",
     "named",

@@ -18,7 +18,7 @@ from headbench.reports.table import Row, Table, Value, named
 from headbench.reports.values import mean_over_subjects, one_subject, seed_noise
 from headbench.results import Result, Run, read_run, rerun, rescore
 
-__all__ = ["build_table", "protocols_of"]
+__all__ = ["build_table", "build_tables", "protocols_of"]
 
 
 def build_table(run: Path | Run, protocol: str | None = None, published: bool = False) -> Table:
@@ -35,6 +35,23 @@ def build_table(run: Path | Run, protocol: str | None = None, published: bool = 
     """
     record = read_run(run) if isinstance(run, Path) else run
     return _Builder(record, _choose(record, protocol), published).table()
+
+
+def build_tables(run: Run, protocol: str | None = None, published: bool = False) -> list[Table]:
+    """Build the tables of a report: one per protocol that the run is scored by.
+
+    Args:
+        run: what was read of the run.
+        protocol: the only protocol; None takes all, that which `build_table` takes first.
+        published: as for `build_table`.
+
+    Raises:
+        BenchError: as for `build_table`.
+    """
+    names = protocols_of(run) if protocol is None else (protocol,)
+    tables = [build_table(run, name, published) for name in names] or [build_table(run, None, published)]
+    # A protocol that was asked for and scored nothing would be a page of rows without numbers beside the others.
+    return [table for table in tables if table.protocol_hash] or tables[:1]
 
 
 def protocols_of(run: Path | Run) -> tuple[str, ...]:
@@ -80,7 +97,8 @@ class _Builder:
         self.run = run
         self.published = published
         self.protocol = protocol
-        self.notes: list[str] = []
+        self.notes: dict[str, int] = {}
+        """Footnotes and their numbers."""
         self.uneven: set[str] = set()
         """Datasets in which methods were scored on different frames of one subject."""
         self.cells: dict[tuple[tuple[str, str], Entry], list[Result]] = {}
@@ -134,9 +152,7 @@ class _Builder:
 
     def _note(self, text: str) -> int:
         """Number of a footnote, counted from 1; a new text is added, equal texts share a number."""
-        if text not in self.notes:
-            self.notes.append(text)
-        return self.notes.index(text) + 1
+        return self.notes.setdefault(text, len(self.notes) + 1)
 
     def _column(self, key: str) -> Column:
         """Column of a metric; not ranked where its values come from networks of different weights."""

@@ -54,26 +54,28 @@ def lines(table: Table, notes: list[str] | None = None) -> list[Line]:
             them in their places.
     """
     found: list[Line] = []
+    leading = headings(table)[0]
     for row in table.rows:
         before = found[-1].row if found else row
         opens = (before.dataset, before.where()) != (row.dataset, row.where())
-        found.append(_line(table, row, opens, notes))
+        found.append(_line(table, leading, row, opens, notes))
     return found
 
 
-def _line(table: Table, row: Row, opens: bool, notes: list[str] | None) -> Line:
+def _line(table: Table, names: Sequence[str], row: Row, opens: bool, notes: list[str] | None) -> Line:
     """Row of a table as text.
 
     Args:
-        table: decides which leading columns there are.
+        table: the table.
+        names: headings of its leading columns.
         row: the row.
         opens: whether it is the first of a subject or of the means.
         notes: footnotes to which long reasons are added; None leaves those in their places.
     """
     leading = [Entry(row.where()), Entry(row.entry(), notes=row.notes)]
-    if len(table.datasets()) > 1:
+    if "Dataset" in names:
         leading.insert(0, Entry(row.dataset))
-    if table.several_seeds():
+    if "Seeds" in names:
         leading.append(Entry(_seeds(row.seeds)))
     if row.kind == "state":
         return Line(row, tuple(leading), outcome=row.outcome(), opens=opens)

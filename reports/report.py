@@ -9,7 +9,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import atomic_folder, atomic_path, make_folder
 from headbench.harness.names import is_label, quoted, safe_name
 from headbench.harness.pictures import read_picture
-from headbench.reports.build import build_table, protocols_of
+from headbench.reports.build import build_tables
 from headbench.reports.figures_process import Drawn, draw_apart
 from headbench.reports.format import formatted, suffix_of
 from headbench.reports.html import Embed, Figure
@@ -45,12 +45,11 @@ def format_table(table: Table, name: str) -> str:
 def write_report(
     run: Path,
     figures: bool = True,
-    protocol: str | None = None,
     out: Path | None = None,
     pictures: Sequence[Path] = (),
     embed: Embed = Embed.PREVIEW,
-    published: bool = False,
     record: Run | None = None,
+    tables: Sequence[Table] = (),
 ) -> Path:
     """Write ``report/`` of a run: one table per protocol in four formats, index.html, and figures.
 
@@ -60,12 +59,11 @@ def write_report(
         run: the run's folder.
         figures: also draw PNG grids and mp4s, in a child process, which reads the dataset. A cell whose ground truth
             cannot be read has no figure, and the page says why.
-        protocol: the only protocol to write a table of; None writes all that the run is scored by.
         out: folder of the report; None takes ``report`` in the run.
         pictures: further pictures for the end of the page, such as contact sheets; they are copied.
         embed: how many of the rendered frames lie inside the page; without `figures` none do.
-        published: also show numbers that papers print.
         record: what was read of the run, where somebody has read it already.
+        tables: what `build_tables` made of it; without any they are built.
 
     Returns:
         the folder.
@@ -79,10 +77,7 @@ def write_report(
     target = run / "report" if out is None else out.resolve()
     _check_place(target, own=out is None)
     record = record or read_run(run)
-    names = protocols_of(record) if protocol is None else (protocol,)
-    tables = [build_table(record, name, published) for name in names] or [build_table(record, None, published)]
-    # A protocol that was asked for and scored nothing would be a page of rows without numbers beside the others.
-    tables = [table for table in tables if table.protocol_hash] or tables[:1]
+    tables = tables or build_tables(record)
     drawn = Drawn()
     plots: list[Figure] = []
     with atomic_folder(target) as folder:

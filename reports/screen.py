@@ -41,13 +41,14 @@ def terminal(table: Table) -> RenderableType:
     for name, column in zip(values, table.columns, strict=True):
         grid.add_column(name, justify="left" if column.kind == "text" else "right")
     outcomes: list[Text] = []
+    several = table.several_seeds()
     for row in rows:
         if row.opens:
             grid.add_section()
         cells = [_text(entry) for entry in row.leading]
         if row.outcome:
             style = STATE_STYLES.get(row.row.state, "yellow")
-            seed = f", seed {row.row.seeds[0]}" if table.several_seeds() else ""
+            seed = f", seed {row.row.seeds[0]}" if several else ""
             text = f"{row.row.subject}, {row.row.entry()}{seed}: {row.outcome}"
             outcomes.append(literal(text, style))
             cells += [Text(row.row.state, style=style), *[Text()] * (len(values) - 1)]

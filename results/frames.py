@@ -12,7 +12,6 @@ import pandas
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
-from headbench.harness.run.provenance import Provenance, read_provenance
 from headbench.harness.trained import read_summary
 from headbench.results.columns import known_column
 from headbench.results.curves import curve_rows
@@ -145,10 +144,7 @@ def _object(source: Any, name: str = "") -> dict[str, Any]:
 
 
 def _provenance(result: Result) -> dict[str, Any]:
-    try:
-        found: Provenance | None = read_provenance(result.folder)
-    except BenchError:
-        found = None
+    found = result.provenance
     if found is None:
         return {}
     fingerprint = json.dumps(sorted(found.data.fingerprint.items()))

@@ -14,9 +14,11 @@ from headbench.harness.layout import CellFolder, StagePaths
 from headbench.harness.names import is_label, quoted
 from headbench.harness.reading import Unreadable, parse_yaml, read_text
 from headbench.harness.records import read_sealed
-from headbench.harness.run import Cell, CellRecord, State, Trained, cell_folder, read_cells, trained_on
+from headbench.harness.run import Cell, CellRecord, State, Trained, cell_folder
 from headbench.harness.run.asked import NONE
 from headbench.harness.run.cell import StageState
+from headbench.harness.run.folder import read_cells_and_origins
+from headbench.harness.run.provenance import Provenance, trained_by
 from headbench.harness.way import TRAIN, Way
 from headbench.metrics import Scores
 from headbench.results.scored import read_instance_scores
@@ -56,6 +58,8 @@ class Result:
     """Stage instance, named by the way of stages that leads to it."""
     record: CellRecord | None = None
     """Record of the cell as a whole: its times and attempts."""
+    provenance: Provenance | None = None
+    """Code, machine, configuration and data that the cell was begun with; None where nothing was, or it is damaged."""
 
     @property
     def entry(self) -> Entry:
@@ -99,7 +103,8 @@ def read_run(run: Path) -> Run:
         BenchError: `run` is no run folder, or its plan cannot be read.
     """
     notes: list[str] = []
-    instances = [(record, *each) for record in read_cells(run) for each in record.instances().items()]
+    cells = read_cells_and_origins(run)
+    instances = [(record, origin, *each) for record, origin in cells for each in record.instances().items()]
     results = tuple(_result(run, *each, notes) for each in instances)
     asked = _asked(run / "run.yaml", notes)
     notes += _texts(read_json(run / "plan.json").get("notes"))
@@ -127,12 +132,15 @@ def _asked(path: Path, notes: list[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name != NONE)
 
 
-def _result(run: Path, record: CellRecord, way: Way, found: StageState, notes: list[str]) -> Result:
+def _result(
+    run: Path, record: CellRecord, origin: Provenance | None, way: Way, found: StageState, notes: list[str]
+) -> Result:
     """Read the results of one stage instance of a cell.
 
     Args:
         run: the run's folder.
         record: the cell, as the run's plan has it.
+        origin: what it was begun with.
         way: the stage instance.
         found: its state and reason.
         notes: the run's notes, to which damage is added.
@@ -161,16 +169,17 @@ def _result(run: Path, record: CellRecord, way: Way, found: StageState, notes: l
         gaussians=_number(summary.get("gaussians")) or None,
         device=str(summary.get("device", "")),
         notes=tuple(dict.fromkeys([*record.notes, *_texts(summary.get("notes"))])),
-        trained=_trained(folder, notes) if scores else None,
+        trained=_trained(folder, origin, notes) if scores and origin else None,
         untracked=untracked,
         way=way,
         record=record,
+        provenance=origin,
     )
 
 
-def _trained(folder: Path, notes: list[str]) -> Trained | None:
+def _trained(folder: Path, origin: Provenance, notes: list[str]) -> Trained | None:
     try:
-        return trained_on(folder)
+        return trained_by(folder, origin)
     except (BenchError, KeyError, TypeError, ValueError, AttributeError) as error:
         why = error.args[0] if isinstance(error, BenchError) else f"{folder / 'provenance.json'} is not of its layout."
         notes.append(f"on which data was trained is not known: {why}")

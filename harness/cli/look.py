@@ -12,24 +12,25 @@ from headbench.harness.console import say
 
 if TYPE_CHECKING:
     from headbench.reports import Table
+    from headbench.results import Run
 
 __all__ = ["say_look"]
 
 
-def say_look(run: Path, report: Path, table: Table) -> None:
+def say_look(run: Path, report: Path, record: Run, table: Table) -> None:
     """Print where the report of a run is, and the commands that show its best avatar, if it has an avatar.
 
     Args:
         run: the run's folder, as the user names it.
         report: folder of the report.
-        table: the run's table.
+        record: what was read of the run.
+        table: its table.
     """
     from headbench.harness.way import TRAIN
     from headbench.reports.best import best_avatar
-    from headbench.results import read_run
 
     say(f"report: {report / 'index.html'}")
-    found = best_avatar(read_run(run), table)
+    found = best_avatar(record, table)
     if found is None:
         return
     cell = run / "cells" / found.cell.path

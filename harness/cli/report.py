@@ -66,7 +66,7 @@ def report(
     """
     from headbench.harness.console import console
     from headbench.harness.files import writable
-    from headbench.reports import build_table, format_table, terminal, write_report
+    from headbench.reports import build_table, build_tables, format_table, terminal, write_report
     from headbench.reports.html import Embed
     from headbench.reports.report import write_table
     from headbench.results import read_run
@@ -77,11 +77,13 @@ def report(
         _long(run, format_, out)
         return
     record = read_run(run)
-    table = build_table(record, protocol, published)
     # Files first, then the screen: a terminal that goes away costs no file.
     written = None
     if format_ is None:
-        written = write_report(run, figures, protocol, out, pictures, Embed(embed), published, record)
+        table, *others = build_tables(record, protocol, published)
+        written = write_report(run, figures, out, pictures, Embed(embed), record, [table, *others])
+    else:
+        table = build_table(record, protocol, published)
     if format_ in (None, "terminal"):
         console().print(terminal(table))
     elif out is None:

@@ -16,6 +16,7 @@ from headbench.harness.names import one_line
 if TYPE_CHECKING:
     from headbench.harness.run.plan import Plan
     from headbench.reports import Table
+    from headbench.results import Run
 
 __all__ = ["run"]
 
@@ -129,7 +130,7 @@ def run(
         records = execute(plan, executor, watcher(), request.fail_on_error, keep_failed, request.executor)
         written = None if no_report else _report(folder)
     from headbench.harness.run import State
-    from headbench.harness.run.execute import summarise
+    from headbench.harness.run.folder import summarise
 
     say(f"{folder}: " + ", ".join(f"{count} {state}" for state, count in summarise(records).items()))
     if written is not None:
@@ -149,13 +150,15 @@ def _say_plan(plan: Plan, problems: int) -> None:
         say(f"note: {one_line(note)}")
 
 
-def _report(folder: Path) -> tuple[Path, Table]:
-    """Write the report of a run and print its table; returns the report's folder and the table."""
+def _report(folder: Path) -> tuple[Path, Run, Table]:
+    """Write the report of a run and print its table; returns the report's folder, what was read, and the table."""
     from headbench.harness.console import console
-    from headbench.reports import build_table, terminal, write_report
+    from headbench.reports import build_tables, terminal, write_report
+    from headbench.results import read_run
 
+    record = read_run(folder)
+    table, *others = build_tables(record)
     # Files first, then the screen: a terminal that goes away costs no file.
-    written = write_report(folder)
-    table = build_table(folder)
+    written = write_report(folder, record=record, tables=[table, *others])
     console().print(terminal(table))
-    return written, table
+    return written, record, table

@@ -225,9 +225,11 @@ def _words(error: Exception) -> str:
 def _show(run: Path, protocols: list[str]) -> None:
     from headbench.harness.console import console
     from headbench.reports import build_table, terminal
+    from headbench.results import read_run
 
+    record = read_run(run)
     for name in protocols:
-        console().print(terminal(build_table(run, name)))
+        console().print(terminal(build_table(record, name)))
 
 
 def _quiet(now: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def _show(run: Path) -> bool:
     from headbench.harness.execution.attend import death
     from headbench.harness.run import State, cell_folder, read_cells
     from headbench.harness.run.child import read_progress
-    from headbench.harness.run.execute import summarise
+    from headbench.harness.run.folder import summarise
     from headbench.harness.run.lock import is_held
 
     records = read_cells(run)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from headbench.harness.execution import Executor, holder
@@ -19,7 +18,7 @@ from headbench.harness.run.planned import PlannedCell
 from headbench.harness.run.whole import lacking
 from headbench.harness.way import TRAIN
 
-__all__ = ["Watcher", "execute", "is_finished", "summarise"]
+__all__ = ["Watcher", "execute", "is_finished"]
 
 REPORT_AGE = 3600.0
 """Age, in seconds, from which on half-written files of a report count as abandoned."""
@@ -183,9 +182,3 @@ def _with_earlier(before: Mapping[str, StageState], now: Mapping[str, StageState
     """Merge states of stage instances: those of earlier requests stay, and stay rows of the table."""
     asked = {way for way, each in before.items() if each.asked}
     return {**before} | {way: dataclasses.replace(each, asked=each.asked or way in asked) for way, each in now.items()}
-
-
-def summarise(records: Sequence[CellRecord]) -> dict[str, int]:
-    """Number of cells per state, for states that occur."""
-    counts = Counter(record.state for record in records)
-    return {state.value: counts[state] for state in State if counts[state]}

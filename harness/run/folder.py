@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,9 +14,19 @@ from headbench.harness.names import quoted
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
 from headbench.harness.run.cell import AGAIN, Cell, CellRecord, Job, State, cell_folder, path_fault, read_cell
-from headbench.harness.run.provenance import read_provenance
+from headbench.harness.run.provenance import Provenance, read_provenance
 
-__all__ = ["PlanFile", "cell_record", "planned_cells", "read_cells", "read_plan", "remedy", "write_plan_file"]
+__all__ = [
+    "PlanFile",
+    "cell_record",
+    "planned_cells",
+    "read_cells",
+    "read_cells_and_origins",
+    "read_plan",
+    "remedy",
+    "summarise",
+    "write_plan_file",
+]
 
 FORMAT = 1
 
@@ -110,31 +121,51 @@ def read_cells(run: Path) -> list[CellRecord]:
     Raises:
         BenchError: `run` is no run folder, or its plan is damaged.
     """
-    records = [cell_record(run, entry.cell) for entry in read_plan(run).cells]
-    return [record for record in records if record is not None]
+    return [record for record, _ in read_cells_and_origins(run)]
+
+
+def read_cells_and_origins(run: Path) -> list[tuple[CellRecord, Provenance | None]]:
+    """Records of all cells of a run as `read_cells` gives them, each with what the cell was begun with, if anything.
+
+    Raises:
+        BenchError: as for `read_cells`.
+    """
+    found = [_look(run, entry.cell) for entry in read_plan(run).cells]
+    return [(record, origin) for record, origin in found if record is not None]
+
+
+def summarise(records: Iterable[CellRecord]) -> dict[str, int]:
+    """Number of cells per state, for states that occur."""
+    counts = Counter(record.state for record in records)
+    return {state.value: counts[state] for state in State if counts[state]}
 
 
 def cell_record(run: Path, cell: Cell) -> CellRecord | None:
     """Record of one cell of a run, None where the cell has no folder yet; a damaged one is `State.UNKNOWN`."""
+    return _look(run, cell)[0]
+
+
+def _look(run: Path, cell: Cell) -> tuple[CellRecord | None, Provenance | None]:
+    """Record of a cell as `cell_record` gives it, and what the cell was begun with."""
     folder = cell_folder(run, cell)
 
-    def unknown(found: str, help: str = "") -> CellRecord:
-        return CellRecord(cell, State.UNKNOWN, f"{found.rstrip('.')}; {help}{remedy(run, cell)}")
+    def unknown(found: str, help: str = "") -> tuple[CellRecord, None]:
+        return CellRecord(cell, State.UNKNOWN, f"{found.rstrip('.')}; {help}{remedy(run, cell)}"), None
 
     try:
         record = read_cell(folder)
     except Unreadable as error:
         return unknown(str(error.args[0]))
     try:
-        read_provenance(folder)
+        origin = read_provenance(folder)
     except Unreadable as error:
         return unknown(str(error.args[0]), f"restore it or remove {folder}, then ")
     if record is None:
-        return unknown(f"{folder / 'cell.json'} is missing") if any(folder.glob("*.json")) else None
+        return unknown(f"{folder / 'cell.json'} is missing") if any(folder.glob("*.json")) else (None, None)
     # An older plan names only paths.
     if cell.preset and record.cell != cell:
         return unknown(f"{folder / 'cell.json'} names another cell than plan.json")
-    return record
+    return record, origin
 
 
 def remedy(run: Path, cell: Cell) -> str:

@@ -20,7 +20,7 @@ from headbench.harness.run.cell import Job, run_of
 from headbench.harness.run.config import config_hash
 from headbench.harness.run.data import Manifest, Trained, differences, whole
 
-__all__ = ["Provenance", "changes", "collect", "read_provenance", "record_provenance", "trained_on"]
+__all__ = ["Provenance", "changes", "collect", "read_provenance", "record_provenance", "trained_by", "trained_on"]
 
 PACKAGES = ("headbench", "torch", "numpy", "numba", "gsplat", "safetensors", "pillow", "scipy")
 """Distributions whose versions may change a number."""
@@ -86,8 +86,11 @@ def trained_on(folder: Path) -> Trained | None:
         found = _read_provenance(folder, True) if _begun(folder) else None
     except Unreadable:
         return None
-    if found is None:
-        return None
+    return None if found is None else trained_by(folder, found)
+
+
+def trained_by(folder: Path, found: Provenance) -> Trained:
+    """Data that the cell in `folder` was trained on, by what it was begun with."""
     cell = folder.relative_to(run_of(folder)).parts
     known = Manifest.read(run_of(folder), found.data.file)
     data = known or Manifest(cell[2], cell[3], "", (), (), whole(found.data.fingerprint))

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from headbench.harness.errors import BenchError
-from headbench.harness.run.provenance import Provenance, read_provenance
+from headbench.harness.run.provenance import Provenance
 from headbench.reports.columns import COST_COLUMNS
 from headbench.reports.table import named
 from headbench.results import Result, Run
@@ -84,12 +83,8 @@ def origins_of(run: Run) -> list[Origin]:
         if result.folder in seen:
             continue
         seen.add(result.folder)
-        try:
-            record = read_provenance(result.folder)
-        except (BenchError, KeyError, TypeError, ValueError, AttributeError):
-            record = None
-        if record is not None:
-            groups.setdefault(_facts(record, result), []).append(result.cell.path)
+        if result.provenance is not None:
+            groups.setdefault(_facts(result.provenance, result), []).append(result.cell.path)
     return [Origin(tuple(cells), facts) for facts, cells in groups.items()]
 
 

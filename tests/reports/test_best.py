@@ -35,7 +35,7 @@ def test_a_run_ends_with_its_report_and_two_commands(
     cell = folder.result("Good", psnr=[28.0])
     monkeypatch.setattr(sys, "argv", [".venv/bin/bench"])
     report = folder.path / "report"
-    say_look(folder.path, report, build_table(folder.path))
+    say_look(folder.path, report, read_run(folder.path), build_table(folder.path))
     first, view, export = capsys.readouterr().out.splitlines()
     assert first == f"report: {report / 'index.html'}"
     words = [shlex.split(line.partition(": ")[2]) for line in (view, export)]
@@ -47,5 +47,5 @@ def test_a_run_ends_with_its_report_and_two_commands(
 def test_a_run_without_an_avatar_ends_with_its_report(new_run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     folder = new_run()
     folder.cell("Good", state="failed", reason="loss is NaN")
-    say_look(folder.path, folder.path / "report", build_table(folder.path))
+    say_look(folder.path, folder.path / "report", read_run(folder.path), build_table(folder.path))
     assert capsys.readouterr().out.splitlines() == [f"report: {folder.path / 'report' / 'index.html'}"]
