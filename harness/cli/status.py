@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from headbench.harness.cli.options import Place
-from headbench.harness.console import STATE_STYLES, console, duration, is_terminal, literal, say
+from headbench.harness.console import STATE_STYLES, console, duration, is_terminal, say
+from headbench.harness.names import one_line
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["status"]
 
@@ -32,8 +39,6 @@ def status(run: Path, watch: bool) -> None:
 
 def _show(run: Path) -> bool:
     """Print a run's cells; return whether anything works on them now."""
-    from rich.table import Table
-
     from headbench.harness.cli.progress import describe, outcome
     from headbench.harness.execution import holder
     from headbench.harness.execution.attend import death
@@ -44,9 +49,7 @@ def _show(run: Path) -> bool:
 
     records = read_cells(run)
     live, at_work = is_held(run / ".lock"), 0
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("cell", "state", "time", "what"):
-        table.add_column(heading, overflow="fold")
+    rows = []
     for record in records:
         what = outcome(record)
         label = record.state.value
@@ -61,17 +64,35 @@ def _show(run: Path) -> bool:
             elif not live:
                 label, what = "interrupted", f"its run was killed; the same command goes on ({what})"
             at_work += works is not None
-        table.add_row(
-            literal(record.cell.path),
-            literal(label, style=STATE_STYLES[label]),
-            _took(record.started, record.finished),
-            literal(what),
-        )
-    console().print(table)
+        rows.append((record.cell.path, label, _took(record.started, record.finished), what))
+    console().print(_aligned(rows), soft_wrap=True)
     counts = ", ".join(f"{count} {state}" for state, count in summarise(records).items())
     alone = f"; no run watches it, {at_work} at work" if at_work else "; no run works on it now"
     say(f"{run}: {len(records)} cells: {counts}" + ("" if live else alone))
     return live or at_work > 0
+
+
+def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> Text:
+    """Rows of cell, state, time and what there is to say, below headings; on a narrow terminal that has its own line.
+
+    A table of rich would lay out each of thousands of cells, which takes twenty times as long.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    def padded(text: str, width: int) -> str:
+        return text + " " * (width - cell_len(text))
+
+    shown = [[one_line(text) for text in row] for row in rows]
+    head = ("cell", "state", "time", "what")
+    widths = [max(map(cell_len, column)) for column in list(zip(head, *shown, strict=True))[:3]]
+    limit = console().width if is_terminal() else math.inf
+    lines = [Text("  ".join(map(padded, head, (*widths, 0))), style="bold")]
+    for cell, state, took, what in shown:
+        start = "\n    " if what and sum(widths) + 6 + cell_len(what) > limit else "  "
+        parts = (f"{padded(cell, widths[0])}  ", (padded(state, widths[1]), STATE_STYLES[state]))
+        lines.append(Text.assemble(*parts, f"  {padded(took, widths[2])}{start}{what}"))
+    return Text("\n").join(lines)
 
 
 def _took(started: str, finished: str) -> str:
