@@ -15,19 +15,32 @@ from headbench.reports.table import Table
 
 __all__ = ["terminal"]
 
+LONGEST_TABLE = 200
+"""Number of rows of single subjects that a person still scrolls through."""
 LONGEST_WORD = 40
 """Longest name in characters that is kept on one line."""
 _RANKS = {0: "", 1: "bold", 2: "underline"}
 
 
-def terminal(table: Table) -> RenderableType:
+def terminal(table: Table, whole: bool = True) -> RenderableType:
     """Table for a terminal: best bold, second underlined; reasons and footnotes, which no column could hold, below.
 
     Last stand the differences to the best, with their intervals.
+
+    Args:
+        table: the table.
+        whole: show all rows; otherwise those of single subjects are left out of a table with more than LONGEST_TABLE
+            of them that has means, and a sentence counts them.
     """
     leading, values = headings(table)
     notes = list(table.notes)
     rows = lines(table, notes)
+    averaged = {row.dataset for row in table.rows if row.kind == "mean"}
+    kept = [row for row in rows if row.row.kind != "subject" or row.row.dataset not in averaged]
+    left_out, below = len(rows) - len(kept), []
+    if not whole and left_out > LONGEST_TABLE:
+        rows = kept
+        below.append(literal(f"{left_out:,} rows of single subjects are in the report", "dim"))
     grid = Grid(
         box=box.SIMPLE_HEAD,
         title=literal(table.title()),
@@ -56,7 +69,7 @@ def terminal(table: Table) -> RenderableType:
             cells += [_text(entry) for entry in row.values]
         grid.add_row(*cells, style="dim" if row.row.differs else "")
     footnotes = [literal(f"[{number}] {note}", "dim") for number, note in enumerate(notes, 1)]
-    return Group(grid, *outcomes, *footnotes, *_differences(table))
+    return Group(grid, *below, *outcomes, *footnotes, *_differences(table))
 
 
 def _differences(table: Table) -> list[RenderableType]:

@@ -85,7 +85,7 @@ def report(
     else:
         table = build_table(record, protocol, published)
     if format_ in (None, "terminal"):
-        console().print(terminal(table))
+        console().print(terminal(table, whole=format_ is not None))
     elif out is None:
         say(format_table(table, format_), nl=False)
     else:

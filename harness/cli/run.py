@@ -160,5 +160,5 @@ def _report(folder: Path) -> tuple[Path, Run, Table]:
     table, *others = build_tables(record)
     # Files first, then the screen: a terminal that goes away costs no file.
     written = write_report(folder, record=record, tables=[table, *others])
-    console().print(terminal(table))
+    console().print(terminal(table, whole=False))
     return written, record, table

@@ -263,3 +263,13 @@ def test_every_format_names_protocol_and_version(run: Any) -> None:
     table = build_table(run.path)
     for name in FORMATS:
         assert "headbench@1" in format_table(table, name), name
+
+
+def test_the_terminal_leaves_rows_of_single_subjects_out_of_a_long_table(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = build_table(run.path)
+    monkeypatch.setattr("headbench.reports.screen.LONGEST_TABLE", 5)
+    whole, short = screen(terminal(table)), screen(terminal(table, whole=False))
+    assert "anna" in whole and "anna" not in short and "mean" in short
+    assert "6 rows of single subjects are in the report" in short
