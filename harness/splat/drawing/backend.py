@@ -1,4 +1,4 @@
-"""The rasterizer that projects by gsplat and draws by our own kernels."""
+"""The rasterizer of our own kernels."""
 
 from __future__ import annotations
 
@@ -9,43 +9,59 @@ from headbench.harness.errors import BenchError
 from headbench.harness.splat.drawing.blending import Settings, blend
 from headbench.harness.splat.drawing.build import compiled, missing_for_cuda
 from headbench.harness.splat.drawing.library import Library
-from headbench.harness.splat.gsplat_backend import Footprints, GsplatRasterizer
+from headbench.harness.splat.drawing.projecting import project
+from headbench.harness.splat.gsplat_backend import Footprints
 from headbench.harness.splat.project import upstream_radii
-from headbench.harness.splat.rasterizer import ALPHA_MAX, Rasterizer, ScreenGradients, backdrop
+from headbench.harness.splat.rasterizer import ALPHA_MAX, Rasterizer, ScreenGradients, backdrop, unpack
+from headbench.harness.splat.sh import view_colours
 from headbench.harness.types import Camera, Gaussians, Rendering
 
 __all__ = ["CudaRasterizer", "draw"]
 
 
 class CudaRasterizer(Rasterizer):
-    """Rasterizer on CUDA in float32 that draws by our own kernels and projects by gsplat; see `Rasterizer`.
+    """Rasterizer on CUDA in float32 by our own kernels; see `Rasterizer`.
 
     Coverage is limited to 0.99, and a coverage at that limit passes its gradient on, both as in the 2023 rasterizer.
+    Gradients reach Gaussians, background and the camera's w2c; a K that asks for one is an error.
 
     Args:
         depth: False leaves the depth channel out; `Rendering.depth` is then empty, (B, 0, H, W).
 
     Raises:
-        BenchError: gsplat, a GPU or nvcc is missing, or the kernels do not compile.
+        BenchError: a GPU or nvcc is missing, or the kernels do not compile.
     """
 
     name = "cuda"
     alpha_max = ALPHA_MAX
+    through = True
+    """Whether a coverage at its limit passes its gradient on."""
+    device_type = "cuda"
+    """Where the tensors are."""
 
     def __init__(self, depth: bool = True) -> None:
         problem = missing_for_cuda()
         if problem is not None:
             raise BenchError(f"The cuda rasterizer cannot be used here: {problem[0]}.", help=problem[1])
-        self._projection = GsplatRasterizer(depth)
+        self.depth = depth
         self._library = Library(compiled(torch.device("cuda")))
 
     def prepare(self, gaussians: Gaussians, camera: Camera) -> Footprints:
         """Project the Gaussians into the cameras' images; nothing here waits for the device."""
-        return self._projection.prepare(gaussians, camera)
+        if gaussians.means.device.type != self.device_type:
+            raise ValueError(f"the cuda rasterizer needs tensors on {self.device_type}, got {gaussians.means.device}")
+        if camera.K.requires_grad:
+            raise ValueError("the cuda rasterizer gives no gradient for camera.K: detach it, or use numba or torch")
+        scene, size = unpack(gaussians, camera), (camera.width, camera.height)
+        means2d, depths, conics, radii = project(self._library, gaussians, camera)
+        colours = view_colours(scene.means, scene.colours, gaussians.sh_degree, camera.w2c)
+        if self.depth:
+            colours = torch.cat([colours, depths[..., None]], -1)
+        return Footprints(radii, means2d, depths, conics, scene.opacities, colours, *size)
 
     def rasterize(self, prepared: Footprints, background: Tensor, absolute_gradient: bool = False) -> Rendering:
         """Composite projected Gaussians; see `Rasterizer.rasterize`."""
-        return draw(self._library, prepared, background, absolute_gradient)
+        return draw(self._library, prepared, background, absolute_gradient, self.through)
 
 
 def draw(

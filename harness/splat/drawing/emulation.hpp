@@ -164,14 +164,23 @@ inline unsigned __ballot_sync(unsigned, int predicate) {
 
 inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) == ~0u; }
 
-inline float __shfl_up_sync(unsigned, float value, unsigned by) {
+// The value of another lane of the warp, whose place `from` computes of one's own.
+template <class From>
+float shuffled(float value, From from) {
     uint32_t bits;
     std::memcpy(&bits, &value, 4);
     const auto values = emulation::exchange(emulation::warp(), emulation::lane(), bits);
-    const unsigned lane = emulation::lane();
-    bits = values[lane >= by ? lane - by : lane];
+    bits = values[from(emulation::lane())];
     std::memcpy(&value, &bits, 4);
     return value;
+}
+
+inline float __shfl_up_sync(unsigned, float value, unsigned by) {
+    return shuffled(value, [by](unsigned lane) { return lane >= by ? lane - by : lane; });
+}
+
+inline float __shfl_xor_sync(unsigned, float value, unsigned by) {
+    return shuffled(value, [by](unsigned lane) { return lane ^ by; });
 }
 
 inline int __ffs(unsigned bits) { return bits ? __builtin_ctz(bits) + 1 : 0; }

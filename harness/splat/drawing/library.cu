@@ -2,6 +2,7 @@
 #include "blend.cuh"
 #include "gradient.cuh"
 #include "lists.cuh"
+#include "project.cuh"
 #include "sorting.cuh"
 
 using namespace headbench;
@@ -31,6 +32,21 @@ struct Work {
     float *to_means, *to_conics, *to_opacities, *to_colours, *to_absolute;
 };
 
+// The same for the projection.
+struct Projection {
+    int images, per_image, width, height, own_means, own_quats, own_scales, own_opacities;
+    float margin, low_pass, near, cut;
+    const float *means, *quats, *scales, *opacities, *w2c, *K;
+    int2* radii;
+    float2* means2d;
+    float* depths;
+    float3* conics;
+    const float2* to_means2d;
+    const float* to_depths;
+    const float3* to_conics;
+    float *to_means, *to_quats, *to_scales, *to_cameras;
+};
+
 }  // extern "C"
 
 namespace {
@@ -41,9 +57,15 @@ int blocks_for(int items) { return (items + THREADS - 1) / THREADS; }
 int items_of(const Work& work) { return work.images * work.per_image; }
 Limits limits_of(const Work& work) { return {work.alpha_max, work.cut, work.stop, work.through != 0}; }
 
-Frame frame_of(const Work& work) {
-    const int across = (work.width + TILE - 1) / TILE, down = (work.height + TILE - 1) / TILE;
-    return {work.width, work.height, across, across * down};
+template <class Sizes>
+Frame frame_of(const Sizes& of) {
+    const int across = (of.width + TILE - 1) / TILE, down = (of.height + TILE - 1) / TILE;
+    return {of.width, of.height, across, across * down};
+}
+
+Fields fields_of(const Projection& of) {
+    return {of.means, of.quats, of.scales, of.opacities,
+        of.own_means != 0, of.own_quats != 0, of.own_scales != 0, of.own_opacities != 0};
 }
 
 int tiles_of_all(const Work& work) { return work.images * frame_of(work).tiles; }
@@ -74,6 +96,23 @@ void undo(const Work& work, cudaStream_t stream) {
 }  // namespace
 
 extern "C" {
+
+// Projects all Gaussians into all images.
+int headbench_project(const Projection* given, cudaStream_t stream) {
+    const Projection& of = *given;
+    LAUNCH(project, blocks_for(of.images * of.per_image), THREADS, stream, of.images, of.per_image, frame_of(of),
+        fields_of(of), of.w2c, of.K, of.margin, of.low_pass, of.near, of.cut, of.radii, of.means2d, of.depths, of.conics);
+    return failure();
+}
+
+// Adds the gradients of what `headbench_project` projected to `to_means` and the others.
+int headbench_project_back(const Projection* given, cudaStream_t stream) {
+    const Projection& of = *given;
+    LAUNCH(project_back, blocks_for(of.per_image), THREADS, stream, of.images, of.per_image, frame_of(of), fields_of(of),
+        of.w2c, of.K, of.margin, of.low_pass, of.radii, of.to_means2d, of.to_depths, of.to_conics, of.to_means,
+        of.to_quats, of.to_scales, of.to_cameras);
+    return failure();
+}
 
 // The bytes of scratch memory that the other stages need.
 int headbench_scratch(const Work* given, size_t* bytes) {

@@ -28,6 +28,15 @@ _POINTERS = (
     *("to_conics", "to_opacities", "to_colours", "to_absolute"),
 )
 
+_PROJECTED_NUMBERS = (
+    *("images", "per_image", "width", "height"),
+    *("own_means", "own_quats", "own_scales", "own_opacities"),
+)
+_PROJECTED_POINTERS = (
+    *("means", "quats", "scales", "opacities", "w2c", "K", "radii", "means2d", "depths", "conics"),
+    *("to_means2d", "to_depths", "to_conics", "to_means", "to_quats", "to_scales", "to_cameras"),
+)
+
 
 class _Table(ctypes.Structure):
     """The struct `Work` of library.cu."""
@@ -40,15 +49,26 @@ class _Table(ctypes.Structure):
     ]
 
 
+class _ProjectionTable(ctypes.Structure):
+    """The struct `Projection` of library.cu."""
+
+    _fields_ = [
+        *((name, ctypes.c_int) for name in _PROJECTED_NUMBERS),
+        *((name, ctypes.c_float) for name in ("margin", "low_pass", "near", "cut")),
+        *((name, ctypes.c_void_p) for name in _PROJECTED_POINTERS),
+    ]
+
+
 class Work:
     """Sizes, limits and tensors of one call; it keeps the tensors alive.
 
     Args:
+        projects: whether the call projects; else it draws.
         numbers: sizes and limits by their names in library.cu.
     """
 
-    def __init__(self, **numbers: float) -> None:
-        self.table = _Table(**numbers)
+    def __init__(self, projects: bool = False, **numbers: float) -> None:
+        self.table = _ProjectionTable(**numbers) if projects else _Table(**numbers)
         self.tensors: dict[str, Tensor] = {}
 
     def hold(self, **tensors: Tensor) -> None:
@@ -95,10 +115,10 @@ class Library:
         return found.value
 
     def run(self, stage: str, work: Work, device: torch.device) -> None:
-        """Start a stage (measure, lists, blend or gradient) on the device's current stream; nothing waits for it.
+        """Start a stage on the device's current stream; nothing waits for it.
 
         Args:
-            stage: its name.
+            stage: project, project_back, measure, lists, blend or gradient.
             work: what it reads and writes.
             device: where the tensors are; the CPU for the emulation.
 
