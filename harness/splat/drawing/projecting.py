@@ -27,8 +27,8 @@ def project(library: Library, gaussians: Gaussians, camera: Camera) -> tuple[Ten
         camera: B cameras of one image size.
 
     Returns:
-        means2d (B, N, 2) in pixels, depths (B, N) in metres, conics (B, N, 3) and radii (B, N, 2) int32; all are 0 where
-        a Gaussian is culled.
+        means2d (B, N, 2) in pixels, depths (B, N) in metres, conics (B, N, 3) and radii (B, N, 2) int32; all are 0
+        where a Gaussian is culled.
     """
     found: tuple[Tensor, Tensor, Tensor, Tensor] = _Project.apply(
         gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, camera.w2c, camera.K,
