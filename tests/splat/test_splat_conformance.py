@@ -12,8 +12,10 @@ from headbench.harness.splat import make_rasterizer
 from headbench.harness.splat.torch_backend import TorchRasterizer
 from headbench.harness.types import Camera
 
-BACKENDS = ["numba", pytest.param("gsplat", marks=pytest.mark.gpu)]
-DEVICES = {"numba": "cpu", "gsplat": "cuda", "torch": "cpu"}
+BACKENDS = ["numba", pytest.param("gsplat", marks=pytest.mark.gpu), pytest.param("cuda", marks=pytest.mark.gpu)]
+DEVICES = {"numba": "cpu", "gsplat": "cuda", "cuda": "cuda", "torch": "cpu"}
+WITHOUT_K = ("gsplat", "cuda")
+"""Back ends that have no gradient for K, and say so."""
 
 
 @pytest.fixture(params=BACKENDS)
@@ -38,8 +40,8 @@ def _relative(mine, reference):
 def test_a_back_end_draws_and_differentiates_as_the_oracle(backend, scene, draw):
     device = DEVICES[backend]
     rasterizer = make_rasterizer(backend, device)
-    oracle = TorchRasterizer(alpha_max=rasterizer.alpha_max)
-    fixed = "K" if backend == "gsplat" else ""  # gsplat has no gradient for K and says so
+    oracle = TorchRasterizer(rasterizer.alpha_max, through=getattr(rasterizer, "through", False))
+    fixed = "K" if backend in WITHOUT_K else ""
     expected = draw(oracle, scene, skip=fixed)
     mine = draw(rasterizer, scene, torch.float32, device, skip=fixed)
 
@@ -119,7 +121,7 @@ def test_shared_gaussians_collect_the_gradients_of_all_cameras(name, make_scene,
     device = DEVICES[name]
     rasterizer = make_rasterizer(name, device)
     shared = make_scene(count=20, batch=3, shared=True)
-    fixed = "K" if name == "gsplat" else ""
+    fixed = "K" if name in WITHOUT_K else ""
     both = draw(rasterizer, shared, torch.float32, device, skip=fixed)
     fields = ("means", "quats", "scales", "opacities", "colours")
     own = replace(
@@ -158,18 +160,17 @@ def test_gsplats_clamp_differs_from_the_2023_rasterizers_only_under_opaque_gauss
 
 
 @pytest.mark.gpu
-def test_gsplat_refuses_a_gradient_for_intrinsics_and_can_leave_depth_out(make_scene):
-    from headbench.harness.splat.gsplat_backend import GsplatRasterizer
-
+@pytest.mark.parametrize("name", WITHOUT_K)
+def test_a_gpu_s_back_end_refuses_a_gradient_for_intrinsics_and_can_leave_depth_out(make_scene, name):
     scene = make_scene()
     fields = ("means", "quats", "scales", "opacities", "colours")
     gaussians = replace(scene.gaussians, **{f: getattr(scene.gaussians, f).float().cuda() for f in fields})
     camera = replace(scene.camera, w2c=scene.camera.w2c.float(), K=scene.camera.K.float()).to("cuda")
     background = scene.background.float().cuda()
-    with_depth = GsplatRasterizer()(gaussians, camera, background)
-    without = GsplatRasterizer(depth=False)(gaussians, camera, background)
+    with_depth = make_rasterizer(name, "cuda")(gaussians, camera, background)
+    without = make_rasterizer(name, "cuda", depth=False)(gaussians, camera, background)
     torch.testing.assert_close(without.image, with_depth.image)
     assert without.depth.shape == (1, 0, 40, 40)
     camera.K.requires_grad_()
     with pytest.raises(ValueError, match=r"no gradient for camera\.K"):
-        GsplatRasterizer()(gaussians, camera, background)
+        make_rasterizer(name, "cuda")(gaussians, camera, background)
