@@ -30,6 +30,7 @@ __all__ = [
     "composited",
     "folder_truth",
     "images_of_video",
+    "rate_notes",
     "same_sizes",
     "shift_notes",
 ]
@@ -49,6 +50,8 @@ _COARSE = 128
 """Number of pixels to which an image's side is thinned out for that comparison."""
 _CLEARLY = 0.8
 """Largest share of the error that is left with a neighbour's truth, for the neighbour to fit better."""
+_SAME_RATE = 0.01
+"""Largest relative difference of two videos' images per second that is none; averages vary with a video's end."""
 _DEPTH = "write 8 bits per channel, RGB or RGBA: magick mogrify -type TrueColor -depth 8"
 
 
@@ -311,3 +314,22 @@ def images_of_video(path: Path, scratch: Path) -> dict[str, Path]:
     if not found:
         raise BenchError(f"{path}: expected a video, found one without images.")
     return found
+
+
+def rate_notes(renders: Path, truth: Path) -> list[str]:
+    """Sentence on two videos whose numbers of images per second differ; empty where they agree, or one has none.
+
+    Args:
+        renders: one mp4 file.
+        truth: the other.
+    """
+    rates = []
+    for path in (renders, truth):
+        with open_video(path) as video:
+            rates.append(float(video.rate or 0))
+    if not all(rates) or abs(rates[0] - rates[1]) <= _SAME_RATE * rates[1]:
+        return []
+    return [
+        f"{renders} has {rates[0]:.4g} images per second and {truth} has {rates[1]:.4g}: they are compared by their "
+        "number, not by their time"
+    ]

@@ -93,6 +93,8 @@ class Opened:
             try:
                 self._joined([frame.id for frame in self._subject.showing(protocol.views).test])
             except BenchError as error:
+                if protocol.views != TEST:
+                    return f"{self._asked.renders} has no names of the {protocol.views} views of {self._asked.truth}"
                 return str(error.args[0]).rstrip(".")
         return ""
 
@@ -212,6 +214,8 @@ class Opened:
 
     def _notes(self, protocol: Protocol, truth: GroundTruth) -> list[str]:
         """Sentences on what the numbers depend on and the pictures do not show."""
+        from headbench.metrics.folders_pixels import rate_notes
+
         notes = []
         for listed in (self._renders, self._truth, self._alpha):
             if listed is not None and listed.ignored:
@@ -220,6 +224,8 @@ class Opened:
                 notes.append(
                     f"{listed.place}: {len(listed.ignored)} other entries are not read: {some(listed.ignored)}"
                 )
+        if kind_at(self._asked.renders) == "a file":
+            notes += rate_notes(self._asked.renders, Path(self._asked.truth))
         if not truth.has_alpha:
             notes.append("the ground truth has no alpha: pictures are compared as they are, on whatever background")
         if protocol.test_time_tracking is not None:

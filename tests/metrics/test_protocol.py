@@ -31,7 +31,7 @@ HASHES = {
     "pointavatar@1": "4ce65236e3eb95d61c232859c130f81dd43803c639508bcbfabb1ee57286c42c",
     "splattingavatar@1": "c41250c24db75068d20b16581c3cf823224ab6f174c6996db2b8abad6101827a",
 }
-"""Hashes of the released versions. A line is added with each new one, here as in released.json, and none ever changes."""
+"""Hashes of the released versions. Each new one is added here as in released.json, and none ever changes."""
 TRACKING = TrackingRule(steps=50, rates={"expression": 5e-4}, optimizer="adam", loss="training")
 
 

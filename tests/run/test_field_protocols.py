@@ -9,7 +9,7 @@ import pytest
 
 from headbench.datasets.synthetic import write_synthetic
 from headbench.harness.files import read_json
-from headbench.metrics import protocol_names, read_scores
+from headbench.metrics import load_protocol, protocol_names, read_scores
 from headbench.reports import build_table
 
 
@@ -78,6 +78,18 @@ def test_every_protocol_scores_data_that_have_what_it_needs(bench, dressed, tmp_
     assert all(numbers["PSNR"] > 5 and 0 < numbers["SSIM"] < 1 for numbers in found.values())
     assert len({round(numbers["PSNR"], 4) for numbers in found.values()}) >= 5
     assert found["pointavatar-no-cloth@1"] == found["monogaussianavatar-no-cloth@1"]
+    # The same renders as a folder of somebody's have the same scores, frame by frame.
+    (cell,) = (tmp_path / "out/cells").glob("*/*/*/*")
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        folders.setdefault(load_protocol(name).render_key, []).append(name)
+    for key, asked in folders.items():
+        truth = ("--truth", "imavatar/synth00", "--data-root", dressed, "--device", "cpu")
+        line = ("--renders", cell / "renders" / key, *truth, "--protocol", ",".join(asked), "--out", tmp_path / "again")
+        assert bench("score", *line).code == 0
+        for name in asked:
+            of_run, again = (read_scores(at / f"{name}.jsonl") for at in (cell / "scores", tmp_path / "again"))
+            assert again.frames == of_run.frames and of_run.frames
     # Without the face parser's classes, and without landmarks, one sentence each.
     for place in (dressed / "imavatar/synth00").glob("*/semantic"):
         shutil.rmtree(place)

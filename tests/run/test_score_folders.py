@@ -198,6 +198,19 @@ def test_two_videos_are_joined_from_their_first_images_on(score: Callable[..., A
     done = score("--renders", "a.mp4", "--truth", "b.mp4", "--protocol", LABEL)
     assert done.code == 0 and "3 frames of a.mp4 against b.mp4" in done.out, done.err
     assert "1 pictures of the ground truth without render, not scored: 000003" in done.out
+    assert "images per second" not in done.out
+    # A third video says what the person covers: here nothing, where the renders' grey meets white.
+    write_video(tmp_path / "alpha.mp4", [np.zeros((16, 16, 3), np.uint8)] * 4, 25, quality="1")
+    write_video(tmp_path / "slow.mp4", images, 12, quality="1")
+    done = score("--renders", "slow.mp4", "--truth", "b.mp4", "--alpha", "alpha.mp4", "--protocol", LABEL, "--out", "s")
+    assert done.code == 0 and "slow.mp4 has 12 images per second and b.mp4 has 25: they are compared by" in done.out
+    frames = json.loads((tmp_path / "s" / f"{LABEL}.json").read_text())["frames"]
+    assert [frame["psnr"] for frame in frames] == [
+        pytest.approx(-20 * np.log10((195 - 20 * k) / 255), abs=0.2) for k in range(3)
+    ]
+    write_video(tmp_path / "wide.mp4", [np.zeros((16, 32, 3), np.uint8)] * 3, 25, quality="1")
+    done = score("--renders", "a.mp4", "--truth", "wide.mp4")
+    assert done.code == 1 and "is 16 x 16 pixels, its ground truth 000000 of wide.mp4 is 32 x 16 (3 pairs" in done.err
     grey(tmp_path / "t" / "0.png", 3)
     done = score("--renders", "a.mp4", "--truth", "t")
     assert done.code == 1 and "a.mp4 is a file and t is none: expected folders of pictures, or videos alone" in done.err
