@@ -12,6 +12,7 @@ from headbench.harness.run import State, Trained, mixed
 from headbench.metrics import Scores
 from headbench.reports.columns import COST_COLUMNS, Column, known_column, metric_column
 from headbench.reports.compared import Compared, Entry, Pairs
+from headbench.reports.marked import at_marks
 from headbench.reports.published import published_rows
 from headbench.reports.rank import mark_best
 from headbench.reports.table import Row, Table, Value, named
@@ -144,6 +145,7 @@ class _Builder:
             rows=tuple(rows),
             notes=tuple(self.notes),
             differences=tuple(self.differences),
+            marks=at_marks(self.scored, self.protocol),
             tracked=any(self._scores(result).tracking is not None for result in self.scored),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headbench.harness.names import one_line
-from headbench.reports.differences import CAPTION, difference_lines
+from headbench.reports.below import tables_below
 from headbench.reports.grid import Entry, headings, lines
 from headbench.reports.table import Table
 
@@ -41,17 +41,17 @@ _ESCAPES = {
 }
 
 _PREAMBLE = r"""% Needs \usepackage{booktabs}. Define \benchbest and \benchsecond before this file to mark otherwise,
-% and \newcommand{\benchdifferences}[1]{} to leave out the differences to the best.
+% and \newcommand{\benchbelow}[1]{} to leave out the tables below, such as the differences to the best.
 \providecommand{\benchbest}[1]{\textbf{#1}}
 \providecommand{\benchsecond}[1]{\underline{#1}}
 \providecommand{\benchnote}[1]{\textsuperscript{#1}}
 \providecommand{\benchpublished}[1]{\textit{#1}}
-\providecommand{\benchdifferences}[1]{\par\medskip{\footnotesize #1\par}}
+\providecommand{\benchbelow}[1]{\par\medskip{\footnotesize #1\par}}
 """
 
 
 def to_latex(table: Table) -> str:
-    """Table as a LaTeX tabular for ``\\input`` in a float; footnotes and differences to the best stand below."""
+    """Table as a LaTeX tabular for ``\\input`` in a float; footnotes and smaller tables stand below."""
     leading, _ = headings(table)
     values = [column.latex or escape(column.heading()) for column in table.columns]
     width = len(leading) + len(values)
@@ -75,23 +75,20 @@ def to_latex(table: Table) -> str:
     if notes:
         marked = (rf"\benchnote{{{number}}}~{escape(note)}" for number, note in enumerate(notes, 1))
         out += [r"\par\smallskip", r"{\footnotesize", r"\\ ".join(marked), r"\par}"]
-    out += _differences(table)
+    out += _below(table)
     return "\n".join(out) + "\n"
 
 
-def _differences(table: Table) -> list[str]:
-    """Lines of the table of differences to the best, with their intervals; none where there is none."""
-    names, rows = difference_lines(table)
-    if not rows:
-        return []
-    out = [rf"\benchdifferences{{{escape(CAPTION)}\\[\smallskipamount]"]
-    out += [
-        rf"\begin{{tabular}}{{ll{'r' * (len(names) - 2)}}}",
-        r"\toprule",
-        _bar(list(map(escape, names))),
-        r"\midrule",
-    ]
-    return [*out, *(_bar(list(map(escape, row))) for row in rows), r"\bottomrule", r"\end{tabular}}"]
+def _below(table: Table) -> list[str]:
+    """Lines of the smaller tables, such as that of the differences to the best."""
+    out = []
+    for found in tables_below(table):
+        sides = "l" * found.leading + "r" * (len(found.headings) - found.leading)
+        out += [rf"\benchbelow{{{escape(found.caption)}\\[\smallskipamount]", rf"\begin{{tabular}}{{{sides}}}"]
+        out += [r"\toprule", _bar([*map(escape, found.headings)]), r"\midrule"]
+        out += [_bar([*map(escape, line)]) for line in found.lines]
+        out += [r"\bottomrule", r"\end{tabular}}"]
+    return out
 
 
 def escape(text: str) -> str:

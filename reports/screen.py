@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table as Grid
@@ -9,7 +11,7 @@ from rich.text import Text
 
 from headbench.harness.console import STATE_STYLES, literal
 from headbench.harness.names import one_line
-from headbench.reports.differences import CAPTION, difference_lines
+from headbench.reports.below import tables_below
 from headbench.reports.grid import Entry, headings, lines
 from headbench.reports.table import Table
 
@@ -25,7 +27,7 @@ _RANKS = {0: "", 1: "bold", 2: "underline"}
 def terminal(table: Table, whole: bool = True) -> RenderableType:
     """Table for a terminal: best bold, second underlined; reasons and footnotes, which no column could hold, below.
 
-    Last stand the differences to the best, with their intervals.
+    Last stand the differences to the best, with their intervals, and quality at common marks.
 
     Args:
         table: the table.
@@ -38,7 +40,8 @@ def terminal(table: Table, whole: bool = True) -> RenderableType:
     averaged = {row.dataset for row in table.rows if row.kind == "mean"}
     kept = [row for row in rows if row.row.kind != "subject" or row.row.dataset not in averaged]
     left_out, below = len(rows) - len(kept), []
-    if not whole and left_out > LONGEST_TABLE:
+    short = not whole and left_out > LONGEST_TABLE
+    if short:
         rows = kept
         below.append(literal(f"{left_out:,} rows of single subjects are in the report", "dim"))
     grid = Grid(
@@ -69,20 +72,24 @@ def terminal(table: Table, whole: bool = True) -> RenderableType:
             cells += [_text(entry) for entry in row.values]
         grid.add_row(*cells, style="dim" if row.row.differs else "")
     footnotes = [literal(f"[{number}] {note}", "dim") for number, note in enumerate(notes, 1)]
-    return Group(grid, *below, *outcomes, *footnotes, *_differences(table))
+    return Group(grid, *below, *outcomes, *footnotes, *_below(table, short))
 
 
-def _differences(table: Table) -> list[RenderableType]:
-    """Table of the differences to the best with their intervals; nothing where there is none."""
-    names, rows = difference_lines(table)
-    if not rows:
-        return []
-    grid = Grid(box=box.SIMPLE_HEAD, title=literal(CAPTION), title_justify="left", title_style="dim", pad_edge=False)
-    for place, name in enumerate(names):
-        grid.add_column(name, justify="left" if place < 2 else "right", overflow="fold")
-    for row in rows:
-        grid.add_row(*map(literal, row))
-    return [grid]
+def _below(table: Table, short: bool) -> Iterator[RenderableType]:
+    """Smaller tables, such as that of the differences to the best.
+
+    Args:
+        table: the table.
+        short: leave out what is of single subjects, as their rows are.
+    """
+    for found in (each for each in tables_below(table) if not (short and each.single)):
+        grid = Grid(box=box.SIMPLE_HEAD, title=literal(found.caption), title_justify="left", pad_edge=False)
+        grid.title_style = "dim"
+        for place, name in enumerate(found.headings):
+            grid.add_column(name, justify="left" if place < found.leading else "right", overflow="fold")
+        for row in found.lines:
+            grid.add_row(*map(literal, row))
+        yield grid
 
 
 def _text(entry: Entry) -> Text:

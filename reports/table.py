@@ -7,6 +7,7 @@ from pathlib import Path
 
 from headbench.reports.columns import Column
 from headbench.reports.compared import Compared
+from headbench.reports.marked import AtMark
 from headbench.results.statistics import Interval
 
 __all__ = ["Row", "Table", "Value", "named"]
@@ -124,6 +125,8 @@ class Table:
     """Texts of the footnotes; number 1 stands first."""
     differences: tuple[Compared, ...] = ()
     """Differences of rows to the best row of their column, with intervals."""
+    marks: tuple[AtMark, ...] = ()
+    """Means at common marks of the budget; empty for a run without marks."""
     tracked: bool = False
     """Whether test frames were optimised on test images before they were rendered."""
 

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from headbench.harness.names import HIDDEN, one_line
+from headbench.reports.below import tables_below
 from headbench.reports.columns import COST_COLUMNS, Column
 from headbench.reports.compared import Compared
-from headbench.reports.differences import CAPTION, difference_lines
 from headbench.reports.grid import Entry, headings, lines
+from headbench.reports.marked import AtMark
 from headbench.reports.table import Row, Table, Value
 from headbench.results.statistics import Interval
 
@@ -42,11 +43,10 @@ def to_markdown(table: Table) -> str:
     if table.notes:
         out.append("")
         out += [f"<sup>{number}</sup> {_escape(note)}  " for number, note in enumerate(table.notes, 1)]
-    names, differences = difference_lines(table)
-    if differences:
-        out += ["", _escape(CAPTION), "", _bar([_escape(name) for name in names])]
-        out.append(_bar(["---", "---", *["---:"] * (len(names) - 2)]))
-        out += [_bar([_escape(text) for text in line]) for line in differences]
+    for found in tables_below(table):
+        out += ["", _escape(found.caption), "", _bar([_escape(name) for name in found.headings])]
+        out.append(_bar(["---"] * found.leading + ["---:"] * (len(found.headings) - found.leading)))
+        out += [_bar([_escape(text) for text in line]) for line in found.lines]
     return "\n".join(out) + "\n"
 
 
@@ -122,6 +122,7 @@ def to_json(table: Table) -> str:
         ],
         "rows": [_record(table, row) for row in table.rows],
         "differences": [_difference(found) for found in table.differences],
+        "marks": [_marked(found) for found in table.marks],
         "notes": list(table.notes),
     }
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -191,6 +192,20 @@ def _difference(found: Compared) -> dict[str, Any]:
         "effect": _finite(difference.interval.effect),
         "share_higher": _finite(difference.share),
         "resolved": difference.resolved,
+    }
+
+
+def _marked(found: AtMark) -> dict[str, Any]:
+    """Record of a method at a mark; its values are called as in score files."""
+    return {
+        "dataset": found.dataset,
+        "subjects": list(found.subjects),
+        **dict(zip(("method", "preset", "variant", "stage"), found.entry, strict=True)),
+        "mark": found.number,
+        "marks": found.parts,
+        "seconds": found.seconds,
+        "images": found.images,
+        "values": {key: _finite(value) for key, value in found.values.items()},
     }
 
 

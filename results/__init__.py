@@ -5,6 +5,7 @@ Importing this package imports neither torch nor pandas; `load` imports pandas w
 
 from headbench.results.changes import Change, Comparison
 from headbench.results.load import WRITTEN_AS, Results, changes_frame, load
+from headbench.results.marks import Mark, marks_of
 from headbench.results.pairs import compare_runs
 from headbench.results.published import Published, published
 from headbench.results.read import Entry, Place, Result, Run, read_run
@@ -19,6 +20,7 @@ __all__ = [
     "Change",
     "Comparison",
     "Entry",
+    "Mark",
     "Place",
     "Result",
     "Results",
@@ -26,6 +28,7 @@ __all__ = [
     "changes_frame",
     "compare_runs",
     "load",
+    "marks_of",
     "read_run",
     "rerun",
     "rescore",

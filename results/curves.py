@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from headbench.harness.errors import BenchError
-from headbench.harness.files import read_json
 from headbench.harness.reading import Unreadable, parse_json, read_text
-from headbench.harness.trained import checkpoints, read_state, read_summary
-from headbench.metrics import read_scores
+from headbench.harness.trained import read_summary
+from headbench.results.marks import marks_of
 from headbench.results.read import Result
 
 __all__ = ["curve_rows"]
@@ -20,35 +17,17 @@ _NOT_VALUES = {"step", "epoch", "rate", "images"}
 
 
 def curve_rows(result: Result) -> Iterator[dict[str, Any]]:
-    """Rows of one stage instance's curves: step, images, seconds, what, value and protocol."""
+    """Rows of one stage instance's curves: step, images, seconds, what, value, protocol and mark."""
     lines = _logged(result)
     for line, seconds in zip(lines, _times(result, lines), strict=True):
         place = {"step": line["step"], "images": _number(line.get("images")), "seconds": seconds}
         for what, value in line.items():
             if what not in _NOT_VALUES and _number(value) is not None:
                 yield {**place, "what": what, "value": float(value), "protocol": ""}
-    for checkpoint in checkpoints(result.files.marks):
-        yield from _marked(result, checkpoint)
-
-
-def _marked(result: Result, checkpoint: Path) -> Iterator[dict[str, Any]]:
-    """Mean scores of a portrait that was kept at a mark of the training's budget."""
-    try:
-        state = read_state(checkpoint)
-    except BenchError:
-        return
-    place = {"step": state.step, "images": state.images, "seconds": state.seconds}
-    for path in sorted(checkpoint.glob("*.jsonl")):
-        label = path.name.removesuffix(".jsonl")
-        scores_file, marker = result.files.mark_scores(checkpoint, label)
-        with contextlib.suppress(BenchError):
-            scores = read_scores(scores_file)
-            if read_json(marker).get("protocol") != scores.hash or scores.protocol != label:
-                continue
-            for key in scores.metrics:
-                mean = scores.mean(key)
-                if mean is not None:
-                    yield {**place, "what": key, "value": mean, "protocol": label}
+    for mark in marks_of(result):
+        place = {"step": mark.step, "images": mark.images, "seconds": mark.seconds, "mark": mark.number or None}
+        for key, value in mark.values.items():
+            yield {**place, "what": key, "value": value, "protocol": mark.protocol}
 
 
 def _times(result: Result, lines: Sequence[Mapping[str, Any]]) -> list[float | None]:

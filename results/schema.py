@@ -107,5 +107,6 @@ CURVES = (
     Field("what", "text", "`loss`, a term of it, `gaussians`; or a metric key, of the checkpoint's renders"),
     Field("value", "number", "its value", "that of `what`"),
     Field("protocol", "text", "protocol of a metric; empty for what training logged"),
+    Field("mark", "count", "number of the checkpoint's mark, from 1: the end of that part of the budget"),
 )
 """Columns of `Results.curves`: a row per logged step, or scored checkpoint, and value."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 
+from headbench.reports.below import Below, tables_below
 from headbench.reports.columns import Column
-from headbench.reports.differences import CAPTION, difference_lines
 from headbench.reports.grid import Line, headings, lines
 from headbench.reports.table import Row, Table, Value
 
@@ -58,9 +58,8 @@ class Section:
     others: list[Line]
     """All rows; empty where the leaderboard has them all."""
     matrices: list[Matrix]
-    differences: tuple[list[str], list[list[str]]]
-    """Headings and lines of the differences to the best, with intervals."""
-    caption: str = CAPTION
+    below: list[Below]
+    """Smaller tables, such as that of the differences to the best."""
 
 
 def section_of(number: int, table: Table) -> Section:
@@ -74,9 +73,9 @@ def section_of(number: int, table: Table) -> Section:
     others = every if len(leaders) < len(every) else []
     shared = _shared(table)
     columns = [place for place in range(len(values)) if place not in shared]
-    texts, differences = list(shared.values()), difference_lines(table)
+    texts, below = list(shared.values()), tables_below(table)
     return Section(
-        f"t{number}", table, leading, values, columns, texts, notes, leaders, others, _matrices(table), differences
+        f"t{number}", table, leading, values, columns, texts, notes, leaders, others, _matrices(table), below
     )
 
 

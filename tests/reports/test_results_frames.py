@@ -26,7 +26,8 @@ STABLE = {
     "train_seconds train_rate fps drive_ms raster_ms gaussians peak_memory_bytes peak_host_memory_bytes width height "
     "device rasterizer attempts queued started finished config_hash data_hash data_options commit dirty headbench "
     "torch processor gpus",
-    "curves": "run method preset variant stage dataset subject seed baseline step images seconds what value protocol",
+    "curves": "run method preset variant stage dataset subject seed baseline step images seconds what value protocol "
+    "mark",
 }
 """Columns of schema version 1: whoever changes one of them raises the version."""
 

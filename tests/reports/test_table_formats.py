@@ -123,7 +123,7 @@ def test_json_stays_strict_with_an_infinite_value(new_run: Callable[..., Any]) -
 
 def test_latex_is_a_booktabs_tabular_with_equal_rows(run: Any) -> None:
     run.cell("Flash", "anna", state="skipped", reason="no masks")
-    text, differences = to_latex(build_table(run.path)).split(r"\benchdifferences{Differences")
+    text, differences = to_latex(build_table(run.path)).split(r"\benchbelow{Differences")
     assert differences.count(r"\begin{tabular}{llrrr}") == differences.count(r"\end{tabular}}") == 1
     assert text.count(r"\begin{tabular}{llrrrrrrl}") == 1 and text.count(r"\end{tabular}") == 1
     for rule in (r"\toprule", r"\bottomrule"):
