@@ -7,6 +7,7 @@ import errno
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ __all__ = [
     "discard",
     "make_folder",
     "make_way",
+    "now_at",
     "read_json",
     "remove_leftovers",
     "sha256_of",
@@ -264,14 +266,16 @@ def remove_leftovers(folder: Path, deep: bool = True, age: float = 0.0) -> list[
     Args:
         folder: where to look.
         deep: look in the folders below, too.
-        age: seconds since the last change that a leftover must have, where other processes may be writing.
+        age: seconds since the last change that a leftover must have, where other processes may be writing; by the
+            clock of the file system, which another machine may keep.
     """
     listed = folder.rglob(".*") if deep else folder.glob(".*")
     found = []
+    now = now_at(folder) if age else math.inf
     for path in [path for path in listed if _LEFTOVER.fullmatch(path.name)]:
         match = _LEFTOVER.fullmatch(path.name)
         # It may be gone with a folder that was removed before.
-        if match is None or not os.path.lexists(path) or time.time() - path.lstat().st_mtime < age:
+        if match is None or not os.path.lexists(path) or now - path.lstat().st_mtime < age:
             continue
         found.append(path)
         target = path.with_name(match["name"])
@@ -280,6 +284,22 @@ def remove_leftovers(folder: Path, deep: bool = True, age: float = 0.0) -> list[
         else:
             _remove(path)
     return found
+
+
+def now_at(folder: Path) -> float:
+    """Time by the clock that stamps files in `folder`, which may be another machine's, in seconds since the epoch.
+
+    Who may not write there only looks, and gets the time of this machine.
+    """
+    probe = folder / f".now.{uuid.uuid4().hex[:8]}.part"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError:
+        return time.time()
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -21,20 +21,19 @@ _WAIT = 60.0
 
 
 def detach(run: Path, words: list[str]) -> None:
-    """Start `bench run` in a session of its own, and return when it works in the run's folder.
+    """Start `bench run` in a session of its own, and return when it works in the run's folder, or waits to.
 
     Args:
         run: folder of the run.
         words: the command line's arguments, without ``--detach``.
 
     Raises:
-        BenchError: another works in the folder; or it ended at once: the message has its last line.
+        BenchError: it ended at once; the message has its last line.
     """
-    from headbench.harness.run.lock import held, is_held
+    from headbench.harness.execution.holding import is_here
+    from headbench.harness.run.runners import living
 
     make_folder(run)
-    with held(run / ".lock", "bench run"):
-        pass  # nobody else works there
     log = run / LOG
     with append_to(log) as out:
         begin = out.tell()
@@ -42,7 +41,11 @@ def detach(run: Path, words: list[str]) -> None:
             [*_MAIN, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
     deadline = time.monotonic() + _WAIT
-    while not is_held(run / ".lock") and child.poll() is None and time.monotonic() < deadline:
+
+    def works() -> bool:
+        return any(is_here(runner) and runner.pid == child.pid for runner in living(run))
+
+    while not works() and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     if child.poll() not in (None, 0, 2):
         with log.open("rb") as printed:
@@ -51,4 +54,4 @@ def detach(run: Path, words: list[str]) -> None:
         raise BenchError(f"bench run ended at once: {next(filter(None, reversed(lines)), 'it printed nothing')}")
     say(f"process {child.pid} goes on; it prints to {log}")
     place = shlex.quote(str(run))
-    say(f"look: bench status {place} --watch; end: bench stop {place}; come back: the same command")
+    say(f"look: bench status {place} --watch; end: bench stop {place}; help it, or go on: the same command")

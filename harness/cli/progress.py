@@ -47,6 +47,18 @@ def ended_line(record: CellRecord, number: int, total: int) -> str:
     return f"{text}: {outcome(record)}" if outcome(record) else text
 
 
+def elsewhere_line(cell: Cell, by: str, number: int, total: int) -> str:
+    """Line on a cell that another process has.
+
+    Args:
+        cell: the cell.
+        by: process and machine.
+        number: place of the cell in the plan, from 1.
+        total: number of cells in the plan.
+    """
+    return f"[{number}/{total}] {cell.path}: at work elsewhere: {one_line(by)}"
+
+
 def outcome(record: CellRecord) -> str:
     """Reason of a cell's state, and which of its stage instances are missing and why."""
     parts = [record.reason, *(f"{way} {each.state}: {each.reason}" for way, each in record.unmade().items())]
@@ -76,6 +88,10 @@ class PlainWatcher:
         """Say that a cell starts."""
         self._said[cell.path] = ("", 0.0)
         say(f"[{number}/{total}] {cell.path}: start")
+
+    def elsewhere(self, cell: Cell, by: str, number: int, total: int) -> None:
+        """Say who has a cell."""
+        say(elsewhere_line(cell, by, number, total))
 
     def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
         """Say where a cell is, at a change of stage and every few seconds."""
@@ -110,6 +126,10 @@ class TerminalWatcher:
         """Start the live line of a cell."""
         self._lines[cell.path] = (f"[{number}/{total}] {cell.path}", "")
         self._show()
+
+    def elsewhere(self, cell: Cell, by: str, number: int, total: int) -> None:
+        """Say who has a cell."""
+        say(elsewhere_line(cell, by, number, total))
 
     def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
         """Renew the live line of a cell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def report(
     """
     from headbench.harness.console import console
     from headbench.harness.files import writable
+    from headbench.harness.run.runners import writing
     from headbench.reports import build_table, build_tables, format_table, terminal, write_report
     from headbench.reports.html import Embed
     from headbench.reports.report import write_table
@@ -81,7 +83,8 @@ def report(
     written = None
     if format_ is None:
         table, *others = build_tables(record, protocol, published)
-        written = write_report(run, figures, out, pictures, Embed(embed), record, [table, *others])
+        with writing(run, _tell) if out is None else contextlib.nullcontext():
+            written = write_report(run, figures, out, pictures, Embed(embed), record, [table, *others])
     else:
         table = build_table(record, protocol, published)
     if format_ in (None, "terminal"):
@@ -92,6 +95,10 @@ def report(
         say(str(write_table(table, format_, out)))
     if written is not None:
         say(f"report: {written / 'index.html'}")
+
+
+def _tell(sentence: str) -> None:
+    say(sentence, err=True)
 
 
 def _long(run: Path, format_: str, out: Path | None) -> None:

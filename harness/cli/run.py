@@ -15,6 +15,7 @@ from headbench.harness.names import one_line
 
 if TYPE_CHECKING:
     from headbench.harness.run.plan import Plan
+    from headbench.harness.run.runners import Runner
     from headbench.reports import Table
     from headbench.results import Run
 
@@ -76,6 +77,7 @@ def run(
 
     FILE is a YAML file with the same keys (data_root, methods, …), or the name of a built-in one such as demo; options
     given here win over it. The same command goes on where it stopped: finished cells stay, failed ones are tried again.
+    While it is at work the same command helps it, here or on another machine that shares the folder.
 
     Exit codes: 0 all good, 1 usage, 2 some cells or stages failed or were skipped, 130 interrupted.
     """
@@ -85,6 +87,7 @@ def run(
     from headbench.harness.plugins import registry
     from headbench.harness.run.plan import make_plan, write_plan
     from headbench.harness.run.request import read_request, write_request
+    from headbench.harness.run.runners import Runner, agree, living
 
     given = {key: value for key, value in options.items() if value not in (None, (), [])}
     given = {("set" if k == "settings" else k): list(v) if isinstance(v, tuple) else v for k, v in given.items()}
@@ -100,10 +103,10 @@ def run(
         # A place that cannot be written is found before data are read, not after.
         writable(folder, folder=True)
         refuse_links(folder)
+        agree(request, folder)
     from headbench.harness.cli.signals import orderly_signals
     from headbench.harness.execution.choose import known_costs, make_executor, with_resources
     from headbench.harness.run.execute import execute
-    from headbench.harness.run.lock import held
 
     executor = make_executor(request, registry())
     # Two protocols that score the same renders track once.
@@ -122,13 +125,21 @@ def run(
 
         start(folder, [word for word in sys.argv[1:] if word != "--detach"])
         return
-    with orderly_signals(), held(folder / ".lock", "bench run"):
-        write_request(request, folder)
+
+    def begin(helps: bool) -> None:
+        agree(request, folder)
+        if helps:
+            say(f"helps {', '.join(map(str, living(folder)))}, which began this run")
+        else:
+            write_request(request, folder)
         write_plan(plan)
+
+    with orderly_signals(), Runner(folder, say) as runner:
         from headbench.harness.cli.progress import watcher
 
-        records = execute(plan, executor, watcher(), request.fail_on_error, keep_failed, request.executor)
-        written = None if no_report else _report(folder)
+        limits = (request.fail_on_error, keep_failed, request.executor)
+        records = execute(plan, executor, watcher(), *limits, runner, begin)
+        written = None if no_report else _report(runner)
     from headbench.harness.run import State
     from headbench.harness.run.folder import summarise
 
@@ -150,15 +161,16 @@ def _say_plan(plan: Plan, problems: int) -> None:
         say(f"note: {one_line(note)}")
 
 
-def _report(folder: Path) -> tuple[Path, Run, Table]:
+def _report(runner: Runner) -> tuple[Path, Run, Table]:
     """Write the report of a run and print its table; returns the report's folder, what was read, and the table."""
     from headbench.harness.console import console
     from headbench.reports import build_tables, terminal, write_report
     from headbench.results import read_run
 
-    record = read_run(folder)
-    table, *others = build_tables(record)
-    # Files first, then the screen: a terminal that goes away costs no file.
-    written = write_report(folder, record=record, tables=[table, *others])
+    with runner.writing():
+        record = read_run(runner.run)
+        table, *others = build_tables(record)
+        # Files first, then the screen: a terminal that goes away costs no file.
+        written = write_report(runner.run, record=record, tables=[table, *others])
     console().print(terminal(table, whole=False))
     return written, record, table

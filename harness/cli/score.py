@@ -103,7 +103,6 @@ def _score_run(run: Path, protocol: tuple[str, ...], device: str, nets: set[str]
     from headbench.harness.files import writable
     from headbench.harness.layout import refuse_links
     from headbench.harness.run import read_cells
-    from headbench.harness.run.lock import held
 
     records = read_cells(run)
     names, everything = _asked(run, protocol, records)
@@ -112,15 +111,14 @@ def _score_run(run: Path, protocol: tuple[str, ...], device: str, nets: set[str]
     judges = scorers(names, nets)
     failed = 0
     shown: set[str] = set()
-    with held(run / ".lock", "bench run"):
-        for record in records:
-            scored, faults = _score_cell(run, record, judges, device, force, everything)
-            shown |= scored
-            failed += bool(faults)
-            for fault in faults:
-                say(f"{record.cell.path}: {fault}", err=True)
-        # Where no cell could be scored by a protocol there is no table, and the reasons have been said.
-        _show(run, [judge.name for judge in judges if judge.name in shown or not (failed or everything)])
+    for record in records:
+        scored, faults = _score_cell(run, record, judges, device, force, everything)
+        shown |= scored
+        failed += bool(faults)
+        for fault in faults:
+            say(f"{record.cell.path}: {fault}", err=True)
+    # Where no cell could be scored by a protocol there is no table, and the reasons have been said.
+    _show(run, [judge.name for judge in judges if judge.name in shown or not (failed or everything)])
     if failed:
         raise Exit(2)
 
@@ -175,6 +173,28 @@ def _score_cell(
     Returns:
         names of the protocols that it was scored by, and why it could not be by others.
     """
+    from headbench.harness.execution import claimed
+    from headbench.harness.run import State, cell_folder
+    from headbench.harness.run.folder import cell_record
+
+    if record.state is State.DONE:
+        try:
+            with claimed(cell_folder(run, record.cell)):
+                record = cell_record(run, record.cell) or record  # another process may have begun it anew
+                if record.state is State.DONE:
+                    return _score_claimed(run, record, judges, device, force, everything)
+        except Exception as error:
+            return set(), [_words(error)]
+    if record.state is State.UNKNOWN:
+        return set(), [record.reason]
+    say(f"{record.cell.path}: {record.state}, not scored")
+    return set(), []
+
+
+def _score_claimed(
+    run: Path, record: CellRecord, judges: Sequence[Scorer], device: str, force: bool, everything: bool
+) -> tuple[set[str], list[str]]:
+    """Score one cell that this process has claimed; arguments and result are those of `_score_cell`."""
     from headbench.harness.layout import CellFolder
     from headbench.harness.plugins import registry
     from headbench.harness.run import Job, State, cell_folder, remedy
@@ -183,11 +203,6 @@ def _score_cell(
     from headbench.harness.way import TRAIN
 
     folder = cell_folder(run, record.cell)
-    if record.state is State.UNKNOWN:
-        return set(), [record.reason]
-    if record.state is not State.DONE:
-        say(f"{record.cell.path}: {record.state}, not scored")
-        return set(), []
     scored: dict[str, str] = {}
     faults = []
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,10 +46,11 @@ def _show(run: Path) -> bool:
     from headbench.harness.run import State, cell_folder, read_cells
     from headbench.harness.run.child import read_progress
     from headbench.harness.run.folder import summarise
-    from headbench.harness.run.lock import is_held
+    from headbench.harness.run.runners import living, runner_of
 
     records = read_cells(run)
-    live, at_work = is_held(run / ".lock"), 0
+    runners, at_work = living(run), 0
+    live, has = bool(runners), Counter[str]()
     rows = []
     for record in records:
         what = outcome(record)
@@ -56,8 +58,9 @@ def _show(run: Path) -> bool:
         if record.state is State.RUNNING:
             folder = cell_folder(run, record.cell)
             what = describe(read_progress(folder)) or "starting"
-            works = holder(folder)
-            if works is not None and not live:
+            works, runner = holder(folder), runner_of(run, folder)
+            has[str(runner)] += 1
+            if works is not None and (runner is None or len(runners) > 1):
                 what = f"{what}; {works}"
             elif works is None and (ended := death(folder)) is not None:
                 label, what = ended.state.value, f"{ended.reason}; the same command goes on ({what})"
@@ -69,6 +72,8 @@ def _show(run: Path) -> bool:
     counts = ", ".join(f"{count} {state}" for state, count in summarise(records).items())
     alone = f"; no run watches it, {at_work} at work" if at_work else "; no run works on it now"
     say(f"{run}: {len(records)} cells: {counts}" + ("" if live else alone))
+    if len(runners) > 1:
+        say("bench run: " + ", ".join(f"{runner} ({has[str(runner)]} running)" for runner in runners))
     return live or at_work > 0
 
 

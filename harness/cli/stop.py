@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from headbench.harness.console import say
 from headbench.harness.errors import BenchError
 
 if TYPE_CHECKING:
+    from headbench.harness.execution import Claim
     from headbench.harness.run import CellRecord
 
 __all__ = ["stop"]
@@ -31,7 +32,8 @@ _WAIT = 120.0
 def stop(run: Path, cell: str | None) -> None:
     """End the work on RUN, or on one CELL of it, named by a part of its path such as fateavatar or bala/seed1.
 
-    Workers write where they are; the same `bench run` goes on from there. Jobs of an executor's queue are cancelled.
+    Workers write where they are; the same `bench run` goes on from there. Every `bench run` at work on RUN ends, on
+    other machines, too, which hear it within seconds. Jobs of an executor's queue are cancelled.
     """
     from headbench.harness.cli.one_cell import cell_named
     from headbench.harness.run import read_cells
@@ -50,44 +52,53 @@ def stop(run: Path, cell: str | None) -> None:
 
 
 def _end_run(run: Path) -> None:
-    """Ask the `bench run` that watches a run to end in order, and wait until it has.
+    """Ask every `bench run` that works on a run to end in order, on whatever machine, and wait until they have.
 
     Raises:
-        BenchError: it runs on another machine, or does not end.
+        BenchError: one does not end.
     """
-    from headbench.harness.reading import read_text
-    from headbench.harness.run.lock import is_held
+    from headbench.harness.execution.holding import ask_to_end, is_here
+    from headbench.harness.run.runners import living, presence
 
-    lock = run / ".lock"
-    if not is_held(lock):
-        return
-    holder = read_text(lock).strip()
-    if not _has_open(holder, lock):
-        raise BenchError(f"{run}: its `bench run` (process {holder}) runs on another machine.", help="end it there")
-    say(f"bench run (process {holder}) ends")
-    os.kill(int(holder), signal.SIGTERM)
+    runners = living(run)
+    # All of them first: none shall go on with what another leaves.
+    for runner in runners:
+        ask_to_end(presence(run, runner), runner)
+    for runner in runners:
+        say(f"bench run ({runner}) ends")
+        if is_here(runner):
+            _end(runner.pid)
+    tokens = {runner.token for runner in runners}
+    _wait(lambda: next((runner for runner in living(run) if runner.token in tokens), None))
+
+
+def _end(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGTERM)
+
+
+def _wait(alive: Callable[[], Claim | None]) -> None:
+    """Wait until no process lives any more of those that were asked to end.
+
+    Args:
+        alive: gives the claim of one that does.
+
+    Raises:
+        BenchError: one has not ended in time.
+    """
     deadline = time.monotonic() + _WAIT
-    while is_held(lock):
+    while (claim := alive()) is not None:
         if time.monotonic() > deadline:
-            raise BenchError(f"{run}: process {holder} has not ended within {_WAIT:g} s.", help=f"kill -9 {holder}")
-        time.sleep(0.2)
-
-
-def _has_open(process: str, path: Path) -> bool:
-    """Return whether a process of this machine has a file open; a number alone may be a stranger's."""
-    wanted = os.path.realpath(path)
-    with contextlib.suppress(OSError):
-        return process.isdecimal() and any(
-            os.path.realpath(fd) == wanted for fd in Path(f"/proc/{process}/fd").iterdir()
-        )
-    return False
+            raise BenchError(f"{claim} has not ended within {_WAIT:g} s.", help=f"on {claim.host}: kill -9 {claim.pid}")
+        time.sleep(0.1)
 
 
 def _end_cell(run: Path, record: CellRecord) -> bool:
-    """End whoever works on a cell, and its job in an executor's queue; whether there was anybody."""
+    """End whoever works on a cell, wherever, and its job in an executor's queue; whether there was anybody."""
     from headbench.harness.execution import holder
     from headbench.harness.execution.attend import settle
-    from headbench.harness.execution.system import pid_space
+    from headbench.harness.execution.claim import CLAIM
+    from headbench.harness.execution.holding import ask_to_end, is_here
     from headbench.harness.files import discard
     from headbench.harness.run import State, cell_folder
     from headbench.harness.run.child import INTERRUPTED, Ended
@@ -96,15 +107,11 @@ def _end_cell(run: Path, record: CellRecord) -> bool:
     folder = cell_folder(run, record.cell)
     queued, worker = _cancelled(run, folder), holder(folder)
     if worker is not None:
-        if worker.host != socket.gethostname() or worker.space != pid_space():
-            raise BenchError(f"{worker} works on {record.cell.path}.", help=f"on {worker.host}: kill {worker.pid}")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(worker.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _WAIT
-        while holder(folder) is not None:
-            if time.monotonic() > deadline:
-                raise BenchError(f"{worker} has not ended within {_WAIT:g} s.", help=f"kill -9 {worker.pid}")
-            time.sleep(0.1)
+        if is_here(worker):
+            _end(worker.pid)
+        else:
+            ask_to_end(folder / CLAIM, worker)
+        _wait(lambda: now if (now := holder(folder)) is not None and now.token == worker.token else None)
     if queued or worker is not None:
         discard(folder / HANDLE)
         if record.state in (State.QUEUED, State.RUNNING) and worker is not None:

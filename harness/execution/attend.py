@@ -26,7 +26,7 @@ from headbench.harness.run import CellRecord, Job, State, read_cell
 from headbench.harness.run.cell import AGAIN
 from headbench.harness.run.child import BUSY, INTERRUPTED, OUTCOME, PROGRESS, Ended, log_path, signature_of
 
-__all__ = ["attend", "conclude", "death", "hear_endings", "settle"]
+__all__ = ["attend", "conclude", "death", "hear_endings", "requeue", "settle"]
 
 EVERY = 0.4
 """Minimum time between two writings of the progress file within one stage, in seconds."""
@@ -199,6 +199,17 @@ def _settle(folder: Path, record: CellRecord, ended: Ended) -> CellRecord:
     if record.state is State.QUEUED and ended.state is not State.SKIPPED:  # it did not come as far as its claim
         record = dataclasses.replace(record, attempts=record.attempts + 1, started=_now())
     return conclude(folder, record, ended)
+
+
+def requeue(folder: Path) -> None:
+    """Let a cell that was interrupted wait again, for another `bench run` that goes on; no other state changes."""
+    try:
+        with claimed(folder):
+            record = read_cell(folder)
+            if record is not None and record.state is State.INTERRUPTED:
+                dataclasses.replace(record, state=State.QUEUED, reason="", signature="", finished="").write(folder)
+    except (Claimed, Unreadable):
+        return
 
 
 def death(folder: Path) -> Ended | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headbench.harness.execution.claim import left_behind
 from headbench.harness.execution.system import memory_kills
 from headbench.harness.files import append_to, read_json
 from headbench.harness.layout import CellFolder
@@ -59,6 +60,7 @@ class Ended:
     """How a cell's process ended."""
 
     state: State
+    """Final state of the cell; `State.QUEUED` where the process found another one at work, and did nothing."""
     reason: str = ""
     signature: str = ""
 
@@ -135,6 +137,8 @@ class Child:
         code = self._process.poll()
         if code is not None:
             self._end()
+            if code == BUSY and not self._claimed():
+                return Ended(State.QUEUED, "another process works on it")
             return _judge(code, self._folder, self._log, self._begin, self._kills)
         if self._timeout is None or time.monotonic() - self._started <= self._timeout:
             return None
@@ -160,6 +164,11 @@ class Child:
     def is_gone(self) -> bool:
         """Whether the child has ended, for whatever reason."""
         return self._process.poll() is not None
+
+    def _claimed(self) -> bool:
+        """Whether this child had the claim on its cell, and ended without letting it go."""
+        claim = left_behind(self._folder)
+        return claim is not None and claim.pid == self.pid
 
     def _end(self) -> None:
         _signal(self._process, signal.SIGKILL)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from headbench.harness.execution import Executor, Handle
-from headbench.harness.execution.attend import conclude, settle
+from headbench.harness.execution import Executor, Handle, holder
+from headbench.harness.execution.attend import conclude, requeue, settle
 from headbench.harness.execution.claim import CLAIM
 from headbench.harness.files import discard, read_json, write_json
 from headbench.harness.reading import Unreadable
@@ -17,11 +18,14 @@ from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder
 from headbench.harness.run.child import INTERRUPTED, PROGRESS, Ended, read_progress
 from headbench.harness.run.folder import cell_record
 from headbench.harness.run.plan import Plan
+from headbench.harness.run.runners import Runner, runner_of
 
 __all__ = ["HANDLE", "POLL", "Crew", "Watcher"]
 
 POLL = 0.1
 """Seconds between looks at the cells that run."""
+ELSEWHERE = 0.5
+"""Seconds between looks at the cells that others work on."""
 CIRCUIT = 2
 """Number of failures of one method with one signature after which its other cells are skipped."""
 HANDLE = "handle.json"
@@ -45,6 +49,17 @@ class Watcher(Protocol):
 
         Args:
             cell: the cell.
+            number: place of the cell in the plan, from 1.
+            total: number of cells in the plan.
+        """
+        ...
+
+    def elsewhere(self, cell: Cell, by: str, number: int, total: int) -> None:
+        """Report that another `bench run`, or a worker that none started, has a cell, whose end is waited for.
+
+        Args:
+            cell: the cell.
+            by: process and machine.
             number: place of the cell in the plan, from 1.
             total: number of cells in the plan.
         """
@@ -99,7 +114,7 @@ class _Submitted:
 
 
 class Crew:
-    """Cells of a plan, of which some wait, some are submitted to an executor, and some have ended.
+    """Cells of a plan, of which some wait, some are submitted to an executor, some are others', and some have ended.
 
     Args:
         plan: cells to run, in their order.
@@ -107,12 +122,19 @@ class Crew:
         watcher: is called with what happens to cells.
         fail_on_error: number of failed cells after which no other begins; None: no such limit.
         name: name of the executor, which goes into the handles' files.
+        runner: this process among the run's runners.
     """
 
-    def __init__(self, plan: Plan, executor: Executor, watcher: Watcher, fail_on_error: int | None, name: str) -> None:
+    def __init__(
+        self, plan: Plan, executor: Executor, watcher: Watcher, fail_on_error: int | None, name: str, runner: Runner
+    ) -> None:
         self._plan, self._executor, self._watcher, self._most, self._name = plan, executor, watcher, fail_on_error, name
+        self._runner = runner
         self._waiting = deque(range(len(plan.cells)))
         self._submitted: dict[int, _Submitted] = {}
+        self._elsewhere: dict[int, str] = {}
+        """Index of a cell that another runner or worker has -> that process, as it was said to the user."""
+        self._looked = 0.0
         self._records: dict[int, CellRecord] = {}
         self._circuit, self._failed = _Circuit(), 0
 
@@ -124,16 +146,13 @@ class Crew:
             record: record of the cell.
         """
         folder = self._folder(number)
-        try:
-            values = read_json(folder / HANDLE)
-        except Unreadable:
+        if not (folder / HANDLE).is_file() or not self._runner.has(folder):
             return False
-        handle = values.get("handle")
-        if values.get("executor") != self._name or not isinstance(handle, dict) or not self._executor.attach(handle):
-            return False
-        self._waiting.remove(number)
-        self._submitted[number] = _Submitted(folder, record, handle)
-        return True
+        if self._attach(number, record):
+            self._waiting.remove(number)
+            return True
+        self._runner.leave(folder)
+        return False
 
     def refuse(self, number: int, record: CellRecord) -> None:
         """End a cell whose folder cannot be written in; its record is kept in memory alone.
@@ -146,25 +165,74 @@ class Crew:
         self._end(number, record)
 
     def fill(self) -> bool:
-        """Submit waiting cells while the executor has free slots; False where none waits and none runs any more."""
+        """Submit waiting cells while the executor has free slots; False where every cell has ended."""
         batch: list[tuple[int, CellRecord]] = []
         while self._waiting and len(self._submitted) + len(batch) < self._executor.slots:
             number = self._waiting.popleft()
-            planned = self._plan.cells[number]
-            record = cell_record(self._plan.run, planned.cell) or planned.record
-            # A running cell is, or was, another process's: the worker finds out.
-            if record.state not in (State.QUEUED, State.RUNNING) or planned.job is None:
-                self._end(number, record)
-            elif reason := self._refusal(planned.cell):
-                self._end(number, conclude(self._folder(number), record, Ended(State.SKIPPED, reason)))
-            else:
+            found = self._record(number)
+            if _has_ended(found) or self._plan.cells[number].job is None:
+                self._end(number, found)
+            elif (record := self._get(number)) is not None:
                 batch.append((number, record))
         if batch:
             self._submit(batch)
-        return bool(self._submitted or self._waiting)
+        return bool(self._submitted or self._waiting or self._elsewhere)
+
+    def _get(self, number: int) -> CellRecord | None:
+        """Get a waiting cell for this runner; its record where it is to be submitted, None where not.
+
+        It may be another's: then it is looked at again later. Or it ends now, or is followed as it was submitted.
+
+        Args:
+            number: index of the cell in the plan, from 0.
+        """
+        folder = self._folder(number)
+        if not self._runner.has(folder):
+            self._leave_elsewhere(number, str(runner_of(self._plan.run, folder) or "another process"))
+            return None
+        # Another runner may have finished it since; a worker may live that no runner has.
+        record = self._record(number)
+        if not _has_ended(record) and self._attach(number, record):
+            return None
+        worker = holder(folder)
+        if worker is not None:
+            self._leave_elsewhere(number, str(worker))
+        elif _has_ended(record):
+            self._end(number, record)
+        elif reason := self._refusal(record.cell):
+            self._end(number, conclude(folder, record, Ended(State.SKIPPED, reason)))
+        else:
+            return record
+        self._runner.leave(folder)
+        return None
+
+    def _attach(self, number: int, record: CellRecord) -> bool:
+        """Follow a cell whose handle the executor knows; whether it does."""
+        folder = self._folder(number)
+        try:
+            values = read_json(folder / HANDLE)
+        except Unreadable:
+            return False
+        handle = values.get("handle")
+        if values.get("executor") != self._name or not isinstance(handle, dict) or not self._executor.attach(handle):
+            return False
+        self._submitted[number] = _Submitted(folder, record, handle)
+        return True
+
+    def _leave_elsewhere(self, number: int, by: str) -> None:
+        """Wait for the end of a cell that another process has, and say so once.
+
+        Args:
+            number: index of the cell in the plan, from 0.
+            by: the process and its machine.
+        """
+        if self._elsewhere.get(number) != by:
+            self._watcher.elsewhere(self._plan.cells[number].cell, by, number + 1, len(self._plan.cells))
+        self._elsewhere[number] = by
 
     def look(self) -> None:
-        """Pass on the progress of submitted cells, and settle those that have ended."""
+        """Pass on the progress of submitted cells, settle those that have ended, and look at those that others have."""
+        self._look_elsewhere()
         for number, each in self._submitted.items():
             self._hear(number, each)
         ends = self._executor.poll([each.handle for each in self._submitted.values()])
@@ -172,6 +240,25 @@ class Crew:
             if ended is not None:
                 self._leave(number, each, ended)
         self._refuse()
+
+    def _look_elsewhere(self) -> None:
+        """End cells that others have finished; cells that nobody has any more wait for this runner again."""
+        moment = time.monotonic()
+        if not self._elsewhere or 0 <= moment - self._looked < ELSEWHERE:
+            return
+        self._looked = moment
+        for number in list(self._elsewhere):
+            record, folder = self._record(number), self._folder(number)
+            by = runner_of(self._plan.run, folder) or holder(folder)
+            if by is not None and not _has_ended(record):
+                self._leave_elsewhere(number, str(by))
+            elif by is None:
+                del self._elsewhere[number]
+                if _has_ended(record := self._record(number)):
+                    self._note(record)
+                    self._end(number, record)
+                else:
+                    self._waiting.appendleft(number)
 
     def stop(self) -> None:
         """End all running cells; those that have not begun stay queued."""
@@ -184,15 +271,24 @@ class Crew:
         self._mark()
 
     def _mark(self) -> None:
-        """Record the cells whose workers were ended as interrupted."""
+        """Record the cells whose workers were ended as interrupted, or as queued where other runners go on."""
+        others = bool(self._runner.others())
         for each in self._submitted.values():
             discard(each.folder / HANDLE)
             if each.started or (each.folder / CLAIM).exists():
-                settle(each.folder, each.record, Ended(State.INTERRUPTED, INTERRUPTED))
+                record = settle(each.folder, each.record, Ended(State.INTERRUPTED, INTERRUPTED))
+                if others and record.state is State.INTERRUPTED:
+                    requeue(each.folder)
+            self._runner.leave(each.folder)
 
     def in_order(self) -> list[CellRecord]:
         """Final records of all cells, in the order of the plan."""
         return [self._records[number] for number in range(len(self._plan.cells))]
+
+    def _record(self, number: int) -> CellRecord:
+        """Record of a cell as its folder has it now."""
+        planned = self._plan.cells[number]
+        return cell_record(self._plan.run, planned.cell) or planned.record
 
     def _folder(self, number: int) -> Path:
         return cell_folder(self._plan.run, self._plan.cells[number].cell)
@@ -221,13 +317,21 @@ class Crew:
     def _leave(self, number: int, each: _Submitted, ended: Ended) -> None:
         del self._submitted[number]
         discard(each.folder / HANDLE)
-        record = settle(each.folder, each.record, ended)
+        record = each.record if ended.state is State.QUEUED else settle(each.folder, each.record, ended)
+        self._runner.leave(each.folder)
+        if not _has_ended(record):
+            self._leave_elsewhere(number, str(holder(each.folder) or "another process"))
+            return
         if not each.started and record.state is not State.SKIPPED:
             self._watcher.started(record.cell, number + 1, len(self._plan.cells))
+        self._note(record)
+        self._end(number, record)
+
+    def _note(self, record: CellRecord) -> None:
+        """Count a cell that failed now, in this runner or another."""
         if record.state.bad:
             self._failed += 1
             self._circuit.note(record)
-        self._end(number, record)
 
     def _end(self, number: int, record: CellRecord) -> None:
         self._records[number] = record
@@ -247,3 +351,8 @@ class Crew:
                 continue
             self._executor.cancel([each.handle])
             self._leave(number, each, Ended(State.SKIPPED, reason))
+
+
+def _has_ended(record: CellRecord) -> bool:
+    """Whether nothing of a cell is to be done any more in this run; a running one may be a dead process's."""
+    return record.state not in (State.QUEUED, State.RUNNING)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from headbench.harness.execution import Executor, holder
@@ -15,6 +16,7 @@ from headbench.harness.run.crew import HANDLE, POLL, Crew, Watcher
 from headbench.harness.run.folder import cell_record
 from headbench.harness.run.plan import Plan
 from headbench.harness.run.planned import PlannedCell
+from headbench.harness.run.runners import Runner
 from headbench.harness.run.whole import lacking
 from headbench.harness.way import TRAIN
 
@@ -71,8 +73,13 @@ def execute(
     fail_on_error: int | None = None,
     keep_failed: bool = False,
     name: str = "local",
+    runner: Runner | None = None,
+    begin: Callable[[bool], object] = lambda helps: None,
 ) -> list[CellRecord]:
-    """Run every cell that is not finished or not whole any more; the caller holds the run's lock.
+    """Run every cell that is not finished or not whole any more, and wait for the end of those that others run.
+
+    Where others are at work already this one helps them: cells that are finished, or failed meanwhile, stay as they
+    are.
 
     Args:
         plan: the cells.
@@ -81,17 +88,29 @@ def execute(
         fail_on_error: number of failed cells after which no other begins; the rest are skipped with that reason.
         keep_failed: leave cells that failed before as they are.
         name: name of the executor, by which a later run knows whose handles lie in the cells' folders.
+        runner: this process among the run's runners; None: it becomes one until the cells have ended.
+        begin: is called before any cell is queued, while no other process writes the run's own files, with whether
+            others are at work there.
 
     Returns:
         the final record of every cell of the plan, in its order.
 
     Raises:
-        KeyboardInterrupt: the user interrupted; no worker is left and the cells that ran are marked interrupted. A
-            second interrupt while that is done kills the workers; those that are gone at once are marked.
+        KeyboardInterrupt: the user interrupted; no worker of this process is left and the cells that ran are marked
+            interrupted, or wait again where others go on. A second interrupt while that is done kills the workers;
+            those that are gone at once are marked.
     """
-    _tidy(plan.run)
-    crew = Crew(plan, executor, watcher, fail_on_error, name)
-    _queue(plan, watcher, keep_failed, crew)
+    with contextlib.nullcontext(runner) if runner is not None else Runner(plan.run) as runner:
+        crew = Crew(plan, executor, watcher, fail_on_error, name, runner)
+        with runner.writing():
+            helps = runner.joins(begin)
+            _tidy(plan.run)
+            _queue(plan, watcher, keep_failed, crew, helps)
+        return _run(crew)
+
+
+def _run(crew: Crew) -> list[CellRecord]:
+    """Take cells that are queued through an executor; returns their final records."""
     try:
         while crew.fill():
             time.sleep(POLL)
@@ -111,12 +130,12 @@ def _tidy(run: Path) -> None:
     for name in (".plan.json", ".run.yaml"):
         for path in run.glob(f"{name}.*.part"):
             path.unlink()
-    # `bench report` does not hold the run's lock, and may be at work.
+    # `bench report --out` may be at work.
     remove_leftovers(run, deep=False, age=REPORT_AGE)
     remove_leftovers(run / "report", age=REPORT_AGE)
 
 
-def _queue(plan: Plan, watcher: Watcher, keep_failed: bool, crew: Crew) -> None:
+def _queue(plan: Plan, watcher: Watcher, keep_failed: bool, crew: Crew, helps: bool) -> None:
     """Give every cell its record before the first starts, so that `bench status` sees them all.
 
     Args:
@@ -124,9 +143,12 @@ def _queue(plan: Plan, watcher: Watcher, keep_failed: bool, crew: Crew) -> None:
         watcher: is called with cells that were finished and are not whole any more.
         keep_failed: leave cells that failed before as they are.
         crew: adopts cells that an earlier run submitted, and records those whose folders cannot be written in.
+        helps: leave cells that have records to the runners that are at work, which have queued them.
     """
     for number, planned in enumerate(plan.cells):
         before = cell_record(plan.run, planned.cell)
+        if helps and before is not None:
+            continue
         if before is not None and before.state in (State.QUEUED, State.RUNNING) and crew.adopt(number, before):
             continue
         try:

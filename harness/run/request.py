@@ -17,7 +17,7 @@ from headbench.harness.run.asked import NONE, asked_subjects, split_datasets, sp
 from headbench.harness.run.budget import budget_of
 from headbench.harness.validation import validate
 
-__all__ = ["RunRequest", "read_request", "seconds", "size_in_bytes", "whole_path", "write_request"]
+__all__ = ["RunRequest", "read_request", "request_values", "seconds", "size_in_bytes", "whole_path", "write_request"]
 
 
 LONGEST_LABEL = 64
@@ -218,12 +218,22 @@ def write_request(request: RunRequest, run: Path) -> None:
     """
     from headbench.harness.files import atomic_path
 
-    values = request.model_dump(mode="json", by_alias=True, exclude_none=True)
-    # Whole paths, so that the file means the same from any folder.
-    values["out"], values["data_root"] = str(run.resolve()), str(request.data_root.resolve())
-    values["protocol"] = [whole_path(name).replace(",", "\\,") for name in request.protocol]
+    values = request_values(request, run)
     with atomic_path(run / "run.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def request_values(request: RunRequest, run: Path) -> dict[str, Any]:
+    """Keys and values of a request as ``run.yaml`` has them, with whole paths: they mean the same from any folder.
+
+    Args:
+        request: what was asked for.
+        run: folder of the run.
+    """
+    values = request.model_dump(mode="json", by_alias=True, exclude_none=True)
+    values["out"], values["data_root"] = str(run.resolve()), str(request.data_root.resolve())
+    values["protocol"] = [whole_path(name).replace(",", "\\,") for name in request.protocol]
+    return values
 
 
 def whole_path(protocol: str) -> str:

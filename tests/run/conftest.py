@@ -18,6 +18,7 @@ import pytest
 import torch
 from forked import fork_workers
 from isolation import Plug, once
+from toy_cells import WORKER
 
 from headbench.harness.cli.main import main
 from headbench.harness.plugins import Registry, Source
@@ -104,6 +105,14 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run(command, check=True, capture_output=True)
 
     return once(tmp_path_factory, "blobs", install) / "site"
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Path:
+    """A worker that trains nothing and does what the name of its cell's method says."""
+    path = tmp_path / "worker.py"
+    path.write_text(WORKER)
+    return path
 
 
 @dataclass(frozen=True)

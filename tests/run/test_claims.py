@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from waiting import until
 
-from headbench.harness.execution import Claimed, claim, claimed, holder
+from headbench.harness.execution import Claim, Claimed, claim, claimed, holder, holding
 from headbench.harness.execution.attend import attend, death
-from headbench.harness.execution.claim import CLAIM, STALE, left_behind
+from headbench.harness.execution.claim import CLAIM, left_behind
+from headbench.harness.execution.holding import STALE, new_claim
 from headbench.harness.files import read_json
 from headbench.harness.options import Resources
 from headbench.harness.run import Cell, CellRecord, Job, State, cell_folder, read_cell
@@ -54,7 +55,7 @@ def worker(folder: Path):  # type: ignore[no-untyped-def]
     process.wait()
 
 
-def put(folder: Path, made: claim.Claim, age: float = 0.0) -> None:
+def put(folder: Path, made: Claim, age: float = 0.0) -> None:
     (folder / CLAIM).write_text(json.dumps(asdict(made)))
     moment = time.time() - age
     os.utime(folder / CLAIM, (moment, moment))
@@ -84,7 +85,7 @@ def test_the_claim_of_a_process_that_was_killed_is_taken_over_at_once(
     assert holder(folder) is None
     ended = death(folder)
     assert ended is not None and ended.state is State.INTERRUPTED and f"process {worker.pid}" in ended.reason
-    monkeypatch.setattr(claim.time, "sleep", lambda _: pytest.fail("it waited"))
+    monkeypatch.setattr(holding.time, "sleep", lambda _: pytest.fail("it waited"))
     with claimed(folder) as before:
         assert before is not None and before.pid == worker.pid
         mine = left_behind(folder)
@@ -157,7 +158,7 @@ def test_a_claim_that_is_damaged_counts_while_it_beats(folder: Path) -> None:
 def test_beats_keep_a_claim_young_and_one_that_is_lost_ends_its_process(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = "from headbench.harness.execution import claim; claim.BEAT = 0.05" + HOLDS
+    code = "from headbench.harness.execution import holding; holding.BEAT = 0.05" + HOLDS
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", code, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -180,8 +181,8 @@ def test_of_many_that_take_a_dead_claim_at_once_one_works(
     folder: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
 ) -> None:
     if not linked:
-        monkeypatch.setattr(claim.os, "link", lambda a, b: (_ for _ in ()).throw(PermissionError()))
-    dead = replace(claim._mine(0), boot="before", token="dead")
+        monkeypatch.setattr(holding.os, "link", lambda a, b: (_ for _ in ()).throw(PermissionError()))
+    dead = replace(new_claim(), boot="before", token="dead")
     for _ in range(10):
         put(folder, dead)
         won, lost, start, over = [], [], threading.Barrier(6), threading.Event()

@@ -10,86 +10,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
+import toy_cells
+from toy_cells import Listener, execute, plan, planned
 
 from headbench.harness.errors import BenchError
-from headbench.harness.execution import local
 from headbench.harness.files import read_json
-from headbench.harness.options import Execution, Resources
 from headbench.harness.run import child
-from headbench.harness.run import execute as execution
 from headbench.harness.run.cell import Cell, CellRecord, Job, State, cell_folder, read_cell
 from headbench.harness.run.child import log_path, signature_of
-from headbench.harness.run.lock import held, is_held
+from headbench.harness.run.lock import held
 from headbench.harness.run.plan import Plan
-from headbench.harness.run.planned import PlannedCell
-
-# Does what the name of its cell's method says, as methods and machines do.
-WORKER = """
-import faulthandler, os, signal, sys, time
-from pathlib import Path
-from headbench.harness.execution.attend import attend, hear_endings
-from headbench.harness.files import read_json
-
-folder = Path(sys.argv[1])
-cell = read_json(folder / "job.json")["cell"]
-what = cell["method"]
-if what == "unable":
-    print("ModuleNotFoundError: No module named 'torch'")
-    sys.exit(1)
-
-def work(report):
-    print("working on", cell["subject"])
-    report({"stage": "train", "step": 1, "total": 2})
-    if what == "raises":
-        raise ValueError(f"no '{cell['subject']}'")
-    elif what == "memory":
-        raise MemoryError
-    elif what == "segfault":
-        faulthandler.enable()
-        os.kill(os.getpid(), signal.SIGSEGV)
-    elif what == "exits":
-        print("Fatal: licence server not found", flush=True)
-        os._exit(7)
-    elif what == "slow":
-        deadline = time.monotonic() + 50
-        while sum(1 for path in folder.parents[2].parent.glob("*/*/*/*/outcome.json")) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        time.sleep(1)
-    elif what in ("hangs", "stubborn"):
-        if what == "stubborn":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if os.fork() == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL if what == "hangs" else signal.SIG_IGN)
-        (folder / f"alive-{os.getpid()}").write_text("")
-        time.sleep(60)
-
-hear_endings()
-os._exit(attend(folder, work, os.getppid()))
-"""
-
-
-class Listener:
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    def lost(self, cell: Cell, faults: Sequence[str]) -> None:
-        self.seen.append(f"lost {cell.method} {'; '.join(faults)}")
-
-    def started(self, cell: Cell, number: int, total: int) -> None:
-        self.seen.append(f"start {cell.method}")
-
-    def progress(self, cell: Cell, now: Mapping[str, Any]) -> None:
-        self.seen.append(f"progress {cell.method} {now['stage']}")
-
-    def ended(self, record: CellRecord, number: int, total: int) -> None:
-        self.seen.append(f"end {record.cell.method} {record.state}")
 
 
 class Impatient(Listener):
@@ -102,38 +37,6 @@ class Impatient(Listener):
 
     def _now(self) -> float:
         return self._clock() + (3600.0 if self._when(self.seen) else 0.0)
-
-
-@pytest.fixture
-def worker(tmp_path: Path) -> Path:
-    path = tmp_path / "worker.py"
-    path.write_text(WORKER)
-    return path
-
-
-def planned(method: str, subject: str = "anna", **more: Any) -> PlannedCell:
-    cell = Cell(method, "demo", "", "toy", subject, 0)
-    job = Job(cell, {}, "hash", "/data", {}, None, (), Execution("cpu", "torch", checkpoint_every=1000), {})
-    return PlannedCell(CellRecord(cell, protocols={"p@1": "h"}, **more), job)
-
-
-def execute(
-    made: Plan, worker: Path, listener: Any, timeout: float | None = None, workers: int = 1, **more: Any
-) -> list[CellRecord]:
-    """The cells of a plan by the local executor, whose workers are of this file."""
-    cells = [
-        dataclasses.replace(p, job=p.job and dataclasses.replace(p.job, resources=Resources(time=timeout)))
-        for p in made.cells
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "worker_command", lambda folder: [sys.executable, "-P", str(worker), str(folder)])
-        executor = local.Local(local.LocalOptions(workers=workers))
-        return execution.execute(dataclasses.replace(made, cells=tuple(cells)), executor, listener, **more)
-
-
-def plan(tmp_path: Path, *methods: str) -> Plan:
-    cells = [planned(m, f"s{k}") for k, m in enumerate(methods)]
-    return Plan(tmp_path / "run", tuple(cells), ())
 
 
 def test_each_way_to_fail_has_its_own_state_and_reason_and_the_others_finish(
@@ -240,13 +143,13 @@ import sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-import test_execute as t
+import toy_cells as t
 t.execute(t.plan(Path({folder!r}), "hangs", "hangs", "good"), Path({worker!r}), t.Listener(), workers=2)
 """
 
 
 def start_runner(tmp_path: Path, worker: Path) -> tuple[subprocess.Popen[bytes], list[Path]]:
-    code = RUNNER.format(tests=str(Path(__file__).parent), folder=str(tmp_path), worker=str(worker))
+    code = RUNNER.format(tests=str(Path(toy_cells.__file__).parent), folder=str(tmp_path), worker=str(worker))
     runner = subprocess.Popen([sys.executable, "-P", "-c", code], stderr=subprocess.PIPE)
     cells = [cell_folder(tmp_path / "run", planned("hangs", f"s{k}").cell) for k in range(2)]
     deadline = time.monotonic() + 30
@@ -269,23 +172,24 @@ def test_an_interrupt_ends_all_children_and_marks_their_cells(tmp_path: Path, wo
     assert other is not None and other.state is State.QUEUED
 
 
-def test_one_folder_has_one_holder_and_a_dead_one_does_not_block(tmp_path: Path) -> None:
+def test_a_lock_has_one_holder_and_a_dead_one_does_not_block(tmp_path: Path) -> None:
     lock = tmp_path / "run" / ".lock"
     code = (
         "import sys, time; from pathlib import Path; from headbench.harness.run.lock import held\n"
-        f"with held(Path({str(lock)!r}), 'bench run'):\n"
+        f"with held(Path({str(lock)!r}), 'bench submit'):\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )
     holder = subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE)
     assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
-    assert is_held(lock)
-    with pytest.raises(BenchError, match=f"Another bench run \\(process {holder.pid}\\)"), held(lock, "bench run"):
+    said = f"Another bench submit \\(process {holder.pid} on .*\\) works in"
+    with pytest.raises(BenchError, match=said) as refused, held(lock, "bench submit", wait=0.0):
         pass
+    assert refused.value.help == f"wait for it, or end it: kill {holder.pid}"
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    assert not is_held(lock)
-    with held(lock, "bench run"):
-        assert lock.read_text() == f"{os.getpid()}\n"
+    with held(lock, "bench submit"):
+        assert read_json(lock)["pid"] == os.getpid()
+    assert not list(lock.parent.iterdir())
 
 
 def test_a_signature_forgets_numbers_paths_and_names() -> None:

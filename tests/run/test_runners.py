@@ -1,0 +1,347 @@
+"""Several `bench run` on one folder: each cell has one of them, and what one leaves when it dies another takes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import forked
+import pytest
+from toy_cells import Listener, execute, plan
+from waiting import until
+
+from headbench.harness.errors import BenchError
+from headbench.harness.execution import holder, holding
+from headbench.harness.execution.claim import CLAIM, RUNNER
+from headbench.harness.execution.holding import STALE, ask_to_end, new_claim
+from headbench.harness.files import now_at, read_json, remove_leftovers, sha256_of, write_json
+from headbench.harness.run import State, cell_folder, read_cell, read_cells
+from headbench.harness.run.child import log_path
+from headbench.harness.run.plan import Plan
+from headbench.harness.run.request import read_request, write_request
+from headbench.harness.run.runners import Runner, agree, living, presence, runner_of, writing
+
+BENCH = "from headbench.harness.cli.main import main; main()"
+FORKS = f"""
+import sys, pytest
+sys.path.insert(0, {str(Path(forked.__file__).parent)!r})
+import forked
+forked.fork_workers(pytest.MonkeyPatch())
+"""
+"""What spares workers the imports of torch."""
+CUSTOM = """
+import os, signal, socket, time
+from headbench.harness.execution import holding
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+holding.BEAT, holding.STALE = 0.5, 4.0
+if "FAR" in os.environ:
+    socket.gethostname = lambda: os.environ["FAR"]
+    real = time.time
+    time.time = lambda: real() + 3600.0
+"""
+"""Module that Python imports first: quick signs of life, and another machine whose clock is an hour off."""
+
+
+def far(run: Path) -> Any:
+    """Claim of a runner on another machine, which is at work in a run's folder and lives."""
+    claim = replace(new_claim(), host="far", boot="other")
+    path = presence(run, claim)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, vars(claim))
+    return claim
+
+
+def has_first(made: Plan) -> Any:
+    """Claim of a runner on another machine that has queued the cells of a plan, and has the first of them."""
+    for each in made.cells:
+        assert each.job is not None
+        each.job.write(cell_folder(made.run, each.cell))
+        each.record.write(cell_folder(made.run, each.cell))
+    claim = far(made.run)
+    write_json(cell_folder(made.run, made.cells[0].cell) / RUNNER, vars(claim))
+    return claim
+
+
+def age(path: Path, seconds: float) -> None:
+    moment = now_at(path.parent) - seconds
+    os.utime(path, (moment, moment))
+
+
+class Calls(Listener):
+    """Listener that does something when a cell turns out to be another's."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        super().__init__()
+        self.then = then
+
+    def elsewhere(self, cell: Any, by: str, number: int, total: int) -> None:
+        super().elsewhere(cell, by, number, total)
+        self.then()
+
+
+@pytest.mark.tried(
+    "faults in runs", "a machine that vanishes while its `bench run` has a cell", "the cell, which another run takes"
+)
+def test_a_cell_of_a_runner_on_another_machine_is_waited_for_and_taken_when_that_is_gone(
+    tmp_path: Path, worker: Path
+) -> None:
+    made = plan(tmp_path, "good", "good")
+    folder = cell_folder(made.run, made.cells[0].cell)
+    claim = has_first(made)
+    listener = Calls(lambda: age(presence(made.run, claim), STALE + 1))
+    records = execute(made, worker, listener)
+    assert [record.state for record in records] == ["done", "done"]
+    assert listener.seen[0] == f"elsewhere good process {claim.pid} on far"
+    assert listener.seen[-1] == "end good done" and listener.seen.count("start good") == 2
+    assert not (folder / RUNNER).exists() and not (made.run / "runners").exists()
+
+
+@pytest.mark.tried("faults in runs", "a cell that two machines want at once", "its work, which is done once")
+def test_what_another_has_finished_is_not_done_twice(tmp_path: Path, worker: Path) -> None:
+    made = plan(tmp_path, "raises")
+    folder = cell_folder(made.run, made.cells[0].cell)
+    has_first(made)
+
+    def finish() -> None:
+        record = read_cell(folder)
+        assert record is not None and record.state is State.QUEUED
+        replace(record, state=State.DONE, attempts=1).write(folder)
+        (folder / RUNNER).unlink()
+
+    records = execute(made, worker, Calls(finish))
+    assert [(record.state, record.attempts) for record in records] == [("done", 1)]
+    # One that comes later leaves failed cells to those that are at work.
+    again = plan(tmp_path, "exits")
+    execute(again, worker, Listener())
+    helper = Listener()
+    execute(again, worker, helper)
+    assert "start exits" not in helper.seen and "end exits failed" in helper.seen
+
+
+@pytest.mark.tried(
+    "faults in runs",
+    "a clock that jumps by an hour on one machine",
+    "claims, kept by the file system's clock",
+)
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+    claim = far(tmp_path)
+    real, steady = holding.time.time, holding.time.monotonic
+    monkeypatch.setattr("time.time", lambda: real() + jump)
+    monkeypatch.setattr("time.monotonic", lambda: steady() + jump)
+    write_json(tmp_path / CLAIM, vars(claim))
+    assert living(tmp_path) == [claim] and holder(tmp_path) == claim
+    half = tmp_path / ".report.json.01234567.part"
+    half.write_text("")
+    assert remove_leftovers(tmp_path, age=1800.0) == []
+    for path in (presence(tmp_path, claim), tmp_path / CLAIM, half):
+        age(path, 1900.0)
+    assert living(tmp_path) == [] and holder(tmp_path) is None
+    assert remove_leftovers(tmp_path, age=1800.0) == [half]
+
+
+def test_a_request_that_differs_is_refused_with_what_differs(tmp_path: Path) -> None:
+    given = {"data_root": tmp_path, "seeds": [0, 1], "workers": 2}
+    request = read_request(None, given)
+    write_request(request, tmp_path)
+    other = read_request(None, given | {"seeds": [0], "workers": 1, "label": "x"})
+    agree(other, tmp_path)  # nobody is at work
+    claim = far(tmp_path)
+    agree(request, tmp_path)
+    agree(read_request(None, given | {"workers": 7, "timeout": "1h"}), tmp_path)
+    with pytest.raises(BenchError) as refused:
+        agree(other, tmp_path)
+    assert refused.value.args[0] == (
+        f"process {claim.pid} on far works in {tmp_path} with other settings: label  there, x here; "
+        "seeds 0,1 there, 0 here."
+    )
+    assert f"bench stop {tmp_path}" in str(refused.value.help)
+
+
+def test_runners_hear_that_they_shall_end_and_write_one_at_a_time(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from headbench.harness.execution import holding; holding.LISTEN = 0.05\n"
+        "from headbench.harness.cli.signals import orderly_signals; from headbench.harness.run.runners import Runner\n"
+        "import time\n"
+        "with orderly_signals(), Runner(Path(sys.argv[1])) as runner, runner.writing():\n"
+        "    runner.joins(); print('joined', flush=True); time.sleep(60)\n"
+    )
+    pipe = subprocess.PIPE
+    other = subprocess.Popen([sys.executable, "-P", "-c", code, str(tmp_path)], stdout=pipe, stderr=pipe)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == b"joined\n"
+        (claim,) = living(tmp_path)
+        assert claim.pid == other.pid
+        with Runner(tmp_path) as mine:
+            assert mine.others() == [claim]
+            # On another machine there is only the file.
+            ask_to_end(presence(tmp_path, claim), claim)
+            assert mine.others() == [] and living(tmp_path) == [claim]
+            with writing(tmp_path):
+                assert other.wait(30) != 0
+            _, said = other.communicate()
+            assert b"KeyboardInterrupt" in said
+        assert not list(tmp_path.iterdir())
+    finally:
+        other.kill()
+        other.wait()
+
+
+@pytest.fixture
+def spawn(environment: dict[str, str], blobs: Path, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Starts `bench` in a process of its own, on another machine where that has a name; they end with the test."""
+    site = tmp_path / "custom"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(CUSTOM)
+    started = []
+
+    def start(*arguments: object, far: str = "", forks: bool = True) -> subprocess.Popen[str]:
+        paths = os.pathsep.join([str(site), str(blobs), environment["PYTHONPATH"]])
+        env = os.environ | environment | {"PYTHONPATH": paths} | ({"FAR": far} if far else {})
+        said = (tmp_path / f"said-{len(started)}.txt").open("w+")
+        command = [sys.executable, "-P", "-c", FORKS * forks + BENCH, *map(str, arguments)]
+        started.append(subprocess.Popen(command, env=env, cwd=tmp_path, stdout=said, stderr=said, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def said(tmp_path: Path, number: int) -> str:
+    return (tmp_path / f"said-{number}.txt").read_text()
+
+
+def arguments(faces: Path, steps: int, seeds: str) -> tuple[object, ...]:
+    return (
+        "run", "--methods", "blobs", "--datasets", "discs[anna]", "--data-root", faces, "--seeds", seeds,
+        "--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--set", f"blobs.train.steps={steps}", "--label", "k",
+        "--checkpoint-every", 10, "--deterministic", "--threads", 1, "--no-report",
+    )  # fmt: skip
+
+
+def weights(run: Path) -> dict[str, str]:
+    """Cell -> hashes of its weights and pictures, and its number of attempts."""
+    found = {}
+    for record in read_cells(run):
+        folder = cell_folder(run, record.cell)
+        assert record.state is State.DONE, record
+        train = folder / "stages" / "train"
+        last = train / f"checkpoint-{read_json(train / 'summary.json')['steps']}"
+        pictures = (folder / "renders" / "train-white" / "sha256.txt").read_text()
+        found[record.cell.path] = sha256_of(last / "model.safetensors") + pictures
+    return found
+
+
+def at_work(run: Path) -> dict[int, list[Path]]:
+    """Process of a runner -> folders of the cells that it has."""
+    found: dict[int, list[Path]] = {}
+    for folder in run.glob("cells/*/*/*/*"):
+        claim = runner_of(run, folder)
+        if claim is not None:
+            found.setdefault(claim.pid, []).append(folder)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.tried(
+    "faults in runs",
+    "two `bench run` at work on one folder, one of them killed by SIGKILL",
+    "each cell is done once; the other goes on from the dead one's checkpoint, with the hashes of one alone",
+    "the steps since the last checkpoint",
+)
+def test_two_runs_share_a_folder_and_one_takes_what_the_other_leaves(
+    spawn: Callable[..., Any], bench: Callable[..., Any], blobs: Path, faces: Path, tmp_path: Path
+) -> None:
+    asked = arguments(faces, 40, "0,1,2")
+    one, two = (spawn(*asked, "--out", "two", forks=False) for _ in range(2))
+    until(lambda: len(at_work(tmp_path / "two")) == 2)
+    (lost,) = at_work(tmp_path / "two")[one.pid]
+    train = lost / "stages" / "train"
+    until(lambda: (train / "checkpoint-20" / "state.json").is_file() or (train / "summary.json").is_file())
+    one.send_signal(signal.SIGKILL)
+    assert not (train / "summary.json").is_file(), "the moment to kill did not come"
+    assert two.wait(120) == 0, said(tmp_path, 1)
+    alone = bench(*asked, "--out", "one", site=blobs)
+    assert alone.code == 0, alone
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+    attempts = {record.cell.path: record.attempts for record in read_cells(tmp_path / "two")}
+    assert attempts.pop(lost.relative_to(tmp_path / "two" / "cells").as_posix()) == 2
+    assert set(attempts.values()) == {1}
+    shown = said(tmp_path, 0) + said(tmp_path, 1)
+    assert f"helps process {one.pid} on" in shown or f"helps process {two.pid} on" in shown, shown
+    assert "goes on after process" in log_path(lost).read_text()
+    assert not (tmp_path / "two" / "runners").exists() and not list((tmp_path / "two").glob("cells/*/*/*/*/runner*"))
+
+
+@pytest.mark.slow
+@pytest.mark.tried(
+    "faults in runs",
+    "a workstation with a clock an hour ahead that vanishes in the middle of a cell",
+    "the cell, which another workstation goes on with after a minute without a sign of life",
+    "the steps since the last checkpoint",
+)
+def test_a_machine_that_vanishes_loses_its_cell_to_another(
+    spawn: Callable[..., Any], faces: Path, blobs: Path, tmp_path: Path, bench: Callable[..., Any]
+) -> None:
+    asked = (*arguments(faces, 40, "0,1"), "--out", "out")
+    out = tmp_path / "out"
+    gone = spawn(*asked, far="far")
+    until(lambda: gone.pid in at_work(out))
+    near = spawn(*asked)
+    until(lambda: near.pid in at_work(out))
+    (lost,) = at_work(out)[gone.pid]
+    until(lambda: (lost / "stages" / "train" / "checkpoint-10" / "state.json").is_file())
+    worker = read_json(lost / CLAIM)["pid"]
+    shown = bench("status", out, site=blobs).out
+    assert f"process {gone.pid} on far (1 running)" in shown and f"process {near.pid} on" in shown, shown
+    refused = bench(*asked, "--limit", 3)
+    assert refused.code == 1 and "with other settings: limit not given there, 3 here" in refused.err, refused
+    gone.kill()
+    assert near.wait(120) == 0, said(tmp_path, 1)
+    assert [record.state for record in read_cells(out)] == [State.DONE] * 2
+    assert read_cell(lost).attempts == 2 and f"after process {worker} on far" in log_path(lost).read_text()
+    assert "elsewhere: process" in said(tmp_path, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.tried(
+    "faults in runs", "Ctrl-C at one of two `bench run` on a folder", "its cell, which the other goes on with"
+)
+def test_an_interrupt_ends_one_run_and_stop_ends_all_on_every_machine(
+    spawn: Callable[..., Any], faces: Path, tmp_path: Path, bench: Callable[..., Any]
+) -> None:
+    asked = (
+        "run", "--methods", "hangs", "--datasets", "discs", "--data-root", faces, "--preset", "demo", "--device", "cpu",
+        "--seeds", "0,1", "--out", "out", "--no-report",
+    )  # fmt: skip
+    out = tmp_path / "out"
+    one = spawn(*asked)
+    until(lambda: one.pid in at_work(out))
+    two, three = spawn(*asked, far="beta"), spawn(*asked)
+    until(lambda: len(at_work(out)) == 3)
+    until(lambda: sum(record.state is State.RUNNING for record in read_cells(out)) == 3)
+    (left,) = at_work(out)[one.pid]
+    one.send_signal(signal.SIGINT)
+    assert one.wait(30) == 130
+    assert read_cell(left).state is State.QUEUED
+    (far,) = at_work(out)[two.pid]
+    ended = bench("stop", out, far.relative_to(out / "cells").as_posix())
+    assert ended.code == 0 and "ended: " in ended.out, ended
+    assert read_cell(far).state is State.INTERRUPTED
+    until(lambda: left in at_work(out).get(two.pid, []))
+    until(lambda: read_cell(left).state is State.RUNNING)
+    stopped = bench("stop", out)
+    assert stopped.code == 0 and f"bench run (process {two.pid} on beta) ends" in stopped.out, stopped
+    assert two.wait(30) == three.wait(30) == 130
+    states = {folder: read_cell(folder).state for folder in out.glob("cells/*/*/*/*")}
+    assert states.pop(left) is State.INTERRUPTED and states.pop(far) is State.INTERRUPTED
+    assert sorted(states.values()) == [State.INTERRUPTED, State.QUEUED] and not (out / "runners").exists()
