@@ -24,7 +24,7 @@ from pathlib import Path
 from headbench.harness.errors import BenchError
 from headbench.harness.execution.system import boot_id, is_process, memory_kills, pid_space, start_of
 from headbench.harness.files import discard, now_at
-from headbench.harness.reading import Unreadable
+from headbench.harness.reading import Unreadable, read_text
 from headbench.harness.records import read_record
 
 __all__ = [
@@ -87,9 +87,13 @@ class Claimed(BenchError):
     """
 
     def __init__(self, holder: Claim, doing: str, path: Path) -> None:
-        here = "" if is_here(holder) else f" on {holder.host}"
-        end = f"wait for it, or end it{here}: kill {holder.pid}" if holder.pid else f"wait, or remove {path}"
-        super().__init__(f"{holder} {doing}.", help=end)
+        if not holder.pid:
+            help = f"wait, or remove {path}"
+        elif is_here(holder):
+            help = f"wait for it, or end it: kill {holder.pid}"
+        else:
+            help = f"wait for it, or end it on {holder.host}: kill {holder.pid}"
+        super().__init__(f"{holder} {doing}.", help=help)
         self.holder = holder
 
 
@@ -341,8 +345,8 @@ def ask_to_end(path: Path, claim: Claim) -> None:
 def asked_to_end(path: Path, claim: Claim) -> bool:
     """Whether the process of a claim was asked to end by `ask_to_end`."""
     try:
-        return _request(path, claim).read_text(encoding="utf-8").strip() == claim.token
-    except (OSError, UnicodeDecodeError):
+        return read_text(_request(path, claim)).strip() == claim.token
+    except Unreadable:
         return False
 
 

@@ -268,10 +268,12 @@ def test_a_worker_that_is_alone_finishes_reports_and_is_not_disturbed(
     shown = bench("status", "out").out
     assert "running" in shown and f"process {process} on" in "".join(shown.split("\n")) and "1 at work" in shown
     before = (cell / "cell.json").read_bytes()
+    killer = threading.Timer(3, os.kill, (process, signal.SIGTERM))
+    killer.start()
     done = bench(*arguments)
-    assert done.code == 2 and f"process {process} on" in done.out and "works on" in done.out, done
-    assert (cell / "cell.json").read_bytes() == before and not gone(process)
-    os.kill(process, signal.SIGTERM)
+    assert done.code == 2 and f"at work elsewhere: process {process} on" in done.out and ": start" not in done.out, done
+    killer.join()
+    assert read_json(cell / "cell.json")["attempts"] == json.loads(before)["attempts"]
     until(lambda: gone(process))
     assert state(cell) is State.INTERRUPTED and read_json(cell / OUTCOME)["state"] == "interrupted"
 

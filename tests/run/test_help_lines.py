@@ -211,8 +211,8 @@ OUTSIDE = {
     "pip install 'headbench[style]'": "needs a network",
     "pip install 'headbench[slurm]'": "needs a network",
     "sinfo --Node --long": "Slurm",
-    "kill -9 {}": "a process that does not end by itself",
-    "on {}: kill {}": "a process of another machine",
+    "on {}: kill -9 {}": "a process that does not end by itself",
+    "wait for it, or end it on {}: kill {}": "a process of another machine",
     "pip install 'headbench[viewer]'": "needs a network",
     "pip install 'viser==1.1.1'": "needs a network",
     "pip install 'headbench[parquet]'": "needs a network",
@@ -848,21 +848,45 @@ def _ledger(world: World, text: str) -> None:
 
 @case("wait for it, or end it: kill {}")
 def _lock(world: World, text: str) -> None:
-    (world.folder / "out").mkdir()
+    from headbench.harness.run.lock import held
+
     code = (
         "import sys, time; from pathlib import Path; from headbench.harness.run.lock import held\n"
-        "with held(Path('out/.lock'), 'bench run'):\n    print('held', flush=True); time.sleep(60)"
+        "with held(Path('out/.lock'), 'bench submit'):\n    print('held', flush=True); time.sleep(60)"
     )
+    lock = world.folder / "out" / ".lock"
     other = subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE)
     try:
         assert other.stdout is not None and other.stdout.readline() == b"held\n"
-        help = told(world.run(), text)
+        help = told(raised(lambda: held(lock, "bench submit", 0.0).__enter__()), text)
         subprocess.run(shlex.split(help.partition(": ")[2]), check=True)
         assert other.wait(10) == -signal.SIGTERM
     finally:
         other.kill()
         other.wait()
+    with held(lock, "bench submit"):
+        pass
+
+
+@case("wait for it, end it: bench stop {}; or choose another --out")
+def _others(world: World, text: str) -> None:
     assert world.run("--protocol", "none").code == 0
+    code = (
+        "import time; from pathlib import Path; from headbench.harness.cli.signals import orderly_signals\n"
+        "from headbench.harness.run.runners import Runner\n"
+        "with orderly_signals(), Runner(Path('out')) as runner:\n"
+        "    runner.joins(); print('joined', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == b"joined\n"
+        help = told(world.run("--protocol", "none", "--seeds", "1"), text)
+        assert world.bench("stop", help.partition("bench stop ")[2].partition(";")[0]).code == 0
+        assert other.wait(10) != 0
+    finally:
+        other.kill()
+        other.wait()
+    assert world.run("--protocol", "none", "--seeds", "1").code == 0
 
 
 @case("bench score RUN")

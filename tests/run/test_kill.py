@@ -163,7 +163,7 @@ def test_a_damaged_render_is_made_again(bench, faces: Path, tmp_path: Path) -> N
 
 # SIGTERM becomes what SIGINT is from the start; a worker whose run gets SIGINT is ended in test_execute.py too.
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
-def test_a_run_refuses_others_in_its_folder_and_interrupted_exits_with_130_and_leaves_nothing_behind(
+def test_a_run_refuses_other_settings_in_its_folder_and_interrupted_exits_with_130_and_leaves_nothing_behind(
     spawn: Spawn, bench, faces: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     arguments = (
@@ -176,8 +176,9 @@ def test_a_run_refuses_others_in_its_folder_and_interrupted_exits_with_130_and_l
         until(
             runner, lambda: (cell / "progress.json").is_file() and read_json(cell / "progress.json")["stage"] == "train"
         )
-        second = bench(*arguments)
-        assert second.code == 1 and f"Another bench run (process {runner.pid}) works in" in second.err
+        second = bench(*arguments, "--seeds", "0,1")
+        assert second.code == 1 and f"process {runner.pid} on " in second.err, second
+        assert "works in out with other settings: seeds 0 there, 0,1 here" in " ".join(second.err.split())
         assert "running" in bench("status", "out").out
         worker = int(read_json(cell / "claim.json")["pid"])
         runner.send_signal(number)

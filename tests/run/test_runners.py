@@ -223,8 +223,8 @@ def said(tmp_path: Path, number: int) -> str:
 def arguments(faces: Path, steps: int, seeds: str) -> tuple[object, ...]:
     return (
         "run", "--methods", "blobs", "--datasets", "discs[anna]", "--data-root", faces, "--seeds", seeds,
-        "--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--set", f"blobs.train.steps={steps}", "--label", "k",
-        "--checkpoint-every", 10, "--deterministic", "--threads", 1, "--no-report",
+        "--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--set", f"blobs.train.steps={steps}",
+        "--label", "k", "--checkpoint-every", 10, "--deterministic", "--threads", 1, "--no-report",
     )  # fmt: skip
 
 
@@ -263,13 +263,13 @@ def test_two_runs_share_a_folder_and_one_takes_what_the_other_leaves(
 ) -> None:
     asked = arguments(faces, 40, "0,1,2")
     one, two = (spawn(*asked, "--out", "two", forks=False) for _ in range(2))
-    until(lambda: len(at_work(tmp_path / "two")) == 2)
+    until(lambda: len(at_work(tmp_path / "two")) == 2, 180)
     (lost,) = at_work(tmp_path / "two")[one.pid]
     train = lost / "stages" / "train"
-    until(lambda: (train / "checkpoint-20" / "state.json").is_file() or (train / "summary.json").is_file())
+    until(lambda: (train / "checkpoint-20" / "state.json").is_file() or (train / "summary.json").is_file(), 180)
     one.send_signal(signal.SIGKILL)
     assert not (train / "summary.json").is_file(), "the moment to kill did not come"
-    assert two.wait(120) == 0, said(tmp_path, 1)
+    assert two.wait(240) == 0, said(tmp_path, 1)
     alone = bench(*asked, "--out", "one", site=blobs)
     assert alone.code == 0, alone
     assert weights(tmp_path / "one") == weights(tmp_path / "two")
@@ -285,63 +285,42 @@ def test_two_runs_share_a_folder_and_one_takes_what_the_other_leaves(
 @pytest.mark.slow
 @pytest.mark.tried(
     "faults in runs",
-    "a workstation with a clock an hour ahead that vanishes in the middle of a cell",
-    "the cell, which another workstation goes on with after a minute without a sign of life",
+    "Ctrl-C at one of two workstations at work on a folder, then the other, whose clock is an hour ahead, vanishes",
+    "the cells, which others go on with; `bench stop` reaches every machine",
     "the steps since the last checkpoint",
 )
-def test_a_machine_that_vanishes_loses_its_cell_to_another(
-    spawn: Callable[..., Any], faces: Path, blobs: Path, tmp_path: Path, bench: Callable[..., Any]
-) -> None:
-    asked = (*arguments(faces, 40, "0,1"), "--out", "out")
-    out = tmp_path / "out"
-    gone = spawn(*asked, far="far")
-    until(lambda: gone.pid in at_work(out))
-    near = spawn(*asked)
-    until(lambda: near.pid in at_work(out))
-    (lost,) = at_work(out)[gone.pid]
-    until(lambda: (lost / "stages" / "train" / "checkpoint-10" / "state.json").is_file())
-    worker = read_json(lost / CLAIM)["pid"]
-    shown = bench("status", out, site=blobs).out
-    assert f"process {gone.pid} on far (1 running)" in shown and f"process {near.pid} on" in shown, shown
-    refused = bench(*asked, "--limit", 3)
-    assert refused.code == 1 and "with other settings: limit not given there, 3 here" in refused.err, refused
-    gone.kill()
-    assert near.wait(120) == 0, said(tmp_path, 1)
-    assert [record.state for record in read_cells(out)] == [State.DONE] * 2
-    assert read_cell(lost).attempts == 2 and f"after process {worker} on far" in log_path(lost).read_text()
-    assert "elsewhere: process" in said(tmp_path, 1)
-
-
-@pytest.mark.slow
-@pytest.mark.tried(
-    "faults in runs", "Ctrl-C at one of two `bench run` on a folder", "its cell, which the other goes on with"
-)
-def test_an_interrupt_ends_one_run_and_stop_ends_all_on_every_machine(
+def test_what_one_machine_leaves_another_takes_and_stop_reaches_all(
     spawn: Callable[..., Any], faces: Path, tmp_path: Path, bench: Callable[..., Any]
 ) -> None:
     asked = (
-        "run", "--methods", "hangs", "--datasets", "discs", "--data-root", faces, "--preset", "demo", "--device", "cpu",
-        "--seeds", "0,1", "--out", "out", "--no-report",
+        "run", "--methods", "hangs", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
+        "--device", "cpu", "--seeds", "0,1", "--out", "out", "--no-report",
     )  # fmt: skip
     out = tmp_path / "out"
+    first, second = (out / "cells" / "hangs-demo" / "discs" / "anna" / f"seed{seed}" for seed in (0, 1))
+
+    def works(runner: Any, folder: Path) -> bool:
+        return at_work(out).get(runner.pid) == [folder] and read_cell(folder).state is State.RUNNING
+
     one = spawn(*asked)
-    until(lambda: one.pid in at_work(out))
-    two, three = spawn(*asked, far="beta"), spawn(*asked)
-    until(lambda: len(at_work(out)) == 3)
-    until(lambda: sum(record.state is State.RUNNING for record in read_cells(out)) == 3)
-    (left,) = at_work(out)[one.pid]
+    until(lambda: works(one, first), 180)
+    far = spawn(*asked, far="far")
+    until(lambda: works(far, second), 180)
+    shown = " ".join(bench("status", out).out.split())
+    assert f"process {one.pid} on" in shown and f"process {far.pid} on far (1 running)" in shown, shown
+    refused = bench(*asked, "--limit", 3)
+    assert refused.code == 1 and "with other settings: limit not given there, 3 here" in refused.err, refused
     one.send_signal(signal.SIGINT)
-    assert one.wait(30) == 130
-    assert read_cell(left).state is State.QUEUED
-    (far,) = at_work(out)[two.pid]
-    ended = bench("stop", out, far.relative_to(out / "cells").as_posix())
-    assert ended.code == 0 and "ended: " in ended.out, ended
-    assert read_cell(far).state is State.INTERRUPTED
-    until(lambda: left in at_work(out).get(two.pid, []))
-    until(lambda: read_cell(left).state is State.RUNNING)
+    assert one.wait(60) == 130 and read_cell(first).state in (State.QUEUED, State.RUNNING)
+    ended = bench("stop", out, "seed1")
+    assert ended.code == 0 and "ended: " in ended.out and read_cell(second).state is State.INTERRUPTED, ended
+    until(lambda: works(far, first), 60)
+    worker = read_json(first / CLAIM)["pid"]
+    far.kill()
+    near = spawn(*asked)
+    until(lambda: works(near, first), 180)
+    assert read_cell(first).attempts == 3 and f"after process {worker} on far" in log_path(first).read_text()
     stopped = bench("stop", out)
-    assert stopped.code == 0 and f"bench run (process {two.pid} on beta) ends" in stopped.out, stopped
-    assert two.wait(30) == three.wait(30) == 130
-    states = {folder: read_cell(folder).state for folder in out.glob("cells/*/*/*/*")}
-    assert states.pop(left) is State.INTERRUPTED and states.pop(far) is State.INTERRUPTED
-    assert sorted(states.values()) == [State.INTERRUPTED, State.QUEUED] and not (out / "runners").exists()
+    assert stopped.code == 0 and f"bench run (process {near.pid} on" in stopped.out, stopped
+    assert near.wait(60) == 130 and read_cell(first).state is State.INTERRUPTED
+    assert at_work(out) == {} and living(out) == []
