@@ -25,6 +25,7 @@ SWITCH = "HEADBENCH_KERNELS"
 KERNELS = {
     "adam": ("train.adam_kernels", False),
     "lpips": ("image.lpips_kernels", True),
+    "photometric": ("image.photometric_kernels", True),
     "pooling": ("image.pooling_kernels", True),
     "ssim": ("image.ssim_kernels", True),
 }

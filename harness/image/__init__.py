@@ -5,6 +5,7 @@ from __future__ import annotations
 from headbench.harness.image.error_map import ERROR_LIMIT, error_colours, error_map
 from headbench.harness.image.lpips import InputRange, Lpips
 from headbench.harness.image.networks import exact_float32, load_network, network_sha256
+from headbench.harness.image.photometric import l1_and_dssim
 from headbench.harness.image.pixels import (
     composite,
     on_background,
@@ -31,6 +32,7 @@ __all__ = [
     "error_colours",
     "error_map",
     "exact_float32",
+    "l1_and_dssim",
     "load_network",
     "network_sha256",
     "on_background",

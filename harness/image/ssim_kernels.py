@@ -14,25 +14,18 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from headbench.harness.image.ssim_windows import (
+    block_of_pixels,
+    moments_along_x,
+    similarity_along_y,
+    slopes_along_x,
+    slopes_along_y,
+)
+
 __all__ = ["fused_ssim_map"]
 
 _ROWS, _COLUMNS = 4, 128
 """Rows and columns of the block of pixels of a triton program."""
-
-
-@triton.jit
-def _place(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> Any:
-    """Return rows and columns of a program's block of pixels, and which of them lie in the plane.
-
-    Args:
-        height: of the plane in pixels.
-        width: of the plane in pixels.
-        ROWS: rows of a block.
-        COLUMNS: columns of a block.
-    """
-    y = tl.program_id(1) * ROWS + tl.arange(0, ROWS)[:, None]
-    x = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
-    return y, x, (y < height) & (x < width)
 
 
 @triton.jit
@@ -56,20 +49,12 @@ def _moments_of_rows(
         COLUMNS: columns of a block.
     """
     plane = tl.program_id(0).to(tl.int64)
-    y, x, inside = _place(height, out_width, ROWS, COLUMNS)
-    mean_a = tl.zeros((ROWS, COLUMNS), tl.float32)
-    mean_b, squares, product = mean_a, mean_a, mean_a
-    for k in tl.static_range(WINDOW):
-        at = x + k - pad
-        here = (y < height) & (at >= 0) & (at < width)
-        place = plane * height * width + y * width + at
-        a = tl.load(a_ptr + place, mask=here, other=0.0)
-        b = tl.load(b_ptr + place, mask=here, other=0.0)
-        w = tl.load(w_ptr + k)
-        mean_a += w * a
-        mean_b += w * b
-        squares += w * (a * a + b * b)
-        product += w * (a * b)
+    y, x, inside = block_of_pixels(height, out_width, ROWS, COLUMNS)
+    a_ptr += plane * height * width
+    b_ptr += plane * height * width
+    mean_a, mean_b, squares, product = moments_along_x(
+        a_ptr, b_ptr, w_ptr, y, x, height, width, pad, width, 1, width, 1, WINDOW, ROWS, COLUMNS
+    )
     size = tl.num_programs(0).to(tl.int64) * height * out_width
     place = plane * height * out_width + y * out_width + x
     tl.store(out_ptr + place, mean_a, mask=inside)
@@ -102,34 +87,19 @@ def _similarity(
         COLUMNS: columns of a block.
     """
     plane = tl.program_id(0).to(tl.int64)
-    y, x, inside = _place(out_height, width, ROWS, COLUMNS)
+    y, x, inside = block_of_pixels(out_height, width, ROWS, COLUMNS)
     size = tl.num_programs(0).to(tl.int64) * height * width
-    mean_a = tl.zeros((ROWS, COLUMNS), tl.float32)
-    mean_b, squares, product = mean_a, mean_a, mean_a
-    for k in tl.static_range(WINDOW):
-        at = y + k - pad
-        here = (x < width) & (at >= 0) & (at < height)
-        place = plane * height * width + at * width + x
-        w = tl.load(w_ptr + k)
-        mean_a += w * tl.load(rows_ptr + place, mask=here, other=0.0)
-        mean_b += w * tl.load(rows_ptr + size + place, mask=here, other=0.0)
-        squares += w * tl.load(rows_ptr + 2 * size + place, mask=here, other=0.0)
-        product += w * tl.load(rows_ptr + 3 * size + place, mask=here, other=0.0)
-    mean_ab = mean_a * mean_b
-    mean_sq = mean_a * mean_a + mean_b * mean_b
-    light, contrast = 2 * mean_ab + c1, 2 * (product - mean_ab) + c2
-    light_norm, contrast_norm = mean_sq + c1, squares - mean_sq + c2
+    rows_ptr += plane * height * width
+    value, by_squares, by_product, by_mean = similarity_along_y(
+        rows_ptr, w_ptr, size, y, x, height, width, pad, c1, c2, WINDOW, ROWS, COLUMNS
+    )
     place = plane * out_height * width + y * width + x
-    tl.store(out_ptr + place, light * contrast / (light_norm * contrast_norm), mask=inside)
+    tl.store(out_ptr + place, value, mask=inside)
     if SLOPES:
-        scale = 2 / (light_norm * contrast_norm)
-        by_product = scale * light
-        by_squares = -0.5 * by_product * contrast / contrast_norm
-        own = by_product * contrast * (1 / contrast_norm - 1 / light_norm)
         size = tl.num_programs(0).to(tl.int64) * out_height * width
         tl.store(slopes_ptr + place, by_squares, mask=inside)
         tl.store(slopes_ptr + size + place, by_product, mask=inside)
-        tl.store(slopes_ptr + 2 * size + place, scale * (contrast - light) * mean_b + own * mean_a, mask=inside)
+        tl.store(slopes_ptr + 2 * size + place, by_mean, mask=inside)
 
 
 @triton.jit
@@ -153,18 +123,13 @@ def _slopes_of_columns(
         COLUMNS: columns of a block.
     """
     plane = tl.program_id(0).to(tl.int64)
-    y, x, inside = _place(height, width, ROWS, COLUMNS)
+    y, x, inside = block_of_pixels(height, width, ROWS, COLUMNS)
     size = tl.num_programs(0).to(tl.int64) * in_height * width
-    by_squares = tl.zeros((ROWS, COLUMNS), tl.float32)
-    by_product, by_mean = by_squares, by_squares
-    for k in tl.static_range(WINDOW):
-        at = y + k - pad
-        here = (x < width) & (at >= 0) & (at < in_height)
-        place = plane * in_height * width + at * width + x
-        g = tl.load(w_ptr + k) * tl.load(g_ptr + place, mask=here, other=0.0)
-        by_squares += g * tl.load(slopes_ptr + place, mask=here, other=0.0)
-        by_product += g * tl.load(slopes_ptr + size + place, mask=here, other=0.0)
-        by_mean += g * tl.load(slopes_ptr + 2 * size + place, mask=here, other=0.0)
+    slopes_ptr += plane * in_height * width
+    g_ptr += plane * in_height * width
+    by_squares, by_product, by_mean = slopes_along_y(
+        slopes_ptr, g_ptr, w_ptr, size, y, x, in_height, width, pad, False, WINDOW, ROWS, COLUMNS
+    )
     size = tl.num_programs(0).to(tl.int64) * height * width
     place = plane * height * width + y * width + x
     tl.store(out_ptr + place, by_squares, mask=inside)
@@ -194,18 +159,12 @@ def _gradient(
         COLUMNS: columns of a block.
     """
     plane = tl.program_id(0).to(tl.int64)
-    y, x, inside = _place(height, width, ROWS, COLUMNS)
+    y, x, inside = block_of_pixels(height, width, ROWS, COLUMNS)
     size = tl.num_programs(0).to(tl.int64) * height * in_width
-    by_squares = tl.zeros((ROWS, COLUMNS), tl.float32)
-    by_product, by_mean = by_squares, by_squares
-    for k in tl.static_range(WINDOW):
-        at = x + k - pad
-        here = (y < height) & (at >= 0) & (at < in_width)
-        place = plane * height * in_width + y * in_width + at
-        w = tl.load(w_ptr + k)
-        by_squares += w * tl.load(columns_ptr + place, mask=here, other=0.0)
-        by_product += w * tl.load(columns_ptr + size + place, mask=here, other=0.0)
-        by_mean += w * tl.load(columns_ptr + 2 * size + place, mask=here, other=0.0)
+    columns_ptr += plane * height * in_width
+    by_squares, by_product, by_mean = slopes_along_x(
+        columns_ptr, w_ptr, size, y, x, height, in_width, pad, WINDOW, ROWS, COLUMNS
+    )
     place = plane * height * width + y * width + x
     a = tl.load(a_ptr + place, mask=inside, other=0.0)
     b = tl.load(b_ptr + place, mask=inside, other=0.0)

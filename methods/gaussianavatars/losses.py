@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from headbench.harness.blocks.losses import hinge_norm, position_hinge
-from headbench.harness.image import dssim
+from headbench.harness.image import dssim, l1_and_dssim
 from headbench.harness.types import Batch, Rendering
 
 from .config import GaussianAvatarsConfig
@@ -34,9 +34,12 @@ def terms(
     weights = config.weights
     visible = rendering.visible if config.regularise == "visible" else None
     result: dict[str, Tensor] = {}
-    if weights.l1 > 0:
+    if weights.l1 > 0 and weights.dssim > 0:
+        l1, dissimilarity = l1_and_dssim(rendering.image, batch.image)
+        result = {"l1": weights.l1 * l1, "dssim": weights.dssim * dissimilarity}
+    elif weights.l1 > 0:
         result["l1"] = weights.l1 * (rendering.image - batch.image).abs().mean()
-    if weights.dssim > 0:
+    elif weights.dssim > 0:
         result["dssim"] = weights.dssim * dssim(rendering.image, batch.image)
     if weights.position > 0:
         if config.position_metric:

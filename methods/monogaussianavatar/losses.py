@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from headbench.harness.blocks.perceptual import VggLoss
 from headbench.harness.head import SubjectHead, nearest_rows
-from headbench.harness.image import dssim
+from headbench.harness.image import l1_and_dssim
 from headbench.harness.types import Batch, Rendering
 
 from .config import MonoGaussianAvatarConfig
@@ -33,9 +33,11 @@ class ImageLosses:
     def __call__(self, rendering: Rendering, batch: Batch) -> dict[str, Tensor]:
         """Compute the terms of a rendering and its batch, name -> weighted scalar."""
         weights = self.weights
-        terms = {"rgb": weights.rgb * (rendering.image - batch.image).abs().mean()}
         if weights.dssim > 0:
-            terms["dssim"] = weights.dssim * dssim(rendering.image, batch.image)
+            l1, dissimilarity = l1_and_dssim(rendering.image, batch.image)
+            terms = {"rgb": weights.rgb * l1, "dssim": weights.dssim * dissimilarity}
+        else:
+            terms = {"rgb": weights.rgb * (rendering.image - batch.image).abs().mean()}
         if weights.vgg > 0:
             terms["vgg"] = weights.vgg * self.vgg(rendering.image, batch.image)
         return terms
