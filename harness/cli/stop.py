@@ -134,7 +134,7 @@ def _cancelled(run: Path, folder: Path) -> bool:
     except Unreadable:
         return False
     handle, name = values.get("handle"), values.get("executor")
-    if name == "local" or not isinstance(handle, dict) or not isinstance(name, str):
+    if not isinstance(handle, dict) or not isinstance(name, str) or not registry().load_executor(name).outlives:
         return False
     request = read_request(run / "run.yaml", {})
     executor = make_executor(request.model_copy(update={"executor": name}), registry())

@@ -38,6 +38,8 @@ class Executor(abc.ABC):
     """
 
     options_type: ClassVar[type[ExecutorOptions]] = ExecutorOptions
+    outlives: ClassVar[bool] = True
+    """Whether submitted cells may outlive `bench run`, so that `attach` can find them; otherwise it is never asked."""
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -108,6 +110,13 @@ class Executor(abc.ABC):
         """End submitted cells at once, after the user interrupted `cancel`.
 
         Whatever takes longer than a moment is left undone.
+        """
+        return
+
+    def close(self) -> None:
+        """Let go of what the executor holds besides cells, such as a cluster of its own; no cell is submitted any more.
+
+        Where `bench run` is killed, this is not called.
         """
         return
 

@@ -46,6 +46,7 @@ class Local(Executor):
     """Executor that runs workers in child processes on this machine."""
 
     options_type = LocalOptions
+    outlives = False
 
     def __init__(self, options: LocalOptions) -> None:
         super().__init__(options)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from headbench.harness.plugins.hookspecs import hookimpl
 from headbench.harness.plugins.specs import ExecutorSpec
 
-__all__ = ["LOCAL", "SLURM", "register_executors"]
+__all__ = ["LOCAL", "RAY", "SLURM", "register_executors"]
 
 LOCAL = ExecutorSpec(
     "local",
@@ -24,8 +24,17 @@ SLURM = ExecutorSpec(
 )
 
 
+RAY = ExecutorSpec(
+    "ray",
+    "headbench.harness.execution.ray.executor:Ray",
+    "as tasks of a Ray cluster, a running one or one of this machine that ends with `bench run`; GPUs can be shared",
+    elsewhere=True,
+)
+
+
 @hookimpl
 def register_executors(register: Callable[[ExecutorSpec], None]) -> None:
     """Register the built-in executors."""
     register(LOCAL)
     register(SLURM)
+    register(RAY)

@@ -105,16 +105,21 @@ class Child:
         command: the command line of the worker.
         folder: folder of the cell.
         timeout: seconds that the cell may take; None: any time.
-        more: environment variables besides this process's.
+        more: environment variables besides this process's; those that are None are left out.
     """
 
     def __init__(
-        self, command: Sequence[str], folder: Path, timeout: float | None = None, more: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        folder: Path,
+        timeout: float | None = None,
+        more: Mapping[str, str | None] | None = None,
     ) -> None:
         self._folder, self._timeout, self._started = folder, timeout, time.monotonic()
         self._log = log_path(folder)
         self._kills = memory_kills()
-        environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"} | dict(more or {})
+        own = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **(more or {})}
+        environment = {name: value for name, value in own.items() if value is not None}
         environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         with append_to(self._log) as out:
             self._begin = out.tell()

@@ -121,6 +121,8 @@ def _run(crew: Crew) -> list[CellRecord]:
         except KeyboardInterrupt:  # a second one, of somebody who does not want to wait
             crew.abandon()
         raise
+    finally:
+        executor.close()
     return crew.in_order()
 
 

@@ -1,0 +1,167 @@
+"""A Ray cluster of this machine's own: started for one run, on loopback, and gone when its starter is."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from headbench.harness.errors import BenchError
+
+__all__ = ["free_block", "local_cluster", "session_of", "sweep"]
+
+_START = 120.0
+"""Seconds that Ray's processes may take to start."""
+_STORE = 80 * 2**20
+"""Size of the object store in bytes, little more than Ray's least: cells hand over nothing through it."""
+_LONGEST = 35
+"""Length of the longest temporary folder in which the names of Ray's sockets, of up to 107 bytes, have room."""
+_SERVICES = (
+    "--port",
+    "--node-manager-port",
+    "--object-manager-port",
+    "--runtime-env-agent-port",
+    "--dashboard-agent-listen-port",
+    "--dashboard-agent-grpc-port",
+    "--metrics-export-port",
+)
+"""Options of `ray start` that take one port each."""
+
+
+@contextlib.contextmanager
+def local_cluster(host: str, ports: tuple[int, int], cpus: int, gpus: int, memory: int | None) -> Iterator[str]:
+    """Start a cluster of one node, and end it after the block; this process must be the leader of a session.
+
+    Should this process be killed, the kernel ends `ray start` and that the node's processes.
+
+    Args:
+        host: IP address of this machine on which the cluster listens.
+        ports: first and last port of the range to take ports from.
+        cpus: number of cores that the cluster gives away.
+        gpus: number of GPUs.
+        memory: bytes of memory that it gives away; None: as Ray finds.
+
+    Yields:
+        address of the cluster, HOST:PORT.
+
+    Raises:
+        BenchError: no ports are free, or Ray does not start.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="hb-ray-", dir=_short_folder()))
+    try:
+        with free_block(host, ports, len(_SERVICES) + 16 + 4 * cpus) as first:
+            services = [f"{option}={first + place}" for place, option in enumerate(_SERVICES, 1)]
+            workers = f"--min-worker-port={first + len(_SERVICES) + 1}", f"--max-worker-port={first + 22 + 4 * cpus}"
+            command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+            command += [f"--node-ip-address={host}", *services, *workers, f"--temp-dir={folder}"]
+            command += [f"--num-cpus={cpus}", f"--num-gpus={gpus}", f"--object-store-memory={_STORE}"]
+            command += [] if memory is None else [f"--memory={memory}"]
+            command += ["--include-dashboard=False", "--include-log-monitor=False", "--disable-usage-stats"]
+            _start(command, folder / "start.log")
+            yield f"{host}:{first + 1}"
+    finally:
+        sweep(os.getpid())
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(command: list[str], log: Path) -> None:
+    """Start `ray start --block`, which ends when this process does, and wait until it says that the cluster runs."""
+    with log.open("wb") as out:
+        head = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent
+        )
+    deadline = time.monotonic() + _START
+    while "runtime started" not in (said := log.read_text(encoding="utf-8", errors="replace")):
+        if head.poll() is not None or time.monotonic() > deadline:
+            lines = [line.strip() for line in said.splitlines() if line.strip()]
+            raise BenchError(
+                f"Ray did not start on this machine; `ray start` printed last: {(lines or ['nothing'])[-1][:300]}",
+                help="--executor local needs no Ray",
+            )
+        time.sleep(0.1)
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+@contextlib.contextmanager
+def free_block(host: str, ports: tuple[int, int], count: int) -> Iterator[int]:
+    """Hold the first port of a block of free ports, so that no other run takes the same block.
+
+    Args:
+        host: IP address of this machine.
+        ports: first and last port of the range to look in.
+        count: number of ports besides the one that is held.
+
+    Yields:
+        the port that is held; the `count` ports after it are free.
+
+    Raises:
+        BenchError: the range has no such block.
+    """
+    for first in range(ports[0], ports[1] - count + 1, count + 1):
+        with contextlib.ExitStack() as tried:
+            try:
+                guard = tried.enter_context(_bound(host, first))
+                for port in range(first + 1, first + count + 1):
+                    _bound(host, port).close()
+            except OSError:
+                continue
+            tried.pop_all()
+        with guard:
+            yield first
+        return
+    raise BenchError(
+        f"{host} has no {count + 1} free ports in a row in {ports[0]}-{ports[1]}, or is no address of this machine.",
+        help="--executor-set ports=LOW-HIGH names another range",
+    )
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Socket that is bound to a port, without the option that lets two share one."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _short_folder() -> str:
+    """Temporary folder whose name is short enough for sockets in it."""
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= _LONGEST else "/tmp"
+
+
+def session_of(process: int) -> int | None:
+    """Session of a process of this machine; None where it is gone or the system does not say."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[3])
+
+
+def sweep(session: int) -> None:
+    """Kill all processes of a session but this one: some of Ray's outlive the others by a minute.
+
+    Args:
+        session: ID of the session.
+    """
+    processes = {int(entry.name) for entry in Path("/proc").glob("[0-9]*")} - {os.getpid()}
+    for process in processes:
+        if session_of(process) == session:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process, signal.SIGKILL)
