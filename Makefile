@@ -11,7 +11,7 @@ PIP = $(BIN)/python -m pip install -c constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS = $(if $(filter-out 0 1,$(PROCS)),-n $(PROCS) --dist loadfile)
 
-.PHONY: install demo tour test test-slow test-slurm test-toolkit test-gltf lint typecheck check clean
+.PHONY: install demo tour test test-slow test-slurm test-ray test-toolkit test-gltf lint typecheck check clean
 
 # A GPU that torch sees and a compiler for gsplat's kernels: both are needed for training on CUDA.
 HAVE_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo yes)
@@ -72,6 +72,14 @@ test-slow: $(VENV)/.tests-installed
 # Slurm's controller and node daemon on loopback (Debian: slurmctld slurmd slurm-client), for some minutes.
 test-slurm: $(VENV)/.tests-installed
 	HEADBENCH_SLURM=1 $(BIN)/python -m pytest -m slow tests/execution/test_slurm.py
+
+# Ray's own processes on loopback: two nodes, and clusters that runs start.
+$(VENV)/.ray-installed: $(VENV)/.tests-installed
+	$(PIP) -e ".[ray]"
+	@touch $@
+
+test-ray: $(VENV)/.ray-installed
+	HEADBENCH_RAY=1 $(BIN)/python -m pytest -m slow tests/execution/test_ray.py
 
 # The organisers' toolkit without the 3.3 GB that it asks for and its readers never use.
 $(VENV)/.toolkit-installed: $(VENV)/.tests-installed

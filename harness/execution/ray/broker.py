@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from headbench.harness.errors import BenchError
+from headbench.harness.execution.ray.dial import answers
 from headbench.harness.execution.ray.head import local_cluster
 from headbench.harness.execution.ray.task import as_fields, do_cell, gpu_memory, kept_environment
 from headbench.harness.run import State
@@ -23,8 +25,6 @@ from headbench.harness.run.child import GRACE, INTERRUPTED, Ended
 
 __all__ = ["Broker", "main"]
 
-_DIAL = 5.0
-"""Seconds in which a running cluster must take a connection."""
 _ORDERLY = GRACE + 8.0
 """Seconds that cancelled tasks may take; then their Ray workers are killed."""
 _PROBE = 60.0
@@ -35,32 +35,30 @@ _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 def _prepare_environment(settings: Mapping[str, Any]) -> None:
     """Set the environment variables of this process that Ray reads, before Ray is imported."""
-    kept = ("RAY_AUTH", "RAY_TLS", "RAY_USE_TLS") if settings["address"] else ()
-    for name in [name for name in os.environ if name.startswith("RAY_") and not name.startswith(kept or ("\0",))]:
-        del os.environ[name]
+    kept, token = ("RAY_AUTH", "RAY_TLS", "RAY_USE_TLS"), os.environ.get("RAY_AUTH_TOKEN")
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        if not (settings["address"] and name.startswith(kept)):
+            del os.environ[name]
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    host = (settings["address"] or settings["host"]).rpartition(":")[0] or settings["host"]
-    if host.strip("[]") in ("127.0.0.1", "localhost", "::1") or not settings["address"]:
+    host = settings["address"].rpartition(":")[0] if settings["address"] else settings["host"]
+    if host.strip("[]") in ("127.0.0.1", "localhost", "::1"):
         os.environ[_LOOPBACK] = "0"
-    if not settings["address"]:  # others on this machine cannot join, nor can we join theirs
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(16).hex()}
+    if not settings["address"]:
+        # Others on this machine cannot join, nor can we join theirs. Memory is watched by the kernel, as under `local`.
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token or os.urandom(16).hex()}
+        os.environ["RAY_memory_monitor_refresh_ms"] = "0"
 
 
 @contextlib.contextmanager
 def _cluster(settings: Mapping[str, Any]) -> Iterator[str]:
     """Address of the running cluster, or of one that is started for the block."""
     if settings["address"]:
-        host, _, port = settings["address"].rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), _DIAL).close()
-        except OSError:
-            raise BenchError(
-                f"Ray at {settings['address']} does not answer.", help=f"ray status --address {settings['address']}"
-            ) from None
+        if not answers(settings["address"]):
+            raise _silent(settings["address"])
         yield settings["address"]
         return
     numbers = settings["cpus"], settings["gpus"], settings["memory"]
-    with local_cluster(settings["host"], tuple(settings["ports"]), *numbers) as address:
+    with local_cluster(Path(settings["folder"]), settings["host"], tuple(settings["ports"]), *numbers) as address:
         yield address
 
 
@@ -69,7 +67,9 @@ def _join(address: str) -> None:
     import ray
 
     try:
-        ray.init(address, namespace=f"headbench-{os.urandom(6).hex()}", log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            address, namespace=f"headbench-{os.urandom(6).hex()}", log_to_driver=False, logging_level=logging.ERROR
+        )
     except Exception as error:  # of kinds that Ray's versions do not share
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         raise _why(address, error) from error
@@ -91,11 +91,15 @@ def _why(address: str, error: Exception) -> BenchError:
             help="RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, as there",
         )
     if isinstance(error, ConnectionError | TimeoutError):
-        return BenchError(f"Ray at {address} does not answer.", help=f"ray status --address {address}")
+        return _silent(address)
     return BenchError(
         f"Ray at {address} cannot be joined from here: this machine must be a node of the cluster.",
         help=f"ray start --address {address}, or `bench run` on a node",
     )
+
+
+def _silent(address: str) -> BenchError:
+    return BenchError(f"Ray at {address} does not answer.", help=f"ray status --address {address}")
 
 
 class Broker:
@@ -166,8 +170,9 @@ class Broker:
             for node in ray.nodes()
             if node["Alive"] and node["Resources"].get("GPU")
         ]
-        found = ray.get(asked, timeout=_PROBE)
-        return {"bytes": min(found) if found and None not in found else None}
+        found: list[int | None] = ray.get(asked, timeout=_PROBE)
+        known = [each for each in found if each is not None]
+        return {"bytes": min(known) if found and len(known) == len(found) else None}
 
     def _begin(self, cell: Mapping[str, Any]) -> None:
         task = self._do.options(
@@ -266,7 +271,8 @@ def main() -> None:
             answer(broker.nodes())
             for line in sys.stdin:
                 request = json.loads(line)
-                answer(getattr(broker, request.pop("do"))(**request))
+                number, do = request.pop("number"), getattr(broker, request.pop("do"))
+                answer({**do(**request), "number": number})
     except BenchError as error:
         answer({"refused": str(error.args[0]), "help": error.help})
     # Not the interpreter's own end, in which Ray would wait for its tasks; the cells' workers go with the driver.

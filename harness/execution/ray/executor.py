@@ -148,9 +148,10 @@ class Ray(Executor):
                 self.close()
 
     def abandon(self, handles: Sequence[Handle]) -> None:
-        """Let go of the cluster, which ends all cells."""
+        """Let go of the cluster at once, which ends all cells."""
         if self._link is not None:
-            self._link.leave()
+            link, self._link = self._link, None
+            link.kill()
 
     def close(self) -> None:
         """Leave the cluster, and end one that was started for this run."""

@@ -17,14 +17,14 @@ from pathlib import Path
 
 from headbench.harness.errors import BenchError
 
-__all__ = ["free_block", "local_cluster", "session_of", "sweep"]
+__all__ = ["free_block", "local_cluster", "session_of", "short_folder", "sweep"]
 
 _START = 120.0
 """Seconds that Ray's processes may take to start."""
 _STORE = 80 * 2**20
 """Size of the object store in bytes, little more than Ray's least: cells hand over nothing through it."""
-_LONGEST = 35
-"""Length of the longest temporary folder in which the names of Ray's sockets, of up to 107 bytes, have room."""
+_LONGEST = 25
+"""Length of the longest folder of temporary files in which the names of Ray's sockets, of up to 107 bytes, have room."""
 _SERVICES = (
     "--port",
     "--node-manager-port",
@@ -38,12 +38,15 @@ _SERVICES = (
 
 
 @contextlib.contextmanager
-def local_cluster(host: str, ports: tuple[int, int], cpus: int, gpus: int, memory: int | None) -> Iterator[str]:
+def local_cluster(
+    folder: Path, host: str, ports: tuple[int, int], cpus: int, gpus: int, memory: int | None
+) -> Iterator[str]:
     """Start a cluster of one node, and end it after the block; this process must be the leader of a session.
 
     Should this process be killed, the kernel ends `ray start` and that the node's processes.
 
     Args:
+        folder: empty folder for Ray's files, as `short_folder` makes it; it is removed after the block.
         host: IP address of this machine on which the cluster listens.
         ports: first and last port of the range to take ports from.
         cpus: number of cores that the cluster gives away.
@@ -56,7 +59,6 @@ def local_cluster(host: str, ports: tuple[int, int], cpus: int, gpus: int, memor
     Raises:
         BenchError: no ports are free, or Ray does not start.
     """
-    folder = Path(tempfile.mkdtemp(prefix="hb-ray-", dir=_short_folder()))
     try:
         with free_block(host, ports, len(_SERVICES) + 16 + 4 * cpus) as first:
             services = [f"{option}={first + place}" for place, option in enumerate(_SERVICES, 1)]
@@ -130,7 +132,7 @@ def free_block(host: str, ports: tuple[int, int], count: int) -> Iterator[int]:
 
 def _bound(host: str, port: int) -> socket.socket:
     """Socket that is bound to a port, without the option that lets two share one."""
-    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    made = socket.socket()
     try:
         made.bind((host, port))
     except OSError:
@@ -139,10 +141,10 @@ def _bound(host: str, port: int) -> socket.socket:
     return made
 
 
-def _short_folder() -> str:
-    """Temporary folder whose name is short enough for sockets in it."""
+def short_folder() -> Path:
+    """Make a temporary folder whose name is short enough for Ray's sockets in it."""
     folder = tempfile.gettempdir()
-    return folder if len(folder) <= _LONGEST else "/tmp"
+    return Path(tempfile.mkdtemp(prefix="hb-ray-", dir=folder if len(folder) <= _LONGEST else "/tmp"))
 
 
 def session_of(process: int) -> int | None:

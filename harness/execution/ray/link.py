@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headbench.harness.errors import BenchError
-from headbench.harness.execution.ray.head import sweep
+from headbench.harness.execution.ray.head import short_folder, sweep
 
 __all__ = ["Link", "Silent"]
 
@@ -39,6 +40,8 @@ class Link:
     """
 
     def __init__(self, settings: Mapping[str, Any], seconds: float) -> None:
+        self._folder = None if settings["address"] else short_folder()
+        self._count = 0
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(Path(__file__).with_name("broker.py"))],
@@ -49,9 +52,9 @@ class Link:
         )
         self._read = b""
         try:
-            self.nodes: list[dict[str, float]] = self._ask(settings, seconds)["nodes"]
+            self.nodes: list[dict[str, float]] = self._ask({**settings, "folder": str(self._folder)}, seconds)["nodes"]
         except BaseException:
-            self.close(0.0)
+            self.kill()
             raise
 
     def ask(self, do: str, seconds: float = 60.0, **values: Any) -> dict[str, Any]:
@@ -65,7 +68,12 @@ class Link:
         Raises:
             Silent: the process is gone, or does not answer in time.
         """
-        return self._ask({"do": do, **values}, seconds)
+        self._count += 1
+        number = self._count
+        answer = self._ask({"do": do, "number": number, **values}, seconds)
+        while answer["number"] != number:  # of a request whose asker was interrupted
+            answer = self._answer(seconds)
+        return answer
 
     def close(self, seconds: float = _END) -> None:
         """End the process, with what it submitted and a cluster that it started.
@@ -76,21 +84,21 @@ class Link:
         with contextlib.suppress(OSError):
             assert self._process.stdin is not None
             self._process.stdin.close()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        sweep(self._process.pid)  # where it was killed
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._said.close()
+        self.kill()
 
-    def leave(self) -> None:
-        """Let the process end what it submitted, without waiting."""
-        with contextlib.suppress(OSError):
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+    def kill(self) -> None:
+        """Kill the process and all of a cluster that it started; tasks on a running one end with it."""
+        self._process.kill()
+        sweep(self._process.pid)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._said):
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -99,6 +107,9 @@ class Link:
             self._process.stdin.flush()
         except (OSError, ValueError) as error:
             raise self._gone() from error
+        return self._answer(seconds)
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self._line(time.monotonic() + seconds))
         if "refused" in answer:
             raise BenchError(answer["refused"], help=answer["help"])

@@ -39,7 +39,7 @@ class RayOptions(ExecutorOptions):
     retries: int = Field(default=10, ge=0)
     """How often a cell goes on elsewhere after its node or the Ray worker that watches it was lost."""
     host: str = "127.0.0.1"
-    """IP address of this machine on which a cluster of our own listens; by default other machines cannot reach it."""
+    """IPv4 address of this machine on which a cluster of our own listens; by default other machines cannot reach it."""
     ports: Annotated[tuple[int, int], BeforeValidator(_range)] = (24000, 25999)
     """First and last port of the range in which a cluster of our own takes its ports, LOW-HIGH."""
 
@@ -57,9 +57,9 @@ class RayOptions(ExecutorOptions):
     @classmethod
     def _is_ip(cls, host: str) -> str:
         try:
-            return str(ipaddress.ip_address(host))
+            return str(ipaddress.IPv4Address(host))
         except ValueError:
-            raise ValueError("expected an IP address of this machine, such as 127.0.0.1") from None
+            raise ValueError("expected an IPv4 address of this machine, such as 127.0.0.1") from None
 
     @field_validator("ports")
     @classmethod
