@@ -50,6 +50,8 @@ class Resources:
     likely_memory: int | None = None
     """Host memory in bytes that is enough for cells like it, which an executor asks for where the user names none;
     None: not known. It limits nothing."""
+    likely_gpu_memory: int | None = None
+    """GPU memory in bytes that cells like it had in use at most; None: not known. It limits nothing."""
     likely_time: float | None = None
     """Seconds that are enough for cells like it, which an executor asks for where the user names none; None: not
     known. It limits nothing."""

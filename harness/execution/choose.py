@@ -140,7 +140,8 @@ class _Likely:
         record, wanted = cost_of(self._known, planned.cell), named
         if record is not None:
             memory, seconds = reserved(record, seconds_of(planned, record, self._tracked))
-            wanted = dataclasses.replace(named, likely_memory=memory, likely_time=seconds)
+            on_gpu = int(record.gpu_memory) if record.gpu_memory and named.gpus else None
+            wanted = dataclasses.replace(named, likely_memory=memory, likely_gpu_memory=on_gpu, likely_time=seconds)
         if wanted not in self._admitted:
             self._admitted[wanted] = self._admit(named, wanted)
         return self._admitted[wanted]

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["boot_id", "is_process", "machine_memory", "memory_kills", "pid_space", "start_of"]
+__all__ = ["boot_id", "is_process", "machine_memory", "memory_kills", "pid_space", "session_of", "start_of"]
 
 
 @functools.cache
@@ -32,6 +32,12 @@ def start_of(process: int) -> str:
     """
     fields = _read(f"/proc/{process}/stat").rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else ""
+
+
+def session_of(process: int) -> int | None:
+    """ID of a process's session; None where there is no such process, or the system does not say."""
+    fields = _read(f"/proc/{process}/stat").rpartition(")")[2].split()
+    return int(fields[3]) if len(fields) > 3 else None
 
 
 def is_process(process: int, start: str) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from waiting import until
 
+from headbench.harness.execution import holder
 from headbench.harness.run import State, read_cells
 
 pytestmark = pytest.mark.slow
@@ -155,7 +156,9 @@ def test_a_cluster_of_its_own_goes_with_a_killed_run_which_comes_back(
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     until(lambda: not own_clusters(), 20)
-    until(lambda: not any(record.state is State.RUNNING for record in read_cells(out)), 20)
+    until(lambda: not any(holder(folder) for folder in begun(out)), 20)
+    status = subprocess.run([*BENCH, "status", str(out)], capture_output=True, text=True, timeout=60).stdout
+    assert "was killed; the same command goes on" in status, status
     again = run("own", "ray", "--executor-set", "cpus=1")
     _, error = again.communicate(timeout=200)
     assert again.returncode == 0, error
@@ -196,7 +199,9 @@ def test_tasks_on_a_running_cluster_end_with_a_killed_run_which_comes_back(
     until(lambda: begun(out) or killed.poll() is not None, 120)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    until(lambda: not any(record.state is State.RUNNING for record in read_cells(out)), 20)
+    until(lambda: not any(holder(folder) for folder in begun(out)), 20)
+    status = subprocess.run([*BENCH, "status", str(out)], capture_output=True, text=True, timeout=60).stdout
+    assert "was killed; the same command goes on" in status, status
     again = run("killed", "nodes")
     _, error = again.communicate(timeout=200)
     assert again.returncode == 0, error
@@ -212,8 +217,8 @@ def test_tasks_on_a_running_cluster_end_with_a_killed_run_which_comes_back(
 def test_what_ray_cannot_do_is_one_sentence_before_anything_is_written(run: Run, tmp_path: Path) -> None:
     cases = {
         ("--executor-set", "address=127.0.0.1:9"): "Ray at 127.0.0.1:9 does not answer.",
-        ("--threads", "64"): "A cell asks for 64 cores, and no node of the Ray cluster",
-        ("--memory", "64GB"): "A cell asks for 1 cores, 64.0 GB, and no node of the Ray cluster",
+        ("--threads", "64"): "A cell asks for 64 cores, and no node gives that; the most on the Ray cluster",
+        ("--memory", "64GB"): "A cell asks for 1 core, 64.0 GB, and no node gives that; the most on the Ray cluster",
         ("--executor-set", "colour=red"): "colour",
         ("--device", "auto"): "Cells are computed on nodes of the cluster",
     }

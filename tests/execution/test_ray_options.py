@@ -61,10 +61,13 @@ def test_an_option_that_does_not_fit_is_one_sentence(option: str, sentence: str)
     "nothing",
 )
 def test_no_ray_and_no_resources_are_one_sentence_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refusal(more: dict[str, object], resources: Resources | None = None) -> str:
+    def accepted(more: dict[str, object], resources: Resources | None = None) -> None:
         request = read_request(None, {"executor": "ray", "device": "cpu", "data_root": str(tmp_path)} | more)
+        make_executor(request, registry()).admit(resources or Resources())
+
+    def refusal(more: dict[str, object], resources: Resources | None = None) -> str:
         with pytest.raises(BenchError) as error:
-            make_executor(request, registry()).admit(resources or Resources())
+            accepted(more, resources)
         return str(error.value)
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -74,10 +77,12 @@ def test_no_ray_and_no_resources_are_one_sentence_each(tmp_path: Path, monkeypat
     assert "--device asks for cpu" in refusal({"executor_set": ["gpus=0.5"]})
     assert "no option workers" in refusal({"workers": 2})
     monkeypatch.setattr(executor, "_this_machine", lambda device: {"CPU": 8.0, "GPU": 0.0, "memory": 16 * GB})
-    asked = "A cell asks for 9 cores, and no node of this machine has that; the most are 8 cores, 16.0 GB."
+    asked = "A cell asks for 9 cores, and no node gives that; the most on this machine are 8 cores, 17.2 GB."
     assert asked in refusal({}, Resources(cpus=9))
+    accepted({}, Resources(cpus=8, memory=16 * GB))
+    accepted({"device": "cuda"}, Resources(cpus=4))
     assert "asks for 4 cores, 1 GPU" in refusal({"device": "cuda"}, Resources(gpus=1, cpus=4))
-    assert "asks for 4 cores, 32.0 GB" in refusal({}, Resources(cpus=4, memory=32 * GB))
+    assert "asks for 4 cores, 34.4 GB" in refusal({}, Resources(cpus=4, memory=32 * GB))
     monkeypatch.setattr(executor, "gpu_memory", lambda: None)
     assert "nvidia-smi does not say" in refusal({"device": "cuda", "executor_set": ["gpus=0.5"]})
 
@@ -117,7 +122,7 @@ def test_cells_share_a_gpu_only_once_the_memory_of_their_kind_is_measured(
     handles = ray.submit([(folder, Resources(gpus=1, cpus=1)) for folder in folders])
     assert submitted == [("seed0", 1.0), ("seed1", 1.0)], "one GPU each, on two GPUs"
     stage = folders[0] / "stages" / "train"
-    stage.mkdir(parents=True)
+    (stage / "checkpoint-1").mkdir(parents=True)
     summary = {"steps": 1, "seconds": 1.0, "rate": 1.0, "gaussians": 1, "peak_memory_bytes": 20 * GB}
     (stage / "summary.json").write_text(json.dumps(summary | {"device": "GPU", "rasterizer": "gsplat"}))
     assert measured([folders[0]]) == 20 * GB
@@ -139,6 +144,8 @@ def test_two_runs_take_different_ports_and_a_full_range_is_one_sentence() -> Non
             free_block("127.0.0.1", (low, low + 7), 3),
         ):
             pass
+        with free_block("127.0.0.1", (low + 8, low + 15), 3) as third:
+            assert third == low + 8
 
 
 def test_what_speaks_another_protocol_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

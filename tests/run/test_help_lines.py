@@ -40,6 +40,7 @@ COMMON = ("--preset", "demo", "--device", "cpu", "--rasterizer", "torch", "--no-
 PLACEHOLDER = re.compile(r"\{\}|\b(?:[A-Z]{1,}(?:_[A-Z]+)*)\b(?!=)")
 
 _EXPORTED = "export/test_export_command.py::test_what_the_help_of_an_error_names_is_done"
+_RAY_LESS = "execution/test_ray_options.py::test_no_ray_and_no_resources_are_one_sentence_each"
 ELSEWHERE = {
     "--executor-set partition=NAME": (
         "execution/test_slurm.py::test_what_slurm_cannot_do_is_one_sentence_before_anything_is_written",
@@ -48,6 +49,12 @@ ELSEWHERE = {
     "--device cuda or --device cpu": (
         "execution/test_slurm.py::test_what_slurm_cannot_do_is_one_sentence_before_anything_is_written",
         '("--device", "auto")',
+    ),
+    "--device cuda": (_RAY_LESS, 'accepted({"device": "cuda"}'),
+    "--threads, --memory or --executor-set ask for less": (_RAY_LESS, "accepted({}, Resources(cpus=8"),
+    "--executor-set ports=LOW-HIGH names another range": (
+        "execution/test_ray_options.py::test_two_runs_take_different_ports_and_a_full_range_is_one_sentence",
+        "(low + 8, low + 15)",
     ),
     "--out {}": (_EXPORTED, 'bench_export("--format", "ply", "--out"'),
     "--pose neutral, or the id of a frame": (_EXPORTED, 'bench_export("--format", "ply", "--pose", "neutral"'),
@@ -215,6 +222,7 @@ OUTSIDE = {
     "wait for it, or end it on {}: kill {}": "a process of another machine",
     "pip install 'headbench[ray]'": "needs a network",
     "ray status --address {}": "Ray",
+    "ray start --head --block": "Ray",
     "ray start --address {}, or `bench run` on a node": "a Ray cluster of other machines",
     "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, as there": "Ray's own variables",
     "pip install 'headbench[viewer]'": "needs a network",

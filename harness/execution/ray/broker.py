@@ -46,7 +46,7 @@ def _prepare_environment(settings: Mapping[str, Any]) -> None:
     if not settings["address"]:
         # Others on this machine cannot join, nor can we join theirs. Memory is watched by the kernel, as under `local`.
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token or os.urandom(16).hex()}
-        os.environ["RAY_memory_monitor_refresh_ms"] = "0"
+        os.environ |= {"RAY_memory_monitor_refresh_ms": "0"}
 
 
 @contextlib.contextmanager

@@ -61,6 +61,11 @@ class Ray(Executor):
         return int(self.options.throttle or 1_000_000)
 
     @property
+    def queues(self) -> bool:
+        """True: Ray places cells by what each asks for."""
+        return True
+
+    @property
     def cores(self) -> int:
         """Number of cores of a cell, wherever it runs."""
         most = max((int(node.get("CPU", 0)) for node in self._nodes), default=1)
@@ -94,15 +99,22 @@ class Ray(Executor):
 
     def admit(self, resources: Resources) -> None:
         """Check that one node has as much as a cell asks for, with nothing else on it."""
-        asked = {"CPU": float(self._cpus(resources)), "GPU": self._gpus(resources), "memory": resources.memory or 0}
+        asked = {"CPU": float(self._cpus(resources)), "GPU": self._gpus(resources), "memory": _memory(resources) or 0}
         if any(all(node.get(name, 0.0) >= count for name, count in asked.items()) for node in self._nodes):
             return
         where = f"the Ray cluster {self.options.address}" if self.options.address else "this machine"
         most = {name: max((node.get(name, 0.0) for node in self._nodes), default=0.0) for name in asked}
         raise BenchError(
-            f"A cell asks for {_words(asked)}, and no node of {where} has that; the most are {_words(most)}.",
+            f"A cell asks for {_words(asked)}, and no node gives that; the most on {where} are {_words(most)}.",
             help="--threads, --memory or --executor-set ask for less",
         )
+
+    def asks(self, resources: Resources) -> str:
+        """Say what a cell asks Ray for, such as 4 cores, 0.25 GPU, 8.0 GB."""
+        gpus = self._gpus(resources)
+        if self._gpu_memory and resources.likely_gpu_memory and gpus:
+            gpus = part_of(gpus, resources.likely_gpu_memory, self._gpu_memory)
+        return _words({"CPU": self._cpus(resources), "GPU": gpus, "memory": _memory(resources) or 0})
 
     def submit(self, cells: Sequence[tuple[Path, Resources]]) -> list[Handle]:
         """Submit cells; where GPUs are shared, those of a kind whose memory nobody knows wait for the first of it."""
@@ -183,7 +195,7 @@ class Ray(Executor):
             if gpus is None:
                 continue
             del self._held[key]
-            asked = {"cpus": self._cpus(resources), "gpus": gpus, "memory": resources.memory, "time": resources.time}
+            asked = {"cpus": self._cpus(resources), "gpus": gpus, "memory": _memory(resources), "time": resources.time}
             ready.append({"key": key, "folder": str(folder), **asked})
         if ready:
             self._connected().ask("submit", cells=ready)
@@ -200,7 +212,7 @@ class Ray(Executor):
         if not self._gpu_memory or not 0 < asked < 1:
             return asked
         if entry not in self._peaks:
-            self._peaks[entry] = measured(entry.glob("*/*/seed*"))
+            self._peaks[entry] = measured(entry.glob("*/*/seed*")) or resources.likely_gpu_memory or 0
         if self._peaks[entry]:
             return part_of(asked, self._peaks[entry], self._gpu_memory)
         if len(self._trying) >= sum(int(node.get("GPU", 0)) for node in self._nodes):
@@ -257,9 +269,14 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _memory(resources: Resources) -> int | None:
+    """Bytes of host memory that a cell reserves: what the user names, or what cells like it took."""
+    return resources.memory or resources.likely_memory
+
+
 def _words(resources: dict[str, float]) -> str:
     """Resources for people, without those that nobody asks for."""
-    words = [f"{resources['CPU']:g} cores"]
+    words = [f"{resources['CPU']:g} core{'s' * (resources['CPU'] != 1)}"]
     if resources["GPU"]:
         words.append(f"{resources['GPU']:g} GPU")
     if resources["memory"]:

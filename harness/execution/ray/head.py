@@ -16,15 +16,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
+from headbench.harness.execution.system import session_of
+from headbench.harness.reading import read_text
 
-__all__ = ["free_block", "local_cluster", "session_of", "short_folder", "sweep"]
+__all__ = ["free_block", "local_cluster", "short_folder", "sweep"]
 
 _START = 120.0
 """Seconds that Ray's processes may take to start."""
 _STORE = 80 * 2**20
 """Size of the object store in bytes, little more than Ray's least: cells hand over nothing through it."""
 _LONGEST = 25
-"""Length of the longest folder of temporary files in which the names of Ray's sockets, of up to 107 bytes, have room."""
+"""Length of the longest folder of temporary files in which there is room for the names of Ray's sockets, 107 bytes."""
 _SERVICES = (
     "--port",
     "--node-manager-port",
@@ -82,12 +84,12 @@ def _start(command: list[str], log: Path) -> None:
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent
         )
     deadline = time.monotonic() + _START
-    while "runtime started" not in (said := log.read_text(encoding="utf-8", errors="replace")):
+    while "runtime started" not in (said := read_text(log)):
         if head.poll() is not None or time.monotonic() > deadline:
             lines = [line.strip() for line in said.splitlines() if line.strip()]
             raise BenchError(
                 f"Ray did not start on this machine; `ray start` printed last: {(lines or ['nothing'])[-1][:300]}",
-                help="--executor local needs no Ray",
+                help="ray start --head --block",
             )
         time.sleep(0.1)
 
@@ -145,15 +147,6 @@ def short_folder() -> Path:
     """Make a temporary folder whose name is short enough for Ray's sockets in it."""
     folder = tempfile.gettempdir()
     return Path(tempfile.mkdtemp(prefix="hb-ray-", dir=folder if len(folder) <= _LONGEST else "/tmp"))
-
-
-def session_of(process: int) -> int | None:
-    """Session of a process of this machine; None where it is gone or the system does not say."""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return int(stat.rpartition(")")[2].split()[3])
 
 
 def sweep(session: int) -> None:

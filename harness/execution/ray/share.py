@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from headbench.harness.trained import read_summary
+from headbench.harness.layout import CellFolder
+from headbench.harness.trained import SUMMARY, read_summary
 
 __all__ = ["entry_of", "measured", "part_of"]
 
@@ -31,7 +32,8 @@ def measured(folders: Iterable[Path]) -> int:
     Args:
         folders: folders of the cells.
     """
-    summaries = (read_summary(path.parent) for folder in folders for path in folder.glob("stages/**/summary.json"))
+    roots = (root.folder for folder in folders for root in CellFolder(folder).roots())
+    summaries = (read_summary(path.parent) for root in roots for path in root.rglob(SUMMARY))
     return max((summary.peak_memory_bytes for summary in summaries if summary is not None), default=0)
 
 
