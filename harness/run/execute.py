@@ -106,7 +106,10 @@ def execute(
             helps = runner.joins(begin)
             _tidy(plan.run)
             _queue(plan, watcher, keep_failed, crew, helps)
-        return _run(crew)
+        try:
+            return _run(crew)
+        finally:
+            executor.close()
 
 
 def _run(crew: Crew) -> list[CellRecord]:
@@ -121,8 +124,6 @@ def _run(crew: Crew) -> list[CellRecord]:
         except KeyboardInterrupt:  # a second one, of somebody who does not want to wait
             crew.abandon()
         raise
-    finally:
-        executor.close()
     return crew.in_order()
 
 
