@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.harness.errors import BenchError
-from headbench.harness.image import ERROR_LIMIT, error_colours, error_map, on_background, read_rgb
+from headbench.harness.image import ERROR_LIMIT, error_colours, error_map, read_rgb
 from headbench.harness.names import safe_name
 from headbench.harness.run.listing import listed
 from headbench.harness.types import TEST
@@ -98,7 +98,7 @@ def _row(cells: Sequence[Result | None], subjects: Subjects) -> _Row:
     hashes = {cell: listed(folder) for cell, folder in folders.items()}
     frames = {frame.id: frame for frame in subjects(job_of(first.folder)).showing(TEST).test}
     name = _median(there, [name for name in frames if all(f"{name}.png" in known for known in hashes.values())])
-    truth = on_background(frames[name].pixels(), background_of(folders[first.path]))
+    truth = subjects.truth(frames[name], background_of(folders[first.path]))
     renders: list[Rgb8 | None] = []
     for cell in cells:
         path = folders[cell.path] / f"{name}.png" if cell is not None else None

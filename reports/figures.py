@@ -11,16 +11,20 @@ import re
 import shlex
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from headbench.harness.console import forgive_encoding
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of, write_json
-from headbench.harness.image import on_background, read_rgb
+from headbench.harness.image import read_rgb
 from headbench.harness.image.video import write_video
 from headbench.harness.names import shortened
-from headbench.harness.plugins import Registry, registry
+from headbench.harness.plugins import registry
 from headbench.harness.reading import Unreadable
 from headbench.harness.run.listing import listed
 from headbench.harness.types import TEST, Frame
@@ -32,11 +36,12 @@ from headbench.reports.regions import draw_region_figures
 from headbench.reports.renders import (
     Subjects,
     background_of,
-    first_seeds,
     is_whole,
     job_of,
+    ranked,
     renders_of,
     view_sets,
+    workers,
 )
 from headbench.reports.table import named
 from headbench.results import Result, read_run
@@ -58,61 +63,85 @@ FORMAT = 1
 
 
 def draw_figures(
-    run: Path, folder: Path, old: Path | None = None, known: Registry | None = None
+    run: Path, folder: Path, old: Path | None = None, subjects: Subjects | None = None
 ) -> tuple[list[Figure], list[str]]:
-    """Draw the first finished seed of every method and subject into `folder`.
+    """Draw every finished cell into `folder`: a figure per seed, of which a page shows the first and links the others.
 
     Args:
         run: the run's folder.
         folder: where the figures are written; it is made where it is missing.
         old: a folder of earlier figures; those whose renders and ground truth have not changed are copied.
-        known: registry in which dataset readers are looked up; None takes the registry of this process.
+        subjects: reads subjects; None takes the dataset readers of this process.
 
     Returns:
         the figures, and a sentence for every cell whose figure could not be made.
     """
     record = read_run(run)
     folder.mkdir(parents=True, exist_ok=True)
-    subjects = Subjects(known or registry())
-    figures, remarks = [], []
-    for result, name in _named(first_seeds(record)):
-        for views in view_sets(result):
-            file = name if views == TEST else f"{name}-{views}"
-            try:
-                figure, remark = _draw(result, views, file, folder, old, subjects)
-                figures.append(figure)
-                remarks += remark
-            except Exception as error:
-                # A reader is a plugin's code and may raise anything; tables of hours of training must not be lost.
-                kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
-                of = result.path if views == TEST else f"{result.path}, {views} views"
-                remarks.append(f"No pictures of {of}: {kind}{error}")
-                for suffix in SUFFIXES:
-                    (folder / f"{file}.{suffix}").unlink(missing_ok=True)
+    subjects = subjects or Subjects(registry())
+    jobs = [
+        _Asked(result, rank, views, name if views == TEST else f"{name}-{views}")
+        for (result, rank), name in _named(ranked(record))
+        for views in view_sets(result)
+    ]
+    # Subject after subject, so that ground truth that was decoded is still there.
+    order = sorted(jobs, key=lambda job: (job.result.place, job.views))
+    with ThreadPoolExecutor(workers()) as pool:
+        drawn = dict(zip(order, pool.map(partial(_try, folder=folder, old=old, subjects=subjects), order), strict=True))
+    figures = [figure for job in jobs if (figure := drawn[job][0]) is not None]
+    remarks = [remark for job in jobs for remark in drawn[job][1]]
     of_regions, more = draw_region_figures(record.results, folder, subjects)
     return [*figures, *of_regions], [*remarks, *more]
 
 
-def _named(results: list[Result]) -> list[tuple[Result, str]]:
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A figure to draw."""
+
+    result: Result
+    rank: int
+    """Number of the cell among the seeds of its method and subject."""
+    views: str
+    name: str
+    """Name of the figure's files, without suffix."""
+
+
+def _try(asked: _Asked, folder: Path, old: Path | None, subjects: Subjects) -> tuple[Figure | None, list[str]]:
+    """Draw a figure, or say why there is none.
+
+    Args:
+        asked: the figure.
+        folder: where it is written.
+        old: a folder of earlier figures; None where there is none.
+        subjects: reads subjects.
+    """
+    try:
+        return _draw(asked, folder, old, subjects)
+    except Exception as error:
+        # A reader is a plugin's code and may raise anything; tables of hours of training must not be lost.
+        kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
+        of = asked.result.path if asked.views == TEST else f"{asked.result.path}, {asked.views} views"
+        for suffix in SUFFIXES:
+            (folder / f"{asked.name}.{suffix}").unlink(missing_ok=True)
+        return None, [f"No pictures of {of}: {kind}{error}"]
+
+
+def _named(results: list[tuple[Result, int]]) -> list[tuple[tuple[Result, int], str]]:
     """Each cell with the name of its figures' files: unique, and short enough for a file system."""
-    taken: dict[str, Result] = {}
-    for result in results:
+    taken: dict[str, tuple[Result, int]] = {}
+    for result, rank in results:
         name = shortened(re.sub("[/ :]", "_", result.path), LONGEST_NAME)
         if name in taken:
             name = f"{name}-{hashlib.sha256(result.path.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
-        taken[name] = result
+        taken[name] = (result, rank)
     return [(result, name) for name, result in taken.items()]
 
 
-def _draw(
-    result: Result, views: str, name: str, folder: Path, old: Path | None, subjects: Subjects
-) -> tuple[Figure, list[str]]:
+def _draw(asked: _Asked, folder: Path, old: Path | None, subjects: Subjects) -> tuple[Figure, list[str]]:
     """Draw a figure of one cell's renders, or copy the earlier one.
 
     Args:
-        result: the cell.
-        views: set of views that the renders show.
-        name: of the figure's files, without suffix.
+        asked: cell and views.
         folder: where they are written.
         old: a folder of earlier figures; None where there is none.
         subjects: gives the cell's subject, whose test frames, or frames of another set, are the ground truth.
@@ -123,6 +152,7 @@ def _draw(
     Raises:
         BenchError: there are no renders, or none that is as it was rendered.
     """
+    result, views, name = asked.result, asked.views, asked.name
     renders = renders_of(result, views)
     job, about = job_of(result.folder), read_json(renders / "render.json")
     grid, video = folder / f"{name}.png", folder / f"{name}.mp4"
@@ -132,7 +162,7 @@ def _draw(
         caption += f", {views} views"
     if "tracked" in about and result.files.protocol_key(renders) not in result.untracked:
         caption += ", test frames tracked on the test images"
-    figure = Figure(" / ".join(result.place), caption, grid, video)
+    figure = Figure(" / ".join(result.place), caption, grid, video, seed=result.cell.seed if asked.rank else None)
     listing = sha256_of(renders / "sha256.txt")
     origin: dict[str, object] = {"format": FORMAT, "renders": listing, "data": dict(job.fingerprint), "folder": key}
     if views != TEST:
@@ -149,10 +179,11 @@ def _draw(
     lost = [frame.id for frame in rendered if frame not in shown]
     if not shown:
         raise BenchError(f"all {len(lost)} renders in {renders} were changed or removed since they were rendered.")
-    pair = partial(_pair, renders=renders, background=background)
+    pair = partial(_pair, renders=renders, background=background, subjects=subjects)
     picked = [pair(shown[index]) for index in evenly_spread(len(shown), GRID_FRAMES)]
-    draw_grid(picked, f"{caption} on {figure.group}").save(grid, "PNG")
-    write_video(video, (side_by_side(pair(frame)) for frame in shown), VIDEO_RATE)
+    seed = f", seed {result.cell.seed}" if asked.rank else ""
+    draw_grid(picked, f"{caption}{seed} on {figure.group}").save(grid, "PNG", compress_level=3)
+    write_video(video, (side_by_side(pair(frame)) for frame in shown), VIDEO_RATE, alone=False)
     if lost:
         # Without a note of what they were drawn from, the pictures are drawn again next time.
         return figure, [_without(result, renders, lost)]
@@ -195,27 +226,28 @@ def _reuse(old: Path, folder: Path, name: str, origin: dict[str, object]) -> boo
     return True
 
 
-def _pair(frame: Frame, renders: Path, background: tuple[float, float, float]) -> Pair:
+def _pair(frame: Frame, renders: Path, background: tuple[float, float, float], subjects: Subjects) -> Pair:
     render = read_rgb(renders / f"{frame.id}.png")
-    truth = on_background(frame.pixels(), background)
+    truth = subjects.truth(frame, background)
     if truth.shape != render.shape:
         raise BenchError(f"frame {frame.id}: the render is {render.shape[:2]}, the ground truth {truth.shape[:2]}.")
     return Pair(frame.id, truth, render)
 
 
 def main() -> None:
-    """Run ``figures.py RUN FOLDER OLD EMBED ANSWER``: draw figures and the page's frames, and list them in ANSWER."""
+    """Run ``figures.py RUN FOLDER OLD EMBED BUDGET ANSWER``: draw figures and the page's frames, listed in ANSWER."""
     forgive_encoding()
+    # Threads draw several cells at once: torch's own would only wait for each other.
+    torch.set_num_threads(1)
     run, folder, old = map(Path, sys.argv[1:4])
-    known = registry()
-    figures, remarks = draw_figures(run, folder, old, known)
-    record, subjects = read_run(run), Subjects(known)
-    scenes, unseen = draw_previews(record, Embed(sys.argv[4]), subjects)
+    record, subjects = read_run(run), Subjects(registry())
+    figures, remarks = draw_figures(run, folder, old, subjects)
+    scenes, unseen = draw_previews(record, Embed(sys.argv[4]), subjects, int(sys.argv[5]))
     compared, alone = draw_comparisons(record, folder, subjects)
     plain = [vars(figure) | _paths(figure) for figure in (*compared, *figures)]
     answer = {"figures": plain, "remarks": [*remarks, *unseen, *alone], "scenes": [scene.plain() for scene in scenes]}
     answer["scale"] = error_scale()
-    Path(sys.argv[5]).write_text(json.dumps(answer), encoding="utf-8")
+    Path(sys.argv[6]).write_text(json.dumps(answer), encoding="utf-8")
 
 
 def _paths(figure: Figure) -> dict[str, str | None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from headbench.harness.reading import parse_json, read_text
 from headbench.reports.html import Embed, Figure, Scene
+from headbench.reports.html.scene import BUDGET
 
 __all__ = ["Drawn", "draw_apart"]
 
@@ -29,7 +30,7 @@ class Drawn:
     """Colours of error maps, 766 x 3 bytes by the sum of a pixel's differences in bytes, as base64."""
 
 
-def draw_apart(run: Path, folder: Path, old: Path, embed: Embed = Embed.PREVIEW) -> Drawn:
+def draw_apart(run: Path, folder: Path, old: Path, embed: Embed = Embed.PREVIEW, budget: int = BUDGET) -> Drawn:
     """Call `figures.draw_figures` and `previews.draw_previews` in a child process.
 
     Args:
@@ -37,6 +38,7 @@ def draw_apart(run: Path, folder: Path, old: Path, embed: Embed = Embed.PREVIEW)
         folder: where the figures are written.
         old: a folder of earlier figures, which need not exist.
         embed: how much of the frames the page shows.
+        budget: limit of their previews in characters of base64.
 
     Returns:
         the pictures; if the process itself failed, none and one sentence with its last line.
@@ -46,7 +48,7 @@ def draw_apart(run: Path, folder: Path, old: Path, embed: Embed = Embed.PREVIEW)
         script = Path(__file__).with_name("figures.py")
         paths = [str(path.resolve()) for path in (run, folder, old)]
         # By path and with -P: nothing puts the rooms' own folder on the child's path.
-        command = [sys.executable, "-P", str(script), *paths, str(embed), str(answer)]
+        command = [sys.executable, "-P", str(script), *paths, str(embed), str(budget), str(answer)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode or not answer.is_file():
             said = done.stderr.strip().splitlines()
@@ -61,6 +63,6 @@ def draw_apart(run: Path, folder: Path, old: Path, embed: Embed = Embed.PREVIEW)
     )
 
 
-def _figure(group: str, caption: str, grid: str, **others: str | None) -> Figure:
+def _figure(group: str, caption: str, grid: str, seed: int | None, **others: str | None) -> Figure:
     more = {name: Path(path) if path else None for name, path in others.items()}
-    return Figure(group, caption, Path(grid), **more)
+    return Figure(group, caption, Path(grid), **more, seed=seed)

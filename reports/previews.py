@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,29 +17,40 @@ import numpy as np
 from PIL import Image
 
 from headbench.harness.errors import BenchError
-from headbench.harness.image import ERROR_LIMIT, error_colours, on_background, read_rgb
+from headbench.harness.image import ERROR_LIMIT, error_colours, read_rgb
 from headbench.harness.names import name_fault
 from headbench.harness.reading import read_bytes
 from headbench.harness.run.listing import listed
 from headbench.harness.types import Frame
 from headbench.metrics import Scores
 from headbench.reports.draw import Rgb8, evenly_spread
-from headbench.reports.html.scene import Embed, Scene, Source
-from headbench.reports.renders import Subjects, background_of, first_seeds, is_whole, job_of, renders_of, view_sets
+from headbench.reports.html.scene import BUDGET, Embed, Scene, Source
+from headbench.reports.renders import (
+    Subjects,
+    background_of,
+    is_whole,
+    job_of,
+    ranked,
+    renders_of,
+    view_sets,
+    workers,
+)
 from headbench.results import Result, Run
 
 __all__ = ["draw_previews", "error_scale"]
 
-BUDGET = 17_000_000
-"""Limit of the previews of all scenes in characters of base64: with tables and thumbnails a page is below 25 MB."""
 SIDE = 384
 """Longest side of a preview in pixels."""
 QUALITY = 88
 """Quality of previews, of 100."""
 EXTREMES = 2
 """Number of worst and of best frames per method that are shown in any case."""
+NAMED = 5
+"""Number of subjects that a remark names before it counts the rest."""
 SMALLEST = 2
-"""Number of frames that a scene shows however small the budget is."""
+"""Number of frames without which a scene is left out."""
+ENOUGH = 12
+"""Number of frames for which seeds after the first are left out of a scene."""
 
 
 @dataclass
@@ -48,36 +58,48 @@ class _Group:
     """Cells that show one subject's frames."""
 
     views: str
-    results: list[Result] = field(default_factory=list)
+    cells: list[tuple[Result, int]] = field(default_factory=list)
+    """Finished cells, each with its number among the seeds of its method."""
 
 
-def draw_previews(run: Run, embed: Embed, subjects: Subjects) -> tuple[list[Scene], list[str]]:
-    """Encode the frames that the page shows: of the first finished seed of every method and subject.
+def draw_previews(run: Run, embed: Embed, subjects: Subjects, budget: int = BUDGET) -> tuple[list[Scene], list[str]]:
+    """Encode the frames that the page shows: of every finished cell, or of first seeds where the budget is too small.
 
     Args:
         run: the run.
         embed: PREVIEW reduces and compresses, and takes as many frames as the budget allows; FULL takes all, whole.
         subjects: reads subjects.
+        budget: limit of the previews of all scenes in characters of base64.
 
     Returns:
-        one scene per subject and set of views, and a sentence for each whose ground truth could not be read.
+        one scene per subject and set of views; a sentence for each whose ground truth could not be read, and one on
+        those for which the budget is too small.
     """
     if embed is Embed.NONE:
         return [], []
     groups: dict[tuple[str, str, str], _Group] = {}
-    for result in first_seeds(run):
+    for result, rank in ranked(run):
         for views in view_sets(result):
-            groups.setdefault((*result.place, views), _Group(views)).results.append(result)
-    scenes, remarks = [], []
-    for group in groups.values():
+            groups.setdefault((*result.place, views), _Group(views)).cells.append((result, rank))
+    scenes, remarks, left_out, left = [], [], [], budget
+    for number, group in enumerate(groups.values()):
+        place = "/".join(group.cells[0][0].place)
         try:
-            scene, remark = _scene(group, embed, subjects, BUDGET // len(groups))
+            scene, remark = _scene(group, embed, subjects, left // (len(groups) - number), left)
         except Exception as error:
             # A reader is a plugin's code and may raise anything; the tables must not be lost.
-            remarks.append(f"No frames of {'/'.join(group.results[0].place)} to look at: {_said(error)}")
+            remarks.append(f"No frames of {place} to look at: {_said(error)}")
             continue
-        scenes.append(scene)
         remarks += remark
+        if scene is None:
+            left_out.append(place)
+            continue
+        left -= sum(len(text or "") for row in scene.pictures for text in row)
+        scenes.append(scene)
+    if left_out:
+        more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+        whole = ", ".join(left_out[:NAMED]) + more
+        remarks.append(f"The page is full: it has no frames of {whole} to look at. All are in it with --embed full.")
     return scenes, remarks
 
 
@@ -92,10 +114,23 @@ def _said(error: Exception) -> str:
     return f"{error}" if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
 
 
-def _scene(group: _Group, embed: Embed, subjects: Subjects, budget: int) -> tuple[Scene, list[str]]:
-    folders = [(result, renders_of(result, group.views)) for result in group.results if _has(result, group.views)]
+def _scene(group: _Group, embed: Embed, subjects: Subjects, share: int, left: int) -> tuple[Scene | None, list[str]]:
+    """Encode the frames of one subject and set of views.
+
+    Args:
+        group: the cells.
+        embed: PREVIEW or FULL.
+        subjects: reads subjects.
+        share: characters of base64 that the scene may have where it can do with so few.
+        left: limit in any case; None is returned where that is too small for SMALLEST frames.
+
+    Raises:
+        BenchError: no cell has complete renders, or none of the frames.
+    """
+    cells = [cell for cell in group.cells if _has(cell[0], group.views)]
+    folders = [(result, renders_of(result, group.views)) for result, _ in cells]
     if not folders:
-        raise BenchError(f"{group.results[0].folder} has no complete renders.")
+        raise BenchError(f"{group.cells[0][0].folder} has no complete renders.")
     hashes = [listed(folder) for _, folder in folders]
     known = dict.fromkeys(name.removesuffix(".png") for names in hashes for name in sorted(names))
     remarks: list[str] = []
@@ -112,23 +147,45 @@ def _scene(group: _Group, embed: Embed, subjects: Subjects, budget: int) -> tupl
         )
     makers = [partial(_render, folder, names, embed) for (_, folder), names in zip(folders, hashes, strict=True)]
     if truth:
-        makers = [partial(_truth, truth, background_of(folders[0][1]), embed), *makers]
-    wanted = len(ids)
-    if embed is Embed.PREVIEW:
-        sample = [ids[place] for place in evenly_spread(len(ids), 2)]
-        size = sum(len(made or "") for make in makers for made in map(make, sample)) / len(sample)
-        wanted = min(wanted, max(SMALLEST, int(budget / max(size, 1))))
-    scores = [_scores(result, group.views) for result, _ in folders]
-    picked = [ids[place] for place in _picked(ids, scores, wanted)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = [list(pool.map(make, picked)) for make in makers]
+        makers = [partial(_truth, subjects, truth, background_of(folders[0][1]), embed), *makers]
+    ranks = [*([0] if truth else []), *(rank for _, rank in cells)]
     sources = [Source(result.path, result.entry, result.cell.seed) for result, _ in folders]
-    if truth:
-        sources = [Source("", (), None), *sources]
+    sources = [*([Source("", (), None)] if truth else []), *sources]
+    wanted = len(ids)
+    with ThreadPoolExecutor(workers()) as pool:
+        if embed is Embed.PREVIEW:
+            sample = [ids[place] for place in evenly_spread(len(ids), 2)]
+            sizes = [sum(len(made or "") for made in pool.map(make, sample)) / len(sample) for make in makers]
+            seeds, fit = _seeds(sizes, ranks, share, min(ENOUGH, len(ids)))
+            least = SMALLEST * sum(size for size, rank in zip(sizes, ranks, strict=True) if rank < seeds)
+            if fit < SMALLEST and least > left:
+                return None, remarks
+            wanted = min(wanted, max(SMALLEST, fit))
+            kept = [place for place, rank in enumerate(ranks) if rank < seeds]
+            makers, sources = [makers[place] for place in kept], [sources[place] for place in kept]
+        scores = [_scores(result, group.views) for result, rank in cells if rank == 0]
+        picked = [ids[place] for place in _picked(ids, scores, wanted)]
+        made = [list(pool.map(make, picked)) for make in makers]
     kind = "image/webp" if embed is Embed.PREVIEW else "image/png"
     return Scene(
-        *group.results[0].place, group.views, tuple(picked), kind, tuple(sources), tuple(map(tuple, made))
+        *group.cells[0][0].place, group.views, tuple(picked), kind, tuple(sources), tuple(map(tuple, made))
     ), remarks
+
+
+def _seeds(sizes: Sequence[float], ranks: Sequence[int], share: int, enough: int) -> tuple[int, int]:
+    """Number of seeds that a scene shows, the most with which it has enough frames, and the frames that then fit.
+
+    Args:
+        sizes: characters of a frame per source.
+        ranks: number of each source among the seeds of its method.
+        share: limit of all frames in characters.
+        enough: number of frames.
+    """
+    for seeds in range(max(ranks) + 1, 0, -1):
+        fit = int(share / max(sum(size for size, rank in zip(sizes, ranks, strict=True) if rank < seeds), 1))
+        if fit >= enough:
+            break
+    return seeds, fit
 
 
 def _has(result: Result, views: str) -> bool:
@@ -161,8 +218,10 @@ def _picked(ids: Sequence[str], scores: Sequence[Scores | None], wanted: int) ->
     return spread
 
 
-def _truth(frames: Mapping[str, Frame], background: tuple[float, float, float], embed: Embed, name: str) -> str | None:
-    return _encoded(on_background(frames[name].pixels(), background), embed)
+def _truth(
+    subjects: Subjects, frames: Mapping[str, Frame], background: tuple[float, float, float], embed: Embed, name: str
+) -> str | None:
+    return _encoded(subjects.truth(frames[name], background), embed)
 
 
 def _render(folder: Path, hashes: Mapping[str, str], embed: Embed, name: str) -> str | None:

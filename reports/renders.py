@@ -8,12 +8,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+import threading
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
+from headbench.harness.image import on_background
 from headbench.harness.names import quoted
 from headbench.harness.plugins import Registry
 from headbench.harness.reading import Unreadable, read_bytes
@@ -23,34 +27,87 @@ from headbench.harness.run.listing import LISTING
 from headbench.harness.run.render import read_note
 from headbench.harness.run.subject import read_subject
 from headbench.harness.train.frames import BACKGROUNDS
-from headbench.harness.types import TEST, Subject
+from headbench.harness.types import TEST, Frame, Subject
 from headbench.metrics.protocol import VIEW_SETS
+from headbench.reports.draw import Rgb8
 from headbench.results import Result, Run, rerun
 
-__all__ = ["Subjects", "background_of", "first_seeds", "is_whole", "job_of", "renders_of", "view_sets"]
+__all__ = [
+    "Subjects",
+    "background_of",
+    "first_seeds",
+    "is_whole",
+    "job_of",
+    "ranked",
+    "renders_of",
+    "view_sets",
+    "workers",
+]
+
+KEPT_BYTES = 1_000_000_000
+"""Limit of the pictures of ground truth that are kept: the test frames of a usual subject, several times."""
+MOST_WORKERS = 8
+"""Limit of the threads that draw, each of which holds a video encoder."""
+
+
+def ranked(run: Run) -> list[tuple[Result, int]]:
+    """Finished cells of a run, each with its number among the seeds of its method and subject: 0 is the first."""
+    count: Counter[object] = Counter()
+    found = []
+    for result in run.results:
+        if result.state is State.DONE:
+            group = (result.entry, result.place)
+            found.append((result, count[group]))
+            count[group] += 1
+    return found
 
 
 def first_seeds(run: Run) -> list[Result]:
     """First finished seed of every method and subject."""
-    chosen: dict[object, Result] = {}
-    for result in run.results:
-        if result.state is State.DONE:
-            chosen.setdefault((*result.entry, *result.place), result)
-    return list(chosen.values())
+    return [result for result, rank in ranked(run) if rank == 0]
+
+
+def workers() -> int:
+    """Number of threads that draw at once: reading, encoding and hashing let others run meanwhile."""
+    return min(os.cpu_count() or 1, MOST_WORKERS)
 
 
 class Subjects:
-    """Reads subjects from their datasets, each once, however many cells show it."""
+    """Reads subjects from their datasets, each once, however many cells show it; for several threads."""
 
     def __init__(self, known: Registry) -> None:
         self._known = known
+        self._lock = threading.RLock()
         self._read: dict[str, Subject] = {}
+        self._truths: dict[tuple[int, str, tuple[float, ...]], Rgb8] = {}
+        self._bytes = 0
 
     def __call__(self, job: Job) -> Subject:
         key = json.dumps([job.data, dict(job.data_options), job.limit, job.cell.dataset], sort_keys=True, default=str)
-        if key not in self._read:
-            self._read[key] = read_subject(job, self._known)
-        return self._read[key]
+        with self._lock:
+            if key not in self._read:
+                self._read[key] = read_subject(job, self._known)
+            return self._read[key]
+
+    def truth(self, frame: Frame, background: tuple[float, float, float]) -> Rgb8:
+        """A frame of one of these subjects on a background, decoded once for all methods that show it.
+
+        Args:
+            frame: the frame; subjects, and with them their frames, live as long as this object.
+            background: RGB in [0, 1].
+        """
+        key = (id(frame), frame.id, background)
+        found = self._truths.get(key)
+        if found is not None:
+            return found
+        found = on_background(frame.pixels(), background)
+        with self._lock:
+            if key not in self._truths:
+                self._truths[key] = found
+                self._bytes += found.nbytes
+            while self._bytes > KEPT_BYTES and len(self._truths) > 1:
+                self._bytes -= self._truths.pop(next(iter(self._truths))).nbytes
+        return found
 
 
 def is_whole(path: Path, hashes: Mapping[str, str]) -> bool:

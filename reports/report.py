@@ -13,6 +13,7 @@ from headbench.reports.build import build_tables
 from headbench.reports.figures_process import Drawn, draw_apart
 from headbench.reports.format import formatted, suffix_of
 from headbench.reports.html import Embed, Figure
+from headbench.reports.html.figure import THUMBNAILS
 from headbench.reports.latex import to_latex
 from headbench.reports.quality import draw_quality
 from headbench.reports.table import Table
@@ -28,6 +29,9 @@ _WRITERS: Mapping[str, Callable[[Table], str]] = {
     "json": to_json,
 }
 _SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
+
+LIMIT = 24_500_000
+"""Limit of a page in bytes, unless whole frames were asked for: 25 MB, with room for what figures are called."""
 
 FORMATS = (*_WRITERS, "html")
 """Formats in which `format_table` writes a table as text."""
@@ -86,7 +90,9 @@ def write_report(
                 path = folder / _file(table, _SUFFIXES[name])
                 path.write_text(write(table), encoding="utf-8")
         if figures:
-            drawn = draw_apart(run, folder / "figures", target / "figures", embed)
+            bare = len(to_html(tables, (), (), record, home=target))
+            budget = max(0, LIMIT - THUMBNAILS - bare)
+            drawn = draw_apart(run, folder / "figures", target / "figures", embed, budget)
             plots = [plot for table in tables for plot in draw_quality(table, folder / "figures", _stem(table))]
         further = [_further(number, path, folder / "figures") for number, path in enumerate(pictures, 1)]
         shown = (*drawn.figures, *plots, *further)

@@ -25,7 +25,9 @@ QUALITY = "18"
 _Pixels = NDArray[np.uint8]
 
 
-def write_video(path: Path, images: Iterable[_Pixels], rate: int | Fraction, quality: str = QUALITY) -> int:
+def write_video(
+    path: Path, images: Iterable[_Pixels], rate: int | Fraction, quality: str = QUALITY, alone: bool = True
+) -> int:
     """Encode images as H.264 in yuv420p, atomically.
 
     Odd sizes lose no pixel: the last row or column is repeated.
@@ -35,6 +37,7 @@ def write_video(path: Path, images: Iterable[_Pixels], rate: int | Fraction, qua
         images: (H, W, 3) sRGB of one size, in order.
         rate: frames per second.
         quality: x264's constant rate factor; lower is better and larger.
+        alone: nothing else is encoded at the same time: x264 takes all processors, and time to find what to leave out.
 
     Returns:
         the number of images.
@@ -48,7 +51,8 @@ def write_video(path: Path, images: Iterable[_Pixels], rate: int | Fraction, qua
     count = 0
     # The format is named, since the temporary file has another suffix.
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream = cast(VideoStream, container.add_stream(ENCODER, rate=Fraction(rate), options={"crf": quality}))
+        options = {"crf": quality} | ({} if alone else {"preset": "veryfast", "threads": "1"})
+        stream = cast(VideoStream, container.add_stream(ENCODER, rate=Fraction(rate), options=options))
         stream.pix_fmt = "yuv420p"
         for image in images:
             if count == 0:

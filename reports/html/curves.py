@@ -19,6 +19,10 @@ __all__ = ["page_data"]
 
 POINTS = 200
 """Limit of the points of a training curve."""
+FEWEST = 20
+"""Number of points that every training curve has if it is as long."""
+ALL_POINTS = 200_000
+"""Limit of the points of all training curves that have more: a few MB of the page."""
 QUANTITIES = 12
 """Limit of the quantities of a training log that are shown; the loss comes first."""
 _NO_QUANTITY = ("step", "epoch")
@@ -46,7 +50,7 @@ def page_data(run: Run | None, tables: Sequence[Table], scenes: Sequence[Scene] 
     """
     entries = _entries(run, tables, scenes)
     place = {entry: number for number, entry in enumerate(entries)}
-    results = _first_seeds(run) if run else []
+    results = [result for result in run.results if result.state is State.DONE] if run else []
     baselines = {result.entry for result in results if result.baseline}
     return {
         "entries": [
@@ -71,14 +75,6 @@ def _short(entry: Entry, entries: Sequence[Entry]) -> str:
     own = [other for other in entries if other[0] == entry[0]]
     kept = [part if len({other[place] for other in own}) > 1 else "" for place, part in enumerate(entry)]
     return named(entry[0], kept[1], kept[2], kept[3] or "train")
-
-
-def _first_seeds(run: Run) -> list[Result]:
-    chosen: dict[object, Result] = {}
-    for result in run.results:
-        if result.state is State.DONE:
-            chosen.setdefault((*result.entry, *result.place), result)
-    return list(chosen.values())
 
 
 def _shown(results: Sequence[Result], scenes: Sequence[Scene]) -> list[_Shown]:
@@ -155,6 +151,7 @@ def _number(value: float | None) -> float | str | None:
 def _training(results: Sequence[Result], place: Mapping[Entry, int]) -> dict[str, list[dict[str, Any]]]:
     """Subject -> curves of its cells' training: per quantity the steps and values of at most POINTS lines."""
     found: dict[str, list[dict[str, Any]]] = {}
+    points = min(POINTS, max(FEWEST, ALL_POINTS // (QUANTITIES * max(1, len(results)))))
     for result in results:
         rows = _logged(result)
         names = sorted(
@@ -162,7 +159,7 @@ def _training(results: Sequence[Result], place: Mapping[Entry, int]) -> dict[str
         )
         if not names:
             continue
-        rows = [rows[n] for n in sorted({round(k * (len(rows) - 1) / (POINTS - 1)) for k in range(POINTS)})]
+        rows = [rows[n] for n in sorted({round(k * (len(rows) - 1) / (points - 1)) for k in range(points)})]
         quantities = {
             one_line(name): [[row["step"], _number(row[name])] for row in rows if name in row]
             for name in sorted(names, key=lambda name: (name != "loss", name))[:QUANTITIES]

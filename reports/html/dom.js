@@ -26,6 +26,26 @@ function fill(select, pairs) {
   if (pairs.some(([value]) => String(value) === before)) select.value = before;
 }
 
+/** Seeds of lines or sources, in order. */
+const seedsOf = (found) => [...new Set(found.map((each) => each.seed).filter((seed) => seed !== null))].sort((a, b) => a - b);
+
+/** What is of a seed, one per entry: of a method that was not run with it, its first seed. */
+function ofSeed(found, seed) {
+  const kept = new Map();
+  for (const each of found) if (!kept.has(each.entry) || each.seed === seed) kept.set(each.entry, each);
+  return found.filter((each) => kept.get(each.entry) === each);
+}
+
+/** Name of a line or source; its seed is named where another one was asked for. */
+const called = (each, seed) => data.entries[each.entry].name + (each.seed === seed ? "" : ` (seed ${each.seed})`);
+
+/** Offer seeds in a select, whose label is hidden where there is one only; returns the chosen seed. */
+function offerSeeds(select, seeds) {
+  fill(select, seeds.map((seed) => [seed, seed]));
+  select.closest("label").hidden = seeds.length < 2;
+  return seeds.length ? Number(select.value) : null;
+}
+
 /** Class of a method's colour; there are eight. */
 const tint = (entry) => `k${entry % 8}`;
 

@@ -11,12 +11,14 @@ from urllib.parse import quote
 
 from headbench.harness.pictures import read_picture
 
-__all__ = ["Figure", "Thumbnail", "links_of", "thumbnail"]
+__all__ = ["THUMBNAILS", "Figure", "Thumbnail", "links_of", "thumbnail"]
 
 THUMBNAIL_WIDTH = 720
 """Width of thumbnails in pixels: wide enough to read three images side by side, small enough to embed dozens."""
 BROAD = 1.8
 """Ratio of width and height from which a figure takes the whole width of the page."""
+THUMBNAILS = 5_000_000
+"""Limit of all thumbnails of a page in characters of base64; figures beyond are linked."""
 QUALITY = 85
 """Quality of thumbnails, of 100."""
 
@@ -34,6 +36,8 @@ class Figure:
     """mp4 file of the video, which the page links and does not embed; None where there is none."""
     document: Path | None = None
     """PDF file of the figure; None where there is none."""
+    seed: int | None = None
+    """Seed of a cell whose first seed has a figure of the same caption, which the page shows; None for others."""
 
 
 def links_of(figure: Figure) -> list[tuple[str, str]]:

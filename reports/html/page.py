@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader
 from markupsafe import Markup
@@ -15,7 +16,7 @@ from headbench.reports.grid import Entry
 from headbench.reports.html.about import cells_of, origins_of
 from headbench.reports.html.citations import bibtex_of
 from headbench.reports.html.curves import page_data
-from headbench.reports.html.figure import Figure, links_of, thumbnail
+from headbench.reports.html.figure import THUMBNAILS, Figure, links_of, thumbnail
 from headbench.reports.html.pack import SCRIPTS, STYLES, as_json, joined, policy
 from headbench.reports.html.scene import Scene
 from headbench.reports.html.tables import section_of
@@ -83,12 +84,17 @@ def _marks(entry: Entry, section: str) -> Markup:
 
 
 def _groups(figures: Sequence[Figure]) -> list[dict[str, object]]:
-    groups: dict[str, list[dict[str, object]]] = {}
+    """Figures under their headings; one of a further seed is linked below that of the first."""
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
+    left = THUMBNAILS
     for figure in figures:
-        entry: dict[str, object] = {
-            "caption": figure.caption,
-            "thumbnail": thumbnail(figure.grid),
-            "links": links_of(figure),
-        }
-        groups.setdefault(figure.group, []).append(entry)
-    return [{"title": title, "figures": members} for title, members in groups.items()]
+        first = groups.setdefault(figure.group, {}).get(figure.caption)
+        if first is not None and figure.seed is not None:
+            first["seeds"].append((figure.seed, links_of(figure)))
+            continue
+        small = thumbnail(figure.grid) if left > 0 else None
+        left -= len(small.content) if small else 0
+        caption = figure.caption if first is None else f"{figure.caption} ({len(groups[figure.group])})"
+        entry = {"caption": figure.caption, "thumbnail": small, "links": links_of(figure), "seeds": []}
+        groups[figure.group][caption] = entry
+    return [{"title": title, "figures": list(members.values())} for title, members in groups.items()]

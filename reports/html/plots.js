@@ -3,17 +3,18 @@
 function training() {
   if (!data.training.length) return;
   $("training").hidden = false;
-  const box = $("training-plot"), subject = $("training-subject"), quantity = $("training-quantity");
+  const box = $("training-plot"), subject = $("training-subject"), quantity = $("training-quantity"), seed = $("training-seed");
   fill(subject, data.training.map((each, n) => [n, each.name]));
   const draw = () => {
-    const { lines } = data.training[Number(subject.value)];
+    const all = data.training[Number(subject.value)].lines;
+    const lines = ofSeed(all, offerSeeds(seed, seedsOf(all)));
     fill(quantity, [...new Set(lines.flatMap((line) => Object.keys(line.quantities)))].map((name) => [name, name]));
     const own = lines.filter((line) => line.quantities[quantity.value]);
     const points = own.map((line) => ({ entry: line.entry, points: line.quantities[quantity.value] }));
     lineChart(box, { lines: points, label: `${quantity.value} in training, a line per method`, xLabel: "step", log: true });
   };
   box.redraw = draw;
-  for (const select of [subject, quantity]) select.addEventListener("change", draw);
+  for (const select of [subject, seed, quantity]) select.addEventListener("change", draw);
   draw();
 }
 

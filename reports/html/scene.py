@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Embed", "Scene", "Source"]
+__all__ = ["BUDGET", "Embed", "Scene", "Source"]
+
+BUDGET = 17_000_000
+"""Usual limit of the previews of all scenes in characters of base64: with all else a page is below 25 MB."""
 
 
 class Embed(StrEnum):

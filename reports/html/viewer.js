@@ -11,6 +11,7 @@ class Viewer {
     $("frames").hidden = false;
     fill($("scene"), data.scenes.map((scene, number) => [number, scene.name]));
     $("scene").addEventListener("change", () => this.open());
+    $("seed").addEventListener("change", () => this.reseed());
     $("mode").addEventListener("change", () => this.stage.mode($("mode").value));
     for (const id of ["left", "right"]) $(id).addEventListener("change", () => { this.extremes(); this.show(); });
     $("metric").addEventListener("change", () => { this.draw(); this.extremes(); });
@@ -25,7 +26,11 @@ class Viewer {
     this.open();
   }
 
-  get curve() { return this.scene.curves[Number($("metric").value)]; }
+  /** The chosen curve with the lines of the chosen seed. */
+  get curve() {
+    const curve = this.scene.curves[Number($("metric").value)];
+    return curve && { ...curve, lines: ofSeed(curve.lines, this.seed) };
+  }
 
   open() {
     this.scene = data.scenes[Number($("scene").value)];
@@ -36,6 +41,8 @@ class Viewer {
     document.querySelector(".screen").classList.toggle("blind", !seen);
     for (const id of ["stage", "border-line"]) $(id).hidden = !seen;
     for (const id of ["left", "right", "mode"]) $(id).closest("label").hidden = !seen;
+    const seeded = [...scene.curves.flatMap((curve) => curve.lines), ...(scene.sources || [])];
+    this.seed = offerSeeds($("seed"), seedsOf(seeded));
     const several = new Set(scene.curves.map((curve) => curve.protocol)).size > 1;
     fill($("metric"), scene.curves.map((curve, n) => [n, `${curve.label}${arrow(curve)}${several ? ` (${curve.protocol})` : ""}`]));
     $("metric").closest("label").hidden = !scene.curves.length;
@@ -48,11 +55,31 @@ class Viewer {
     this.show();
   }
 
+  /** Show another seed: the same methods on either side, their curves and extremes. */
+  reseed() {
+    const sides = this.pictures ? ["left", "right"].map((id) => this.side(id)) : [];
+    this.seed = Number($("seed").value);
+    if (this.pictures) {
+      this.offer();
+      sides.forEach(({ source, error }, n) => {
+        const own = this.sources.find((each) => each.entry === this.scene.sources[source].entry);
+        $(n ? "right" : "left").value = `${error ? "e" : "s"}${this.scene.sources.indexOf(own)}`;
+      });
+      $("kind").textContent = this.about();
+    }
+    this.draw();
+    this.extremes();
+    this.show();
+  }
+
+  /** Sources of the chosen seed, and the ground truth. */
+  get sources() { return ofSeed(this.scene.sources, this.seed); }
+
   about() {
     const { scene } = this;
     if (!this.pictures) return "This page was written without frames inside; figures and videos lie beside it.";
-    const seeds = new Set(scene.sources.map((source) => source.seed).filter((seed) => seed !== null));
-    const seed = seeds.size === 1 ? `Seed ${[...seeds][0]}. ` : "";
+    const seeds = seedsOf(scene.sources);
+    const seed = seeds.length ? `Pictures of seed${seeds.length > 1 ? "s" : ""} ${seeds.join(", ")}. ` : "";
     const count = `${this.stops.length} of ${scene.frames.length} frames have pictures here`;
     if (scene.kind === "image/png") return `${seed}${count}, as they were rendered.`;
     return `${seed}${count}, reduced and compressed; error maps are made of these. Numbers are those of the full pictures.`;
@@ -60,17 +87,18 @@ class Viewer {
 
   /** Offer what either side can show: sources, and the error of each render where there is a ground truth. */
   offer() {
-    const names = this.scene.sources.map((source) => (source.entry < 0 ? "ground truth" : data.entries[source.entry].name));
-    const truth = this.scene.sources[0].entry < 0;
-    const pairs = names.map((name, n) => [`s${n}`, name]);
-    if (truth) names.forEach((name, n) => { if (n) pairs.push([`e${n}`, `error of ${name}`]); });
+    const all = this.scene.sources, own = this.sources;
+    const truth = all[0].entry < 0;
+    const names = own.map((source) => (source.entry < 0 ? "ground truth" : called(source, this.seed)));
+    const pairs = own.map((source, n) => [`s${all.indexOf(source)}`, names[n]]);
+    if (truth) own.forEach((source, n) => { if (n) pairs.push([`e${all.indexOf(source)}`, `error of ${names[n]}`]); });
     const fresh = !$("left").options.length;
     fill($("left"), pairs);
     fill($("right"), pairs);
     if (!fresh && $("left").value !== $("right").value) return;
     $("left").value = "s0";
-    const best = this.scene.sources.findIndex((source) => source.entry >= 0 && source.entry === this.best());
-    $("right").value = `s${best < 0 ? Math.min(1, names.length - 1) : best}`;
+    const entry = this.best(), best = own.find((source) => source.entry >= 0 && source.entry === entry);
+    $("right").value = `s${all.indexOf(best || own[Math.min(1, own.length - 1)])}`;
   }
 
   /** Entry with the best mean of the first metric that is no baseline. */
@@ -82,7 +110,7 @@ class Viewer {
       const known = line.values.filter(Number.isFinite);
       return known.length ? (sign * known.reduce((sum, value) => sum + value, 0)) / known.length : -Infinity;
     };
-    const rivals = curve.lines.filter((line) => !data.entries[line.entry].baseline);
+    const rivals = ofSeed(curve.lines, this.seed).filter((line) => !data.entries[line.entry].baseline);
     return rivals.length ? rivals.reduce((one, other) => (mean(other) > mean(one) ? other : one)).entry : -1;
   }
 
@@ -129,7 +157,7 @@ class Viewer {
     const sign = curve.better === "lower" ? 1 : -1;
     const lines = [...curve.lines].sort((a, b) => sign * ((a.values[this.frame] ?? NaN) - (b.values[this.frame] ?? NaN)) || 0);
     body.replaceChildren(...lines.map((line) => element("tr", {},
-      element("td", {}, swatch(line.entry), data.entries[line.entry].name),
+      element("td", {}, swatch(line.entry), called(line, this.seed)),
       element("td", {}, shown(line.values[this.frame], curve)),
     )));
   }
@@ -169,7 +197,7 @@ class Viewer {
   thumbnail(frame, line, curve) {
     const name = this.scene.frames[frame], text = shown(line.values[frame], curve);
     const button = element("button", { type: "button", "aria-label": `Frame ${name}, ${curve.label} ${text}` });
-    const source = this.pictures ? this.scene.sources.findIndex((each) => each.entry === line.entry) : -1;
+    const source = this.pictures ? this.scene.sources.indexOf(this.sources.find((each) => each.entry === line.entry)) : -1;
     if (source >= 0) {
       const canvas = element("canvas", { "aria-hidden": "true" });
       paint(canvas, this.pictures, { source, error: false }, this.nearest(frame));

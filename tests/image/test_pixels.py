@@ -3,7 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from headbench.harness.image import composite, resize, resize_rgba, resize_uint8, to_float, to_uint8
+from headbench.harness.image import composite, on_background, resize, resize_rgba, resize_uint8, to_float, to_uint8
+from headbench.harness.types import Pixels
 
 
 def test_eight_bit_values_survive_the_way_to_float_and_back():
@@ -62,3 +63,12 @@ def test_resampling_lets_no_colour_in_from_behind_transparent_pixels():
     seen = cover.expand(3, -1, -1) > 8
     assert seen.any() and (small[seen].int() - 200).abs().max() <= 10
     assert 0.48 < cover.float().mean() / 255 < 0.52
+
+
+def test_stored_pixels_on_a_background_are_the_composite_for_every_byte() -> None:
+    every = torch.arange(65536)
+    colour = (every % 256).to(torch.uint8).reshape(1, 256, 256).expand(3, -1, -1)
+    alpha = (every // 256).to(torch.uint8).reshape(1, 256, 256)
+    for background in ((1.0, 1.0, 1.0), (0.2, 0.5, 1.0)):
+        whole = composite(to_float(colour), to_float(alpha), torch.tensor(background))
+        assert (on_background(Pixels(colour, alpha), background) == to_uint8(whole).permute(1, 2, 0).numpy()).all()

@@ -15,6 +15,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.plugins import Registry
 from headbench.reports import write_report
 from headbench.reports.figures import draw_figures
+from headbench.reports.renders import Subjects
 
 NAME = "a-demo_faces_anna_seed0"
 
@@ -30,7 +31,7 @@ def test_a_damaged_picture_is_left_out_and_named(pictured: Any, faces: Registry,
     render.write_bytes(render.read_bytes()[:-9] + b"x" * 9)
     (pictured.renders / "00004.png").unlink()
     os.mkfifo(pictured.renders / "00004.png")
-    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", None, faces)
+    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", None, Subjects(faces))
     assert len(figures) == 1 and figures[0].grid.is_file()
     assert remarks == [
         "Pictures of a-demo/faces/anna/seed0 are without frames 00003, 00004: changed or removed in train-white since "
@@ -42,10 +43,10 @@ def test_pictures_that_lack_a_frame_are_drawn_again(pictured: Any, faces: Regist
     render = pictured.renders / "00003.png"
     whole = render.read_bytes()
     render.write_bytes(whole[:-1])
-    draw_figures(pictured.path, tmp_path / "first", None, faces)
+    draw_figures(pictured.path, tmp_path / "first", None, Subjects(faces))
     assert not (tmp_path / "first" / f"{NAME}.json").exists()
     render.write_bytes(whole)
-    _, remarks = draw_figures(pictured.path, tmp_path / "second", tmp_path / "first", faces)
+    _, remarks = draw_figures(pictured.path, tmp_path / "second", tmp_path / "first", Subjects(faces))
     assert remarks == [] and (tmp_path / "second" / f"{NAME}.json").is_file()
     assert rows_of(tmp_path / "second" / f"{NAME}.png") > 0
 
@@ -53,7 +54,7 @@ def test_pictures_that_lack_a_frame_are_drawn_again(pictured: Any, faces: Regist
 def test_a_picture_that_was_swapped_is_not_shown(pictured: Any, faces: Registry, tmp_path: Path) -> None:
     for path in pictured.renders.glob("*.png"):
         Image.new("RGB", (32, 32), "white").save(path)
-    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", None, faces)
+    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", None, Subjects(faces))
     assert figures == [] and "all 5 renders in" in remarks[0]
     assert list((tmp_path / "figures").iterdir()) == []
 
@@ -72,7 +73,7 @@ def test_damaged_notes_of_renders_cost_that_cells_pictures(
     pictured: Any, faces: Registry, tmp_path: Path, name: str, text: str, expected: str
 ) -> None:
     (pictured.renders / name).write_text(text, encoding="utf-8")
-    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", None, faces)
+    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", None, Subjects(faces))
     assert figures == [] and expected in remarks[0] and "Error" not in remarks[0]
 
 
@@ -92,7 +93,7 @@ def test_long_names_have_pictures_of_their_own(pictured: Any, faces: Registry, t
         where = f"a-demo/faces/{subject}/seed0"
         plan["cells"].append({**plan["cells"][0], "subject": subject, "path": where})
     (pictured.path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", None, faces)
+    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", None, Subjects(faces))
     assert remarks == [] and len({figure.grid for figure in figures}) == 3
     assert all(len(path.name.encode()) < 200 for path in (tmp_path / "figures").iterdir())
 

@@ -37,9 +37,7 @@ def test_all_frames_are_shown_as_they_were_rendered(pictured: Any, faces: Regist
     assert previews.draw_previews(run, Embed.NONE, Subjects(faces)) == ([], [])
 
 
-def test_previews_keep_to_their_budget_and_show_the_extremes(
-    pictured: Any, faces: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_previews_keep_to_their_budget_and_show_the_extremes(pictured: Any, faces: Registry) -> None:
     cell = pictured.renders.parents[1]
     ids = [f"{k:05d}" for k in range(1, 6)]
     pictured.scores(cell, ids, {"psnr": [30.0, 20.0, 31.0, 40.0, 32.0]})
@@ -48,12 +46,21 @@ def test_previews_keep_to_their_budget_and_show_the_extremes(
     assert len(whole.frames) == 5 and whole.kind == "image/webp"
     assert np.abs(opened(whole.pictures[1][4]).astype(int) - (200, 127, 127)).max() < 12, "compressed"
     size = sum(len(text or "") for row in whole.pictures for text in row) / 5
-    monkeypatch.setattr(previews, "BUDGET", int(size * 4.5))
-    (part,), _ = previews.draw_previews(run, Embed.PREVIEW, Subjects(faces))
+    budget = int(size * 4.5)
+    (part,), _ = previews.draw_previews(run, Embed.PREVIEW, Subjects(faces), budget)
     assert len(part.frames) <= 4 and "00002" in part.frames, "the worst frame is among them"
-    assert sum(len(text or "") for row in part.pictures for text in row) <= previews.BUDGET * 1.1
-    monkeypatch.setattr(previews, "BUDGET", 1)
-    assert len(previews.draw_previews(run, Embed.PREVIEW, Subjects(faces))[0][0].frames) == previews.SMALLEST
+    assert sum(len(text or "") for row in part.pictures for text in row) <= budget * 1.1
+    (least,), _ = previews.draw_previews(run, Embed.PREVIEW, Subjects(faces), int(size * 2.2))
+    assert len(least.frames) == previews.SMALLEST
+    nothing, (remark,) = previews.draw_previews(run, Embed.PREVIEW, Subjects(faces), 1)
+    assert nothing == [] and "it has no frames of faces/anna to look at" in remark
+
+
+def test_seeds_after_the_first_are_shown_where_the_budget_has_enough_frames_of_each() -> None:
+    sizes, ranks = [10.0, 20.0, 20.0, 20.0], [0, 0, 1, 2]
+    assert previews._seeds(sizes, ranks, 70 * 12, 12) == (3, 12)
+    assert previews._seeds(sizes, ranks, 70 * 12 - 1, 12) == (2, 16)
+    assert previews._seeds(sizes, ranks, 50, 12) == (1, 1)
 
 
 @pytest.mark.tried("damaged inputs", "a render of a report changed, and its dataset gone", "the other frames, and why")

@@ -22,6 +22,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.plugins import Registry
 from headbench.harness.reading import Unreadable
 from headbench.reports import write_report
+from headbench.reports.renders import Subjects
 
 
 def test_a_report_has_every_format_and_a_page(run: Any) -> None:
@@ -58,7 +59,7 @@ def test_pictures_show_the_dataset_on_the_background_of_the_render(
 ) -> None:
     from headbench.reports.figures import draw_figures
 
-    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", known=faces)
+    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", subjects=Subjects(faces))
     assert remarks == []
     (figure,) = figures
     assert figure.group == "faces / anna" and figure.caption == "A (demo)"
@@ -72,13 +73,13 @@ def test_pictures_show_the_dataset_on_the_background_of_the_render(
 def test_pictures_of_unchanged_renders_are_not_drawn_again(pictured: Any, faces: Registry, tmp_path: Path) -> None:
     from headbench.reports.figures import draw_figures
 
-    draw_figures(pictured.path, tmp_path / "one", known=faces)
+    draw_figures(pictured.path, tmp_path / "one", subjects=Subjects(faces))
     pictured.data.rename(pictured.data.with_name("moved"))
-    figures, remarks = draw_figures(pictured.path, tmp_path / "two", tmp_path / "one", known=faces)
+    figures, remarks = draw_figures(pictured.path, tmp_path / "two", tmp_path / "one", subjects=Subjects(faces))
     assert remarks == [] and figures[0].grid.read_bytes() == (tmp_path / "one" / figures[0].grid.name).read_bytes()
     listing = pictured.renders / "sha256.txt"
     listing.write_text(listing.read_text(encoding="utf-8").replace("a", "b"), encoding="utf-8")
-    figures, remarks = draw_figures(pictured.path, tmp_path / "three", tmp_path / "two", known=faces)
+    figures, remarks = draw_figures(pictured.path, tmp_path / "three", tmp_path / "two", subjects=Subjects(faces))
     assert figures == [] and len(remarks) == 1
     assert remarks[0].startswith("No pictures of a-demo/faces/anna/seed0: ") and "is no folder" in remarks[0]
 
@@ -89,7 +90,7 @@ def test_a_reader_that_breaks_costs_the_pictures_and_not_the_report(
     from headbench.reports.figures import draw_figures
 
     (pictured.data / "00003.png").write_bytes(b"no picture")  # in the video, not in the grid that is drawn before it
-    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", known=faces)
+    figures, remarks = draw_figures(pictured.path, tmp_path / "figures", subjects=Subjects(faces))
     assert figures == [] and len(remarks) == 1 and "UnidentifiedImageError" in remarks[0]
     assert list((tmp_path / "figures").iterdir()) == [], "no half of a cell's pictures stays"
 
@@ -98,7 +99,7 @@ def test_the_page_embeds_thumbnails_and_links_files_that_exist(pictured: Any, fa
     from headbench.reports.figures import draw_figures
     from headbench.reports.html.page import to_html
 
-    figures, _ = draw_figures(pictured.path, pictured.path / "report" / "figures", known=faces)
+    figures, _ = draw_figures(pictured.path, pictured.path / "report" / "figures", subjects=Subjects(faces))
     text = to_html([], figures)
     (data,) = re.findall(r'src="data:image/webp;base64,([^"]+)"', text)
     image = Image.open(io.BytesIO(base64.b64decode(data)))
