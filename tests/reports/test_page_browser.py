@@ -206,3 +206,43 @@ def test_a_page_without_frames_still_has_curves(page: Any, written: Path, tmp_pa
         "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.in = 1'}))"
     )
     assert page.evaluate("window.in === undefined")
+
+
+def test_the_reader_chooses_the_seed(page: Any, tmp_path: Path, run_folder: Any) -> None:
+    folder = run_folder(tmp_path / "seeds")
+    for seed in (0, 1):
+        cell = folder.result("FateAvatar", psnr=[30.0 + seed] * len(FRAMES), ids=FRAMES, seed=seed)
+        log = cell / "stages" / "train" / "metrics.jsonl"
+        log.write_text("".join(f'{{"step": {k}, "loss": {1 + seed}}}\n' for k in range(1, 9)))
+    folder.result("GaussianAvatars", psnr=[27.0] * len(FRAMES), ids=FRAMES)
+    entries = [("", ()), ("a", ("FateAvatar", "demo", "", "train")), ("b", ("GaussianAvatars", "demo", "", "train"))]
+    shifts = [(*entries[0], None, 0), (*entries[1], 0, 2), (*entries[2], 0, 6), (*entries[1], 1, 10)]
+    sources = tuple(Source(cell, entry, seed) for cell, entry, seed, _ in shifts)
+    rows = tuple(tuple(_encoded(picture(k, by), Embed.FULL) for k in range(len(FRAMES))) for *_, by in shifts)
+    scene = Scene("insta", "anna", "test", tuple(FRAMES), "image/png", sources, rows)
+    record = read_run(folder.path)
+    text = to_html([build_table(record)], (), (), record, [scene], error_scale(), tmp_path)
+    (tmp_path / "index.html").write_text(text)
+    page.goto((tmp_path / "index.html").as_uri())
+
+    def numbers() -> list[str]:
+        return [row.text_content() for row in page.locator("#values tr").all()]
+
+    assert numbers() == ["FateAvatar30.00 dB", "GaussianAvatars27.00 dB"]
+    page.select_option("#right", label="error of FateAvatar")
+    page.select_option("#seed", "1")
+    assert page.text_content("#kind").startswith("Pictures of seeds 0, 1."), "both lie inside"
+    assert page.eval_on_selector("#right", "s => s.selectedOptions[0].textContent") == "error of FateAvatar"
+    page.select_option("#right", label="FateAvatar")
+    # The disc of this seed begins ten pixels further right.
+    eventually(page, lambda: pixel(page, "#picture-right", 20, 32)[:3] == WHITE)
+    assert pixel(page, "#picture-right", 30, 32)[:3] == (0, 0, 0)
+    assert numbers() == ["FateAvatar31.00 dB", "GaussianAvatars (seed 0)27.00 dB"]
+    assert "GaussianAvatars (seed 0)" in page.text_content("#left")
+    assert page.locator("#curve path.curve").count() == 2, "a line per method"
+    first = page.locator("#training-plot path.curve").get_attribute("d")
+    assert first and page.locator("#training-plot path.curve").count() == 1
+    page.select_option("#training-seed", "1")
+    assert page.locator("#training-plot .chart, #training-plot svg").count() == 1
+    assert "2" in page.locator("#training-plot svg").text_content()
+    assert page.watched.outside() == []
