@@ -24,6 +24,14 @@ WRITTEN_AS = ("csv", "parquet")
 """Formats in which `Results.write` writes frames."""
 
 
+_CHANGES = (
+    *("method", "preset", "variant", "stage", "dataset", "subject", "protocol", "metric", "better", "difference"),
+    *("ci95_low", "ci95_high", "of", "count", "effect", "share_higher", "resolved", "decides", "regression", "reason"),
+    "p",
+)
+"""Columns of the changes from one run to another, which docs/statistics.md describes."""
+
+
 @dataclass(frozen=True)
 class Results:
     """Results of one run; docs/results.md describes the columns."""
@@ -92,7 +100,7 @@ def load(run: str | Path) -> Results:
         frames_frame(name, found.results),
         cells_frame(name, found.results),
         curves_frame(name, found.results),
-        found.notes,
+        (*found.notes, *found.unread()),
     )
 
 
@@ -117,4 +125,4 @@ def changes_frame(found: Comparison, worse: Sequence[Change] = ()) -> pandas.Dat
             | {"effect": interval.effect, "share_higher": difference.share, "resolved": difference.resolved}
             | {"decides": change.decides, "regression": change in worse, "reason": interval.reason, "p": difference.p}
         )
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows, columns=list(_CHANGES))

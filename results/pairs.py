@@ -34,7 +34,7 @@ def compare_runs(first: Path, second: Path, protocol: str | None = None, metrics
     runs = (read_run(first), read_run(second))
     label = _protocol(runs, protocol)
     cells = [_cells(run, label) for run in runs]
-    notes = [f"{run.path.name}: {note}" for run in runs for note in run.notes]
+    notes = [f"{run.path.name}: {note}" for run in runs for note in (*run.notes, *run.unread(label))]
     both = [key for key in cells[0] if key in cells[1]]
     for key in both:
         _refuse_unlike((cells[0][key], cells[1][key]), label)

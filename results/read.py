@@ -93,6 +93,19 @@ class Run:
     notes: tuple[str, ...] = ()
     """Notes about the run as a whole, such as a dataset that was not found."""
 
+    def unread(self, protocol: str | None = None) -> list[str]:
+        """Sentences on scores that are there and are not used, each with what to do.
+
+        Args:
+            protocol: name@version of the only scores to look at; None takes all.
+        """
+        return [
+            f"{result.path}: {why}"
+            for result in self.results
+            for name, why in result.faults.items()
+            if is_label(name) and protocol in (None, name)
+        ]
+
 
 def read_run(run: Path) -> Run:
     """Read everything that a table needs from a run folder, in the order of its plan.

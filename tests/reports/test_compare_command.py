@@ -131,6 +131,8 @@ def test_damaged_or_strange_scores_cost_their_cell_alone(new_run: Any) -> None:
     found = compare_runs(base.path, other.path)
     assert {change.entry[0] for change in found.changes} == {"A", "Best"} and found.regressions() == []
     assert any(note == "only in base: NaN on anna, twice on anna, Strange on anna" for note in found.notes)
+    for name, why in (("nan", "psnr is nan"), ("twice", "name 23 different frames"), ("strange", "names no metric")):
+        assert any(note.startswith(f"other: {name}-demo/insta/anna/seed0: ") and why in note for note in found.notes)
     assert {change.better for change in found.changes if change.metric == "my/metric"} == {""}
     frame = changes_frame(found)
     assert frame["difference"].notna().all() and not frame["regression"].any()

@@ -13,6 +13,7 @@ from headbench.reports import build_table, to_latex, to_markdown
 from headbench.results import published
 from headbench.results.published import read_published
 
+SUMS = (801.62, 27.1407, 2.2201)
 ROWS = {"FlashAvatar", "SplattingAvatar", "MonoGaussianAvatar", "GaussianAvatars", "FATE", "FATE baked"}
 
 
@@ -28,6 +29,9 @@ def test_fates_table_is_data_and_its_overall_column_is_the_mean_of_its_sets() ->
         for key, digits in (("psnr", 0.0101), ("ssim", 0.001), ("lpips/alex", 0.000101)):
             mean = sum(row.subjects * row.values[key] for row in sets) / 20
             assert values[key] == pytest.approx(mean, abs=digits), (method, key)
+    # Sums of all printed numbers, as they were compared one by one: a slip in any of them changes one.
+    sums = [sum(row.values[key] for row in table) for key in ("psnr", "ssim", "lpips/alex")]
+    assert sums == [pytest.approx(total, abs=1e-9) for total in SUMS] and len(table) == 29
     assert all(load_protocol(row.protocol) for row in published() if row.protocol)
     secondary = [row for row in published() if row.kind == "secondary"]
     assert secondary and all(row.citation().startswith("secondary: ") for row in secondary)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,39 @@ def test_missing_and_infinite_values_say_what_they_are(new_run: Any) -> None:
     curves = results.curves.set_index("what")
     assert curves.loc["rgb", ["step", "images", "seconds", "value"]].tolist() == [100, 10.0, 90.0, 0.5]
     assert set(curves.index) == {"loss", "rgb", "gaussians"}
+
+
+@pytest.mark.tried("faults in runs", "a run with failed, damaged and old cells, loaded as data", "all the others", "")
+def test_cells_in_any_state_stages_protocols_and_old_layouts_are_one_set_of_frames(new_run: Callable[..., Any]) -> None:
+    folder = new_run(layout=1)
+    folder.result("Old", psnr=[30.0, 31.0])
+    folder.layout = 2
+    cell = folder.result("New", psnr=[32.0, 33.0])
+    folder.scores(cell, ["00000"], {"psnr": [34.0]}, protocol="fateavatar@1", digest="c" * 64)
+    (cell / "scores" / "train").mkdir()
+    folder.scores(cell / "scores" / "train", ["00000"], {"psnr": [35.0]})
+    (cell / "scores" / "train" / "scores").rename(cell / "scores" / "train" / "bake")
+    record = json.loads((cell / "cell.json").read_text(encoding="utf-8"))
+    record["stages"] = {way: {"state": "done", "reason": "", "asked": True} for way in ("train", "train/bake")}
+    (cell / "cell.json").write_text(json.dumps(record), encoding="utf-8")
+    folder.cell("Failed", state="failed", reason="loss is NaN at step 7")
+    damaged = folder.result("Damaged", psnr=[30.0]) / "scores" / "headbench@1.jsonl"
+    damaged.write_text("{", encoding="utf-8")
+    results = load(folder.path)
+    found = results.frames[results.frames["metric"] == "psnr"].groupby(["method", "stage", "protocol"])["value"].mean()
+    assert found.to_dict() == {
+        ("Old", "train", "headbench@1"): 30.5, ("New", "train", "headbench@1"): 32.5,
+        ("New", "train", "fateavatar@1"): 34.0, ("New", "train/bake", "headbench@1"): 35.0,
+    }  # fmt: skip
+    cells = results.cells.set_index(["method", "stage"])
+    assert cells["state"].to_dict() == {
+        ("Old", "train"): "done", ("New", "train"): "done", ("New", "train/bake"): "done",
+        ("Failed", "train"): "failed", ("Damaged", "train"): "done",
+    }  # fmt: skip
+    assert cells.loc[("New", "train"), "protocols"] == "fateavatar@1 headbench@1"
+    assert cells.loc[("Damaged", "train"), "protocols"] == "" and cells.loc[("Old", "train"), "steps"] == 100
+    (note,) = results.notes
+    assert note.startswith("damaged-demo/insta/anna/seed0: scores/headbench@1.jsonl was changed after it was written; ")
 
 
 def test_an_empty_run_has_empty_frames_of_the_same_columns(new_run: Any) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from headbench.harness.avatar import BatchStage, MethodConfig, TrainConfig
 from headbench.harness.errors import BenchError
+from headbench.harness.plugins import registry
+from headbench.harness.plugins.checks import preset_values
 from headbench.harness.run.budget import Budget, budget_of, budgeted
 from headbench.harness.run.request import read_request
 from headbench.harness.train.batch_schedule import BatchSchedule
@@ -37,8 +39,28 @@ def test_a_budget_of_updates_or_images_is_spent_by_every_batch(schedules: str) -
 
 def test_batches_that_grow_spend_the_same() -> None:
     stages = (BatchStage(epoch=1, images=1), BatchStage(epoch=3, images=4))
-    config = MethodConfig(train=TrainConfig(epochs=9, batch=stages, batch_rates="given"))
+    config = MethodConfig(train=TrainConfig(epochs=9, batch=stages, batch_rates="given", schedules="images"))
     assert BatchSchedule(budgeted(config, Budget("updates", 50), 10).train, 10).total == 50
+    spends_images(config, 57, 10)
+
+
+def test_every_preset_of_every_method_ends_alike() -> None:
+    known = registry()
+    for spec in map(known.method, known.methods()):
+        kind = known.load_method(spec.name)
+        for preset in spec.presets:
+            config = kind.config_type.model_validate(preset_values(spec, preset))
+            if spec.baseline:
+                assert budgeted(config, Budget("updates", 50), 600) is config
+                continue
+            assert BatchSchedule(budgeted(config, Budget("updates", 777), 600).train, 600).total == 777, preset
+            spends_images(config, 12_345, 600)
+
+
+def spends_images(config: MethodConfig, wanted: int, frames: int) -> None:
+    """Checks that the last step of a budget of images is the one that spends it."""
+    schedule = BatchSchedule(budgeted(config, Budget("images", wanted), frames).train, frames)
+    assert schedule.drawn(schedule.total - 1) < wanted <= schedule.drawn(schedule.total)
 
 
 def test_a_baseline_and_a_time_leave_the_configuration_as_it_is() -> None:
