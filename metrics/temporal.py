@@ -18,7 +18,8 @@ class Flicker(Metric):
 
     With R and T for render and truth: the mean of |(R - R before) - (T - T before)| over the three channels and the
     pixels that the person covers in one frame or both, times 255. A constant error costs nothing; noise that is new in
-    every frame, and motion that is late, do.
+    every frame, and motion that is late, do. The difference of temporal derivatives is that of dtSSD (Erofeev et al.,
+    BMVC 2015), its mean absolute value in place of the root of squares.
     """
 
     undefined = Absent(AbsentKind.TOO_FEW, "n/a (nobody is in the frame or the one before)")

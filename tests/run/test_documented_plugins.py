@@ -91,6 +91,15 @@ def test_a_protocol_and_a_format_of_tables_are_installed_and_used(bench, faces, 
     assert "| Subject | Method | PSNR ↑ |" in shown.out and "\n|---+---+---" in shown.out
     assert bench("report", "out", "--format", "ORG", "--out", "org").code == 0
     assert (tmp_path / "org" / "hall@1.org").read_text(encoding="utf-8") == shown.out
+    # A metric of a third distribution, asked for by a protocol that is a file.
+    plug(written("headbench_edges", tmp_path / "edges"))
+    hall = (tmp_path / "hall" / "headbench_hall" / "hall@1.yaml").read_text(encoding="utf-8")
+    own = tmp_path / "own@1.yaml"
+    own.write_text(f"{hall.replace('name: hall', 'name: own')}metrics:\n  edges: {{margin: 2}}\n", encoding="utf-8")
+    assert "edges" in bench("list", "metrics").out
+    done = bench("score", "out", "--device", "cpu", "--protocol", own)
+    assert done.code == 0 and bench("report", "out", "--format", "org", "--protocol", "own@1", "--out", "org").code == 0
+    assert "| PSNR ↑ | Edges ↓ |" in (tmp_path / "org" / "own@1.org").read_text(encoding="utf-8")
     wrong = bench("report", "out", "--format", "orgg")
     assert wrong.code == 1 and "'orgg' is not one of" in wrong.err
 
