@@ -46,7 +46,8 @@ def score_frames(
         protocol: names metrics, background and resolution.
         device: where to compute.
         nets: LPIPS networks to compute; None means both on CUDA and AlexNet alone on a CPU.
-        batch: number of frames that are scored at a time; results do not depend on it beyond rounding.
+        batch: number of frames that are read and moved to the device at a time. A frame's scores do not depend on it:
+            SSIM and LPIPS, whose memory is that of one frame, to the last bit, means over pixels within 1e-12.
         report: called with (frames done, frames in all) after each batch.
         known: registry in which metrics are looked up; None takes the registry of this process.
 
