@@ -112,8 +112,8 @@ class _Found:
             own = self.rows[i].values[self.position]
             if own.mean is None or self._alike(i, best) or _badness(own, self.column) > _badness(value, self.column):
                 continue
-            resolved = self.compare(self.rows[i], self.rows[best], self.column.key).resolved
-            found[i] = {"wins": True, "mark": "" if resolved else FROM_BEST}
+            difference = self.compare(self.rows[best], self.rows[i], self.column.key)
+            found[i] = {"wins": True, "mark": "" if self._behind(difference) else FROM_BEST}
         if len(found) > 1:
             first = min(found, key=lambda i: _badness(self.rows[i].values[self.position], self.column))
             return {first: found[first]}
@@ -137,9 +137,17 @@ class _Found:
                 row, best = self.rows[i], self.rows[first]
                 where = (row.kind, row.dataset, row.subject)
                 self.differences.append(Compared(*where, row.key(), best.key(), self.column.key, difference))
-            if not difference.resolved or self._alike(i, first):
+            if not self._behind(difference) or self._alike(i, first):
                 found.append(i)
         return found
+
+    def _behind(self, difference: Difference) -> bool:
+        """Whether the first row of a difference is resolved and worse.
+
+        Frames that only one row has a value of can turn the order of the means around; then nothing is resolved.
+        """
+        mean = difference.interval.mean
+        return difference.resolved and (mean < 0 if self.column.better == "higher" else mean > 0)
 
     def _alike(self, one: int, other: int) -> bool:
         """Whether two values look the same in the table: 27.301 and 27.304 are a tie in a table of two digits."""

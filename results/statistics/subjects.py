@@ -19,7 +19,7 @@ def over_subjects(values: Sequence[float]) -> Interval:
     """Interval of a mean over subjects: mean ± t(0.975, n − 1) · s / √n (Student 1908).
 
     Args:
-        values: one finite value per subject, such as its mean difference between two methods.
+        values: one value per subject, such as its mean difference between two methods.
 
     Example:
         >>> found = over_subjects([1.0, 2.0, 3.0])
@@ -33,7 +33,8 @@ def over_subjects(values: Sequence[float]) -> Interval:
         noun = "subject is" if count == 1 else "subjects are"
         return Interval(mean, None, count, scope, f"{count} {noun} too few for an interval ({MIN_SUBJECTS} needed)")
     if not np.isfinite(numbers).all():
-        return Interval(mean, None, count, scope, "a value is infinite")
+        lacking = bool(np.isnan(numbers).any())
+        return Interval(mean, None, count, scope, "a value is missing" if lacking else "a value is infinite")
     from scipy.special import stdtrit
 
     deviation = float(numbers.std(ddof=1))

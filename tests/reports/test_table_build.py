@@ -112,6 +112,18 @@ def test_a_difference_that_is_not_resolved_is_marked_and_never_best(new_run: Cal
     assert found.difference.interval.mean == pytest.approx(-0.2) and found.difference.interval.scope == "this sequence"
 
 
+def test_frames_that_one_method_lacks_do_not_turn_the_order_around(new_run: Callable[..., Any]) -> None:
+    folder = new_run()
+    easy, hard = [35.0] * 24, [25.0] * 24
+    folder.result("Easy", psnr=[*easy, *[None] * 24])
+    folder.result("Both", psnr=[36.0] * 24 + hard)
+    table = build_table(folder.path)
+    # 35 dB against a mean of 30.5, and worse on each frame that both have.
+    assert [value(table, "psnr", method=method).mark for method in ("Easy", "Both")] == ["†", "†"]
+    assert not any(value(table, "psnr", method=method).rank for method in ("Easy", "Both"))
+    assert any("mean over 24 of 48 frames" in note for note in table.notes)
+
+
 def test_the_second_is_marked_only_where_it_is_resolved_from_the_third(new_run: Callable[..., Any]) -> None:
     folder = new_run()
     for method, psnr in (("A", [30.0] * 24), ("B", [25.0] * 24), ("C", [25.02] * 12 + [24.9] * 12)):

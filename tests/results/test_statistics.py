@@ -44,6 +44,7 @@ def test_too_few_subjects_or_frames_and_infinite_values_have_no_interval_and_say
     assert (
         over_frames([np.full(30, math.inf)]).reason == over_subjects([math.inf, 1, 2]).reason == "a value is infinite"
     )
+    assert over_subjects([1.0, 2.0, math.nan]).reason == "a value is missing"
     assert over_frames([]).half is None and not over_frames([np.ones(23)]).resolved
 
 
