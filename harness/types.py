@@ -364,6 +364,12 @@ class Batch:
     """(B, 1, H, W) weight of each pixel of the image in [0, 1]. Losses see a target that moves to the render itself
     as the weight falls to 0. None: all pixels count fully. The gradient of a squared difference shrinks with the
     weight; that of an absolute one has its full size at every weight but 0."""
+    index: Tensor | None = None
+    """(B,) int64 positions of the frames in the store that they come from; None where there is no store."""
+    kept: Callable[[str, Callable[[], list[Tensor]]], list[Tensor]] | None = None
+    """Returns features that a loss, given by its name, computes from image, alpha, masks and background alone, by a
+    function without arguments; they may have been kept since an earlier step. None: the image is not the same in every
+    step, or nothing is kept."""
 
 
 @dataclass(frozen=True)

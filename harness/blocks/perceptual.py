@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -14,6 +14,9 @@ __all__ = ["LpipsLoss", "Precision", "VggLoss"]
 
 Precision = Literal["float32", "float16", "bfloat16"]
 """Number type of a frozen network's convolutions on CUDA; a CPU always uses float32."""
+
+_Kept = Callable[[str, Callable[[], list[Tensor]]], list[Tensor]]
+"""Type of `Batch.kept`."""
 
 
 class LpipsLoss:
@@ -47,17 +50,22 @@ class LpipsLoss:
             self._network = Lpips(self._net, self._weights, dtype, channels_last=device.type == "cuda").to(device)
         return self._network
 
-    def __call__(self, image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    def __call__(self, image: Tensor, target: Tensor, mask: Tensor | None = None, kept: _Kept | None = None) -> Tensor:
         """Mean distance, a scalar.
 
         Args:
             image: (B, 3, H, W) in [0, 1], at least 64 x 64.
             target: as `image`; it gets no gradient.
             mask: (B, 1, H, W); where it is 0 both images are black. None: everything counts.
+            kept: `Batch.kept`, where target and mask follow from what that says; None computes the target's features.
         """
         if mask is not None:
             image, target = image * mask, target * mask
-        distance: Tensor = self.load(image.device)(image, target.detach(), "[0,1]").mean()
+        network = self.load(image.device)
+        other: Tensor | list[Tensor] = target.detach()
+        if kept is not None:
+            other = kept("lpips", lambda: network.features(target.detach(), "[0,1]"))
+        distance: Tensor = network(image, other, "[0,1]").mean()
         return distance
 
 
@@ -90,7 +98,11 @@ class VggLoss:
             self._network = VggFeatureLoss(weights, dtype, channels_last=device.type == "cuda").to(device)
         return self._network
 
-    def __call__(self, image: Tensor, target: Tensor) -> Tensor:
-        """Mean feature difference, a scalar, of image and target (B, 3, H, W) in [0, 1]; the image may be unclamped."""
-        distance: Tensor = self.load(image.device)(image, target)
+    def __call__(self, image: Tensor, target: Tensor, kept: _Kept | None = None) -> Tensor:
+        """Mean feature difference, a scalar, of image and target (B, 3, H, W) in [0, 1]; the image may be unclamped.
+
+        `kept` is `Batch.kept`, where the target follows from what that says; None computes the target's features.
+        """
+        network = self.load(image.device)
+        distance: Tensor = network(image, target if kept is None else kept("vgg", lambda: network.features(target)))
         return distance

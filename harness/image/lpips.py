@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -107,41 +107,48 @@ class Lpips(nn.Module):
         self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1), persistent=False)
 
-    def _features(self, image: Tensor, input_range: InputRange) -> list[Tensor]:
-        """Return the network's five feature maps of images (B, 3, H, W) in `input_range`."""
+    def features(self, image: Tensor, input_range: InputRange) -> list[Tensor]:
+        """Return the network's five feature maps of images (B, 3, H, W) in `input_range`.
+
+        Computed under no_grad they can be kept as the second argument of `forward`.
+        """
         if input_range == "[0,1]":
             image = 2 * image - 1
         image = (image - self.shift) / self.scale
         blocks: list[Tensor] = self.network(image.to(dtype=self._dtype, memory_format=self._format))
         return blocks
 
-    def forward(self, a: Tensor, b: Tensor, input_range: InputRange) -> Tensor:
+    def forward(self, a: Tensor, b: Tensor | Sequence[Tensor], input_range: InputRange) -> Tensor:
         """Return the distance (B,) of each pair of images, 0 for equal ones.
 
         Args:
             a: (B, 3, H, W) float in `input_range`, at least 64 x 64.
-            b: the same shape, type and range.
+            b: the same shape, type and range; or the `features` of such images, without gradient.
             input_range: range of the values of both.
 
         Raises:
             ValueError: shapes differ or are not (B, 3, H, W), or the range is unknown.
         """
-        if a.shape != b.shape or a.ndim != 4 or a.shape[1] != 3:
-            raise ValueError(
-                f"expected two (B, 3, H, W) images of one shape, got {tuple(a.shape)} and {tuple(b.shape)}"
-            )
+        other = b.shape if isinstance(b, Tensor) else a.shape
+        if a.shape != other or a.ndim != 4 or a.shape[1] != 3:
+            raise ValueError(f"expected two (B, 3, H, W) images of one shape, got {tuple(a.shape)} and {tuple(other)}")
         if input_range not in ("[0,1]", "[-1,1]", "[0,1]-unmapped"):
             raise ValueError(f"expected input_range '[0,1]', '[-1,1]' or '[0,1]-unmapped', got {input_range!r}")
         if self._dtype is torch.float16 and a.requires_grad and torch.is_grad_enabled():
-            return through_half(lambda image: self._distance(image, b.detach(), input_range), a)
+            fixed = b.detach() if isinstance(b, Tensor) else b
+            return through_half(lambda image: self._distance(image, fixed, input_range), a)
         return self._distance(a, b, input_range)
 
-    def _distance(self, a: Tensor, b: Tensor, input_range: InputRange) -> Tensor:
+    def _distance(self, a: Tensor, b: Tensor | Sequence[Tensor], input_range: InputRange) -> Tensor:
         """Return the distance (B,) of images that have been checked; arguments as in `forward`."""
         total = a.new_zeros(a.shape[0])
-        features = side_by_side(lambda: self._features(a, input_range), lambda: self._features(b, input_range))
+        if isinstance(b, Tensor):
+            features = side_by_side(lambda: self.features(a, input_range), lambda: self.features(b, input_range))
+        else:
+            features = [self.features(a, input_range), list(b)]
         # The kernel has no gradient for `b`: losses have none there, and metrics ask for none at all.
-        fused = None if b.requires_grad else kernels("lpips", a.device)
+        wanted = isinstance(b, Tensor) and b.requires_grad
+        fused = None if wanted else kernels("lpips", a.device)
         distance = _plain_distance if fused is None else fused.fused_distance
         for index, (ours, theirs) in enumerate(zip(*features, strict=True)):
             weights = getattr(self, f"lin{index}")

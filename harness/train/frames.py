@@ -143,6 +143,7 @@ class FrameStore:
             frame_ids=(),
             masks={name: pixels[:, 4 + k : 5 + k] for k, name in enumerate(self.mask_names)},
             tag=tag,
+            index=index,
             weight=None if self._weight is None else pixels[:, self._weight : self._weight + 1],
         )
 

@@ -19,7 +19,8 @@ from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.graph_recorder import GraphRecorder
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.optimizer import AvatarOptimizer, Reach
-from headbench.harness.train.sampler import Moment, Sampler
+from headbench.harness.train.sampler import Moment, Sample, Sampler
+from headbench.harness.train.target_features import KeptTargets, TargetFeatures
 from headbench.harness.types import Batch, Clock, Edit, Event, PosedAvatar, Rendering
 
 __all__ = ["Trainer"]
@@ -39,6 +40,7 @@ class Trainer:
         watch: called with the name of each part of a step when its work has been queued; for profiles.
         recorder: makes the graph recorder of a device.
         reach: what steps of a tag may move, by `Sample.tag`; steps of another tag move all.
+        feature_share: share of the free memory that features of target images may take, in recorded steps; 0: none.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Trainer:
         watch: Callable[[str], None] = lambda part: None,
         recorder: Callable[[torch.device], GraphRecorder] = GraphRecorder,
         reach: Mapping[str, Reach] | None = None,
+        feature_share: float = 0.0,
     ) -> None:
         self.reach = dict(reach or {})
         self.avatar = avatar
@@ -65,6 +68,7 @@ class Trainer:
         self.watch = watch
         self.recording = record
         self.make_recorder = recorder
+        self._targets = TargetFeatures(feature_share)
         self._clock = sampler.at(1).clock
         self._key: Hashable = None
         self._recordings: dict[Hashable, RecordedStep] = {}
@@ -118,9 +122,7 @@ class Trainer:
             self.finetune.zero_grad_tables()
         if key is not None and store.resident and not tuning and sample.params is None:
             inputs = {"index": sample.index, "background": sample.background}
-            return self._recorded(
-                key, inputs, partial(self._begin_resident, store, sample.tag), (id(store), sample.tag)
-            )
+            return self._recorded(key, inputs, partial(self._begin_resident, store, sample.tag), sample)
         batch = store.batch(sample.index, sample.rows, sample.background, sample.tag)
         if sample.params is not None:
             batch = replace(batch, params=sample.params)
@@ -129,7 +131,7 @@ class Trainer:
         self.watch("data")
         if key is None:
             return self._plainly(batch)
-        found = self._recorded(key, replace(batch, frame_ids=()), self._begin_batch, (sample.tag,))
+        found = self._recorded(key, replace(batch, frame_ids=()), self._begin_batch, sample)
         if tuning and self._current is not None:
             tuned = [t for t in leaves(batch) if t.requires_grad]
             pairs = [(t, g) for t, g in zip(tuned, self._current.input_gradients(), strict=True) if g is not None]
@@ -154,39 +156,74 @@ class Trainer:
         self,
         key: Hashable,
         inputs: Any,
-        begin: Callable[[Any], tuple[Batch, PosedAvatar]],
-        source: tuple[Hashable, ...],
+        begin: Callable[..., tuple[Batch, PosedAvatar]],
+        sample: Sample,
     ) -> tuple[dict[str, Tensor], Rendering]:
         """Loss terms and rendering of a step by replay; recorded first where no recording fits.
 
-        There is one recording per source of frames and layout of inputs, such as an epoch's short last batch.
+        There is one recording per source of frames and layout of inputs, such as an epoch's short last batch; and where
+        features of targets are kept, one that computes them and one that reads them.
 
         Args:
             key: the avatar's `capture_key`; another one than before drops all recordings.
             inputs: dataclasses or mappings of tensors.
-            begin: from inputs to (batch, posed avatar).
-            source: tells the sources of frames apart, such as a store and a tag.
+            begin: from inputs, and `kept` and `fill` as in `_begin_batch`, to (batch, posed avatar).
+            sample: of the step; its store, tag and colour tell the sources of frames apart.
         """
         if key != self._key:
             self._recordings.clear()
+            self._targets.empty()
             self._key = key
-        layout = (source, tuple((t.shape, t.dtype, t.requires_grad) for t in leaves(inputs)))
+        store = sample.store
+        source = None if sample.colour is None else (id(store), sample.tag, sample.colour)
+        kept = self._targets.of(source, len(store))
+        fill = kept is not None and not kept.complete(sample.rows)
+        layout = (
+            id(store),
+            sample.tag,
+            kept is not None,
+            fill,
+            tuple((t.shape, t.dtype, t.requires_grad) for t in leaves(inputs)),
+        )
         found = self._recordings.get(layout)
         if found is None:
             self._recorder = self._recorder or self.make_recorder(self.finetune.rows.device)
             absolute = self.avatar.absolute_gradient
+            begin = partial(begin, kept=kept, fill=fill)
             found = RecordedStep(
                 self.avatar, self.rasterizer, begin, self._compute_losses, inputs, absolute, self._recorder
             )
             self._recordings[layout] = found
         self._current = found
         rendering = found.run(inputs, self.watch)
+        if kept is not None and fill:
+            kept.filled(sample.rows)
         return found.terms, rendering
 
-    def _begin_resident(self, store: FrameStore, tag: str, inputs: dict[str, Tensor]) -> tuple[Batch, PosedAvatar]:
-        return self._begin_batch(store.resident_batch(inputs["index"], inputs["background"], tag))
+    def _begin_resident(
+        self, store: FrameStore, tag: str, inputs: dict[str, Tensor], kept: KeptTargets | None, fill: bool
+    ) -> tuple[Batch, PosedAvatar]:
+        """Make the batch of a step whose frames all lie on the device, and pose the avatar.
 
-    def _begin_batch(self, batch: Batch) -> tuple[Batch, PosedAvatar]:
+        Args:
+            store: of the frames.
+            tag: of the batch.
+            inputs: index and background of the frames.
+            kept: as in `_begin_batch`.
+            fill: as in `_begin_batch`.
+        """
+        return self._begin_batch(store.resident_batch(inputs["index"], inputs["background"], tag), kept, fill)
+
+    def _begin_batch(self, batch: Batch, kept: KeptTargets | None, fill: bool) -> tuple[Batch, PosedAvatar]:
+        """Pose the avatar of a batch.
+
+        Args:
+            batch: of the step.
+            kept: features of the targets of its store; None where none are kept.
+            fill: whether the step computes and keeps them, rather than read them.
+        """
+        if kept is not None and batch.index is not None:
+            batch = replace(batch, kept=kept.reader(batch.index, fill))
         return batch, self.avatar.drive(batch.params)
 
     def _compute_losses(self, posed: PosedAvatar, batch: Batch, rendering: Rendering) -> dict[str, Tensor]:
@@ -231,4 +268,5 @@ def _weighted(batch: Batch, rendering: Rendering) -> Batch:
     if batch.weight is None:
         return batch
     image = torch.lerp(rendering.image.detach(), batch.image, batch.weight)
-    return replace(batch, image=image, alpha=torch.lerp(rendering.alpha.detach(), batch.alpha, batch.weight))
+    alpha = torch.lerp(rendering.alpha.detach(), batch.alpha, batch.weight)
+    return replace(batch, image=image, alpha=alpha, kept=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -49,6 +49,8 @@ class Sample:
     """Kind of the step, which losses read as `Batch.tag`."""
     params: HeadParams | None = None
     """B poses that the step takes in place of the frames' own; None keeps those."""
+    colour: Hashable = None
+    """Colour of the background where it is that of every sample of this store and tag; None: it may differ."""
 
 
 class Sampler(Protocol):
@@ -96,7 +98,7 @@ class EpochSampler:
         self._epoch = -1
         self._rows: list[int] = []
         self._index: Tensor = torch.empty(0, dtype=torch.int64)
-        fixed = BACKGROUNDS.get(background)
+        fixed = self._colour = BACKGROUNDS.get(background)
         self._background = None if fixed is None else torch.tensor([fixed], device=store.device)
 
     def at(self, step: int) -> Moment:
@@ -118,7 +120,7 @@ class EpochSampler:
         else:
             background = self._background.expand(len(rows), 3)
         self.store.touch(rows)
-        return Sample(self.store, rows, index, background, self.tag)
+        return Sample(self.store, rows, index, background, self.tag, colour=self._colour)
 
     def state(self) -> dict[str, Tensor]:
         return {}

@@ -19,6 +19,7 @@ from headbench.harness.train.frames import FrameStore, epoch_order
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.train.sampler import EpochSampler
+from headbench.harness.train.target_features import share_of_memory
 from headbench.harness.types import Identity, Subject, TrainView
 
 __all__ = [
@@ -125,6 +126,7 @@ def make_trainer(parts: Parts, avatar: Avatar, store: FrameStore, options: Execu
         parts.rasterizer,
         config.update_last,
         record=options.record and parts.device.type == "cuda",
+        feature_share=share_of_memory(parts.device),
     )
 
 

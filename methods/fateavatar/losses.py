@@ -48,7 +48,7 @@ class FateLosses:
         if weights.dssim > 0:
             terms["dssim"] = weights.dssim * dssim(rendering.image, batch.image)
         if weights.vgg > 0:
-            terms["vgg"] = weights.vgg * self.vgg(rendering.image, batch.image)
+            terms["vgg"] = weights.vgg * self.vgg(rendering.image, batch.image, batch.kept)
         if weights.scale > 0:
             terms["scale"] = weights.scale * scale_ratio(log_scales, config.scale_threshold)
         if weights.laplacian > 0:

@@ -57,7 +57,7 @@ class FlashLosses:
             terms["mouth"] = weights.mouth * self._huber(image * mouth, target * mouth)
         # Where test frames are tracked the port asks for the whole loss, whatever the step.
         if self.perceptual(clock) or (weights.lpips > 0 and batch.tag == "track"):
-            terms["lpips"] = weights.lpips * self.lpips(image, target, head)
+            terms["lpips"] = weights.lpips * self.lpips(image, target, head, batch.kept)
         return terms
 
     def _huber(self, image: Tensor, target: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class ImageLosses:
         else:
             terms = {"rgb": weights.rgb * (rendering.image - batch.image).abs().mean()}
         if weights.vgg > 0:
-            terms["vgg"] = weights.vgg * self.vgg(rendering.image, batch.image)
+            terms["vgg"] = weights.vgg * self.vgg(rendering.image, batch.image, batch.kept)
         return terms
 
 

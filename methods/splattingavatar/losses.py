@@ -46,7 +46,7 @@ def terms(
         result["mse"] = weights.mse * difference.square().mean()
     if weights.lpips > 0:
         mask = batch.alpha if config.lpips_masked else None
-        result["lpips"] = weights.lpips * lpips(rendering.image, batch.image, mask)
+        result["lpips"] = weights.lpips * lpips(rendering.image, batch.image, mask, batch.kept)
     if weights.scale > 0:
         result["scale"] = weights.scale * long_axes(scales, config.scale_threshold, config.axis_ratio)
     return result
