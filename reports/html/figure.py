@@ -17,6 +17,8 @@ THUMBNAIL_WIDTH = 720
 """Width of thumbnails in pixels: wide enough to read three images side by side, small enough to embed dozens."""
 BROAD = 1.8
 """Ratio of width and height from which a figure takes the whole width of the page."""
+WIDE = 1400
+"""Width in pixels from which a figure takes the whole width of the page."""
 THUMBNAILS = 5_000_000
 """Limit of all thumbnails of a page in characters of base64; figures beyond are linked."""
 QUALITY = 85
@@ -59,7 +61,7 @@ class Thumbnail:
 def thumbnail(path: Path) -> Thumbnail:
     """Thumbnail of an image file, at most THUMBNAIL_WIDTH wide, or twice that where it is broad."""
     small = read_picture(path).convert("RGB")
-    broad = small.width > BROAD * small.height
+    broad = small.width > BROAD * small.height or small.width >= WIDE
     limit = THUMBNAIL_WIDTH * (2 if broad else 1)
     if small.width > limit:
         small = small.resize((limit, max(1, round(small.height * limit / small.width))))

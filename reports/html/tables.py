@@ -55,6 +55,8 @@ class Section:
     """Footnotes of the table, then reasons that are too long for a column."""
     leaders: list[Line]
     """Rows of the leaderboard: means over subjects, or the rows of a dataset's only subject."""
+    alike: set[int]
+    """Numbers of the leading columns that say the same in all rows of the leaderboard, such as mean; left out of it."""
     others: list[Line]
     """All rows; empty where the leaderboard has them all."""
     matrices: list[Matrix]
@@ -73,10 +75,31 @@ def section_of(number: int, table: Table) -> Section:
     others = every if len(leaders) < len(every) else []
     shared = _shared(table)
     columns = [place for place in range(len(values)) if place not in shared]
-    texts, below = list(shared.values()), tables_below(table)
+    alike, said = _alike(table, leading, leaders)
+    texts, below = [*said, *shared.values()], tables_below(table)
     return Section(
-        f"t{number}", table, leading, values, columns, texts, notes, leaders, others, _matrices(table), below
+        f"t{number}", table, leading, values, columns, texts, notes, leaders, alike, others, _matrices(table), below
     )
+
+
+def _alike(table: Table, leading: Sequence[str], leaders: Sequence[Line]) -> tuple[set[int], list[str]]:
+    """Numbers of leading columns but the method's that are the same in all rows of the leaderboard, and what they say.
+
+    Args:
+        table: the table.
+        leading: headings of its leading columns.
+        leaders: rows of the leaderboard.
+    """
+    own = [line for line in leaders if line.row.kind != "noise"]
+    found = {
+        place: texts.pop()
+        for place, name in enumerate(leading)
+        if name != "Method" and len(texts := {line.leading[place].text for line in own}) == 1
+    }
+    subjects = {row.subject for row in table.rows if row.kind == "subject"}
+    over = f"Means over {len(subjects)} subjects" if len(table.datasets()) == 1 else "Means over subjects"
+    said = [over if (leading[k], text) == ("Subject", "mean") else f"{leading[k]}: {text}" for k, text in found.items()]
+    return set(found), said
 
 
 def _shared(table: Table) -> dict[int, str]:
@@ -130,17 +153,22 @@ def _matrices(table: Table) -> list[Matrix]:
 
 
 def _column(rows: Sequence[Row | None], number: int, column: Column) -> list[MatrixCell]:
-    """Cells of one subject, shaded from its worst to its best value."""
+    """Cells of one subject, shaded from the worst to the best value of methods, or of all where only one is none of
+    the baselines, which may lie far off."""
     cells = [_cell(row, number, column) for row in rows]
     if not column.better:
         return cells
     means = [_value(row, number).mean for row in rows]
     known = [mean for mean in means if mean is not None and isfinite(mean)]
+    rivals = [mean for mean, row in zip(means, rows, strict=True) if row and not row.baseline and mean in known]
+    known = rivals if len(set(rivals)) > 1 else known
     if len(known) < 2 or min(known) == max(known):
         return cells
     worst, best = (min(known), max(known)) if column.better == "higher" else (max(known), min(known))
     shades = [
-        None if mean is None or not isfinite(mean) else round((mean - worst) / (best - worst) * (SHADES - 1))
+        None
+        if mean is None or not isfinite(mean)
+        else round(min(max((mean - worst) / (best - worst), 0.0), 1.0) * (SHADES - 1))
         for mean in means
     ]
     return [replace(cell, shade=shade) for cell, shade in zip(cells, shades, strict=True)]
