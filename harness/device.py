@@ -10,7 +10,7 @@ import torch
 
 from headbench.harness.errors import BenchError
 
-__all__ = ["be_deterministic", "device_label", "resolve_device", "side_by_side", "use_threads"]
+__all__ = ["be_deterministic", "device_label", "gpu_uuid", "resolve_device", "side_by_side", "use_threads"]
 
 _Result = TypeVar("_Result")
 
@@ -72,6 +72,14 @@ def device_label(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({torch.get_num_threads()} threads)"
+
+
+def gpu_uuid(device: torch.device) -> str:
+    """Return the UUID of a GPU as NVIDIA's driver writes it, such as GPU-0a1b…; empty for a CPU."""
+    if device.type != "cuda":
+        return ""
+    uuid = str(torch.cuda.get_device_properties(device).uuid)
+    return uuid if uuid.startswith("GPU-") else f"GPU-{uuid}"
 
 
 def side_by_side(*works: Callable[[], _Result]) -> list[_Result]:

@@ -12,9 +12,14 @@ from headbench.reports.table import Value
 from headbench.results import Result
 from headbench.results.statistics import over_subjects, pooled_deviation
 
-__all__ = ["mean_over_subjects", "one_subject", "seed_noise"]
+__all__ = ["SHARED", "mean_over_subjects", "one_subject", "seed_noise"]
 
 _COSTS = {column.key for column in COST_COLUMNS}
+SHARED = "shared"
+"""What a table shows instead of a speed that was measured while others computed on the device."""
+_SHARED = (
+    "shared: other cells or processes computed on the device while FPS was measured, so it is not the method's own"
+)
 
 Note = Callable[[str], int]
 """Function that adds a footnote's text to the table and returns its number."""
@@ -31,6 +36,8 @@ def one_subject(column: Column, results: Sequence[Result], pairs: Pairs, note: N
     """
     if column.kind == "text":
         return Value(text=_devices(results))
+    if _is_shared(column, results):
+        return Value(reason=SHARED, notes=(note(_SHARED),))
     numbers, notes, reason = [], [], ""
     for result in results:
         number, remark, why = _number(column, result, pairs.protocol)
@@ -65,6 +72,8 @@ def mean_over_subjects(column: Column, results: Sequence[Result], protocol: str,
     """
     if column.kind == "text":
         return Value(text=_devices(results))
+    if _is_shared(column, results):
+        return Value(reason=SHARED, notes=(note(_SHARED),))
     found: dict[str, dict[int, float]] = {result.cell.subject: {} for result in results}
     reason = ""
     for result in results:
@@ -121,6 +130,11 @@ def _number(column: Column, result: Result, protocol: str) -> tuple[float | None
         of = "sequences" if scores.is_of_sequences(column.key) else "frames"
         remark = f"{column.label} of {result.path}: mean over {len(present)} of {len(values)} {of} ({reason})"
     return fmean(present), remark, ""
+
+
+def _is_shared(column: Column, results: Sequence[Result]) -> bool:
+    """Whether a column is of speed, and that of any of the cells was measured beside other work."""
+    return column.key == "fps" and any(result.shared for result in results)
 
 
 def _spread(numbers: Sequence[float]) -> float | None:

@@ -118,13 +118,15 @@ def _state(result: Result) -> dict[str, Any]:
 
 def _costs(result: Result) -> dict[str, Any]:
     speed = _object(result.files.speed)
-    medians = {name: _object(speed, name).get("median") for name in ("drive_ms", "raster_ms")}
+    known = () if result.shared else ("drive_ms", "raster_ms")
+    medians = {name: _object(speed, name).get("median") for name in known}
     summary = read_summary(result.files.folder)
     numbers = {**medians, **{name: speed.get(name) for name in ("peak_host_memory_bytes", "width", "height")}}
     return {
         **{name: value for name, value in numbers.items() if isinstance(value, int | float)},
         "train_seconds": result.train_seconds,
         "fps": result.fps,
+        "shared": result.shared or (None if result.fps is None else False),
         "gaussians": None if result.gaussians is None else int(result.gaussians),
         "device": result.device,
         "steps": summary.steps if summary else None,

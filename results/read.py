@@ -47,6 +47,9 @@ class Result:
     """Protocol (name@version) -> why the score file that is there is not used, and what to do."""
     train_seconds: float | None = None
     fps: float | None = None
+    """Frames per second; None also where others computed on the device while it was measured."""
+    shared: bool = False
+    """Whether others computed on the device while speed was measured, so that it is not the method's own."""
     gaussians: float | None = None
     device: str = ""
     notes: tuple[str, ...] = ()
@@ -178,7 +181,8 @@ def _result(
         faults=faults,
         # A baseline has nothing to train and no Gaussians; a dash says so better than a zero.
         train_seconds=_number(summary.get("seconds")) or None,
-        fps=_number(speed.get("fps")),
+        fps=None if speed.get("shared") else _number(speed.get("fps")),
+        shared=bool(speed.get("shared")),
         gaussians=_number(summary.get("gaussians")) or None,
         device=str(summary.get("device", "")),
         notes=tuple(dict.fromkeys([*record.notes, *_texts(summary.get("notes"))])),

@@ -96,6 +96,7 @@ CELLS = (
     Field("torch", "text", "version of torch"),
     Field("processor", "text", "processor"),
     Field("gpus", "text", "names of the machine's GPUs, joined by commas"),
+    Field("shared", "flag", "whether others used the device while speed was measured; then that is empty"),
 )
 """Columns of `Results.cells`: a row per stage instance of a cell, whatever its state."""
 

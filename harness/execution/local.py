@@ -13,13 +13,11 @@ from pydantic import BeforeValidator, Field, field_validator
 from headbench.harness.console import size
 from headbench.harness.errors import BenchError
 from headbench.harness.execution.executor import Executor, ExecutorOptions, Handle, Resources, worker_command
+from headbench.harness.execution.neighbours import VISIBLE
 from headbench.harness.execution.system import machine_memory
 from headbench.harness.run.child import Child, Ended, end_all, kill_all
 
 __all__ = ["Local", "LocalOptions"]
-
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-"""Environment variable of CUDA that says which GPUs a process sees, and in which order."""
 
 
 def _numbers(value: Any) -> Any:

@@ -55,6 +55,8 @@ class Speed:
     """SHA-256 of the checkpoint's weights."""
     fps: float
     train: Cost
+    shared: str = ""
+    """Who computed on the device besides this process while it was measured; empty: nobody, as far as is known."""
     device_type: str = ""
     """Type of the device that rendered, cuda or cpu; empty in files of older versions."""
     peak_memory_bytes: float = 0.0

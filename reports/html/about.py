@@ -12,6 +12,7 @@ from urllib.parse import quote
 from headbench.harness.run.provenance import Provenance
 from headbench.reports.columns import COST_COLUMNS
 from headbench.reports.table import named
+from headbench.reports.values import SHARED
 from headbench.results import Result, Run
 
 __all__ = ["CellLine", "Origin", "avatar_pages", "cells_of", "origins_of"]
@@ -53,10 +54,11 @@ def cells_of(run: Run, home: Path) -> list[CellLine]:
     """
     found = []
     for result in run.results:
-        values = (result.train_seconds, result.fps, result.gaussians)
+        values = {"train_seconds": result.train_seconds, "fps": result.fps, "gaussians": result.gaussians}
+        lacks = {"fps": SHARED} if result.shared else {}
         costs = tuple(
-            "–" if value is None else column.format(value)
-            for column, value in zip(COST_COLUMNS[:3], values, strict=True)
+            lacks.get(column.key, "–") if (value := values[column.key]) is None else column.format(value)
+            for column in COST_COLUMNS[:3]
         )
         where, name, state = " / ".join(result.place), named(*result.entry), str(result.state)
         links = tuple((path.name, _address(path, home)) for path in avatar_pages(result))

@@ -10,6 +10,7 @@ from headbench.reports.below import Below, tables_below
 from headbench.reports.columns import Column
 from headbench.reports.grid import Line, headings, lines
 from headbench.reports.table import Row, Table, Value
+from headbench.reports.values import SHARED
 
 __all__ = ["Matrix", "MatrixCell", "Section", "section_of"]
 
@@ -185,5 +186,6 @@ def _cell(row: Row | None, number: int, column: Column) -> MatrixCell:
         return MatrixCell(row.state, state=row.state, reason=row.reason)
     value = row.values[number]
     if value.mean is None:
-        return MatrixCell("n/a" if value.reason else "–", reason=value.reason)
+        short = SHARED if value.reason == SHARED else "n/a" if value.reason else "–"
+        return MatrixCell(short, reason=value.reason)
     return MatrixCell(value.shown(column), rank=value.rank)

@@ -1,0 +1,105 @@
+"""Who computes beside a cell on its machine: speed is a method's own only while nobody does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from headbench.harness.errors import BenchError
+from headbench.harness.execution.claim import holder
+from headbench.harness.reading import Unreadable
+
+__all__ = ["VISIBLE", "gpu_processes", "other_cells", "sharing"]
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Environment variable of CUDA that says which GPUs a process sees, and in which order."""
+_WORKER = "/harness/cli/worker.py"
+_WAIT = 10.0
+
+
+def sharing(cell: Path, gpu: str = "") -> str:
+    """Say who computes on the device of a cell besides this process, as far as the system tells; empty for nobody.
+
+    On a CPU that is any other cell at work on this machine, of whatever run. On a GPU it is any other process that
+    computes there; where the driver does not show processes, a cell that may use the same GPU.
+
+    Args:
+        cell: folder of the cell.
+        gpu: UUID of the GPU; empty on a CPU.
+    """
+    if not gpu:
+        others = len(other_cells(cell))
+        return f"{others} other cell{'s' * (others > 1)} at work on the machine" if others else ""
+    processes = gpu_processes(gpu)
+    if os.getpid() in processes:
+        others = len(processes) - 1
+        return f"{others} other process{'es' * (others > 1)} on the GPU" if others else ""
+    # In a container the driver counts in other numbers, or shows nothing; this process is one of those it shows.
+    others = max(len(processes) - 1, sum(_may_use(gpu_seen) for gpu_seen in _seen_by(cell)))
+    return f"{others} other process{'es' * (others > 1)} on the GPU, perhaps" if others > 0 else ""
+
+
+def other_cells(cell: Path) -> dict[Path, int]:
+    """Folders of other cells that are at work on this machine -> their processes; empty where a system does not say.
+
+    Args:
+        cell: folder of the cell that does not count.
+    """
+    own, found = cell.absolute(), {}
+    for process, folder in _workers():
+        # What a worker has started bears its name; and one that found another at work is about to end.
+        if folder != own and folder not in found and holder(folder) is not None:
+            found[folder] = process
+    return found
+
+
+def _workers() -> Iterator[tuple[int, Path]]:
+    """Processes of this machine that are workers, each with the folder of its cell."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it has ended
+            continue
+        place = next((k for k, word in enumerate(words) if word.endswith(_WORKER.encode())), None)
+        if place is not None and place + 1 < len(words) and words[place + 1].startswith(b"/"):
+            yield int(entry.name), Path(os.fsdecode(words[place + 1]))
+
+
+def _seen_by(cell: Path) -> Iterator[str]:
+    """GPUs that each other cell's worker sees, as CUDA_VISIBLE_DEVICES names them; cells on a CPU are left out."""
+    from headbench.harness.run import Job
+
+    for folder, process in other_cells(cell).items():
+        try:
+            on_cpu = Job.read(folder).execution.device == "cpu"
+            variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+        except (BenchError, Unreadable, OSError):
+            yield ""
+            continue
+        named = next((each for each in variables if each.startswith(f"{VISIBLE}=".encode())), b"=")
+        if not on_cpu:
+            yield os.fsdecode(named.partition(b"=")[2])
+
+
+def _may_use(seen: str) -> bool:
+    """Whether a worker that sees the GPUs `seen` may compute on the one that this process has."""
+    own = {name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()}
+    other = {name.strip() for name in seen.split(",") if name.strip()}
+    return not own or not other or bool(own & other)
+
+
+def gpu_processes(gpu: str) -> set[int]:
+    """Numbers of the processes that compute on a GPU, as the driver counts them; empty where it does not say.
+
+    Args:
+        gpu: UUID of the GPU, such as GPU-0a1b….
+    """
+    command = ["nvidia-smi", "--query-compute-apps=gpu_uuid,pid", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_WAIT, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return set()
+    rows = [line.partition(",") for line in done.stdout.splitlines()]
+    return {int(pid) for uuid, _, pid in rows if uuid.strip() == gpu and pid.strip().isdecimal()}
