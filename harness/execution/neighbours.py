@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headbench.harness.errors import BenchError
 from headbench.harness.execution.claim import holder
+from headbench.harness.execution.system import commands, variable_of
 from headbench.harness.reading import Unreadable
 
 __all__ = ["VISIBLE", "gpu_processes", "other_cells", "sharing"]
@@ -57,14 +58,10 @@ def other_cells(cell: Path) -> dict[Path, int]:
 
 def _workers() -> Iterator[tuple[int, Path]]:
     """Processes of this machine that are workers, each with the folder of its cell."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:  # it has ended
-            continue
-        place = next((k for k, word in enumerate(words) if word.endswith(_WORKER.encode())), None)
-        if place is not None and place + 1 < len(words) and words[place + 1].startswith(b"/"):
-            yield int(entry.name), Path(os.fsdecode(words[place + 1]))
+    for process, words in commands():
+        place = next((k for k, word in enumerate(words) if word.endswith(_WORKER)), None)
+        if place is not None and place + 1 < len(words) and words[place + 1].startswith("/"):
+            yield process, Path(words[place + 1])
 
 
 def _seen_by(cell: Path) -> Iterator[str]:
@@ -74,13 +71,10 @@ def _seen_by(cell: Path) -> Iterator[str]:
     for folder, process in other_cells(cell).items():
         try:
             on_cpu = Job.read(folder).execution.device == "cpu"
-            variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-        except (BenchError, Unreadable, OSError):
-            yield ""
-            continue
-        named = next((each for each in variables if each.startswith(f"{VISIBLE}=".encode())), b"=")
+        except (BenchError, Unreadable):
+            on_cpu = False
         if not on_cpu:
-            yield os.fsdecode(named.partition(b"=")[2])
+            yield variable_of(process, VISIBLE) or ""
 
 
 def _may_use(seen: str) -> bool:

@@ -5,9 +5,20 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["boot_id", "is_process", "machine_memory", "memory_kills", "pid_space", "session_of", "start_of"]
+__all__ = [
+    "boot_id",
+    "commands",
+    "is_process",
+    "machine_memory",
+    "memory_kills",
+    "pid_space",
+    "session_of",
+    "start_of",
+    "variable_of",
+]
 
 
 @functools.cache
@@ -58,6 +69,23 @@ def is_process(process: int, start: str) -> bool:
     return True
 
 
+def commands() -> Iterator[tuple[int, list[str]]]:
+    """Number and command line of each process of this machine, or of this container."""
+    for place in Path("/proc").glob("[0-9]*"):
+        yield int(place.name), _read(f"{place}/cmdline", "surrogateescape").split("\0")
+
+
+def variable_of(process: int, name: str) -> str | None:
+    """Environment variable that a process was started with; None where it had none or is another user's.
+
+    Args:
+        process: ID of the process.
+        name: of the variable.
+    """
+    variables = _read(f"/proc/{process}/environ", "surrogateescape").split("\0")
+    return next((each.partition("=")[2] for each in variables if each.startswith(f"{name}=")), None)
+
+
 def memory_kills() -> int:
     """Number of processes killed for want of memory: since boot, plus those of this process's control group."""
     places = {"/proc/vmstat", *_of_group("memory.events")}
@@ -78,8 +106,8 @@ def _of_group(name: str) -> set[str]:
     return {f"/sys/fs/cgroup/{name}", *([str(Path("/sys/fs/cgroup", group[1], name))] if group else [])}
 
 
-def _read(path: str) -> str:
+def _read(path: str, errors: str = "replace") -> str:
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
+        return Path(path).read_text(encoding="utf-8", errors=errors)
     except OSError:
         return ""
