@@ -90,7 +90,8 @@ class Controls:
         truth = [TRUTH, ERROR] if self._painter.timeline.frames else []
         with gui.add_folder("Avatar"):
             self._avatar = gui.add_dropdown("avatar", labels, visible=len(labels) > 1)
-            self._against = gui.add_dropdown("compare with", [NOTHING, *(labels if len(labels) > 1 else []), *truth])
+            others = [NOTHING, *(labels if len(labels) > 1 else []), *truth]
+            self._against = gui.add_dropdown("compare with", others, hint="It stands at the right")
             self._layout = gui.add_dropdown("layout", [SPLIT, BESIDE], visible=False)
             self._border = gui.add_slider("border", 0.0, 1.0, 0.005, 0.5, visible=False)
             self._overlay = gui.add_dropdown("overlay", [NOTHING, *self._painter.overlay(0).kinds])

@@ -90,7 +90,9 @@ class Overlay:
 
     def says(self, kind: Kind) -> str:
         """One sentence on what is drawn, and of which mesh."""
-        mesh = f"the mesh that carries {self._carrier}'s Gaussians" if self._carrier else "the head model as tracked"
+        mesh = (
+            f"the mesh that carries the Gaussians of {self._carrier}" if self._carrier else "the head model as tracked"
+        )
         return {
             "mesh": f"Lines: {mesh}.",
             "points": f"Points: what {mesh} does not hide.",

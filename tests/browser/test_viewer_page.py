@@ -242,6 +242,9 @@ def test_overlays_are_drawn_and_a_still_a_video_and_a_camera_path_are_downloaded
     screenshot(page, "view-overlay")
     green = (lines[..., 1] - plain[..., 1] > 25) & (lines[..., 0] <= plain[..., 0] + 5)
     assert 0.01 < green.mean() < 0.5
+    page.get_by_text("Lines: the mesh that carries the Gaussians of GaussianAvatars.").wait_for()
+    visit.pick("overlay", "regions")
+    page.get_by_text("mouth interior").wait_for()
     visit.pick("overlay", "nothing")
     page.get_by_text("Save", exact=True).click()
     name, content = downloaded(page, "Still")

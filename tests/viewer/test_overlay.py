@@ -109,7 +109,7 @@ def test_the_mesh_is_the_one_that_carries_the_gaussians_and_is_named(checkpoint_
         corrected = avatar.carrier(params)[0] + 0.01
     monkeypatch.setattr(avatar, "carrier", lambda params: corrected[None])
     overlay, poses = Overlay.of(session.loaded), Poses(session)
-    assert overlay.says("mesh") == "Lines: the mesh that carries FateAvatar's Gaussians."
+    assert overlay.says("mesh") == "Lines: the mesh that carries the Gaussians of FateAvatar."
     posed = poses.at(0, {}, lambda: params)
     assert torch.equal(posed.mesh(overlay.tracked), corrected)
     assert float((overlay.tracked(params) - corrected).abs().max()) > 0.005

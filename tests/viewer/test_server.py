@@ -234,6 +234,42 @@ def test_a_camera_that_moves_alone_poses_nothing_anew(viewer, monkeypatch) -> No
     assert seen[1] is seen[2]
 
 
+def test_the_timeline_is_of_one_camera_and_another_shows_the_same_moment(viewer, made_subject) -> None:
+    from headbench.viewer.client import Client
+    from headbench.viewer.client_camera import PageCamera
+    from headbench.viewer.client_look import Look
+    from headbench.viewer.controls_timeline import TimelineControls
+    from headbench.viewer.server_avatars import timeline_of
+
+    views = [
+        replace(frame, id=f"{frame.id}-{camera}", camera_id=camera)
+        for frame in made_subject.train
+        for camera in ("left", "right")
+    ]
+    timeline = timeline_of(viewer._painter.avatars[:1], replace(made_subject, train=tuple(views), test=()))
+    assert timeline.cameras == ("left", "right") and timeline.seen_by("right") == (1, 3, 5, 7, 9)
+    client = Client(Look(PageCamera((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0), 0.5, 64, 64)), None, lambda: None)
+    placed: list[int] = []
+    # On the viewer's own server, whose pages then have these controls, too.
+    gui = viewer._server.gui
+    controls = TimelineControls(gui, client, timeline, lambda: placed.append(client.look.frame))
+    assert controls._camera.visible and controls._frame.max == 4
+    controls.step(2)
+    assert client.look.frame == 4
+    controls._choose_camera("right")
+    assert client.look.frame == 5 and controls._name.value == "train 00002-right" and placed[-1] == 5
+    controls.step(3)
+    assert client.look.frame == 1, "beyond the last is the first again"
+    gui.reset()
+
+
+def test_a_legend_is_text_whatever_the_names_are() -> None:
+    from headbench.viewer.controls import _legend
+
+    said = _legend("Colours: <b>", {"left_<eye>": (1, 2, 3)})
+    assert "Colours: &lt;b&gt;" in said and "rgb(1, 2, 3)" in said and "left &lt;eye&gt;" in said
+
+
 def said(*arguments: object) -> str:
     """What `bench view` refuses."""
     with pytest.raises(Exception) as caught:
