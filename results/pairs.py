@@ -43,11 +43,10 @@ def compare_runs(first: Path, second: Path, protocol: str | None = None, metrics
             f"{first} and {second} share no method on a subject that both have scored by {label}.",
             help="compare runs of the same methods, presets, variants and subjects",
         )
-    for run, own, other in ((runs[0], cells[0], cells[1]), (runs[1], cells[1], cells[0])):
-        alone = [f"{entry[0]} on {place[1]}" for entry, place in own if (entry, place) not in other]
+    for own, other in (0, 1), (1, 0):
+        alone = [key for key in cells[own] if key not in cells[other]]
         if alone:
-            more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
-            notes.append(f"only in {run.path.name}: {', '.join(alone[:3])}{more}")
+            notes.append(f"only in {runs[own].path.name}: {_alone(alone, runs[other])}")
     keys = _metrics([cells[0][key][0] for key in both], label, metrics)
     pairs = _Pairs(cells, label)
     changes = tuple(pairs.changes(both, keys))
@@ -117,6 +116,16 @@ def _cells(run: Run, protocol: str) -> dict[tuple[Entry, Place], list[Result]]:
         if result.state is State.DONE and protocol in result.scores:
             found.setdefault((result.entry, result.place), []).append(result)
     return found
+
+
+def _alone(keys: Sequence[tuple[Entry, Place]], other: Run) -> str:
+    """Methods and subjects that a run lacks, each with the state of its cell where there is one without scores."""
+    states = {(result.entry, result.place): result.state for result in other.results if result.state is not State.DONE}
+    named = [
+        f"{key[0][0]} on {key[1][1]}" + (f" ({states[key]} in {other.path.name})" if key in states else "")
+        for key in keys
+    ]
+    return ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
 
 
 def _protocol(runs: Sequence[Run], wanted: str | None) -> str:

@@ -105,7 +105,8 @@ def compare(
     if found.undecided():
         say(f"undecided: {found.undecided()}", err=True)
         return UNDECIDED
-    say(f"{len(worse)} significant regression(s) of {run_b.name} from {run_a.name}, {found.protocol}", err=True)
+    names = f"{found.second.name} from {found.first.name}"
+    say(f"{len(worse)} significant regression(s) of {names}, {found.protocol}", err=True)
     say(_family(len(found.tests()), familywise), err=True)
     return REGRESSION if worse else 0
 

@@ -29,7 +29,7 @@ class Budget:
     @property
     def label(self) -> str:
         """Part of a variant's name, such as updates5000 or 1800s."""
-        return f"{self.amount:g}s" if self.kind == "seconds" else f"{self.kind}{self.amount:.0f}"
+        return f"{self.amount:.15g}s" if self.kind == "seconds" else f"{self.kind}{self.amount:.0f}"
 
     @property
     def seconds(self) -> float | None:
@@ -39,7 +39,7 @@ class Budget:
     def said(self) -> str:
         """The budget in words."""
         if self.kind == "seconds":
-            return f"{self.amount:g} s of training steps"
+            return f"{self.amount:.15g} s of training steps"
         return f"{self.amount:,.0f} {self.kind}"
 
 

@@ -73,9 +73,12 @@ def test_over_three_subjects_the_mean_decides_and_below_each_alone(new_run: Any)
     assert interval.effect == pytest.approx(-11 * (1 - 3 / 7))
     assert [(change.metric, change.subject) for change in found.regressions()] == [("psnr", ""), ("lpips/alex", "")]
     assert found.regressions({"psnr": 0.3}) == [change for change in found.regressions() if change.metric != "psnr"]
-    two = compare_runs(made(new_run, "two", 0.0, SUBJECTS[:2]).path, worse.path)
+    fewer = made(new_run, "two", 0.0, SUBJECTS[:2])
+    two = compare_runs(fewer.path, worse.path)
     assert {change.subject for change in two.changes if change.decides} == {"anna", "ben"}
     assert two.notes == ("only in worse: A on carl",)
+    fewer.cell("A", "carl", state="failed", reason="loss is NaN")
+    assert compare_runs(fewer.path, worse.path).notes == ("only in worse: A on carl (failed in two)",)
 
 
 def check_csv(frame: pd.DataFrame) -> None:

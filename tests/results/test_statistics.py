@@ -160,6 +160,12 @@ def test_documented_rates_of_false_marks() -> None:
     found = [100 * false_marks(subjects, 4000) for subjects in SUBJECTS]
     assert all(4 <= rate <= 6 for rate in found), found
     assert documented["Student's t over subjects (used)"] == pytest.approx(found, abs=0.051)
+    for name, drawn_by in (
+        ("heavy tails (Laplace)", lambda rng, size: rng.laplace(size=size)),
+        ("skewed (exponential)", lambda rng, size: rng.exponential(size=size) - 1),
+    ):
+        rates = [100 * resolved(drawn_by(np.random.default_rng(n), (40_000, n))).mean() for n in SUBJECTS]
+        assert documented[name] == pytest.approx(rates, abs=0.4)
     several = [marks_of_equals(methods, 5, 20_000) for methods in (2, 3, 5, 8)]
     assert documented["one of them is bold"] == pytest.approx([100 * bold for bold, _ in several], abs=0.051)
     assert documented["one or more lack their †"] == pytest.approx([100 * some for _, some in several], abs=0.51)

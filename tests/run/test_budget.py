@@ -21,6 +21,7 @@ def test_texts_of_budgets() -> None:
     )
     assert budget_of("images=20_000") == Budget("images", 20000) and budget_of("updates=5").label == "updates5"
     assert budget_of("30min").label == "1800s" and budget_of("30min").seconds == 1800.0
+    assert [budget_of(text).label for text in ("1234567s", "1234568s", "0.5s")] == ["1234567s", "1234568s", "0.5s"]
     assert budget_of("images=2").seconds is None and budget_of("images=20000").said() == "20,000 images"
 
 
