@@ -117,6 +117,19 @@ def test_a_recipe_reads_renders_and_scores_with_a_method_that_trains_nothing(
         assert scores.frames and scores.mean("psnr") is not None, (protocol, scores.why("psnr"))
 
 
+def test_a_table_says_that_a_run_reads_the_data_otherwise_than_its_preset_goes_with(
+    bench: Callable[..., Any], faces: Path, tmp_path: Path
+) -> None:
+    run = ("run", "--methods", "Average", "--preset", "read", "--datasets", "discs[anna]", "--data-root", faces)
+    said = "Average (read) on discs does not reproduce the original, which reads the data in its own way: --set "
+    for name, more in (("bare", ()), ("whole", ("--set", "discs.radius=3"))):
+        done = bench(*run, *more, "--device", "cpu", "--protocol", "headbench@1", "--no-report", "--out", name)
+        assert done.code == 0, done.err
+        for style in ("markdown", "csv", "json", "latex", "terminal"):
+            shown = " ".join(bench("report", name, "--format", style).out.split())
+            assert (f"{said}discs.radius=3" in shown) == (not more), (style, shown)
+
+
 def test_options_that_presets_name_are_there(known: Registry) -> None:
     found = 0
     for spec in known.methods().values():

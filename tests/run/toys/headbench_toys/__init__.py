@@ -12,7 +12,7 @@ def register_datasets(register):
 
 @hookimpl
 def register_methods(register):
-    presets = {"demo": "headbench_toys:demo.yaml", "wide": "headbench_toys:wide.yaml"}
+    presets = {name: f"headbench_toys:{name}.yaml" for name in ("demo", "wide", "read")}
     for name in TROUBLE:
         register(MethodSpec(name, f"headbench_toys.trouble:{name}", presets, "demo", baseline=name == "Average"))
     register(MethodSpec("NeedsBrows", "headbench_toys.trouble:Average", presets, "demo", needs=frozenset({"brows"})))
