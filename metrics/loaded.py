@@ -104,7 +104,8 @@ def _load(frame: str, path: Path, truth: GroundTruth, protocol: Protocol) -> Loa
         if tuple(got.shape[1:]) != (height, width):
             raise DataError(
                 f"Frame {frame}: the truth's {name} is {got.shape[2]} x {got.shape[1]} pixels, "
-                f"the render {path} is {width} x {height}."
+                f"the render {path} is {width} x {height}.",
+                help="render in the truth's size, or bring both to one size yourself: how is a part of what is scored",
             )
     computed = {name: functools.partial(mask, frame) for name, mask in truth.computed.items()}
     colour, alpha, masks = colour.cpu(), alpha.cpu(), Masks(pixels.masks, height, width, computed)

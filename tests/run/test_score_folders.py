@@ -87,7 +87,7 @@ def test_folders_give_the_scores_of_a_run_and_all_says_what_cannot_be_scored(
     assert [frame.values for frame in found.frames] == [frame.values for frame in of_run.frames]
 
     # Regions need a head, which a subject has and a folder has not; a report shows where they lie.
-    regions = "headbench-regions@1"
+    regions = "headbench-regions@2"
     assert bench("score", "out", "--device", "cpu", "--protocol", regions).code == 0
     done = score("--renders", renders, *ways["subject"], "--protocol", regions, "--out", "subject")
     found, of_run = (
@@ -97,7 +97,8 @@ def test_folders_give_the_scores_of_a_run_and_all_says_what_cannot_be_scored(
     assert [frame.values for frame in found.frames] == [frame.values for frame in of_run.frames]
     assert any("psnr-region/face" in frame.values for frame in found.frames)
     done = score("--renders", renders, "--truth", "rgba", "--protocol", regions)
-    assert "PSNR face ↑   n/a (needs the tracked head; the data have none)" in done.out and "Flicker" in done.out
+    shown = " ".join(done.out.split())
+    assert "PSNR cloth ↑ n/a (needs the tracked head; the data have none)" in shown and "Flicker" in shown
     drawn, remarks = draw_region_figures(read_run(tmp_path / "out").results, tmp_path, Subjects(registry))
     assert remarks == [] and [(figure.group, figure.caption) for figure in drawn] == [
         ("discs / anna", "regions that are scored")
@@ -107,6 +108,8 @@ def test_folders_give_the_scores_of_a_run_and_all_says_what_cannot_be_scored(
 
     done = score("--renders", renders, "--truth", "rgba", "--protocol", "all")
     assert done.code == 0, done.err
+    grey(tmp_path / "small" / f"{subject.test[0].id}.png", 9)
+    assert "help: render in the truth's size" in score("--renders", "small", *ways["subject"]).err
     assert "headbench-around@1: not scored: it scores all-around views, which a dataset's subject has" in done.out
     assert "fateavatar-tracked-8bit@1: not scored: it is for renders of tracked test frames" in done.out
     assert "note: " in done.out and "2 other entries are not read: render.json, sha256.txt" in done.out
