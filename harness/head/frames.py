@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from headbench.harness.kernels import kernels
 from headbench.harness.rotations import SMALLEST, matrix_to_quat, safe_normalise
 
 __all__ = ["FaceFrames", "face_frames", "points_on_faces"]
@@ -33,9 +34,12 @@ class FaceFrames:
     raw_normal: Tensor
     """(B, F, 3) normals (v1 - v0) x (v2 - v0), not normalised: the length is twice the area in square metres."""
 
+    known_quats: Tensor | None = None
+    """The quaternions, where a kernel computed them on the way."""
+
     def quats(self) -> Tensor:
         """Return the rotations of the frames as unit quaternions (B, F, 4) (w, x, y, z)."""
-        return matrix_to_quat(self.R)
+        return matrix_to_quat(self.R) if self.known_quats is None else self.known_quats
 
 
 def corners(vertices: Tensor, faces: Tensor) -> Tensor:
@@ -57,6 +61,10 @@ def face_frames(vertices: Tensor, faces: Tensor) -> FaceFrames:
         >>> frames.size, frames.raw_normal
         (tensor([[2.]]), tensor([[[0., 0., 4.]]]))
     """
+    fused = None if torch.are_deterministic_algorithms_enabled() else kernels("frames", vertices.device)
+    if fused is not None and vertices.dtype == torch.float32:
+        R, quats, size, centroid, raw_normal = fused.fused_frames(vertices, faces)
+        return FaceFrames(R, size, centroid, raw_normal, quats)
     points = corners(vertices, faces)
     origin = points[:, :, 0]
     base, side = points[:, :, 1] - origin, points[:, :, 2] - origin
