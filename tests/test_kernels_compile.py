@@ -1,0 +1,50 @@
+"""Every GPU kernel of ours compiles to machine code of two generations of GPUs; needs triton, and no GPU."""
+
+import importlib
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from headbench.harness.kernels import KERNELS
+
+SIZES = {"WINDOW": 11, "ROWS": 4, "COLUMNS": 128, "SLOPES": True, "PARTS": 1024, "SIDE": 3, "STRIDE": 2, "KEEP": True}
+SIZES |= {"PIXELS": 16, "CHANNELS": 64, "ROW": 7, "CONSTANTS": 5, "BLOCK": 1024}
+POINTERS = {"work_ptr": "*i64", "address_ptr": "*i64", "constant_ptr": "*fp64", "place_ptr": "*u8"}
+FLOATS = {"c1", "c2", "eps"}
+
+
+def kernels() -> Iterator[tuple[str, str, str]]:
+    """Name of each kernel, of its functions that are launched, and of the type of its features."""
+    launched = {"adam": "_update", "lpips": "_forward _backward", "pooling": "_forward _backward"}
+    launched["ssim"] = "_moments_of_rows _similarity _slopes_of_columns _gradient"
+    launched["photometric"] = "_moments _similarity _means _slopes _gradient"
+    for name in KERNELS:
+        for function in launched[name].split():
+            for kind in ("fp32", "fp16", "bf16") if name in ("lpips", "pooling") else ("fp32",):
+                yield name, function, kind
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter compiles nothing")
+@pytest.mark.parametrize(("name", "function", "kind"), list(kernels()))
+def test_a_kernel_compiles(name: str, function: str, kind: str, tmp_path, monkeypatch) -> None:
+    compiler = pytest.importorskip("triton.compiler")
+    backends = pytest.importorskip("triton.backends.compiler")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernel = getattr(importlib.import_module(f"headbench.harness.{KERNELS[name][0]}"), function)
+    features = {"a_ptr", "b_ptr"} if name == "lpips" else {"in_ptr", "g_ptr"}
+    features |= {"out_ptr"} if function == "_backward" or name == "pooling" else set()
+
+    def type_of(argument: str) -> str:
+        if argument in SIZES:
+            return "constexpr"
+        if argument.endswith("_ptr"):
+            return POINTERS.get(argument, f"*{kind}" if argument in features else "*fp32")
+        return "fp32" if argument in FLOATS else "i32"
+
+    signature = {argument: type_of(argument) for argument in kernel.arg_names}
+    constants = {argument: SIZES[argument] for argument in kernel.arg_names if argument in SIZES}
+    for generation in (80, 90):
+        source = compiler.ASTSource(kernel, signature, constexprs=constants)
+        assert compiler.compile(source, target=backends.GPUTarget("cuda", generation, 32)).asm["cubin"]
