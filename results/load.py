@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WRITTEN_AS", "Results", "changes_frame", "load"]
 
+_PYARROW = "pip install 'headbench[parquet]'"
 WRITTEN_AS = ("csv", "parquet")
 """Formats in which `Results.write` writes frames."""
 
@@ -57,23 +58,31 @@ class Results:
             format: csv or parquet.
 
         Raises:
-            BenchError: parquet, and the package pyarrow is not installed.
+            BenchError: parquet, and the package pyarrow is not installed, or cannot be used.
         """
         if format == "parquet" and importlib.util.find_spec("pyarrow") is None:
-            raise BenchError(
-                "parquet needs the package pyarrow, which is not installed.", help="pip install 'headbench[parquet]'"
-            )
+            raise BenchError("parquet needs the package pyarrow, which is not installed.", help=_PYARROW)
         written = []
         for name in ("frames", "cells", "curves"):
             frame: pandas.DataFrame = getattr(self, name)
             path = folder / f"{name}.{format}"
             with atomic_path(path) as part:
                 if format == "parquet":
-                    frame.to_parquet(part, index=False)
+                    _write_parquet(frame, part)
                 else:
                     frame.to_csv(part, index=False, lineterminator="\n")
             written.append(path)
         return written
+
+
+def _write_parquet(frame: pandas.DataFrame, path: Path) -> None:
+    try:
+        frame.to_parquet(path, engine="pyarrow", index=False)
+    except ImportError as error:
+        # One that is too old for pandas, or whose libraries are missing.
+        raise BenchError(
+            "parquet needs the package pyarrow, and the installed one is unusable.", help=_PYARROW
+        ) from error
 
 
 def load(run: str | Path) -> Results:
