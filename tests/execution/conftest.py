@@ -1,7 +1,7 @@
 """A Slurm cluster of one node on loopback, of Debian's packages, without accounting; and subjects to train on.
 
-Its jobs need no munge. A requeued job waits until its old credential has expired, 120 s by default: here 3 s. A node
-that is gone for 10 s is down.
+Its jobs need no munge. A requeued job waits until its old credential has expired, 120 s by default: here 5 s, the
+least that Slurm takes. A node that is gone for 10 s is down.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}
 AuthType=auth/none
 CredType=cred/none
-AuthInfo=cred_expire=3
+AuthInfo=cred_expire=5
 SlurmUser={user}
 SlurmdUser={user}
 StateSaveLocation={folder}/state
