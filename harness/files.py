@@ -44,6 +44,8 @@ LONGEST = 200
 """Bytes of a file's name that its temporary name repeats; file systems allow 255 for the whole name."""
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>part|old)")
 """Names that `atomic_path` and `atomic_folder` give to what is not finished."""
+_TEMPORARY = re.compile(r"(?<![^/])\.(?P<name>[^/]+)\.[0-9a-f]{8}\.(?:part|old)(?=/|$)")
+"""Such a name as a part of a path."""
 
 FILES = 20_000
 """Limit of the files and folders in a folder whose digest is taken."""
@@ -72,6 +74,7 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         _locate(error, path)
+        _refuse_gone(path, error)
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -95,6 +98,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
     except OSError as error:
         _locate(error, path)
+        _refuse_gone(path, error)
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -217,10 +221,18 @@ def _beside(path: Path, ending: str) -> Path:
     return path.with_name(f".{name}.{uuid.uuid4().hex[:8]}.{ending}")
 
 
+def _refuse_gone(path: Path, error: OSError) -> None:
+    """Raise Unwritable where a file could not be written because its folder was removed meanwhile."""
+    if isinstance(error, FileNotFoundError) and not path.parent.exists():
+        raise Unwritable(
+            f"{path}: its folder was removed while it was written.", "the same command makes it again"
+        ) from error
+
+
 def _locate(error: OSError, path: Path) -> None:
-    """Put the path that was to be written into an error that names none, as that of a full disk does."""
-    if error.filename is None:
-        error.filename = str(path)
+    """Let an error name the file that was to be written, where it names none, as of a full disk, or a temporary one."""
+    named = str(path) if error.filename is None else os.fsdecode(error.filename)
+    error.filename, error.filename2 = _TEMPORARY.sub(r"\g<name>", named), None
 
 
 def write_json(path: Path, value: Any, durable: bool = True) -> None:

@@ -18,22 +18,35 @@ from types import FrameType
 from typing import Any
 
 from headbench.harness.errors import BenchError, of_system
-from headbench.harness.execution.claim import CLAIM, Claim, Claimed, claimed, holder, left_behind
+from headbench.harness.execution.claim import CLAIM, Claim, Claimed, claimed, clear_remains, holder, left_behind
 from headbench.harness.execution.system import boot_id, memory_kills
 from headbench.harness.files import Unwritable, append_to, discard, write_json
 from headbench.harness.reading import Unreadable
 from headbench.harness.run import CellRecord, Job, State, read_cell
 from headbench.harness.run.cell import AGAIN
-from headbench.harness.run.child import BUSY, INTERRUPTED, OUTCOME, PROGRESS, Ended, log_path, signature_of
+from headbench.harness.run.child import (
+    BUSY,
+    INTERRUPTED,
+    MORE_MEMORY,
+    OUTCOME,
+    PROGRESS,
+    Ended,
+    late_after,
+    log_path,
+    removed,
+    signature_of,
+)
 
 __all__ = ["attend", "conclude", "death", "hear_endings", "requeue", "settle"]
 
 EVERY = 0.4
 """Minimum time between two writings of the progress file within one stage, in seconds."""
 _HOST_MEMORY = re.compile(
-    r"DefaultCPUAllocator: (can't allocate|not enough) memory(: you tried to allocate \d+ bytes)?"
+    r"DefaultCPUAllocator: (?:can't allocate|not enough) memory(?:: you tried to allocate (\d+) bytes)?"
 )
 """Text of the plain RuntimeError by which torch says that the host has no memory left."""
+_GPU_MEMORY = re.compile(r"[Tt]ried to allocate ([0-9.]+ [KMGT]?i?B)")
+"""Text of torch's error for a GPU's memory that says how much was asked for."""
 
 
 class _Reporter:
@@ -104,6 +117,8 @@ def _attend(
     except BaseException as error:
         traceback.print_exc()
         ended = _explain(error, report.stage)
+    if record is not None and clear_remains(folder):
+        ended = removed(folder)
     ending.acquire()
     sys.stdout.flush()
     write_json(folder / OUTCOME, dataclasses.asdict(ended))
@@ -132,7 +147,7 @@ def _watch_the_clock(folder: Path, record: CellRecord, report: _Reporter, ending
         if not ending.acquire(blocking=False):
             return
         where = f" in stage {report.stage}" if report.stage else " before its first stage"
-        ended = Ended(State.TIMEOUT, f"took more than {seconds:g} s{where}", f"timeout{where}")
+        ended = late_after(seconds, where)
         write_json(folder / OUTCOME, dataclasses.asdict(ended))
         conclude(folder, record, ended)
         (folder / CLAIM).unlink(missing_ok=True)
@@ -223,7 +238,11 @@ def _last_of(claim: Claim) -> Ended:
     if not claim.boot or claim.boot != boot_id():
         return Ended(State.INTERRUPTED, f"{claim} is gone")
     if memory_kills() > claim.kills:
-        return Ended(State.OOM, f"{claim} was killed, and the system ran out of memory since it began", "host memory")
+        return Ended(
+            State.OOM,
+            f"{claim} was killed, and the system ran out of memory since it began ({MORE_MEMORY})",
+            "host memory",
+        )
     return Ended(State.INTERRUPTED, f"{claim} was killed")
 
 
@@ -258,11 +277,8 @@ def _explain(error: BaseException, stage: str) -> Ended:
     where = f" in stage {stage}" if stage else ""
     if isinstance(error, KeyboardInterrupt):
         return Ended(State.INTERRUPTED, INTERRUPTED)
-    if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
-        message = str(error).split(". ")[0] or "no memory left"
-        return Ended(State.OOM, f"out of memory{where}: {message}", f"memory{where}")
-    if isinstance(error, RuntimeError) and (refused := _HOST_MEMORY.search(str(error))):
-        return Ended(State.OOM, f"out of memory{where}: {refused.group()}", f"memory{where}")
+    if (lacking := _lacking_memory(error)) is not None:
+        return Ended(State.OOM, f"out of memory{where}: {lacking}", f"memory{where}")
     if isinstance(error, OSError) and error.errno is not None:
         error = of_system(error, "a file")
     message = " ".join(str(error.args[0]).split()) if isinstance(error, BenchError) else " ".join(str(error).split())
@@ -271,6 +287,21 @@ def _explain(error: BaseException, stage: str) -> Ended:
     # What is in the way of one cell's files says nothing about another cell.
     cause = message if isinstance(error, Unwritable) else signature_of(f"{kind}{where}", message)
     return Ended(State.FAILED, text[:1000] + helped, cause)
+
+
+def _lacking_memory(error: BaseException) -> str | None:
+    """What memory a process lacked, with a remedy; None where an error is of another kind."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, for a GPU
+        asked = _GPU_MEMORY.search(str(error))
+        what = f"its GPU had no {asked[1]} left" if asked else "its GPU had no memory left"
+        return f"{what} (end what else is on that GPU, take a larger one, or a smaller preset)"
+    if isinstance(error, RuntimeError) and (refused := _HOST_MEMORY.search(str(error))):
+        what = f"the machine had no {refused[1]} bytes left" if refused[1] else "the machine had no memory left"
+    elif isinstance(error, MemoryError):
+        what = " ".join(str(error).split()) or "the machine had no memory left"
+    else:
+        return None
+    return f"{what} ({MORE_MEMORY})"
 
 
 def _now() -> str:

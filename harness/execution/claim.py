@@ -6,12 +6,14 @@ A second file says which `bench run` has the cell: it starts the worker, or has 
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from headbench.harness.execution.holding import Claim, Claimed, holder_of, holding, left_at
 
-__all__ = ["CLAIM", "RUNNER", "Claim", "Claimed", "claimed", "holder", "left_behind"]
+__all__ = ["CLAIM", "RUNNER", "Claim", "Claimed", "claimed", "clear_remains", "holder", "left_behind"]
 
 CLAIM = "claim.json"
 """Name of the claim's file in the cell's folder; it is there while a process works, and after one that was killed."""
@@ -48,5 +50,19 @@ def claimed(folder: Path, parent: int = 0) -> Iterator[Claim | None]:
     Raises:
         Claimed: a living process holds the claim.
     """
-    with holding(folder / CLAIM, f"works on the cell {folder}", parent) as before:
+    with holding(folder / CLAIM, f"works on the cell {folder}", parent, gone=lambda: clear_remains(folder)) as before:
         yield before
+
+
+def clear_remains(folder: Path) -> bool:
+    """Remove what a process wrote into its cell's folder after somebody had removed that; False where nobody had.
+
+    What is left of such a cell is neither whole nor known to be of one training.
+
+    Args:
+        folder: folder of the cell, of which this process holds the claim.
+    """
+    if os.path.lexists(folder / "cell.json") or os.path.lexists(folder / "job.json"):
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    return True

@@ -136,7 +136,12 @@ def holder_of(path: Path, patient: bool = False) -> Claim | None:
 
 @contextlib.contextmanager
 def holding(
-    path: Path, doing: str, parent: int = 0, wait: float = 0.0, tell: Callable[[Claim], object] | None = None
+    path: Path,
+    doing: str,
+    parent: int = 0,
+    wait: float = 0.0,
+    tell: Callable[[Claim], object] | None = None,
+    gone: Callable[[], object] = lambda: None,
 ) -> Iterator[Claim | None]:
     """Hold the claim in the file `path` until the block ends; it ends early where somebody asked for that.
 
@@ -150,6 +155,7 @@ def holding(
         wait: seconds to wait for another process to let go; who is about to end, since its parent has, is waited for
             in any case.
         tell: is called once with the claim that is waited for.
+        gone: is called before this process ends because the claim's file is not there any more.
 
     Yields:
         the claim of an earlier process that was killed; None where there was none.
@@ -159,7 +165,7 @@ def holding(
     """
     mine = new_claim(parent)
     before = _wait_for(path, mine, doing, wait, tell)
-    with kept(path, mine, lambda found: _end_at_once(path, found)):
+    with kept(path, mine, lambda found: _end_at_once(path, found, gone)):
         yield before
 
 
@@ -186,7 +192,9 @@ def kept(path: Path, mine: Claim, lost: Callable[[Claim | None], object]) -> Ite
             _request(path, mine).unlink(missing_ok=True)
 
 
-def _end_at_once(path: Path, found: Claim | None) -> None:
+def _end_at_once(path: Path, found: Claim | None, gone: Callable[[], object]) -> None:
+    if found is None:
+        gone()
     os.write(2, f"{found or 'somebody'} took the claim {path}; this process ends.\n".encode())
     os._exit(1)
 

@@ -24,6 +24,7 @@ from headbench.harness.run.cell import State
 __all__ = [
     "BUSY",
     "INTERRUPTED",
+    "MORE_MEMORY",
     "OUTCOME",
     "PROGRESS",
     "WITH_PARENT",
@@ -31,9 +32,11 @@ __all__ = [
     "Ended",
     "end_all",
     "kill_all",
+    "late_after",
     "log_path",
     "read_progress",
     "last_stage",
+    "removed",
     "signature_of",
 ]
 
@@ -47,6 +50,8 @@ BUSY = 75
 """Exit code of a worker that finds another one at work on its cell (EX_TEMPFAIL of sysexits.h)."""
 INTERRUPTED = "interrupted; the same command goes on"
 """Reason recorded for cells that were interrupted."""
+MORE_MEMORY = "fewer --workers, or more --memory where the executor reserves it"
+"""What to do about a machine without memory."""
 _LARGEST = 1e15
 """Largest number of a progress report that is passed on; larger ones make no sense to people."""
 GRACE = 2.0
@@ -149,7 +154,7 @@ class Child:
             return None
         where = last_stage(self._folder)
         self._end()
-        return Ended(State.TIMEOUT, f"took more than {self._timeout:g} s{where}", f"timeout{where}")
+        return late_after(self._timeout, where)
 
     def ask(self) -> None:
         """Ask the child to end by itself (SIGTERM)."""
@@ -207,6 +212,26 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> None:
         return
 
 
+def late_after(seconds: float, where: str) -> Ended:
+    """How a cell ends that took longer than it may.
+
+    Args:
+        seconds: time that it may take.
+        where: words on the stage in which it was.
+    """
+    reason = f"took more than {seconds:g} s{where} (--timeout gives more, and the same command goes on)"
+    return Ended(State.TIMEOUT, reason, f"timeout{where}")
+
+
+def removed(folder: Path) -> Ended:
+    """How a cell ends whose folder was removed while its process was at work."""
+    return Ended(
+        State.FAILED,
+        f"{folder} was removed while it was at work; the same command begins the cell anew",
+        f"{folder} was removed",
+    )
+
+
 def _judge(code: int, folder: Path, log: Path, begin: int, killed_before: int) -> Ended:
     """How a cell's process ended: what it wrote as its outcome, or else what its exit code and log tell.
 
@@ -222,10 +247,13 @@ def _judge(code: int, folder: Path, log: Path, begin: int, killed_before: int) -
     except Unreadable:  # it had no time to write one, or not all of it
         pass
     where = last_stage(folder)
+    if not os.path.lexists(folder / "cell.json"):
+        return removed(folder)
     if code < 0:
         name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else f"signal {-code}"
         if code == -signal.SIGKILL and memory_kills() > killed_before:
-            return Ended(State.OOM, f"the system ran out of memory and killed it{where}", f"host memory{where}")
+            reason = f"the system ran out of memory and killed it{where} ({MORE_MEMORY})"
+            return Ended(State.OOM, reason, f"host memory{where}")
         line = _last_line(log, begin)
         return Ended(State.FAILED, f"killed by {name}{where}" + (f": {line}" if line else ""), f"{name}{where}")
     line = _last_line(log, begin) or "it printed nothing"
@@ -240,9 +268,13 @@ def last_stage(folder: Path) -> str:
 
 def _last_line(log: Path, begin: int) -> str:
     """Last line of a log, from byte `begin` on, that says something; of a fault handler's dump, its headline."""
-    with log.open("rb") as handle:
-        handle.seek(begin)
-        lines = [line.strip() for line in handle.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    try:
+        with log.open("rb") as handle:
+            handle.seek(begin)
+            printed = handle.read().decode("utf-8", "replace")
+    except OSError:  # somebody removed it
+        return ""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("--- ")]  # the worker's own headline
     fatal = [line for line in lines if line.startswith("Fatal Python error")]
     return (fatal or lines or [""])[-1][:300]

@@ -26,7 +26,7 @@ SLURM = ("every=0.5", "patience=2", "cpus=1", "notice=10")
 PAIR = ("--methods", "GaussianAvatars,FlashAvatar", "--datasets", "insta[synth00]")
 LONG = (
     *("--methods", "GaussianAvatars", "--datasets", "insta[synth00]", "--seeds", "0,1", "--deterministic"),
-    *("--set", "gaussianavatars.train.steps=300", "--label", "long", "--checkpoint-every", "20"),
+    *("--set", "gaussianavatars.train.steps=200", "--label", "long", "--checkpoint-every", "20"),
 )
 Run = Callable[..., subprocess.Popen[str]]
 

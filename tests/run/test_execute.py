@@ -52,9 +52,16 @@ def test_each_way_to_fail_has_its_own_state_and_reason_and_the_others_finish(
     assert found["raises"] == (State.FAILED, "ValueError in stage train: no 's0'")
     assert found["segfault"][0] is State.FAILED
     assert "SIGSEGV in stage train" in found["segfault"][1] and "Fatal Python error" in found["segfault"][1]
-    assert found["hangs"] == (State.TIMEOUT, "took more than 1800 s in stage train")
+    assert found["hangs"] == (
+        State.TIMEOUT,
+        "took more than 1800 s in stage train (--timeout gives more, and the same command goes on)",
+    )
     assert found["exits"] == (State.FAILED, "ended with exit code 7 in stage train: Fatal: licence server not found")
-    assert found["memory"] == (State.OOM, "out of memory in stage train: no memory left")
+    assert found["memory"] == (
+        State.OOM,
+        "out of memory in stage train: the machine had no memory left "
+        "(fewer --workers, or more --memory where the executor reserves it)",
+    )
     assert found["unable"][1].startswith(
         "ended with exit code 1 before its first stage: ModuleNotFoundError: No module"
     )

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import errno
+import importlib
+import math
 import os
 import shutil
+import signal
+import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from isolation import Plug
 from moments import Moments, in_fork, kill
 from waiting import until
 
 from headbench.harness.execution import holder
-from headbench.harness.run import State, read_cells
+from headbench.harness.run import State, child, read_cells
 
-from .test_kill import results
+from .test_kill import gone, results
 
 ASKED = (
     *("run", "--methods", "blobs", "--datasets", "discs[anna]", "--preset", "demo", "--device", "cpu"),
@@ -27,8 +36,8 @@ Call = Callable[..., Any]
 
 @pytest.fixture
 def asked(bench: Call, blobs: Path, faces: Path, tmp_path: Path) -> Call:
-    """(out) -> what `bench run` of one trained cell did."""
-    return lambda out: bench(*ASKED, "--data-root", faces, "--out", out, site=blobs)
+    """(out, words) -> what `bench run` of one trained cell did."""
+    return lambda out, *more: bench(*ASKED, "--data-root", faces, "--out", out, *more, site=blobs)
 
 
 @pytest.fixture
@@ -117,7 +126,7 @@ FAULTS = {
             marks=pytest.mark.tried(
                 "faults in runs",
                 f"{name} while a run plans, trains, renders and scores",
-                "one sentence; run again the run ends with the same weights, pictures and scores",
+                "one sentence; the same command ends with the same weights, pictures and scores",
                 "the run's files" if name.endswith("removed") else "the steps since the last checkpoint",
             ),
         )
@@ -127,18 +136,125 @@ FAULTS = {
 def test_a_fault_of_the_disk_is_one_sentence_and_costs_no_more_than_it_took(
     asked: Call, moments: Moments, tmp_path: Path, fault: str
 ) -> None:
-    calm, run = in_peace(asked, tmp_path), tmp_path / "wild"
+    calm, run, said = in_peace(asked, tmp_path), tmp_path / "wild", tmp_path / "said"
     what, words = FAULTS[fault]
-    count = 60
-    for first in (2, 9, 15, 24, 32, 44, count):
+    # While the plan is written, the cell queued, checkpoints, pictures and scores written.
+    for first in (2, 9, 15, 24, 44):
         shutil.rmtree(run, ignore_errors=True)
-        moments.let(what, lambda moment, first=first: moment >= first if words else moment == first)
-        said = tmp_path / "said"
-        code = in_fork(lambda: asked("wild"), said)
-        text = said.read_text()
-        print("----", first, code, "\n", text)
-        assert "Traceback" not in text and words in text, text
+        moments.let(what, lambda moment, first=first: moment == first if what is vanish else moment >= first)
+        code, text = in_fork(lambda: asked("wild"), said), said.read_text()
+        assert code == (1 if words else code) and words in text and ".part" not in text, text
+        assert "Traceback" not in text and "no such file" not in text, text
+        if what is vanish and code == 2:
+            assert "was removed while it was at work" in next(run.glob("cells/*/*/*/*/cell.json")).read_text()
         until(lambda: not at_work(run))
         moments.let(what, lambda moment: False)
         assert in_fork(lambda: asked("wild"), said) == 0, said.read_text()
         assert results(run) == calm
+
+
+def hang(terms: Any) -> None:
+    Path("hangs").touch()
+    time.sleep(600)
+
+
+def fork(terms: Any) -> None:
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        Path("forked").write_text(f"{os.getpid()}")
+        time.sleep(600)
+    until(lambda: Path("forked").is_file() and Path("forked").read_text())
+
+
+def babble(terms: Any) -> None:
+    print("\x1b[2Jbabble " * 50_000, flush=True)
+    sys.stderr.write("babble\n")
+    os.write(1, b"\xff\x00babble")
+
+
+def leak(terms: Any) -> None:
+    threading.Thread(target=time.sleep, args=(600,)).start()  # which is waited for at the end of Python
+    kept.append([os.open("/dev/null", os.O_RDONLY) for _ in range(300)])
+    kept.append(bytearray(50 << 20))
+
+
+def fill_gpu(terms: Any) -> None:
+    raise torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.10 GiB"
+    )
+
+
+def raise_it(error: BaseException) -> None:
+    raise error
+
+
+kept: list[Any] = []
+METHODS: dict[str, tuple[Callable[[Any], Any], str, str]] = {
+    "raises": (lambda terms: raise_it(ValueError("no light")), "failed", "ValueError in stage train: no light"),
+    "hangs": (hang, "timeout", "took more than 1800 s in stage train (--timeout gives more"),
+    "forks a child that outlives it": (fork, "done", ""),
+    "prints a megabyte of escapes": (babble, "done", ""),
+    "exits": (lambda terms: sys.exit("no licence"), "failed", "SystemExit in stage train: no licence"),
+    "exits without a word": (lambda terms: os._exit(0), "failed", "ended with exit code 0 in stage train"),
+    "segfaults": (lambda terms: os.kill(os.getpid(), signal.SIGSEGV), "failed", "killed by SIGSEGV in stage train"),
+    "leaks a thread, open files and memory": (leak, "done", ""),
+    "has a loss that is NaN": (
+        lambda terms: terms["l1"].fill_(math.nan),
+        "failed",
+        "['l1'] are not finite since step 9",
+    ),
+    "finds no memory on its GPU (simulated)": (fill_gpu, "oom", "its GPU had no 20.00 GiB left (end what else"),
+    "finds no memory on the machine": (
+        lambda terms: torch.empty(1 << 60),
+        "oom",
+        "4611686018427387904 bytes left (fewer",
+    ),
+}
+
+
+def row_of(name: str) -> tuple[str, str, str]:
+    """What is tried, what survives and what is lost."""
+    what, state = f"a method that {name} in the middle of its training", METHODS[name][1]
+    if state == "done":
+        return what, "the run; nothing that it started lives on", "nothing"
+    said = f"the cell is {state} and says why; the same command goes on and ends as if left alone"
+    return what, said, "the steps since the last checkpoint"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(name, marks=pytest.mark.tried("faults in runs", *row_of(name))) for name in METHODS],
+)
+def test_what_a_method_does_in_the_middle_costs_its_last_steps(
+    asked: Call, blobs: Path, plug: Plug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    calm, run, said = in_peace(asked, tmp_path), tmp_path / "wild", tmp_path / "said"
+    what, state, words = METHODS[fault]
+    plug(blobs)
+    method = importlib.import_module("headbench_blobs.avatar").Blobs
+    good, clock = method.losses, time.monotonic
+
+    def losses(self: Any, posed: Any, rendering: Any, batch: Any, now: Any) -> Any:
+        terms = good(self, posed, rendering, batch, now)
+        if now.step == 9:  # after the checkpoint at 8
+            what(terms)
+        return terms
+
+    # Half an hour passes as soon as it hangs.
+    late = SimpleNamespace(monotonic=lambda: clock() + 3600.0 * Path("hangs").exists(), sleep=time.sleep)
+    monkeypatch.setattr(child, "time", late)
+    monkeypatch.setattr(method, "losses", losses)
+    code, text = in_fork(lambda: asked("wild", "--timeout", "30m"), said), said.read_text()
+    assert code == (0 if state == "done" else 2) and "Traceback" not in text and "babble" not in text, text
+    (record,) = read_cells(run)
+    assert record.state == state and words in record.reason and words in text, record
+    assert not at_work(run)
+    if Path("forked").exists():
+        until(lambda: gone(int(Path("forked").read_text())), 10)
+    if state != "done":
+        Path("hangs").unlink(missing_ok=True)
+        monkeypatch.setattr(method, "losses", good)
+        assert in_fork(lambda: asked("wild"), said) == 0, said.read_text()
+        assert read_cells(run)[0].attempts == 2
+    assert results(run) == calm
