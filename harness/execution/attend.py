@@ -87,6 +87,10 @@ def attend(folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], N
     except Claimed as error:
         sys.stderr.write(f"{error.args[0]}\n")
         return BUSY
+    except OSError as error:  # neither claim nor outcome can be written: the last line of the log is all that is left
+        told = of_system(error, str(folder))
+        sys.stderr.write(f"{told.args[0].rstrip('.')} ({told.help})\n")
+        return 1
 
 
 def _attend(

@@ -9,6 +9,7 @@ system gave are compared, so that it does not matter what the clocks of the mach
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -260,6 +261,10 @@ def _take_over(path: Path, dead: Claim, mine: Claim) -> bool:
         marker.unlink(missing_ok=True)
 
 
+_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+"""Errors of the system that mean more than that a file system has no links."""
+
+
 def _create(path: Path, claim: Claim) -> bool:
     """Write a claim's file atomically unless the file exists; False where it does."""
     try:
@@ -273,8 +278,10 @@ def _create(path: Path, claim: Claim) -> bool:
         # The holder of the claim is tidying up the folder.
         path.parent.mkdir(parents=True, exist_ok=True)
         return False
-    except OSError:  # a file system without links
-        return _create_plain(path, claim)
+    except OSError as error:
+        if error.errno in _REFUSED:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        return _create_plain(path, claim)  # a file system without links
     return True
 
 
@@ -284,8 +291,12 @@ def _create_plain(path: Path, claim: Claim) -> bool:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
         return False
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(claim)))
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(claim)))
+    except OSError:  # half a claim would keep others out
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

@@ -8,10 +8,11 @@ import math
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from isolation import Plug
 from moments import Moments, in_fork, kill
 from waiting import until
 
+from headbench.datasets.synthetic.samples import insta
 from headbench.harness.execution import holder
 from headbench.harness.run import State, child, read_cells
 
@@ -32,6 +34,7 @@ ASKED = (
     *("--rasterizer", "torch", "--limit", 2, "--checkpoint-every", 8, "--deterministic", "--no-report"),
 )
 Call = Callable[..., Any]
+CALM: dict[str, Any] = {}
 
 
 @pytest.fixture
@@ -47,9 +50,11 @@ def moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Moments:
 
 
 def in_peace(asked: Call, tmp_path: Path) -> dict[str, Any]:
-    """What a run that is left alone ends with."""
-    assert in_fork(lambda: asked("calm")) == 0
-    return results(tmp_path / "calm")
+    """What a run that is left alone ends with, the same for all tests here."""
+    if not CALM:
+        assert in_fork(lambda: asked("calm")) == 0
+        CALM.update(results(tmp_path / "calm"))
+    return CALM
 
 
 def at_work(run: Path) -> bool:
@@ -146,7 +151,7 @@ def test_a_fault_of_the_disk_is_one_sentence_and_costs_no_more_than_it_took(
         assert code == (1 if words else code) and words in text and ".part" not in text, text
         assert "Traceback" not in text and "no such file" not in text, text
         if what is vanish and code == 2:
-            assert "was removed while it was at work" in next(run.glob("cells/*/*/*/*/cell.json")).read_text()
+            assert "was removed while it was " in text, text
         until(lambda: not at_work(run))
         moments.let(what, lambda moment: False)
         assert in_fork(lambda: asked("wild"), said) == 0, said.read_text()
@@ -258,3 +263,61 @@ def test_what_a_method_does_in_the_middle_costs_its_last_steps(
         assert in_fork(lambda: asked("wild"), said) == 0, said.read_text()
         assert read_cells(run)[0].attempts == 2
     assert results(run) == calm
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB of its own, mounted at the folder `disk`; skipped where this user may not mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], check=False).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.tried(
+    "faults in runs",
+    "a file system of 4 MB that is full from the plan on, in a checkpoint, or in pictures",
+    "one sentence; with space made, the same command ends as a run left alone",
+    "the steps since the last checkpoint",
+)
+def test_a_disk_that_is_full_for_real(asked: Call, small_disk: Path, tmp_path: Path) -> None:
+    calm, said, run = in_peace(asked, tmp_path), tmp_path / "said", small_disk / "wild"
+    ballast = small_disk / "ballast"
+    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+    for left in (8_000, 40_000, 70_000, 110_000):
+        shutil.rmtree(run, ignore_errors=True)
+        ballast.write_bytes(bytes(free - left))
+        code, text = in_fork(lambda: asked("disk/wild"), said), said.read_text()
+        assert code in (1, 2) and "no space is left on its disk" in text, text
+        assert "Traceback" not in text and "Errno" not in text and "os error" not in text, text
+        ballast.unlink()
+        assert in_fork(lambda: asked("disk/wild"), said) == 0, said.read_text()
+        assert results(run) == calm
+
+
+@pytest.mark.slow
+@pytest.mark.tried(
+    "faults in runs",
+    "a PNG of one subject that is cut in half",
+    "the others' cells; the subject's are failed with the file's name, and are done once it is whole again",
+)
+def test_a_corrupt_picture_costs_the_cells_of_its_subject(bench: Call, tmp_path: Path) -> None:
+    insta(tmp_path / "data")
+    (first,) = (tmp_path / "data" / "insta").iterdir()
+    shutil.copytree(first, first.with_name("other"))
+    picture = sorted((first / "images").glob("*.png"))[0]
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[: len(whole) // 2])
+    asked = ("run", "--methods", "nearest-frame", "--data-root", "data", "--datasets", "insta", "--out", "out")
+    more = ("--device", "cpu", "--rasterizer", "torch", "--threads", 1, "--no-report")
+    done = bench(*asked, *more)
+    found = {record.cell.subject: record for record in read_cells(tmp_path / "out")}
+    assert done.code == 2 and found["other"].state is State.DONE
+    assert found[first.name].state is State.FAILED and str(picture) in found[first.name].reason, found[first.name]
+    picture.write_bytes(whole)
+    assert bench(*asked, *more).code == 0
+    assert [record.state for record in read_cells(tmp_path / "out")] == [State.DONE] * 2
