@@ -106,7 +106,7 @@ sys.exit(attend(Path(sys.argv[1]), work))
 @pytest.mark.parametrize(
     ("how", "kills", "state", "words"),
     [
-        ("killed", 1, State.OOM, "ran out of memory since it began; its job asked for 1 cores, 2.0 GB; --memory asks"),
+        ("killed", 1, State.OOM, "more --memory where the executor reserves it); its job asked for 1 cores, 2.0 GB;"),
         ("killed", 0, State.INTERRUPTED, "was killed; its job asked for 1 cores, 2.0 GB; the same command goes on"),
         ("told", 0, State.INTERRUPTED, "1 cores, 2.0 GB, was told to end: its time was over"),
     ],

@@ -63,13 +63,13 @@ def _account(folder: Path, asked: str) -> None:
         asked: what the job asked the scheduler for, in words.
     """
     from headbench.harness.execution.attend import death, settle
-    from headbench.harness.run import State, read_cell
+    from headbench.harness.run import read_cell
 
     record, ended = read_cell(folder), death(folder)
     if record is None or ended is None:
         return
-    more = "--memory asks for more" if ended.state is State.OOM else "the same command goes on"
-    settle(folder, record, dataclasses.replace(ended, reason=f"{ended.reason}; its job asked for {asked}; {more}"))
+    reason = f"{ended.reason}; its job asked for {asked}; the same command goes on"
+    settle(folder, record, dataclasses.replace(ended, reason=reason))
 
 
 def _explain(folder: Path, asked: str) -> None:
