@@ -288,7 +288,8 @@ class _Builder:
             self._note("±: half of the 95 % interval of the mean over subjects (Student's t)")
         for mark, of in (("†", "best"), ("‡", "second")):
             if any(value.mark == mark for value in values):
-                self._note(f"{mark} not resolved from the {of}: the 95 % interval of the paired difference holds zero")
+                why = "the 95 % interval of the difference holds zero or is missing, or both show the same"
+                self._note(f"{mark} not resolved from the {of}: {why}")
         for reason, names in self.untested.items():
             more = f" and {len(names) - 4} more" if len(names) > 4 else ""
             self._note(f"{', '.join(names[:4])}{more}: no best is marked, as {reason}")

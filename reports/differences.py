@@ -11,7 +11,8 @@ __all__ = ["CAPTION", "difference_lines", "shown_difference", "signed_interval"]
 
 CAPTION = (
     "Differences to the best of each column, with 95 % intervals: over subjects (Student's t), or of this sequence "
-    "alone (block bootstrap over contiguous frames); d is the effect size in standard deviations."
+    "alone (block bootstrap over contiguous frames; over seeds where that is wider); d is the effect size in "
+    "standard deviations."
 )
 
 
@@ -40,8 +41,8 @@ def difference_lines(table: Table) -> tuple[list[str], list[list[str]]]:
 
 def shown_difference(found: Compared, column: Column) -> str:
     """Text of a difference with its effect size: ``−0.79 [−1.92, +0.34], d −0.8``."""
-    effect = found.difference.interval.effect
-    text = signed_interval(found.difference.interval, column)
+    effect = found.difference.shown.effect
+    text = signed_interval(found.difference.shown, column)
     return text if effect is None else f"{text}, d {effect:+.1f}".replace("-", "−")
 
 

@@ -113,6 +113,8 @@ class _Found:
             if own.mean is None or self._alike(i, best) or _badness(own, self.column) > _badness(value, self.column):
                 continue
             difference = self.compare(self.rows[best], self.rows[i], self.column.key)
+            if difference.interval.half is None:
+                self.untested.append(difference.interval.reason)
             found[i] = {"wins": True, "mark": "" if self._behind(difference) else FROM_BEST}
         if len(found) > 1:
             first = min(found, key=lambda i: _badness(self.rows[i].values[self.position], self.column))

@@ -188,7 +188,7 @@ def _difference(found: Compared) -> dict[str, Any]:
         "best": dict(zip(names, found.best, strict=True)),
         "scores": found.key,
         "mean": _finite(difference.interval.mean),
-        "interval": _interval(difference.interval),
+        "interval": _interval(difference.shown),
         "effect": _finite(difference.interval.effect),
         "share_higher": _finite(difference.share),
         "resolved": difference.resolved,

@@ -124,7 +124,7 @@ def changes_frame(found: Comparison, worse: Sequence[Change] = ()) -> pandas.Dat
 
     rows = []
     for change in found.changes:
-        difference, interval = change.difference, change.difference.interval
+        difference, interval = change.difference, change.difference.shown
         names = dict(zip(("method", "preset", "variant", "stage"), change.entry, strict=True))
         rows.append(
             names

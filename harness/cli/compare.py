@@ -144,7 +144,7 @@ def _table(found: Comparison, worse: Sequence[Change]) -> RenderableType:
             if found_here is None:
                 cells.append(literal("–"))
                 continue
-            text = signed_interval(found_here.difference.interval, column)
+            text = signed_interval(found_here.difference.shown, column)
             style = "bold red" if found_here in worse else "" if found_here.difference.resolved else "dim"
             cells.append(literal(f"{text} worse" if found_here in worse else text, style))
         table.add_row(*cells)

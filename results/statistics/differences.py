@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,14 @@ class Difference:
     def resolved(self) -> bool:
         """Whether the interval leaves out zero; with several seeds on one subject, also that over seeds."""
         return self.interval.resolved and (self.seeds is None or self.seeds.resolved)
+
+    @property
+    def shown(self) -> Interval:
+        """The interval that decides: the one over seeds where it is the wider one."""
+        seeds = self.seeds
+        if seeds is None or seeds.half is None or self.interval.half is None or seeds.half <= self.interval.half:
+            return self.interval
+        return replace(self.interval, half=seeds.half, count=seeds.count, scope=seeds.scope, freedom=seeds.freedom)
 
     @property
     def p(self) -> float | None:

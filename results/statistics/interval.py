@@ -24,9 +24,9 @@ class Interval:
     half: float | None
     """Half the width of the interval; None where there is none."""
     count: int
-    """Number of subjects or frames."""
+    """Number of subjects, moments of the sequence, or seeds."""
     scope: str
-    """What the interval speaks of: ``subjects``, or ``this sequence`` and no other."""
+    """What the interval speaks of: ``subjects``, ``this sequence`` and no other, or ``seeds`` on it."""
     reason: str = ""
     """Why there is no interval, as a clause: ``2 subjects are too few for an interval (3 needed)``."""
     effect: float | None = None
