@@ -209,6 +209,7 @@ with ThreadPoolExecutor(8) as pool:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory are Linux's")
 @pytest.mark.tried("hostile files", "16 PNGs of 13,000 x 13,000 pixels in one dataset, with 3 GiB of memory left")
 def test_checking_bombs_needs_no_memory(tmp_path: Path) -> None:

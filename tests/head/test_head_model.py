@@ -222,6 +222,7 @@ def test_gradients_match_finite_differences(tiny, draw, identify, corrections):
     assert torch.autograd.gradcheck(vertices, tuple(x.clone().requires_grad_() for x in inputs))
 
 
+@pytest.mark.slow
 def test_corrections_of_expression_and_pose_learn(tiny, draw, identify):
     head = tiny.bind(identify(tiny))
     expression = torch.zeros(12, 3, 4, dtype=torch.float64, requires_grad=True)

@@ -45,6 +45,7 @@ def _pixels(subject, frame, topology="open"):
     return project(bound.vertices(frame.params), frame.camera)[0][0].double().numpy()
 
 
+@pytest.mark.slow
 def test_a_head_read_through_either_layout_projects_to_the_same_pixels(subject, same_in_insta) -> None:
     by_moment = {f.timestep: f for f in same_in_insta.train + same_in_insta.test}
     # INSTA's text files have eight digits.

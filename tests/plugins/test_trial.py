@@ -95,6 +95,7 @@ def test_plugins_that_do_harm_are_tried_once_in_a_child_and_left_out(site: Path)
     assert "hangs: left out" in checked.stderr and "hello" not in checked.stdout
 
 
+@pytest.mark.slow
 def test_what_cannot_be_remembered_is_tried_each_time_and_breaks_nothing(site: Path, tmp_path: Path) -> None:
     for name in ("hangs", "lingers", "leaves"):
         (site / f"{name}.py").write_text(COUNT)

@@ -191,6 +191,7 @@ def test_dark_and_narrow_pages_are_readable(open_page: Any, written: Path, scree
         assert page.watched.outside() == []
 
 
+@pytest.mark.slow
 def test_a_page_without_frames_still_has_curves(page: Any, written: Path, tmp_path: Path) -> None:
     run = written.parents[1]
     text = to_html([build_table(run)], (), (), read_run(run), (), "", tmp_path)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from headbench.reports import build_table, format_table, terminal
@@ -17,6 +18,7 @@ from headbench.results import load, marks_of, read_run
 COMMON = ("--preset", "tiny", "--device", "cpu", "--rasterizer", "torch", "--no-report", "--protocol", "headbench@1")
 
 
+@pytest.mark.slow
 def test_marks_of_a_budget_are_scored_and_their_renders_removed(
     bench: Callable[..., Any], faces: Path, tmp_path: Path
 ) -> None:

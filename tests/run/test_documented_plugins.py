@@ -143,6 +143,7 @@ def test_what_is_wrong_with_its_data_is_told_by_the_pieces_that_it_is_made_of(mi
         reader.read(someone, {})
 
 
+@pytest.mark.slow
 def test_the_stage_changes_colours_as_far_as_its_options_say(
     bench: Callable[..., Any], blobs: Path, faces: Path, tmp_path: Path
 ) -> None:

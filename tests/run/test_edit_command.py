@@ -64,6 +64,7 @@ def rows(run: Path) -> dict[str, str]:
     return {row["stage"]: row["state"] for row in table if row["subject"]}
 
 
+@pytest.mark.slow
 def test_an_edit_becomes_a_row_that_every_verb_knows(
     run: Callable[..., Any],
     bench: Callable[..., Any],
@@ -124,6 +125,7 @@ def test_an_edit_becomes_a_row_that_every_verb_knows(
     assert list(edited.own.glob("*.png")) == [], "no edit reads the picture any more"
 
 
+@pytest.mark.slow
 @pytest.mark.tried(
     "wrong command lines",
     "edits of what is not baked; without a place or with two; of a region, frame, number or picture that is not there",

@@ -166,6 +166,7 @@ def start_runner(tmp_path: Path, worker: Path) -> tuple[subprocess.Popen[bytes],
     return runner, cells
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_all_children_and_marks_their_cells(tmp_path: Path, worker: Path) -> None:
     runner, cells = start_runner(tmp_path, worker)
     runner.send_signal(signal.SIGINT)

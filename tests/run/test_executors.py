@@ -123,6 +123,7 @@ def test_an_executor_of_another_distribution_runs_cells_in_reverse_order(
     assert again.code == 0 and {r.attempts for r in read_cells(tmp_path / "out")} == {1}
 
 
+@pytest.mark.slow
 def test_the_circuit_takes_back_what_an_executor_has_in_its_queue(
     bench: Callable[..., Any], extra: Path, faces: Path, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def test_a_job_that_lacks_more_is_refused_with_what_to_do(tmp_path: Path) -> Non
     assert "bench run" in str(refused.value.help)
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_is_that_of_the_job() -> None:
     """In a process of its own, since numba and torch keep it for all that comes later."""
     script = (

@@ -59,6 +59,7 @@ def hanging(environment: dict[str, str], faces: Path, tmp_path: Path):  # type: 
         runner.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.tried(
     "faults in runs", "SIGHUP at a run that nohup started, and a second Ctrl-C while it ends", "the run; exit code 130"
 )

@@ -50,6 +50,7 @@ def own(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_distribution_brings_stages_a_metric_and_an_executor(
     run: Callable[..., Any], own: Path, tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_what_became_stale_is_said_and_only_that_is_made_again(
     assert "stage train/invert is stale: the plugin of stage invert changed; done again" in run(*fewer).out
 
 
+@pytest.mark.slow
 def test_a_later_request_adds_instances_and_keeps_the_rows_of_earlier_ones(
     run: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -105,7 +105,7 @@ def track(portrait: Portrait, config: Any, frames: list[Frame], folder: Path, ho
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-@pytest.mark.parametrize("name", ["GaussianAvatars", "MonoGaussianAvatar"])
+@pytest.mark.parametrize("name", ["GaussianAvatars", pytest.param("MonoGaussianAvatar", marks=pytest.mark.slow)])
 def test_a_disturbed_frame_comes_back_towards_the_truth(name: str, device: str, tmp_path: Path) -> None:
     portrait, config, rest, camera = untrained(name, torch.device(device))
     with torch.no_grad():

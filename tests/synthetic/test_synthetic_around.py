@@ -49,6 +49,7 @@ def read(folder: Path, layout: str = "insta"):
     return registry().load_dataset(layout).read(folder, {})
 
 
+@pytest.mark.slow
 def test_views_stand_at_12_azimuths_and_2_elevations_and_no_two_show_one_expression(around) -> None:
     content = document(around)
     frames = content["frames"]

@@ -49,6 +49,7 @@ def _write(out, seed, workers, around):
     return write_synthetic(out, "insta", 1, 4, 24, seed, lambda line: None, workers, 2, around)[0]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_for_any_number_of_workers_and_another_seed_others(
     tmp_path, monkeypatch
 ) -> None:

@@ -47,6 +47,7 @@ def tables() -> Callable[..., tuple[FrameParameters, Callable[[int | None], None
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("apart", "moved"), [(1000, 25.0), (3000, 31.0)])
 def test_a_dense_row_drifts_by_tens_of_rates_for_each_lonely_visit(apart: int, moved: float, tables: Callable) -> None:
     """GaussianAvatars visits a timestep once per epoch, and its dense Adam coasts in between."""
@@ -60,6 +61,7 @@ def test_a_dense_row_drifts_by_tens_of_rates_for_each_lonely_visit(apart: int, m
     assert abs(places[-1] - places[-2]) / RATE == pytest.approx(moved, rel=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "far"), [(50, {0: 50, 1: 74, 59: 271}), (20, {0: 20, 20: 70, 59: 100})])
 def test_sparse_rows_move_farther_the_later_they_are_tuned(steps: int, far: dict[int, int], tables: Callable) -> None:
     """FateAvatar tunes 50 steps per test frame and MonoGaussianAvatar 20, each with one SparseAdam, whose one step

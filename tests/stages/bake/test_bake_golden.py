@@ -131,6 +131,7 @@ def told(found: Tensor) -> list[float]:
     ]
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_unet_is_that_of_the_released_code() -> None:
     network = filled(UNet(64, torch.Generator()).double())
@@ -145,6 +146,7 @@ def test_the_unet_is_that_of_the_released_code() -> None:
     assert told(network.eval()()) == pytest.approx(after, abs=3e-6)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_decoder_is_that_of_the_released_code() -> None:
     network = filled(DecodeOnly(256, torch.Generator()).double())

@@ -102,7 +102,7 @@ def test_a_bake_that_was_interrupted_ends_equal_to_the_bit(parent: Parent, bake:
     assert rows_of(again) == rows_of(calm)
 
 
-@pytest.mark.parametrize("network", ["decode_only", "unet"])
+@pytest.mark.parametrize("network", ["decode_only", pytest.param("unet", marks=pytest.mark.slow)])
 def test_networks_train_and_are_exported_as_they_are_asked_to(parent: Parent, network: str, bake: Baker) -> None:
     found = []
     for mode in ("train", "eval"):

@@ -20,7 +20,10 @@ PICTURES = {"prior_set": {"levels": 0, "finer": 1, "looks": 2}, "looks": 2, "siz
 """Options that keep the prior `mirror` small."""
 
 
-@pytest.mark.parametrize("method", ["FateAvatar", "FlashAvatar", "GaussianAvatars", "SplattingAvatar"])
+_OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("FlashAvatar", "GaussianAvatars", "SplattingAvatar")]
+
+
+@pytest.mark.parametrize("method", ["FateAvatar", *_OTHERS])
 def test_each_method_on_a_mesh_is_completed_and_stays_of_its_class(
     method: str,
     parents: Callable[..., Any],
@@ -38,7 +41,7 @@ def test_each_method_on_a_mesh_is_completed_and_stays_of_its_class(
     assert changed, "nothing was trained"
 
 
-@pytest.mark.parametrize("preset", ["fixed", "official"])
+@pytest.mark.parametrize("preset", ["fixed", pytest.param("official", marks=pytest.mark.slow)])
 def test_a_killed_completion_goes_on_and_ends_equal(
     preset: str,
     parents: Callable[..., Any],
