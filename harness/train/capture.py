@@ -131,7 +131,11 @@ class RecordedStep:
             step()
             return
         if self._replay_update is None:
-            self._replay_update = self._recorder.record(lambda: setattr(self, "_update_reads", step()))
+
+            def recorded() -> None:
+                self._update_reads = step()
+
+            self._replay_update = self._recorder.record(recorded)
         self._replay_update()
 
     def _plainly(self) -> None:

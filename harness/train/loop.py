@@ -178,13 +178,8 @@ class Trainer:
         source = None if sample.colour is None else (id(store), sample.tag, sample.colour)
         kept = self._targets.of(source, len(store))
         fill = kept is not None and not kept.complete(sample.rows)
-        layout = (
-            id(store),
-            sample.tag,
-            kept is not None,
-            fill,
-            tuple((t.shape, t.dtype, t.requires_grad) for t in leaves(inputs)),
-        )
+        tensors = tuple((t.shape, t.dtype, t.requires_grad) for t in leaves(inputs))
+        layout = (id(store), sample.tag, sample.colour, kept is not None, fill, tensors)
         found = self._recordings.get(layout)
         if found is None:
             self._recorder = self._recorder or self.make_recorder(self.finetune.rows.device)
