@@ -172,7 +172,8 @@ def test_an_interrupt_and_bench_stop_end_the_tasks(run: Run, nodes: Nodes, tmp_p
     first.send_signal(signal.SIGINT)
     _, error = first.communicate(timeout=100)
     assert first.returncode == 130, error
-    assert {record.state for record in read_cells(out)} <= {State.INTERRUPTED, State.DONE}
+    ends = [(record.cell.method, record.state) for record in read_cells(out)]
+    assert {state for _, state in ends} <= {State.INTERRUPTED, State.DONE}, (ends, error)
     assert not list(out.glob("cells/*/*/*/*/claim.json"))
 
     detached = run("interrupted", "nodes", "--detach")
@@ -214,13 +215,13 @@ def test_tasks_on_a_running_cluster_end_with_a_killed_run_which_comes_back(
     "one sentence, before anything is written or submitted",
     "nothing",
 )
-def test_what_ray_cannot_do_is_one_sentence_before_anything_is_written(run: Run, tmp_path: Path) -> None:
+def test_what_ray_cannot_do_is_one_sentence_before_anything_is_written(
+    run: Run, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cases = {
         ("--executor-set", "address=127.0.0.1:9"): "Ray at 127.0.0.1:9 does not answer.",
         ("--threads", "64"): "A cell asks for 64 cores, and no node gives that; the most on the Ray cluster",
         ("--memory", "64GB"): "A cell asks for 1 core, 64.0 GB, and no node gives that; the most on the Ray cluster",
-        ("--executor-set", "colour=red"): "colour",
-        ("--device", "auto"): "Cells are computed on nodes of the cluster",
     }
     for more, sentence in cases.items():
         tried = run("refused", "nodes", *more)
@@ -232,3 +233,6 @@ def test_what_ray_cannot_do_is_one_sentence_before_anything_is_written(run: Run,
         _, error = tried.communicate(timeout=120)
     assert "does not answer" in " ".join(error.split()) and not (tmp_path / "refused").exists(), error
     assert run("refused", "nodes", "--dry-run").wait(120) == 0
+    monkeypatch.setitem(nodes.environment, "RAY_AUTH_TOKEN", "of-somebody-else")
+    _, error = run("refused", "nodes").communicate(timeout=120)
+    assert "refuses this user's token" in " ".join(error.split()) and not (tmp_path / "refused").exists(), error

@@ -75,6 +75,8 @@ def test_no_ray_and_no_resources_are_one_sentence_each(tmp_path: Path, monkeypat
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     assert "Ray chooses each cell's GPU" in refusal({"device": "cuda:1"})
     assert "--device asks for cpu" in refusal({"executor_set": ["gpus=0.5"]})
+    on_cluster = {"device": "auto", "executor_set": ["address=127.0.0.1:9"]}
+    assert "this machine cannot say on what" in refusal(on_cluster)
     assert "no option workers" in refusal({"workers": 2})
     monkeypatch.setattr(executor, "_this_machine", lambda device: {"CPU": 8.0, "GPU": 0.0, "memory": 16 * GB})
     asked = "A cell asks for 9 cores, and no node gives that; the most on this machine are 8 cores, 17.2 GB."

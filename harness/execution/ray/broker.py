@@ -79,13 +79,13 @@ def _why(address: str, error: Exception) -> BenchError:
     """Say in one sentence why a cluster could not be joined."""
     import ray
 
-    text = str(error)
+    text = f"{error} {_printed()}"
     if "ersion mismatch" in text:
         return BenchError(
             f"Ray at {address} has another version of Ray or Python than this environment, Ray {ray.__version__}.",
             help="the same environment on all nodes",
         )
-    if isinstance(error, ray.exceptions.AuthenticationError) or "nauthenticated" in text:
+    if "nauthenticated" in text:
         return BenchError(
             f"Ray at {address} refuses this user's token.",
             help="RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, as there",
@@ -96,6 +96,14 @@ def _why(address: str, error: Exception) -> BenchError:
         f"Ray at {address} cannot be joined from here: this machine must be a node of the cluster.",
         help=f"ray start --address {address}, or `bench run` on a node",
     )
+
+
+def _printed() -> str:
+    """What this process has printed, where standard error is a file, as `Link` makes it: Ray says more there."""
+    try:
+        return os.pread(2, 1 << 20, 0).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _silent(address: str) -> BenchError:

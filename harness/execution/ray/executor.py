@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import time
@@ -166,9 +167,13 @@ class Ray(Executor):
             link.kill()
 
     def close(self) -> None:
-        """Leave the cluster, and end one that was started for this run."""
+        """End what is left, such as cells whose submission was interrupted; leave the cluster, or end the run's own."""
         if self._link is not None:
             link, self._link = self._link, None
+            left = [key for key in self._folders if key not in self._held]
+            with contextlib.suppress(Silent):
+                if left:
+                    link.ask("cancel", _CANCEL, keys=left)
             link.close()
 
     def _connected(self) -> Link:
