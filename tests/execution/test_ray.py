@@ -133,6 +133,18 @@ def own_clusters() -> list[str]:
     return found
 
 
+def listeners(ports: range) -> set[str]:
+    """Addresses that take connections on some ports of this machine, in hexadecimal digits as the kernel has them."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path("/proc/net", name).read_text().splitlines()[1:]:
+            address, _, port = line.split()[1].partition(":")
+            if line.split()[3] == "0A" and int(port, 16) in ports:
+                found.add(address)
+    assert found, "nothing listens in the range of the run's ports"
+    return found
+
+
 @pytest.mark.tried(
     "faults in runs",
     "a node of a Ray cluster killed with a cell at work on it",
@@ -163,7 +175,7 @@ def test_a_cluster_of_its_own_goes_with_a_killed_run_which_comes_back(
     joined = nodes.ask("jobs")
     killed, out = run("own", "ray", *PAIR, "--executor-set", "cpus=1"), tmp_path / "own"
     until(lambda: begun(out) or killed.poll() is not None, 120)
-    assert own_clusters()
+    assert own_clusters() and listeners(range(24000, 26000)) <= {"0100007F", "0000000000000000FFFF00000100007F"}
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     until(lambda: not own_clusters(), 20)
