@@ -132,6 +132,11 @@ def test_cells_share_a_gpu_only_once_the_memory_of_their_kind_is_measured(
     found = ray.poll(handles)
     assert [ended is None for ended in found] == [False, True, True, True]
     assert submitted[2:] == [("seed2", 0.33), ("seed3", 0.33)], "20 GB need more than a fifth of 80 GB"
+    ray._link = Link()  # type: ignore[assignment]
+    ray.cancel(handles[1:2])
+    ends[handles[1]["key"]] = {"state": "interrupted", "reason": "", "signature": ""}
+    ray._asked = 0.0
+    assert ray.poll(handles[2:]) == [None, None]
 
 
 def test_two_runs_take_different_ports_and_a_full_range_is_one_sentence() -> None:

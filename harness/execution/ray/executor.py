@@ -141,8 +141,9 @@ class Ray(Executor):
         except Silent as error:
             return self._all_lost(handles, error)
         for key in found:
-            self._note_peak(self._folders[key])
-            self._forget(key)
+            if key in self._folders:  # not cancelled meanwhile
+                self._note_peak(self._folders[key])
+                self._forget(key)
         if found:
             self._hand_over()
         ends = {key: Ended(State(value["state"]), value["reason"], value["signature"]) for key, value in found.items()}
@@ -151,7 +152,8 @@ class Ray(Executor):
     def cancel(self, handles: Sequence[Handle]) -> None:
         """Cancel the tasks of all handles together, and wait until none of their workers is left."""
         keys = [handle["key"] for handle in handles]
-        submitted = [key for key in keys if key not in self._held]
+        submitted = [key for key in keys if key in self._folders and key not in self._held]
+        folders = [self._folders[key] for key in submitted]
         for key in keys:
             self._forget(key)
         if submitted and self._link is not None:
@@ -159,6 +161,7 @@ class Ray(Executor):
                 self._link.ask("cancel", _CANCEL, keys=submitted)
             except Silent:
                 self.close()
+            _wait_for(folders)
 
     def abandon(self, handles: Sequence[Handle]) -> None:
         """Let go of the cluster at once, which ends all cells."""
@@ -240,9 +243,7 @@ class Ray(Executor):
         """End of all cells where Ray itself is gone, after their workers have gone, too."""
         folders = [self._folders[handle["key"]] for handle in handles]
         self.close()
-        deadline = time.monotonic() + _DYING
-        while any(holder(folder) for folder in folders) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        _wait_for(folders)
         for handle in handles:
             self._forget(handle["key"])
         return [Ended(State.INTERRUPTED, f"Ray is gone: {error.args[0]}")] * len(handles)
@@ -252,6 +253,17 @@ class Ray(Executor):
 
     def _gpus(self, resources: Resources) -> float:
         return float(self.options.gpus or 1) if resources.gpus else 0.0
+
+
+def _wait_for(folders: Sequence[Path]) -> None:
+    """Wait a while until nobody works on cells any more whose Ray workers are gone.
+
+    Args:
+        folders: folders of the cells.
+    """
+    deadline = time.monotonic() + _DYING
+    while any(holder(folder) for folder in folders) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _this_machine(device: str) -> dict[str, float]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import signal
 import socket
+import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,20 +57,36 @@ def do_cell(folder: str, seconds: float | None, environment: Mapping[str, str]) 
     if record is not None and record.state not in (State.QUEUED, State.RUNNING):
         return as_fields(Ended(record.state, record.reason, record.signature))
     rays_own = {name: None for name in os.environ if name.startswith(_RAYS_OWN)}
-    child = Child(worker_command(place), place, seconds, {**rays_own, **environment})
-    try:
-        while (ended := child.poll()) is None:
-            time.sleep(_LOOK)
-    except BaseException:  # the task was cancelled (KeyboardInterrupt), or the Ray worker ends (SystemExit)
-        end_all([child])
-        raise
+    with _cancellable() as cancelled:
+        child = Child(worker_command(place), place, seconds, {**rays_own, **environment})
+        try:
+            while (ended := child.poll()) is None:
+                if cancelled():
+                    raise KeyboardInterrupt
+                time.sleep(_LOOK)
+        except BaseException:  # cancelled, or the Ray worker ends (SystemExit)
+            end_all([child])
+            raise
     return as_fields(ended)
+
+
+@contextlib.contextmanager
+def _cancellable() -> Iterator[Callable[[], bool]]:
+    """Note that Ray cancels the task, in the block, instead of raising KeyboardInterrupt wherever it may come.
+
+    Yields:
+        a function that says whether Ray has cancelled it.
+    """
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        yield lambda: bool(heard)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def gpu_memory() -> int | None:
     """Memory in bytes of the smallest GPU of this machine; None where nvidia-smi does not say."""
-    import subprocess
-
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL).stdout
