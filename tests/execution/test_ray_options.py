@@ -90,6 +90,7 @@ def test_no_ray_and_no_resources_are_one_sentence_each(tmp_path: Path, monkeypat
 
 
 def test_cores_of_a_cell_are_four_or_what_the_largest_node_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     for cores, expected in ((2, 2), (64, 4)):
         monkeypatch.setattr(executor, "_this_machine", lambda device, cores=cores: {"CPU": cores})
         ray = executor.Ray(RayOptions())
