@@ -178,7 +178,10 @@ class Broker:
             for node in ray.nodes()
             if node["Alive"] and node["Resources"].get("GPU")
         ]
-        found: list[int | None] = ray.get(asked, timeout=_PROBE)
+        try:
+            found: list[int | None] = ray.get(asked, timeout=_PROBE)
+        except ray.exceptions.RayError:  # a node that is lost, or takes too long
+            return {"bytes": None}
         known = [each for each in found if each is not None]
         return {"bytes": min(known) if found and len(known) == len(found) else None}
 
@@ -245,7 +248,7 @@ def _outcome(error: Exception, lost: int) -> dict[str, Any]:
 
 
 def _cause(error: Exception) -> str:
-    """Kind and first line of what went wrong in a task."""
+    """Kind and last line of what went wrong in a task."""
     inner = getattr(error, "cause", None) or error
     lines = str(inner).strip().splitlines()
     return f"{type(inner).__name__}: {lines[-1] if lines else ''}"[:300]
@@ -260,13 +263,13 @@ def _cancel(task: Any, force: bool) -> None:
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what Ray prints is no answer
 
     def answer(values: Mapping[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError):
-            answers.write(json.dumps(values) + "\n")
-            answers.flush()
+            out.write(json.dumps(values) + "\n")
+            out.flush()
 
     settings = json.loads(sys.stdin.readline() or "null")
     if settings is None:

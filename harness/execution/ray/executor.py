@@ -28,6 +28,8 @@ _JOIN, _START = 60.0, 150.0
 """Seconds until a running cluster must be joined, and until one of our own must be started."""
 _EVERY = 0.3
 """Seconds between two questions to the process that speaks with Ray."""
+_SUBMIT = 60.0
+"""Seconds until cells must be submitted, besides 0.05 s per cell."""
 _CANCEL = 60.0
 """Seconds until cancelled cells must be gone."""
 _DYING = 10.0
@@ -206,7 +208,7 @@ class Ray(Executor):
             asked = {"cpus": self._cpus(resources), "gpus": gpus, "memory": _memory(resources), "time": resources.time}
             ready.append({"key": key, "folder": str(folder), **asked})
         if ready:
-            self._connected().ask("submit", cells=ready)
+            self._connected().ask("submit", _SUBMIT + 0.05 * len(ready), cells=ready)
 
     def _part(self, key: str, entry: Path, resources: Resources) -> float | None:
         """Part of a GPU that a cell gets now, 0 without GPUs; None: it waits for what others of its kind measure.
