@@ -57,7 +57,7 @@ def _end_run(run: Path) -> None:
     Raises:
         BenchError: one does not end.
     """
-    from headbench.harness.execution.holding import ask_to_end, is_here
+    from headbench.harness.execution.holding import ask_to_end
     from headbench.harness.run.runners import living, presence
 
     runners = living(run)
@@ -65,9 +65,7 @@ def _end_run(run: Path) -> None:
     for runner in runners:
         ask_to_end(presence(run, runner), runner)
     for runner in runners:
-        say(f"bench run ({runner}) ends")
-        if is_here(runner):
-            _end(runner.pid)
+        say(f"bench run ({runner}) ends")  # no signal besides: a second one would end its cells without their state
     tokens = {runner.token for runner in runners}
     _wait(lambda: next((runner for runner in living(run) if runner.token in tokens), None))
 

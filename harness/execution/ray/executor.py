@@ -20,7 +20,7 @@ from headbench.harness.execution.ray.share import entry_of, measured, part_of
 from headbench.harness.execution.ray.task import gpu_memory
 from headbench.harness.execution.system import machine_memory
 from headbench.harness.run import State
-from headbench.harness.run.child import Ended
+from headbench.harness.run.child import MOMENT, Ended
 
 __all__ = ["Ray"]
 
@@ -170,6 +170,7 @@ class Ray(Executor):
         if self._link is not None:
             link, self._link = self._link, None
             link.kill()
+            _wait_for([self._folders[handle["key"]] for handle in handles if handle["key"] in self._folders], MOMENT)
 
     def close(self) -> None:
         """End what is left, such as cells whose submission was interrupted; leave the cluster, or end the run's own."""
@@ -257,13 +258,14 @@ class Ray(Executor):
         return float(self.options.gpus or 1) if resources.gpus else 0.0
 
 
-def _wait_for(folders: Sequence[Path]) -> None:
+def _wait_for(folders: Sequence[Path], seconds: float = _DYING) -> None:
     """Wait a while until nobody works on cells any more whose Ray workers are gone.
 
     Args:
         folders: folders of the cells.
+        seconds: the longest time to wait.
     """
-    deadline = time.monotonic() + _DYING
+    deadline = time.monotonic() + seconds
     while any(holder(folder) for folder in folders) and time.monotonic() < deadline:
         time.sleep(0.1)
 

@@ -70,7 +70,11 @@ def local_cluster(
             command += [f"--num-cpus={cpus}", f"--num-gpus={gpus}", f"--object-store-memory={_STORE}"]
             command += [] if memory is None else [f"--memory={memory}"]
             command += ["--include-dashboard=False", "--include-log-monitor=False", "--disable-usage-stats"]
-            _start(command, folder / "start.log")
+            try:
+                _start(command, folder / "start.log")
+            except BenchError:  # a busy machine: Ray itself gives its processes half a minute
+                sweep(os.getpid())
+                _start(command, folder / "start.log")
             yield f"{host}:{first + 1}"
     finally:
         sweep(os.getpid())
