@@ -2,7 +2,7 @@
 
 No lock of the file system is needed, since not every shared one has locks: a claim is made by an exclusive link and
 kept by its time of modification. The claim of a process that is gone is taken over: at once where the process ran on
-this machine, and where it ran on another, after `STALE` seconds without a sign of life. Only times that the file
+this machine since it was started, and else after `STALE` seconds without a sign of life. Only times that the file
 system gave are compared, so that it does not matter what the clocks of the machines say.
 """
 
@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
@@ -48,7 +48,7 @@ __all__ = [
 BEAT = 5.0
 """Seconds between two renewals of a claim, the signs that its process lives."""
 STALE = 60.0
-"""Seconds without a sign of life after which a process on another machine is taken for dead."""
+"""Seconds without a sign of life after which a process that cannot be looked for here is taken for dead."""
 PREDECESSOR = 30.0
 """Seconds to wait for the end of a process that ends because its parent has."""
 LISTEN = 1.0
@@ -313,8 +313,11 @@ def _written(path: Path, claim: Claim) -> Iterator[Path]:
 
 
 def is_here(claim: Claim) -> bool:
-    """Whether the process of a claim is one whose number this process can signal: of this machine and container."""
-    return claim.host == socket.gethostname() and claim.space == pid_space()
+    """Whether the process of a claim is of this machine, boot and container, so that its number means that process.
+
+    Two machines may have one name; no two have one boot.
+    """
+    return (claim.host, claim.boot, claim.space) == (socket.gethostname(), boot_id(), pid_space())
 
 
 def lives(claim: Claim, signs: Path) -> bool:
@@ -324,18 +327,12 @@ def lives(claim: Claim, signs: Path) -> bool:
         claim: the claim.
         signs: file whose time of modification is the last sign of life.
     """
-    if claim.host == socket.gethostname():
-        if claim.boot != boot_id():
-            return False
-        if claim.space == pid_space():
-            return is_process(claim.pid, claim.started)
-    return _age(signs) < STALE
+    return is_process(claim.pid, claim.started) if is_here(claim) else _age(signs) < STALE
 
 
 def _goes(claim: Claim) -> bool:
     """Whether the living process of a claim is about to end, because its parent has."""
-    here = replace(claim, host=socket.gethostname(), boot=boot_id(), space=pid_space()) == claim
-    return here and claim.parent != 0 and not is_process(claim.parent, start_of(claim.parent))
+    return is_here(claim) and claim.parent != 0 and not is_process(claim.parent, start_of(claim.parent))
 
 
 def _age(path: Path) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 from headbench.harness.execution import Executor, Handle, holder
 from headbench.harness.execution.attend import conclude, requeue, settle
 from headbench.harness.execution.claim import CLAIM
-from headbench.harness.files import discard, read_json, write_json
+from headbench.harness.files import Unwritable, discard, read_json, write_json
 from headbench.harness.reading import Unreadable
 from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder
 from headbench.harness.run.child import INTERRUPTED, PROGRESS, Ended, read_progress
@@ -20,7 +21,7 @@ from headbench.harness.run.folder import cell_record
 from headbench.harness.run.plan import Plan
 from headbench.harness.run.runners import Runner, runner_of
 
-__all__ = ["HANDLE", "POLL", "Crew", "Watcher"]
+__all__ = ["HANDLE", "POLL", "Crew", "Watcher", "refused"]
 
 POLL = 0.1
 """Seconds between looks at the cells that run."""
@@ -187,7 +188,12 @@ class Crew:
             number: index of the cell in the plan, from 0.
         """
         folder = self._folder(number)
-        if not self._runner.has(folder):
+        try:
+            has = self._runner.has(folder)
+        except Unwritable as error:  # something is in the place of that file: other cells go on
+            self._end(number, refused(self._record(number), error))
+            return None
+        if not has:
             self._leave_elsewhere(number, str(runner_of(self._plan.run, folder) or "another process"))
             return None
         # Another runner may have finished it since; a worker may live that no runner has.
@@ -351,6 +357,12 @@ class Crew:
                 continue
             self._executor.cancel([each.handle])
             self._leave(number, each, Ended(State.SKIPPED, reason))
+
+
+def refused(record: CellRecord, error: Unwritable) -> CellRecord:
+    """Record of a cell that fails because a file of it cannot be written."""
+    reason = f"{str(error.args[0]).rstrip('.')}: {error.help}"
+    return dataclasses.replace(record, state=State.FAILED, reason=reason)
 
 
 def _has_ended(record: CellRecord) -> bool:

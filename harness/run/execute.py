@@ -12,7 +12,7 @@ from headbench.harness.execution import Executor, holder
 from headbench.harness.files import Unwritable, discard, make_way, remove_leftovers
 from headbench.harness.run.cell import CellRecord, StageJob, StageState, State, cell_folder
 from headbench.harness.run.child import OUTCOME, PROGRESS, log_path
-from headbench.harness.run.crew import HANDLE, POLL, Crew, Watcher
+from headbench.harness.run.crew import HANDLE, POLL, Crew, Watcher, refused
 from headbench.harness.run.folder import cell_record
 from headbench.harness.run.plan import Plan
 from headbench.harness.run.planned import PlannedCell
@@ -157,8 +157,7 @@ def _queue(plan: Plan, watcher: Watcher, keep_failed: bool, crew: Crew, helps: b
         try:
             _queue_cell(plan.run, planned, before, watcher, keep_failed)
         except Unwritable as error:  # something is in the place of one of its files: other cells go on
-            reason = f"{str(error.args[0]).rstrip('.')}: {error.help}"
-            crew.refuse(number, dataclasses.replace(planned.record, state=State.FAILED, reason=reason))
+            crew.refuse(number, refused(planned.record, error))
 
 
 def _queue_cell(

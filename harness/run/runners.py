@@ -97,7 +97,7 @@ def agree(request: RunRequest, run: Path) -> None:
 
 
 def _said(value: Any) -> str:
-    if value is None:
+    if value in (None, "", []):
         return "not given"
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -116,7 +116,7 @@ def test_memory_kills_since_a_dead_worker_began_are_evidence(
     put(folder, replace(found, kills=found.kills - 1))
     ended = death(folder)
     assert ended is not None and ended.state is State.OOM and "ran out of memory" in ended.reason
-    put(folder, replace(found, kills=found.kills - 1, boot="another"))
+    put(folder, replace(found, kills=found.kills - 1, boot="another"), age=STALE + 1)
     ended = death(folder)
     assert ended is not None and ended.state is State.INTERRUPTED
 
@@ -139,6 +139,8 @@ def test_a_machine_that_was_started_anew_holds_nothing(worker: Any, folder: Path
     found = left_behind(folder)
     assert found is not None
     put(folder, replace(found, boot="before"))
+    assert holder(folder) is not None  # it may be another machine of the same name
+    put(folder, replace(found, boot="before"), age=STALE + 1)
     assert holder(folder) is None
     put(folder, replace(found, space="a container"))
     assert holder(folder) is not None  # whose processes nobody sees from here: its beats count
@@ -184,7 +186,7 @@ def test_of_many_that_take_a_dead_claim_at_once_one_works(
         monkeypatch.setattr(holding.os, "link", lambda a, b: (_ for _ in ()).throw(PermissionError()))
     dead = replace(new_claim(), boot="before", token="dead")
     for _ in range(10):
-        put(folder, dead)
+        put(folder, dead, age=STALE + 1)
         won, lost, start, over = [], [], threading.Barrier(6), threading.Event()
 
         def take(won: list[str] = won, lost: list[str] = lost, start: Any = start, over: Any = over) -> None:

@@ -275,6 +275,7 @@ def _full(path: Path) -> None:
 STRANGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "cell.json": (_full, "cell.json: expected a file, found a folder that is not empty", ""),
     "job.json": (_full, "job.json: expected a file, found a folder that is not empty", ""),
+    "runner.json": (_full, "runner.json: expected a file, found a folder that is not empty", ""),
     "progress.json": (os.mkfifo, "", ""),
     "stages/train/log.txt": (os.mkfifo, "log.txt: expected a file, found a named pipe", ""),
     "stages/train/checkpoint-12/state.json": (os.mkfifo, "", "state.json: found a named pipe instead of a file"),

@@ -159,7 +159,7 @@ def test_a_request_that_differs_is_refused_with_what_differs(tmp_path: Path) -> 
     with pytest.raises(BenchError) as refused:
         agree(other, tmp_path)
     assert refused.value.args[0] == (
-        f"process {claim.pid} on far works in {tmp_path} with other settings: label  there, x here; "
+        f"process {claim.pid} on far works in {tmp_path} with other settings: label not given there, x here; "
         "seeds 0,1 there, 0 here."
     )
     assert f"bench stop {tmp_path}" in str(refused.value.help)
