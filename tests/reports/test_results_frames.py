@@ -84,7 +84,9 @@ def test_missing_and_infinite_values_say_what_they_are(new_run: Any) -> None:
     assert set(curves.index) == {"loss", "rgb", "gaussians"}
 
 
-@pytest.mark.tried("faults in runs", "a run with failed, damaged and old cells, loaded as data", "all the others", "")
+@pytest.mark.tried(
+    "faults in runs", "a run with failed, damaged and old cells, loaded as data", "all others", "that cell"
+)
 def test_cells_in_any_state_stages_protocols_and_old_layouts_are_one_set_of_frames(new_run: Callable[..., Any]) -> None:
     folder = new_run(layout=1)
     folder.result("Old", psnr=[30.0, 31.0])
