@@ -1,10 +1,9 @@
-"""The size of a whole report, and what it costs: six methods, three subjects, two seeds."""
+"""The size of a whole report: six methods, three subjects, two seeds. docs/report.md says what it cost."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,14 @@ from headbench.harness.cli.data import data as data_command
 from headbench.harness.plugins import registry
 from headbench.harness.run.data import Manifest
 from headbench.reports import write_report
+from headbench.results import load
 
 METHODS = ("FateAvatar", "FlashAvatar", "GaussianAvatars", "MonoGaussianAvatar", "SplattingAvatar", "nearest-frame")
 SUBJECTS = ("synth00", "synth01", "synth02")
 
 
-def spent() -> float:
-    """Seconds of processor that this process and its children have used."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
-
-
 @pytest.mark.slow
-def test_a_run_of_36_cells_is_reported_within_40_processor_seconds_and_25_mb(new_run: Any, tmp_path: Path) -> None:
+def test_a_run_of_36_cells_is_reported_in_all_formats_within_25_mb(new_run: Any, tmp_path: Path) -> None:
     line = ["synth", "--layout", "insta", "--subjects", "1", "--frames", "40", "--size", "128", str(tmp_path / "data")]
     done = CliRunner().invoke(data_command, line)
     assert done.exit_code == 0, done.output
@@ -51,18 +45,25 @@ def test_a_run_of_36_cells_is_reported_within_40_processor_seconds_and_25_mb(new
                 psnr = [20.0 + seed + value for value in noise.random(len(frames))]
                 cell = folder.result(method, subject, psnr=psnr, ids=frames, seed=seed)
                 _render(cell, frames, pictures, first.with_name(subject), marks[subject])
-    before = spent()
     report = write_report(folder.path)
-    assert spent() - before < 40, "20 s on two cores"
     page = report / "index.html"
     text = page.read_text(encoding="utf-8")
     assert page.stat().st_size < 25e6 and "Remarks" not in text
     assert text.count('type="application/json" id="pictures-') == len(SUBJECTS)
+    data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
+    assert [{source["seed"] for source in scene["sources"]} for scene in data["scenes"]] == [{None, 0, 1}] * 3
+    assert {len(curve["lines"]) for scene in data["scenes"] for curve in scene["curves"]} == {2 * len(METHODS)}
     names = {path.name for path in report.iterdir()}
     assert {f"headbench@1.{suffix}" for suffix in ("md", "tex", "csv", "json")} <= names
     figures = {path.name for path in (report / "figures").iterdir()}
     assert {"comparison-insta.pdf", "comparison-insta-errors.png", "headbench@1-quality-fps.pdf"} <= figures
-    assert sum(name.endswith(".mp4") for name in figures) == len(METHODS) * len(SUBJECTS)
+    assert sum(name.endswith(".mp4") for name in figures) == 2 * len(METHODS) * len(SUBJECTS)
+    assert text.count("· seed 1:") == len(METHODS) * len(SUBJECTS), "links to the pictures of the other seed"
+    assert [path.name for path in load(folder.path).write(tmp_path / "long")] == [
+        "frames.csv",
+        "cells.csv",
+        "curves.csv",
+    ]
 
 
 def _render(cell: Path, frames: list[str], pictures: list[Any], data: Path, fingerprint: dict[str, str]) -> None:
