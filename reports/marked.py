@@ -37,7 +37,7 @@ def at_marks(results: Sequence[Result], protocol: str) -> tuple[AtMark, ...]:
     """Means of every method at each mark that all of its cells have, in the order of marks.
 
     Args:
-        results: finished cells with scores.
+        results: finished cells with scores by the protocol.
         protocol: name@version of the scores that are taken.
     """
     groups: dict[tuple[str, Entry], list[Result]] = {}
@@ -47,8 +47,9 @@ def at_marks(results: Sequence[Result], protocol: str) -> tuple[AtMark, ...]:
     for (dataset, entry), cells in groups.items():
         marks: dict[tuple[int, int], dict[str, list[Mark]]] = {}
         for cell in cells:
+            digest = cell.scores[protocol].hash
             for mark in marks_of(cell):
-                if mark.number and mark.protocol == protocol:
+                if mark.number and (mark.protocol, mark.hash) == (protocol, digest):
                     subjects = marks.setdefault((mark.parts, mark.number), {})
                     subjects.setdefault(cell.cell.subject, []).append(mark)
         for (parts, number), subjects in sorted(marks.items()):

@@ -31,6 +31,8 @@ class Mark:
     seconds: float
     """Time in training steps until then."""
     protocol: str
+    hash: str
+    """SHA-256 of the protocol."""
     values: Mapping[str, float]
     """Metric key -> mean over frames; those without values are left out."""
 
@@ -51,12 +53,12 @@ def marks_of(result: Result) -> Iterator[Mark]:
         # A part of a time ends within a step, and one of a number of steps with one.
         share = state.seconds / limit if limit else state.step / summary.steps if summary and summary.steps else 0.0
         number = min(int(share * parts + 1e-9), parts)
-        for protocol, values in _scored(result, folder):
-            yield Mark(number, parts, state.step, state.images, state.seconds, protocol, values)
+        for protocol, digest, values in _scored(result, folder):
+            yield Mark(number, parts, state.step, state.images, state.seconds, protocol, digest, values)
 
 
-def _scored(result: Result, folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
-    """Protocols that a kept portrait was scored by, with its mean scores."""
+def _scored(result: Result, folder: Path) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Protocols that a kept portrait was scored by, with their hashes and its mean scores."""
     for path in sorted(folder.glob("*.jsonl")):
         label = path.name.removesuffix(".jsonl")
         scores_file, marker = result.files.mark_scores(folder, label)
@@ -64,7 +66,7 @@ def _scored(result: Result, folder: Path) -> Iterator[tuple[str, dict[str, float
             scores = read_scores(scores_file)
             if read_json(marker).get("protocol") == scores.hash and scores.protocol == label:
                 means = {key: scores.mean(key) for key in scores.metrics}
-                yield label, {key: mean for key, mean in means.items() if mean is not None}
+                yield label, scores.hash, {key: mean for key, mean in means.items() if mean is not None}
 
 
 def _asked(result: Result) -> tuple[int, float | None]:
