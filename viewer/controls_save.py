@@ -76,11 +76,17 @@ class SaveControls:
         self._stopped.set()
 
     def _begin(self, work: Callable[[Path], Path]) -> None:
-        """Save in a thread of its own, unless something is being saved."""
-        if self._busy.acquire(blocking=False):
-            self._filming = work == self._video
-            self._film.label = "Stop" if self._filming else "Video"
-            threading.Thread(target=self._run, args=(work,), name="viewer-save", daemon=True).start()
+        """Save in a thread of its own, unless something is being saved, which is said then."""
+        if not self._busy.acquire(blocking=False):
+            self._refuse("something is being saved already.")
+            return
+        self._filming = work == self._video
+        self._film.label = "Stop" if self._filming else "Video"
+        threading.Thread(target=self._run, args=(work,), name="viewer-save", daemon=True).start()
+
+    def _refuse(self, sentence: str) -> None:
+        """Say on the page why nothing was saved."""
+        self._handle.add_notification("Not saved", one_line(sentence), auto_close_seconds=10.0, color="red")
 
     def _run(self, work: Callable[[Path], Path]) -> None:
         """Let `work` write a file into a folder for the moment, and send it."""
@@ -90,7 +96,7 @@ class SaveControls:
                 if not self._stopped.is_set():
                     self._handle.send_file_download(file.name, read_bytes(file, _LARGEST), save_immediately=True)
         except BenchError as error:
-            self._handle.add_notification("Not saved", one_line(str(error)), auto_close_seconds=10.0, color="red")
+            self._refuse(str(error))
         finally:
             self._said.content, self._film.label, self._filming = "", "Video", False
             self._busy.release()

@@ -62,7 +62,8 @@ def _notes(foreign: Foreign, flame: _Table, degree: int) -> tuple[str, ...]:
     """
     count = len(flame["expr"])
     offset = flame.get("dynamic_offset")
-    notes = [f"poses of the {count} timesteps in {foreign.parameters.name} were left out"] if foreign.parameters else []
+    steps = f"{count} timestep{'s' * (count != 1)}"
+    notes = [f"poses of the {steps} in {foreign.parameters.name} were left out"] if foreign.parameters else []
     if offset is not None and offset.any():
         notes.append("the dynamic offset was left out, which the published code does not use either")
     if degree > foreign.config.sh_degree:

@@ -263,6 +263,30 @@ def test_the_timeline_is_of_one_camera_and_another_shows_the_same_moment(viewer,
     gui.reset()
 
 
+def test_who_saves_while_something_is_saved_is_told(viewer) -> None:
+    from concurrent.futures import Future
+
+    from headbench.viewer.client import Client
+    from headbench.viewer.client_camera import PageCamera
+    from headbench.viewer.client_look import Look
+    from headbench.viewer.controls_save import SaveControls
+
+    told: list[str] = []
+    handle = SimpleNamespace(gui=viewer._server.gui, add_notification=lambda title, body, **_: told.append(body))
+    client = Client(Look(PageCamera((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0), 0.5, 64, 64)), None, lambda: None)
+    picture: Future = Future()
+    saving = SaveControls(handle, client, viewer._painter, lambda look: picture)
+    saving._begin(saving._still)
+    saving._begin(saving._still)
+    assert told == ["something is being saved already."]
+    picture.set_exception(BenchError("it cannot be drawn."))
+    end = time.monotonic() + 10
+    while saving._busy.locked() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert told[1:] == ["it cannot be drawn."] and not saving._busy.locked()
+    handle.gui.reset()
+
+
 def test_a_legend_is_text_whatever_the_names_are() -> None:
     from headbench.viewer.controls import _legend
 
