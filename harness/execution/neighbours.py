@@ -17,7 +17,9 @@ __all__ = ["VISIBLE", "gpu_processes", "other_cells", "sharing"]
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """Environment variable of CUDA that says which GPUs a process sees, and in which order."""
 _WORKER = "/harness/cli/worker.py"
+"""End of the path of the script that works on a cell."""
 _WAIT = 10.0
+"""Seconds after which NVIDIA's driver counts as unanswered."""
 
 
 def sharing(cell: Path, gpu: str = "") -> str:
@@ -38,7 +40,7 @@ def sharing(cell: Path, gpu: str = "") -> str:
         others = len(processes) - 1
         return f"{others} other process{'es' * (others > 1)} on the GPU" if others else ""
     # In a container the driver counts in other numbers, or shows nothing; this process is one of those it shows.
-    others = max(len(processes) - 1, sum(_may_use(gpu_seen) for gpu_seen in _seen_by(cell)))
+    others = max(len(processes) - 1, sum(_may_use(seen) for seen in _seen_by(cell)))
     return f"{others} other process{'es' * (others > 1)} on the GPU, perhaps" if others > 0 else ""
 
 
