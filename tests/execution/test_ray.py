@@ -66,21 +66,27 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def run(nodes: Nodes, data: Path, tmp_path: Path) -> Run:
+def run(nodes: Nodes, data: Path, tmp_path: Path) -> Iterator[Run]:
     """(out, executor, words) -> a process of `bench run` whose cells have one thread each.
 
     The executor `nodes` is Ray's with the running cluster, and `ray` the same with a cluster of the run's own.
     """
 
+    started: list[subprocess.Popen[str]] = []
+
     def start(out: str, executor: str, *words: str) -> subprocess.Popen[str]:
         # A run with a cluster of its own must join neither the one that this names nor the one that runs here.
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*BENCH, *command(nodes, data, tmp_path / out, executor, *words)],
             env=nodes.environment | {"RAY_ADDRESS": nodes.address},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        process.kill()
 
 
 def command(nodes: Nodes, data: Path, out: Path, executor: str, *words: str) -> list[str]:
