@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from headbench.harness.cli.dry_costs import cost_table
 from headbench.harness.console import console, duration, literal, say, size
+from headbench.harness.execution.system import machine_memory
 from headbench.harness.run.costs import Record, cost_of
 from headbench.harness.run.estimate import CellEstimate, estimate, together
 from headbench.harness.run.plan import Plan
@@ -45,7 +46,23 @@ def show_plan(plan: Plan, known: Mapping[str, Record], tracked: int, executor: E
     for asked, count in Counter(executor.asks(job.resources) for job in _jobs(left)).items():
         if asked:
             say(f"jobs: {count:,} that ask for {asked} each")
+    if executor.cores is None:  # cells are computed on this machine
+        _say_memory(left, known, min(executor.slots, len(left)))
     _say_basis(plan, left, known, bool(tracked))
+
+
+def _say_memory(left: Sequence[CellEstimate], known: Mapping[str, Record], slots: int) -> None:
+    """Print where cells at once are likely to need more memory than this machine has.
+
+    Args:
+        left: estimates of the cells that are still to be done.
+        known: costs of methods.
+        slots: number of cells that run at once.
+    """
+    records = (cost_of(known, each.planned.cell) for each in left)
+    needs, has = slots * max((record.memory or 0.0 for record in records if record), default=0.0), machine_memory()
+    if has is not None and needs > has:
+        say(f"note: {slots} cells at once may need {size(needs)}, and this machine has {size(has)}: fewer --workers")
 
 
 def _jobs(cells: Iterable[CellEstimate]) -> Iterator[Job]:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+from headbench.harness.cli import dry_run
 from headbench.harness.cli.progress import PlainWatcher, TerminalWatcher
 from headbench.harness.errors import BenchError
 from headbench.harness.execution import choose, local, system
@@ -339,7 +340,7 @@ def test_a_dry_run_says_when_the_last_of_several_cells_at_once_ends(
     bench: Callable[..., Any], blobs: Path, faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def near(_: Path, kind: str) -> dict[str, Record]:
-        return {"blobs": Record(rate=12 / 3600, bytes=1.0, cells=1, device="a machine")}  # an hour a cell
+        return {"blobs": Record(rate=12 / 3600, bytes=1.0, cells=1, device="a machine", memory=2e9)}  # an hour a cell
 
     monkeypatch.setattr(choose, "recorded", near)
     asked = ("run", "--methods", "blobs", "--datasets", "discs[anna]", "--data-root", faces, *COMMON, "--dry-run")
@@ -348,7 +349,10 @@ def test_a_dry_run_says_when_the_last_of_several_cells_at_once_ends(
     two = bench(*asked, "--seeds", "0,1,2", "--workers", 2, site=blobs)
     assert "3 to do: 3.00 h training" in two.out and "2 cells at once: 2.00 h until the last ends" in two.out, two
     many = bench(*asked, "--seeds", "0,1,2", "--workers", 8, site=blobs)
-    assert "3 cells at once: 1.00 h until the last ends" in many.out, many
+    assert "3 cells at once: 1.00 h until the last ends" in many.out and "note: 3 cells" not in many.out, many
+    monkeypatch.setattr(dry_run, "machine_memory", lambda: 4 * 10**9)
+    few = bench(*asked, "--seeds", "0,1,2", "--workers", 3, site=blobs)
+    assert "note: 3 cells at once may need 6.0 GB, and this machine has 4.0 GB: fewer --workers" in few.out, few
 
 
 def test_a_dry_run_of_a_finished_run_names_nothing_that_is_not_in_the_sums(
