@@ -16,7 +16,7 @@ from headbench.harness.run.crew import HANDLE, POLL, Crew, Watcher, refused
 from headbench.harness.run.folder import cell_record
 from headbench.harness.run.plan import Plan
 from headbench.harness.run.planned import PlannedCell
-from headbench.harness.run.runners import Runner
+from headbench.harness.run.runners import RUNNERS, Runner
 from headbench.harness.run.whole import lacking
 from headbench.harness.way import TRAIN
 
@@ -131,9 +131,15 @@ def _run(crew: Crew) -> list[CellRecord]:
     return crew.in_order()
 
 
+RUNNER_AGE = 60.0
+"""Age, in seconds, from which on half-written claims of runners count as abandoned."""
+
+
 def _tidy(run: Path) -> None:
     """Remove what killed processes left half-written; cells do it themselves, under their own locks."""
     remove_leftovers(run / "data")
+    # Another runner may write there just now.
+    remove_leftovers(run / RUNNERS, deep=False, age=RUNNER_AGE)
     for name in (".plan.json", ".run.yaml"):
         for path in run.glob(f"{name}.*.part"):
             path.unlink()

@@ -23,7 +23,7 @@ from headbench.harness.run.request import read_request, request_values
 if TYPE_CHECKING:
     from headbench.harness.run.request import RunRequest
 
-__all__ = ["Runner", "agree", "living", "presence", "runner_of", "writing"]
+__all__ = ["RUNNERS", "Runner", "agree", "living", "presence", "runner_of", "writing"]
 
 RUNNERS = "runners"
 """Folder in a run's folder with one file per `bench run` at work there."""

@@ -96,8 +96,9 @@ def test_a_kill_at_every_write_changes_nothing(asked: Call, moments: Moments, tm
             assert all(record.state is not State.DONE or record.finished for record in read_cells(run))
     assert code == 0 and kills > 15, (code, kills)
     assert results(run) == calm
+    # Half a claim of a killed runner goes after a minute.
     left = [path for path in run.rglob("*") if ".part" in path.name or path.name.startswith("claim")]
-    assert not left
+    assert not [path for path in left if path.parent != run / "runners"]
 
 
 def failing(number: int) -> Callable[[Path], None]:
@@ -315,10 +316,12 @@ def test_a_corrupt_picture_costs_the_cells_of_its_subject(bench: Call, tmp_path:
     picture.write_bytes(whole[: len(whole) // 2])
     asked = ("run", "--methods", "nearest-frame", "--data-root", "data", "--datasets", "insta", "--out", "out")
     more = ("--device", "cpu", "--rasterizer", "torch", "--threads", 1, "--no-report")
-    done = bench(*asked, *more)
+    code = in_fork(lambda: bench(*asked, *more))
     found = {record.cell.subject: record for record in read_cells(tmp_path / "out")}
-    assert done.code == 2 and found["other"].state is State.DONE
-    assert found[first.name].state is State.FAILED and str(picture) in found[first.name].reason, found[first.name]
+    assert code == 2 and found["other"].state is State.DONE
+    assert found[first.name].state is State.FAILED and f"images/{picture.name}" in found[first.name].reason, found[
+        first.name
+    ]
     picture.write_bytes(whole)
-    assert bench(*asked, *more).code == 0
+    assert in_fork(lambda: bench(*asked, *more)) == 0
     assert [record.state for record in read_cells(tmp_path / "out")] == [State.DONE] * 2
