@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from headbench.harness.cli.options import Place
 from headbench.harness.console import say
+
+if TYPE_CHECKING:
+    from headbench.harness.train.kernel_count import KernelCount
 
 __all__ = ["profile"]
 
@@ -25,6 +28,7 @@ _ORDER = ("data", "drive", "raster", "losses", "backward", "optimizer", "edits",
 @click.option("--preset", help="Preset; a method without it uses its default.")
 @click.option("--set", "settings", multiple=True, metavar="METHOD.OPTION=VALUE", help="Change a method's option.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:K.")
+@click.option("--rasterizer", default="auto", show_default=True, help="auto, gsplat, cuda, numba or torch.")
 @click.option("--warmup", default=50, show_default=True, type=click.IntRange(min=1), help="Steps before counting.")
 @click.option("--steps", default=200, show_default=True, type=click.IntRange(min=2), help="Counted steps per round.")
 @click.option("--record/--no-record", default=True, show_default=True, help="Replay steps as CUDA graphs on a GPU.")
@@ -37,12 +41,13 @@ def profile(
     preset: str | None,
     settings: tuple[str, ...],
     device: str,
+    rasterizer: str,
     warmup: int,
     steps: int,
     record: bool,
     target: Path | None,
 ) -> None:
-    """Measure training steps: rate, peak memory, and the median milliseconds of each part.
+    """Measure training steps: rate, peak memory, the median milliseconds of each part, and on a GPU the kernels.
 
     Data are on the device and decoded before the clock starts; checkpoints, previews and logs are left out.
     """
@@ -79,12 +84,28 @@ def profile(
         own = [s for s in map(parse_setting, settings) if s.owner.lower() == spec.name.lower()]
         config = apply_settings(kind, preset_values(spec, chosen), own)
         found = measure_step_cost(
-            spec.name, kind, config, person, Execution(device=device, record=record), warmup, steps
+            spec.name,
+            kind,
+            config,
+            person,
+            Execution(device=device, rasterizer=rasterizer, record=record),
+            warmup,
+            steps,
         )
         rows.append({"method": spec.name, "preset": chosen, **dataclasses.asdict(found)})
         say(_line(rows[-1]))
+        if found.kernels is not None:
+            say(_kernel_line(found.kernels))
     if target is not None:
         write_json(target, json.loads(json.dumps(rows)))
+
+
+def _kernel_line(count: KernelCount) -> str:
+    longest = ", ".join(f"{name[:60]} {milliseconds:.3f}" for name, milliseconds in count.longest[:5])
+    return (
+        f"  {count.kernels:.0f} kernels per step, {count.short:.0%} of them below 3 µs; busy {count.busy_ms:.2f} ms, "
+        f"floor (those of 3 µs and more) {count.floor_ms:.2f} ms; longest, ms: {longest}"
+    )
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -15,11 +15,15 @@ from headbench.harness.avatar import Avatar, MethodConfig
 from headbench.harness.device import device_label
 from headbench.harness.errors import BenchError
 from headbench.harness.options import Execution
+from headbench.harness.train.kernel_count import KernelCount, count_kernels
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.setup import frame_store, make_trainer, peak_memory, prepare, wait_for
 from headbench.harness.types import Subject
 
 __all__ = ["StepCost", "measure_step_cost"]
+
+COUNTED = 20
+"""Largest number of steps whose kernels are counted: a profiler keeps a record of each."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class StepCost:
     peak_memory_bytes: int
     device: str
     recorded: bool
+    kernels: KernelCount | None = None
+    """Kernels per step on a GPU; None on a CPU."""
 
 
 def measure_step_cost(
@@ -52,7 +58,8 @@ def measure_step_cost(
 ) -> StepCost:
     """Measure an ordinary training step of a method: its rate first, then the time of its parts.
 
-    `warmup` uncounted steps come first, then `rounds` times `steps` steps for the rate, then `steps` with events.
+    `warmup` uncounted steps come first, then `rounds` times `steps` steps for the rate, then `steps` with events, and
+    on a GPU up to 20 with a profiler that counts kernels.
 
     Args:
         method: its name, for errors.
@@ -83,6 +90,10 @@ def measure_step_cost(
         wait_for(parts.device)
         rates.append(steps / (time.perf_counter() - started))
     found = _parts(trainer, step, steps)
+    counted = min(steps, COUNTED)
+    kernels = None
+    if parts.device.type == "cuda":
+        kernels = count_kernels(lambda: _run(trainer, step + steps, counted), counted)
     store.close()
     key = avatar.capture_key(trainer.sampler.at(step).clock)
     return StepCost(
@@ -94,6 +105,7 @@ def measure_step_cost(
         peak_memory_bytes=peak_memory(parts.device),
         device=device_label(parts.device),
         recorded=trainer.recording and key is not None,
+        kernels=kernels,
     )
 
 
