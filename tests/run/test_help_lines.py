@@ -44,7 +44,7 @@ _RAY_LESS = "execution/test_ray_options.py::test_no_ray_and_no_resources_are_one
 ELSEWHERE = {
     "--executor-set partition=NAME": (
         "execution/test_slurm.py::test_what_slurm_cannot_do_is_one_sentence_before_anything_is_written",
-        '("--executor-set", "partition=main")',
+        '"--executor-set", "partition=main"',
     ),
     "--device cuda or --device cpu": (
         "execution/test_slurm.py::test_what_slurm_cannot_do_is_one_sentence_before_anything_is_written",
