@@ -224,7 +224,7 @@ OUTSIDE = {
     "pip install 'headbench[ray]'": "needs a network",
     "ray status --address {}": "Ray",
     "ray start --head --block": "Ray",
-    "ray start --address {}, or `bench run` on a node": "a Ray cluster of other machines",
+    "ray start --address {}, or work on one of its nodes": "a Ray cluster of other machines",
     "pip install 'headbench[viewer]'": "needs a network",
     "pip install 'viser==1.1.1'": "needs a network",
     "pip install 'headbench[parquet]'": "needs a network",

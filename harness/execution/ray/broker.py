@@ -94,7 +94,7 @@ def _why(address: str, error: Exception) -> BenchError:
         return _silent(address)
     return BenchError(
         f"Ray at {address} cannot be joined from here: this machine must be a node of the cluster.",
-        help=f"ray start --address {address}, or `bench run` on a node",
+        help=f"ray start --address {address}, or work on one of its nodes",
     )
 
 
