@@ -71,7 +71,7 @@ test-slow: $(VENV)/.tests-installed
 
 # Slurm's controller and node daemon on loopback (Debian: slurmctld slurmd slurm-client), for some minutes.
 test-slurm: $(VENV)/.tests-installed
-	HEADBENCH_SLURM=1 $(BIN)/python -m pytest -m slow tests/execution/test_slurm.py
+	HEADBENCH_SLURM=1 $(BIN)/python -m pytest -rs -m slow tests/execution/test_slurm.py
 
 # Ray's own processes on loopback: two nodes, and clusters that runs start.
 $(VENV)/.ray-installed: $(VENV)/.tests-installed
