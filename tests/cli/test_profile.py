@@ -25,6 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_every_trained_method_is_measured_part_by_part(root: Path, tmp_path: Path) -> None:
     target = tmp_path / "budget.json"
     known = registry()

@@ -61,6 +61,7 @@ def stripes(picture: Callable[..., Path]) -> Path:
     return picture("stripes.png", np.stack([(x // 2) % 2, 0 * x, 1 - (x // 2) % 2], -1).astype(float))
 
 
+@pytest.mark.slow
 def test_a_style_changes_its_region_alone_and_the_same_seed_gives_the_same_bits(
     toy: SimpleNamespace, vgg: None, stripes: Path, paint: Any
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_style_changes_its_region_alone_and_the_same_seed_gives_the_same_bits(
     ), "gutters hold what charts do"
 
 
+@pytest.mark.slow
 def test_steps_bring_the_map_nearer_to_the_style(toy: SimpleNamespace, vgg: None, stripes: Path) -> None:
     features = style.Features(torch.device("cpu"))
     area, start = torch.ones(1, 64, 64), toy.maps.colour[None]

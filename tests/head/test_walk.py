@@ -155,6 +155,7 @@ def test_moves_inside_a_face_change_only_the_coordinates(ball, rule):
     torch.testing.assert_close(moved[:, :2], bary[:, :2] + shift.clamp(-0.15, 0.15))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.9, 1.0])
 def test_the_released_rule_is_the_recursive_algorithm_point_by_point(ball, decay):
     faces = ball[1]

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -18,6 +19,7 @@ def _check(root: Path, *more: object) -> Result:
     return CliRunner().invoke(data, ["check", "insta", "--data-root", str(root), *map(str, more)])
 
 
+@pytest.mark.slow
 def test_the_sheet_shows_image_mesh_and_agreement_of_three_frames_of_each_subject(patient, tmp_path) -> None:
     shutil.copytree(patient, patient.with_name("twin"))
     target = tmp_path / "deep" / "sheet.png"

@@ -35,6 +35,7 @@ _SETTINGS = settings(
 )
 
 
+@pytest.mark.slow
 @_SETTINGS
 @given(
     name=st.sampled_from(

@@ -112,6 +112,7 @@ def test_changed_bytes(name, copies, data) -> None:
         path.write_bytes(before)
 
 
+@pytest.mark.slow
 @QUICK
 @given(data=st.data())
 def test_changed_arrays(copies, data) -> None:

@@ -12,6 +12,7 @@ from headbench.harness.errors import MissingAsset
 from headbench.harness.image import Lpips
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["alex", "vgg"])
 def test_values_equal_those_of_the_package_lpips(lpips_home, lpips_package, portrait, net):
     theirs = lpips_package(net)
@@ -24,6 +25,7 @@ def test_values_equal_those_of_the_package_lpips(lpips_home, lpips_package, port
             torch.testing.assert_close(ours(a, b, input_range), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_vgg_agrees_with_the_value_in_the_documentation_of_torchmetrics(lpips_home):
     # Documented for torchmetrics.image.lpip: ten pairs of uniform noise of 100 x 100 in [-1, 1] give 0.3493. The
     # draw differs, the mean over ten pairs hardly does (its standard deviation is 0.004).

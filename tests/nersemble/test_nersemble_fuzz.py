@@ -84,6 +84,7 @@ def test_any_value_anywhere_in_the_cameras(tiny, data) -> None:
     _with(tiny, tiny.calibration, json.dumps(content).encode())
 
 
+@pytest.mark.slow
 @QUICK
 @given(values)
 @example("[" * 5000 + "]" * 5000)
@@ -99,6 +100,7 @@ def test_any_head_file(tiny, content) -> None:
     _with(tiny, tiny.folder / "head_model.json", json.dumps(content).encode())
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data())
 def test_any_array_in_the_tracking(tiny, data) -> None:
@@ -116,6 +118,7 @@ def test_any_array_in_the_tracking(tiny, data) -> None:
     _with(tiny, path, stream.getvalue())
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data())
 def test_any_flipped_or_missing_bytes(tiny, data) -> None:
@@ -142,6 +145,7 @@ def test_any_flipped_or_missing_bytes(tiny, data) -> None:
     _with(tiny, path, bytes(content))
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.binary(max_size=300))
 def test_any_member_in_an_archive(tiny, content) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pytest
+
 ROOMS = (
     *(
         "harness",
@@ -106,6 +108,7 @@ def test_the_metadata_names_the_extras_and_the_command(built: Any) -> None:
     assert parser["console_scripts"]["bench"] == "headbench.harness.cli.main:main"
 
 
+@pytest.mark.slow
 def test_a_wheel_built_from_the_sdist_is_the_same(built: Any, tmp_path: Path) -> None:
     with tarfile.open(built.sdist) as archive:
         archive.extractall(tmp_path / "source", filter="data")

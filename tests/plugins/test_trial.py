@@ -117,6 +117,7 @@ READERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.tried(
     "faults in runs",
     "a plugin whose class ends the process when it is loaded",

@@ -122,6 +122,7 @@ def test_means_are_converted_so_that_relative_expressions_end_at_the_sources_mea
     torch.testing.assert_close(made.params.expression.mean(0), source.identity.mean_expression[0], atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_detour_through_the_other_version_loses_what_that_cannot_show(both) -> None:
     driver, other = both["flame2020"], both["flame2023"]
     options = Options(expression="absolute")

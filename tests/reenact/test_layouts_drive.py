@@ -37,6 +37,7 @@ def driven(driver, session, options=AS_IS, rows=None):
     return replace(made, params=made.params.rows(index), camera=made.camera.rows(index))
 
 
+@pytest.mark.slow
 def test_each_layout_holds_the_motion_in_a_place_of_its_own(avatars) -> None:
     forms = {layout: head_of(avatars(layout).loaded.identity).form for layout in LAYOUTS}
     assert forms == {"insta": "camera", "imavatar": "root", "vhap": "translation", "nersemble": "similarity"}

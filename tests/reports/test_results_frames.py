@@ -168,6 +168,7 @@ def test_parquet_without_a_pyarrow_that_works_is_refused(
     assert not list(tmp_path.glob("data/*")), "nothing half-written"
 
 
+@pytest.mark.slow
 def test_the_report_in_long_form_goes_to_a_folder_or_the_screen(run: Any, tmp_path: Path) -> None:
     line = ("report", run.path, "--format")
     screen, folder, refused = many(

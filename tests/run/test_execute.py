@@ -88,6 +88,7 @@ def test_a_hanging_cell_is_ended_with_all_that_it_started(
             assert stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+@pytest.mark.slow
 def test_after_two_failures_of_one_cause_a_methods_other_cells_are_skipped(tmp_path: Path, worker: Path) -> None:
     made = plan(tmp_path, "raises", "good", "raises", "raises", "good", "raises")
     records = execute(made, worker, Listener())

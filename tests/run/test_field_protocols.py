@@ -23,6 +23,7 @@ def table_of(run: Path, name: str) -> dict[str, str | float]:
     }
 
 
+@pytest.mark.slow
 def test_floats_are_rendered_once_and_scored_again_and_what_data_lack_is_one_sentence(bench, faces, tmp_path) -> None:
     asked = "headbench@1,fateavatar@1,imavatar@1,monogaussianavatar-no-cloth@1"
     shutil.rmtree(faces / "discs/ben")

@@ -44,6 +44,7 @@ def lines(cell: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (cell / "scores" / "own@1.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_metrics_of_every_scope_are_scored_tabulated_and_exported(bench: Any, done: Path, tmp_path: Path) -> None:
     header, *rows = lines(done)
     assert header["metrics"] == [

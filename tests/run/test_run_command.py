@@ -166,6 +166,7 @@ def finished(bench, faces: Path, tmp_path: Path) -> Path:
     return tmp_path / "out" / "cells" / "average-wide-half-limit2" / "discs" / "anna" / "seed0"
 
 
+@pytest.mark.slow
 def test_a_run_that_a_file_asks_for_is_scored_again_and_shown(bench, finished: Path, faces: Path) -> None:
     files = sorted(path.name for path in (finished / "scores").glob("*.jsonl"))
     assert files == ["fateavatar-8bit@1.jsonl", "headbench@1.jsonl"] and len(scores(finished)) == 2

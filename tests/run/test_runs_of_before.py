@@ -111,6 +111,7 @@ def test_a_finished_run_of_before_is_read_by_every_command_and_changed_by_none(o
     assert after == before
 
 
+@pytest.mark.slow
 def test_an_old_run_whose_scores_are_gone_is_scored_the_same_again(old, bench):
     before = read_scores(SCORES)
     shutil.rmtree(SCORES.parent)
@@ -120,6 +121,7 @@ def test_an_old_run_whose_scores_are_gone_is_scored_the_same_again(old, bench):
     assert [frame.values for frame in after.frames] == [frame.values for frame in before.frames]
 
 
+@pytest.mark.slow
 @pytest.mark.tried(
     "faults in runs",
     "a run of the version before, interrupted in training and begun again by this one",
@@ -144,6 +146,7 @@ def test_an_unfinished_run_of_before_goes_on_to_the_same_end(old, bench):
     assert read_json(TRAINED / "checkpoint-12" / "state.json")["format"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.tried("faults in runs", "weights of the version before, cut in half", "they are trained again")
 def test_cut_weights_of_before_are_seen_though_nothing_has_hashed_them(old, bench):
     path = TRAINED / "checkpoint-12" / WEIGHTS[0]
@@ -172,6 +175,7 @@ def old_average(bench, faces: Path, installed_tints: Path):
     return run, state.parent
 
 
+@pytest.mark.slow
 def test_a_stage_made_from_a_checkpoint_of_before_knows_what_it_was_made_from(old_average):
     run, checkpoint = old_average
     asked = ("--stages", "train,train/tint:red")

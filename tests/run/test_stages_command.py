@@ -73,6 +73,7 @@ def test_a_distribution_brings_stages_a_metric_and_an_executor(
     assert "Average (demo, train/invert)" in done.out
 
 
+@pytest.mark.slow
 def test_a_killed_stage_goes_on_and_ends_with_equal_renders(
     run: Callable[..., Any], bench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +89,7 @@ def test_a_killed_stage_goes_on_and_ends_with_equal_renders(
     assert "all is as it was written" in bench("verify", "out").out
 
 
+@pytest.mark.slow
 def test_what_became_stale_is_said_and_only_that_is_made_again(
     run: Callable[..., Any], bench: Callable[..., Any], tmp_path: Path, installed_tints: Path
 ) -> None:
@@ -163,6 +165,7 @@ def test_ways_that_do_not_fit_are_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_a_stage_reads_counts_by_what_it_holds(run: Callable[..., Any], tmp_path: Path) -> None:
     swatch = tmp_path / "green.txt"
     swatch.write_text("0 1 0")
@@ -189,6 +192,7 @@ def test_options_of_stages_are_checked(run: Callable[..., Any], tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_stage_changes_no_row_of_its_parent(run: Callable[..., Any], tmp_path: Path) -> None:
     """The parent's files are those of a run that never heard of stages."""
     assert run(out="plain").code == 0 and run("--stages", ",".join(TREE)).code == 0

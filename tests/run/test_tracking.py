@@ -131,6 +131,7 @@ def test_a_disturbed_frame_comes_back_towards_the_truth(name: str, device: str, 
     assert summary["loss_after"] < summary["loss_before"] and summary["steps"] == 12 and summary["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_stage_goes_on_frame_by_frame_to_the_same_bits(tmp_path: Path) -> None:
     portrait, config, rest, camera = untrained("GaussianAvatars")
     frames = [
@@ -195,6 +196,7 @@ def test_sparse_adam_moves_late_frames_further_and_adam_all_alike(
     store.close()
 
 
+@pytest.mark.slow
 def test_a_batch_counts_as_one_step_and_its_frames_keep_their_own_values(tmp_path: Path) -> None:
     portrait, config, rest, camera = untrained("GaussianAvatars")
     roots = [replace(rest, root=torch.full((1, 3), 0.02 * k)) for k in range(3)]

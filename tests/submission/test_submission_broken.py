@@ -124,6 +124,7 @@ def test_one_image_all_the_time(clinic) -> None:
     )
 
 
+@pytest.mark.slow
 def test_red_and_blue_exchanged(clinic) -> None:
     for member in clinic.members:
         clinic.encode(member, clinic.images(member)[..., ::-1])

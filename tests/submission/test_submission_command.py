@@ -19,6 +19,7 @@ def entry(number: int, event: str = "made", task: str = "toy_avatar") -> Entry:
     return Entry(event, "2026-01-01T00:00:00+00:00", "stage", task, f"{number:064x}", "x.zip", "puppet-demo-seed0")
 
 
+@pytest.mark.slow
 def test_from_a_run_to_an_upload(bench, trained, stage: Path, tmp_path: Path) -> None:
     out = tmp_path / "mine.zip"
     done = bench("submit", "stage", trained, "--out", out, "--device", "cpu")

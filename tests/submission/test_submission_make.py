@@ -111,6 +111,7 @@ def test_the_record_says_where_everything_comes_from(made, trained) -> None:
     assert "not what the benchmark scores" in record["proxy"]["what"]
 
 
+@pytest.mark.slow
 def test_local_scores_go_into_the_record(trained, toys, tmp_path: Path) -> None:
     from headbench.metrics import FrameScore, Scores, load_protocol, write_scores
 
@@ -129,6 +130,7 @@ def test_local_scores_go_into_the_record(trained, toys, tmp_path: Path) -> None:
     assert record["proxy"]["protocols"]["headbench@1"]["hash"] == load_protocol("headbench@1").hash
 
 
+@pytest.mark.slow
 def test_what_is_complete_is_kept_and_what_is_not_is_made_again(drawn: Path, toys) -> None:
     run = drawn
     order = Order(run, "stage", device="cpu")
@@ -161,6 +163,7 @@ def test_the_same_videos_give_the_same_zip(made, tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
+@pytest.mark.slow
 def test_other_tracking_makes_all_videos_of_that_person_again(drawn: Path, person, toys, tmp_path) -> None:
     run = drawn
     first = videos(run)
@@ -215,6 +218,7 @@ def test_a_value_that_is_no_number_is_named_before_it_is_encoded(train, stage, t
     assert read_ledger() == []
 
 
+@pytest.mark.slow
 def test_a_run_that_trained_several_things_asks_for_one(train, stage, toys, tmp_path: Path) -> None:
     run = train(tmp_path / "run", stage, "Puppet", "Torn", "Still")
     with pytest.raises(BenchError, match="2 trainings that could be submitted: Puppet demo seed 0; Torn demo seed 0"):

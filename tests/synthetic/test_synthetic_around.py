@@ -180,6 +180,7 @@ def no_picture(folder: Path) -> None:
     (folder / "truth/around" / document(folder)["frames"][1]["image"]).unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.tried(
     "damaged inputs",
     "views from all around: a cut list, other pictures, other cameras, paths that lead out",

@@ -40,6 +40,7 @@ def test_the_orbits_cameras_see_the_neutral_head_where_its_pictures_show_it(writ
     assert np.abs(front - back[:, ::-1]).mean() > 5
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_nothing_half_written(tmp_path, monkeypatch) -> None:
     # Forks have imported what workers need; that such as are started anew can do the work, the same seed shows.
     fork = multiprocessing.get_context("fork")

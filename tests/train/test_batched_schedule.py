@@ -118,6 +118,7 @@ def _trainer(method: str, subject: Subject, **train: Any) -> Trainer:
     return make_trainer(parts, parts.portrait, frame_store(parts, subject, options), options, method)
 
 
+@pytest.mark.slow
 def test_monogaussianavatar_takes_fewer_frames_per_step_from_epoch_to_epoch(made_subject) -> None:
     stages = [{"epoch": 1, "images": 4}, {"epoch": 2, "images": 1}]
     trainer = _trainer("MonoGaussianAvatar", made_subject(), batch=stages, batch_rates="given")

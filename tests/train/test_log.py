@@ -41,6 +41,7 @@ def test_a_term_that_is_not_finite_stops_training_and_is_named(tmp_path: Path) -
         log.add({"l1": torch.tensor(1.0), "vgg": torch.tensor(float("nan"))}, Clock(3, 1, 5, 5), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.tried(
     "damaged inputs",
     "a loss that is not finite",

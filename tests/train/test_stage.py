@@ -142,6 +142,7 @@ def test_a_baseline_needs_no_training_loop(made_subject: Callable[..., Subject],
         torch.testing.assert_close(shown[0, :, SIZE // 2, SIZE // 2], wanted(frame), atol=0.003, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_stage_writes_no_more_checkpoints_and_previews_than_it_has_time_for(
     made_subject: Callable[..., Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_a_bake_of_each_method_on_a_surface_loads_alone(
     )
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_maps_are_kept(parent: Parent, bake: Baker) -> None:
     made = bake(parent(), {**FIXED, "steps": 12, "rates": {"colour": 0.1}}, log_every=4)
     made.run()
@@ -205,6 +206,7 @@ def test_two_stages_leave_corrections_as_they_are(parent: Parent, bake: Baker) -
     assert torch.equal(load_portrait(made.checkpoint).portrait.body.delta_vertex, kept)
 
 
+@pytest.mark.slow
 def test_the_maps_before_the_last_step_and_after_it_differ(parent: Parent, bake: Baker) -> None:
     found = {}
     for export, steps in (("before", 2), ("after", 2), ("after", 1)):
@@ -243,6 +245,7 @@ def test_options_that_do_not_fit_are_named(options: dict[str, Any], words: str) 
     assert words in str(caught.value)
 
 
+@pytest.mark.slow
 def test_tracking_that_restarts_is_trained_with_the_maps(parent: Parent, bake: Baker, subject: Subject) -> None:
     def tracked() -> LoadedPortrait:
         above = parent()
@@ -277,6 +280,7 @@ def test_a_tracked_subject_keeps_its_parent_s_refinement(parent: Parent) -> None
     assert found.finetune == train.finetune and found.epochs == 3 and found.steps is None and found.resolution == 32
 
 
+@pytest.mark.slow
 def test_after_a_completion_every_frame_is_preceded_by_a_view(
     parent: Parent, bake: Baker, subject: Subject, tmp_path: Path
 ) -> None:

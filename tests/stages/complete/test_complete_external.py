@@ -64,6 +64,7 @@ def play(parents: Callable[..., Any], sample: Subject, tmp_path: Path) -> Callab
     return run
 
 
+@pytest.mark.slow
 def test_a_program_gets_crops_with_labels_and_gives_views(play: Callable[..., Any], tmp_path: Path) -> None:
     views = play("labels", generator="spherehead")
     assert len(views) == 24 and views[0].image.shape == (3, SIZE, SIZE)

@@ -90,6 +90,7 @@ def test_a_frontal_video_shows_the_face_and_not_the_back(parents: Callable[..., 
     assert float(seen[(vertices[:, 2] < -0.06) & (vertices[:, 1] > 0)].mean()) < 0.02
 
 
+@pytest.mark.slow
 def test_mirror_shows_the_head_from_all_around_where_frames_do_not(
     parents: Callable[..., Any], complete: Callable[..., Any]
 ) -> None:

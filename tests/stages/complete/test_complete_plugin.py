@@ -35,6 +35,7 @@ def bust(tmp_path: Path, plug: Plug) -> None:
     plug(folder)
 
 
+@pytest.mark.slow
 def test_the_prior_of_the_page_completes_an_avatar(
     bust: None, parents: Callable[..., Any], complete: Callable[..., Any]
 ) -> None:

@@ -100,6 +100,7 @@ def test_the_official_preset_adds_the_first_gaussians_again_and_counts_by_three(
     assert [count for _, count in clocks] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["FlashAvatar", "SplattingAvatar"])
 def test_views_move_only_gaussians_that_the_frames_do_not_show_and_nothing_shared(
     method: str,
