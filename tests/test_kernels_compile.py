@@ -9,14 +9,19 @@ import pytest
 from headbench.harness.kernels import KERNELS
 
 SIZES = {"WINDOW": 11, "ROWS": 4, "COLUMNS": 128, "SLOPES": True, "PARTS": 1024, "SIDE": 3, "STRIDE": 2, "KEEP": True}
-SIZES |= {"PIXELS": 16, "CHANNELS": 64, "ROW": 7, "CONSTANTS": 5, "BLOCK": 1024}
-POINTERS = {"work_ptr": "*i64", "address_ptr": "*i64", "constant_ptr": "*fp64", "place_ptr": "*u8"}
+SIZES |= {"FACES": 128, "PIXELS": 16, "CHANNELS": 64, "ROW": 7, "CONSTANTS": 5, "BLOCK": 1024}
+POINTERS = {"work_ptr": "*i64", "face_ptr": "*i64", "address_ptr": "*i64", "constant_ptr": "*fp64", "place_ptr": "*u8"}
 FLOATS = {"c1", "c2", "eps"}
 
 
 def kernels() -> Iterator[tuple[str, str, str]]:
     """Name of each kernel, of its functions that are launched, and of the type of its features."""
-    launched = {"adam": "_update", "lpips": "_forward _backward", "pooling": "_forward _backward"}
+    launched = {
+        "adam": "_update",
+        "frames": "_forward _backward",
+        "lpips": "_forward _backward",
+        "pooling": "_forward _backward",
+    }
     launched["ssim"] = "_moments_of_rows _similarity _slopes_of_columns _gradient"
     launched["photometric"] = "_moments _similarity _means _slopes _gradient"
     for name in KERNELS:
