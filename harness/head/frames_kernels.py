@@ -22,15 +22,13 @@ _SMALLEST = tl.constexpr(1e-10)  # as in harness/rotations.py
 
 
 @triton.jit
-def _cross(ax: Any, ay: Any, az: Any, bx: Any, by: Any, bz: Any) -> Any:
+def _cross(ax, ay, az, bx, by, bz) -> Any:
     """Compute the cross product of two vectors, given and returned by their components."""
     return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
 
 
 @triton.jit
-def _corner(
-    vertex_ptr: Any, face_ptr: Any, face: Any, image: Any, vertices: Any, inside: Any, CORNER: tl.constexpr
-) -> Any:
+def _corner(vertex_ptr, face_ptr, face, image, vertices, inside, CORNER: tl.constexpr) -> Any:
     """Load one corner of each face, and where its coordinates begin.
 
     Args:
@@ -50,7 +48,7 @@ def _corner(
 
 
 @triton.jit
-def _frame(bx: Any, by: Any, bz: Any, sx: Any, sy: Any, sz: Any) -> Any:
+def _frame(bx, by, bz, sx, sy, sz) -> Any:
     """Compute a frame from the edges to the second and the third corner.
 
     Returns:
@@ -67,7 +65,7 @@ def _frame(bx: Any, by: Any, bz: Any, sx: Any, sy: Any, sz: Any) -> Any:
 
 
 @triton.jit
-def _quat_row(r00: Any, r01: Any, r02: Any, r10: Any, r11: Any, r12: Any, r20: Any, r21: Any, r22: Any) -> Any:
+def _quat_row(r00, r01, r02, r10, r11, r12, r20, r21, r22) -> Any:
     """Compute 4 q_k q of a rotation for the largest |q_k|, with its sign such that q_w >= 0; and k, that sign.
 
     The arguments are the matrix, row by row; `harness.rotations.matrix_to_quat` has the formula.
@@ -144,14 +142,14 @@ def _forward(
 
 
 @triton.jit
-def _load3(ptr: Any, at: Any, inside: Any) -> Any:
+def _load3(ptr, at, inside) -> Any:
     """Load the three components of a vector from `ptr` + `at`, 0 where `inside` is False."""
     x = tl.load(ptr + at, mask=inside, other=0.0)
     return x, tl.load(ptr + at + 1, mask=inside, other=0.0), tl.load(ptr + at + 2, mask=inside, other=0.0)
 
 
 @triton.jit
-def _add3(ptr: Any, at: Any, x: Any, y: Any, z: Any, inside: Any) -> None:
+def _add3(ptr, at, x, y, z, inside) -> None:
     """Add a vector (x, y, z) atomically at `ptr` + `at`, where `inside` is True."""
     tl.atomic_add(ptr + at, x, mask=inside)
     tl.atomic_add(ptr + at + 1, y, mask=inside)
