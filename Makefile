@@ -67,7 +67,7 @@ test: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest $(WORKERS)
 
 test-slow: $(VENV)/.tests-installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not gpu"
 
 # Slurm's controller and node daemon on loopback (Debian: slurmctld slurmd slurm-client), for some minutes.
 test-slurm: $(VENV)/.tests-installed
