@@ -294,7 +294,7 @@ def _explain(error: BaseException, stage: str) -> Ended:
 
 
 def _lacking_memory(error: BaseException) -> str | None:
-    """What memory a process lacked, with a remedy; None where an error is of another kind."""
+    """Say what memory a process lacked, with a remedy; None where an error is of another kind."""
     if type(error).__name__ == "OutOfMemoryError":  # torch's, for a GPU
         asked = _GPU_MEMORY.search(str(error))
         what = f"its GPU had no {asked[1]} left" if asked else "its GPU had no memory left"

@@ -39,7 +39,7 @@ class Executor(abc.ABC):
 
     options_type: ClassVar[type[ExecutorOptions]] = ExecutorOptions
     outlives: ClassVar[bool] = True
-    """Whether submitted cells may outlive `bench run`, so that `attach` can find them; otherwise it is never asked."""
+    """True where submitted cells may outlive `bench run`, so that `attach` can find them; else it is never asked."""
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -61,7 +61,7 @@ class Executor(abc.ABC):
 
     @property
     def queues(self) -> bool:
-        """Whether cells wait in a queue that wants to know how much time and memory each asks for; see `asks`."""
+        """True where cells wait in a queue that wants to know how much time and memory each asks for; see `asks`."""
         return False
 
     def prepare(self, device: str) -> None:

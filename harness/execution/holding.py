@@ -313,7 +313,7 @@ def _written(path: Path, claim: Claim) -> Iterator[Path]:
 
 
 def is_here(claim: Claim) -> bool:
-    """Whether the process of a claim is of this machine, boot and container, so that its number means that process.
+    """Return whether a claim's process is of this machine, boot and container, so that its number means that process.
 
     Two machines may have one name; no two have one boot.
     """
@@ -321,7 +321,7 @@ def is_here(claim: Claim) -> bool:
 
 
 def lives(claim: Claim, signs: Path) -> bool:
-    """Whether the process of a claim lives.
+    """Return whether the process of a claim lives.
 
     Args:
         claim: the claim.
@@ -331,7 +331,7 @@ def lives(claim: Claim, signs: Path) -> bool:
 
 
 def _goes(claim: Claim) -> bool:
-    """Whether the living process of a claim is about to end, because its parent has."""
+    """Return whether the living process of a claim is about to end, because its parent has."""
     return is_here(claim) and claim.parent != 0 and not is_process(claim.parent, start_of(claim.parent))
 
 
@@ -359,7 +359,7 @@ def ask_to_end(path: Path, claim: Claim) -> None:
 
 
 def asked_to_end(path: Path, claim: Claim) -> bool:
-    """Whether the process of a claim was asked to end by `ask_to_end`."""
+    """Return whether the process of a claim was asked to end by `ask_to_end`."""
     try:
         return read_text(_request(path, claim)).strip() == claim.token
     except Unreadable:

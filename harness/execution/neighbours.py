@@ -80,7 +80,7 @@ def _seen_by(cell: Path) -> Iterator[str]:
 
 
 def _may_use(seen: str) -> bool:
-    """Whether a worker that sees the GPUs `seen` may compute on the one that this process has."""
+    """Return whether a worker that sees the GPUs `seen` may compute on the one that this process has."""
     own = {name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()}
     other = {name.strip() for name in seen.split(",") if name.strip()}
     return not own or not other or bool(own & other)

@@ -21,6 +21,8 @@ from pathlib import Path
 import pytest
 
 from headbench.datasets.synthetic.samples import insta
+from headbench.harness.files import read_json
+from headbench.harness.run import State, read_cells
 
 _PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo", "scontrol", "srun")
 _CONF = """
@@ -174,3 +176,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in (1, 2, 3):
         shutil.copytree(root / "insta" / "synth00", root / "insta" / f"synth0{number}")
     return root
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Hashes of the weights and renders of every cell, which must be done."""
+    found = {}
+    for record in read_cells(folder):
+        assert record.state is State.DONE, record
+        cell = folder / "cells" / record.cell.path
+        weights = read_json(cell / "speed.json")["checkpoint"]
+        found[record.cell.path] = weights + (cell / "renders" / "train-white" / "sha256.txt").read_text()
+    return found
+
+
+def begun(folder: Path) -> list[Path]:
+    """Folders of the cells whose workers have begun."""
+    return [path.parent for path in folder.glob("cells/*/*/*/*/progress.json")]

@@ -16,8 +16,9 @@ import pytest
 from waiting import until
 
 from headbench.harness.execution import holder
-from headbench.harness.files import read_json
 from headbench.harness.run import State, read_cells
+
+from .conftest import begun, hashes
 
 pytestmark = pytest.mark.slow
 HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -109,21 +110,6 @@ def done(process: subprocess.Popen[str]) -> str:
     out, error = process.communicate(timeout=500)
     assert process.returncode == 0, out + error
     return out
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """Hashes of the weights and renders of every cell, which must be done."""
-    found = {}
-    for record in read_cells(folder):
-        assert record.state is State.DONE, record
-        cell = folder / "cells" / record.cell.path
-        weights = read_json(cell / "speed.json")["checkpoint"]
-        found[record.cell.path] = weights + (cell / "renders" / "train-white" / "sha256.txt").read_text()
-    return found
-
-
-def begun(folder: Path) -> list[Path]:
-    return [path.parent for path in folder.glob("cells/*/*/*/*/progress.json")]
 
 
 def own_clusters() -> list[str]:

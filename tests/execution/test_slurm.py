@@ -17,7 +17,7 @@ from waiting import until
 from headbench.harness.files import read_json
 from headbench.harness.run import State, read_cells
 
-from .conftest import Cluster
+from .conftest import Cluster, begun, hashes
 
 pytestmark = pytest.mark.slow
 HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -48,20 +48,6 @@ def command(data: Path, out: Path, executor: str, *words: str) -> list[str]:
     sets = [word for each in SLURM for word in ("--executor-set", each)] if executor == "slurm" else []
     how = ["--preset", "tiny", "--device", "cpu", "--threads", "1", "--no-report", "--executor", executor, *sets]
     return ["run", "--data-root", str(data), *how, *words, "--out", str(out)]
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    found = {}
-    for record in read_cells(folder):
-        assert record.state is State.DONE, record
-        cell = folder / "cells" / record.cell.path
-        weights = read_json(cell / "speed.json")["checkpoint"]
-        found[record.cell.path] = weights + (cell / "renders" / "train-white" / "sha256.txt").read_text()
-    return found
-
-
-def begun(folder: Path) -> list[Path]:
-    return [path.parent for path in folder.glob("cells/*/*/*/*/progress.json")]
 
 
 def jobs(folder: Path) -> dict[Path, str]:

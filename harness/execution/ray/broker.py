@@ -99,7 +99,7 @@ def _why(address: str, error: Exception) -> BenchError:
 
 
 def _printed() -> str:
-    """What this process has printed, where standard error is a file, as `Link` makes it: Ray says more there."""
+    """Read what this process has printed, where standard error is a file, as `Link` makes it: Ray says more there."""
     try:
         return os.pread(2, 1 << 20, 0).decode("utf-8", "replace")
     except OSError:
@@ -228,7 +228,7 @@ def _lost_kinds() -> tuple[type[Exception], ...]:
 
 
 def _outcome(error: Exception, lost: int) -> dict[str, Any]:
-    """How a cell ended whose task gave no result: state, reason and signature.
+    """Describe how a cell ended whose task gave no result: state, reason and signature.
 
     Args:
         error: what Ray raised.

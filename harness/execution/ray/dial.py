@@ -16,7 +16,7 @@ _SETTINGS = 4
 
 
 def answers(address: str) -> bool:
-    """Whether a service of Ray's kind answers; with Ray's own TLS, whether anything takes a connection.
+    """Return whether a service of Ray's kind answers; with Ray's own TLS, whether anything takes a connection.
 
     Args:
         address: HOST:PORT.

@@ -133,7 +133,7 @@ class Ray(Executor):
         return False
 
     def poll(self, handles: Sequence[Handle]) -> list[Ended | None]:
-        """How the task of each handle ended; None while it waits or works."""
+        """Return how the task of each handle ended; None while it waits or works."""
         now = time.monotonic()
         if now - self._asked < _EVERY:
             return [None] * len(handles)
