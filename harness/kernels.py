@@ -24,6 +24,7 @@ SWITCH = "HEADBENCH_KERNELS"
 
 KERNELS = {
     "adam": ("train.adam_kernels", False),
+    "binding": ("blocks.binding_kernels", False),
     "frames": ("head.frames_kernels", False),
     "lpips": ("image.lpips_kernels", True),
     "photometric": ("image.photometric_kernels", True),

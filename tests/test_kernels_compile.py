@@ -10,7 +10,15 @@ from headbench.harness.kernels import KERNELS
 
 SIZES = {"WINDOW": 11, "ROWS": 4, "COLUMNS": 128, "SLOPES": True, "PARTS": 1024, "SIDE": 3, "STRIDE": 2, "KEEP": True}
 SIZES |= {"FACES": 128, "PIXELS": 16, "CHANNELS": 64, "ROW": 7, "CONSTANTS": 5, "BLOCK": 1024}
-POINTERS = {"work_ptr": "*i64", "face_ptr": "*i64", "address_ptr": "*i64", "constant_ptr": "*fp64", "place_ptr": "*u8"}
+SIZES |= {"MEASURE": True, "MESH": True, "BOUND": 0.05, "RAW": False, "GROWS": True}
+POINTERS = {
+    "index_ptr": "*i64",
+    "work_ptr": "*i64",
+    "face_ptr": "*i64",
+    "address_ptr": "*i64",
+    "constant_ptr": "*fp64",
+    "place_ptr": "*u8",
+}
 FLOATS = {"c1", "c2", "eps"}
 
 
@@ -18,6 +26,7 @@ def kernels() -> Iterator[tuple[str, str, str]]:
     """Name of each kernel, of its functions that are launched, and of the type of its features."""
     launched = {
         "adam": "_update",
+        "binding": "_frames_forward _frames_backward _faces_forward _faces_backward",
         "frames": "_forward _backward",
         "lpips": "_forward _backward",
         "pooling": "_forward _backward",

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from headbench.harness.blocks.binding import TINY, on_faces
 from headbench.harness.errors import BenchError
 from headbench.harness.head import SubjectHead, face_frames, points_on_faces, quat_multiply, quat_normalise
 from headbench.harness.head.closest import closest_on_triangles, closest_places
@@ -27,8 +28,6 @@ __all__ = [
     "without_residual",
 ]
 
-_TINY = 1e-12
-"""Smallest size of a face in metres: a degenerate face counts as this large, so that its size ratio stays finite."""
 _LOST = 0.1
 """Part of a Gaussian's height above its own face that may be lost sideways before another face is sought."""
 _RGB = 0.28209479
@@ -46,8 +45,8 @@ def pose(
     """Pose Gaussians that sit on a surface; differentiable in their attributes, the vertices and the residual.
 
     Centres are place + normal · offset (+ residual); rotations face ⊗ local (⊗ turn); log-scales
-    local (· factor + added) + log(size / canonical size). The values per face are packed, so that they are gathered
-    once.
+    local (· factor + added) + log(size / canonical size). Without a residual that is `binding.on_faces`; with one the
+    values per face are packed, so that they are gathered once.
 
     Args:
         surface: places and attributes; its `residual` is not called.
@@ -61,24 +60,31 @@ def pose(
     Returns:
         Gaussians with `means`, `quats` (not normalised) and `scales` (B, N, ·), the others (N, ·), of degree 0.
     """
+    if residual is None:
+        table = (surface.face_index, surface.bary, surface.offset, surface.log_scales, surface.quats, surface.opacities)
+        bound = on_faces(vertices, faces, *table, sizes, raw=normal == "raw", grows=surface.grows)
+        return Gaussians(
+            means=bound.means,
+            quats=bound.quats,
+            scales=bound.scales.expand_as(bound.means),
+            opacities=bound.opacities,
+            colours=surface.dc[:, None],
+            sh_degree=0,
+        )
     frames = face_frames(vertices, faces)
     triangles = vertices.index_select(1, faces.reshape(-1)).view(len(vertices), len(faces), 9)
     along = frames.raw_normal if normal == "raw" else frames.R[..., 1]
-    ratio = (frames.size.clamp(min=_TINY) / sizes.clamp(min=_TINY)).log()
+    ratio = (frames.size.clamp(min=TINY) / sizes.clamp(min=TINY)).log()
     packed = torch.cat([triangles, along, frames.quats(), ratio[..., None]], dim=-1)
     corner, along, turn, grown = packed.index_select(1, surface.face_index).split([9, 3, 4, 1], dim=-1)
     means = (corner.unflatten(-1, (3, 3)) * surface.bary[:, :, None]).sum(-2) + along * surface.offset[:, None]
-    log_scales = surface.log_scales
-    if residual is not None:
-        means = means + residual.offset
-        log_scales = log_scales * residual.factor + residual.added
-        turn = turn if residual.frame is None else residual.frame
-    quats = quat_multiply(turn, surface.quats)
-    if surface.grows and (residual is None or residual.frame is None):
+    log_scales = surface.log_scales * residual.factor + residual.added
+    turn = turn if residual.frame is None else residual.frame
+    if surface.grows and residual.frame is None:
         log_scales = log_scales + grown
     return Gaussians(
-        means=means,
-        quats=quats if residual is None else quat_multiply(quats, residual.turn),
+        means=means + residual.offset,
+        quats=quat_multiply(quat_multiply(turn, surface.quats), residual.turn),
         scales=log_scales.exp().expand_as(means),
         opacities=surface.opacities.sigmoid(),
         colours=surface.dc[:, None],

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from headbench.harness.avatar import Avatar
+from headbench.harness.blocks.binding import on_faces
 from headbench.harness.blocks.densify import accumulate, statistics
 from headbench.harness.blocks.placement import mean_neighbour_distance, upright
 from headbench.harness.blocks.surface import place_uvs
@@ -20,7 +21,6 @@ from headbench.harness.head import (
     face_frames,
     load_head,
     points_on_faces,
-    quat_multiply,
     quat_normalise,
 )
 from headbench.harness.head.canonical import canonical_params
@@ -48,9 +48,6 @@ from .losses import FateLosses
 from .sampling import place, seen_faces
 
 __all__ = ["FateAvatar"]
-
-_TINY = 1e-12
-"""Smallest size of a face in metres: a degenerate face counts as this large, so that its size ratio stays finite."""
 
 
 class FateAvatar(Avatar, OnSurface, Rigged):
@@ -228,22 +225,23 @@ class FateAvatar(Avatar, OnSurface, Rigged):
         )
 
     def _gaussians(self, vertices: Tensor) -> Gaussians:
-        """Gaussians on a posed mesh (B, V, 3); the values per face are packed, so that they are gathered once."""
-        table, config, faces = self.table, self.config, self.head.faces
-        frames = face_frames(vertices, faces)
-        corners = vertices.index_select(1, faces.reshape(-1)).view(len(vertices), len(faces), 9)
-        normal = frames.raw_normal if config.offset_normal == "raw" else frames.R[..., 1]
-        ratio = (frames.size.clamp(min=_TINY) / self.canonical_size.clamp(min=_TINY)).log()
-        packed = torch.cat([corners, normal, frames.quats(), ratio[..., None]], dim=-1)
-        corner, normal, turn, grown = packed.index_select(1, table["face_index"]).split([9, 3, 4, 1], dim=-1)
-        means = (corner.unflatten(-1, (3, 3)) * table["bary"][:, :, None]).sum(-2)
-        means = means + normal * (config.offset_bound * torch.tanh(table["offset"]))[:, None]
-        log_scales = table["scaling"] + grown if config.resize_scale else table["scaling"]
+        """Gaussians on a posed mesh (B, V, 3)."""
+        table, config = self.table, self.config
+        columns = (table[name] for name in ("face_index", "bary", "offset", "scaling", "rotation", "opacity"))
+        bound = on_faces(
+            vertices,
+            self.head.faces,
+            *columns,
+            sizes=self.canonical_size,
+            bound=config.offset_bound,
+            raw=config.offset_normal == "raw",
+            grows=config.resize_scale,
+        )
         return Gaussians(
-            means=means,
-            quats=quat_multiply(turn, table["rotation"]),
-            scales=log_scales.exp(),
-            opacities=table["opacity"].sigmoid(),
+            means=bound.means,
+            quats=bound.quats,
+            scales=bound.scales,
+            opacities=bound.opacities,
             colours=table["dc"],
             sh_degree=0,
         )

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar
+from headbench.harness.blocks.binding import in_frames
 from headbench.harness.blocks.degree import RisingDegree
 from headbench.harness.blocks.densify import accumulate, statistics
 from headbench.harness.blocks.placement import upright
 from headbench.harness.blocks.schedules import log_linear
 from headbench.harness.blocks.surface import measuring, nearest
 from headbench.harness.bound import BoundGaussians, BoundToTriangles
-from headbench.harness.head import HeadModel, SubjectHead, face_frames, quat_multiply, quat_normalise
+from headbench.harness.head import HeadModel, SubjectHead
 from headbench.harness.head.canonical import CANONICAL_JAW, canonical_params
 from headbench.harness.surface import OnSurface, Surface
 from headbench.harness.train import GaussianTable
@@ -130,26 +131,18 @@ class GaussianAvatars(Avatar, OnSurface, BoundToTriangles):
         return avatar
 
     def drive(self, params: HeadParams) -> PosedAvatar:
-        """Pose the avatar: its Gaussians, batch B, in the pose of `params`, with metres per triangle unit as ``size``.
-
-        The values per face are packed, so that they are gathered once.
-        """
-        vertices = self.head.vertices(params)
-        frames = face_frames(vertices, self.head.faces)
-        packed = torch.cat([frames.R.flatten(-2), frames.quats(), frames.centroid, frames.size[..., None]], dim=-1)
-        if self.training:
-            # Into memory that stays: densification asks for the pose just rendered, and a recorded step must write it.
-            self.face_size.copy_(frames.size.detach().mean(0))
-        table = self.table
-        axes, turn, centre, size = packed.index_select(1, table["face_index"]).split([9, 4, 3, 1], dim=-1)
-        offset = (axes.unflatten(-1, (3, 3)) * table["position"][:, None, :]).sum(-1)
-        colours = torch.cat([table["dc"], table["rest"]], dim=1) if self.config.sh_degree else table["dc"]
+        """Pose the avatar: its Gaussians, batch B, in the pose of `params`; ``size`` is metres per triangle unit."""
+        vertices, table = self.head.vertices(params), self.table
+        # Into memory that stays: densification asks for the pose just rendered, and a recorded step must write it.
+        face_size = self.face_size if self.training else None
+        columns = (table[name] for name in ("position", "scaling", "rotation", "opacity"))
+        bound, size = in_frames(vertices, self.head.faces, table["face_index"], *columns, face_size)
         gaussians = Gaussians(
-            means=size * offset + centre,
-            quats=quat_multiply(turn, quat_normalise(table["rotation"])),
-            scales=size * table["scaling"].exp(),
-            opacities=table["opacity"].sigmoid(),
-            colours=colours,
+            means=bound.means,
+            quats=bound.quats,
+            scales=bound.scales,
+            opacities=bound.opacities,
+            colours=torch.cat([table["dc"], table["rest"]], dim=1) if self.config.sh_degree else table["dc"],
             sh_degree=self.degree.now,
         )
         return PosedAvatar(gaussians, vertices, vertices, {"size": size})
