@@ -26,7 +26,7 @@ def kernels() -> Iterator[tuple[str, str, str]]:
     """Name of each kernel, of its functions that are launched, and of the type of its features."""
     launched = {
         "adam": "_update",
-        "binding": "_frames_forward _frames_backward _faces_forward _faces_backward",
+        "binding": "frames_forward frames_backward faces_forward faces_backward",
         "frames": "_forward _backward",
         "lpips": "_forward _backward",
         "pooling": "_forward _backward",
