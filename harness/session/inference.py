@@ -1,4 +1,7 @@
-"""Inference with CUDA graphs: posing and projection are captured once per layout and replayed for each picture."""
+"""Inference with CUDA graphs: posing and projection are captured once per layout and replayed for each picture.
+
+Where the rasterizer is recordable the whole picture is one replay.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from torch import Tensor
 from headbench.harness.avatar import Avatar, Portrait
 from headbench.harness.head import HeadModel
 from headbench.harness.splat import Rasterizer
+from headbench.harness.splat.lists import Lists, room_for
 from headbench.harness.train.capture import leaves
 from headbench.harness.train.graph_recorder import GraphRecorder
 from headbench.harness.types import Camera, Clock, HeadParams, Identity, TrainView, map_tensors
@@ -25,7 +29,9 @@ _LAYOUTS = 4
 
 
 def recorded(portrait: Portrait, device: torch.device, recorder: GraphRecorder | None = None) -> Portrait:
-    """Wrap a portrait so that posing and projection are replayed; where it permits no recording, return it as it is.
+    """Wrap a portrait so that its pictures are replayed; where it permits no recording, return it as it is.
+
+    With a rasterizer that is not recordable, posing and projection are replayed.
 
     It must not be trained or loaded into while it is wrapped, nor used by two threads at once (`Session` sees to that).
 
@@ -43,15 +49,20 @@ def recorded(portrait: Portrait, device: torch.device, recorder: GraphRecorder |
 
 @dataclass
 class _Recording:
-    """Recording for one layout of inputs: the slots that a replay reads, and the projected Gaussians that it writes."""
+    """Recording for one layout of inputs: the slots that a replay reads, and what it writes."""
 
     slots: list[Tensor]
     replay: Callable[[], None]
     prepared: Any
+    """Projected Gaussians; None where the whole picture is recorded."""
+    lists: Lists | None = None
+    """What a recordable rasterizer draws from."""
+    image: Tensor | None = None
+    """(B, 3, H, W) the picture, where that is recorded."""
 
 
 class _Recorded(Portrait):
-    """Portrait that renders an avatar by replaying its posing together with the rasterizer's projection."""
+    """Portrait that renders an avatar by replaying its posing, with the projection or all of the rasterizer's work."""
 
     def __init__(self, avatar: Avatar, recorder: GraphRecorder) -> None:
         super().__init__()
@@ -75,7 +86,7 @@ class _Recorded(Portrait):
         raise TypeError("made by recorded() alone")
 
     def render(self, params: HeadParams, camera: Camera, background: Tensor, rasterizer: Rasterizer) -> Tensor:
-        """Render by replay; inputs of a new layout are recorded first.
+        """Render by replay; inputs of a new layout are recorded first, and those that need longer lists again.
 
         Args:
             params: B poses.
@@ -84,10 +95,12 @@ class _Recorded(Portrait):
             rasterizer: the back end; recordings of another one do not fit.
 
         Returns:
-            (B, 3, H, W), not clamped.
+            (B, 3, H, W), not clamped, in memory that the next call may overwrite.
         """
         with torch.no_grad():
-            inputs = {"params": params, "camera": camera}
+            inputs: dict[str, Any] = {"params": params, "camera": camera}
+            if rasterizer.recordable:
+                inputs["background"] = background
             values = leaves(inputs)
             size = (camera.width, camera.height)
             layout = (params.head, size, rasterizer, tuple((t.shape, t.dtype) for t in values))
@@ -95,12 +108,28 @@ class _Recorded(Portrait):
             self._recordings.move_to_end(layout)
             torch._foreach_copy_(found.slots, values)
             found.replay()
+            while found.lists is not None and found.lists.too_short(wanted := int(found.lists.wanted)):
+                found = self._record(layout, inputs, rasterizer, room_for(wanted))
+                found.replay()
+            if found.image is not None:
+                return found.image
             return rasterizer.rasterize(found.prepared, background).image
 
     def count(self) -> int:
         return self.avatar.count()
 
-    def _record(self, layout: Hashable, inputs: dict[str, Any], rasterizer: Rasterizer) -> _Recording:
+    def _record(
+        self, layout: Hashable, inputs: dict[str, Any], rasterizer: Rasterizer, capacity: int | None = None
+    ) -> _Recording:
+        """Record a layout of inputs, in place of an older recording of it.
+
+        Args:
+            layout: to find the recording again.
+            inputs: of `render`; copied.
+            rasterizer: the back end.
+            capacity: of a recordable rasterizer's lists; None: measured with these inputs.
+        """
+        self._recordings.pop(layout, None)
         while len(self._recordings) >= _LAYOUTS:
             self._recordings.popitem(last=False)
         still = map_tensors(inputs, lambda t: t.detach().clone())
@@ -108,8 +137,17 @@ class _Recorded(Portrait):
 
         def work() -> None:
             with torch.no_grad():
-                made.prepared = rasterizer.prepare(self.avatar.gaussians(still["params"]), still["camera"])
+                prepared = rasterizer.prepare(self.avatar.gaussians(still["params"]), still["camera"])
+                if made.lists is None:
+                    made.prepared = prepared
+                else:
+                    made.image = rasterizer.rasterize_within(prepared, still["background"], made.lists).image
 
+        if rasterizer.recordable:
+            made.lists = Lists(made.slots[0].device, capacity)
+            if capacity is None:
+                self._recorder.warm_up(work)
+                made.lists.fix()
         self._recorder.warm_up(work)
         made.replay = self._recorder.record(work)
         self._recordings[layout] = made

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.errors import BenchError
+from headbench.harness.splat.lists import Lists
 from headbench.harness.types import Camera, Gaussians, Rendering
 
 __all__ = [
@@ -66,6 +67,8 @@ class Rasterizer(abc.ABC):
     """Name of the back end: torch, numba or gsplat."""
     alpha_max: float
     """Limit of a Gaussian's coverage of a pixel that this back end applies."""
+    recordable: bool = False
+    """Whether `rasterize_within` and its gradient never wait for the device, so that a CUDA graph can record them."""
 
     def __call__(
         self, gaussians: Gaussians, camera: Camera, background: Tensor, absolute_gradient: bool = False
@@ -104,6 +107,19 @@ class Rasterizer(abc.ABC):
             background: (B, 3) or (3,) in [0, 1].
             absolute_gradient: also collect `Rendering.screen.absolute()`.
         """
+
+    def rasterize_within(
+        self, prepared: Any, background: Tensor, lists: Lists, absolute_gradient: bool = False
+    ) -> Rendering:
+        """Composite prepared Gaussians by lists of a given capacity; only a `recordable` back end can.
+
+        Args:
+            prepared: what `prepare` returned.
+            background: (B, 3) or (3,) in [0, 1].
+            lists: their capacity; learns what was wanted of them, and the picture counts only if that was there.
+            absolute_gradient: also collect `Rendering.screen.absolute()`.
+        """
+        raise NotImplementedError(f"the {self.name} rasterizer is not recordable")
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,22 @@
 """Replay of a training step's operations as CUDA graphs, so that the host's launch time does not set the rate.
 
 A training step of an avatar is some hundreds of small kernels; launched one by one they cost more than they compute.
-Recording changes no arithmetic: the same kernels run on the same memory. Only rasterizing stays outside, because the
-rasterizer reads the number of tile intersections back to the host.
+Recording changes no arithmetic: the same kernels run on the same memory. Where the rasterizer is recordable, all from
+pose to gradients is one graph. Elsewhere rasterizing stays outside, because the rasterizer reads the number of tile
+intersections back to the host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from headbench.harness.splat import Rasterizer
+from headbench.harness.splat.lists import Lists
 from headbench.harness.train.graph_recorder import GraphRecorder
 from headbench.harness.types import Rendering, map_tensors
 
@@ -39,17 +41,19 @@ class _Work:
 class RecordedStep:
     """One recorded training step, from its inputs to the gradients of all parameters, for one layout of inputs.
 
-    Recorded are: `begin` with the rasterizer's `prepare`; the losses with their gradients; the gradients of the rest.
-    Rasterizing and its gradients run without recording between them.
+    With a recordable rasterizer one graph does all, on lists of a capacity that a rehearsal measures. Otherwise
+    recorded are: `begin` with the rasterizer's `prepare`; the losses with their gradients; the gradients of the rest.
+    Rasterizing and its gradients then run without recording between them.
 
     Args:
         owner: the avatar, whose parameters get gradients.
-        rasterizer: the back end; its `prepare` is recorded, its `rasterize` is not.
+        rasterizer: the back end.
         begin: from inputs to (batch, posed avatar).
         compute_losses: from (posed avatar, batch, rendering) to named loss terms.
         inputs: dataclasses or mappings of tensors; their structure is kept, their values are an example.
         absolute_gradient: whether the rasterizer also sums absolute screen gradients.
-        recorder: records the three parts into CUDA graphs.
+        recorder: records into CUDA graphs.
+        capacity: of a recordable rasterizer's lists; None: it is measured, for which the device is waited for.
 
     Gradients and `terms` lie in memory that the next call overwrites: use or copy them within the step.
     """
@@ -63,6 +67,7 @@ class RecordedStep:
         inputs: Any,
         absolute_gradient: bool,
         recorder: GraphRecorder,
+        capacity: int | None = None,
     ) -> None:
         self._rasterizer = rasterizer
         self._begin = begin
@@ -81,6 +86,13 @@ class RecordedStep:
         self._replay_update: Callable[[], None] | None = None
         self._update_reads: object = None
         self._stepped = False
+        self._rendering: Rendering | None = None
+        self.lists: Lists | None = None
+        """Of the one graph; None where rasterizing is not recorded."""
+        if rasterizer.recordable:
+            self.lists = Lists(leaves(self._inputs)[0].device, capacity)
+            self._record_all(self.lists)
+            return
         recorder.warm_up(self._plainly)
         # From here on the tensors of `_work` are those that the graphs write.
         self._replay_drive = recorder.record(self._drive)
@@ -104,14 +116,19 @@ class RecordedStep:
             the step's rendering.
         """
         torch._foreach_copy_(self._slots, leaves(inputs))
-        self._replay_drive()
-        watch("drive")
-        rendering = self._draw()
-        watch("raster")
-        self._replay_losses()
-        watch("losses")
-        self._pull(rendering)
-        self._replay_rest()
+        if self.lists is not None:
+            self._replay_all()
+            assert self._rendering is not None
+            rendering = self._rendering
+        else:
+            self._replay_drive()
+            watch("drive")
+            rendering = self._draw()
+            watch("raster")
+            self._replay_losses()
+            watch("losses")
+            self._pull(rendering)
+            self._replay_rest()
         for parameter, gradient in zip(self.parameters, self._work.gradients, strict=False):
             parameter.grad = gradient
         watch("backward")
@@ -137,6 +154,33 @@ class RecordedStep:
 
             self._replay_update = self._recorder.record(recorded)
         self._replay_update()
+
+    def _record_all(self, lists: Lists) -> None:
+        """Record the whole step into one graph, after rehearsals of which the first measures the lists if need be."""
+        if lists.capacity is None:
+            self._recorder.warm_up(self._all)
+            lists.fix()
+        self._recorder.warm_up(self._all)
+        self._replay_all = self._recorder.record(self._all)
+
+    def _all(self) -> None:
+        work = self._work
+        assert self.lists is not None
+        with torch.enable_grad():
+            work.batch, work.posed = self._begin(self._inputs)
+            prepared = self._rasterizer.prepare(work.posed.gaussians, work.batch.camera)
+            background = work.batch.background
+            drawn = self._rasterizer.rasterize_within(prepared, background, self.lists, self._absolute)
+            terms = self._compute_losses(work.posed, work.batch, drawn)
+            inputs = [*self.parameters, *self._free]
+            found = torch.autograd.grad(sum_of(terms), inputs, allow_unused=True)
+        work.terms = {name: term.detach() for name, term in terms.items()}
+        work.gradients = [None if g is None else _laid_out_like(t, g) for t, g in zip(inputs, found, strict=True)]
+        # Without the graph of autograd, which holds the memory of the whole step.
+        self._rendering = replace(
+            drawn, image=drawn.image.detach(), alpha=drawn.alpha.detach(), depth=drawn.depth.detach()
+        )
+        work.batch, work.posed = None, None
 
     def _plainly(self) -> None:
         self._drive()

@@ -63,6 +63,10 @@ class FrameParameters(nn.Module):
         elif groups:
             self._optimizer = torch.optim.SparseAdam(groups, eps=config.eps)
 
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """The optimiser of the tables; none where nothing is refined."""
+        return [] if self._optimizer is None else [self._optimizer]
+
     def active(self, clock: Clock) -> bool:
         """Whether the tables take part in the step of this clock."""
         return self._optimizer is not None and clock.epoch >= self.config.start_epoch

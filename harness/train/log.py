@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,20 @@ from headbench.harness.reading import Unreadable, parse_json, read_bytes
 from headbench.harness.trained import Logged
 from headbench.harness.types import Clock
 
-__all__ = ["Progress", "TrainLog"]
+__all__ = ["LogMark", "Progress", "TrainLog"]
 
 Progress = Callable[[Mapping[str, Any]], None]
 """Callback that receives step, total, epoch, rate (steps per second), eta (seconds), gaussians, each loss term."""
+
+
+@dataclass(frozen=True)
+class LogMark:
+    """What a log has counted since its last line, to go back to."""
+
+    sums: dict[str, Tensor]
+    trail: list[tuple[int, tuple[str, ...], tuple[Tensor, ...]]]
+    count: int
+    timed: int
 
 
 class TrainLog:
@@ -78,8 +89,21 @@ class TrainLog:
         self._trail.append((clock.step, frames, tuple(self._sums.values())))
         self._count += 1
         self._timed += 1
-        if clock.step % self.every == 0 or clock.step == clock.total:
+        if self.due(clock):
             self._write(clock, gaussians)
+
+    def due(self, clock: Clock) -> bool:
+        """Whether the step of `clock`, in steps, is the last of a line."""
+        return clock.step % self.every == 0 or clock.step == clock.total
+
+    def mark(self) -> LogMark:
+        """Remember the steps since the last line, for `rewind`."""
+        return LogMark(dict(self._sums), list(self._trail), self._count, self._timed)
+
+    def rewind(self, mark: LogMark) -> None:
+        """Count as when `mark` was made; no line may have been written since. The clock of the rate goes on."""
+        self._sums, self._trail = dict(mark.sums), list(mark.trail)
+        self._count, self._timed = mark.count, mark.timed
 
     def state(self) -> tuple[Logged, dict[str, Tensor]]:
         """State of the log for a checkpoint: the steps since the last line, and the sums of the loss terms by name."""

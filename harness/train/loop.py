@@ -13,17 +13,26 @@ from torch import Tensor
 from headbench.harness.avatar import Avatar
 from headbench.harness.splat import Rasterizer
 from headbench.harness.train.batch_schedule import BatchSchedule
+from headbench.harness.train.capacities import Capacities
 from headbench.harness.train.capture import RecordedStep, leaves, sum_of
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.graph_recorder import GraphRecorder
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.optimizer import AvatarOptimizer, Reach
+from headbench.harness.train.restore_point import RestorePoint
 from headbench.harness.train.sampler import Moment, Sample, Sampler
 from headbench.harness.train.target_features import KeptTargets, TargetFeatures
 from headbench.harness.types import Batch, Clock, Edit, Event, PosedAvatar, Rendering
 
 __all__ = ["Trainer"]
+
+_UNSETTLED = 100
+"""Largest number of steps after which it is looked whether they count."""
+
+
+class _TooShort(Exception):
+    """A recorded step drew from lists that were too short, so that it does not count."""
 
 
 class Trainer:
@@ -77,18 +86,71 @@ class Trainer:
         self._tuned = False
         self._frame_ids: tuple[str, ...] = ()
         self._tag = ""
+        self._unsettled: RestorePoint | None = None
+        self._memory: RestorePoint | None = None
+        self._taken: tuple[int, TrainLog | None] = (0, None)
+        self._capacities = Capacities()
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """All optimisers of torch that steps use."""
+        return [*self.optimizer.optimizers(), *self.finetune.optimizers()]
 
     def step(self, step: int, log: TrainLog | None = None) -> None:
         """Take one optimisation step with its events.
+
+        Where the whole step is recorded, its lists may turn out too short; then this step and those before it that are
+        not settled are put back to the bit and taken again on longer ones. They are settled with each line of the log,
+        before an Edit is applied, and every 100 steps; call `settle` before you read what is trained in between.
 
         Args:
             step: counts from 1.
             log: counts the step's loss terms; None: nothing is logged.
         """
+        self._advance(step, step, log)
+
+    def settle(self) -> None:
+        """Make sure that all steps so far count; those of which one drew from too short lists are taken again."""
+        step, log = self._taken
+        while self._unsettled is not None:
+            try:
+                self._settle()
+            except _TooShort:
+                self._advance(self._go_back(), step, log)
+
+    def _advance(self, first: int, last: int, log: TrainLog | None) -> None:
+        """Take steps, and take again those that do not count.
+
+        Args:
+            first: the step to begin with.
+            last: the step to end with.
+            log: counts them.
+        """
+        step = first
+        while step <= last:
+            try:
+                self._take(step, log)
+                step += 1
+            except _TooShort:
+                step = self._go_back()
+
+    def _take(self, step: int, log: TrainLog | None) -> None:
+        """Take one step.
+
+        Args:
+            step: counts from 1.
+            log: counts its loss terms.
+
+        Raises:
+            _TooShort: steps that are not settled do not count.
+        """
+        self._taken = (step, log)
         moment = self.sampler.at(step)
         clock = moment.clock
-        if moment.begins_epoch:
+        begun = self._unsettled is not None and self._unsettled.step == step and self._unsettled.begun
+        self._keep(step, log, begun=False)
+        if moment.begins_epoch and not begun:
             self._event(Event.EPOCH_START, None, clock)
+        self._keep(step, log, begun=True)
         terms, rendering = self.gradients(step)
         edit = self._event(Event.AFTER_BACKWARD, rendering, clock) if moment.densifies else None
         self.watch("edits")
@@ -100,8 +162,53 @@ class Trainer:
         if moment.ends_epoch:
             self._event(Event.EPOCH_END, None, clock)
         self.watch("edits")
+        if step == self.total or self._settles(step, moment.counted, log):
+            self._settle()
         if log is not None:
             log.add(terms, moment.counted, self.avatar.count(), self._frame_ids)
+
+    def _keep(self, step: int, log: TrainLog | None, begun: bool) -> None:
+        """Remember everything as it is before a step of which a graph may draw from too short lists.
+
+        Args:
+            step: comes next.
+            log: counts steps in.
+            begun: whether the event at the start of the step's epoch has been sent.
+        """
+        if self.recording and self.rasterizer.recordable and self._unsettled is None:
+            self._unsettled = self._memory = RestorePoint(self, step, log, begun, self._memory)
+
+    def _settles(self, step: int, counted: Clock, log: TrainLog | None) -> bool:
+        """Whether the steps up to this one are to be settled before it is logged.
+
+        Args:
+            step: just taken.
+            counted: its clock, in steps.
+            log: may write a line.
+        """
+        if self._unsettled is None:
+            return False
+        return step - self._unsettled.step >= _UNSETTLED - 1 or (log is not None and log.due(counted))
+
+    def _settle(self) -> None:
+        """Look whether all steps since the last look count; waits for the device.
+
+        Raises:
+            _TooShort: some do not.
+        """
+        if self._unsettled is None:
+            return
+        if self._capacities.look(self._recordings):
+            raise _TooShort
+        self._unsettled = None
+
+    def _go_back(self) -> int:
+        """Put everything back to where all steps counted; returns the step that comes next."""
+        point = self._unsettled
+        assert point is not None
+        point.restore(self)
+        self._current = None
+        return point.step
 
     def drawn(self, step: int) -> int | None:
         """Number of images drawn by the end of a 1-based step; None where the sampler does not count them."""
@@ -185,10 +292,19 @@ class Trainer:
             self._recorder = self._recorder or self.make_recorder(self.finetune.rows.device)
             absolute = self.avatar.absolute_gradient
             begin = partial(begin, kept=kept, fill=fill)
+            images, gaussians = len(sample.rows), self.avatar.count()
             found = RecordedStep(
-                self.avatar, self.rasterizer, begin, self._compute_losses, inputs, absolute, self._recorder
+                self.avatar,
+                self.rasterizer,
+                begin,
+                self._compute_losses,
+                inputs,
+                absolute,
+                self._recorder,
+                self._capacities.capacity(images, gaussians),
             )
             self._recordings[layout] = found
+            self._capacities.made(found, images, gaussians)
         self._current = found
         rendering = found.run(inputs, self.watch)
         if kept is not None and fill:
@@ -242,7 +358,13 @@ class Trainer:
 
     def _event(self, event: Event, rendering: Rendering | None, clock: Clock) -> Edit | None:
         with torch.no_grad():
-            edit: Edit | None = self.avatar.edit(event, rendering, clock)
+            try:
+                edit: Edit | None = self.avatar.edit(event, rendering, clock)
+            except Exception:
+                self._settle()  # the fault may be that of a picture that does not count
+                raise
+            if edit is not None:
+                self._settle()
             if self.optimizer.apply(edit):
                 self.forget()
         return edit

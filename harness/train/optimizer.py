@@ -60,7 +60,8 @@ class AvatarOptimizer:
         self.avatar = avatar
         self.groups = avatar.param_groups()
         self._scale, power = batch_rule(batch, rule)
-        self._factor = 1.0
+        self.factor = 1.0
+        """Factor of all learning rates that was set last."""
         self._check(name)
         device = next(
             (tensor.device for group in self.groups for tensor in _members(avatar, group)), torch.device("cpu")
@@ -79,6 +80,10 @@ class AvatarOptimizer:
             for group, rate in zip(self.groups, rates, strict=True)
         ]
         self._one_launch = OneLaunch()
+
+    def optimizers(self) -> list[torch.optim.Adam]:
+        """The optimisers of torch, one per group."""
+        return list(self._adams)
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -105,7 +110,7 @@ class AvatarOptimizer:
             clock: of the step, for scheduled rates.
             factor: of all learning rates.
         """
-        changed, self._factor = factor != self._factor, factor
+        changed, self.factor = factor != self.factor, factor
         for group, adam in zip(self.groups, self._adams, strict=True):
             (options,) = adam.param_groups
             if group.schedule is not None or changed:

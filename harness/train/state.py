@@ -19,8 +19,9 @@ def state_of(trainer: Trainer) -> dict[str, Tensor]:
     """State of a trainer: optimisers, refined parameters, sampler, reaches and random generators.
 
     Args:
-        trainer: between two steps.
+        trainer: between two steps; those that do not count yet are settled first.
     """
+    trainer.settle()
     state = {f"adam/{k}": v for k, v in trainer.optimizer.state().items()}
     state |= {f"finetune/{k}": v for k, v in trainer.finetune.state_dict().items()}
     state |= {f"finetune_adam/{k}": v for k, v in trainer.finetune.optimizer_state().items()}

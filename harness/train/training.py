@@ -132,11 +132,12 @@ class Training:
         for step in range(self.done + 1, total + 1) if self.seconds < limit else ():
             trainer.step(step, log)
             shown, kept = save_schedule.preview(step), save_schedule.checkpoint(step)
-            # The clock of the host: each step of a GPU reads a number back, so it is never far ahead.
+            # The clock of the host, which is ahead of a GPU by no more steps than lie between two looks at them.
             now = self.seconds + time.perf_counter() - started
             ends, marked = now >= limit, marks.due(step, now)
             kept |= ends
             if shown or kept or marked:
+                trainer.settle()
                 wait_for(self.parts.device)
                 self.seconds += time.perf_counter() - started
                 self.done, self.fresh, self.images = step, True, trainer.drawn(step)

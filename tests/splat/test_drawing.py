@@ -13,6 +13,7 @@ from torch import Tensor
 from headbench.harness.splat.drawing import CudaRasterizer
 from headbench.harness.splat.drawing.build import sources
 from headbench.harness.splat.drawing.library import Library
+from headbench.harness.splat.lists import Lists
 from headbench.harness.splat.torch_backend import TorchRasterizer
 from headbench.harness.types import Camera, Gaussians
 
@@ -86,3 +87,48 @@ def test_a_rendering_without_gradients_or_depth_is_the_same(library, make_scene)
     kept = Emulated(library)(Gaussians(**fields), camera, background)
     torch.testing.assert_close(kept.image, whole.image, rtol=0, atol=0)
     assert kept.image.requires_grad
+
+
+def _within(library: Library, scene, capacity: int | None, through: bool = False):  # type: ignore[no-untyped-def]
+    """A rasterizer that draws by lists of a capacity, and those lists."""
+    lists = Lists(torch.device("cpu"), capacity)
+
+    class Within(Emulated):
+        def rasterize(self, prepared, background, absolute_gradient=False):  # type: ignore[no-untyped-def]
+            return self.rasterize_within(prepared, background, lists, absolute_gradient)
+
+    return Within(library, through), lists
+
+
+def test_lists_of_a_fixed_capacity_draw_the_same_to_the_bit(library, scene, draw):
+    exact = draw(Emulated(library), scene, torch.float32, skip="K")
+    measuring, lists = _within(library, scene, None)
+    draw(measuring, scene, torch.float32, skip="K")
+    wanted = int(lists.wanted)
+    assert bool(exact.rendering.visible.any()) == (wanted > 0)
+    for capacity in (max(wanted, 1), wanted + 500):
+        rasterizer, lists = _within(library, scene, capacity)
+        mine = draw(rasterizer, scene, torch.float32, skip="K")
+        assert int(lists.wanted) == wanted
+        assert not lists.too_short(int(lists.wanted))
+        assert torch.equal(mine.rendering.image, exact.rendering.image)
+        assert torch.equal(mine.rendering.alpha, exact.rendering.alpha)
+        for name, value in exact.gradients.items():
+            torch.testing.assert_close(mine.gradients[name], value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_lists_that_are_too_short_say_so_and_leave_out_the_farthest(library, make_scene, draw, batch):
+    scene = make_scene(count=200, batch=batch)
+    rasterizer, lists = _within(library, scene, None)
+    exact = draw(rasterizer, scene, torch.float32, skip="K")
+    wanted = int(lists.wanted)
+    rasterizer, lists = _within(library, scene, wanted // 2)
+    mine = draw(rasterizer, scene, torch.float32, skip="K")
+    assert int(lists.wanted) == wanted
+    assert lists.too_short(wanted)
+    assert not torch.equal(mine.rendering.image, exact.rendering.image)
+    assert (mine.rendering.alpha <= exact.rendering.alpha + 1e-6).all()
+    assert all(bool(value.isfinite().all()) for value in mine.gradients.values())
+    draw(rasterizer, make_scene(count=10, batch=batch), torch.float32, skip="K")
+    assert int(lists.wanted) == wanted, "the most that any drawing wanted"

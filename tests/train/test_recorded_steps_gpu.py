@@ -8,6 +8,7 @@ import torch
 from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
+from headbench.harness.splat.drawing.build import missing_for_cuda
 from headbench.harness.train.checkpoint import restore_portrait
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.setup import frame_store, make_trainer, prepare
@@ -16,17 +17,23 @@ pytestmark = pytest.mark.gpu
 
 
 METHODS = [spec.name for spec in registry().methods().values() if not spec.baseline]
+RASTERIZERS = [
+    "gsplat",
+    pytest.param("cuda", marks=pytest.mark.skipif(missing_for_cuda() is not None, reason="no GPU, or no nvcc")),
+]
+"""The second is recordable, so that all from pose to gradients is one graph."""
 
 
+@pytest.mark.parametrize("rasterizer", RASTERIZERS)
 @pytest.mark.parametrize("method", METHODS)
-def test_recorded_steps_agree_with_plain_ones(method: str, made_subject, tmp_path: Path) -> None:
+def test_recorded_steps_agree_with_plain_ones(method: str, rasterizer: str, made_subject, tmp_path: Path) -> None:
     kind = registry().load_method(method)
     values = preset_values(registry().method(method), "demo")
     values = {**values, "train": {**values["train"], "steps": 220, "epochs": None, "resolution": None}}
     config = kind.config_type.model_validate(values)
 
     def make(state: dict[str, torch.Tensor] | None, record: bool) -> Trainer:
-        options = Execution(device="cuda", record=record)
+        options = Execution(device="cuda", rasterizer=rasterizer, record=record)
         parts = prepare(kind, config, made_subject(), options)
         if state is not None:
             restore_portrait(parts.portrait, {f"portrait/{k}": v for k, v in state.items()}, tmp_path)
@@ -37,6 +44,8 @@ def test_recorded_steps_agree_with_plain_ones(method: str, made_subject, tmp_pat
         if step in (1, 50, 200):  # from the same state: plain, plain again (what atomics leave open), recorded
             recorded = make(plain.avatar.state_dict(), record=True)
             (terms, first), (_, again), (replayed, found) = (_gradients(t, step) for t in (plain, plain, recorded))
+            assert recorded._current is not None
+            assert (recorded._current.lists is not None) == (rasterizer == "cuda")
             assert replayed == pytest.approx(terms, rel=1e-3)
             compared = 0
             for name, gradient in first.items():

@@ -11,6 +11,7 @@ from headbench.harness.splat.drawing.build import compiled, missing_for_cuda
 from headbench.harness.splat.drawing.library import Library
 from headbench.harness.splat.drawing.projecting import project
 from headbench.harness.splat.gsplat_backend import Footprints
+from headbench.harness.splat.lists import Lists
 from headbench.harness.splat.project import upstream_radii
 from headbench.harness.splat.rasterizer import ALPHA_MAX, Rasterizer, ScreenGradients, backdrop, unpack
 from headbench.harness.splat.sh import view_colours
@@ -36,6 +37,7 @@ class CudaRasterizer(Rasterizer):
     alpha_max = ALPHA_MAX
     through = True
     """Whether a coverage at its limit passes its gradient on."""
+    recordable = True
     device_type = "cuda"
     """Where the tensors are."""
 
@@ -63,9 +65,27 @@ class CudaRasterizer(Rasterizer):
         """Composite projected Gaussians; see `Rasterizer.rasterize`."""
         return draw(self._library, prepared, background, absolute_gradient, self.through)
 
+    def rasterize_within(
+        self, prepared: Footprints, background: Tensor, lists: Lists, absolute_gradient: bool = False
+    ) -> Rendering:
+        """Composite projected Gaussians by lists of a given capacity; see `Rasterizer.rasterize_within`.
+
+        Args:
+            prepared: projected Gaussians.
+            background: (B, 3) or (3,) in [0, 1].
+            lists: their capacity; those of the farthest Gaussians are left out beyond it.
+            absolute_gradient: also collect `Rendering.screen.absolute()`.
+        """
+        return draw(self._library, prepared, background, absolute_gradient, self.through, lists)
+
 
 def draw(
-    library: Library, prepared: Footprints, background: Tensor, absolute_gradient: bool = False, through: bool = True
+    library: Library,
+    prepared: Footprints,
+    background: Tensor,
+    absolute_gradient: bool = False,
+    through: bool = True,
+    lists: Lists | None = None,
 ) -> Rendering:
     """Composite projected Gaussians into images by the kernels of a library.
 
@@ -75,6 +95,7 @@ def draw(
         background: (B, 3) or (3,) in [0, 1].
         absolute_gradient: also collect `Rendering.screen.absolute()`.
         through: whether a coverage at its limit passes its gradient on.
+        lists: their capacity; None: as long as they have to be, for which the device is waited for.
     """
     images, count, channels = prepared.colours.shape
     backing = backdrop(background, images)
@@ -83,7 +104,7 @@ def draw(
         backing = torch.cat([backing, torch.zeros_like(backing[:, :1])], -1)
     inputs = (prepared.means2d, prepared.conics, prepared.opacities, prepared.colours, backing)
     kept = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
-    settings = Settings(library, prepared.width, prepared.height, ALPHA_MAX, through, screen, kept)
+    settings = Settings(library, prepared.width, prepared.height, ALPHA_MAX, through, screen, kept, lists)
     if count == 0:
         nothing = prepared.means2d
         screen.fill(nothing, nothing)

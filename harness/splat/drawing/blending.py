@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from headbench.harness.splat.drawing.library import BUCKET, PIXELS, TILE, Library, Work
+from headbench.harness.splat.lists import Lists
 from headbench.harness.splat.rasterizer import ALPHA_CUT, TRANSMITTANCE_STOP, ScreenGradients
 
 __all__ = ["Settings", "blend"]
@@ -26,6 +27,7 @@ _LISTS = (
     "ends",
     "buckets",
     "scratch",
+    "wanted",
 )
 
 
@@ -47,6 +49,8 @@ class Settings:
     """Takes the gradients of the projected means."""
     kept: bool
     """Whether a backward pass may follow."""
+    lists: Lists | None = None
+    """Capacity of the lists; None: as long as they have to be."""
 
 
 def blend(
@@ -59,7 +63,9 @@ def blend(
     depths: Tensor,
     settings: Settings,
 ) -> tuple[Tensor, Tensor]:
-    """Composite projected Gaussians, nearest first; one number is read back from the device, the lists' length.
+    """Composite projected Gaussians, nearest first.
+
+    Without a capacity of the lists one number is read back from the device, their length; with one nothing is.
 
     Args:
         means2d: (B, N, 2) float32 projected means in pixels.
@@ -162,7 +168,7 @@ class _Blend(torch.autograd.Function):
 
 
 def _list(work: Work, settings: Settings) -> None:
-    """Make the lists of tiles and Gaussians; the length is read back from the device in between."""
+    """Make the lists of tiles and Gaussians; without a capacity the length is read back from the device in between."""
     radii = work.tensors["radii"]
     images, count = radii.shape[:2]
     device = radii.device
@@ -175,12 +181,18 @@ def _list(work: Work, settings: Settings) -> None:
         **{name: integers(images * count) for name in ("keys", "sorted_keys", "rows", "sorted_rows", "counts", "ends")}
     )
     work.hold(ranges=integers(tiles, 2), buckets=integers(tiles), bucket_ends=integers(tiles))
+    lists = settings.lists
+    if lists is not None:
+        work.hold(wanted=lists.wanted)
+    room = None if lists is None else lists.capacity
+    work.table.capacity = room or 0
     _scratch(work, settings)
     settings.library.run("measure", work, device)
-    work.table.capacity = int(work.tensors["ends"][-1])
+    if room is None:
+        work.table.capacity = int(work.tensors["ends"][-1])
+        _scratch(work, settings)
     capacity = work.table.capacity
     work.hold(**{name: integers(capacity) for name in ("tiles", "sorted_tiles", "ids", "sorted_ids")})
-    _scratch(work, settings)
     settings.library.run("lists", work, device)
     work.release(*_LISTS)
 

@@ -25,7 +25,7 @@ struct Work {
     unsigned *tiles, *sorted_tiles;
     int *ids, *sorted_ids;
     int2* ranges;
-    int *buckets, *bucket_ends, *bucket_tiles;
+    int *buckets, *bucket_ends, *bucket_tiles, *wanted;
     float *image, *remaining, *state;
     int* last;
     const float *to_image, *to_alpha;
@@ -147,7 +147,7 @@ int headbench_measure(const Work* given, cudaStream_t stream) {
     return failure();
 }
 
-// Lists each tile's Gaussians, front to back, as far as `capacity` goes.
+// Lists each tile's Gaussians, front to back, as far as `capacity` goes; raises `wanted` to the length they need.
 int headbench_lists(const Work* given, cudaStream_t stream) {
     const Work& work = *given;
     const int items = items_of(work), tiles = tiles_of_all(work);
@@ -157,7 +157,7 @@ int headbench_lists(const Work* given, cudaStream_t stream) {
     if (work.capacity) {
         LAUNCH(emit, blocks_for(items), THREADS, stream, items, work.per_image, work.capacity, frame_of(work), work.cut,
             work.sorted_rows, work.ends, work.counts, work.radii, work.means, work.conics, work.opacities, work.tiles,
-            work.ids);
+            work.ids, work.wanted);
         if (int error = sort_pairs(work.scratch, bytes, work.tiles, work.sorted_tiles, work.ids, work.sorted_ids,
                 work.capacity, bits_of(tiles), stream))
             return error;

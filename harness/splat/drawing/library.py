@@ -24,7 +24,18 @@ _LIMITS = ("alpha_max", "cut", "stop")
 _POINTERS = (
     *("scratch", "radii", "means", "depths", "conics", "opacities", "colours", "background", "keys", "sorted_keys"),
     *("rows", "sorted_rows", "counts", "ends", "tiles", "sorted_tiles", "ids", "sorted_ids", "ranges", "buckets"),
-    *("bucket_ends", "bucket_tiles", "image", "remaining", "state", "last", "to_image", "to_alpha", "to_means"),
+    *(
+        "bucket_ends",
+        "bucket_tiles",
+        "wanted",
+        "image",
+        "remaining",
+        "state",
+        "last",
+        "to_image",
+        "to_alpha",
+        "to_means",
+    ),
     *("to_conics", "to_opacities", "to_colours", "to_absolute"),
 )
 

@@ -74,14 +74,16 @@ __global__ void gather(int items, const int* __restrict__ rows, const int* __res
     if (i < items) out[i] = counts[rows[i]];
 }
 
-// Writes the tiles of each Gaussian, nearest Gaussian first; what is beyond `capacity` is left out.
+// Writes the tiles of each Gaussian, nearest Gaussian first; what is beyond `capacity` is left out, and `wanted`, if it
+// is there, is raised to what would have been enough.
 __global__ void emit(
     int items, int per_image, int capacity, Frame frame, float cut, const int* __restrict__ rows,
     const int* __restrict__ ends, const int* __restrict__ counts, const int2* __restrict__ radii,
     const float2* __restrict__ means, const float3* __restrict__ conics, const float* __restrict__ opacities,
-    unsigned* __restrict__ tiles, int* __restrict__ ids) {
+    unsigned* __restrict__ tiles, int* __restrict__ ids, int* __restrict__ wanted) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= items) return;
+    if (wanted && i == items - 1) atomicMax(wanted, ends[i]);
     const int row = rows[i], count = counts[row];
     if (!count) return;
     const float3 conic = conics[row];
