@@ -5,7 +5,11 @@
 #include "emulation.hpp"
 #else
 #include <cuda_runtime.h>
-#define LAUNCH(kernel, blocks, threads, stream, ...) kernel<<<blocks, threads, 0, stream>>>(__VA_ARGS__)
+// CUDA refuses a grid of no blocks, which is what no Gaussians ask for.
+#define LAUNCH(kernel, blocks, threads, stream, ...)                                \
+    do {                                                                            \
+        if ((blocks) > 0) kernel<<<blocks, threads, 0, stream>>>(__VA_ARGS__);       \
+    } while (false)
 #endif
 
 namespace headbench {
