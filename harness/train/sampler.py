@@ -149,6 +149,7 @@ class AlternatingSampler:
         expression: pose of the other steps. own: that of their frames; regular: the same with the tracked expression of
             the regular step's frame.
         alone: number of regular steps at the end that no other step stands before.
+        alone_background: of those steps, a key of BACKGROUNDS; None: as `regular` has it.
         settle: whether the learning rates fall to zero over those steps, linearly.
     """
 
@@ -165,6 +166,7 @@ class AlternatingSampler:
         expression: Literal["own", "regular"] = "own",
         alone: int = 0,
         settle: bool = False,
+        alone_background: str | None = None,
     ) -> None:
         if not candidates:
             raise ValueError("an alternating sampler needs at least one other frame")
@@ -182,6 +184,8 @@ class AlternatingSampler:
         self._generator = torch.Generator().manual_seed(regular.seed * 1_000_003 + 17)
         fixed = BACKGROUNDS.get(background)
         self._background = None if fixed is None else torch.tensor([fixed], device=other.device)
+        last = BACKGROUNDS.get(alone_background or "")
+        self._alone_background = None if last is None else torch.tensor([last], device=regular.store.device)
 
     def at(self, step: int) -> Moment:
         number, regular = self._place(step)
@@ -200,7 +204,10 @@ class AlternatingSampler:
     def sample(self, step: int) -> Sample:
         number, regular = self._place(step)
         if regular:
-            return self.regular.sample(number)
+            sample = self.regular.sample(number)
+            if self._alone_background is None or number <= self._paired:
+                return sample
+            return replace(sample, background=self._alone_background.expand(len(sample.rows), 3))
         place = torch.randint(len(self._candidates), (1,), generator=self._generator)
         rows = self._candidates[place]
         if self._background is None:

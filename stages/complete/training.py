@@ -176,8 +176,9 @@ class Alternation:
     def _sampler(self) -> AlternatingSampler:
         config, train = self.config, self.loaded.config.train
         passes = train.model_copy(update={"epochs": config.passes(len(self.store)), "steps": None, "batch": 1})
-        background = train.background if config.regular_background == "run" else config.regular_background
-        regular = EpochSampler(self.store, BatchSchedule(passes, len(self.store)), background, self.options.seed)
+        mixed = config.regular_background == "mixed"
+        chosen = {"run": train.background, "mixed": "random"}.get(config.regular_background, config.regular_background)
+        regular = EpochSampler(self.store, BatchSchedule(passes, len(self.store)), chosen, self.options.seed)
         return AlternatingSampler(
             regular,
             self.views,
@@ -190,6 +191,7 @@ class Alternation:
             expression="regular" if config.expression == "frame" else "own",
             alone=int(config.alone * regular.total),
             settle=config.settle,
+            alone_background=train.background if mixed and train.background != "random" else None,
         )
 
     def start(self) -> Clock:

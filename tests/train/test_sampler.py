@@ -157,3 +157,13 @@ def test_the_rates_can_settle_over_the_steps_that_come_alone(made_subject) -> No
     ]
     settling, plain = ([sampler.at(step).rate for step in range(1, 9)] for sampler in made)
     assert settling == pytest.approx([1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]) and plain == [1] * 8
+
+
+def test_the_steps_that_come_alone_can_have_a_background_of_their_own(made_subject) -> None:
+    first = _sampler(made_subject(), background="random")
+    sampler = AlternatingSampler(first.regular, first.other, [1], "white", alone=4, alone_background="black")
+    regular = [sampler.sample(step) for step in range(1, 9)]
+    colours = torch.cat([sample.background for sample in regular if sample.tag == "train"])
+    assert len(colours) == 6 and (colours[2:] == 0).all()
+    assert (colours[:2] > 0).all() and not torch.equal(colours[0], colours[1])
+    assert all(sample.colour is None for sample in regular)
