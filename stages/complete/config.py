@@ -65,9 +65,9 @@ class CompleteConfig(Section):
     densify: Literal["regular", "pseudo", "both"] = "regular"
     """Steps on which the method may densify, prune and reset: those on training frames, on views, or both."""
     regular_background: Literal["run", "white", "random", "mixed"] = "run"
-    """Background of training frames. run: that of the method's configuration; white whatever that says; random: a random
-    colour per step, on which Gaussians show that have taken the colour of the background, and holes; mixed: random as
-    long as there are views between, that of the method's configuration in the steps that come alone."""
+    """Background of training frames. run: that of the method's configuration; white whatever that says; random: a
+    random colour per step, on which Gaussians show that have taken the colour of the background, and holes; mixed:
+    random as long as there are views between, that of the method's configuration in the steps that come alone."""
     view_background: Literal["run", "random"] = "random"
     """Background of views: that of the method's configuration, or a random colour per step."""
     confidence: bool = True
