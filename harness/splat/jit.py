@@ -37,6 +37,11 @@ def compiled(parallel: bool = False) -> Callable[[Callable[..., Any]], Callable[
             "nogil": True,
             "error_model": "numpy",  # a check for division by zero would keep loops from being vectorised
         }
+        # A function that is not part of its caller's code is compiled twice, for itself and with its caller, and with
+        # the freedom above the two may round differently. The process that compiles runs one, those that read the cache
+        # run the other, and the first training on a machine would end with other weights than the second.
+        if not parallel:
+            options["forceinline"] = True
         try:
             return numba.njit(cache=True, **options)(function)
         except RuntimeError:  # numba: "cannot cache function ...: no locator available"
