@@ -109,14 +109,14 @@ def draw(
         nothing = prepared.means2d
         screen.fill(nothing, nothing)
         planes = backing[:, :, None, None].expand(-1, -1, prepared.height, prepared.width)
-        remaining = torch.ones_like(planes[:, 0])
+        alpha = torch.zeros_like(planes[:, 0])
     else:
-        planes, remaining = blend(*inputs, prepared.radii, prepared.depths, settings)
-    visible = (prepared.radii > 0).all(-1)
+        planes, alpha = blend(*inputs, prepared.radii, prepared.depths, settings)
+    visible = prepared.radii[..., 0] > 0  # where one half size is 0 the other is, too
     conics = prepared.conics.detach()
     return Rendering(
         image=planes[:, :3],
-        alpha=1.0 - remaining[:, None],
+        alpha=alpha[:, None],
         depth=planes[:, 3:],
         visible=visible,
         screen=screen,

@@ -5,17 +5,18 @@
 
 namespace headbench {
 
-// Composites C channels. With STATE, what each pixel held before each bucket of 32 Gaussians is kept for `gradient`.
+// Composites C channels, and the coverage by all Gaussians. With STATE, what each pixel held before each bucket of 32 Gaussians is kept for `gradient`.
 template <int C, bool STATE>
 __global__ void __launch_bounds__(PIXELS) blend(
     Frame frame, Limits limits, const int2* __restrict__ ranges, const int* __restrict__ ids,
-    const int* __restrict__ bucket_ends, const float2* __restrict__ means, const float3* __restrict__ conics,
-    const float* __restrict__ opacities, const float* __restrict__ colours, const float* __restrict__ background,
-    float* __restrict__ image, float* __restrict__ remaining, int* __restrict__ last, float* __restrict__ state,
-    int* __restrict__ bucket_tiles) {
+    const float2* __restrict__ means, const float3* __restrict__ conics, const float* __restrict__ opacities,
+    const float* __restrict__ colours, const float* __restrict__ background, float* __restrict__ image,
+    float* __restrict__ alphas, float* __restrict__ remaining, int* __restrict__ last, float* __restrict__ state,
+    int* __restrict__ all_buckets, int* __restrict__ bucket_ends, int* __restrict__ bucket_tiles) {
     __shared__ float4 shapes[PIXELS];   // mean x, mean y, conic xx, conic xy
     __shared__ float4 extents[PIXELS];  // conic yy, opacity, half width, half height
     __shared__ float channels[C][PIXELS];
+    __shared__ int bucket_end;
 
     const int tile = blockIdx.x, p = threadIdx.x, lane = p % LANES;
     const int picture = tile / frame.tiles, local = tile % frame.tiles;
@@ -30,7 +31,10 @@ __global__ void __launch_bounds__(PIXELS) blend(
     int bucket = 0;
     if (STATE) {
         const int buckets = (range.y - range.x + LANES - 1) / LANES;
-        bucket = bucket_ends[tile] - buckets;
+        // Tiles take their buckets as they come: which they are makes no difference.
+        if (p == 0) bucket_ends[tile] = bucket_end = atomicAdd(all_buckets, buckets) + buckets;
+        __syncthreads();
+        bucket = bucket_end - buckets;
         for (int k = p; k < buckets; k += PIXELS) bucket_tiles[bucket + k] = tile;
     }
 
@@ -91,7 +95,8 @@ __global__ void __launch_bounds__(PIXELS) blend(
     const size_t pixel = static_cast<size_t>(y) * frame.width + x;
     for (int c = 0; c < C; ++c)
         image[(static_cast<size_t>(picture) * C + c) * area + pixel] = sum[c] + transmittance * background[picture * C + c];
-    remaining[picture * area + pixel] = transmittance;
+    alphas[picture * area + pixel] = 1.0f - transmittance;
+    if (STATE) remaining[picture * area + pixel] = transmittance;
     if (STATE) last[picture * area + pixel] = reached;
 }
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from headbench.harness.splat.drawing.library import BUCKET, PIXELS, TILE, Library, Work
+from headbench.harness.splat.drawing.library import BUCKET, PIXELS, TILE, Library, Work, zeros_like
 from headbench.harness.splat.lists import Lists
 from headbench.harness.splat.rasterizer import ALPHA_CUT, TRANSMITTANCE_STOP, ScreenGradients
 
@@ -25,7 +25,6 @@ _LISTS = (
     "sorted_rows",
     "counts",
     "ends",
-    "buckets",
     "scratch",
     "wanted",
 )
@@ -78,10 +77,10 @@ def blend(
         settings: sizes, limits and where gradients go.
 
     Returns:
-        the images (B, C, H, W) and the transmittance (B, H, W) that is left for the background.
+        the images (B, C, H, W) and the coverage (B, H, W) by all Gaussians.
     """
-    image, remaining = _Blend.apply(means2d, conics, opacities, colours, background, radii, depths, settings)
-    return image, remaining
+    image, alpha = _Blend.apply(means2d, conics, opacities, colours, background, radii, depths, settings)
+    return image, alpha
 
 
 class _Blend(torch.autograd.Function):
@@ -125,45 +124,45 @@ class _Blend(torch.autograd.Function):
         work.hold(**{name: tensor.contiguous() for name, tensor in inputs.items()})
         _list(work, settings)
         size = (settings.height, settings.width)
-        image, remaining = colours.new_empty(images, channels, *size), colours.new_empty(images, *size)
-        work.hold(image=image, remaining=remaining)
+        image, alpha = colours.new_empty(images, channels, *size), colours.new_empty(images, *size)
+        work.hold(image=image, alpha=alpha)
         if settings.kept:
             buckets = _most_buckets(work)
             work.hold(
+                remaining=torch.empty_like(alpha),
                 last=radii.new_empty(images, *size),
                 state=colours.new_empty(buckets, channels + 1, PIXELS),
                 bucket_tiles=radii.new_empty(buckets),
             )
         settings.library.run("blend", work, colours.device)
+        work.release("alpha")
         ctx.work, ctx.settings = work, settings
-        return image, remaining
+        ctx.set_materialize_grads(False)
+        return image, alpha
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, to_image: Tensor, to_remaining: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, to_image: Tensor | None, to_alpha: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of `blend`'s arguments; those of radii, depths and settings do not exist.
 
         Args:
             ctx: autograd's context.
-            to_image: (B, C, H, W) gradient of the images.
-            to_remaining: (B, H, W) gradient of the transmittance.
+            to_image: (B, C, H, W) gradient of the images; None: zeros.
+            to_alpha: (B, H, W) gradient of the coverage; None: zeros.
         """
         work, settings = ctx.work, ctx.settings
         held = work.tensors
-        found = {
-            "to_means": torch.zeros_like(held["means"]),
-            "to_conics": torch.zeros_like(held["conics"]),
-            "to_opacities": torch.zeros_like(held["opacities"]),
-            "to_colours": torch.zeros_like(held["colours"]),
-        }
-        absolute = torch.zeros_like(held["means"]) if settings.screen.wants_absolute else None
-        work.hold(to_image=to_image.contiguous(), to_alpha=(-to_remaining).contiguous(), **found)
-        if absolute is not None:
-            work.hold(to_absolute=absolute)
+        to_image = torch.zeros_like(held["image"]) if to_image is None else to_image
+        names = ("means", "conics", "opacities", "colours", *(("absolute",) if settings.screen.wants_absolute else ()))
+        found = zeros_like({f"to_{name}": held["means" if name == "absolute" else name] for name in names})
+        work.hold(to_image=to_image.contiguous(), **found)
+        if to_alpha is not None:
+            work.hold(to_alpha=to_alpha.contiguous())
         settings.library.run("gradient", work, to_image.device)
+        absolute = found.pop("to_absolute", None)
         settings.screen.fill(found["to_means"], absolute)
         to_background = (to_image * held["remaining"][:, None]).sum((2, 3)) if ctx.needs_input_grad[4] else None
-        work.release("to_image", "to_alpha", "to_means", "to_conics", "to_opacities", "to_colours", "to_absolute")
+        work.release("to_image", "to_alpha", "to_absolute", *found)
         return *found.values(), to_background, None, None, None
 
 
@@ -180,7 +179,7 @@ def _list(work: Work, settings: Settings) -> None:
     work.hold(
         **{name: integers(images * count) for name in ("keys", "sorted_keys", "rows", "sorted_rows", "counts", "ends")}
     )
-    work.hold(ranges=integers(tiles, 2), buckets=integers(tiles), bucket_ends=integers(tiles))
+    work.hold(ranges=integers(tiles, 2), buckets=integers(1), bucket_ends=integers(tiles))
     lists = settings.lists
     if lists is not None:
         work.hold(wanted=lists.wanted)

@@ -187,6 +187,7 @@ inline int __ffs(unsigned bits) { return bits ? __builtin_ctz(bits) + 1 : 0; }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline float __expf(float value) { return std::exp(value); }
 inline void atomicAdd(float* target, float value) { *target += value; }
+inline int atomicAdd(int* target, int value) { return (*target += value) - value; }
 inline void atomicMax(int* target, int value) { *target = std::max(*target, value); }
 inline unsigned __float_as_uint(float value) {
     unsigned bits;

@@ -21,8 +21,8 @@ struct Ring {
 // Adds to the gradients of means (2), conics (3), opacities, colours (C) and, with ABSOLUTE, of |means| per pixel.
 template <int C, bool ABSOLUTE>
 __global__ void __launch_bounds__(WARPS * LANES) gradient(
-    int tiles, Frame frame, Limits limits, const int2* __restrict__ ranges, const int* __restrict__ ids,
-    const int* __restrict__ bucket_ends, const int* __restrict__ bucket_tiles, const float2* __restrict__ means,
+    Frame frame, Limits limits, const int2* __restrict__ ranges, const int* __restrict__ ids,
+    const int* __restrict__ all_buckets, const int* __restrict__ bucket_ends, const int* __restrict__ bucket_tiles, const float2* __restrict__ means,
     const float3* __restrict__ conics, const float* __restrict__ opacities, const float* __restrict__ colours,
     const float* __restrict__ image, const float* __restrict__ remaining, const int* __restrict__ last,
     const float* __restrict__ state, const float* __restrict__ to_image, const float* __restrict__ to_alpha,
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(WARPS * LANES) gradient(
     __shared__ unsigned char actives[WARPS][PIXELS];
     const int warp = threadIdx.x / LANES, lane = threadIdx.x % LANES;
     const int bucket = blockIdx.x * WARPS + warp;
-    if (bucket >= bucket_ends[tiles - 1]) return;
+    if (bucket >= *all_buckets) return;
     Ring<C>& ring = rings[warp];
     unsigned char* active = actives[warp];
 
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(WARPS * LANES) gradient(
                     static_cast<size_t>(top + pixel_y(p)) * frame.width + left + pixel_x(p);
                 const float* before = state + static_cast<size_t>(bucket) * PIXELS * (C + 1) + p;
                 // Light from behind the bucket, weighted by the gradients: all of the image but what was there before.
-                float light = -remaining[picture * area + pixel] * to_alpha[picture * area + pixel];
+                float light = to_alpha ? -remaining[picture * area + pixel] * to_alpha[picture * area + pixel] : 0.0f;
                 for (int c = 0; c < C; ++c) {
                     const size_t place = (static_cast<size_t>(picture) * C + c) * area + pixel;
                     ring.to_image[c][slot] = to_image[place];

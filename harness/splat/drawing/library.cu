@@ -26,7 +26,7 @@ struct Work {
     int *ids, *sorted_ids;
     int2* ranges;
     int *buckets, *bucket_ends, *bucket_tiles, *wanted;
-    float *image, *remaining, *state;
+    float *image, *alpha, *remaining, *state;
     int* last;
     const float *to_image, *to_alpha;
     float *to_means, *to_conics, *to_opacities, *to_colours, *to_absolute;
@@ -80,15 +80,15 @@ int bits_of(int tiles) {
 template <int C, bool STATE>
 void draw(const Work& work, cudaStream_t stream) {
     LAUNCH((blend<C, STATE>), tiles_of_all(work), PIXELS, stream, frame_of(work), limits_of(work), work.ranges,
-        work.sorted_ids, work.bucket_ends, work.means, work.conics, work.opacities, work.colours, work.background,
-        work.image, work.remaining, work.last, work.state, work.bucket_tiles);
+        work.sorted_ids, work.means, work.conics, work.opacities, work.colours, work.background, work.image, work.alpha,
+        work.remaining, work.last, work.state, work.buckets, work.bucket_ends, work.bucket_tiles);
 }
 
 template <int C, bool ABSOLUTE>
 void undo(const Work& work, cudaStream_t stream) {
     const int tiles = tiles_of_all(work), most = work.capacity / LANES + tiles;
-    LAUNCH((gradient<C, ABSOLUTE>), (most + WARPS - 1) / WARPS, WARPS * LANES, stream, tiles, frame_of(work),
-        limits_of(work), work.ranges, work.sorted_ids, work.bucket_ends, work.bucket_tiles, work.means, work.conics,
+    LAUNCH((gradient<C, ABSOLUTE>), (most + WARPS - 1) / WARPS, WARPS * LANES, stream, frame_of(work),
+        limits_of(work), work.ranges, work.sorted_ids, work.buckets, work.bucket_ends, work.bucket_tiles, work.means, work.conics,
         work.opacities, work.colours, work.image, work.remaining, work.last, work.state, work.to_image, work.to_alpha,
         work.to_means, work.to_conics, work.to_opacities, work.to_colours, work.to_absolute);
 }
@@ -117,12 +117,10 @@ int headbench_project_back(const Projection* given, cudaStream_t stream) {
 // The bytes of scratch memory that the other stages need.
 int headbench_scratch(const Work* given, size_t* bytes) {
     const Work& work = *given;
-    const int tiles = tiles_of_all(work);
     size_t most = 1, now = 0;
-    for (int items : {items_of(work), work.capacity, tiles}) {
-        int error = running_sum(nullptr, now, nullptr, nullptr, items, nullptr);
-        most = std::max(most, now);
-        if (!error) error = sort_pairs(nullptr, now, nullptr, nullptr, nullptr, nullptr, items, 32, nullptr);
+    if (int error = running_sum(nullptr, most, nullptr, nullptr, nullptr, items_of(work), nullptr)) return error;
+    for (int items : {items_of(work), work.capacity}) {
+        int error = sort_pairs(nullptr, now, nullptr, nullptr, nullptr, nullptr, items, 32, nullptr);
         most = std::max(most, now);
         if (error) return error;
     }
@@ -140,10 +138,8 @@ int headbench_measure(const Work* given, cudaStream_t stream) {
     if (int error = sort_pairs(
             work.scratch, bytes, work.keys, work.sorted_keys, work.rows, work.sorted_rows, items, 32, stream))
         return error;
-    // The keys have served: their memory takes the counts in the new order.
-    int* ordered = reinterpret_cast<int*>(work.keys);
-    LAUNCH(gather, blocks_for(items), THREADS, stream, items, work.sorted_rows, work.counts, ordered);
-    if (int error = running_sum(work.scratch, bytes, ordered, work.ends, items, stream)) return error;
+    if (int error = running_sum(work.scratch, bytes, work.sorted_rows, work.counts, work.ends, items, stream))
+        return error;
     return failure();
 }
 
@@ -152,20 +148,16 @@ int headbench_lists(const Work* given, cudaStream_t stream) {
     const Work& work = *given;
     const int items = items_of(work), tiles = tiles_of_all(work);
     size_t bytes = work.scratch_bytes;
-    if (int error = clear(work.tiles, 0xff, sizeof(unsigned) * work.capacity, stream)) return error;
-    if (int error = clear(work.ranges, 0, sizeof(int2) * tiles, stream)) return error;
+    LAUNCH(emit, blocks_for(std::max(std::max(items, work.capacity), tiles)), THREADS, stream, items, work.per_image,
+        work.capacity, tiles, frame_of(work), work.cut, work.sorted_rows, work.ends, work.counts, work.radii, work.means,
+        work.conics, work.opacities, work.tiles, work.ids, work.ranges, work.buckets, work.wanted);
     if (work.capacity) {
-        LAUNCH(emit, blocks_for(items), THREADS, stream, items, work.per_image, work.capacity, frame_of(work), work.cut,
-            work.sorted_rows, work.ends, work.counts, work.radii, work.means, work.conics, work.opacities, work.tiles,
-            work.ids, work.wanted);
         if (int error = sort_pairs(work.scratch, bytes, work.tiles, work.sorted_tiles, work.ids, work.sorted_ids,
                 work.capacity, bits_of(tiles), stream))
             return error;
         LAUNCH(ranges_of, blocks_for(work.capacity), THREADS, stream, work.capacity, static_cast<unsigned>(tiles),
             work.sorted_tiles, work.ranges);
     }
-    LAUNCH(buckets_of, blocks_for(tiles), THREADS, stream, tiles, work.ranges, work.buckets);
-    if (int error = running_sum(work.scratch, bytes, work.buckets, work.bucket_ends, tiles, stream)) return error;
     return failure();
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from headbench.harness.errors import BenchError
 
-__all__ = ["BUCKET", "PIXELS", "TILE", "Library", "Work"]
+__all__ = ["BUCKET", "PIXELS", "TILE", "Library", "Work", "zeros_like"]
 
 TILE = 16
 """Side of a tile in pixels; as in common.cuh."""
@@ -24,19 +25,8 @@ _LIMITS = ("alpha_max", "cut", "stop")
 _POINTERS = (
     *("scratch", "radii", "means", "depths", "conics", "opacities", "colours", "background", "keys", "sorted_keys"),
     *("rows", "sorted_rows", "counts", "ends", "tiles", "sorted_tiles", "ids", "sorted_ids", "ranges", "buckets"),
-    *(
-        "bucket_ends",
-        "bucket_tiles",
-        "wanted",
-        "image",
-        "remaining",
-        "state",
-        "last",
-        "to_image",
-        "to_alpha",
-        "to_means",
-    ),
-    *("to_conics", "to_opacities", "to_colours", "to_absolute"),
+    *("bucket_ends", "bucket_tiles", "wanted", "image", "alpha", "remaining", "state", "last", "to_image", "to_alpha"),
+    *("to_means", "to_conics", "to_opacities", "to_colours", "to_absolute"),
 )
 
 _PROJECTED_NUMBERS = (
@@ -99,6 +89,22 @@ class Work:
         for name in names:
             setattr(self.table, name, None)
             self.tensors.pop(name, None)
+
+
+def zeros_like(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous zeros of the shapes of tensors, in one piece of memory, so that it is filled at one go.
+
+    Args:
+        tensors: at least one; of one type and device.
+    """
+    first = next(iter(tensors.values()))
+    # Each begins where kernels may read four numbers at once.
+    sizes = [-(-tensor.numel() // 4) * 4 for tensor in tensors.values()]
+    parts = first.new_zeros(sum(sizes)).split(sizes)
+    return {
+        name: part[: tensor.numel()].view(tensor.shape)
+        for part, (name, tensor) in zip(parts, tensors.items(), strict=True)
+    }
 
 
 class Library:

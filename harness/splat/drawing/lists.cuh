@@ -68,22 +68,23 @@ __global__ void measure(
     keys[i] = count ? __float_as_uint(depths[i]) : ALL;  // depths are positive, so their bits are in their order
 }
 
-// Puts counts into the order of `rows`.
-__global__ void gather(int items, const int* __restrict__ rows, const int* __restrict__ counts, int* __restrict__ out) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < items) out[i] = counts[rows[i]];
-}
-
 // Writes the tiles of each Gaussian, nearest Gaussian first; what is beyond `capacity` is left out, and `wanted`, if it
-// is there, is raised to what would have been enough.
+// is there, is raised to what would have been enough. Places that stay unused sort behind all tiles; tiles have no
+// entries yet, and there are no buckets.
 __global__ void emit(
-    int items, int per_image, int capacity, Frame frame, float cut, const int* __restrict__ rows,
+    int items, int per_image, int capacity, int all, Frame frame, float cut, const int* __restrict__ rows,
     const int* __restrict__ ends, const int* __restrict__ counts, const int2* __restrict__ radii,
     const float2* __restrict__ means, const float3* __restrict__ conics, const float* __restrict__ opacities,
-    unsigned* __restrict__ tiles, int* __restrict__ ids, int* __restrict__ wanted) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    unsigned* __restrict__ tiles, int* __restrict__ ids, int2* __restrict__ ranges, int* __restrict__ buckets,
+    int* __restrict__ wanted) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x, total = ends[items - 1];
+    if (i == 0) {
+        *buckets = 0;
+        if (wanted) *wanted = max(*wanted, total);
+    }
+    if (i < all) ranges[i] = {0, 0};
+    if (i >= total && i < capacity) tiles[i] = ALL;
     if (i >= items) return;
-    if (wanted && i == items - 1) atomicMax(wanted, ends[i]);
     const int row = rows[i], count = counts[row];
     if (!count) return;
     const float3 conic = conics[row];
@@ -111,12 +112,6 @@ __global__ void ranges_of(int capacity, unsigned tiles, const unsigned* __restri
     if (tile >= tiles) return;
     if (i == 0 || sorted[i - 1] != tile) ranges[tile].x = i;
     if (i == capacity - 1 || sorted[i + 1] != tile) ranges[tile].y = i + 1;
-}
-
-// The number of buckets of each tile.
-__global__ void buckets_of(int tiles, const int2* __restrict__ ranges, int* __restrict__ buckets) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < tiles) buckets[i] = (ranges[i].y - ranges[i].x + LANES - 1) / LANES;
 }
 
 }  // namespace headbench

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from headbench.harness.splat.drawing.library import Library, Work
+from headbench.harness.splat.drawing.library import Library, Work, zeros_like
 from headbench.harness.splat.rasterizer import ALPHA_CUT, FRUSTUM_MARGIN, LOW_PASS, NEAR
 from headbench.harness.types import Camera, Gaussians
 
@@ -106,8 +106,9 @@ class _Project(torch.autograd.Function):
             to_conics: (B, N, 3) gradient of the conics.
         """
         work, held = ctx.work, ctx.work.tensors
-        found = {f"to_{name}": torch.zeros_like(held[name]) for name in ("means", "quats", "scales")}
-        to_w2c = torch.zeros_like(held["w2c"]) if ctx.needs_input_grad[4] else None
+        names = ("means", "quats", "scales", *(("w2c",) if ctx.needs_input_grad[4] else ()))
+        found = zeros_like({f"to_{name}": held[name] for name in names})
+        to_w2c = found.pop("to_w2c", None)
         work.hold(
             to_means2d=to_means2d.contiguous(),
             to_depths=to_depths.contiguous(),

@@ -1,4 +1,4 @@
-// Stable sorting and running sums: CUB's on a GPU, the standard library's in the emulation.
+// Stable sorting, and running sums of values in an order: CUB's on a GPU, the standard library's in the emulation.
 #pragma once
 
 #include "common.cuh"
@@ -6,6 +6,8 @@
 #ifndef HEADBENCH_EMULATED
 #include <cub/device/device_radix_sort.cuh>
 #include <cub/device/device_scan.cuh>
+#include <thrust/iterator/counting_iterator.h>
+#include <thrust/iterator/transform_iterator.h>
 #endif
 
 namespace headbench {
@@ -25,13 +27,13 @@ inline int sort_pairs(
     return 0;
 }
 
-inline int running_sum(void* scratch, size_t& bytes, const int* values, int* sums, int items, cudaStream_t) {
+inline int running_sum(
+    void* scratch, size_t& bytes, const int* rows, const int* values, int* sums, int items, cudaStream_t) {
     if (!scratch) return bytes = 1, 0;
-    std::partial_sum(values, values + items, sums);
+    for (int i = 0, sum = 0; i < items; ++i) sums[i] = sum += values[rows[i]];
     return 0;
 }
 
-inline int clear(void* memory, int byte, size_t bytes, cudaStream_t) { return std::memset(memory, byte, bytes), 0; }
 inline int failure() { return 0; }
 
 #else
@@ -43,13 +45,17 @@ inline int sort_pairs(
         scratch, bytes, keys, sorted_keys, values, sorted_values, items, 0, bits, stream);
 }
 
-inline int running_sum(void* scratch, size_t& bytes, const int* values, int* sums, int items, cudaStream_t stream) {
-    return cub::DeviceScan::InclusiveSum(scratch, bytes, values, sums, items, stream);
+struct Pick {
+    const int *rows, *values;
+    __host__ __device__ int operator()(int i) const { return values[rows[i]]; }
+};
+
+inline int running_sum(
+    void* scratch, size_t& bytes, const int* rows, const int* values, int* sums, int items, cudaStream_t stream) {
+    const auto picked = thrust::make_transform_iterator(thrust::counting_iterator<int>(0), Pick{rows, values});
+    return cub::DeviceScan::InclusiveSum(scratch, bytes, picked, sums, items, stream);
 }
 
-inline int clear(void* memory, int byte, size_t bytes, cudaStream_t stream) {
-    return cudaMemsetAsync(memory, byte, bytes, stream);
-}
 inline int failure() { return cudaGetLastError(); }
 
 #endif
