@@ -31,6 +31,8 @@ def _module(room: str, name: str):
     return module
 
 
+# Before anything asks for a temporary folder.
+_module(".", "in_memory").use_memory()
 # Tests import it: they list their cases before any fixture is made.
 _module(".", "damage_cases")
 _module(".", "strange_files")

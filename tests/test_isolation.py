@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+from in_memory import PLACE, has_room, use_memory
 from isolation import Left, once, plugged
 from warm import KERNELS, is_warm
 
@@ -84,3 +86,16 @@ def test_kernels_are_compiled_again_where_one_is_newer_than_its_cache(tmp_path: 
     late = (cache / f"{name}.work-1.py311.nbi").stat().st_mtime + 1
     os.utime(tmp_path / f"{name}.py", (late, late))
     assert not is_warm(tmp_path)
+
+
+def test_temporary_files_lie_in_memory_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert has_room(tmp_path, room=1 << 20) and not has_room(tmp_path, room=1 << 60)
+    assert not has_room(tmp_path / "absent", room=0)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("in_memory.has_room", lambda place: True)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    use_memory()
+    assert tempfile.gettempdir() == str(tmp_path), "somebody has set it"
+    monkeypatch.delenv("TMPDIR")
+    use_memory()
+    assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(PLACE)
