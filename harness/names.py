@@ -6,6 +6,7 @@ a file holds goes through `printable` or `one_line` before a terminal, a table o
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import unicodedata
@@ -14,9 +15,9 @@ from pathlib import Path
 from headbench.harness.errors import DataError
 
 __all__ = [
-    "HIDDEN",
     "NAME_BYTES",
     "hex_digest",
+    "hidden",
     "is_inside",
     "is_label",
     "name_fault",
@@ -38,14 +39,24 @@ _JOINERS = "\u200c\u200d"
 """Invisible characters that are allowed, since words of Persian and Hindi are written with them."""
 
 
-def _hidden() -> str:
-    """Return characters below U+10000 that move a cursor, end a line, turn the direction of text or are invisible."""
+_HIDDEN_IN_ASCII = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def hidden(text: str) -> re.Pattern[str]:
+    """Return the pattern of one hidden character of `text`.
+
+    It matches control, format, surrogate (a byte of a file name that is not UTF-8) and tag characters. Texts in ASCII
+    have a pattern of their own, since that of all characters takes longer to make than many commands to run.
+    """
+    return _HIDDEN_IN_ASCII if text.isascii() else _hidden_anywhere()
+
+
+@functools.cache
+def _hidden_anywhere() -> re.Pattern[str]:
+    """Return the pattern of characters that move a cursor, end a line, turn the direction of text or are invisible."""
     kinds = {"Cc", "Cf", "Zl", "Zp"}
-    return "".join(c for c in map(chr, range(0x10000)) if unicodedata.category(c) in kinds and c not in _JOINERS)
-
-
-HIDDEN = re.compile(f"[{re.escape(_hidden())}\ud800-\udfff\U000e0000-\U000e0fff]")
-"""Pattern of one hidden character: control, format, surrogate (a byte of a file name that is not UTF-8) or tag."""
+    low = "".join(c for c in map(chr, range(0x10000)) if unicodedata.category(c) in kinds and c not in _JOINERS)
+    return re.compile(f"[{re.escape(low)}\ud800-\udfff\U000e0000-\U000e0fff]")
 
 
 def name_fault(text: object) -> str:
@@ -58,7 +69,7 @@ def name_fault(text: object) -> str:
         return f"expected a text, found {type(text).__name__}"
     if not text.strip():
         return "expected a name, found nothing"
-    if HIDDEN.search(text):
+    if hidden(text).search(text):
         return "expected a name without control characters and invisible ones"
     if "/" in text or "\\" in text:
         return "expected one name, found a path"
@@ -133,11 +144,13 @@ def printable(text: str) -> str:
 
     No escape sequence, no change of direction and no surrogate is left, so that it can be printed and encoded.
     """
-    return HIDDEN.sub(lambda found: found[0] if found[0] in "\n\t" else _escaped(found[0]), text)
+    return hidden(text).sub(lambda found: found[0] if found[0] in "\n\t" else _escaped(found[0]), text)
 
 
 def one_line(text: str) -> str:
     """Return `text` on one line: hidden characters are written out, line ends and tabs become spaces."""
+    if text.isascii() and text.isprintable():  # nearly every text, of tens of thousands
+        return text.strip()
     lines = text.replace("\t", " ").splitlines()
     return printable(" ".join(line.strip() for line in lines if line.strip()))
 

@@ -45,6 +45,7 @@ _TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{\]}]', re.DOTAL
 """Pattern of JSON's brackets and strings; one without an end matches as a whole, else the search would be quadratic."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
 """First bytes of the text that Git LFS leaves in place of a file that was not fetched."""
+_JSON = json.JSONDecoder()
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -113,21 +114,46 @@ def open_regular(path: Path) -> BufferedReader:
     Raises:
         Unreadable: it is missing, no regular file, not permitted, or a Git LFS pointer.
     """
+    handle = os.fdopen(_opened(path), "rb")
     try:
-        _refuse_kind(path, path.stat().st_mode)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:
-        raise fault_of(path, error) from error
-    handle = os.fdopen(descriptor, "rb")
-    try:
-        _refuse_kind(path, os.fstat(descriptor).st_mode)
         if handle.read(len(_POINTER)) == _POINTER:
-            raise Unreadable(path, "found a Git LFS pointer instead of the file", f"git lfs pull in {path.parent}")
+            raise _pointer(path)
         handle.seek(0)
     except BaseException:
         handle.close()
         raise
     return handle
+
+
+def _opened(path: Path) -> int:
+    """Open a regular file, or a link to one, for reading, and return its descriptor; else raise Unreadable."""
+    try:
+        _refuse_kind(path, path.stat().st_mode)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        raise fault_of(path, error) from error
+    try:
+        _refuse_kind(path, os.fstat(descriptor).st_mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _pointer(path: Path) -> Unreadable:
+    return Unreadable(path, "found a Git LFS pointer instead of the file", f"git lfs pull in {path.parent}")
+
+
+def _content(descriptor: int, limit: int) -> bytes:
+    """Bytes of an open file from its beginning, `limit` at most."""
+    content = os.read(descriptor, limit)
+    if len(content) in (0, limit - 1):  # all of a file that keeps its size, as nearly all do
+        return content
+    parts, left = [content], limit - len(content)
+    while left > 0 and (part := os.read(descriptor, left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def read_bytes(path: Path, limit: int = DOCUMENT_BYTES) -> bytes:
@@ -141,11 +167,16 @@ def read_bytes(path: Path, limit: int = DOCUMENT_BYTES) -> bytes:
         Unreadable: as for `open_regular`, or it is larger than `limit`.
     """
     try:
-        with open_regular(path) as handle:
+        descriptor = _opened(path)
+        try:
             # Not just `limit`, since reading allocates memory for as many bytes as are asked for.
-            content = handle.read(min(os.fstat(handle.fileno()).st_size, limit) + 1)
+            content = _content(descriptor, min(os.fstat(descriptor).st_size, limit) + 1)
+        finally:
+            os.close(descriptor)
     except (OSError, MemoryError) as error:
         raise fault_of(path, error) from error
+    if content.startswith(_POINTER):
+        raise _pointer(path)
     if len(content) > limit:
         raise Unreadable(path, f"found more than {limit // 2**20} MiB, which no file of this kind has")
     return content
@@ -162,7 +193,9 @@ def read_text(path: Path, limit: int = DOCUMENT_BYTES) -> str:
         Unreadable: as for `read_bytes`, or it is in another encoding.
     """
     content = read_bytes(path, limit)
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    if content[:3] == b"\xef\xbb\xbf":
+        encoding = "utf-8-sig"
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -180,6 +213,13 @@ def parse_json(text: str, path: Path) -> Any:
     # Few brackets cannot nest deep, and most files are read many times a second.
     if text.count("[") + text.count("{") > DEPTH:
         _check_depth(text, path)
+    try:
+        # A document that begins at once, as files of the project do; all others take the way that explains itself.
+        value, end = _JSON.raw_decode(text)
+        if end == len(text) or not text[end:].strip(" \t\n\r"):
+            return value
+    except (ValueError, RecursionError):
+        pass
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headbench.harness.errors import DataError
-from headbench.harness.names import HIDDEN, NAME_BYTES, hex_digest, protocol_label, quoted, safe_name
+from headbench.harness.names import NAME_BYTES, hex_digest, hidden, protocol_label, quoted, safe_name
 from headbench.harness.plugins.metric_checks import is_taken
 from headbench.harness.reading import Unreadable, parse_json_lines, read_text
 from headbench.metrics.absent import Absent, AbsentKind
@@ -130,7 +130,7 @@ def _frame(row: Any, place: int, metrics: tuple[str, ...]) -> FrameScore:
 def _joined(row: Any, place: int, metrics: tuple[str, ...]) -> SequenceScore:
     values, absent = _row(row, place, "sequence", metrics)
     name = row["sequence"]
-    if not isinstance(name, str) or not name or HIDDEN.search(name) or len(name.encode()) > NAME_BYTES:
+    if not isinstance(name, str) or not name or hidden(name).search(name) or len(name.encode()) > NAME_BYTES:
         raise DataError(
             f"line {place}: sequence {quoted(name)}, expected a visible name of at most {NAME_BYTES} bytes."
         )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from headbench.harness.names import HIDDEN, one_line
+from headbench.harness.names import hidden, one_line
 from headbench.reports.below import tables_below
 from headbench.reports.columns import COST_COLUMNS, Column
 from headbench.reports.compared import Compared
@@ -127,7 +127,7 @@ def to_json(table: Table) -> str:
     }
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     # What JSON allows in a text and a terminal obeys is written as JSON's own escapes: the values stay what they are.
-    return HIDDEN.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
+    return hidden(text).sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
 
 
 def _record(table: Table, row: Row) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["status"]
 
 WATCH_EVERY = 2.0
+_HEAD = ("cell", "state", "time", "what")
 
 
 @click.command()
@@ -68,7 +68,7 @@ def _show(run: Path) -> bool:
                 label, what = "interrupted", f"its run was killed; the same command goes on ({what})"
             at_work += works is not None
         rows.append((record.cell.path, label, _took(record.started, record.finished), what))
-    console().print(_aligned(rows), soft_wrap=True)
+    _print(rows)
     counts = ", ".join(f"{count} {state}" for state, count in summarise(records).items())
     alone = f"; no run watches it, {at_work} at work" if at_work else "; no run works on it now"
     say(f"{run}: {len(records)} cells: {counts}" + ("" if live else alone))
@@ -77,27 +77,48 @@ def _show(run: Path) -> bool:
     return live or at_work > 0
 
 
-def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> Text:
-    """Rows of cell, state, time and what there is to say, below headings; on a narrow terminal that has its own line.
+def _print(rows: Sequence[tuple[str, str, str, str]]) -> None:
+    """Print rows of cell, state, time and what there is to say, below headings, aligned; on a terminal with colours.
 
     A table of rich would lay out each of thousands of cells, which takes twenty times as long.
     """
-    from rich.cells import cell_len
+    shown = [tuple(one_line(text) for text in row) for row in rows]
+    widths = [max(map(_width, column)) for column in list(zip(_HEAD, *shown, strict=True))[:3]]
+    if is_terminal():
+        console().print(_coloured(shown, widths, console().width), soft_wrap=True)
+        return
+    say("\n".join("  ".join(map(_padded, row, (*widths, 0))) for row in (_HEAD, *shown)))
+
+
+def _coloured(rows: Sequence[tuple[str, ...]], widths: Sequence[int], limit: int) -> Text:
+    """Rows of texts with the colours of states; what there is to say has its own line where the terminal is narrow.
+
+    Args:
+        rows: cell, state, time, and what there is to say.
+        widths: of the first three columns.
+        limit: width of the terminal.
+    """
     from rich.text import Text
 
-    def padded(text: str, width: int) -> str:
-        return text + " " * (width - cell_len(text))
-
-    shown = [[one_line(text) for text in row] for row in rows]
-    head = ("cell", "state", "time", "what")
-    widths = [max(map(cell_len, column)) for column in list(zip(head, *shown, strict=True))[:3]]
-    limit = console().width if is_terminal() else math.inf
-    lines = [Text("  ".join(map(padded, head, (*widths, 0))), style="bold")]
-    for cell, state, took, what in shown:
-        start = "\n    " if what and sum(widths) + 6 + cell_len(what) > limit else "  "
-        parts = (f"{padded(cell, widths[0])}  ", (padded(state, widths[1]), STATE_STYLES[state]))
-        lines.append(Text.assemble(*parts, f"  {padded(took, widths[2])}{start}{what}"))
+    lines = [Text("  ".join(map(_padded, _HEAD, (*widths, 0))), style="bold")]
+    for cell, state, took, what in rows:
+        start = "\n    " if what and sum(widths) + 6 + _width(what) > limit else "  "
+        parts = (f"{_padded(cell, widths[0])}  ", (_padded(state, widths[1]), STATE_STYLES[state]))
+        lines.append(Text.assemble(*parts, f"  {_padded(took, widths[2])}{start}{what}"))
     return Text("\n").join(lines)
+
+
+def _width(text: str) -> int:
+    """Number of columns that a terminal shows a line of text in."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
 
 
 def _took(started: str, finished: str) -> str:

@@ -71,7 +71,7 @@ class Cell:
     subject: str
     seed: int
 
-    @property
+    @functools.cached_property
     def path(self) -> str:
         """Folder of the cell below ``cells/`` of its run."""
         first = "-".join(part for part in (self.method.lower(), self.preset, self.variant) if part)
@@ -171,7 +171,7 @@ class CellRecord:
         def fits(values: dict[str, Any]) -> CellRecord:
             cell = parsed(Cell, values, path)
             _agree(cell, folder, path)
-            record = parsed(cls, {**values, "cell": dataclasses.asdict(cell)}, path)
+            record = parsed(cls, {**values, "cell": cell}, path)
             _check_ways(record.stages, path)
             return record
 

@@ -58,19 +58,13 @@ def read_provenance(folder: Path) -> Provenance | None:
     Raises:
         Unreadable: ``provenance.json`` is missing although something was trained, or damaged.
     """
-    return _read_provenance(folder, _begun(folder))
-
-
-def _read_provenance(folder: Path, begun: bool) -> Provenance | None:
     path = folder / "provenance.json"
-    if not begun and not path.is_file():
-        return None
     try:
         found = read_record(Provenance, path)
         if config_hash(found.config) != found.config_hash:
             raise Unreadable(path, "found a configuration that does not have the hash beside it")
     except Unreadable as error:
-        if not begun:
+        if not _begun(folder):
             return None
         error.help = (
             f"without it nobody knows what was trained: restore it; or remove {folder}, then run the same `bench run` "
@@ -83,7 +77,7 @@ def _read_provenance(folder: Path, begun: bool) -> Provenance | None:
 def trained_on(folder: Path) -> Trained | None:
     """Data that the cell in `folder` was trained on; None where nothing was trained yet, or that is not known."""
     try:
-        found = _read_provenance(folder, True) if _begun(folder) else None
+        found = read_provenance(folder) if _begun(folder) else None
     except Unreadable:
         return None
     return None if found is None else trained_by(folder, found)
@@ -108,7 +102,7 @@ def changes(folder: Path, job: Job, data: Manifest | None = None) -> list[str]:
     Raises:
         Unreadable: the record of what the cell was begun with is missing or damaged.
     """
-    saved = _read_provenance(folder, True) if _begun(folder) else None
+    saved = read_provenance(folder) if _begun(folder) else None
     if saved is None:
         return []
     found = []

@@ -18,7 +18,6 @@ from headbench.harness.execution import Claim
 from headbench.harness.execution.claim import RUNNER
 from headbench.harness.execution.holding import asked_to_end, holding, kept, left_at, lives, new_claim, take
 from headbench.harness.files import make_folder
-from headbench.harness.run.request import read_request, request_values
 
 if TYPE_CHECKING:
     from headbench.harness.run.request import RunRequest
@@ -85,6 +84,8 @@ def agree(request: RunRequest, run: Path) -> None:
     others = living(run)
     if not others:
         return
+    from headbench.harness.run.request import read_request, request_values
+
     there = request_values(read_request(run / "run.yaml", {}), run)
     here = request_values(request, run)
     names = sorted(name for name in {*there, *here} - _OWN if there.get(name) != here.get(name))
