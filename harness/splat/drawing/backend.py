@@ -10,11 +10,11 @@ from headbench.harness.splat.drawing.blending import Settings, blend
 from headbench.harness.splat.drawing.build import compiled, missing_for_cuda
 from headbench.harness.splat.drawing.library import Library
 from headbench.harness.splat.drawing.projecting import project
+from headbench.harness.splat.drawing.shading import shade
 from headbench.harness.splat.gsplat_backend import Footprints
 from headbench.harness.splat.lists import Lists
 from headbench.harness.splat.project import upstream_radii
 from headbench.harness.splat.rasterizer import ALPHA_MAX, Rasterizer, ScreenGradients, backdrop, unpack
-from headbench.harness.splat.sh import view_colours
 from headbench.harness.types import Camera, Gaussians, Rendering
 
 __all__ = ["CudaRasterizer", "draw"]
@@ -56,9 +56,10 @@ class CudaRasterizer(Rasterizer):
             raise ValueError("the cuda rasterizer gives no gradient for camera.K: detach it, or use numba or torch")
         scene, size = unpack(gaussians, camera), (camera.width, camera.height)
         means2d, depths, conics, radii = project(self._library, gaussians, camera)
-        colours = view_colours(scene.means, scene.colours, gaussians.sh_degree, camera.w2c)
-        if self.depth:
-            colours = torch.cat([colours, depths[..., None]], -1)
+        if gaussians.sh_degree is not None:
+            colours = shade(self._library, gaussians, camera.w2c, depths if self.depth else None)
+        else:
+            colours = torch.cat([scene.colours, depths[..., None]], -1) if self.depth else scene.colours
         return Footprints(radii, means2d, depths, conics, scene.opacities, colours, *size)
 
     def rasterize(self, prepared: Footprints, background: Tensor, absolute_gradient: bool = False) -> Rendering:

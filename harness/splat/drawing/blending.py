@@ -101,6 +101,7 @@ class _Blend(torch.autograd.Function):
         """Draw, and keep what the way back needs; arguments as those of `blend`, and autograd's context `ctx`."""
         images, count, channels = colours.shape
         work = Work(
+            "drawing",
             images=images,
             per_image=count,
             channels=channels,

@@ -3,6 +3,7 @@
 #include "gradient.cuh"
 #include "lists.cuh"
 #include "project.cuh"
+#include "shading.cuh"
 #include "sorting.cuh"
 
 using namespace headbench;
@@ -45,6 +46,15 @@ struct Projection {
     const float* to_depths;
     const float3* to_conics;
     float *to_means, *to_quats, *to_scales, *to_cameras;
+};
+
+// The same for colours by spherical harmonics.
+struct Shading {
+    int images, per_image, degree, stored, channels, own_means, own_colours;
+    const float *means, *coefficients, *w2c, *depths;
+    float* colours;
+    const float* to_colours;
+    float *to_means, *to_coefficients, *to_cameras;
 };
 
 }  // extern "C"
@@ -111,6 +121,23 @@ int headbench_project_back(const Projection* given, cudaStream_t stream) {
     LAUNCH(project_back, blocks_for(of.per_image), THREADS, stream, of.images, of.per_image, frame_of(of), fields_of(of),
         of.w2c, of.K, of.margin, of.low_pass, of.radii, of.to_means2d, of.to_depths, of.to_conics, of.to_means,
         of.to_quats, of.to_scales, of.to_cameras);
+    return failure();
+}
+
+// Evaluates the colours of all Gaussians in all images.
+int headbench_shade(const Shading* given, cudaStream_t stream) {
+    const Shading& of = *given;
+    LAUNCH(shade, blocks_for(of.images * of.per_image), THREADS, stream, of.images, of.per_image, of.degree, of.stored,
+        of.channels, of.own_means != 0, of.own_colours != 0, of.means, of.coefficients, of.w2c, of.depths, of.colours);
+    return failure();
+}
+
+// Adds the gradients of what `headbench_shade` evaluated to `to_means` and the others; that of depths is a channel.
+int headbench_shade_back(const Shading* given, cudaStream_t stream) {
+    const Shading& of = *given;
+    LAUNCH(shade_back, blocks_for(of.per_image), THREADS, stream, of.images, of.per_image, of.degree, of.stored,
+        of.channels, of.own_means != 0, of.own_colours != 0, of.means, of.coefficients, of.w2c, of.to_colours,
+        of.to_means, of.to_coefficients, of.to_cameras);
     return failure();
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -38,6 +39,12 @@ _PROJECTED_POINTERS = (
     *("to_means2d", "to_depths", "to_conics", "to_means", "to_quats", "to_scales", "to_cameras"),
 )
 
+_SHADED_NUMBERS = ("images", "per_image", "degree", "stored", "channels", "own_means", "own_colours")
+_SHADED_POINTERS = (
+    *("means", "coefficients", "w2c", "depths", "colours"),
+    *("to_colours", "to_means", "to_coefficients", "to_cameras"),
+)
+
 
 class _Table(ctypes.Structure):
     """The struct `Work` of library.cu."""
@@ -60,16 +67,32 @@ class _ProjectionTable(ctypes.Structure):
     ]
 
 
+class _ShadingTable(ctypes.Structure):
+    """The struct `Shading` of library.cu."""
+
+    _fields_ = [
+        *((name, ctypes.c_int) for name in _SHADED_NUMBERS),
+        *((name, ctypes.c_void_p) for name in _SHADED_POINTERS),
+    ]
+
+
+_TABLES: dict[str, type[_Table | _ProjectionTable | _ShadingTable]] = {
+    "drawing": _Table,
+    "projection": _ProjectionTable,
+    "shading": _ShadingTable,
+}
+
+
 class Work:
     """Sizes, limits and tensors of one call; it keeps the tensors alive.
 
     Args:
-        projects: whether the call projects; else it draws.
+        kind: of the call: drawing, projection or shading.
         numbers: sizes and limits by their names in library.cu.
     """
 
-    def __init__(self, projects: bool = False, **numbers: float) -> None:
-        self.table = _ProjectionTable(**numbers) if projects else _Table(**numbers)
+    def __init__(self, kind: Literal["drawing", "projection", "shading"], **numbers: float) -> None:
+        self.table = _TABLES[kind](**numbers)
         self.tensors: dict[str, Tensor] = {}
 
     def hold(self, **tensors: Tensor) -> None:
@@ -135,7 +158,7 @@ class Library:
         """Start a stage on the device's current stream; nothing waits for it.
 
         Args:
-            stage: project, project_back, measure, lists, blend or gradient.
+            stage: project, project_back, shade, shade_back, measure, lists, blend or gradient.
             work: what it reads and writes.
             device: where the tensors are; the CPU for the emulation.
 

@@ -70,7 +70,7 @@ class _Project(torch.autograd.Function):
         images, count = len(w2c), means.shape[-2]
         fields = {"means": means, "quats": quats, "scales": scales, "opacities": opacities}
         work = Work(
-            projects=True,
+            "projection",
             images=images,
             per_image=count,
             width=width,
