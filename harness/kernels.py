@@ -29,6 +29,7 @@ KERNELS = {
     "lpips": ("image.lpips_kernels", True),
     "photometric": ("image.photometric_kernels", True),
     "pooling": ("image.pooling_kernels", True),
+    "skinning": ("head.skinning_kernels", False),
     "ssim": ("image.ssim_kernels", True),
 }
 """Name of a kernel -> its module within the harness, and whether it is used by default."""

@@ -11,6 +11,8 @@ from headbench.harness.kernels import KERNELS
 SIZES = {"WINDOW": 11, "ROWS": 4, "COLUMNS": 128, "SLOPES": True, "PARTS": 1024, "SIDE": 3, "STRIDE": 2, "KEEP": True}
 SIZES |= {"FACES": 128, "PIXELS": 16, "CHANNELS": 64, "ROW": 7, "CONSTANTS": 5, "BLOCK": 1024}
 SIZES |= {"MEASURE": True, "MESH": True, "BOUND": 0.05, "RAW": False, "GROWS": True}
+SIZES |= {"WIDTH": 128, "BEYOND": 32, "BLOCKS": 512, "CORRECTED": True, "PARAMS": True, "TEMPLATE": True, "PAIR": True}
+SIZES |= {"EXPRESSION": True, "OFFSET": True, "POSE": True, "LIDS": True, "SIMILARITY": True, "CHUNK": 16}
 POINTERS = {
     "index_ptr": "*i64",
     "work_ptr": "*i64",
@@ -30,6 +32,7 @@ def kernels() -> Iterator[tuple[str, str, str]]:
         "frames": "_forward _backward",
         "lpips": "_forward _backward",
         "pooling": "_forward _backward",
+        "skinning": "pose_forward pose_backward offset_forward vertex_forward vertex_backward correction_backward",
     }
     launched["ssim"] = "_moments_of_rows _similarity _slopes_of_columns _gradient"
     launched["photometric"] = "_moments _similarity _means _slopes _gradient"

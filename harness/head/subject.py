@@ -9,6 +9,7 @@ from torch import Tensor
 
 from headbench.harness.errors import DataError
 from headbench.harness.head.linear import Corrections, LinearHead, MeshBuffers
+from headbench.harness.kernels import kernels
 from headbench.harness.rotations import axis_angle_to_matrix
 from headbench.harness.types import HeadParams, Identity
 
@@ -18,6 +19,10 @@ _FLAME_TEETH, _OPEN_TEETH = 120, 742
 """Vertices that the topology `teeth` appends to FLAME and to the open head.
 
 A tracker's static offset with them fits the other topologies once they are cut off."""
+
+
+_FEATURES = 36
+"""Number of pose features of a head with five joints."""
 
 
 class _Turns(NamedTuple):
@@ -170,6 +175,9 @@ class SubjectHead(MeshBuffers):
                 where a check would wait for the device, the vertices of a frame with such coefficients are NaN instead.
         """
         self._check_tag(params.head)
+        fused = self._fused(params, corrections, pair=False)
+        if fused is not None:
+            return fused[0]
         pose = self._pose(params)
         shaped, joints = self._shaped(params.expression)
         correctives = self.pose_dirs
@@ -193,6 +201,9 @@ class SubjectHead(MeshBuffers):
             DataError: as for `vertices`.
         """
         self._check_tag(params.head)
+        fused = self._fused(params, corrections, pair=True)
+        if fused is not None and fused[1] is not None:
+            return fused[0], fused[1]
         pose = self._pose(params)
         shaped, joints = self._shaped(params.expression)
         posed = shaped + (pose.feature @ self.pose_dirs).unflatten(1, (-1, 3))
@@ -228,6 +239,43 @@ class SubjectHead(MeshBuffers):
                 1
             )
         return points
+
+    def _fused(
+        self, params: HeadParams, corrections: Corrections | None, pair: bool
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Pose the head by kernels; None where plain torch has to.
+
+        They have gradients of the parameters where nothing is corrected, or else of the corrections.
+
+        Args:
+            params: expression and pose of B frames.
+            corrections: offsets of template and directions, if any.
+            pair: whether vertices without corrections are wanted, too.
+        """
+        module = kernels("skinning", self.base.device)
+        if (
+            module is None
+            or self.parents != (-1, 0, 1, 1, 1)
+            or len(self.pose_dirs) != _FEATURES
+            or not len(params.root)
+        ):
+            return None
+        corrections = corrections or Corrections()
+        turns = (params.root, params.neck, params.jaw, params.eye_left, params.eye_right)
+        free = [params.expression, params.translation, *turns]
+        moved = [t for t in (corrections.template, corrections.expression, corrections.pose) if t is not None]
+        fixed = [self.base, self.expression_dirs, self.pose_dirs, self.weights, self.joint_regressor]
+        fixed += [] if params.eyelids is None else [params.eyelids]
+        similarity = params.similarity
+        fixed += [] if similarity is None else [similarity.scale, similarity.R, similarity.t]
+        both = bool(moved) and any(t.requires_grad for t in free)
+        types = {t.dtype for t in (*free, *moved, *fixed)}
+        if both or any(t.requires_grad for t in fixed) or types not in ({torch.float32}, {torch.float64}):
+            return None
+        if params.expression.device.type == "cpu" and params.expression.shape[1] > self.expression_size:
+            _refuse_beyond(params.expression, self.expression_size, "The expression", self.tag)
+        found: tuple[Tensor, Tensor | None] = module.fused_vertices(self, params, corrections, pair)
+        return found
 
     def _shaped(self, expression: Tensor) -> tuple[Tensor, Tensor]:
         """Return vertices (B, V, 3) before pose of expressions (B, E), and the joints (B, J, 3) regressed from them."""
