@@ -222,6 +222,15 @@ class Avatar(Portrait):
         """
         return None
 
+    def collect_key(self, clock: Clock) -> Hashable:
+        """Key under which `edit` after a backward pass may be recorded with its step and the update; None forbids it.
+
+        A value that is equal from step to step says that `edit` asks for no Edit at AFTER_BACKWARD and does the same
+        operations on the same tensors, as `capture_key` says it of `drive`. With None, the default, `edit` is called
+        in each step.
+        """
+        return None
+
     def gaussians(self, params: HeadParams) -> Gaussians:
         """The Gaussians of `drive` alone, for rendering; override where `drive` computes more for the losses."""
         return self.drive(params).gaussians

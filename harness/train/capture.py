@@ -20,7 +20,7 @@ from headbench.harness.splat.lists import Lists
 from headbench.harness.train.graph_recorder import GraphRecorder
 from headbench.harness.types import Rendering, map_tensors
 
-__all__ = ["RecordedStep", "builder", "leaves", "sum_of"]
+__all__ = ["Finish", "RecordedStep", "builder", "leaves", "sum_of"]
 
 
 @dataclass
@@ -36,6 +36,18 @@ class _Work:
     parameters."""
     gradients: Sequence[Tensor | None] = ()
     """Gradients of the loss with respect to the parameters, then to those inputs that require one."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Rest of a step after its gradients, which one graph may hold with it: statistics and update."""
+
+    ready: Callable[[Sequence[Tensor]], bool]
+    """Whether it may be recorded, asked with the parameters that get a gradient: whether all that it needs is there."""
+    work: Callable[[Rendering], object]
+    """Does it by the gradients at the parameters; what it returns is kept as long as the recording, which reads it."""
+    recorded: Callable[[], None] = lambda: None
+    """Called once it has been recorded."""
 
 
 class RecordedStep:
@@ -54,6 +66,7 @@ class RecordedStep:
         absolute_gradient: whether the rasterizer also sums absolute screen gradients.
         recorder: records into CUDA graphs.
         capacity: of a recordable rasterizer's lists; None: it is measured, for which the device is waited for.
+        finish: rest of the step, which is recorded with it where all is one graph; None: the caller does it.
 
     Gradients and `terms` lie in memory that the next call overwrites: use or copy them within the step.
     """
@@ -68,6 +81,7 @@ class RecordedStep:
         absolute_gradient: bool,
         recorder: GraphRecorder,
         capacity: int | None = None,
+        finish: Finish | None = None,
     ) -> None:
         self._rasterizer = rasterizer
         self._begin = begin
@@ -87,11 +101,13 @@ class RecordedStep:
         self._update_reads: object = None
         self._stepped = False
         self._rendering: Rendering | None = None
+        self.finished = False
+        """Whether `run` does the rest of the step as well."""
         self.lists: Lists | None = None
         """Of the one graph; None where rasterizing is not recorded."""
         if rasterizer.recordable:
             self.lists = Lists(leaves(self._inputs)[0].device, capacity)
-            self._record_all(self.lists)
+            self._record_all(self.lists, finish)
             return
         recorder.warm_up(self._plainly)
         # From here on the tensors of `_work` are those that the graphs write.
@@ -129,8 +145,7 @@ class RecordedStep:
             watch("losses")
             self._pull(rendering)
             self._replay_rest()
-        for parameter, gradient in zip(self.parameters, self._work.gradients, strict=False):
-            parameter.grad = gradient
+        self._hand_over()
         watch("backward")
         return rendering
 
@@ -155,13 +170,41 @@ class RecordedStep:
             self._replay_update = self._recorder.record(recorded)
         self._replay_update()
 
-    def _record_all(self, lists: Lists) -> None:
-        """Record the whole step into one graph, after rehearsals of which the first measures the lists if need be."""
+    def with_gradients(self) -> list[Tensor]:
+        """The parameters that get a gradient."""
+        pairs = zip(self.parameters, self._work.gradients, strict=False)
+        return [parameter for parameter, gradient in pairs if gradient is not None]
+
+    def _hand_over(self) -> None:
+        """Leave the gradients at the parameters."""
+        for parameter, gradient in zip(self.parameters, self._work.gradients, strict=False):
+            parameter.grad = gradient
+
+    def _record_all(self, lists: Lists, finish: Finish | None) -> None:
+        """Record the whole step into one graph, after rehearsals of which the first measures the lists if need be.
+
+        Args:
+            lists: that the rasterizer draws from.
+            finish: rest of the step, which is recorded where it is ready for that, and never rehearsed.
+        """
         if lists.capacity is None:
             self._recorder.warm_up(self._all)
             lists.fix()
         self._recorder.warm_up(self._all)
-        self._replay_all = self._recorder.record(self._all)
+        if finish is None or not finish.ready(self.with_gradients()):
+            self._replay_all = self._recorder.record(self._all)
+            return
+        work = finish.work
+
+        def everything() -> None:
+            self._all()
+            self._hand_over()
+            assert self._rendering is not None
+            self._update_reads = work(self._rendering)
+
+        self.finished = True
+        self._replay_all = self._recorder.record(everything)
+        finish.recorded()
 
     def _all(self) -> None:
         work = self._work

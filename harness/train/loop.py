@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar
+from headbench.harness.errors import PluginError
 from headbench.harness.splat import Rasterizer
 from headbench.harness.train.batch_schedule import BatchSchedule
 from headbench.harness.train.capacities import Capacities
-from headbench.harness.train.capture import RecordedStep, leaves, sum_of
+from headbench.harness.train.capture import Finish, RecordedStep, leaves, sum_of
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import FrameStore
 from headbench.harness.train.graph_recorder import GraphRecorder
@@ -151,11 +152,17 @@ class Trainer:
         if moment.begins_epoch and not begun:
             self._event(Event.EPOCH_START, None, clock)
         self._keep(step, log, begun=True)
-        terms, rendering = self.gradients(step)
-        edit = self._event(Event.AFTER_BACKWARD, rendering, clock) if moment.densifies else None
-        self.watch("edits")
-        if self.update_last or step < self.total:
-            self._update(moment, replay=edit is None)
+        fold = self._foldable(step, moment)
+        if fold is not None:
+            self.optimizer.set_rates(clock, moment.rate)
+        terms, rendering = self.gradients(step, fold)
+        if fold is None or self._current is None or not self._current.finished:
+            edit = self._event(Event.AFTER_BACKWARD, rendering, clock) if moment.densifies else None
+            self.watch("edits")
+            if self.update_last or step < self.total:
+                self._update(moment, replay=edit is None)
+        elif self._tuned:
+            self.finetune.step()
         self.watch("optimizer")
         if moment.densifies:
             self._event(Event.AFTER_STEP, rendering, clock)
@@ -215,10 +222,48 @@ class Trainer:
         schedule = getattr(self.sampler, "schedule", None)
         return schedule.drawn(step) if isinstance(schedule, BatchSchedule) else None
 
-    def gradients(self, step: int) -> tuple[dict[str, Tensor], Rendering]:
-        """Compute loss terms and rendering of a 1-based step, and leave the gradients of their sum at parameters."""
-        clock = self._clock = self.sampler.at(step).clock
+    def _foldable(self, step: int, moment: Moment) -> Hashable:
+        """Key of what comes after the gradients of a step, where one graph may hold it with them; else None.
+
+        Args:
+            step: counts from 1.
+            moment: of the step.
+        """
+        if not (self.recording and self.rasterizer.recordable and (self.update_last or step < self.total)):
+            return None
+        collected = self.avatar.collect_key(moment.clock) if moment.densifies else "nothing"
+        return None if collected is None else (moment.densifies, collected)
+
+    def _finish(self, moment: Moment, tag: str) -> Finish:
+        """What comes after the gradients of a step.
+
+        Args:
+            moment: of the step.
+            tag: of its frames.
+        """
+        reach = self.reach.get(tag)
+
+        def work(rendering: Rendering) -> object:
+            with torch.no_grad():
+                edit = self.avatar.edit(Event.AFTER_BACKWARD, rendering, moment.clock) if moment.densifies else None
+            if edit is not None:
+                raise PluginError(f"{type(self.avatar).__name__}.collect_key() permits recording where edit() edits.")
+            return self.optimizer.replayed_step(reach)
+
+        return Finish(lambda parameters: self.optimizer.stepped(parameters, reach), work)
+
+    def gradients(self, step: int, fold: Hashable = None) -> tuple[dict[str, Tensor], Rendering]:
+        """Compute loss terms and rendering of a 1-based step, and leave the gradients of their sum at parameters.
+
+        Args:
+            step: counts from 1.
+            fold: what `_foldable` says; then the rest of the step is done as well where `_current` is `finished`.
+        """
+        moment = self.sampler.at(step)
+        clock = self._clock = moment.clock
         key = self.avatar.capture_key(clock) if self.recording else None
+        if fold is not None and not self.optimizer.begun():
+            key = None  # the first update makes the moments: one step without recording, rather than two recordings
         sample = self.sampler.sample(step)
         store = sample.store
         self._frame_ids, self._tag = store.ids(sample.rows), sample.tag
@@ -229,7 +274,7 @@ class Trainer:
             self.finetune.zero_grad_tables()
         if key is not None and store.resident and not tuning and sample.params is None:
             inputs = {"index": sample.index, "background": sample.background}
-            return self._recorded(key, inputs, partial(self._begin_resident, store, sample.tag), sample)
+            return self._recorded(key, inputs, partial(self._begin_resident, store, sample.tag), sample, moment, fold)
         batch = store.batch(sample.index, sample.rows, sample.background, sample.tag)
         if sample.params is not None:
             batch = replace(batch, params=sample.params)
@@ -238,7 +283,7 @@ class Trainer:
         self.watch("data")
         if key is None:
             return self._plainly(batch)
-        found = self._recorded(key, replace(batch, frame_ids=()), self._begin_batch, sample)
+        found = self._recorded(key, replace(batch, frame_ids=()), self._begin_batch, sample, moment, fold)
         if tuning and self._current is not None:
             tuned = [t for t in leaves(batch) if t.requires_grad]
             pairs = [(t, g) for t, g in zip(tuned, self._current.input_gradients(), strict=True) if g is not None]
@@ -265,6 +310,8 @@ class Trainer:
         inputs: Any,
         begin: Callable[..., tuple[Batch, PosedAvatar]],
         sample: Sample,
+        moment: Moment,
+        fold: Hashable,
     ) -> tuple[dict[str, Tensor], Rendering]:
         """Loss terms and rendering of a step by replay; recorded first where no recording fits.
 
@@ -276,6 +323,8 @@ class Trainer:
             inputs: dataclasses or mappings of tensors.
             begin: from inputs, and `kept` and `fill` as in `_begin_batch`, to (batch, posed avatar).
             sample: of the step; its store, tag and colour tell the sources of frames apart.
+            moment: of the step.
+            fold: what comes after the gradients in the same graph, as in `gradients`.
         """
         if key != self._key:
             self._recordings.clear()
@@ -286,8 +335,11 @@ class Trainer:
         kept = self._targets.of(source, len(store))
         fill = kept is not None and not kept.complete(sample.rows)
         tensors = tuple((t.shape, t.dtype, t.requires_grad) for t in leaves(inputs))
-        layout = (id(store), sample.tag, sample.colour, kept is not None, fill, tensors)
+        layout = (id(store), sample.tag, sample.colour, kept is not None, fill, tensors, fold)
         found = self._recordings.get(layout)
+        if found is not None and fold is not None and not found.finished:
+            reach = self.reach.get(sample.tag)
+            found = None if self.optimizer.stepped(found.with_gradients(), reach) else found
         if found is None:
             self._recorder = self._recorder or self.make_recorder(self.finetune.rows.device)
             absolute = self.avatar.absolute_gradient
@@ -302,6 +354,7 @@ class Trainer:
                 absolute,
                 self._recorder,
                 self._capacities.capacity(images, gaussians),
+                None if fold is None else self._finish(moment, sample.tag),
             )
             self._recordings[layout] = found
             self._capacities.made(found, images, gaussians)

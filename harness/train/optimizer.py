@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -146,6 +146,22 @@ class AvatarOptimizer:
         for adam in adams:
             adam.param_groups[0]["capturable"] = False
         return None
+
+    def stepped(self, parameters: Iterable[Tensor], reach: Reach | None = None) -> bool:
+        """Whether all of these parameters that a step may move have moments, so that an update only reads and writes.
+
+        Args:
+            parameters: those that get a gradient.
+            reach: what a step may move; what it makes is made now.
+        """
+        if reach is not None:
+            reach.rows()
+        mine = {id(p): adam for adam in self._reached(reach) for p in adam.param_groups[0]["params"]}
+        return all(bool(mine[id(p)].state.get(p)) for p in parameters if id(p) in mine)
+
+    def begun(self) -> bool:
+        """Whether there are any moments yet."""
+        return any(adam.state for adam in self._adams)
 
     def apply(self, edit: Edit | None) -> bool:
         """Change the Gaussian table and Adam's moments together, as an edit says; None changes nothing.

@@ -31,8 +31,8 @@ class StepCost:
     """The cost of a method's ordinary training step."""
 
     parts: dict[str, float]
-    """Median milliseconds per part: data, drive, raster, losses, backward, edits, optimizer, and total. Where all from
-    pose to gradients is one CUDA graph, it counts as backward. On a GPU a part is the time between two events on the
+    """Median milliseconds per part: data, drive, raster, losses, backward, edits, optimizer, and total. Where a step is
+    one CUDA graph, all of it counts as backward. On a GPU a part is the time between two events on the
     stream, so where the host is late a part shows the host's time."""
     rate: float
     """Steps per second, measured without events; the median over `rounds` rounds."""

@@ -167,6 +167,9 @@ class FateAvatar(Avatar, OnSurface, Rigged):
     def capture_key(self, clock: Clock) -> Hashable:
         return "same"
 
+    def collect_key(self, clock: Clock) -> Hashable:
+        return "same"
+
     def carrier(self, params: HeadParams) -> Tensor:
         return self.head.vertices(params, self._corrections())
 

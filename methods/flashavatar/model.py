@@ -244,6 +244,9 @@ class FlashAvatar(Avatar, OnSurface):
     def capture_key(self, clock: Clock) -> Hashable:
         return self.degree.now, self._losses.perceptual(clock)
 
+    def collect_key(self, clock: Clock) -> Hashable:
+        return "same"
+
 
 def _with_head(params: HeadParams, offset: Tensor, quats: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Turn and scale the network's output with the head, from a head at rest to the head in its pose.

@@ -38,7 +38,7 @@ from headbench.harness.types import (
 )
 
 from .config import GaussianAvatarsConfig
-from .edits import collects, densify_and_prune
+from .edits import collects, densify_and_prune, densify_due, reset_due
 from .losses import terms
 
 __all__ = ["GaussianAvatars", "camera_extent"]
@@ -175,6 +175,11 @@ class GaussianAvatars(Avatar, OnSurface, BoundToTriangles):
 
     def capture_key(self, clock: Clock) -> Hashable:
         return self.degree.now
+
+    def collect_key(self, clock: Clock) -> Hashable:
+        return (
+            None if densify_due(self.config, clock) or reset_due(self.config, clock) else collects(self.config, clock)
+        )
 
     def carrier(self, params: HeadParams) -> Tensor:
         return self.head.vertices(params)

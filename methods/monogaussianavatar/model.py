@@ -199,6 +199,9 @@ class MonoGaussianAvatar(Avatar):
     def capture_key(self, clock: Clock) -> Hashable:
         return self._regularised(clock)
 
+    def collect_key(self, clock: Clock) -> Hashable:
+        return "same"
+
     def _regularised(self, clock: Clock) -> bool:
         """Whether the regulariser's factor is above 0 in float32; where it is halved in every step it soon is not."""
         return regulariser(self.config.regulariser, clock) > torch.finfo(torch.float32).smallest_normal * 2**-24

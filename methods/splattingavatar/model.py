@@ -38,7 +38,7 @@ from headbench.harness.types import (
 )
 
 from .config import SplattingAvatarConfig
-from .edits import Pose, collects, densify_and_prune, place_weights, walk_on_triangles
+from .edits import Pose, collects, densify_and_prune, densify_due, place_weights, reset_due, walk_on_triangles
 from .losses import terms
 from .surface import Surface
 
@@ -233,6 +233,11 @@ class SplattingAvatar(Avatar, OnSurface, Rigged):
 
     def capture_key(self, clock: Clock) -> Hashable:
         return "same"
+
+    def collect_key(self, clock: Clock) -> Hashable:
+        return (
+            None if densify_due(self.config, clock) or reset_due(self.config, clock) else collects(self.config, clock)
+        )
 
     def carrier(self, params: HeadParams) -> Tensor:
         return self.head.vertices(params)

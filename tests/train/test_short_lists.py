@@ -9,20 +9,23 @@ import pytest
 import torch
 from torch import Tensor
 
+from headbench.harness.errors import PluginError
 from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.session.inference import recorded
 from headbench.harness.splat.lists import Lists, room_for
 from headbench.harness.splat.numba_backend import NumbaRasterizer
+from headbench.harness.train.frames import epoch_order
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.setup import frame_store, make_trainer, prepare
 from headbench.harness.train.state import load_state, state_of
-from headbench.harness.types import Rendering, Subject
+from headbench.harness.types import Edit, Rendering, Subject
 from headbench.testing.small import small_config
 from headbench.testing.training import PlainRecorder
 
 METHODS = [spec.name for spec in registry().methods().values() if not spec.baseline]
+EACH = [pytest.param(name, marks=[] if name == "FlashAvatar" else pytest.mark.slow) for name in METHODS]
 MARK = 1e-5
 """Metres by which the camera of frame k is shifted, k times, so that a rasterizer can tell frames apart."""
 
@@ -98,20 +101,46 @@ def _same(mine: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 
 
 def _growing(frame: int) -> int:
-    """Lengths of which each frame's is too long for the lists that the frames before it leave."""
-    return 20_000 * 3**frame
+    """Lengths of which each frame's, in the first epoch, is too long for the lists that the frames before it leave."""
+    return 20_000 * 3 ** epoch_order(5, Execution().seed, 1).tolist().index(frame)
 
 
-@pytest.mark.parametrize(
-    "method", [pytest.param(name, marks=[] if name == "FlashAvatar" else pytest.mark.slow) for name in METHODS]
-)
+@pytest.mark.parametrize("method", EACH)
 def test_short_lists_leave_no_trace(method: str, trainer_of: Callable[..., Trainer], tmp_path: Path) -> None:
     expected = _run(trainer_of(method, lambda frame: 1), tmp_path / "long")
     short = trainer_of(method, _growing)
     found = _run(short, tmp_path / "short")
     assert short.rasterizer.short > 0
+    assert short._current is not None
+    assert short._current.finished, "statistics and update are recorded with the step"
     assert found[1] == expected[1]
     _same(found[0], expected[0])
+
+
+@pytest.mark.parametrize("method", EACH)
+def test_one_recording_of_all_ends_as_plain_steps_do(method: str, trainer_of: Callable[..., Trainer]) -> None:
+    plain, whole = trainer_of(method, lambda frame: 1), trainer_of(method, lambda frame: 1)
+    plain.recording = False
+    folded = []
+    for step in range(1, plain.total + 1):
+        plain.step(step)
+        whole.step(step)
+        folded.append(whole._current is not None and whole._current.finished)
+    assert folded.count(True) >= len(folded) // 2
+    mine, other = _end(whole), _end(plain)
+    assert mine.keys() == other.keys()
+    for name, value in other.items():
+        torch.testing.assert_close(mine[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_an_edit_that_collect_key_hides_is_an_error(trainer_of: Callable[..., Trainer]) -> None:
+    trainer = trainer_of("FlashAvatar", lambda frame: 1)
+    trainer.avatar.edit = lambda event, rendering, clock: Edit() if rendering is not None else None
+    trainer.recording = False
+    trainer.step(1)
+    trainer.recording = True
+    with pytest.raises(PluginError, match="collect_key"):
+        trainer.step(2)
 
 
 def test_random_backgrounds_and_refined_frames_are_drawn_once(
@@ -159,6 +188,7 @@ def test_an_edit_and_a_fault_that_only_a_wrong_picture_asks_for_do_not_happen(
         return edit(event, rendering, clock)
 
     trainer.avatar.edit = strict
+    trainer.avatar.collect_key = lambda clock: None  # it reads values, so it cannot be recorded
     for step in range(1, 9):
         trainer.step(step)
     trainer.settle()
@@ -185,8 +215,11 @@ def test_a_capacity_has_a_margin(wanted: int) -> None:
 
 
 def test_a_picture_by_replay_has_lists_that_are_long_enough(trainer_of: Callable[..., Trainer]) -> None:
-    trainer = trainer_of("FlashAvatar", _growing)
-    avatar, store, fake = trainer.avatar.eval(), trainer.sampler.store, Fake(_growing)
+    def wants(frame: int) -> int:
+        return 20_000 * 3**frame
+
+    trainer = trainer_of("FlashAvatar", wants)
+    avatar, store, fake = trainer.avatar.eval(), trainer.sampler.store, Fake(wants)
     quick = recorded(avatar, torch.device("cpu"), PlainRecorder(torch.device("cpu")))
     for row, shade in ((0, 1.0), (1, 1.0), (3, 0.5), (1, 0.0)):
         colour = torch.full((1, 3), shade)
@@ -195,4 +228,4 @@ def test_a_picture_by_replay_has_lists_that_are_long_enough(trainer_of: Callable
             plain = avatar.render(batch.params, batch.camera, colour, NumbaRasterizer())
         assert torch.equal(quick.render(batch.params, batch.camera, colour, fake), plain)
     assert fake.short > 0
-    assert fake.capacities[-1] == room_for(_growing(3)), "longer lists stay"
+    assert fake.capacities[-1] == room_for(wants(3)), "longer lists stay"
