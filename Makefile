@@ -11,7 +11,7 @@ PIP = $(BIN)/python -m pip install -c constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS = $(if $(filter-out 0 1,$(PROCS)),-n $(PROCS) --dist loadfile)
 
-.PHONY: install demo tour test test-slow test-slurm test-ray test-toolkit test-gltf lint typecheck check clean
+.PHONY: install demo tour test test-slow test-slurm test-ray test-clusters test-toolkit test-gltf lint typecheck check clean
 
 # A GPU that torch sees and a compiler for gsplat's kernels: both are needed for training on CUDA.
 HAVE_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo yes)
@@ -80,6 +80,10 @@ $(VENV)/.ray-installed: $(VENV)/.tests-installed
 
 test-ray: $(VENV)/.ray-installed
 	HEADBENCH_RAY=1 $(BIN)/python -m pytest -m slow tests/execution/test_ray.py
+
+# Both in one process: what their cells are compared with is trained once.
+test-clusters: $(VENV)/.ray-installed
+	HEADBENCH_SLURM=1 HEADBENCH_RAY=1 $(BIN)/python -m pytest -rs -m slow tests/execution/test_slurm.py tests/execution/test_ray.py
 
 # The organisers' toolkit without the 3.3 GB that it asks for and its readers never use.
 $(VENV)/.toolkit-installed: $(VENV)/.tests-installed

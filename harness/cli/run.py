@@ -115,6 +115,8 @@ def run(
     known = known_costs(folder, request.device, registry()) if dry_run or executor.queues else {}
     plan = with_resources(make_plan(request, registry(), protocols, sys.argv), request, executor, known, tracked)
     _say_plan(plan, len(registry().problems()))
+    for remark in executor.remarks():
+        say(f"note: {remark}")
     if dry_run:
         from headbench.harness.cli.dry_run import show_plan
 

@@ -45,7 +45,6 @@ def _show(run: Path) -> bool:
     from headbench.harness.execution.attend import death
     from headbench.harness.run import State, cell_folder, read_cells
     from headbench.harness.run.child import read_progress
-    from headbench.harness.run.folder import summarise
     from headbench.harness.run.runners import living, runner_of
 
     records = read_cells(run)
@@ -69,7 +68,9 @@ def _show(run: Path) -> bool:
             at_work += works is not None
         rows.append((record.cell.path, label, _took(record.started, record.finished), what))
     _print(rows)
-    counts = ", ".join(f"{count} {state}" for state, count in summarise(records).items())
+    # As the rows say: a record says running where its process was killed.
+    counted = Counter(label for _, label, _, _ in rows)
+    counts = ", ".join(f"{counted[state]} {state}" for state in State if counted[state])
     alone = f"; no run watches it, {at_work} at work" if at_work else "; no run works on it now"
     say(f"{run}: {len(records)} cells: {counts}" + ("" if live else alone))
     if len(runners) > 1:

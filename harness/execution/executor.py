@@ -87,6 +87,10 @@ class Executor(abc.ABC):
         """Say what a cell asks a queue for, such as 4 cores, 8.0 GB; by default nothing, and the text is empty."""
         return ""
 
+    def remarks(self) -> list[str]:
+        """Sentences that the user should read before cells begin, such as who else is at work; by default none."""
+        return []
+
     @abc.abstractmethod
     def submit(self, cells: Sequence[tuple[Path, Resources]]) -> list[Handle]:
         """Have a worker started for each cell (its folder and resources), now or later; one handle each, in order."""

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from headbench.harness.console import size
 from headbench.harness.errors import BenchError
 from headbench.harness.execution.executor import Executor, ExecutorOptions, Handle, Resources, worker_command
-from headbench.harness.execution.neighbours import VISIBLE
+from headbench.harness.execution.neighbours import VISIBLE, cells_on
 from headbench.harness.execution.system import machine_memory
 from headbench.harness.run.child import Child, Ended, end_all, kill_all
 
@@ -52,6 +52,7 @@ class Local(Executor):
         self._gpus: Sequence[int] = options.gpus
         self._children: dict[int, Child] = {}
         self._places: dict[int, int] = {}
+        self._folders: dict[int, Path] = {}
 
     @property
     def slots(self) -> int:
@@ -89,14 +90,22 @@ class Local(Executor):
                 help="fewer --workers, or less --memory where cells need less",
             )
 
+    def remarks(self) -> list[str]:
+        """Say which GPUs other runs have cells on, as far as these have begun."""
+        taken = sorted(self._strangers()) if self._gpus else []
+        if not taken:
+            return []
+        which = f"GPU {', '.join(map(str, taken))} {'has' if len(taken) == 1 else 'have'}"
+        return [f"{which} cells of other runs at work; they slow each other down, and --gpus names other GPUs"]
+
     def submit(self, cells: Sequence[tuple[Path, Resources]]) -> list[Handle]:
-        """Start a process for each cell, with several GPUs on the one that has the fewest cells."""
+        """Start a process for each cell, with several GPUs on the one that has the fewest cells, of whatever run."""
         handles = []
         for folder, resources in cells:
             gpu = self._free()
             environment = {} if gpu is None else {VISIBLE: _visible(gpu)}
             child = Child(worker_command(folder), folder, resources.time, environment)
-            self._children[child.pid] = child
+            self._children[child.pid], self._folders[child.pid] = child, folder
             if gpu is not None:
                 self._places[child.pid] = gpu
             handles.append({"pid": child.pid, "gpu": gpu})
@@ -127,13 +136,22 @@ class Local(Executor):
         kill_all(list(self._children.values()))
 
     def _forget(self, handle: Handle) -> None:
-        del self._children[handle["pid"]]
+        del self._children[handle["pid"]], self._folders[handle["pid"]]
         self._places.pop(handle["pid"], None)
 
     def _free(self) -> int | None:
         """GPU with the fewest cells; None where no GPUs are shared out."""
-        taken = Counter(self._places.values())
-        return min(self._gpus, key=lambda gpu: taken[gpu]) if self._gpus else None
+        if len(self._gpus) < 2:
+            return self._gpus[0] if self._gpus else None
+        taken = self._strangers()
+        taken.update(self._places.values())
+        return min(self._gpus, key=lambda gpu: taken[gpu])
+
+    def _strangers(self) -> Counter[int]:
+        """Number of cells at work on each GPU that other runs have started on this machine."""
+        names = {_visible(gpu): gpu for gpu in self._gpus}
+        found = cells_on([*names], [*self._folders.values()])
+        return Counter({names[name]: count for name, count in found.items()})
 
 
 def _visible(gpu: int) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
@@ -12,7 +13,7 @@ from headbench.harness.execution.claim import holder
 from headbench.harness.execution.system import commands, variable_of
 from headbench.harness.reading import Unreadable
 
-__all__ = ["VISIBLE", "gpu_processes", "other_cells", "sharing"]
+__all__ = ["VISIBLE", "cells_on", "gpu_processes", "other_cells", "sharing"]
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """Environment variable of CUDA that says which GPUs a process sees, and in which order."""
@@ -40,21 +41,34 @@ def sharing(cell: Path, gpu: str = "") -> str:
         others = len(processes) - 1
         return f"{others} other process{'es' * (others > 1)} on the GPU" if others else ""
     # In a container the driver counts in other numbers, or shows nothing; this process is one of those it shows.
-    others = max(len(processes) - 1, sum(_may_use(seen) for seen in _seen_by(cell)))
+    others = max(len(processes) - 1, sum(_may_use(seen) for seen in _seen_by([cell])))
     return f"{others} other process{'es' * (others > 1)} on the GPU, perhaps" if others > 0 else ""
 
 
-def other_cells(cell: Path) -> dict[Path, int]:
+def other_cells(*own: Path) -> dict[Path, int]:
     """Folders of other cells that are at work on this machine -> their processes; empty where a system does not say.
 
     Args:
-        cell: folder of the cell that does not count.
+        own: folders of the cells that do not count.
     """
-    own, found = cell.absolute(), {}
+    left_out, found = {cell.absolute() for cell in own}, {}
     for process, folder in _workers():
         # What a worker has started bears its name; and one that found another at work is about to end.
-        if folder != own and folder not in found and holder(folder) is not None:
+        if folder not in left_out and folder not in found and holder(folder) is not None:
             found[folder] = process
+    return found
+
+
+def cells_on(gpus: Sequence[str], but: Collection[Path] = ()) -> Counter[str]:
+    """Count the cells at work on this machine that each GPU may have; one whose worker sees all GPUs counts on each.
+
+    Args:
+        gpus: the GPUs, as CUDA_VISIBLE_DEVICES names them.
+        but: folders of the cells that do not count.
+    """
+    found: Counter[str] = Counter()
+    for seen in _seen_by(but):
+        found.update(gpu for gpu in gpus if not seen or gpu in seen)
     return found
 
 
@@ -66,24 +80,33 @@ def _workers() -> Iterator[tuple[int, Path]]:
             yield process, Path(words[place + 1])
 
 
-def _seen_by(cell: Path) -> Iterator[str]:
-    """GPUs that each other cell's worker sees, as CUDA_VISIBLE_DEVICES names them; cells on a CPU are left out."""
+def _seen_by(own: Collection[Path]) -> Iterator[set[str]]:
+    """GPUs that each other cell's worker sees, as CUDA_VISIBLE_DEVICES names them, all where that is empty.
+
+    Cells on a CPU are left out.
+
+    Args:
+        own: folders of the cells that do not count.
+    """
     from headbench.harness.run import Job
 
-    for folder, process in other_cells(cell).items():
+    for folder, process in other_cells(*own).items():
         try:
             on_cpu = Job.read(folder).execution.device == "cpu"
         except (BenchError, Unreadable):
             on_cpu = False
         if not on_cpu:
-            yield variable_of(process, VISIBLE) or ""
+            yield _names(variable_of(process, VISIBLE) or "")
 
 
-def _may_use(seen: str) -> bool:
+def _may_use(seen: set[str]) -> bool:
     """Return whether a worker that sees the GPUs `seen` may compute on the one that this process has."""
-    own = {name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()}
-    other = {name.strip() for name in seen.split(",") if name.strip()}
-    return not own or not other or bool(own & other)
+    own = _names(os.environ.get(VISIBLE, ""))
+    return not own or not seen or bool(own & seen)
+
+
+def _names(variable: str) -> set[str]:
+    return {name.strip() for name in variable.split(",") if name.strip()}
 
 
 def gpu_processes(gpu: str) -> set[int]:

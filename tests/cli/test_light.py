@@ -72,7 +72,7 @@ def test_what_lists_and_tabulates_needs_no_torch(small_run: Path, tmp_path: Path
     status = said[f"status {small_run}"]
     assert "failed" in status and "ValueError: no" in status
     assert "interrupted" in status and "its run was killed" in status
-    assert "2 cells: 1 running, 1 failed; no run works on it now" in status
+    assert "2 cells: 1 failed, 1 interrupted; no run works on it now" in status
 
 
 def test_wrong_usage_exits_with_1_and_says_what_is_wrong(tmp_path: Path) -> None:

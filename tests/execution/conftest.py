@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from headbench.datasets.synthetic.samples import insta
-from headbench.harness.files import read_json
-from headbench.harness.run import State, read_cells
+
+from .cells import LONG, MANY, Gate, of_local
 
 _PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo", "scontrol", "srun")
 _CONF = """
@@ -56,8 +56,11 @@ MinJobAge=2
 KillWait=10
 SlurmdTimeout=10
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000 State=UNKNOWN
-PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
-PartitionName=short Nodes={host} MaxTime=00:01:00 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=short Nodes={host} MaxTime=00:01:00 State=UP PriorityTier=1
+PartitionName=urgent Nodes={host} MaxTime=INFINITE State=UP PriorityTier=2
 """
 
 
@@ -102,7 +105,7 @@ class Cluster:
             self.controller = subprocess.Popen(["slurmctld", "-D"], **quiet)  # type: ignore[call-overload]
         if self.node is None:
             self.node = subprocess.Popen(["slurmd", "-D", "-N", self.host], **quiet)  # type: ignore[call-overload]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         # A star behind the state means that the node does not answer yet.
         while not set(self.ask("sinfo", "-h", "-o", "%T").split()) & {"idle", "mixed", "allocated", "completing"}:
             if time.monotonic() > deadline:
@@ -178,17 +181,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def hashes(folder: Path) -> dict[str, str]:
-    """Hashes of the weights and renders of every cell, which must be done."""
-    found = {}
-    for record in read_cells(folder):
-        assert record.state is State.DONE, record
-        cell = folder / "cells" / record.cell.path
-        weights = read_json(cell / "speed.json")["checkpoint"]
-        found[record.cell.path] = weights + (cell / "renders" / "train-white" / "sha256.txt").read_text()
-    return found
+@pytest.fixture(scope="session")
+def reference(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Hashes of the cells of MANY under `local --workers 2`; the suites that run in one process share them."""
+    return of_local(data, tmp_path_factory.mktemp("local") / "run", *MANY)
 
 
-def begun(folder: Path) -> list[Path]:
-    """Folders of the cells whose workers have begun."""
-    return [path.parent for path in folder.glob("cells/*/*/*/*/progress.json")]
+@pytest.fixture(scope="session")
+def calm(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Hashes of the cells of LONG under `local --workers 2`, where nobody disturbs them."""
+    return of_local(data, tmp_path_factory.mktemp("calm") / "run", *LONG)
+
+
+@pytest.fixture
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    """A gate at which trainings wait that were started with its environment."""
+    return Gate(tmp_path_factory.mktemp("gate"))

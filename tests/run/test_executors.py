@@ -17,7 +17,7 @@ import torch
 from headbench.harness.cli import dry_run
 from headbench.harness.cli.progress import PlainWatcher, TerminalWatcher
 from headbench.harness.errors import BenchError
-from headbench.harness.execution import choose, local, system
+from headbench.harness.execution import choose, local, neighbours, system
 from headbench.harness.execution.local import Local, LocalOptions
 from headbench.harness.execution.system import machine_memory
 from headbench.harness.files import read_json
@@ -245,6 +245,27 @@ def test_each_gpu_has_one_cell_and_the_next_gets_the_one_that_is_free(monkeypatc
     assert Idle.made[-1] == {}
     with pytest.raises(BenchError, match=r"GPU 7 was asked for, and found 0, 1, 2, 3\."):
         Local(LocalOptions(gpus=(7,))).prepare("auto")
+
+
+def test_gpus_that_other_runs_compute_on_are_said_and_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "Child", Idle)
+    monkeypatch.setattr(Idle, "made", [])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    seen = [{"0"}, {"0"}, {"2"}]
+    monkeypatch.setattr(neighbours, "_seen_by", lambda own: seen)
+    executor = Local(LocalOptions.model_validate({"gpus": "0,1,2"}))
+    executor.prepare("auto")
+    (said,) = executor.remarks()
+    assert said.startswith("GPU 0, 2 have cells of other runs at work") and "--gpus" in said
+    for _ in range(4):
+        executor.submit([(Path("a"), Resources())])
+    assert [made["CUDA_VISIBLE_DEVICES"] for made in Idle.made] == ["1", "1", "2", "0"]
+    seen[:] = [set()]  # a worker that sees all of them
+    assert executor.remarks()[0].startswith("GPU 0, 1, 2 have")
+    seen[:] = []
+    assert executor.remarks() == [] and Local(LocalOptions()).remarks() == []
 
 
 @pytest.mark.parametrize(("text", "count"), [("16GB", 16e9), ("1.5 kB", 1500), ("500MB", 5e8), ("7", 7), (8, 8)])

@@ -101,6 +101,8 @@ def test_a_kill_while_training_changes_nothing(
     until(runner, lambda: (trained / "stages" / "train" / "checkpoint-10" / "state.json").is_file())
     kill(runner, trained)
     assert not (trained / "stages" / "train" / "summary.json").exists()
+    shown = " ".join(bench("status", "wild").out.split())
+    assert "1 interrupted" in shown and "was killed; the same command goes on" in shown, shown
     assert bench(*arguments, "--out", "wild", site=blobs).code == 0
     assert bench(*arguments, "--out", "calm", site=blobs).code == 0
     assert results(tmp_path / "wild") == results(tmp_path / "calm")

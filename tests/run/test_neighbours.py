@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from toy_cells import planned
 
-from headbench.harness.execution.neighbours import gpu_processes, other_cells, sharing
+from headbench.harness.execution.neighbours import cells_on, gpu_processes, other_cells, sharing
 from headbench.harness.files import read_json
 from headbench.harness.layout import CellFolder
 from headbench.harness.run import cell_folder
@@ -96,6 +96,7 @@ def test_a_gpu_is_shared_with_whom_the_driver_or_the_cells_name(
 
     replace(job, execution=replace(job.execution, device="cuda")).write(folder)
     assert sharing(own, "GPU-a") == "1 other process on the GPU, perhaps"
+    assert cells_on(["0", "1"])["1"] == 1 and cells_on(["1"], [folder]) == {}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert sharing(own, "GPU-a") == "", "it sees another GPU"
 

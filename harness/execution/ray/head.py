@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import shutil
 import signal
 import socket
@@ -74,6 +75,8 @@ def local_cluster(
                 _start(command, folder / "start.log")
             except BenchError:  # a busy machine: Ray itself gives its processes half a minute
                 sweep(os.getpid())
+                if _abandoned():
+                    raise
                 _start(command, folder / "start.log")
             yield f"{host}:{first + 1}"
     finally:
@@ -89,6 +92,8 @@ def _start(command: list[str], log: Path) -> None:
         )
     deadline = time.monotonic() + _START
     while "runtime started" not in (said := read_text(log)):
+        if _abandoned():
+            raise BenchError("The run that Ray was started for has ended.", help="the same command goes on")
         if head.poll() is not None or time.monotonic() > deadline:
             lines = [line.strip() for line in said.splitlines() if line.strip()]
             raise BenchError(
@@ -96,6 +101,12 @@ def _start(command: list[str], log: Path) -> None:
                 help="ray start --head --block",
             )
         time.sleep(0.1)
+
+
+def _abandoned() -> bool:
+    """Return whether the standard input of this process has ended, and `bench run` with it; it sends nothing now."""
+    ready, _, _ = select.select([0], [], [], 0)
+    return bool(ready)
 
 
 def _end_with_parent() -> None:
@@ -159,8 +170,14 @@ def sweep(session: int) -> None:
     Args:
         session: ID of the session.
     """
-    processes = {int(entry.name) for entry in Path("/proc").glob("[0-9]*")} - {os.getpid()}
-    for process in processes:
-        if session_of(process) == session:
+    killed: set[int] = set()
+    while True:
+        processes = {int(entry.name) for entry in Path("/proc").glob("[0-9]*")} - {os.getpid()} - killed
+        found = {process for process in processes if session_of(process) == session}
+        if not found:
+            return
+        for process in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)
+        # One that was killed may have started another since these were listed.
+        killed |= found
