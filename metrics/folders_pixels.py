@@ -8,13 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from headbench.harness.errors import BenchError, DataError
-from headbench.harness.image import composite, to_float, to_uint8
+from headbench.harness.image import composite, planes_of, to_float, to_uint8
 from headbench.harness.pictures import PictureHeader, picture_header, read_picture
 from headbench.harness.reading import Unreadable
 from headbench.harness.types import Pixels
@@ -167,8 +166,7 @@ def _decoded(path: Path) -> Tensor:
         image = read_picture(path)
     except Unreadable as error:
         raise DataError(f"{path}: expected a picture, {error.found}.", error.help) from error
-    values = np.array(image.convert("L") if image.mode == "1" else image)
-    return torch.from_numpy(values[..., None] if values.ndim == 2 else values).permute(2, 0, 1).contiguous()
+    return planes_of(image.convert("L") if image.mode == "1" else image)
 
 
 def _matte(path: Path) -> Tensor:

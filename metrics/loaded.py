@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from headbench.harness.errors import DataError
-from headbench.harness.image import resize_rgba, resize_uint8, to_uint8
+from headbench.harness.image import planes_of, resize_rgba, resize_uint8, to_uint8
 from headbench.harness.pictures import read_picture
 from headbench.harness.reading import Unreadable
 from headbench.harness.tensors import FLOATS, read_float_picture
@@ -22,6 +22,10 @@ from headbench.metrics.protocol import Protocol
 from headbench.metrics.truth import GroundTruth, Masks
 
 __all__ = ["Loaded", "batches", "stacked"]
+
+
+_READERS = 8
+"""Limit of the threads that read frames."""
 
 
 class Loaded(NamedTuple):
@@ -43,7 +47,7 @@ def stacked(group: Sequence[Loaded], part: Literal["render", "colour", "alpha", 
 
 
 def batches(renders: Mapping[str, Path], truth: GroundTruth, protocol: Protocol, batch: int) -> Iterator[list[Loaded]]:
-    """Load frames in order, at most `batch` of one size at a time; the next ones are read in another thread meanwhile.
+    """Load frames in order, at most `batch` of one size at a time; the next ones are read in other threads meanwhile.
 
     Args:
         renders: frame id -> file of its render.
@@ -54,15 +58,15 @@ def batches(renders: Mapping[str, Path], truth: GroundTruth, protocol: Protocol,
     ids = list(renders)
     chunks = [ids[start : start + batch] for start in range(0, len(ids), batch)]
 
-    def load(chunk: list[str]) -> list[Loaded]:
-        return [_load(frame, renders[frame], truth, protocol) for frame in chunk]
+    def load(frame: str) -> Loaded:
+        return _load(frame, renders[frame], truth, protocol)
 
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead = [reader.submit(load, chunk) for chunk in chunks[:1]]
+    with ThreadPoolExecutor(max_workers=min(_READERS, batch, os.cpu_count() or 1)) as readers:
+        ahead = [readers.map(load, chunk) for chunk in chunks[:1]]
         for index in range(len(chunks)):
-            loaded = ahead.pop().result()
+            loaded = list(ahead.pop())
             if index + 1 < len(chunks):
-                ahead.append(reader.submit(load, chunks[index + 1]))
+                ahead.append(readers.map(load, chunks[index + 1]))
             start = 0
             for end in range(1, len(loaded) + 1):
                 if end == len(loaded) or _kind(loaded[end]) != _kind(loaded[start]):
@@ -163,7 +167,7 @@ def _read_render(frame: str, path: Path) -> Tensor:
         raise _unread(frame, path, error) from error
     if image.mode != "RGB":
         raise DataError(f"Frame {frame}: expected an 8-bit RGB image, {path} has mode {image.mode}.")
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    return planes_of(image)
 
 
 def _unread(frame: str, path: Path, error: Unreadable) -> DataError:

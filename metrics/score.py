@@ -42,7 +42,7 @@ def score_frames(
         renders: frame id -> picture, rendered on the protocol's background: an 8-bit RGB PNG or JPEG, or a safetensors
             file with floats where the protocol scores those. Frames of a sequence stand in the order of time. A
             protocol that makes 8-bit pictures of floats in a way of its own takes 8-bit files as made in that way.
-        truth: ground truth; its pixels are read in one other thread, so that reading overlaps computing.
+        truth: ground truth; its pixels are read in other threads, so that reading overlaps computing.
         protocol: names metrics, background and resolution.
         device: where to compute.
         nets: LPIPS networks to compute; None means both on CUDA and AlexNet alone on a CPU.

@@ -63,7 +63,7 @@ class GroundTruth:
     """
 
     pixels: Callable[[str], Pixels]
-    """Function from frame id to stored pixels; called once per frame, from one other thread."""
+    """Function from frame id to stored pixels; called once per frame, from several threads."""
     sequences: Mapping[str, str] = field(default_factory=dict)
     """Frame id -> name of its sequence, as one camera saw it; frames that are not listed make up one sequence.
     Frames of a sequence are scored in the order of time."""

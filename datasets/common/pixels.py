@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from headbench.datasets.common.mattes import MatteFault, level_fault, matte_fault
 from headbench.harness.errors import DataError
+from headbench.harness.image import planes_of
 from headbench.harness.pictures import read_picture
 from headbench.harness.reading import Unreadable
 from headbench.harness.types import Pixels
@@ -69,7 +68,7 @@ class PixelReader:
             raise DataError(f"{self.colour} [frame {self.frame}]: expected RGBA, found {len(planes)} channel(s).")
         alpha = planes[3:4] if self.alpha is None else _alpha_of(read_planes(self.alpha, self.frame))
         _refuse(matte_fault(alpha[0].numpy()), self.alpha or self.colour, self.frame)
-        return Pixels(planes[:3].contiguous(), alpha.contiguous(), LazyMasks(self.masks))
+        return Pixels(planes[:3], alpha, LazyMasks(self.masks))
 
 
 def read_alpha(path: Path, frame: str) -> Tensor:
@@ -113,7 +112,4 @@ def read_planes(path: Path, frame: str) -> Tensor:
     plain = image.convert("L") if image.mode == "1" else image.convert("RGB") if image.mode == "P" else image
     if plain.mode not in _PLANES:
         raise DataError(f"{path} [frame {frame}]: expected 8-bit grey, RGB or RGBA, found mode {plain.mode}.")
-    values = np.array(plain)
-    if values.ndim == 2:
-        values = values[:, :, None]
-    return torch.from_numpy(values).permute(2, 0, 1)
+    return planes_of(plain)

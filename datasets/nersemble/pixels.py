@@ -50,7 +50,7 @@ class VideoPixels:
         if self.alpha == "clean":
             matte = clean_matte(matte)
         colour = off_white(image, matte) if self.white == "once" else image
-        planes = torch.from_numpy(np.ascontiguousarray(colour)).permute(2, 0, 1).contiguous()
+        planes = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)))
         return Pixels(planes, torch.from_numpy(np.ascontiguousarray(matte))[None], LazyMasks(self.masks))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +27,11 @@ _HEAD = ("cell", "state", "time", "what")
 @click.command()
 @click.argument("run", type=Place())
 @click.option("--watch", is_flag=True, help="Show it again every two seconds until no cell runs or waits.")
-def status(run: Path, watch: bool) -> None:
+@click.option("--times", is_flag=True, help="Show what the time of each cell went to.")
+def status(run: Path, watch: bool, times: bool) -> None:
     """Show the state, time, progress and reason of every cell of RUN."""
     while True:
-        live = _show(run)
+        live = _show(run, times)
         if not (watch and live):
             return
         time.sleep(WATCH_EVERY)
@@ -38,8 +39,8 @@ def status(run: Path, watch: bool) -> None:
             click.clear()
 
 
-def _show(run: Path) -> bool:
-    """Print a run's cells; return whether anything works on them now."""
+def _show(run: Path, times: bool = False) -> bool:
+    """Print a run's cells, with `times` also what each did for how long; return whether anything works on them now."""
     from headbench.harness.cli.progress import describe, outcome
     from headbench.harness.execution import holder
     from headbench.harness.execution.attend import death
@@ -66,6 +67,8 @@ def _show(run: Path) -> bool:
             elif not live:
                 label, what = "interrupted", f"its run was killed; the same command goes on ({what})"
             at_work += works is not None
+        if times and record.phases:
+            what = "; ".join(text for text in (what, _spent(record.phases)) if text)
         rows.append((record.cell.path, label, _took(record.started, record.finished), what))
     _print(rows)
     # As the rows say: a record says running where its process was killed.
@@ -129,3 +132,8 @@ def _took(started: str, finished: str) -> str:
     begin = datetime.datetime.fromisoformat(started)
     end = datetime.datetime.fromisoformat(finished) if finished else datetime.datetime.now(datetime.UTC)
     return duration(max((end - begin).total_seconds(), 0.0))
+
+
+def _spent(phases: Mapping[str, float]) -> str:
+    """Seconds of a cell's phases in words, in the order in which they began."""
+    return ", ".join(f"{what} {seconds:.1f} s" for what, seconds in phases.items())

@@ -19,7 +19,7 @@ from typing import Any
 
 from headbench.harness.errors import BenchError, of_system
 from headbench.harness.execution.claim import CLAIM, Claim, Claimed, claimed, clear_remains, holder, left_behind
-from headbench.harness.execution.system import boot_id, memory_kills
+from headbench.harness.execution.system import age, boot_id, memory_kills
 from headbench.harness.files import Unwritable, append_to, discard, write_json
 from headbench.harness.reading import Unreadable
 from headbench.harness.run import CellRecord, Job, State, read_cell
@@ -56,6 +56,8 @@ class _Reporter:
         self.stage = ""
         self._path = folder / PROGRESS
         self._last = 0.0
+        self._phases: dict[str, float] = {}
+        self._since = time.monotonic() - age()
 
     def __call__(self, now: Mapping[str, Any]) -> None:
         if "note" in now:
@@ -65,8 +67,21 @@ class _Reporter:
         stage = str(now.get("stage", self.stage))
         if stage == self.stage and moment - self._last < EVERY:
             return
+        if stage != self.stage:
+            self._turn(moment)
         self.stage, self._last = stage, moment
         write_json(self._path, {**now, "updated": time.time()}, durable=False)
+
+    def phases(self) -> dict[str, float]:
+        """Seconds of this process up to now by what it was doing, the start of Python included."""
+        self._turn(time.monotonic())
+        return {what: round(seconds, 3) for what, seconds in self._phases.items()}
+
+    def _turn(self, moment: float) -> None:
+        """Count the time since the last turn as that of the present stage."""
+        what = self.stage or "start"
+        self._phases[what] = self._phases.get(what, 0.0) + moment - self._since
+        self._since = moment
 
 
 def attend(folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], None], parent: int = 0) -> int:
@@ -127,7 +142,7 @@ def _attend(
     sys.stdout.flush()
     write_json(folder / OUTCOME, dataclasses.asdict(ended))
     if record is not None:
-        conclude(folder, record, ended)
+        conclude(folder, dataclasses.replace(record, phases=report.phases()), ended)
     return 0 if ended.state is State.DONE else 1
 
 
@@ -153,7 +168,7 @@ def _watch_the_clock(folder: Path, record: CellRecord, report: _Reporter, ending
         where = f" in stage {report.stage}" if report.stage else " before its first stage"
         ended = late_after(seconds, where)
         write_json(folder / OUTCOME, dataclasses.asdict(ended))
-        conclude(folder, record, ended)
+        conclude(folder, dataclasses.replace(record, phases=report.phases()), ended)
         (folder / CLAIM).unlink(missing_ok=True)
         if os.getpgid(0) == os.getpid():
             os.killpg(os.getpid(), signal.SIGKILL)
@@ -170,7 +185,14 @@ def _begin(folder: Path) -> CellRecord:
     if record is None:
         raise BenchError(f"{folder / 'cell.json'} is missing.", help=AGAIN)
     record = dataclasses.replace(
-        record, state=State.RUNNING, attempts=record.attempts + 1, started=_now(), finished="", reason="", signature=""
+        record,
+        state=State.RUNNING,
+        attempts=record.attempts + 1,
+        started=_now(),
+        finished="",
+        reason="",
+        signature="",
+        phases={},
     )
     record.write(folder)
     return record

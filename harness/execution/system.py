@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = [
+    "age",
     "boot_id",
     "commands",
     "is_process",
@@ -43,6 +45,12 @@ def start_of(process: int) -> str:
     """
     fields = _read(f"/proc/{process}/stat").rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else ""
+
+
+def age() -> float:
+    """Seconds since this process began; 0 where the system does not say."""
+    start = start_of(os.getpid())
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(start) / os.sysconf("SC_CLK_TCK") if start else 0.0
 
 
 def session_of(process: int) -> int | None:

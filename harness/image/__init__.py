@@ -9,15 +9,16 @@ from headbench.harness.image.photometric import l1_and_dssim
 from headbench.harness.image.pixels import (
     composite,
     on_background,
+    planes_of,
     read_rgb,
     resize,
     resize_rgba,
     resize_uint8,
-    save_png,
     to_float,
     to_rgb8,
     to_uint8,
 )
+from headbench.harness.image.png import save_png
 from headbench.harness.image.ssim import dssim, ssim, ssim_map
 from headbench.harness.image.vgg import Vgg16, VggFeatureLoss
 
@@ -36,6 +37,7 @@ __all__ = [
     "load_network",
     "network_sha256",
     "on_background",
+    "planes_of",
     "read_rgb",
     "resize",
     "resize_rgba",

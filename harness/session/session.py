@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -53,6 +56,10 @@ def open_checkpoint(path: Path, device: str = "auto", rasterizer: str = "auto") 
     where = resolve_device(device)
     checkpoint = find_checkpoint(path)
     return Session(load_portrait(checkpoint, str(where)), where, rasterizer, checkpoint)
+
+
+_WRITERS = 8
+"""Limit of the threads that write pictures beside rendering."""
 
 
 class Session:
@@ -242,12 +249,24 @@ class Session:
         Raises:
             BenchError: a picture cannot be made; the message names its view.
         """
-        for number, (view, image) in enumerate(zip(views, self._rendered(views, background), strict=True), start=1):
-            if floats:
-                write_float_picture(folder / f"{view.name}{FLOATS}", image)
-            save_png(to_rgb8(to_uint8(image).cpu()), folder / f"{view.name}.png")
-            if wrote is not None:
-                wrote(number, len(views))
+        count, begun, written = min(_WRITERS, os.cpu_count() or 1), deque[Future[None]](), 0
+
+        def settle(at_most: int) -> None:
+            """Wait until so many pictures alone are not written yet, and tell of those that are, in order."""
+            nonlocal written
+            while begun and (len(begun) > at_most or begun[0].done()):
+                begun.popleft().result()
+                written += 1
+                if wrote is not None:
+                    wrote(written, len(views))
+
+        with ThreadPoolExecutor(count) as writers:
+            for view, image in zip(views, self._rendered(views, background), strict=True):
+                if floats:
+                    write_float_picture(folder / f"{view.name}{FLOATS}", image)
+                begun.append(writers.submit(save_png, to_rgb8(image), folder / f"{view.name}.png"))
+                settle(2 * count)
+            settle(0)
 
     def _named(self, view: View, background: str | Sequence[float]) -> tuple[Tensor, Tensor]:
         try:

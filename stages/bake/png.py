@@ -9,34 +9,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.harness.files import atomic_path
+from headbench.harness.image.png import PNG_COLOURS, PNG_START, save_png
 from headbench.harness.pictures import picture_header, read_picture
 from headbench.harness.reading import Unreadable, read_bytes
 
 __all__ = ["read_png", "write_png"]
 
-_START = b"\x89PNG\r\n\x1a\n"
-_COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}
-"""Channels -> colour type of a PNG: grey, grey and alpha, RGB, RGBA."""
-_CHANNELS = {kind: channels for channels, kind in _COLOURS.items()}
+_SMALL = 6
+"""Level of packing of maps, which people keep and send."""
+_CHANNELS = {kind: channels for channels, kind in PNG_COLOURS.items()}
 _MOST = 2**28
 """Limit of the bytes that a file's pixels may take once they are unpacked."""
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
     """Write pixels (H, W, C), of 1 to 4 channels and of 8 or 16 bits by their type, atomically."""
-    height, width, channels = pixels.shape
-    bits = 8 * pixels.dtype.itemsize
-    rows = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder(">"))).view(np.uint8).reshape(height, -1)
-    # Each row as its difference from the row above, which packs smooth textures well.
-    moved = np.concatenate([rows[:1], rows[1:] - rows[:-1]])
-    lines = np.concatenate([np.full((height, 1), 2, dtype=np.uint8), moved], axis=1)
-    header = struct.pack(">IIBBBBB", width, height, bits, _COLOURS[channels], 0, 0, 0)
-    content = (
-        _START + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(lines.tobytes(), 6)) + _chunk(b"IEND", b"")
-    )
-    with atomic_path(path) as part:
-        part.write_bytes(content)
+    save_png(pixels, path, _SMALL)
 
 
 def read_png(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -47,7 +35,7 @@ def read_png(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """
     picture_header(path)
     content = read_bytes(path, _MOST)
-    if not content.startswith(_START):
+    if not content.startswith(PNG_START):
         raise Unreadable(path, "found no PNG", "export it as PNG from the image editor")
     width, height, bits, kind, _, _, interlaced = struct.unpack(">IIBBBBB", content[16:29])
     image = read_picture(path, content)
@@ -64,13 +52,9 @@ def read_png(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     return _unfiltered(lines, 2 * channels).view(">u2").astype(np.uint16).reshape(height, width, channels)
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
 def _joined(content: bytes) -> bytes:
     """The compressed pixels of a PNG whose chunks have been checked."""
-    parts, at = [], len(_START)
+    parts, at = [], len(PNG_START)
     while at + 12 <= len(content):
         (size,) = struct.unpack(">I", content[at : at + 4])
         if content[at + 4 : at + 8] == b"IDAT":
