@@ -172,7 +172,9 @@ def _report(runner: Runner) -> tuple[Path, Run, Table]:
     with runner.writing():
         record = read_run(runner.run)
         table, *others = build_tables(record)
-        # Files first, then the screen: a terminal that goes away costs no file.
-        written = write_report(runner.run, record=record, tables=[table, *others])
-    console().print(terminal(table, whole=False))
+        try:
+            console().print(terminal(table, whole=False))
+        finally:
+            # Pictures take their time, and a terminal that goes away costs no file.
+            written = write_report(runner.run, record=record, tables=[table, *others])
     return written, record, table

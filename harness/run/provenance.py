@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -24,6 +26,9 @@ __all__ = ["Provenance", "changes", "collect", "read_provenance", "record_proven
 
 PACKAGES = ("headbench", "torch", "numpy", "numba", "gsplat", "safetensors", "pillow", "scipy")
 """Distributions whose versions may change a number."""
+
+_DRIVER = Path("/proc/driver/nvidia/version")
+"""File in which the kernel module of NVIDIA's driver says its version."""
 
 
 @dataclass(frozen=True)
@@ -216,9 +221,18 @@ def _machine() -> dict[str, Any]:
     }
     if torch.cuda.is_available():
         machine["gpus"] = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-        text = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
-        machine["driver"] = text.splitlines()[0] if text else None
+        machine["driver"] = _driver()
     return machine
+
+
+def _driver() -> str | None:
+    """Version of NVIDIA's driver: from the kernel, at once, or from nvidia-smi; None where neither says."""
+    with contextlib.suppress(OSError):
+        said = re.search(r"^NVRM version:.*?\s(\d+(?:\.\d+)+)\s", _DRIVER.read_text(errors="replace"), re.MULTILINE)
+        if said is not None:
+            return said[1]
+    text = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    return text.splitlines()[0] if text else None
 
 
 def _processor() -> str:

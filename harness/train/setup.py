@@ -93,17 +93,17 @@ def prepare(
     return Parts(portrait, identity, config, rasterizer, device, head.notes)
 
 
-def frame_store(parts: Parts, subject: Subject, options: Execution) -> FrameStore:
+def frame_store(config: MethodConfig, subject: Subject, options: Execution) -> FrameStore:
     """Store of a subject's training frames on the device, which decodes ahead in the order of the first epoch.
 
     Args:
-        parts: give the device and the configuration, with the images' size and the masks.
+        config: the method's configuration, with the images' size and the masks.
         subject: has the training frames.
-        options: give the seed.
+        options: give device and seed.
     """
     order = epoch_order(len(subject.train), options.seed, 1).tolist()
-    size = _size(parts.config, subject)
-    return FrameStore(subject.train, parts.device, size, sorted(parts.config.masks()), order)
+    device, size = resolve_device(options.device), _size(config, subject)
+    return FrameStore(subject.train, device, size, sorted(config.masks()), order)
 
 
 def make_trainer(parts: Parts, avatar: Avatar, store: FrameStore, options: Execution, method: str) -> Trainer:

@@ -65,17 +65,19 @@ def train_stage(
     discard(stage / SUMMARY)
     make_folder(stage)
     resumed, lost = take_up(stage, about, progress)
-    parts = prepare(portrait_type, config, subject, options, str(stage / "scratch"))
     method = about["method"]
-    run = Training(stage, about, parts, options, f"method:{method}", notes=lost)
-    if isinstance(avatar := parts.portrait, Avatar):
-        store = frame_store(parts, subject, options)
-        try:
+    # First of all, so that frames are decoded while the portrait is made.
+    store = frame_store(config, subject, options) if issubclass(portrait_type, Avatar) else None
+    try:
+        parts = prepare(portrait_type, config, subject, options, str(stage / "scratch"))
+        run = Training(stage, about, parts, options, f"method:{method}", notes=lost)
+        if store is not None and isinstance(avatar := parts.portrait, Avatar):
             run.train(avatar, store, lambda _: make_trainer(parts, avatar, store, options, method), resumed, progress)
-        finally:
+        elif resumed is not None:
+            run.restore_model(resumed)
+        else:
+            run.save(0, {})
+    finally:
+        if store is not None:
             store.close()
-    elif resumed is not None:
-        run.restore_model(resumed)
-    else:
-        run.save(0, {})
     return run.finish((*parts.notes, *subject.notes))

@@ -79,7 +79,7 @@ def measure_step_cost(
     avatar = parts.portrait
     if not isinstance(avatar, Avatar):
         raise BenchError(f"{method} is not trained, so it has no step to profile.")
-    store = frame_store(parts, subject, options)
+    store = frame_store(config, subject, options)
     store.touch(range(len(store)))
     trainer = make_trainer(parts, avatar, store, options, method)
     step = _run(trainer, 1, warmup)

@@ -6,18 +6,19 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar
 from headbench.harness.device import device_label
 from headbench.harness.errors import BenchError
-from headbench.harness.files import atomic_path
-from headbench.harness.image import to_uint8
+from headbench.harness.image import save_png, to_rgb8
 from headbench.harness.options import Execution
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import write_sealed
@@ -48,7 +49,7 @@ from headbench.harness.trained import (
     remove_damaged,
 )
 
-__all__ = ["Training", "take_up", "write_preview"]
+__all__ = ["Training", "preview", "take_up"]
 
 
 def take_up(stage: Path, about: Mapping[str, str], progress: Progress | None) -> tuple[Path | None, tuple[str, ...]]:
@@ -129,30 +130,35 @@ class Training:
         marks = Marks(options.marks, total, options.seconds, marks_folder(self.stage), self.done)
         limit = math.inf if options.seconds is None else options.seconds
         started = time.perf_counter()
-        for step in range(self.done + 1, total + 1) if self.seconds < limit else ():
-            trainer.step(step, log)
-            shown, kept = save_schedule.preview(step), save_schedule.checkpoint(step)
-            # The clock of the host, which is ahead of a GPU by no more steps than lie between two looks at them.
-            now = self.seconds + time.perf_counter() - started
-            ends, marked = now >= limit, marks.due(step, now)
-            kept |= ends
-            if shown or kept or marked:
-                trainer.settle()
-                wait_for(self.parts.device)
-                self.seconds += time.perf_counter() - started
-                self.done, self.fresh, self.images = step, True, trainer.drawn(step)
-                if marked:
-                    self.save(step, {}, keep_in=marks.folder)
-                if shown:
-                    picture = self.stage / "previews" / f"step-{step:07d}.png"
-                    write_preview(picture, avatar, store, watched, self.parts.rasterizer)
-                if kept:
-                    begun = time.perf_counter()
-                    self.save(step, self._training_state(trainer, log), log.state()[0], _refined(trainer))
-                    save_schedule.wrote(time.perf_counter() - begun)
-                started = time.perf_counter()
-            if ends:
-                break
+        painted: Future[None] = Future()
+        painted.set_result(None)
+        with ThreadPoolExecutor(1, "previews") as painter:
+            for step in range(self.done + 1, total + 1) if self.seconds < limit else ():
+                trainer.step(step, log)
+                shown, kept = save_schedule.preview(step), save_schedule.checkpoint(step)
+                # The clock of the host, which is ahead of a GPU by no more steps than lie between two looks at them.
+                now = self.seconds + time.perf_counter() - started
+                ends, marked = now >= limit, marks.due(step, now)
+                kept |= ends
+                if shown or kept or marked:
+                    trainer.settle()
+                    wait_for(self.parts.device)
+                    self.seconds += time.perf_counter() - started
+                    self.done, self.fresh, self.images = step, True, trainer.drawn(step)
+                    if marked:
+                        self.save(step, {}, keep_in=marks.folder)
+                    if shown:
+                        shot = preview(avatar, store, watched, self.parts.rasterizer)
+                        painted.result()  # one at a time, and a fault of the disk is told
+                        painted = painter.submit(save_png, shot, self.stage / "previews" / f"step-{step:07d}.png")
+                    if kept:
+                        begun = time.perf_counter()
+                        self.save(step, self._training_state(trainer, log), log.state()[0], _refined(trainer))
+                        save_schedule.wrote(time.perf_counter() - begun)
+                    started = time.perf_counter()
+                if ends:
+                    break
+        painted.result()
         self._note_budget(total)
         if total == 0 and resumed is None:
             self.save(0, self._training_state(trainer, log), frames=_refined(trainer))
@@ -281,11 +287,10 @@ def _refined(trainer: Trainer) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def write_preview(path: Path, avatar: Avatar, store: FrameStore, rows: Sequence[int], rasterizer: Rasterizer) -> None:
-    """Write a PNG with one row of pictures per frame: ground truth on white, render, absolute difference.
+def preview(avatar: Avatar, store: FrameStore, rows: Sequence[int], rasterizer: Rasterizer) -> NDArray[np.uint8]:
+    """Draw one row of pictures per frame (H, W, 3): ground truth on white, render, absolute difference.
 
     Args:
-        path: of the PNG; it is written atomically.
         avatar: is rendered.
         store: the training frames.
         rows: positions of the frames in the store, at least one.
@@ -297,6 +302,4 @@ def write_preview(path: Path, avatar: Avatar, store: FrameStore, rows: Sequence[
         batch = store.batch(torch.tensor([row], device=store.device), [row], white)
         shown = avatar.render(batch.params, batch.camera, white, rasterizer).clamp(0, 1)
         strips.append(torch.cat([batch.image, shown, (batch.image - shown).abs()], dim=3)[0])
-    grid = to_uint8(torch.cat(strips, dim=1)).permute(1, 2, 0).cpu().numpy()
-    with atomic_path(path) as part:
-        Image.fromarray(grid).save(part, format="PNG")
+    return to_rgb8(torch.cat(strips, dim=1))

@@ -100,7 +100,7 @@ class Complete(Stage):
         torch.manual_seed(work.options.seed)
         parts = Parts(avatar.train(), loaded.identity.to(device), loaded.config, rasterizer, device, ())
         masks = sorted(parts.config.masks())
-        store = frame_store(parts, work.subject, work.options)
+        store = frame_store(parts.config, work.subject, work.options)
         pictures = FrameStore(
             view_frames(views, loaded.identity, masks, config.least),
             device,
