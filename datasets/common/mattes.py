@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 
 __all__ = ["Fringe", "MatteFault", "edge_faults", "is_inverted", "is_premultiplied", "level_fault", "matte_fault"]
 
@@ -161,6 +160,8 @@ def edge_faults(colour: _Bytes, alpha: _Bytes) -> list[str]:
         colour: (3, H, W), un-premultiplied.
         alpha: (H, W).
     """
+    from scipy.ndimage import binary_dilation  # only a close look needs it, and it takes a third of a second
+
     found = []
     exact = float(((alpha == 0) | (alpha == 255)).mean())
     if exact < _EXACT:

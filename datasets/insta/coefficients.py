@@ -159,8 +159,9 @@ def _check(path: Path, kind: str, frame: str, numbers: _Floats, findings: Findin
         findings.error(path, f"{where}expected finite numbers, found {found}", frame, "tracking failed in this frame")
         return False
     if kind in _SIXES:
-        for part, six in zip(_SIXES[kind], numbers.reshape(-1, 6), strict=True):
-            if degenerate(six):
+        sixes = numbers.reshape(-1, 6)
+        for part, six, bad in zip(_SIXES[kind], sixes, degenerate(sixes), strict=True):
+            if bad:
                 findings.error(
                     path,
                     f"{where}expected two independent rows of a rotation ({part}), found "

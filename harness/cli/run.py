@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +141,9 @@ def run(
         from headbench.harness.cli.progress import watcher
 
         limits = (request.fail_on_error, keep_failed, request.executor)
+        if not no_report:
+            # While cells are at work, so that the table does not wait for it.
+            threading.Thread(target=_import_report, daemon=True, name="import-report").start()
         records = execute(plan, executor, watcher(), *limits, runner, begin)
         written = None if no_report else _report(runner)
     from headbench.harness.run import State
@@ -161,6 +165,11 @@ def _say_plan(plan: Plan, problems: int) -> None:
     notes = [*plan.notes, *dict.fromkeys(note for planned in plan.cells for note in planned.record.notes)]
     for note in notes:
         say(f"note: {one_line(note)}")
+
+
+def _import_report() -> None:
+    import headbench.reports
+    import headbench.results  # noqa: F401
 
 
 def _report(runner: Runner) -> tuple[Path, Run, Table]:

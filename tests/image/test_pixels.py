@@ -1,10 +1,44 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from headbench.harness.image import composite, on_background, resize, resize_rgba, resize_uint8, to_float, to_uint8
+from headbench.harness.image import (
+    composite,
+    on_background,
+    planes_of,
+    resize,
+    resize_rgba,
+    resize_uint8,
+    save_png,
+    to_float,
+    to_uint8,
+)
 from headbench.harness.types import Pixels
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_png_holds_what_was_written_of_one_row_or_many(channels: int, kind: type, tmp_path: Path) -> None:
+    from headbench.stages.bake.png import read_png
+
+    random = np.random.default_rng(0)
+    for number, height in enumerate((1, 7)):
+        wide = random.integers(0, np.iinfo(kind).max + 1, (height, 10, channels), dtype=kind)
+        pixels = wide[:, ::2]  # as views of larger pictures lie in memory
+        save_png(pixels, tmp_path / f"{number}.png")
+        found = read_png(tmp_path / f"{number}.png")
+        assert found.dtype == kind and np.array_equal(found, pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_planes_are_the_channels_of_a_picture(mode: str) -> None:
+    shape = (5, 7, len(mode)) if len(mode) > 1 else (5, 7)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    planes = planes_of(Image.fromarray(pixels))
+    assert planes.is_contiguous() and np.array_equal(planes.numpy(), np.atleast_3d(pixels).transpose(2, 0, 1))
 
 
 def test_eight_bit_values_survive_the_way_to_float_and_back():

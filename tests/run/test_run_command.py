@@ -52,6 +52,20 @@ def test_a_third_party_method_is_found_through_its_entry_point_trained_scored_an
     assert speed["timer"] == "host clock on a CPU" and speed["gaussians"] == 80
     assert "Blobs" in done.out and "PSNR" in done.out and "out: 1 done" in done.out
     assert (tmp_path / "out" / "report" / "index.html").is_file()
+    # What the cell's time went to, in order; progress of a stage within it counts as the stage's.
+    record = read_cell(cell)
+    assert record is not None and list(record.phases) == [
+        "start",
+        "read",
+        "train",
+        "render",
+        "speed",
+        "score headbench@1",
+    ]
+    assert min(record.phases.values()) >= 0 and record.phases["train"] >= summary["seconds"]
+    told = bench("status", "out", "--times").out
+    assert all(f"{what} {seconds:.1f} s" in told for what, seconds in record.phases.items())
+    assert "train" not in bench("status", "out").out
     # The same again has nothing left to do.
     again = bench("run", "out/run.yaml")
     record = read_cell(cell)

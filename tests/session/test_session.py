@@ -120,6 +120,17 @@ def test_views_are_written_in_order_whole_and_counted(opened, made_subject, tmp_
     assert (last == shown.permute(1, 2, 0).numpy()).all()
 
 
+def test_a_picture_that_cannot_be_written_is_told(opened, made_subject, tmp_path) -> None:
+    """Pictures are written in other threads, whose faults must not be lost."""
+    session, frame = opened("GaussianAvatars"), made_subject.train[0]
+    (tmp_path / "b.png" / "in the way").mkdir(parents=True)
+    seen: list[int] = []
+    with pytest.raises(BenchError, match=r"b\.png: expected a file, found a folder"):
+        views = [View(name, frame.params, frame.camera) for name in "abc"]
+        session.write(views, tmp_path, "white", lambda done, total: seen.append(done))
+    assert seen in ([1], []) and not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
+
+
 def test_what_cannot_be_rendered_is_said(opened, made_subject, tmp_path, monkeypatch) -> None:
     session, frame = opened("GaussianAvatars"), made_subject.train[0]
     with pytest.raises(BenchError, match="of head model flame2020, the checkpoint is of openhead"):
