@@ -77,7 +77,7 @@ def watch(kind: type[Portrait], config: MethodConfig, subject: Subject, name: st
     avatar = parts.portrait
     require(isinstance(avatar, Avatar), "create() to return an Avatar", f"a {type(avatar).__name__}")
     assert isinstance(avatar, Avatar)
-    store = frame_store(parts, subject, _OPTIONS)
+    store = frame_store(parts.config, subject, _OPTIONS)
     trainer = make_trainer(parts, avatar, store, _OPTIONS, name)
     trainer.recording, trainer.make_recorder = record, PlainRecorder
     seen = Watched(avatar, counts=[avatar.count()])

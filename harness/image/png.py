@@ -40,7 +40,7 @@ def save_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], path: Path, level: 
     lines[:1, 1:] = rows[:1]
     np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, bits, PNG_COLOURS[channels], 0, 0, 0)
-    packed = zlib.compress(lines, level)
+    packed = zlib.compress(lines.data, level)
     with atomic_path(path) as part:
         part.write_bytes(PNG_START + _chunk(b"IHDR", header) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b""))
 

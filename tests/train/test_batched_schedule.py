@@ -115,7 +115,7 @@ def _trainer(method: str, subject: Subject, **train: Any) -> Trainer:
     config = kind.config_type.model_validate({**values, "train": train})
     options = Execution(device="cpu")
     parts = prepare(kind, config, subject, options)
-    return make_trainer(parts, parts.portrait, frame_store(parts, subject, options), options, method)
+    return make_trainer(parts, parts.portrait, frame_store(parts.config, subject, options), options, method)
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ def trainer_of(made_subject: Callable[..., Subject]) -> Callable[..., Trainer]:
         config = kind.config_type.model_validate({**values, "train": {**values["train"], **schedule, **train}})
         options, subject = Execution(device="cuda"), made_subject()
         parts = prepare(kind, config, subject, options)
-        return make_trainer(parts, parts.portrait, frame_store(parts, subject, options), options, method)
+        return make_trainer(parts, parts.portrait, frame_store(parts.config, subject, options), options, method)
 
     return make
 

@@ -34,7 +34,7 @@ def trainer_of(made_subject: Callable[..., Subject]) -> Callable[..., Trainer]:
         config = kind.config_type.model_validate({**values, "train": {**values["train"], **schedule, **train}})
         options, subject = Execution(device="cuda", rasterizer="cuda"), made_subject(frames=frames)
         parts = prepare(kind, config, subject, options)
-        store = frame_store(parts, subject, options)
+        store = frame_store(parts.config, subject, options)
         store.touch(range(len(store)))
         return make_trainer(parts, parts.portrait, store, options, method)
 

@@ -37,7 +37,7 @@ def test_recorded_steps_agree_with_plain_ones(method: str, rasterizer: str, made
         parts = prepare(kind, config, made_subject(), options)
         if state is not None:
             restore_portrait(parts.portrait, {f"portrait/{k}": v for k, v in state.items()}, tmp_path)
-        return make_trainer(parts, parts.portrait, frame_store(parts, made_subject(), options), options, method)
+        return make_trainer(parts, parts.portrait, frame_store(parts.config, made_subject(), options), options, method)
 
     plain = make(None, record=False)
     for step in range(1, 201):

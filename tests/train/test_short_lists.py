@@ -72,7 +72,7 @@ def trainer_of(made_subject: Callable[..., Subject]) -> Callable[..., Trainer]:
         config = kind.config_type.model_validate({**tiny.model_dump(), "train": {**tiny.train.model_dump(), **train}})
         options, subject = Execution(device="cpu", deterministic=True), _marked(made_subject(frames=5))
         parts = replace(prepare(kind, config, subject, options), rasterizer=Fake(wants))
-        trainer = make_trainer(parts, parts.portrait, frame_store(parts, subject, options), options, method)
+        trainer = make_trainer(parts, parts.portrait, frame_store(parts.config, subject, options), options, method)
         trainer.recording, trainer.make_recorder = True, PlainRecorder
         return trainer
 
