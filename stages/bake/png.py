@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.harness.image.png import PNG_COLOURS, PNG_START, save_png
+from headbench.harness.image import save_png
+from headbench.harness.image.png import PNG_COLOURS, PNG_START
 from headbench.harness.pictures import picture_header, read_picture
 from headbench.harness.reading import Unreadable, read_bytes
 
