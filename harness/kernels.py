@@ -27,6 +27,7 @@ KERNELS = {
     "binding": ("blocks.binding_kernels", False),
     "frames": ("head.frames_kernels", False),
     "lpips": ("image.lpips_kernels", True),
+    "phong": ("blocks.phong_kernels", False),
     "photometric": ("image.photometric_kernels", True),
     "pooling": ("image.pooling_kernels", True),
     "skinning": ("head.skinning_kernels", False),

@@ -13,7 +13,9 @@ SIZES |= {"FACES": 128, "PIXELS": 16, "CHANNELS": 64, "ROW": 7, "CONSTANTS": 5, 
 SIZES |= {"MEASURE": True, "MESH": True, "BOUND": 0.05, "RAW": False, "GROWS": True}
 SIZES |= {"WIDTH": 128, "BEYOND": 32, "BLOCKS": 512, "CORRECTED": True, "PARAMS": True, "TEMPLATE": True, "PAIR": True}
 SIZES |= {"EXPRESSION": True, "OFFSET": True, "POSE": True, "LIDS": True, "SIMILARITY": True, "CHUNK": 16}
+SIZES |= {"UNITS": 10.0, "DAMPING": 1e-4, "ALIGNED": True, "SHIFT": True, "RULE": 1}
 POINTERS = {
+    "around_ptr": "*i64",
     "index_ptr": "*i64",
     "work_ptr": "*i64",
     "face_ptr": "*i64",
@@ -31,6 +33,7 @@ def kernels() -> Iterator[tuple[str, str, str]]:
         "binding": "frames_forward frames_backward faces_forward faces_backward",
         "frames": "_forward _backward",
         "lpips": "_forward _backward",
+        "phong": "measure blend phong_forward phong_backward",
         "pooling": "_forward _backward",
         "skinning": "pose_forward pose_backward offset_forward vertex_forward vertex_backward correction_backward",
     }

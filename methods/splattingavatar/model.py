@@ -40,7 +40,7 @@ from headbench.harness.types import (
 from .config import SplattingAvatarConfig
 from .edits import Pose, collects, densify_and_prune, densify_due, place_weights, reset_due, walk_on_triangles
 from .losses import terms
-from .surface import Surface
+from .surface import Posed, Surface
 
 __all__ = ["SplattingAvatar", "random_places"]
 
@@ -175,26 +175,12 @@ class SplattingAvatar(Avatar, OnSurface, Rigged):
         """
         config, table = self.config, self.table
         vertices = self.head.vertices(params)
-        posed = self.mesh.pose(vertices)
-        if self.training:
-            # Into memory that stays: density control asks for the pose just rendered; a recorded step writes it too.
-            self.growth.copy_(posed.growth.detach().mean(0))
-            if config.split_point == "posed_base":
-                self.posed.copy_(vertices[0].detach() * config.units)
-        packed = torch.cat([posed.corners, posed.growth[..., None]], dim=-1)
-        corners, growth = packed.index_select(1, table["face_index"]).split([30, 1], dim=-1)
-        weights = place_weights({name: table[name] for name in (*table.names(), *table.buffer_names())})
-        blended = (corners.unflatten(-1, (3, 10)) * weights[:, :, None]).sum(-2)
-        base, normal, turn = blended.split([3, 3, 4], dim=-1)
-        means = base + table["displacement"][:, None] * safe_normalise(normal)
-        gaussians = Gaussians(
-            means=means / config.units,
-            quats=quat_normalise(quat_multiply(turn, table["rotation"])),
-            scales=self._scales(growth) / config.units,
-            opacities=table["opacity"].sigmoid(),
-            colours=torch.cat([table["dc"], table["rest"]], dim=1) if config.sh_degree else table["dc"],
-            sh_degree=config.sh_degree,
-        )
+        # Into memory that stays: density control asks for the pose just rendered; a recorded step writes it too.
+        growth = self.growth if self.training else None
+        mesh = self.mesh.pose(vertices, growth, self.posed if self.training and self._keeps_vertices() else None)
+        colours = torch.cat([table["dc"], table["rest"]], dim=1) if config.sh_degree else table["dc"]
+        means, quats, scales, opacities = self._on(mesh)
+        gaussians = Gaussians(means, quats, scales, opacities, colours, sh_degree=config.sh_degree)
         return PosedAvatar(gaussians, vertices, vertices)
 
     def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
@@ -276,6 +262,30 @@ class SplattingAvatar(Avatar, OnSurface, Rigged):
             damping=config.area_damping,
             aligned=config.quaternion_signs == "aligned",
         )
+
+    def _keeps_vertices(self) -> bool:
+        """Whether density control reads the vertices of the pose just rendered."""
+        return self.config.split_point == "posed_base"
+
+    def _on(self, mesh: Posed) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means (B, N, 3), rotations (B, N, 4), scales (B, N, 3) or (N, 3) and opacities (N,) on a posed mesh."""
+        config, table = self.config, self.table
+        columns = {name: table[name] for name in (*table.names(), *table.buffer_names())}
+        if mesh.module is not None:
+            places = (columns["face_index"], columns["bary"], columns.get("shift"), columns["displacement"])
+            local = (columns["scaling"], columns["rotation"], columns["opacity"])
+            found: tuple[Tensor, Tensor, Tensor, Tensor] = mesh.module.fused_phong(
+                mesh.vertices, mesh.growth, mesh.faces, *places, *local, config.units, config.mesh_scaling
+            )
+            return found
+        packed = torch.cat([mesh.corners, mesh.growth[..., None]], dim=-1)
+        corners, growth = packed.index_select(1, table["face_index"]).split([30, 1], dim=-1)
+        blended = (corners.unflatten(-1, (3, 10)) * place_weights(columns)[:, :, None]).sum(-2)
+        base, normal, turn = blended.split([3, 3, 4], dim=-1)
+        means = base + table["displacement"][:, None] * safe_normalise(normal)
+        quats = quat_normalise(quat_multiply(turn, table["rotation"]))
+        scales = self._scales(growth) / config.units
+        return means / config.units, quats, scales, table["opacity"].sigmoid()
 
     def _scales(self, growth: Tensor) -> Tensor:
         """Standard deviations of the Gaussians in units, (B, N, 3) or (N, 3), for area ratios (B, N, 1)."""

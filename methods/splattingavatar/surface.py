@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from headbench.harness.head import face_frames, matrix_to_quat
 from headbench.harness.head.walk import FaceNeighbours, face_neighbours
+from headbench.harness.kernels import kernels
 
 from .config import SplattingAvatarConfig
 
@@ -21,10 +22,21 @@ _EPS = 1e-6
 class Posed(NamedTuple):
     """Posed mesh as Gaussians read it, in the method's units: position, normal and rotation per corner of a face."""
 
-    corners: Tensor
-    """(B, F, 30): three times (position 3, unit normal 3, unit quaternion 4)."""
+    vertices: Tensor
+    """(B, V, 10): position 3, unit normal 3, unit quaternion 4 of each vertex."""
     growth: Tensor
     """(B, F) damped area over damped canonical area."""
+    faces: Tensor
+    """(F, 3) int64."""
+    units: float
+    """Per metre."""
+    module: Any = None
+    """Module of the kernels that pose Gaussians on the mesh; None: torch does."""
+
+    @property
+    def corners(self) -> Tensor:
+        """(B, F, 30): `vertices` of the three corners of each face."""
+        return self.vertices.index_select(1, self.faces.reshape(-1)).view(len(self.vertices), len(self.faces), -1)
 
 
 class Surface(nn.Module):
@@ -67,22 +79,40 @@ class Surface(nn.Module):
         """Neighbours of all faces: which face lies across each of their edges."""
         return FaceNeighbours(self.get_buffer("across"), self.get_buffer("across_edge"))
 
-    def pose(self, vertices: Tensor) -> Posed:
-        """Measure posed vertices (B, V, 3), metres."""
-        vertices = vertices * self.config.units
+    def pose(self, vertices: Tensor, growth: Tensor | None = None, posed: Tensor | None = None) -> Posed:
+        """Measure posed vertices.
+
+        Args:
+            vertices: (B, V, 3) metres.
+            growth: (F,), is overwritten by the mean growth of each face over the batch; None: nothing is.
+            posed: (V, 3), is overwritten by the vertices of the first mesh, units; None: nothing is.
+        """
+        config = self.config
+        usual = vertices.dtype in (torch.float32, torch.float64) and not vertices.requires_grad and len(vertices) > 0
+        module = kernels("phong", vertices.device) if usual else None
+        if module is not None:
+            canonical = (self.canonical_turn, self.canonical_area)
+            rule = (config.units, config.area_damping, config.quaternion_signs == "aligned")
+            found = module.fused_mesh(vertices, self.faces, self.around.around, *canonical, *rule, growth, posed)
+            return Posed(*found, self.faces, config.units, module)
+        vertices = vertices * config.units
         frames = face_frames(vertices, self.faces)
         turn = frames.R @ self.canonical_turn
         quats = matrix_to_quat(turn)
-        if self.config.quaternion_signs == "aligned":
+        if config.quaternion_signs == "aligned":
             # Parts of a head turn against each other by less than half a turn, so each is on the mean's side.
             mean = matrix_to_quat((turn * self.canonical_area[:, None, None]).mean(1, keepdim=True))
             quats = quats * torch.where((quats * mean).sum(-1, keepdim=True) < 0, -1.0, 1.0).to(quats.dtype)
         summed = self.around(torch.cat([frames.raw_normal, quats * self.canonical_area[:, None]], dim=-1))
         normals, turns = summed.split([3, 4], dim=-1)
         packed = torch.cat([vertices, _unit(normals), _unit(turns)], dim=-1)
-        corners = packed.index_select(1, self.faces.reshape(-1)).view(len(packed), len(self.faces), -1)
-        damping = self.config.area_damping
-        return Posed(corners, (_area(frames.raw_normal) + damping) / (self.canonical_area + damping))
+        damping = config.area_damping
+        grown = (_area(frames.raw_normal) + damping) / (self.canonical_area + damping)
+        if growth is not None:
+            growth.copy_(grown.detach().mean(0))
+        if posed is not None:
+            posed.copy_(vertices[0].detach())
+        return Posed(packed, grown, self.faces, config.units)
 
     def canonical_corners(self, face_index: Tensor) -> tuple[Tensor, Tensor]:
         """Corners of the faces `face_index` (M,) in the canonical pose.
