@@ -43,10 +43,12 @@ class Finish:
     """Rest of a step after its gradients, which one graph may hold with it: statistics and update."""
 
     ready: Callable[[Sequence[Tensor]], bool]
-    """Whether it may be recorded, asked with the parameters that get a gradient: whether all that it needs is there."""
+    """Whether it may be recorded: whether all that it needs is there, and is made now what cannot be in a recording.
+
+    It is asked with the parameters that get a gradient, which have one of the same layout."""
     work: Callable[[Rendering], object]
     """Does it by the gradients at the parameters; what it returns is kept as long as the recording, which reads it."""
-    recorded: Callable[[], None] = lambda: None
+    recorded: Callable[[], None]
     """Called once it has been recorded."""
 
 
@@ -191,6 +193,7 @@ class RecordedStep:
             self._recorder.warm_up(self._all)
             lists.fix()
         self._recorder.warm_up(self._all)
+        self._hand_over()
         if finish is None or not finish.ready(self.with_gradients()):
             self._replay_all = self._recorder.record(self._all)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -250,7 +250,13 @@ class Trainer:
                 raise PluginError(f"{type(self.avatar).__name__}.collect_key() permits recording where edit() edits.")
             return self.optimizer.replayed_step(reach)
 
-        return Finish(lambda parameters: self.optimizer.stepped(parameters, reach), work)
+        def ready(parameters: Sequence[Tensor]) -> bool:
+            if not self.optimizer.stepped(parameters, reach):
+                return False
+            self.optimizer.reserve(reach)
+            return True
+
+        return Finish(ready, work, self.optimizer.fill)
 
     def gradients(self, step: int, fold: Hashable = None) -> tuple[dict[str, Tensor], Rendering]:
         """Compute loss terms and rendering of a 1-based step, and leave the gradients of their sum at parameters.

@@ -21,6 +21,9 @@ _KEPT = 8
 """Number of tables that are kept: one for each recording of a step, such as an epoch's short last batch."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
+_Rows = tuple[tuple[int, ...], ...]
+_Constants = tuple[tuple[float, ...], ...]
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -44,17 +47,41 @@ class Tables:
 
 
 class OneLaunch:
-    """Makes and keeps the tables of optimisers whose tensors stay where they are."""
+    """Makes and keeps the tables of optimisers whose tensors stay where they are.
+
+    A graph that holds the update with its gradients has them at addresses that are known once it is recorded, when
+    nothing can be copied from the host: `reserve` before, and `fill` after.
+    """
 
     def __init__(self) -> None:
         self._tables: dict[Any, Tables] = {}
+        self._reserved: tuple[_Rows, _Constants, Tables] | None = None
+        self._unfilled: list[tuple[Tables, _Rows]] = []
+
+    def reserve(self, adams: Sequence[torch.optim.Adam]) -> None:
+        """Make tables for a recording in which all gradients that there are now will lie elsewhere.
+
+        Args:
+            adams: as in `tables`.
+        """
+        made = self.tables(adams, recording=False)
+        self._reserved = None
+        if made is not None:
+            (key,) = [key for key, tables in self._tables.items() if tables is made]
+            self._reserved = (*key, self._tables.pop(key))
+
+    def fill(self) -> None:
+        """Write the addresses of a recording that is complete into the tables that it reads."""
+        for tables, rows in self._unfilled:
+            tables.addresses.copy_(torch.tensor(rows, dtype=torch.int64))
+        self._unfilled.clear()
 
     def tables(self, adams: Sequence[torch.optim.Adam], recording: bool) -> Tables | None:
         """Return the tables of all parameters that have a gradient, whose moments are made where they lack.
 
         None where the kernel is off (it is, unless ``HEADBENCH_KERNELS=+adam``), where a tensor is not contiguous
-        float32, or a learning rate is no tensor; and while recording, where these addresses are new, because a table
-        is copied from the host.
+        float32, or a learning rate is no tensor; and while recording, where these addresses are new and no tables are
+        reserved, because a table is copied from the host.
 
         Args:
             adams: torch's fused ones, each with one group.
@@ -76,6 +103,12 @@ class OneLaunch:
                 self._tables.clear()
             steps = tuple(adam.state[p]["step"] for adam, p in pairs)
             found = self._tables[rows, constants] = _made(rows, constants, steps, module)
+        if found is None and self._reserved is not None:
+            expected, same, tables = self._reserved
+            if constants == same and [_but_gradient(row) for row in rows] == [_but_gradient(row) for row in expected]:
+                self._reserved = None
+                self._unfilled.append((tables, rows))
+                return tables
         return found
 
 
@@ -113,6 +146,11 @@ def _addresses(adam: torch.optim.Adam, parameter: Tensor) -> tuple[int, ...]:
     assert gradient is not None
     tensors = (parameter, gradient, *(state[key] for key in _MOMENTS), state["step"], adam.param_groups[0]["lr"])
     return (*(t.data_ptr() for t in tensors), parameter.numel())
+
+
+def _but_gradient(row: tuple[int, ...]) -> tuple[int, ...]:
+    """A row of addresses without that of the gradient."""
+    return (row[0], *row[2:])
 
 
 def _constants(adam: torch.optim.Adam) -> tuple[float, ...]:

@@ -147,15 +147,26 @@ class AvatarOptimizer:
             adam.param_groups[0]["capturable"] = False
         return None
 
+    def reserve(self, reach: Reach | None = None) -> None:
+        """Make what a `replayed_step` reads that is recorded next, with its gradients; see `fill`.
+
+        Args:
+            reach: what the step may move; what it makes is made now.
+        """
+        if reach is None or reach.rows() is None:
+            self._one_launch.reserve(self._reached(reach))
+
+    def fill(self) -> None:
+        """Write where the gradients lie that a `replayed_step` reads which has just been recorded with them."""
+        self._one_launch.fill()
+
     def stepped(self, parameters: Iterable[Tensor], reach: Reach | None = None) -> bool:
         """Whether all of these parameters that a step may move have moments, so that an update only reads and writes.
 
         Args:
             parameters: those that get a gradient.
-            reach: what a step may move; what it makes is made now.
+            reach: what a step may move.
         """
-        if reach is not None:
-            reach.rows()
         mine = {id(p): adam for adam in self._reached(reach) for p in adam.param_groups[0]["params"]}
         return all(bool(mine[id(p)].state.get(p)) for p in parameters if id(p) in mine)
 

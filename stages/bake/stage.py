@@ -152,9 +152,11 @@ class _Training:
         for step in range(done + 1, trainer.total + 1):
             last = step == trainer.total
             if last and before:
+                trainer.settle()
                 self.avatar.export()
             trainer.step(step, log)
             if not last and saving.checkpoint(step):
+                trainer.settle()
                 wait_for(self.device)
                 begun = time.perf_counter()
                 self.avatar.export()

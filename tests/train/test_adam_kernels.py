@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -183,6 +184,32 @@ def test_a_replayed_cuda_graph_reads_rates_and_gradients_where_they_lie(cloud: C
         ends.append({**dict(avatar.named_parameters()), **optimizer.state()})
     for name, value in ends[0].items():
         torch.testing.assert_close(ends[1][name].detach(), value.detach(), rtol=2e-5, atol=1e-6)
+
+
+def test_tables_that_are_reserved_learn_where_the_gradients_of_a_recording_lie(monkeypatch) -> None:
+    module = SimpleNamespace(BLOCK=1024, ADDRESSES=7, CONSTANTS=5)
+    monkeypatch.setattr("headbench.harness.train.one_launch.kernels", lambda name, device: module)
+    values = [torch.zeros(5).requires_grad_(), torch.zeros(2000).requires_grad_()]
+    adam, one_launch = torch.optim.Adam(values, lr=torch.tensor(0.1), fused=True), OneLaunch()
+
+    def gradients() -> list[int]:
+        for value in values:
+            value.grad = torch.ones_like(value)
+        return [value.grad.data_ptr() for value in values]
+
+    kept = [gradients()]
+    one_launch.reserve([adam])
+    held = [value.grad for value in values]  # so that the next ones lie elsewhere
+    kept.append(gradients())
+    tables = one_launch.tables([adam], recording=True)
+    assert tables is not None
+    assert tables.addresses[:, 1].tolist() == kept[0]
+    one_launch.fill()
+    assert tables.addresses[:, 1].tolist() == kept[1] != kept[0]
+    assert tables.addresses[:, 0].tolist() == [value.data_ptr() for value in values]
+    held += [value.grad for value in values]
+    gradients()
+    assert one_launch.tables([adam], recording=True) is None, "each recording reserves its own"
 
 
 @pytest.mark.gpu

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from headbench.harness.kernels import SWITCH
 from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
@@ -15,6 +16,7 @@ from headbench.harness.splat import lists, make_rasterizer
 from headbench.harness.splat.drawing.build import missing_for_cuda
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.loop import Trainer
+from headbench.harness.train.one_launch import Tables
 from headbench.harness.train.setup import frame_store, make_trainer, prepare
 from headbench.harness.types import Subject
 
@@ -118,6 +120,25 @@ def test_a_training_goes_on_over_short_lists_by_itself(
         found, some = train("short")
     assert (none, some) == (0, 1)
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_launch_of_the_update_is_in_the_graph(
+    method: str, trainer_of: Callable[..., Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    means = {}
+    for switch in ("-adam", "+adam"):
+        monkeypatch.setenv(SWITCH, switch)
+        trainer, lines = trainer_of(method, frames=30), []
+        (tmp_path / switch).mkdir()
+        log = TrainLog(tmp_path / switch, 20, 0, lambda line: lines.append(line), False)  # noqa: B023
+        for step in range(1, 21):
+            trainer.step(step, log)
+        assert trainer._current is not None
+        assert trainer._current.finished
+        assert isinstance(trainer._current._update_reads, Tables) == (switch == "+adam")
+        means[switch] = lines[-1]["loss"]
+    assert means["+adam"] == pytest.approx(means["-adam"], rel=1e-2)
 
 
 @pytest.mark.parametrize("method", METHODS)
