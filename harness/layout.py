@@ -11,7 +11,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.names import name_fault
 from headbench.harness.way import TRAIN, Step, Way
 
-__all__ = ["CellFolder", "StagePaths", "refuse_links", "stage_at"]
+__all__ = ["CellFolder", "StagePaths", "paths_in", "refuse_links", "stage_at"]
 
 _STAGES = "stages"
 _RENDERS = "renders"
@@ -117,16 +117,16 @@ class StagePaths:
     def render_folders(self) -> list[Path]:
         """Folders that exist for pictures of this instance, in order of their names."""
         beside = (self.cell / _RENDERS / str(self.way)).parent
-        return sorted(path for path in beside.glob(f"{self.way.last}-*") if path.is_dir())
+        return [path for path in paths_in(beside, f"{self.way.last}-") if path.is_dir()]
 
     def score_files(self, suffix: str = "jsonl") -> list[Path]:
         """Score files of this instance, or with suffix json the markers beside them, in order of their names."""
-        return sorted(self.scores("any@1").parent.glob(f"*.{suffix}"))
+        return paths_in(self.scores("any@1").parent, end=f".{suffix}")
 
     def tracking_folders(self) -> list[Path]:
         """Folders that exist for tracked parameters of this instance's render keys, in order of their names."""
         beside = (self.cell / _STAGES / "track" / str(self.way)).parent
-        return sorted(path for path in beside.glob(f"{self.way.last}-*") if path.is_dir())
+        return [path for path in paths_in(beside, f"{self.way.last}-") if path.is_dir()]
 
     def relative(self, path: Path) -> str:
         """A path in the cell as messages name it: relative to the cell's folder."""
@@ -161,6 +161,18 @@ class CellFolder:
     def log(self) -> Path:
         """Text file with all that the cell's processes printed, one after the other."""
         return self.stage().log
+
+
+def paths_in(folder: Path, start: str = "", end: str = "") -> list[Path]:
+    """Paths in a folder whose names begin and end in a certain way, in order; none where there is no such folder.
+
+    `Path.glob` takes several times as long, and a report asks for thousands of folders.
+    """
+    try:
+        names = sorted(each.name for each in os.scandir(folder))
+    except OSError:
+        return []
+    return [folder / name for name in names if name.startswith(start) and name.endswith(end)]
 
 
 def _with_checkpoints(stages: Path) -> set[str]:

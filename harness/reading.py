@@ -29,6 +29,7 @@ __all__ = [
     "parse_yaml",
     "read_bytes",
     "read_text",
+    "text_of",
 ]
 
 DOCUMENT_BYTES = 256 * 2**20
@@ -192,7 +193,15 @@ def read_text(path: Path, limit: int = DOCUMENT_BYTES) -> str:
     Raises:
         Unreadable: as for `read_bytes`, or it is in another encoding.
     """
-    content = read_bytes(path, limit)
+    return text_of(read_bytes(path, limit), path)
+
+
+def text_of(content: bytes, path: Path) -> str:
+    """Decode a text file's bytes as `read_text` does; `path` is the file that they are from, for messages.
+
+    Raises:
+        Unreadable: they are in another encoding.
+    """
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
     if content[:3] == b"\xef\xbb\xbf":
         encoding = "utf-8-sig"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -135,14 +136,21 @@ class Scores:
     def values(self, key: str) -> list[float | None]:
         """Values of a metric: one per frame that can have one, or one per sequence if it is computed per sequence."""
         rows: Sequence[_Values] = self.sequences if self.is_of_sequences(key) else self.frames
-        counted = [row for row in rows if key not in row.absent or row.absent[key].kind.counts]
-        return [row.value(key) for row in counted]
+        return [row.values.get(key) for row in rows if key not in row.absent or row.absent[key].kind.counts]
 
     def mean(self, key: str) -> float | None:
         """Mean of a metric over frames or sequences: None if one lacks a value it could have, infinite if one is."""
-        values = self.values(key)
-        known = [value for value in values if value is not None]
-        return math.fsum(known) / (len(known) + self.added_frames) if known and len(known) == len(values) else None
+        if key not in self._means:
+            values = self.values(key)
+            known = [value for value in values if value is not None]
+            whole = bool(known) and len(known) == len(values)
+            self._means[key] = math.fsum(known) / (len(known) + self.added_frames) if whole else None
+        return self._means[key]
+
+    @functools.cached_property
+    def _means(self) -> dict[str, float | None]:
+        """Means by metric key, as far as they were asked for: a table asks for each several times."""
+        return {}
 
     def why(self, key: str) -> Absent:
         """Reason why a metric has no value, or has none for some frames."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,21 @@ from typing import Any
 from headbench.harness.errors import DataError
 from headbench.harness.names import NAME_BYTES, hex_digest, hidden, protocol_label, quoted, safe_name
 from headbench.harness.plugins.metric_checks import is_taken
-from headbench.harness.reading import Unreadable, parse_json_lines, read_text
+from headbench.harness.reading import Unreadable, parse_json_lines, read_text, text_of
 from headbench.metrics.absent import Absent, AbsentKind
 from headbench.metrics.keys import field_of, metric_key
 from headbench.metrics.protocol import VIEW_SETS
-from headbench.metrics.scores import FORMAT, FrameScore, Scores, SequenceScore
+from headbench.metrics.scores import FORMAT, LARGEST, FrameScore, Scores, SequenceScore
 from headbench.metrics.stored_before import scores_before
 from headbench.metrics.stored_values import added_frames, check_fields, number, texts, tracking
 
 __all__ = ["read_scores"]
 
 _HELP = "bench score RUN"
+_USUAL = frozenset({"id", "scores"})
+"""Fields of nearly every line of frames."""
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+"""Pattern of names that need no closer look."""
 _HEADER = {
     "format": int,
     "protocol": str,
@@ -40,8 +45,12 @@ _LATER = {"test_time_tracking": dict, "added_frames": float}
 """Field that the first line of a score file may lack -> its type."""
 
 
-def read_scores(path: Path) -> Scores:
+def read_scores(path: Path, content: bytes | None = None) -> Scores:
     """Read a score file that `write_scores` wrote, or one of the layout before.
+
+    Args:
+        path: the file; only a name where `content` is given.
+        content: its bytes, where they are at hand.
 
     Raises:
         DataError: the file is missing, incomplete, not of this layout or of a newer one, or holds a value of a wrong
@@ -54,7 +63,7 @@ def read_scores(path: Path) -> Scores:
         (FrameScore(id='a', values={'psnr': 30.0}, absent={}),)
     """
     try:
-        lines = parse_json_lines(read_text(path), path)
+        lines = parse_json_lines(read_text(path) if content is None else text_of(content, path), path)
     except Unreadable as error:
         what = "Cannot read scores {}" if error.missing else "{} is not a file of scores"
         raise DataError(f"{what.format(path)}: {error.found}.", help=_HELP) from error
@@ -82,7 +91,8 @@ def _scores(lines: list[Any]) -> Scores:
     if count < 0 or joined < 0 or len(rows) != count + joined:
         raise DataError(f"expected {quoted(count)} frames and {quoted(joined)} sequences, found {len(rows)} lines.")
     metrics = _metrics(header["metrics"])
-    frames = tuple(_frame(row, place, metrics) for place, row in enumerate(rows[:count], start=2))
+    known = frozenset(metrics)
+    frames = tuple(_usual(row, known) or _frame(row, place, metrics) for place, row in enumerate(rows[:count], start=2))
     sequences = tuple(_joined(row, place, metrics) for place, row in enumerate(rows[count:], start=2 + count))
     for what, named in (("frames", frames), ("sequences", sequences)):
         if len({row.id for row in named}) < len(named):
@@ -120,6 +130,20 @@ def _known(key: str, metrics: tuple[str, ...], where: str) -> str:
     if key not in metrics:
         raise DataError(f"{where} has {quoted(key)}, which is none of the metrics of line 1.")
     return key
+
+
+def _usual(row: Any, metrics: frozenset[str]) -> FrameScore | None:
+    """Scores of a frame whose line is as nearly all are: a plain name, and finite numbers of known metrics.
+
+    None for all other lines, which `_frame` takes apart value by value. Reports read a hundred thousand lines.
+    """
+    if type(row) is not dict or row.keys() != _USUAL:
+        return None
+    name, scores = row["id"], row["scores"]
+    if type(name) is not str or not _PLAIN.fullmatch(name) or type(scores) is not dict or not scores.keys() <= metrics:
+        return None
+    plain = all(type(value) is float and -LARGEST < value < LARGEST for value in scores.values())
+    return FrameScore(name, scores) if plain else None
 
 
 def _frame(row: Any, place: int, metrics: tuple[str, ...]) -> FrameScore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ class Result:
     provenance: Provenance | None = None
     """Code, machine, configuration and data that the cell was begun with; None where nothing was, or it is damaged."""
 
-    @property
+    @functools.cached_property  # it is what tables group by, again and again
     def entry(self) -> Entry:
         """Method, preset, variant and stage instance."""
         return self.cell.method, self.cell.preset, self.cell.variant, str(self.way)

@@ -37,12 +37,12 @@ def read_instance_scores(place: StagePaths, run: Path) -> tuple[dict[str, Scores
         if not is_label(label):
             faults[one_line(path.name)] = "no file of scores is called so (name@version.jsonl); remove it"
             continue
-        altered = _altered(path, place.relative(path))
+        content, altered = _content(path, place.relative(path))
         if altered:
             faults[label] = f"{altered}; {rescore(run, label)}"
             continue
         try:
-            found = read_scores(path)
+            found = read_scores(path, content)
         except BenchError as error:
             said = str(error.args[0]).removeprefix(f"{path} ").rstrip(".")
             faults[label] = f"{place.relative(path)} {said}; {rescore(run, label, force=True)}"
@@ -74,16 +74,20 @@ def rerun(run: Path) -> str:
     return shlex.join(["bench", "run", str(run / "run.yaml")])
 
 
-def _altered(path: Path, shown: str) -> str:
-    """Why a score file is not what its score stage wrote; empty where it is."""
+def _content(path: Path, shown: str) -> tuple[bytes, str]:
+    """Bytes of a score file, and why they are not what its score stage wrote; empty where they are.
+
+    The bytes that were hashed are those that are parsed: a file that changes meanwhile is not half-believed.
+    """
     marker = path.with_suffix(".json")
     try:
-        digest = hashlib.sha256(read_bytes(path)).hexdigest()
+        content = read_bytes(path)
     except Unreadable as error:
-        return f"{shown}: {error.found}"
+        return b"", f"{shown}: {error.found}"
     try:
         written = read_json(marker).get("scores")
     except Unreadable as error:
         what = "is not there" if error.missing else f"cannot be read: {error.found}"
-        return f"{shown} cannot be checked, as its marker {marker.name} {what}"
-    return "" if written == digest else f"{shown} was changed after it was written"
+        return content, f"{shown} cannot be checked, as its marker {marker.name} {what}"
+    same = written == hashlib.sha256(content).hexdigest()
+    return content, "" if same else f"{shown} was changed after it was written"

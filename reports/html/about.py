@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from headbench.harness.layout import paths_in
 from headbench.harness.run.provenance import Provenance
 from headbench.reports.columns import COST_COLUMNS
 from headbench.reports.table import named
@@ -69,7 +70,7 @@ def cells_of(run: Run, home: Path) -> list[CellLine]:
 def avatar_pages(result: Result) -> list[Path]:
     """HTML files that `bench export --format html` wrote beside a stage instance, or beside its only cell."""
     folders = [result.files.folder, *([result.folder] if str(result.way) == "train" else [])]
-    return sorted(path for folder in folders for path in folder.glob("*.html") if path.is_file())[:AVATARS]
+    return sorted(path for folder in folders for path in paths_in(folder, end=".html") if path.is_file())[:AVATARS]
 
 
 def _address(path: Path, home: Path) -> str:

@@ -143,9 +143,9 @@ def _about(column: Column) -> dict[str, Any]:
 
 def _number(value: float | None) -> float | str | None:
     """Number with six significant digits; JSON has no infinity, which becomes the text ``inf``."""
-    if value is None or math.isnan(value):
+    if value is None or value != value:
         return None
-    return float(f"{value:.6g}") if math.isfinite(value) else "inf"
+    return float(f"{value:.6g}") if -math.inf < value < math.inf else "inf"
 
 
 def _training(results: Sequence[Result], place: Mapping[Entry, int]) -> dict[str, list[dict[str, Any]]]:
@@ -154,14 +154,12 @@ def _training(results: Sequence[Result], place: Mapping[Entry, int]) -> dict[str
     points = min(POINTS, max(FEWEST, ALL_POINTS // (QUANTITIES * max(1, len(results)))))
     for result in results:
         rows = _logged(result)
-        names = sorted(
-            {name for row in rows for name in row if name not in _NO_QUANTITY}, key=lambda n: (n != "loss", n)
-        )
+        names = set().union(*rows).difference(_NO_QUANTITY)
         if not names:
             continue
         rows = [rows[n] for n in sorted({round(k * (len(rows) - 1) / (points - 1)) for k in range(points)})]
         quantities = {
-            one_line(name): [[row["step"], _number(row[name])] for row in rows if name in row]
+            one_line(name): [[float(row["step"]), _number(row[name])] for row in rows if name in row]
             for name in sorted(names, key=lambda name: (name != "loss", name))[:QUANTITIES]
         }
         line = {"entry": place[result.entry], "seed": result.cell.seed, "quantities": quantities}
@@ -183,9 +181,10 @@ def _logged(result: Result) -> list[dict[str, float]]:
         except Unreadable:
             continue
         if isinstance(values, dict):
-            numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
-            if "step" in numbers and all(abs(value) < 1e15 for value in numbers.values()):
-                rows.append({name: float(value) for name, value in numbers.items() if not isinstance(value, bool)})
+            # By type: a flag is an int, too.
+            numbers = {name: value for name, value in values.items() if type(value) in (float, int)}
+            if "step" in numbers and all(-1e15 < value < 1e15 for value in numbers.values()):
+                rows.append(numbers)
     return rows
 
 
