@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.harness.errors import BenchError
-from headbench.harness.image import ERROR_LIMIT, error_colours, error_map, read_rgb
+from headbench.harness.image import ERROR_LIMIT, error_colours, error_map
 from headbench.harness.names import safe_name
 from headbench.harness.run.listing import listed
 from headbench.harness.types import TEST
 from headbench.reports.html import Figure
-from headbench.reports.renders import Subjects, background_of, first_seeds, is_whole, job_of, renders_of
+from headbench.reports.renders import Subjects, background_of, first_seeds, job_of, renders_of
 from headbench.reports.sheet import Rgb, Rgb8, Sheet
 from headbench.reports.table import named
 from headbench.results import Result, Run
@@ -102,7 +102,7 @@ def _row(cells: Sequence[Result | None], subjects: Subjects) -> _Row:
     renders: list[Rgb8 | None] = []
     for cell in cells:
         path = folders[cell.path] / f"{name}.png" if cell is not None else None
-        image = read_rgb(path) if cell is not None and path is not None and is_whole(path, hashes[cell.path]) else None
+        image = subjects.render(path, hashes[cell.path]) if cell is not None and path is not None else None
         renders.append(image if image is not None and image.shape == truth.shape else None)
     rivals = tuple(cell is not None and not cell.baseline for cell in cells)
     return _Row(first.cell.subject, name, truth, tuple(renders), rivals)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +23,6 @@ import torch
 from headbench.harness.console import forgive_encoding
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of, write_json
-from headbench.harness.image import read_rgb
 from headbench.harness.image.video import write_video
 from headbench.harness.names import shortened
 from headbench.harness.plugins import registry
@@ -31,6 +32,7 @@ from headbench.harness.types import TEST, Frame
 from headbench.reports.comparison import draw_comparisons
 from headbench.reports.draw import Pair, draw_grid, evenly_spread, side_by_side
 from headbench.reports.html import Embed, Figure
+from headbench.reports.html.figure import THUMBNAILS, thumbnail
 from headbench.reports.previews import draw_previews, error_scale
 from headbench.reports.regions import draw_region_figures
 from headbench.reports.renders import (
@@ -56,6 +58,8 @@ NAMED = 5
 """Number of lost frames that a remark names before it counts the rest."""
 LONGEST_NAME = 160
 """Longest name of a figure's file in bytes, without its suffix."""
+BLOCK = 16
+"""Number of thumbnails that are made before their sizes are added up."""
 VIDEO_RATE = 25
 """Frames per second of the videos."""
 FORMAT = 1
@@ -179,7 +183,7 @@ def _draw(asked: _Asked, folder: Path, old: Path | None, subjects: Subjects) -> 
     lost = [frame.id for frame in rendered if frame not in shown]
     if not shown:
         raise BenchError(f"all {len(lost)} renders in {renders} were changed or removed since they were rendered.")
-    pair = partial(_pair, renders=renders, background=background, subjects=subjects)
+    pair = partial(_pair, renders=renders, hashes=hashes, background=background, subjects=subjects)
     picked = [pair(shown[index]) for index in evenly_spread(len(shown), GRID_FRAMES)]
     seed = f", seed {result.cell.seed}" if asked.rank else ""
     draw_grid(picked, f"{caption}{seed} on {figure.group}").save(grid, "PNG", compress_level=3)
@@ -226,33 +230,82 @@ def _reuse(old: Path, folder: Path, name: str, origin: dict[str, object]) -> boo
     return True
 
 
-def _pair(frame: Frame, renders: Path, background: tuple[float, float, float], subjects: Subjects) -> Pair:
-    render = read_rgb(renders / f"{frame.id}.png")
+def _pair(
+    frame: Frame,
+    renders: Path,
+    hashes: Mapping[str, str],
+    background: tuple[float, float, float],
+    subjects: Subjects,
+) -> Pair:
+    """Ground truth and render of a frame.
+
+    Args:
+        frame: the frame.
+        renders: folder of the renders.
+        hashes: names of its files, each with its digest.
+        background: RGB in [0, 1].
+        subjects: gives both pictures.
+
+    Raises:
+        BenchError: the render has another size than the ground truth, or was changed a moment ago.
+    """
+    render = subjects.render(renders / f"{frame.id}.png", hashes)
+    if render is None:
+        raise BenchError(f"{renders / f'{frame.id}.png'} was changed or removed while it was drawn.")
     truth = subjects.truth(frame, background)
     if truth.shape != render.shape:
         raise BenchError(f"frame {frame.id}: the render is {render.shape[:2]}, the ground truth {truth.shape[:2]}.")
     return Pair(frame.id, truth, render)
 
 
+def _smaller(figures: Sequence[Figure]) -> list[Figure]:
+    """Figures with the thumbnails that a page shows: none for further seeds, which it links, none beyond a limit."""
+    found, left = list(figures), THUMBNAILS
+    places = [place for place, figure in enumerate(figures) if figure.seed is None]
+    with ThreadPoolExecutor(workers()) as pool:
+        while places and left > 0:
+            block, places = places[:BLOCK], places[BLOCK:]
+            for place, small in zip(block, pool.map(thumbnail, [figures[place].grid for place in block]), strict=True):
+                found[place] = replace(figures[place], small=small)
+                left -= len(small.content)
+    return found
+
+
+def _plain(figure: Figure) -> dict[str, object]:
+    paths = {"grid": figure.grid, "video": figure.video, "document": figure.document}
+    small = None if figure.small is None else vars(figure.small)
+    return vars(figure) | {name: str(path) if path else None for name, path in paths.items()} | {"small": small}
+
+
 def main() -> None:
-    """Run ``figures.py RUN FOLDER OLD EMBED BUDGET ANSWER``: draw figures and the page's frames, listed in ANSWER."""
+    """Run ``figures.py ANSWER``: draw what standard input asks for, and list it in ANSWER.
+
+    The first line is JSON: run, folder, folder of earlier figures, and which frames the page shows. The second is the
+    budget of these frames in characters; it may come later. Where a line is missing, whoever asked is gone.
+    """
     forgive_encoding()
     # Threads draw several cells at once: torch's own would only wait for each other.
     torch.set_num_threads(1)
-    run, folder, old = map(Path, sys.argv[1:4])
+    asked = sys.stdin.readline()
+    if not asked:
+        return
+    *paths, embed = json.loads(asked)
+    run, folder, old = map(Path, paths)
     record, subjects = read_run(run), Subjects(registry())
-    figures, remarks = draw_figures(run, folder, old, subjects)
-    scenes, unseen = draw_previews(record, Embed(sys.argv[4]), subjects, int(sys.argv[5]))
-    compared, alone = draw_comparisons(record, folder, subjects)
-    plain = [vars(figure) | _paths(figure) for figure in (*compared, *figures)]
+    folder.mkdir(parents=True, exist_ok=True)
+    # Side by side, so that all processors have work until the end; pictures are decoded once for all three.
+    with ThreadPoolExecutor(2) as pool:
+        beside = pool.submit(draw_comparisons, record, folder, subjects)
+        drawing = pool.submit(draw_figures, run, folder, old, subjects)
+        budget = sys.stdin.readline()
+        if not budget:
+            os._exit(1)
+        scenes, unseen = draw_previews(record, Embed(embed), subjects, int(budget))
+        (compared, alone), (figures, remarks) = beside.result(), drawing.result()
+    plain = [_plain(figure) for figure in _smaller((*compared, *figures))]
     answer = {"figures": plain, "remarks": [*remarks, *unseen, *alone], "scenes": [scene.plain() for scene in scenes]}
     answer["scale"] = error_scale()
-    Path(sys.argv[6]).write_text(json.dumps(answer), encoding="utf-8")
-
-
-def _paths(figure: Figure) -> dict[str, str | None]:
-    paths = {"grid": figure.grid, "video": figure.video, "document": figure.document}
-    return {name: str(path) if path else None for name, path in paths.items()}
+    Path(sys.argv[1]).write_text(json.dumps(answer), encoding="utf-8")
 
 
 if __name__ == "__main__":

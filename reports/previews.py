@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from headbench.harness.errors import BenchError
-from headbench.harness.image import ERROR_LIMIT, error_colours, read_rgb
+from headbench.harness.image import ERROR_LIMIT, error_colours
 from headbench.harness.names import name_fault
 from headbench.harness.reading import read_bytes
 from headbench.harness.run.listing import listed
@@ -145,7 +145,9 @@ def _scene(group: _Group, embed: Embed, subjects: Subjects, share: int, left: in
         raise BenchError(
             f"{folders[0][1]} holds none of the {group.views} frames of {job_of(folders[0][0].folder).data}."
         )
-    makers = [partial(_render, folder, names, embed) for (_, folder), names in zip(folders, hashes, strict=True)]
+    makers = [
+        partial(_render, subjects, folder, names, embed) for (_, folder), names in zip(folders, hashes, strict=True)
+    ]
     if truth:
         makers = [partial(_truth, subjects, truth, background_of(folders[0][1]), embed), *makers]
     ranks = [*([0] if truth else []), *(rank for _, rank in cells)]
@@ -224,14 +226,22 @@ def _truth(
     return _encoded(subjects.truth(frames[name], background), embed)
 
 
-def _render(folder: Path, hashes: Mapping[str, str], embed: Embed, name: str) -> str | None:
-    """A render as base64; None where it is missing, or is not as it was rendered."""
+def _render(subjects: Subjects, folder: Path, hashes: Mapping[str, str], embed: Embed, name: str) -> str | None:
+    """A render as base64; None where it is missing, or is not as it was rendered.
+
+    Args:
+        subjects: decodes renders.
+        folder: where they are.
+        hashes: names of its files, each with its digest.
+        embed: PREVIEW or FULL.
+        name: of the frame.
+    """
     path = folder / f"{name}.png"
-    if path.name not in hashes or not is_whole(path, hashes):
-        return None
     if embed is Embed.FULL:
-        return base64.b64encode(read_bytes(path)).decode("ascii")
-    return _encoded(read_rgb(path), embed)
+        whole = path.name in hashes and is_whole(path, hashes)
+        return base64.b64encode(read_bytes(path)).decode("ascii") if whole else None
+    image = subjects.render(path, hashes)
+    return None if image is None else _encoded(image, embed)
 
 
 def _encoded(image: Rgb8, embed: Embed) -> str:

@@ -15,10 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json
 from headbench.harness.image import on_background
 from headbench.harness.names import quoted
+from headbench.harness.pictures import read_picture
 from headbench.harness.plugins import Registry
 from headbench.harness.reading import Unreadable, read_bytes
 from headbench.harness.run import Cell, Job, State
@@ -45,7 +48,7 @@ __all__ = [
 ]
 
 KEPT_BYTES = 1_000_000_000
-"""Limit of the pictures of ground truth that are kept: the test frames of a usual subject, several times."""
+"""Limit of the decoded pictures that are kept: the test frames of a usual subject, several times."""
 MOST_WORKERS = 8
 """Limit of the threads that draw, each of which holds a video encoder."""
 
@@ -73,18 +76,23 @@ def workers() -> int:
 
 
 class Subjects:
-    """Reads subjects from their datasets, each once, however many cells show it; for several threads."""
+    """Reads subjects from their datasets, each once, however many cells show it, and decodes pictures; for threads."""
 
     def __init__(self, known: Registry) -> None:
         self._known = known
-        self._lock = threading.RLock()
+        self._reading = threading.RLock()
+        """Held while a subject is read: one after the other, as readers are plugins' code."""
         self._read: dict[str, Subject] = {}
-        self._truths: dict[tuple[int, str, tuple[float, ...]], Rgb8] = {}
+        self._keeping = threading.Lock()
+        self._decoded: dict[tuple[object, ...], Rgb8] = {}
         self._bytes = 0
 
     def __call__(self, job: Job) -> Subject:
         key = json.dumps([job.data, dict(job.data_options), job.limit, job.cell.dataset], sort_keys=True, default=str)
-        with self._lock:
+        found = self._read.get(key)
+        if found is not None:
+            return found
+        with self._reading:
             if key not in self._read:
                 self._read[key] = read_subject(job, self._known)
             return self._read[key]
@@ -97,17 +105,38 @@ class Subjects:
             background: RGB in [0, 1].
         """
         key = (id(frame), frame.id, background)
-        found = self._truths.get(key)
-        if found is not None:
+        found = self._decoded.get(key)
+        return self._kept(key, on_background(frame.pixels(), background)) if found is None else found
+
+    def render(self, path: Path, hashes: Mapping[str, str]) -> Rgb8 | None:
+        """A render, decoded once for all that show it; None where it is missing, or not as it was rendered.
+
+        Args:
+            path: the file.
+            hashes: names of the folder's files, each with the SHA-256 that was recorded when it was written.
+        """
+        digest = hashes.get(path.name)
+        key = (path, digest)
+        found = self._decoded.get(key)
+        if found is not None or digest is None:
             return found
-        found = on_background(frame.pixels(), background)
-        with self._lock:
-            if key not in self._truths:
-                self._truths[key] = found
-                self._bytes += found.nbytes
-            while self._bytes > KEPT_BYTES and len(self._truths) > 1:
-                self._bytes -= self._truths.pop(next(iter(self._truths))).nbytes
-        return found
+        try:
+            content = read_bytes(path)
+        except Unreadable:
+            return None
+        if hashlib.sha256(content).hexdigest() != digest:
+            return None
+        return self._kept(key, np.asarray(read_picture(path, content).convert("RGB")))
+
+    def _kept(self, key: tuple[object, ...], picture: Rgb8) -> Rgb8:
+        """Keep a picture, and drop those that were kept first where all of them take too much memory."""
+        with self._keeping:
+            if key not in self._decoded:
+                self._decoded[key] = picture
+                self._bytes += picture.nbytes
+            while self._bytes > KEPT_BYTES and len(self._decoded) > 1:
+                self._bytes -= self._decoded.pop(next(iter(self._decoded))).nbytes
+        return picture
 
 
 def is_whole(path: Path, hashes: Mapping[str, str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from headbench.harness.files import atomic_folder, atomic_path, make_folder
 from headbench.harness.names import is_label, quoted, safe_name
 from headbench.harness.pictures import read_picture
 from headbench.reports.build import build_tables
-from headbench.reports.figures_process import Drawn, draw_apart
+from headbench.reports.figures_process import Artist, Drawn
 from headbench.reports.format import formatted, suffix_of
 from headbench.reports.html import Embed, Figure
 from headbench.reports.html.figure import THUMBNAILS
@@ -54,6 +55,7 @@ def write_report(
     embed: Embed = Embed.PREVIEW,
     record: Run | None = None,
     tables: Sequence[Table] = (),
+    artist: Artist | None = None,
 ) -> Path:
     """Write ``report/`` of a run: one table per protocol in four formats, index.html, and figures.
 
@@ -68,6 +70,7 @@ def write_report(
         embed: how many of the rendered frames lie inside the page; without `figures` none do.
         record: what was read of the run, where somebody has read it already.
         tables: what `build_tables` made of it; without any they are built.
+        artist: draws the figures, where somebody has started one already.
 
     Returns:
         the folder.
@@ -84,17 +87,21 @@ def write_report(
     tables = tables or build_tables(record)
     drawn = Drawn()
     plots: list[Figure] = []
-    with atomic_folder(target) as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(atomic_folder(target))
+        if figures:
+            # Drawing takes longest: it begins before all else, and all that needs no pictures is done meanwhile.
+            artist = artist or stack.enter_context(Artist())
+            artist.ask(run, folder / "figures", target / "figures", embed)
         for table in tables:
             for name, write in _WRITERS.items():
                 path = folder / _file(table, _SUFFIXES[name])
                 path.write_text(write(table), encoding="utf-8")
-        if figures:
-            bare = len(to_html(tables, (), (), record, home=target))
-            budget = max(0, LIMIT - THUMBNAILS - bare)
-            drawn = draw_apart(run, folder / "figures", target / "figures", embed, budget)
-            plots = [plot for table in tables for plot in draw_quality(table, folder / "figures", _stem(table))]
         further = [_further(number, path, folder / "figures") for number, path in enumerate(pictures, 1)]
+        if figures and artist is not None:
+            plots = [plot for table in tables for plot in draw_quality(table, folder / "figures", _stem(table))]
+            bare = len(to_html(tables, (), (), record, home=target))
+            drawn = artist.drawn(max(0, LIMIT - THUMBNAILS - bare))
         shown = (*drawn.figures, *plots, *further)
         page = to_html(tables, shown, drawn.remarks, record, drawn.scenes, drawn.scale, target)
         (folder / "index.html").write_text(page, encoding="utf-8")

@@ -6,13 +6,14 @@ do not survive a fork, so cells that are planned with several get a process as u
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -76,6 +77,7 @@ def _become(command: list[str], stdin: int, out: int, env: dict[str, str]) -> No
             os.dup2(source, target)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        sys.stdin = os.fdopen(0, closefd=False)
         sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
         faulthandler.enable(file=2)  # into the log, as PYTHONFAULTHANDLER does; pytest has its own place
         os.environ.clear()
@@ -120,18 +122,46 @@ class Forks:
     Popen = staticmethod(_start)
 
 
+class Artist:
+    """As much of `subprocess.Popen` as `figures_process.Artist` uses, of a fork; all that it prints is of errors."""
+
+    def __init__(self, command: list[str], **_rest: object) -> None:
+        self._said = io.FileIO(os.memfd_create("said"), "w+")
+        self._process = Process(command, stdout=self._said, env=dict(os.environ))
+        self.stdin = io.TextIOWrapper(self._process.stdin)
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code; None while it works."""
+        return self._process.returncode
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it works."""
+        return self._process.poll()
+
+    def wait(self) -> int:
+        """Its exit code, once there is one."""
+        return self._process.wait()
+
+    def kill(self) -> None:
+        """End it."""
+        os.kill(self._process.pid, signal.SIGKILL)
+
+    def communicate(self, text: str = "") -> tuple[str, str]:
+        """Write to its standard input, wait for its end, and return what it printed."""
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.write(text)
+            self.stdin.close()
+        self._process.wait()
+        with self._said as said:
+            said.seek(0)
+            return "", said.read().decode("utf-8", "replace")
+
+
 class Drawing:
     """Stands in for the module `subprocess` where a report's figures are drawn."""
 
-    @staticmethod
-    def run(command: list[str], **_rest: object) -> subprocess.CompletedProcess[str]:
-        """Draw them in a fork; what it prints counts as what it says of errors."""
-        with tempfile.TemporaryFile() as said:
-            process = Process(command, stdout=said, env=dict(os.environ))
-            process.stdin.close()
-            code = process.wait()
-            said.seek(0)
-            return subprocess.CompletedProcess(command, code, "", said.read().decode("utf-8", "replace"))
+    PIPE, DEVNULL, Popen = subprocess.PIPE, subprocess.DEVNULL, Artist
 
 
 def fork_drawing(monkeypatch: object) -> None:

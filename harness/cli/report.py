@@ -69,6 +69,7 @@ def report(
     from headbench.harness.files import writable
     from headbench.harness.run.runners import writing
     from headbench.reports import build_table, build_tables, format_table, terminal, write_report
+    from headbench.reports.figures_process import Artist
     from headbench.reports.html import Embed
     from headbench.reports.report import write_table
     from headbench.results import read_run
@@ -78,15 +79,16 @@ def report(
     if format_ in ("long", "parquet"):
         _long(run, format_, out)
         return
-    record = read_run(run)
     # Files first, then the screen: a terminal that goes away costs no file.
     written = None
     if format_ is None:
-        table, *others = build_tables(record, protocol, published)
-        with writing(run, _tell) if out is None else contextlib.nullcontext():
-            written = write_report(run, figures, out, pictures, Embed(embed), record, [table, *others])
+        with Artist() if figures else contextlib.nullcontext() as artist:
+            record = read_run(run)
+            table, *others = build_tables(record, protocol, published)
+            with writing(run, _tell) if out is None else contextlib.nullcontext():
+                written = write_report(run, figures, out, pictures, Embed(embed), record, [table, *others], artist)
     else:
-        table = build_table(record, protocol, published)
+        table = build_table(read_run(run), protocol, published)
     if format_ in (None, "terminal"):
         console().print(terminal(table, whole=format_ is not None))
     elif out is None:

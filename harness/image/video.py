@@ -72,4 +72,6 @@ def write_video(
 
 def _even(image: _Pixels) -> _Pixels:
     """Repeat the last row or column of an image (H, W, 3) where its size is odd."""
+    if image.shape[0] % 2 == image.shape[1] % 2 == 0:
+        return np.ascontiguousarray(image)
     return np.ascontiguousarray(np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge"))

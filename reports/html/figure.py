@@ -26,6 +26,16 @@ QUALITY = 85
 
 
 @dataclass(frozen=True)
+class Thumbnail:
+    """A figure inside the page."""
+
+    content: str
+    """Base64 text of a WebP."""
+    broad: bool
+    """Whether it takes the whole width of the page."""
+
+
+@dataclass(frozen=True)
 class Figure:
     """Figure of a report: a picture, and perhaps the same as PDF and a video."""
 
@@ -40,22 +50,14 @@ class Figure:
     """PDF file of the figure; None where there is none."""
     seed: int | None = None
     """Seed of a cell whose first seed has a figure of the same caption, which the page shows; None for others."""
+    small: Thumbnail | None = None
+    """Thumbnail, where somebody has made it already."""
 
 
 def links_of(figure: Figure) -> list[tuple[str, str]]:
     """Names and addresses of a figure's files, as seen from the folder that holds the `figures` folder."""
     found = [("PNG", figure.grid), ("PDF", figure.document), ("mp4", figure.video)]
     return [(name, f"figures/{quote(os.fsencode(path.name))}") for name, path in found if path is not None]
-
-
-@dataclass(frozen=True)
-class Thumbnail:
-    """A figure inside the page."""
-
-    content: str
-    """Base64 text of a WebP."""
-    broad: bool
-    """Whether it takes the whole width of the page."""
 
 
 def thumbnail(path: Path) -> Thumbnail:

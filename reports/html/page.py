@@ -92,7 +92,7 @@ def _groups(figures: Sequence[Figure]) -> list[dict[str, object]]:
         if first is not None and figure.seed is not None:
             first["seeds"].append((figure.seed, links_of(figure)))
             continue
-        small = thumbnail(figure.grid) if left > 0 else None
+        small = (figure.small or thumbnail(figure.grid)) if left > 0 else None
         left -= len(small.content) if small else 0
         caption = figure.caption if first is None else f"{figure.caption} ({len(groups[figure.group])})"
         entry = {"caption": figure.caption, "thumbnail": small, "links": links_of(figure), "seeds": []}

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from headbench.harness.errors import BenchError
 from headbench.harness.plugins import Registry
 from headbench.harness.reading import Unreadable
 from headbench.reports import write_report
+from headbench.reports.figures_process import Artist
+from headbench.reports.html.figure import Figure, thumbnail
+from headbench.reports.html.page import to_html
 from headbench.reports.renders import Subjects
 
 
@@ -113,6 +117,38 @@ def test_a_run_whose_data_cannot_be_read_still_has_a_report(pictured: Any, monke
     folder = write_report(pictured.path)
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "No pictures of a-demo/faces/anna/seed0" in page and "<h2>Remarks</h2>" in page
+
+
+@pytest.mark.tried(
+    "faults in runs", "the process that draws a report's figures killed", "tables and page; a remark says so", "figures"
+)
+def test_a_killed_drawing_costs_the_pictures_alone(pictured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fork_drawing(monkeypatch)
+    with Artist() as artist:
+        artist._process.kill()
+        artist._process.wait()
+        folder = write_report(pictured.path, artist=artist)
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "No pictures: drawing ended with -9: without a word" in page and (folder / "headbench@1.csv").is_file()
+
+
+def test_a_drawing_ends_with_whoever_started_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fork_drawing(monkeypatch)
+    with Artist() as artist:
+        pass
+    assert artist._process.poll() == -9
+    with Artist() as artist:
+        artist._process.stdin.close()
+        assert artist._process.wait() == 0, "nobody asked"
+    with Artist() as artist:
+        artist.ask(tmp_path, tmp_path, tmp_path)
+        assert artist.drawn().remarks[0].startswith("No pictures: drawing ended with 1: ")
+
+
+def test_a_page_shows_thumbnails_that_were_made_before(tmp_path: Path) -> None:
+    Image.effect_noise((900, 300), 60).save(tmp_path / "grid.png")
+    figure = Figure("anna", "A", tmp_path / "grid.png")
+    assert to_html([], [figure]) == to_html([], [replace(figure, small=thumbnail(figure.grid))])
 
 
 def test_the_command_shows_the_table_and_writes_the_report(run: Any) -> None:
