@@ -26,7 +26,7 @@ from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.image.video import write_video
 from headbench.harness.names import shortened
 from headbench.harness.plugins import registry
-from headbench.harness.reading import Unreadable
+from headbench.harness.reading import Unreadable, parse_json
 from headbench.harness.run.listing import listed
 from headbench.harness.types import TEST, Frame
 from headbench.reports.comparison import draw_comparisons
@@ -289,7 +289,7 @@ def main() -> None:
     asked = sys.stdin.readline()
     if not asked:
         return
-    *paths, embed = json.loads(asked)
+    *paths, embed = parse_json(asked, Path("standard input"))
     run, folder, old = map(Path, paths)
     record, subjects = read_run(run), Subjects(registry())
     folder.mkdir(parents=True, exist_ok=True)
