@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from headbench.harness.splat.benchmark import head_scene
 from headbench.harness.splat.drawing import CudaRasterizer
 from headbench.harness.splat.drawing.build import sources
 from headbench.harness.splat.drawing.library import Library
@@ -132,3 +135,35 @@ def test_lists_that_are_too_short_say_so_and_leave_out_the_farthest(library, mak
     assert all(bool(value.isfinite().all()) for value in mine.gradients.values())
     draw(rasterizer, make_scene(count=10, batch=batch), torch.float32, skip="K")
     assert int(lists.wanted) == wanted, "the most that any drawing wanted"
+
+
+class _Watched(torch.autograd.Function):
+    """Passes a tensor on; `gone` hears when the node of the graph is freed."""
+
+    @staticmethod
+    def forward(ctx, value, gone):
+        ctx.held = type("Held", (), {})()
+        weakref.finalize(ctx.held, gone.append, None)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient, None
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_picture_that_is_dropped_takes_its_graph_with_it(library, backward):
+    """Else memory piles up, and no step after a plain one can be recorded, since nodes of another stream live on."""
+    gaussians, camera = head_scene(40, 32)
+    means, gone = gaussians.means.clone().requires_grad_(), []
+    gc.disable()
+    try:
+        moved = replace(gaussians, means=_Watched.apply(means, gone))
+        rendering = Emulated(library)(moved, camera, torch.ones(3))
+        if backward:
+            torch.autograd.grad(rendering.image.sum(), [means])
+        assert gone == []
+        del moved, rendering
+        assert gone == [None]
+    finally:
+        gc.enable()

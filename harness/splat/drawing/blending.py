@@ -136,7 +136,9 @@ class _Blend(torch.autograd.Function):
                 bucket_tiles=radii.new_empty(buckets),
             )
         settings.library.run("blend", work, colours.device)
-        work.release("alpha")
+        # What is returned must not be kept by `ctx` itself: the two would hold each other, and all of the step's graph.
+        work.release("image", "alpha")
+        ctx.save_for_backward(image)
         ctx.work, ctx.settings = work, settings
         ctx.set_materialize_grads(False)
         return image, alpha
@@ -152,18 +154,18 @@ class _Blend(torch.autograd.Function):
             to_alpha: (B, H, W) gradient of the coverage; None: zeros.
         """
         work, settings = ctx.work, ctx.settings
-        held = work.tensors
-        to_image = torch.zeros_like(held["image"]) if to_image is None else to_image
+        held, (image,) = work.tensors, ctx.saved_tensors
+        to_image = torch.zeros_like(image) if to_image is None else to_image
         names = ("means", "conics", "opacities", "colours", *(("absolute",) if settings.screen.wants_absolute else ()))
         found = zeros_like({f"to_{name}": held["means" if name == "absolute" else name] for name in names})
-        work.hold(to_image=to_image.contiguous(), **found)
+        work.hold(image=image, to_image=to_image.contiguous(), **found)
         if to_alpha is not None:
             work.hold(to_alpha=to_alpha.contiguous())
         settings.library.run("gradient", work, to_image.device)
         absolute = found.pop("to_absolute", None)
         settings.screen.fill(found["to_means"], absolute)
         to_background = (to_image * held["remaining"][:, None]).sum((2, 3)) if ctx.needs_input_grad[4] else None
-        work.release("to_image", "to_alpha", "to_absolute", *found)
+        work.release("image", "to_image", "to_alpha", "to_absolute", *found)
         return *found.values(), to_background, None, None, None
 
 
