@@ -5,17 +5,21 @@ from __future__ import annotations
 import importlib.util
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from headbench.harness.errors import BenchError
 from headbench.harness.execution.choose import make_executor
 from headbench.harness.execution.ray import executor
 from headbench.harness.execution.ray.dial import answers
-from headbench.harness.execution.ray.head import free_block
+from headbench.harness.execution.ray.head import free_block, sweep
 from headbench.harness.execution.ray.options import RayOptions
 from headbench.harness.execution.ray.share import measured, part_of
+from headbench.harness.execution.system import commands, session_of, start_of
 from headbench.harness.options import Resources
 from headbench.harness.plugins import registry
 from headbench.harness.run.request import read_request
@@ -162,3 +166,52 @@ def test_what_speaks_another_protocol_does_not_answer(monkeypatch: pytest.Monkey
         monkeypatch.setattr("headbench.harness.execution.ray.dial._WAIT", 0.05)
         assert not answers(address)
     assert not answers(address)
+
+
+STARTS = """
+import sys
+from pathlib import Path
+from headbench.harness.execution.ray import head
+
+head._start(["sleep", "600"], Path(sys.argv[1]))
+"""
+
+
+LEAVES = """
+import os, time
+for _ in range(2000):
+    if os.fork():
+        break
+    time.sleep(0.002)
+time.sleep(600)
+"""
+
+
+def test_ray_that_starts_ends_when_its_run_is_killed(tmp_path: Path) -> None:
+    starts = subprocess.Popen(
+        [sys.executable, "-P", "-c", STARTS, str(tmp_path / "start.log")],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    until(lambda: "sleep" in of_session(starts.pid))
+    assert starts.poll() is None
+    _, error = starts.communicate(timeout=60)  # which closes its standard input, as a kill of `bench run` does
+    assert b"The run that Ray was started for has ended" in error
+    until(lambda: of_session(starts.pid) == [])
+
+
+def test_a_session_is_swept_with_what_it_starts_meanwhile() -> None:
+    # Each process that is killed has left another one, as Ray's do that are about to start a worker.
+    starts = subprocess.Popen([sys.executable, "-P", "-c", LEAVES], start_new_session=True)
+    until(lambda: len(of_session(starts.pid)) > 20)
+    sweep(starts.pid)
+    starts.wait()
+    assert of_session(starts.pid) == []
+
+
+def of_session(session: int) -> list[str]:
+    """Programs of the living processes of a session."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        if session_of(int(place.name)) == session and start_of(int(place.name)):
+            found.append(next((Path(words[0]).name for number, words in commands() if number == int(place.name)), ""))
+    return found

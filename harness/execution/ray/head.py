@@ -17,13 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
-from headbench.harness.execution.system import session_of
+from headbench.harness.execution.system import session_of, start_of
 from headbench.harness.reading import read_text
 
 __all__ = ["free_block", "local_cluster", "short_folder", "sweep"]
 
 _START = 120.0
 """Seconds that Ray's processes may take to start."""
+_SWEEP = 10.0
+"""Seconds that killed processes may take to be gone."""
 _STORE = 80 * 2**20
 """Size of the object store in bytes, little more than Ray's least: cells hand over nothing through it."""
 _LONGEST = 25
@@ -170,14 +172,14 @@ def sweep(session: int) -> None:
     Args:
         session: ID of the session.
     """
-    killed: set[int] = set()
-    while True:
-        processes = {int(entry.name) for entry in Path("/proc").glob("[0-9]*")} - {os.getpid()} - killed
-        found = {process for process in processes if session_of(process) == session}
+    deadline = time.monotonic() + _SWEEP
+    # Until all of them are gone: one that is killed may just be starting another.
+    while time.monotonic() < deadline:
+        processes = {int(entry.name) for entry in Path("/proc").glob("[0-9]*")} - {os.getpid()}
+        found = {process for process in processes if session_of(process) == session and start_of(process)}
         if not found:
             return
         for process in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)
-        # One that was killed may have started another since these were listed.
-        killed |= found
+        time.sleep(0.01)
