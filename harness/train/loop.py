@@ -91,6 +91,7 @@ class Trainer:
         self._memory: RestorePoint | None = None
         self._taken: tuple[int, TrainLog | None] = (0, None)
         self._capacities = Capacities()
+        self._folds = False
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """All optimisers of torch that steps use."""
@@ -268,8 +269,10 @@ class Trainer:
         moment = self.sampler.at(step)
         clock = self._clock = moment.clock
         key = self.avatar.capture_key(clock) if self.recording else None
-        if fold is not None and not self.optimizer.begun():
-            key = None  # the first update makes the moments: one step without recording, rather than two recordings
+        if (fold is not None and not self.optimizer.begun()) or (fold is None and self._folds):
+            # The first update makes the moments, and a step with an Edit comes once in a while: neither is worth a
+            # recording of its own.
+            key = None
         sample = self.sampler.sample(step)
         store = sample.store
         self._frame_ids, self._tag = store.ids(sample.rows), sample.tag
@@ -363,6 +366,7 @@ class Trainer:
                 None if fold is None else self._finish(moment, sample.tag),
             )
             self._recordings[layout] = found
+            self._folds |= found.finished
             self._capacities.made(found, images, gaussians)
         self._current = found
         rendering = found.run(inputs, self.watch)

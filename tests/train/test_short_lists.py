@@ -131,6 +131,19 @@ def test_one_recording_of_all_ends_as_plain_steps_do(method: str, trainer_of: Ca
         torch.testing.assert_close(mine[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_a_step_that_may_edit_is_not_recorded_for_itself(trainer_of: Callable[..., Trainer]) -> None:
+    trainer = trainer_of("FlashAvatar", lambda frame: 1)
+    trainer.avatar.collect_key = lambda clock: None if clock.step == 4 else "same"
+    recordings = []
+    for step in range(1, 6):
+        trainer.step(step)
+        recordings.append(trainer._current)
+    first, second, third, fourth, fifth = recordings
+    assert (first, fourth) == (None, None), "the first makes the moments"
+    assert second is not None
+    assert second is third is fifth
+
+
 def test_an_edit_that_collect_key_hides_is_an_error(trainer_of: Callable[..., Trainer]) -> None:
     trainer = trainer_of("FlashAvatar", lambda frame: 1)
     trainer.avatar.edit = lambda event, rendering, clock: Edit() if rendering is not None else None
