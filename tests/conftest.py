@@ -83,6 +83,24 @@ def _as_found(tmp_path_factory):
         yield _isolation.Left.now(tmp_path_factory.getbasetemp().parent)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _samples_once(tmp_path_factory):
+    """Samples of the built-in datasets are rendered by one process for all."""
+    from headbench.datasets.synthetic import samples
+
+    render = samples._written
+
+    def written(layout):
+        def make(folder):
+            shutil.copytree(render(layout) / layout, folder / layout)
+
+        return _isolation.once(tmp_path_factory, f"sample-{layout}", make)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples, "_written", written)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _leaves_nothing(_as_found, tmp_path_factory):
     """Fails a file of tests that leaves a path, a variable, a module or a plugin behind, and takes it away."""

@@ -14,8 +14,9 @@ def _marks() -> list[str]:
     """What each ``pytest.mark.tried(group, what, ...)`` of the suite says was tried, as a pattern."""
     found = []
     for path in sorted(HERE.rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("mark.tried"):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if "mark.tried" in text else ():
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "tried":
                 what = node.args[1]
                 parts = what.values if isinstance(what, ast.JoinedStr) else [what]
                 # What a text of a parametrised mark is made of shows only when the tests run.

@@ -20,7 +20,7 @@ TRAINED = [spec for spec in SPECS if not spec.baseline]
 SAME_READER = ("pointavatar", "4dface", "emotalk3d")
 """IMAvatar's reader under other names: one method tells that they work."""
 PRESETS = [
-    pytest.param(spec, which, id=f"{spec.name}-{which}", marks=() if which == "fateavatar" else pytest.mark.slow)
+    pytest.param(spec, which, id=f"{spec.name}-{which}")
     for spec in TRAINED
     for which in spec.presets
     if which not in ("tiny", "demo") and (spec.name, which) != ("FateAvatar", "fateavatar")
@@ -49,8 +49,7 @@ def layouts() -> dict[str, Subject]:
 
 @pytest.mark.parametrize("spec", SPECS, ids=[spec.name for spec in SPECS])
 def test_a_built_in_method_conforms(spec: MethodSpec, flame: list[HeadModel], layouts: dict[str, Subject]) -> None:
-    if spec.name != "FateAvatar":
-        layouts = {name: subject for name, subject in layouts.items() if name not in SAME_READER}
+    layouts = {name: subject for name, subject in layouts.items() if name not in SAME_READER}
     outcomes = {outcome.check: outcome for outcome in check_method(spec, heads=flame, layouts=layouts)}
     assert list(outcomes) == list(METHOD_CHECKS)
     assert GROWN.get(spec.name, "") in outcomes["edit"].note, "the tiny preset grows or prunes"
@@ -59,6 +58,15 @@ def test_a_built_in_method_conforms(spec: MethodSpec, flame: list[HeadModel], la
         assert all(f"{head.tag} {head.topology}" in outcomes["heads"].note for head in flame)
 
 
+@pytest.mark.slow
+def test_a_method_trains_on_layouts_that_share_a_reader(layouts: dict[str, Subject]) -> None:
+    (spec,) = (spec for spec in SPECS if spec.name == "FateAvatar")
+    same = {name: layouts[name] for name in SAME_READER}
+    (outcome,) = check_method(spec, only=("layouts",), layouts=same)
+    assert all(name in outcome.note for name in SAME_READER), outcome.note
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "which"), PRESETS)
 def test_a_preset_in_small_is_resumed_bit_equal_and_learns_in_every_group(spec: MethodSpec, which: str) -> None:
     edit, *_ = check_method(spec, which, only=("edit", "gradient", "resume", "load"))

@@ -1,12 +1,14 @@
 """The table of what exports to what in docs/export.md: each avatar is exported in each format, and the page says so.
 
-``HEADBENCH_WRITE_TABLES=1 python -m pytest tests/export/test_table.py`` writes it anew.
+``HEADBENCH_WRITE_TABLES=1 python -m pytest -m slow tests/export/test_table.py`` writes it anew.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+import pytest
 
 from headbench.export import FORMATS
 from headbench.export.source import Source
@@ -45,6 +47,7 @@ def cell(session, form, out: Path, subject) -> str:
     return ", ".join(said) or "yes"
 
 
+@pytest.mark.slow
 def test_the_page_says_what_exports_to_what(opened, made_subject, tmp_path) -> None:
     lines = [f"| avatar | {' | '.join(FORMATS)} |", "|---" * (len(FORMATS) + 1) + "|"]
     for number, (row, (method, options)) in enumerate(AVATARS.items()):

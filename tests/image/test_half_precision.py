@@ -37,7 +37,7 @@ def vgg(dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch.Tens
     return VggFeatureLoss(made_weights(), dtype, size=None)
 
 
-@pytest.mark.parametrize("made", [lpips, vgg])
+@pytest.mark.parametrize("made", [pytest.param(lpips, marks=pytest.mark.slow), vgg])
 def test_half_precision_has_the_distance_and_gradient_of_float32_whatever_the_weight(made: Any) -> None:
     generator = torch.Generator().manual_seed(1)
     a, b = torch.rand(2, 1, 3, 32, 32, generator=generator)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from isolation import once
 
 from headbench.datasets.synthetic import write_synthetic
 
@@ -16,9 +17,11 @@ from headbench.datasets.synthetic import write_synthetic
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound subject of 30 frames. Read only."""
-    return write_synthetic(
-        tmp_path_factory.mktemp("doctor"), "insta", 1, 30, 64, 3, lambda _: None, workers=1, orbit=1
-    )[0]
+
+    def make(out: Path) -> None:
+        write_synthetic(out, "insta", 1, 30, 64, 3, lambda _: None, workers=1, orbit=1)
+
+    return once(tmp_path_factory, "doctor", make) / "insta" / "synth00"
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_images_and_mesh_move_alike_where_the_scale_is_right(sound, factor, low,
     assert found.sure == (factor != 1)
 
 
-@pytest.mark.parametrize("side", ["hair", "shoulders"])
+@pytest.mark.parametrize("side", [pytest.param("hair", marks=pytest.mark.slow), "shoulders"])
 def test_long_hair_and_still_shoulders_are_no_wrong_scale(patient, side) -> None:
     """Painted behind the head: hair hangs from it and moves with it, shoulders do not move."""
     rows, columns = np.mgrid[:64, :64]
@@ -80,7 +80,7 @@ def test_long_hair_and_still_shoulders_are_no_wrong_scale(patient, side) -> None
 
 @pytest.mark.tried("damaged inputs", "shape coefficients 20 times their value",
                    survives="a warning or an error that names the shape, not its consequences")  # fmt: skip
-@pytest.mark.parametrize("times", [10, 20])
+@pytest.mark.parametrize("times", [pytest.param(10, marks=pytest.mark.slow), 20])
 def test_a_shape_that_was_multiplied_is_the_cause_that_is_told(patient, times) -> None:
     for path in (patient / "flame" / "shape").iterdir():
         path.write_text("\n".join(str(float(x) * times) for x in path.read_text().split()))
@@ -92,7 +92,7 @@ def test_a_shape_that_was_multiplied_is_the_cause_that_is_told(patient, times) -
 
 @pytest.mark.tried("damaged inputs", "nothing: plain heads under a codec's blocks, or in light that stays",
                    survives="no ratio of motions is told of what does not move with a head")  # fmt: skip
-@pytest.mark.parametrize("side", ["pattern", "light"])
+@pytest.mark.parametrize("side", ["pattern", pytest.param("light", marks=pytest.mark.slow)])
 def test_a_plain_head_is_not_followed_by_what_stays_in_place(patient, side) -> None:
     rows, columns = np.mgrid[:64, :64]
     rng = np.random.default_rng(0)

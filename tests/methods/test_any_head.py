@@ -68,7 +68,7 @@ def test_what_learns_per_coefficient_has_as_many_as_the_tracker_gives(
     assert made("GaussianAvatars", tag, topology, given).count() == faces
 
 
-@pytest.mark.parametrize("topology", ["mouth_closed", "teeth"])
+@pytest.mark.parametrize("topology", [pytest.param("mouth_closed", marks=pytest.mark.slow), "teeth"])
 def test_both_methods_live_on_flame_2023(made: Any, tiny_camera: Camera, topology: str) -> None:
     draw, white = make_rasterizer("numba"), torch.ones(1, 3)
     flash, embedded = (made(name, "flame2023", topology, 100) for name in ("FlashAvatar", "SplattingAvatar"))

@@ -16,7 +16,7 @@ from headbench.harness.types import Batch, Camera, Clock, Event, HeadParams
 FIELDS = ("expression", "root", "neck", "jaw", "eye_left", "eye_right", "translation")
 TRACKED = ("expression", "root", "neck", "jaw", "translation")
 LATE = Clock(20_001, 1, 600, 150_000)
-PRESETS = ["official", "fateavatar", "fixed"]
+PRESETS = ["official", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fateavatar", "fixed"))]
 NETWORKS = {"deformer_width": 5, "geometry_width": 44, "correction_width": 16, "start": "plain"}
 
 
@@ -131,7 +131,7 @@ def test_the_loss_falls_along_its_gradient(
     follow({**dict(avatar.named_parameters()), **tracked(scene)}, loss, depth=3)
 
 
-@pytest.mark.parametrize("which", ["official", "fixed"])
+@pytest.mark.parametrize("which", ["official", pytest.param("fixed", marks=pytest.mark.slow)])
 def test_fateavatar_s_loss_falls_along_its_gradient(fate: Any, scene: Batch, which: str) -> None:
     # A larger bound for the raw normal: with the released one the offset has no effect to measure.
     bound = 20.0 if which != "fixed" else 0.02

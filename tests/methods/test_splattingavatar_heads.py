@@ -160,7 +160,11 @@ def test_it_covers_the_open_head_grows_and_walks(small: Any, splat_of: Any, whic
 
 @pytest.mark.parametrize(
     ("which", "topology", "vertices"),
-    [("official", "open", 5023), ("fixed", "mouth_closed", 5023), ("fixed", "teeth", 5143)],
+    [
+        pytest.param("official", "open", 5023, marks=pytest.mark.slow),
+        ("fixed", "mouth_closed", 5023),
+        pytest.param("fixed", "teeth", 5143, marks=pytest.mark.slow),
+    ],
 )
 def test_it_lives_on_flame_with_and_without_teeth(
     flame_home: Any, small: Any, splat_of: Any, which: str, topology: str, vertices: int

@@ -38,7 +38,14 @@ def scored(save_png: Any, portrait: torch.Tensor) -> Callable[..., Scores]:
     return lambda name, batch: score_frames(renders, truth, load_protocol(name), batch=batch)
 
 
-@pytest.mark.parametrize("name", ["headbench@1", "headbench-around@1", "gaussianavatars@1", "headbench-regions@2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "headbench@1",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("headbench-around@1", "gaussianavatars@1")),
+        "headbench-regions@2",
+    ],
+)
 def test_scores_of_a_frame_are_the_same_in_any_batch(
     name: str, scored: Callable[..., Scores], lpips_home: Path
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from isolation import once
 
 from headbench.datasets.synthetic import write_synthetic
 
@@ -39,7 +40,9 @@ def short(nersemble_format, _sound, tmp_path) -> Any:
 @pytest.fixture(scope="session")
 def synthetic(tmp_path_factory) -> Path:
     """A data root with a synthetic participant of 22 frames, one per sequence, and the same performance as INSTA."""
-    root = tmp_path_factory.mktemp("synthetic")
-    for layout in ("nersemble", "insta"):
-        write_synthetic(root, layout, 1, 22, 48, 3, lambda line: None, workers=1, orbit=1)
-    return root
+
+    def make(root: Path) -> None:
+        for layout in ("nersemble", "insta"):
+            write_synthetic(root, layout, 1, 22, 48, 3, lambda line: None, workers=1, orbit=1)
+
+    return once(tmp_path_factory, "synthetic-participant", make)

@@ -60,7 +60,16 @@ def test_a_performance_stored_in_four_layouts_drives_to_the_same_pixels(
 
 
 @pytest.mark.parametrize(
-    ("layout", "method"), [*((layout, "GaussianAvatars") for layout in LAYOUTS), ("imavatar", "FlashAvatar")]
+    ("layout", "method"),
+    [
+        *(
+            pytest.param(layout, "GaussianAvatars", marks=pytest.mark.slow)
+            for layout in LAYOUTS
+            if layout != "nersemble"
+        ),
+        ("nersemble", "GaussianAvatars"),
+        ("imavatar", "FlashAvatar"),
+    ],
 )
 def test_the_source_itself_in_another_layout_gives_its_test_renders(
     layout: str, method: str, avatars, drive, people, images, decibels
@@ -92,7 +101,9 @@ def test_a_driver_of_the_sources_own_layout_passes_its_parameters_through(layout
     torch.testing.assert_close(made.camera.K, camera.K)
 
 
-@pytest.mark.parametrize(("source", "of"), [("insta", "imavatar"), ("imavatar", "insta")])
+@pytest.mark.parametrize(
+    ("source", "of"), [("insta", "imavatar"), pytest.param("imavatar", "insta", marks=pytest.mark.slow)]
+)
 def test_another_persons_layout_drives_this_one(source: str, of: str, avatars, drive, people) -> None:
     """INSTA drives IMAvatar and the reverse: the driver's vertices and the source's turn and open alike."""
     session, driver = avatars(source, "GaussianAvatars", 6), drive(of, "test")

@@ -154,8 +154,8 @@ def test_every_variant_is_flame_2020_and_tells_its_name(subjects: Path, name: st
     ("method", "preset", "topology", "vertices", "faces"),
     [
         ("GaussianAvatars", "official", "teeth", 5143, 10144),
-        ("GaussianAvatars", "official", "open", 5023, 9976),
-        ("FateAvatar", "demo", "mouth_closed", 5023, 10006),
+        pytest.param("GaussianAvatars", "official", "open", 5023, 9976, marks=pytest.mark.slow),
+        pytest.param("FateAvatar", "demo", "mouth_closed", 5023, 10006, marks=pytest.mark.slow),
     ],
 )
 def test_avatars_are_made_and_driven_on_flame(

@@ -55,6 +55,7 @@ def pair(tmp_path: Path) -> Path:
     return write_pair(tmp_path / "point_cloud/iteration_600000", degree=0)
 
 
+@pytest.mark.slow
 def test_a_published_pair_imports_renders_and_scores(pair, bench, faces, tmp_path) -> None:
     where = ("--data", faces, "--dataset", "discs[anna]", "--out", "out", "--head", "openhead")
     how = ("--device", "cpu", "--rasterizer", "torch", "--protocol", "headbench@1")

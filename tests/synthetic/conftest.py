@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from isolation import once
 from PIL import Image
 
 from headbench.datasets.synthetic import write_synthetic
@@ -40,6 +41,8 @@ class Written:
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory) -> Written:
-    out = tmp_path_factory.mktemp("synthetic")
-    (folder,) = write_synthetic(out, "insta", 1, 10, 96, 3, lambda line: None, workers=1)
-    return Written(folder, 10, 96)
+
+    def make(out: Path) -> None:
+        write_synthetic(out, "insta", 1, 10, 96, 3, lambda line: None, workers=1)
+
+    return Written(once(tmp_path_factory, "synthetic", make) / "insta" / "synth00", 10, 96)

@@ -41,7 +41,8 @@ def test_each_method_on_a_mesh_is_completed_and_stays_of_its_class(
     assert changed, "nothing was trained"
 
 
-@pytest.mark.parametrize("preset", ["fixed", pytest.param("official", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("preset", ["fixed", "official"])
+@pytest.mark.slow
 def test_a_killed_completion_goes_on_and_ends_equal(
     preset: str,
     parents: Callable[..., Any],
