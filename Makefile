@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo-run
-# Processes of `make test`, each with whole files of tests: PROCS=1 runs them one after another.
+# Processes of `make test` and `make test-slow`, each with whole files of tests: PROCS=1 runs them one after another.
 PROCS ?= $(shell $(PYTHON) -c "import os; print(min(2, os.cpu_count() or 1))")
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -c constraints.txt
@@ -67,7 +67,8 @@ test: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest $(WORKERS)
 
 test-slow: $(VENV)/.tests-installed
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	$(BIN)/python -m pytest $(WORKERS) -m "slow and not gpu and not alone"
+	$(BIN)/python -m pytest -m "slow and alone and not gpu"
 
 # Slurm's controller and node daemon on loopback (Debian: slurmctld slurmd slurm-client), for some minutes.
 test-slurm: $(VENV)/.tests-installed

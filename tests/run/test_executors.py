@@ -339,6 +339,7 @@ def test_lines_of_several_cells_name_them(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_real_methods_give_equal_hashes_with_one_worker_and_with_two(bench: Callable[..., Any], tmp_path: Path) -> None:
     assert bench("data", "synth", "--frames", 12, "--size", 64, "--seed", 3, "data").code == 0
     settings = [

@@ -193,6 +193,7 @@ def test_a_run_refuses_other_settings_in_its_folder_and_interrupted_exits_with_1
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_ten_kills_at_random_moments_with_real_methods_change_nothing(
     spawn: Spawn, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -320,6 +321,7 @@ class Lane:
     "weights, pictures, scores and log end equal to the byte to a run left alone",
     "the steps since the last checkpoint",
 )
+@pytest.mark.alone
 def test_dozens_of_kills_by_every_signal_change_nothing(spawn: Spawn, blobs: Path, faces: Path, tmp_path: Path) -> None:
     (faces / "discs" / "anna" / "subject.json").write_text('{"frames": 120, "size": 24, "head": "openhead"}')
     arguments = (
