@@ -199,8 +199,9 @@ def test_masks_named_after_more_than_a_number_are_held_to_the_same_rule(name: st
     gone = PurePosixPath(content["frames"].pop(1)["file_path"]).stem
     path.write_text(json.dumps(content))
     (folder / IMAGES[name] / f"{gone}.png").unlink()
-    masks = sorted((folder / place).iterdir(), key=lambda path: int(path.name.partition("_")[0]))
-    masks[-1].unlink()
+    masks = {path: int(path.name.partition("_")[0]) for path in (folder / place).iterdir()}
+    for path in [path for path, number in masks.items() if number == max(masks.values())]:
+        path.unlink()
     if name == "vhap":  # moments are numbered without gaps, whatever their files are called
         _edit(
             folder,
