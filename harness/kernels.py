@@ -30,6 +30,7 @@ KERNELS = {
     "phong": ("blocks.phong_kernels", False),
     "photometric": ("image.photometric_kernels", True),
     "pooling": ("image.pooling_kernels", True),
+    "regularisers": ("blocks.regulariser_kernels", False),
     "skinning": ("head.skinning_kernels", False),
     "ssim": ("image.ssim_kernels", True),
 }

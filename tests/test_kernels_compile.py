@@ -14,6 +14,7 @@ SIZES |= {"MEASURE": True, "MESH": True, "BOUND": 0.05, "RAW": False, "GROWS": T
 SIZES |= {"WIDTH": 128, "BEYOND": 32, "BLOCKS": 512, "CORRECTED": True, "PARAMS": True, "TEMPLATE": True, "PAIR": True}
 SIZES |= {"EXPRESSION": True, "OFFSET": True, "POSE": True, "LIDS": True, "SIMILARITY": True, "CHUNK": 16}
 SIZES |= {"UNITS": 10.0, "DAMPING": 1e-4, "ALIGNED": True, "SHIFT": True, "RULE": 1}
+SIZES |= {"MASKED": True, "OWN": False, "KIND": 2, "LIMIT": 0.6, "RATIO": 10.0}
 POINTERS = {
     "around_ptr": "*i64",
     "index_ptr": "*i64",
@@ -22,6 +23,7 @@ POINTERS = {
     "address_ptr": "*i64",
     "constant_ptr": "*fp64",
     "place_ptr": "*u8",
+    "seen_ptr": "*u8",
 }
 FLOATS = {"c1", "c2", "eps"}
 
@@ -35,6 +37,7 @@ def kernels() -> Iterator[tuple[str, str, str]]:
         "lpips": "_forward _backward",
         "phong": "measure blend phong_forward phong_backward",
         "pooling": "_forward _backward",
+        "regularisers": "penalties mean_of_parts penalty_gradients",
         "skinning": "pose_forward pose_backward offset_forward vertex_forward vertex_backward correction_backward",
     }
     launched["ssim"] = "_moments_of_rows _similarity _slopes_of_columns _gradient"

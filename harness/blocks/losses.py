@@ -7,7 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["UniformLaplacian", "hinge_norm", "masked_mean", "position_hinge", "scale_ratio", "squared_length"]
+from headbench.harness.kernels import kernels
+
+__all__ = [
+    "UniformLaplacian",
+    "fused_penalty",
+    "hinge_norm",
+    "masked_mean",
+    "position_hinge",
+    "scale_ratio",
+    "squared_length",
+]
 
 
 def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -26,7 +36,8 @@ def position_hinge(positions: Tensor, threshold: float, mask: Tensor | None = No
         threshold: in the unit of `positions`.
         mask: (..., N), rows that count; None: all.
     """
-    return masked_mean((_length(positions) - threshold).relu(), mask)
+    fused = fused_penalty(positions, mask, "position_hinge", threshold)
+    return masked_mean((_length(positions) - threshold).relu(), mask) if fused is None else fused
 
 
 def hinge_norm(values: Tensor, threshold: float, mask: Tensor | None = None) -> Tensor:
@@ -37,12 +48,35 @@ def hinge_norm(values: Tensor, threshold: float, mask: Tensor | None = None) -> 
         threshold: in the unit of `values`.
         mask: (..., N), rows that count; None: all.
     """
-    return masked_mean(_length((values - threshold).relu()), mask)
+    fused = fused_penalty(values, mask, "hinge_norm", threshold)
+    return masked_mean(_length((values - threshold).relu()), mask) if fused is None else fused
 
 
 def scale_ratio(log_scales: Tensor, threshold: float) -> Tensor:
     """Mean of max(longest / shortest axis - threshold, 0) over Gaussians of `log_scales` (N, 3)."""
-    return ((log_scales.amax(-1) - log_scales.amin(-1)).exp() - threshold).relu().mean()
+    fused = fused_penalty(log_scales, None, "scale_ratio", threshold)
+    return ((log_scales.amax(-1) - log_scales.amin(-1)).exp() - threshold).relu().mean() if fused is None else fused
+
+
+def fused_penalty(values: Tensor, mask: Tensor | None, kind: str, limit: float, ratio: float = 0.0) -> Tensor | None:
+    """Compute the mean of a penalty over rows by kernels; None where plain torch has to.
+
+    Args:
+        values: (..., N, 3).
+        mask: (..., N), rows that count; None: all.
+        kind: position_hinge, hinge_norm, scale_ratio or long_axes.
+        limit: threshold of the penalty.
+        ratio: least ratio of the longest to the shortest axis, of long_axes.
+    """
+    module = kernels("regularisers", values.device)
+    shapes = values.dim() in (2, 3) and values.numel() > 0 and values.dtype in (torch.float32, torch.float64)
+    if mask is not None:
+        fits = mask.shape == values.shape[:-1] if values.dim() == 3 else mask.shape[-1:] == values.shape[:1]
+        shapes = shapes and fits and mask.dim() <= 2 and mask.dtype == torch.bool
+    if module is None or not shapes:
+        return None
+    found: Tensor = module.fused_mean(values, mask, kind, limit, ratio)
+    return found
 
 
 def squared_length(vectors: Tensor) -> Tensor:

@@ -132,12 +132,15 @@ class _Vertices(torch.autograd.Function):
         ctx.shapes = tuple(None if t is None else t.shape for t in others[5:])
         ctx.save_for_backward(expression, *rotations, state, posed)
         ctx.mark_non_differentiable(plain)
+        ctx.set_materialize_grads(False)
         return out, plain
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
         """Return the gradients of the parameters, or of the corrections."""
+        if gradient is None:
+            return (None,) * 11
         expression, *rotations, state, posed = ctx.saved_tensors
         fixed, sizes, shapes = ctx.fixed, ctx.sizes, ctx.shapes
         head, batch, vertices = fixed.head, len(expression), len(fixed.head.base)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from headbench.harness.blocks.losses import masked_mean
+from headbench.harness.blocks.losses import fused_penalty, masked_mean
 from headbench.harness.blocks.perceptual import LpipsLoss
 from headbench.harness.types import Batch, Rendering
 
@@ -21,6 +21,9 @@ def long_axes(scales: Tensor, threshold: float, ratio: float) -> Tensor:
         threshold: least length of the longest axis, in the unit of `scales`.
         ratio: least ratio of longest to shortest axis.
     """
+    fused = fused_penalty(scales, None, "long_axes", threshold, ratio)
+    if fused is not None:
+        return fused
     longest, shortest = scales.amax(-1), scales.amin(-1)
     return masked_mean(longest, (longest > threshold) & (longest > ratio * shortest))
 
