@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from headbench.harness.errors import DataError
 from headbench.harness.image import composite
+from headbench.harness.train.packed_rows import PackedRows
 from headbench.harness.types import Batch, Camera, Frame, HeadParams, Pixels
 
 __all__ = ["BACKGROUNDS", "FrameStore", "epoch_order"]
@@ -65,6 +66,7 @@ class FrameStore:
         self.params = HeadParams.join([f.params for f in frames]).to(device)
         cameras = [f.camera.resized(self.width, self.height) for f in frames]
         self.cameras = Camera.join(cameras).to(device)
+        self._rows = PackedRows({"params": self.params, "camera": self.cameras})
         channels = 4 + len(self.mask_names)
         shape = (len(frames), channels, self.height, self.width)
         self.resident = _fits(shape, device)
@@ -135,8 +137,7 @@ class FrameStore:
         pixels = packed.to(torch.float32).mul_(1 / 255)
         alpha = pixels[:, 3:4]
         return Batch(
-            params=self.params.rows(index),
-            camera=self.cameras.rows(index),
+            **self._rows.rows(index),
             image=composite(pixels[:, :3], alpha, background),
             alpha=alpha,
             background=background,

@@ -185,10 +185,8 @@ def test_sparse_adam_moves_late_frames_further_and_adam_all_alike(
     optimizer: Any, moved: tuple[float, float, float]
 ) -> None:
     frame = Frame("f", facing(torch.eye(3)), resting(2), opaque)
-    store = FrameStore([frame], CPU)
+    store = FrameStore([replace(frame, params=replace(frame.params, root=torch.ones(1, 3)))], CPU)
     rule = Tracking(50, {"root": 5e-4}, optimizer, {"l1": 1.0, "dssim": 0.0})
-    start = replace(frame, params=replace(frame.params, root=torch.ones(1, 3)))
-    store.params = start.params
     tracker = Tracker(Slope(), make_rasterizer("torch"), rule, store, Clock(1, 1, 1, 1), "black")  # type: ignore[arg-type]
     for position, expected in zip((0, 1, 59), moved, strict=True):
         found = tracker([0], position)[0].tensors["root"]
