@@ -64,7 +64,7 @@ class CompleteConfig(Section):
     so that with some numbers of steps nothing is ever densified."""
     densify: Literal["regular", "pseudo", "both"] = "regular"
     """Steps on which the method may densify, prune and reset: those on training frames, on views, or both."""
-    regular_background: Literal["run", "white", "random", "mixed"] = "run"
+    regular_background: Literal["run", "white", "random", "mixed"] = "mixed"
     """Background of training frames. run: that of the method's configuration; white whatever that says; random: a
     random colour per step, on which Gaussians show that have taken the colour of the background, and holes; mixed:
     random as long as there are views between, that of the method's configuration in the steps that come alone."""
