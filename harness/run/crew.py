@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,7 @@ from typing import Any, Protocol
 
 from headbench.harness.execution import Executor, Handle, holder
 from headbench.harness.execution.attend import conclude, requeue, settle
-from headbench.harness.execution.claim import CLAIM
+from headbench.harness.execution.claim import CLAIM, RUNNER
 from headbench.harness.files import Unwritable, discard, read_json, write_json
 from headbench.harness.reading import Unreadable
 from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder
@@ -340,8 +342,18 @@ class Crew:
             self._circuit.note(record)
 
     def _end(self, number: int, record: CellRecord) -> None:
+        self._tidy(self._folder(number))
         self._records[number] = record
         self._watcher.ended(record, number + 1, len(self._plan.cells))
+
+    def _tidy(self, folder: Path) -> None:
+        """Remove what a runner that was killed has left in the folder of a cell that ended without it."""
+        if os.path.lexists(folder / RUNNER):
+            # A folder in which nothing can be written keeps it.
+            with contextlib.suppress(OSError, Unwritable):
+                if self._runner.has(folder):
+                    discard(folder / HANDLE)
+                    self._runner.leave(folder)
 
     def _refusal(self, cell: Cell) -> str:
         """Why this cell must not begin: too many failures in all, or of its method; empty where it may."""

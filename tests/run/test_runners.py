@@ -23,6 +23,7 @@ from headbench.harness.execution.holding import STALE, ask_to_end, new_claim
 from headbench.harness.files import now_at, read_json, remove_leftovers, sha256_of, write_json
 from headbench.harness.run import State, cell_folder, read_cell, read_cells
 from headbench.harness.run.child import log_path
+from headbench.harness.run.crew import HANDLE
 from headbench.harness.run.plan import Plan
 from headbench.harness.run.request import read_request, write_request
 from headbench.harness.run.runners import Runner, agree, living, presence, runner_of, writing
@@ -107,17 +108,20 @@ def test_a_cell_of_a_runner_on_another_machine_is_waited_for_and_taken_when_that
 def test_what_another_has_finished_is_not_done_twice(tmp_path: Path, worker: Path) -> None:
     made = plan(tmp_path, "raises")
     folder = cell_folder(made.run, made.cells[0].cell)
-    has_first(made)
+    claim = has_first(made)
 
     def finish() -> None:
         record = read_cell(folder)
         assert record is not None and record.state is State.QUEUED
         replace(record, state=State.DONE, attempts=1).write(folder)
-        (folder / RUNNER).unlink()
+        write_json(folder / HANDLE, {"executor": "slurm", "handle": {"job": "7"}})
+        age(presence(made.run, claim), STALE + 1)  # its runner was killed; the cell's job went on without it
 
     records = execute(made, worker, Calls(finish))
     assert [(record.state, record.attempts) for record in records] == [("done", 1)]
+    assert not (folder / RUNNER).exists() and not (folder / HANDLE).exists(), "what the dead one left is there"
     # One that comes later leaves failed cells to those that are at work.
+    far(made.run)
     again = plan(tmp_path, "exits")
     execute(again, worker, Listener())
     helper = Listener()
