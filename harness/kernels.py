@@ -25,6 +25,7 @@ SWITCH = "HEADBENCH_KERNELS"
 KERNELS = {
     "adam": ("train.adam_kernels", False),
     "binding": ("blocks.binding_kernels", False),
+    "compose": ("image.compose_kernels", False),
     "frames": ("head.frames_kernels", False),
     "lpips": ("image.lpips_kernels", True),
     "phong": ("blocks.phong_kernels", False),

@@ -14,7 +14,7 @@ SIZES |= {"MEASURE": True, "MESH": True, "BOUND": 0.05, "RAW": False, "GROWS": T
 SIZES |= {"WIDTH": 128, "BEYOND": 32, "BLOCKS": 512, "CORRECTED": True, "PARAMS": True, "TEMPLATE": True, "PAIR": True}
 SIZES |= {"EXPRESSION": True, "OFFSET": True, "POSE": True, "LIDS": True, "SIMILARITY": True, "CHUNK": 16}
 SIZES |= {"UNITS": 10.0, "DAMPING": 1e-4, "ALIGNED": True, "SHIFT": True, "RULE": 1}
-SIZES |= {"MASKED": True, "OWN": False, "KIND": 2, "LIMIT": 0.6, "RATIO": 10.0}
+SIZES |= {"MASKED": True, "OWN": False, "KIND": 2, "LIMIT": 0.6, "RATIO": 10.0, "PLANES": 2}
 POINTERS = {
     "around_ptr": "*i64",
     "index_ptr": "*i64",
@@ -24,6 +24,7 @@ POINTERS = {
     "constant_ptr": "*fp64",
     "place_ptr": "*u8",
     "seen_ptr": "*u8",
+    "stored_ptr": "*u8",
 }
 FLOATS = {"c1", "c2", "eps"}
 
@@ -33,6 +34,7 @@ def kernels() -> Iterator[tuple[str, str, str]]:
     launched = {
         "adam": "_update",
         "binding": "frames_forward frames_backward faces_forward faces_backward",
+        "compose": "_compose",
         "frames": "_forward _backward",
         "lpips": "_forward _backward",
         "phong": "measure blend phong_forward phong_backward",

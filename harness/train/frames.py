@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from headbench.harness.errors import DataError
 from headbench.harness.image import composite
+from headbench.harness.kernels import kernels
 from headbench.harness.train.packed_rows import PackedRows
 from headbench.harness.types import Batch, Camera, Frame, HeadParams, Pixels
 
@@ -62,7 +63,7 @@ class FrameStore:
         self.frames = tuple(frames)
         self.device = device
         self.mask_names = tuple(masks)
-        self._weight = None if weight is None else 4 + self.mask_names.index(weight)
+        self._weight = None if weight is None else 1 + self.mask_names.index(weight)
         self.params = HeadParams.join([f.params for f in frames]).to(device)
         cameras = [f.camera.resized(self.width, self.height) for f in frames]
         self.cameras = Camera.join(cameras).to(device)
@@ -105,10 +106,10 @@ class FrameStore:
         """
         self.touch(rows)
         if self.resident:
-            packed = self._pixels.index_select(0, index)
+            batch = self.resident_batch(index, background, tag)
         else:
             packed = self._pixels[list(rows)].to(self.device, non_blocking=True)
-        batch = self._compose(packed, index, background, tag)
+            batch = self._compose(*_composed(packed, background), index, background, tag)
         return replace(batch, frame_ids=self.ids(rows))
 
     def ids(self, rows: Sequence[int]) -> tuple[str, ...]:
@@ -123,29 +124,33 @@ class FrameStore:
             background: (B, 3) in [0, 1], on the device.
             tag: becomes `Batch.tag`.
         """
-        return self._compose(self._pixels.index_select(0, index), index, background, tag)
+        fused = kernels("compose", self._pixels.device)
+        if fused is not None and background.dtype == torch.float32:
+            image, planes = fused.fused_compose(self._pixels, index, background)
+        else:
+            image, planes = _composed(self._pixels.index_select(0, index), background)
+        return self._compose(image, planes, index, background, tag)
 
-    def _compose(self, packed: Tensor, index: Tensor, background: Tensor, tag: str) -> Batch:
-        """Make a batch without frame ids from packed pixels.
+    def _compose(self, image: Tensor, planes: Tensor, index: Tensor, background: Tensor, tag: str) -> Batch:
+        """Make a batch without frame ids.
 
         Args:
-            packed: (B, 4 + M, H, W) uint8: colour, alpha, M masks.
+            image: (B, 3, H, W) on the background.
+            planes: (B, 1 + M, H, W) in [0, 1]: alpha, M masks.
             index: (B,) int64 rows of the frames.
             background: (B, 3) in [0, 1].
             tag: becomes `Batch.tag`.
         """
-        pixels = packed.to(torch.float32).mul_(1 / 255)
-        alpha = pixels[:, 3:4]
         return Batch(
             **self._rows.rows(index),
-            image=composite(pixels[:, :3], alpha, background),
-            alpha=alpha,
+            image=image,
+            alpha=planes[:, :1],
             background=background,
             frame_ids=(),
-            masks={name: pixels[:, 4 + k : 5 + k] for k, name in enumerate(self.mask_names)},
+            masks={name: planes[:, 1 + k : 2 + k] for k, name in enumerate(self.mask_names)},
             tag=tag,
             index=index,
-            weight=None if self._weight is None else pixels[:, self._weight : self._weight + 1],
+            weight=None if self._weight is None else planes[:, self._weight : self._weight + 1],
         )
 
     def _decode(self, row: int) -> Tensor:
@@ -169,6 +174,12 @@ class FrameStore:
         if missing:
             raise DataError(f"Frame {frame.id} has no mask {missing[0]!r}, which the method's losses need.")
         return [pixels.masks[name] for name in self.mask_names]
+
+
+def _composed(packed: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
+    """Composite pixels (B, 4 + M, H, W) uint8 on colours (B, 3): images, and alpha with masks in [0, 1]."""
+    pixels = packed.to(torch.float32).mul_(1 / 255)
+    return composite(pixels[:, :3], pixels[:, 3:4], background), pixels[:, 3:]
 
 
 def _fits(shape: tuple[int, ...], device: torch.device) -> bool:
