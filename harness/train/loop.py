@@ -93,6 +93,11 @@ class Trainer:
         self._capacities = Capacities()
         self._folds = False
 
+    @property
+    def one_graph(self) -> bool:
+        """Whether ordinary steps are one replay each, with statistics and update."""
+        return self._folds
+
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """All optimisers of torch that steps use."""
         return [*self.optimizer.optimizers(), *self.finetune.optimizers()]

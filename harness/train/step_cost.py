@@ -43,6 +43,8 @@ class StepCost:
     peak_memory_bytes: int
     device: str
     recorded: bool
+    one_graph: bool = False
+    """Whether an ordinary step is one CUDA graph, with statistics and update."""
     kernels: KernelCount | None = None
     """Kernels per step on a GPU; None on a CPU."""
 
@@ -96,6 +98,7 @@ def measure_step_cost(
     if parts.device.type == "cuda":
         kernels = count_kernels(lambda: _run(trainer, step + steps, counted), counted)
     store.close()
+    one_graph = trainer.one_graph
     key = avatar.capture_key(trainer.sampler.at(step).clock)
     return StepCost(
         parts=found,
@@ -106,6 +109,7 @@ def measure_step_cost(
         peak_memory_bytes=peak_memory(parts.device),
         device=device_label(parts.device),
         recorded=trainer.recording and key is not None,
+        one_graph=one_graph,
         kernels=kernels,
     )
 

@@ -143,6 +143,7 @@ def test_a_step_that_may_edit_is_not_recorded_for_itself(trainer_of: Callable[..
     assert (first, fourth) == (None, None), "the first makes the moments"
     assert second is not None
     assert second is third is fifth
+    assert trainer.one_graph
 
 
 def test_an_edit_that_collect_key_hides_is_an_error(trainer_of: Callable[..., Trainer]) -> None:
