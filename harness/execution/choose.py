@@ -118,7 +118,8 @@ def with_resources(
                 execution=dataclasses.replace(job.execution, threads=threads),
                 resources=likely.added(Resources(gpus, threads, request.memory, request.timeout), planned),
             )
-        cells.append(dataclasses.replace(planned, job=job))
+            planned = dataclasses.replace(planned, job=job)
+        cells.append(planned)
     return dataclasses.replace(plan, cells=tuple(cells))
 
 

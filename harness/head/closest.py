@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from headbench.harness.head.frames import corners
@@ -86,6 +85,8 @@ def closest_places(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Ten
     """
     triangles = corners(vertices[None], faces)[0]
     middles, owner, reach = _parts(triangles)
+    from scipy.spatial import cKDTree  # a third of a second, which a plan does without
+
     tree = cKDTree(middles.cpu().numpy())
     face_index, bary = faces.new_zeros(len(points)), points.new_full((len(points), 3), 1 / 3)
     left = torch.isfinite(points).all(1).nonzero()[:, 0]

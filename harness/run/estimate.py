@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -55,12 +56,14 @@ def estimate(plan: Plan, known: Mapping[str, Record], tracked: int = 0) -> list[
 
 def _of_cell(plan: Plan, planned: PlannedCell, record: Record | None, tracked: int) -> CellEstimate:
     """Estimate one cell; arguments as `estimate` has them, `record` with the costs of cells like it."""
-    if is_finished(plan.run, planned):
+    folder = cell_folder(plan.run, planned.cell)
+    begun = os.path.lexists(folder)
+    if begun and is_finished(plan.run, planned):
         return CellEstimate(planned, State.DONE.value, 0.0, 0.0)
     if planned.record.state is not State.QUEUED:
         return CellEstimate(planned, planned.record.state.value, 0.0, 0.0)
     seconds, tracking = _work(planned, record, tracked)
-    if seconds and CellFolder(cell_folder(plan.run, planned.cell)).stage().summary.is_file():
+    if seconds and begun and CellFolder(folder).stage().summary.is_file():
         seconds = 0.0
     return CellEstimate(
         planned,

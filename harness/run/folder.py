@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable
@@ -148,6 +149,8 @@ def cell_record(run: Path, cell: Cell) -> CellRecord | None:
 def _look(run: Path, cell: Cell) -> tuple[CellRecord | None, Provenance | None]:
     """Record of a cell as `cell_record` gives it, and what the cell was begun with."""
     folder = cell_folder(run, cell)
+    if not os.path.lexists(folder):  # as of nearly all cells of a new plan
+        return None, None
 
     def unknown(found: str, help: str = "") -> tuple[CellRecord, None]:
         return CellRecord(cell, State.UNKNOWN, f"{found.rstrip('.')}; {help}{remedy(run, cell)}"), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from headbench.harness.plugins import DatasetReader, DatasetSpec, Problem, Regis
 from headbench.harness.plugins.loading import guarded
 from headbench.harness.run.asked import asked_subjects, escaped, matches
 from headbench.harness.run.config import Setting
-from headbench.harness.run.data import Manifest
+from headbench.harness.run.data import Manifest, whole
 from headbench.harness.run.entries import owned
 from headbench.harness.run.request import RunRequest
 from headbench.harness.run.subject import limited
@@ -33,6 +34,16 @@ class Place:
     subject: Subject | None
     fault: str
     data: Manifest | None = None
+
+    @functools.cached_property
+    def whole_path(self) -> str:
+        """Path of the subject's folder without links, which all of its cells share."""
+        return str(self.folder.resolve())
+
+    @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """Kind of data -> digest over all frames; empty where the subject could not be read."""
+        return whole(self.subject.fingerprint) if self.subject is not None else {}
 
 
 def chosen_datasets(

@@ -16,7 +16,7 @@ from headbench.harness.options import Execution
 from headbench.harness.run.budget import budget_of, budgeted
 from headbench.harness.run.cell import Cell, CellRecord, Job, StageState, State, cell_folder
 from headbench.harness.run.config import Setting
-from headbench.harness.run.data import Manifest, whole
+from headbench.harness.run.data import Manifest
 from headbench.harness.run.entries import Entry
 from headbench.harness.run.inputs import stage_faults
 from headbench.harness.run.places import Place
@@ -110,12 +110,12 @@ def plan_cell(
         cell=cell,
         config=values,
         config_hash=digest,
-        data=str(place.folder.resolve()),
+        data=place.whole_path,
         data_options={setting.path: setting.value for setting in data_settings},
         limit=request.limit,
         protocols=tuple(map(whole_path, request.protocols())),
         execution=_execution(request, cell.seed),
-        fingerprint=whole(subject.fingerprint),
+        fingerprint=place.digests,
         argv=tuple(argv),
         data_file=place.data.file if place.data is not None else "",
         stages=entry.stages,
@@ -138,8 +138,8 @@ def with_stale(run: Path, planned: PlannedCell, registry: Registry) -> PlannedCe
     """
     if planned.job is None:
         return planned
-    folder = CellFolder(cell_folder(run, planned.cell))
-    return dataclasses.replace(planned, stale=tuple(stage_faults(folder, planned.job, registry)))
+    stale = tuple(stage_faults(CellFolder(cell_folder(run, planned.cell)), planned.job, registry))
+    return planned if stale == planned.stale else dataclasses.replace(planned, stale=stale)
 
 
 def _execution(request: RunRequest, seed: int) -> Execution:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import os
 import platform
 import re
 import subprocess
@@ -172,7 +173,7 @@ def collect(job: Job) -> dict[str, Any]:
 
 
 def _begun(folder: Path) -> bool:
-    return bool(CellFolder(folder).roots())
+    return os.path.lexists(folder) and bool(CellFolder(folder).roots())
 
 
 def _differences(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
