@@ -8,6 +8,7 @@ from typing import Any
 
 import rich_click as click
 
+from headbench.harness.cli.collecting import nothing_collected
 from headbench.harness.cli.options import Place
 from headbench.harness.console import say
 from headbench.harness.errors import BenchError
@@ -49,6 +50,7 @@ class _Format(click.Choice[str]):
 @click.option("--published", is_flag=True, help="Also show what papers print; grey where they score in another way.")
 @click.option("--picture", "pictures", type=Place(exists=True, dir_okay=False), multiple=True, help="Show this, too.")
 @click.option("--out", type=Place(), help="Folder of the report; default RUN/report.")
+@nothing_collected()
 def report(
     run: Path,
     protocol: str | None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click.exceptions import Exit
 
+from headbench.harness.cli.collecting import nothing_collected
 from headbench.harness.cli.options import NotEmpty, Place, Seconds, Size
 from headbench.harness.console import say
 from headbench.harness.names import one_line
@@ -109,20 +110,21 @@ def run(
     from headbench.harness.execution.choose import known_costs, make_executor, with_resources
     from headbench.harness.run.execute import execute
 
-    executor = make_executor(request, registry())
-    # Two protocols that score the same renders track once.
-    rules = {scorer.key.name: scorer.key.tracking for scorer in asked}
-    tracked = sum(rule.steps for rule in rules.values() if rule is not None)
-    known = known_costs(folder, request.device, registry()) if dry_run or executor.queues else {}
-    plan = with_resources(make_plan(request, registry(), protocols, sys.argv), request, executor, known, tracked)
-    _say_plan(plan, len(registry().problems()))
-    for remark in executor.remarks():
-        say(f"note: {remark}")
-    if dry_run:
-        from headbench.harness.cli.dry_run import show_plan
+    with nothing_collected(dry_run):
+        executor = make_executor(request, registry())
+        # Two protocols that score the same renders track once.
+        rules = {scorer.key.name: scorer.key.tracking for scorer in asked}
+        tracked = sum(rule.steps for rule in rules.values() if rule is not None)
+        known = known_costs(folder, request.device, registry()) if dry_run or executor.queues else {}
+        plan = with_resources(make_plan(request, registry(), protocols, sys.argv), request, executor, known, tracked)
+        _say_plan(plan, len(registry().problems()))
+        for remark in executor.remarks():
+            say(f"note: {remark}")
+        if dry_run:
+            from headbench.harness.cli.dry_run import show_plan
 
-        show_plan(plan, known, tracked, executor)
-        return
+            show_plan(plan, known, tracked, executor)
+            return
     if detach:
         from headbench.harness.cli.detach import detach as start
 
