@@ -79,7 +79,13 @@ def test_errors_are_printed_without_escapes(tmp_path: Path) -> None:
 
 
 @pytest.mark.tried("wrong command lines", "a console that is not UTF-8", "the report; ? for what the console lacks")
-@pytest.mark.parametrize("environment", CONSOLES, ids=["latin-1", "ascii", "cp1252", "C"])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param(console, id=name, marks=[] if name in ("ascii", "C") else [pytest.mark.slow])
+        for name, console in zip(("latin-1", "ascii", "cp1252", "C"), CONSOLES, strict=True)
+    ],
+)
 def test_a_console_that_is_not_utf8_gets_question_marks(strange: Path, environment: dict[str, str]) -> None:
     plain = strange.rename(strange.with_name("run"))  # a locale of C has no such paths
     lines: list[tuple[object, ...]] = [
@@ -95,7 +101,7 @@ def test_a_console_that_is_not_utf8_gets_question_marks(strange: Path, environme
     assert "\\x1b]0;title" in page
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.parametrize("encoding", [pytest.param("latin-1", marks=pytest.mark.slow), "ascii"])
 def test_other_verbs_print_on_such_a_console_too(encoding: str) -> None:
     lines = [("--help",), ("run", "--help"), ("list", "methods"), ("list", "protocols")]
     for line, done in zip(lines, many(lines, PYTHONIOENCODING=encoding), strict=True):

@@ -338,7 +338,9 @@ def test_a_checkpoint_renders_the_same_whatever_its_size(
     assert pictures[0].std() > 0.01
 
 
-@pytest.mark.parametrize("topology", ["mouth_closed", "open", "teeth"])
+@pytest.mark.parametrize(
+    "topology", ["mouth_closed", *(pytest.param(name, marks=pytest.mark.slow) for name in ("open", "teeth"))]
+)
 def test_a_flame_head_is_driven_in_every_topology(
     flame_home: Any, tiny_camera: Camera, tiny_train: TrainView, preset: Any, topology: str
 ) -> None:

@@ -34,7 +34,9 @@ def said(path: Path, *arguments: object) -> str:
 
 
 @pytest.mark.tried("hostile files", "a named pipe, a socket or a device in place of any file of a run")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind == "pipe" else [pytest.mark.slow]) for kind in KINDS]
+)
 def test_no_verb_waits_for_what_is_no_file(new_run: Callable[..., Any], kind: str) -> None:
     run = new_run()
     folder = run.result("FateAvatar")
