@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numba import prange
 
-from headbench.harness.splat.jit import Scalar, compiled
+from headbench.harness.jit import Scalar, compiled
 
 __all__ = ["TILE", "WIDTH", "bin_tiles", "blend", "blend_backward", "gather_pairs"]
 

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import prange
 
-from headbench.harness.splat.jit import Scalar, compiled
+from headbench.harness.jit import Scalar, compiled
 
 __all__ = ["CHUNK", "project", "project_backward"]
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.harness.splat.jit import compiled
+from headbench.harness.jit import compiled
 
 __all__ = ["FINER", "fill", "nearest", "vote"]
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from headbench.harness.errors import BenchError
+from headbench.harness.jit import compiled
 from headbench.harness.splat import backend_report, make_rasterizer
 from headbench.harness.splat.benchmark import head_scene, time_rasterizer
-from headbench.harness.splat.jit import compiled
 from headbench.harness.splat.numba_backend import NumbaRasterizer
 from headbench.harness.types import Camera, Gaussians
 

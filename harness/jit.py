@@ -15,10 +15,12 @@ Scalar: TypeAlias = float | np.floating[Any]
 
 # Sums may be reordered into vector lanes and fused with products; NaN and infinity keep their meaning. Compiled code
 # does not depend on the number of threads, so results do not either.
-_FLOAT_FREEDOM = {"reassoc", "contract", "arcp", "nsz"}
+_FLOAT_FREEDOM = frozenset({"reassoc", "contract", "arcp", "nsz"})
 
 
-def compiled(parallel: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(
+    parallel: bool = False, freedom: frozenset[str] = _FLOAT_FREEDOM
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: compile a function on its first call and keep the result in numba's cache on disk.
 
     The cache is beside the file, in NUMBA_CACHE_DIR, or in the user's cache folder.
@@ -28,12 +30,13 @@ def compiled(parallel: bool = False) -> Callable[[Callable[..., Any]], Callable[
 
     Args:
         parallel: whether `prange` loops of the function run on several threads.
+        freedom: LLVM's fast-math flags; with none, sums and products are rounded as they are written.
     """
 
     def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
         options: dict[str, Any] = {
             "parallel": parallel,
-            "fastmath": _FLOAT_FREEDOM,
+            "fastmath": set(freedom),
             "nogil": True,
             "error_model": "numpy",  # a check for division by zero would keep loops from being vectorised
         }
