@@ -30,6 +30,7 @@ TYPES = {
     "harness.console",
     "harness.home",
     "harness.importing",
+    "harness.jit",
     "harness.kernels",
     "harness.layout",
     "harness.mp4",
