@@ -32,6 +32,7 @@ def render_task(instance: Instance, key: RenderKey, tracked: str | None) -> None
         return
     if rendered(folder, instance.weights, [frame.id for frame in frames], tracked, viewed, key):
         return
+    instance.progress({"stage": "render"})
     if key.tracking is not None:
         frames = tracked_frames(instance.paths.tracking(key.name), frames)
     render_frames(instance.session, frames, folder, key, instance.weights, instance.progress, tracked, viewed)
