@@ -230,11 +230,15 @@ class FateAvatar(Avatar, OnSurface, Rigged):
     def _gaussians(self, vertices: Tensor) -> Gaussians:
         """Gaussians on a posed mesh (B, V, 3)."""
         table, config = self.table, self.config
-        columns = (table[name] for name in ("face_index", "bary", "offset", "scaling", "rotation", "opacity"))
         bound = on_faces(
             vertices,
             self.head.faces,
-            *columns,
+            table["face_index"],
+            table["bary"],
+            table["offset"],
+            table["scaling"],
+            table["rotation"],
+            table["opacity"],
             sizes=self.canonical_size,
             bound=config.offset_bound,
             raw=config.offset_normal == "raw",

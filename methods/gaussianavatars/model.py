@@ -135,8 +135,16 @@ class GaussianAvatars(Avatar, OnSurface, BoundToTriangles):
         vertices, table = self.head.vertices(params), self.table
         # Into memory that stays: densification asks for the pose just rendered, and a recorded step must write it.
         face_size = self.face_size if self.training else None
-        columns = (table[name] for name in ("position", "scaling", "rotation", "opacity"))
-        bound, size = in_frames(vertices, self.head.faces, table["face_index"], *columns, face_size)
+        bound, size = in_frames(
+            vertices,
+            self.head.faces,
+            table["face_index"],
+            table["position"],
+            table["scaling"],
+            table["rotation"],
+            table["opacity"],
+            face_size,
+        )
         gaussians = Gaussians(
             means=bound.means,
             quats=bound.quats,

@@ -93,8 +93,8 @@ class Surface(nn.Module):
         if module is not None:
             canonical = (self.canonical_turn, self.canonical_area)
             rule = (config.units, config.area_damping, config.quaternion_signs == "aligned")
-            found = module.fused_mesh(vertices, self.faces, self.around.around, *canonical, *rule, growth, posed)
-            return Posed(*found, self.faces, config.units, module)
+            mesh, grown = module.fused_mesh(vertices, self.faces, self.around.around, *canonical, *rule, growth, posed)
+            return Posed(mesh, grown, self.faces, config.units, module)
         vertices = vertices * config.units
         frames = face_frames(vertices, self.faces)
         turn = frames.R @ self.canonical_turn
