@@ -23,7 +23,7 @@ def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     """Exit code and standard error of a verb in which something is raised."""
 
     def call(what: BaseException | Callable[[Path], object]) -> tuple[int, str]:
-        def raises(run: Path) -> bool:
+        def raises(run: Path, *_: object) -> bool:
             if isinstance(what, BaseException):
                 raise what
             return bool(what(run))
