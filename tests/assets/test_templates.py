@@ -85,6 +85,7 @@ def test_random_faces_are_no_template(write):
         assert isinstance(seen, Refusal) and "its faces are not those of a head" in seen.reason
 
 
+@pytest.mark.slow
 def test_faces_that_leave_the_mouth_open_are_refused_with_their_edges(write, made_flame, beside_the_mouth):
     every = np.concatenate([made_flame.faces, beside_the_mouth])
     assert sorted(Counter(uses(every).values()).items())[-1] == (3, 32), "the ring is of the kind that was published"

@@ -12,6 +12,9 @@ SPECS: list[DatasetSpec] = []
 register_datasets(SPECS.append)
 SAME_READER = ("pointavatar", "4dface", "emotalk3d")
 """IMAvatar's reader under other names: they are found, read and refuse what it refuses."""
+QUICK = ("insta", "vhap", *SAME_READER)
+"""Datasets whose suite takes a second or two; IMAvatar's and NeRSemble's take more."""
+EACH = [pytest.param(s, id=s.name, marks=() if s.name in QUICK else pytest.mark.slow) for s in SPECS]
 
 
 @pytest.mark.tried(
@@ -19,7 +22,7 @@ SAME_READER = ("pointavatar", "4dface", "emotalk3d")
     "one file of each kind of each dataset, damaged in two of five ways",
     "read all the same, or refused in one sentence that the check tells, too",
 )
-@pytest.mark.parametrize("spec", SPECS, ids=[spec.name for spec in SPECS])
+@pytest.mark.parametrize("spec", EACH)
 def test_a_built_in_dataset_conforms(spec: DatasetSpec) -> None:
     only = ("subjects", "read", "pixels") if spec.name in SAME_READER else tuple(DATASET_CHECKS)
     assert [outcome.check for outcome in check_dataset(spec, only)] == list(only)

@@ -26,6 +26,9 @@ PRESETS = [
     if which not in ("tiny", "demo") and (spec.name, which) != ("FateAvatar", "fateavatar")
 ]
 """But those that are the same file."""
+QUICK = ("NearestFrame", "FlashAvatar", "MonoGaussianAvatar")
+"""Methods whose whole suite takes a few seconds; those of the others take up to 14."""
+EACH = [pytest.param(s, id=s.name, marks=() if s.name in QUICK else pytest.mark.slow) for s in SPECS]
 GROWN = {
     "FateAvatar": " to ",
     "GaussianAvatars": " to ",
@@ -47,7 +50,7 @@ def layouts() -> dict[str, Subject]:
     return dict(sampled_subjects())
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=[spec.name for spec in SPECS])
+@pytest.mark.parametrize("spec", EACH)
 def test_a_built_in_method_conforms(spec: MethodSpec, flame: list[HeadModel], layouts: dict[str, Subject]) -> None:
     layouts = {name: subject for name, subject in layouts.items() if name not in SAME_READER}
     outcomes = {outcome.check: outcome for outcome in check_method(spec, heads=flame, layouts=layouts)}

@@ -290,7 +290,9 @@ def test_a_stranger_s_method_without_a_tiny_preset_conforms() -> None:
     assert check_method(method("Frozen"), only=["gradient"])[0].note == "2 groups, frozen: colour"
 
 
-@pytest.mark.parametrize("check", METHOD_CHECKS)
+@pytest.mark.parametrize(
+    "check", [pytest.param(c, marks=pytest.mark.slow) if c == "layouts" else c for c in METHOD_CHECKS]
+)
 def test_a_method_s_fault_is_found_by_its_check(check: str) -> None:
     toy, words = METHODS[check]
     with pytest.raises(NonConforming) as caught:

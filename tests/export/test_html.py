@@ -196,6 +196,7 @@ def test_a_page_shows_each_moment_once_and_one_far_gaussian_blurs_none(checkpoin
     assert not (tmp_path / "other.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.tried("wrong command lines", "a page of a method without Gaussians, or a fit without training frames")
 def test_what_a_page_cannot_hold_is_one_sentence(checkpoint_of, tmp_path) -> None:
     out = tmp_path / "head.html"

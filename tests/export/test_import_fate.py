@@ -132,6 +132,7 @@ def save(written, fate_home, tmp_path, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_a_published_checkpoint_draws_what_its_avatar_draws(save, written, tmp_path) -> None:
     out = tmp_path / "imported"
     printed = bench_import(save(), "--out", out)

@@ -116,6 +116,7 @@ def test_rows_of_the_contour_follow_the_yaw_as_in_deca() -> None:
     assert contour_row(torch.from_numpy(tilted)[None]).tolist() == [69]
 
 
+@pytest.mark.slow
 def test_landmarks_ride_on_the_posed_mesh_in_every_topology(
     flame_format, made_flame, linked, tmp_path, draw, identify
 ) -> None:

@@ -83,7 +83,7 @@ def _mutate(data, value):
     return value
 
 
-@pytest.mark.parametrize("name", JSON_FILES)
+@pytest.mark.parametrize("name", [pytest.param("insta", marks=pytest.mark.slow), "imavatar", "vhap"])
 @QUICK
 @given(data=st.data())
 def test_changed_json(name, copies, data) -> None:

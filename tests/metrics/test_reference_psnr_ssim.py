@@ -70,6 +70,7 @@ def test_valid_ssim_agrees_with_scikit_image(pairs):
         assert ours[index].item() == pytest.approx(whole[:, 5:-5, 5:-5].mean(), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_valid_ssim_agrees_with_torchmetrics(pairs, torchmetrics_image):
     # torchmetrics pads by reflection; inside the border its map holds whole windows only.
     renders, truth = pairs

@@ -68,6 +68,7 @@ def test_the_sound_person_is_read(tiny) -> None:
     assert (len(subject.train), len(subject.test), len(benchmark_test(tiny.folder))) == (2, 2, 16)
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data())
 def test_any_value_anywhere_in_the_cameras(tiny, data) -> None:

@@ -70,6 +70,7 @@ def _render(subject, frame):
         return make_rasterizer("numba")(gaussians, frame.camera, torch.ones(3)).image
 
 
+@pytest.mark.slow
 def test_one_avatar_renders_the_same_through_either_layout(subject, same_in_insta) -> None:
     by_moment = {f.timestep: f for f in same_in_insta.train + same_in_insta.test}
     for frame in (subject.train[0], subject.train[9], subject.test[2]):

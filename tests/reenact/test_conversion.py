@@ -65,6 +65,7 @@ def perform(head, expression: torch.Tensor):
     return performance_of([(f"{k}", "") for k in range(count)], params, camera, head, expression.mean(0)[None], first)
 
 
+@pytest.mark.slow
 def test_an_expression_that_both_have_is_converted_exactly(both) -> None:
     driver, source = both["flame2020"], both["flame2023"]
     expression = torch.zeros(4, 100)

@@ -24,7 +24,7 @@ METHODS = (
 )
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [pytest.param(METHODS[0], marks=pytest.mark.slow), *METHODS[1:]])
 def test_every_method_is_driven_by_another_layout_as_by_its_own(method: str, avatars, drive, images, decibels) -> None:
     session = avatars("insta", method)
     head, seen = head_of(session.loaded.identity), []
@@ -65,7 +65,9 @@ def test_smoothing_takes_shaking_out_of_the_head(drive, avatars) -> None:
     assert shaking(9) < 0.3 * shaking(1)
 
 
-@pytest.mark.parametrize("options", [Options(), Options("absolute", "relative", "source")])
+@pytest.mark.parametrize(
+    "options", [pytest.param(Options(), marks=pytest.mark.slow), Options("absolute", "relative", "source")]
+)
 def test_a_detour_through_another_layout_loses_nothing_that_both_have(drive, avatars, options: Options) -> None:
     driver, source = drive("imavatar", "test"), head_of(avatars("imavatar").loaded.identity)
     for layout in ("insta", "vhap", "nersemble"):

@@ -23,6 +23,7 @@ def below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_one_driver_and_one_source_give_pictures_a_video_a_sheet_and_a_record(
     bench, checkpoints, people, tmp_path: Path
 ) -> None:

@@ -209,6 +209,7 @@ def test_a_page_without_frames_still_has_curves(page: Any, written: Path, tmp_pa
     assert page.evaluate("window.in === undefined")
 
 
+@pytest.mark.slow
 def test_the_reader_chooses_the_seed(page: Any, tmp_path: Path, run_folder: Any) -> None:
     folder = run_folder(tmp_path / "seeds")
     for seed in (0, 1):

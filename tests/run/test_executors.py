@@ -358,6 +358,7 @@ def test_real_methods_give_equal_hashes_with_one_worker_and_with_two(bench: Call
     assert hashes(tmp_path / "w1") == hashes(tmp_path / "w2")
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_when_the_last_of_several_cells_at_once_ends(
     bench: Callable[..., Any], blobs: Path, faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

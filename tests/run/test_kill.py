@@ -164,7 +164,8 @@ def test_a_damaged_render_is_made_again(bench, faces: Path, tmp_path: Path) -> N
 
 
 # SIGTERM becomes what SIGINT is from the start; a worker whose run gets SIGINT is ended in test_execute.py too.
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_a_run_refuses_other_settings_in_its_folder_and_interrupted_exits_with_130_and_leaves_nothing_behind(
     spawn: Spawn, bench, faces: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -89,6 +89,7 @@ def old(bench, blobs: Path, faces: Path):
     return run
 
 
+@pytest.mark.slow
 def test_a_finished_run_of_before_is_read_by_every_command_and_changed_by_none(old, bench):
     before = _digests(".png", ".safetensors", ".jsonl", "state.json", "summary.json", "speed.json")
     scored = read_scores(SCORES)

@@ -22,7 +22,7 @@ FIELDS = ("means", "quats", "scales", "opacities", "colours")
     [
         ({"centre": (4.0, 6.5)}, 1.0),
         ({"batch": 2, "shared": True}, 1.0),
-        ({"sh_degree": 3}, 1.0),
+        pytest.param({"sh_degree": 3}, 1.0, marks=pytest.mark.slow),
         ({"centre": (-6.0, 3.0)}, 3.0),
     ],
     ids=["RGB", "two cameras", "harmonics", "clamped slope"],

@@ -156,6 +156,7 @@ def test_an_edit_that_collect_key_hides_is_an_error(trainer_of: Callable[..., Tr
         trainer.step(2)
 
 
+@pytest.mark.slow
 def test_random_backgrounds_and_refined_frames_are_drawn_once(
     trainer_of: Callable[..., Trainer], tmp_path: Path
 ) -> None:

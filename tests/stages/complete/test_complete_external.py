@@ -82,6 +82,7 @@ def test_a_program_gets_crops_with_labels_and_gives_views(play: Callable[..., An
     assert np.linalg.norm(place.numpy() - job["head"]["origin"]) == pytest.approx(NOMINAL / SCALE, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_crop_shows_the_head_where_its_label_says(play: Callable[..., Any], tmp_path: Path) -> None:
     play("labels")
     job = json.loads((tmp_path / "external" / "job.json").read_text())

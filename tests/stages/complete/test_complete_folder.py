@@ -158,6 +158,7 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any], text: str)
     assert text in str(found.value)
 
 
+@pytest.mark.slow
 def test_views_outside_the_azimuths_are_named(
     parents: Callable[..., Any], complete: Callable[..., Any], true_views: Path
 ) -> None:
