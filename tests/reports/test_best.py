@@ -34,6 +34,7 @@ def test_a_run_ends_with_its_report_and_two_commands(
     folder = new_run("a run")
     cell = folder.result("Good", psnr=[28.0])
     monkeypatch.setattr(sys, "argv", [".venv/bin/bench"])
+    monkeypatch.setenv("PATH", "")  # as where the environment is not activated
     report = folder.path / "report"
     say_look(folder.path, report, read_run(folder.path), build_table(folder.path))
     first, view, export = capsys.readouterr().out.splitlines()
