@@ -366,6 +366,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, *arguments: str, absent: bool = False
     return done.exit_code, done.stdout.splitlines(), str(done.exception)
 
 
+@pytest.mark.slow
 def test_bench_plugins_tells_each_check_on_a_line_and_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     code, lines, _ = bench(monkeypatch, "--check", "--train", absent=True)
     assert code == 2, "there is a problem, too"

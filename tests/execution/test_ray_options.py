@@ -199,6 +199,7 @@ def test_ray_that_starts_ends_when_its_run_is_killed(tmp_path: Path) -> None:
     until(lambda: of_session(starts.pid) == [])
 
 
+@pytest.mark.slow
 def test_a_session_is_swept_with_what_it_starts_meanwhile() -> None:
     # Each process that is killed has left another one, as Ray's do that are about to start a worker.
     starts = subprocess.Popen([sys.executable, "-P", "-c", LEAVES], start_new_session=True)
