@@ -12,9 +12,9 @@ from headbench.harness.head.frames_kernels import corner, load3
 __all__ = ["SMALLEST", "TINY", "edges", "hamilton", "load4", "sigmoid", "store3", "store4", "tanh", "unit4"]
 
 SMALLEST = tl.constexpr(1e-10)
-"""As in harness/rotations.py."""
+"""Least length by which `unit4` divides quaternions, that of harness/rotations.py."""
 TINY = tl.constexpr(1e-12)
-"""As in harness/blocks/binding.py."""
+"""Least size of a face in the kernels' divisions, that of harness/blocks/binding.py."""
 
 
 @triton.jit

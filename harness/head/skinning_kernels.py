@@ -38,14 +38,14 @@ _CHUNK = 16
 
 @dataclass(frozen=True)
 class _Fixed:
-    """What posing reads and has no gradient for."""
+    """Inputs of posing that get no gradient."""
 
     head: SubjectHead
     eyelids: Tensor | None
     similarity: tuple[Tensor, Tensor, Tensor] | None
     """Scale (B,), rotation (B, 3, 3) and translation (B, 3)."""
     pair: bool
-    """Whether vertices without corrections are wanted."""
+    """True if vertices without corrections are returned, too."""
 
 
 def fused_vertices(

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 FEATURE, TURNED, LOCAL, JOINTS, STEPS, PLAIN, STATE = (tl.constexpr(k) for k in (0, 36, 81, 126, 141, 156, 176))
-"""Where the parts of an image's state begin, and its length.
+"""Offsets of the parts of an image's state, and its length.
 
 Pose features (36), global and local rotations (5, 3, 3), joints (5, 3), steps (5, 3): (R of the parent - R) joint, and
 steps of the joints without corrections (5, 3)."""

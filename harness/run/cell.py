@@ -133,7 +133,7 @@ class CellRecord:
     started: Moment = ""
     finished: Moment = ""
     phases: Mapping[str, float] = field(default_factory=dict)
-    """What the last attempt's process did -> seconds it took; empty until it ended by itself, and in older versions."""
+    """Phase of the last attempt -> its seconds; empty until that ended by itself, and in older versions."""
 
     def instances(self) -> dict[Way, StageState]:
         """Stage instances that were asked for, each with its state, or the cell's where that says more."""

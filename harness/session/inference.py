@@ -56,7 +56,7 @@ class _Recording:
     prepared: Any
     """Projected Gaussians; None where the whole picture is recorded."""
     lists: Lists | None = None
-    """What a recordable rasterizer draws from."""
+    """Lists of tiles and Gaussians of a recordable rasterizer; None: the rasterizer is not recorded."""
     image: Tensor | None = None
     """(B, 3, H, W) the picture, where that is recorded."""
 

@@ -36,11 +36,11 @@ class Lists:
         self.capacity = room_for(int(self.wanted))
 
     def too_short(self, wanted: int) -> bool:
-        """Whether a drawing that wanted so many entries left some out."""
+        """Tell if a drawing that wanted so many entries left some out."""
         return self.capacity is not None and wanted > self.capacity
 
     def tight(self, wanted: int) -> bool:
-        """Whether longer lists are due soon, if a drawing wanted so many entries."""
+        """Tell if longer lists are due soon, where a drawing wanted so many entries."""
         return self.capacity is not None and wanted > _TIGHT * self.capacity
 
 

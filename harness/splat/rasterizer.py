@@ -68,7 +68,7 @@ class Rasterizer(abc.ABC):
     alpha_max: float
     """Limit of a Gaussian's coverage of a pixel that this back end applies."""
     recordable: bool = False
-    """Whether `rasterize_within` and its gradient never wait for the device, so that a CUDA graph can record them."""
+    """True if `rasterize_within` and its gradient never wait for the device, so that a CUDA graph can record them."""
 
     def __call__(
         self, gaussians: Gaussians, camera: Camera, background: Tensor, absolute_gradient: bool = False

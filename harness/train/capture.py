@@ -43,7 +43,7 @@ class Finish:
     """Rest of a step after its gradients, which one graph may hold with it: statistics and update."""
 
     ready: Callable[[Sequence[Tensor]], bool]
-    """Whether it may be recorded: whether all that it needs is there, and is made now what cannot be in a recording.
+    """Tells if the rest of the step may be recorded, and makes beforehand what cannot be made in a recording.
 
     It is asked with the parameters that get a gradient, which have one of the same layout."""
     work: Callable[[Rendering], object]
@@ -104,7 +104,7 @@ class RecordedStep:
         self._stepped = False
         self._rendering: Rendering | None = None
         self.finished = False
-        """Whether `run` does the rest of the step as well."""
+        """True if `run` does the rest of the step as well."""
         self.lists: Lists | None = None
         """Of the one graph; None where rasterizing is not recorded."""
         if rasterizer.recordable:
