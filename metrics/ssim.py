@@ -64,5 +64,5 @@ class Ssim(Metric):
         shown, true = render, truth.image
         if truth.region is not None:
             shown, true = truth.region.inside(shown), truth.region.inside(true)
-        # In float64 the moments of a batch would take 24 times the memory of its images.
+        # In float64 the moments of a batch would take 18 times the memory of its images.
         return frame_by_frame(lambda a, b: ssim(a, b, self.options, truth.bounded), shown, true)
