@@ -124,7 +124,7 @@ class _Vertices(torch.autograd.Function):
             expression, state, head.base, head.expression_dirs, head.pose_dirs, head.weights, head.chained_weights,
             offset, _or(correctives, state), translation, *((state, state) if lids is None else
             (lids.contiguous(), head.eyelid_dirs)), *_similar(similarity, state), posed, out, plain, sizes.given,
-            head.expression_size, sizes.width, vertices, OFFSET=corrected, POSE=correctives is not None,
+            head.expression_dirs.stride(0), sizes.width, vertices, OFFSET=corrected, POSE=correctives is not None,
             PAIR=fixed.pair, LIDS=lids is not None, SIMILARITY=similarity is not None, WIDTH=sizes.padded,
             ROWS=sizes.rows,
         )  # fmt: skip
@@ -151,9 +151,9 @@ class _Vertices(torch.autograd.Function):
         kernel: Any = vertex_backward
         kernel[(sizes.blocks, batch)](
             gradient.contiguous(), state, head.expression_dirs, head.pose_dirs, head.weights, head.chained_weights,
-            posed, *_similar(fixed.similarity, state)[:2], pulled, parts, head.expression_size, sizes.width, vertices,
-            sizes.blocks, columns, SIMILARITY=fixed.similarity is not None, PARAMS=wanted, WIDTH=sizes.padded,
-            ROWS=sizes.rows,
+            posed, *_similar(fixed.similarity, state)[:2], pulled, parts, head.expression_dirs.stride(0), sizes.width,
+            vertices, sizes.blocks, columns, SIMILARITY=fixed.similarity is not None, PARAMS=wanted,
+            WIDTH=sizes.padded, ROWS=sizes.rows,
         )  # fmt: skip
         sums, joints = _empty(batch, columns, **device), _empty(batch, 15, **device)
         angles = [torch.empty_like(t) for t in (*rotations, expression, rotations[0])] if wanted else [state] * 7

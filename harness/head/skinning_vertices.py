@@ -187,7 +187,7 @@ def vertex_forward(
         expression_ptr: (B, given).
         state_ptr: (B, STATE).
         base_ptr: (V, 3), template with identity.
-        direction_ptr: (3 V, E) expression directions.
+        direction_ptr: (3 V, E) expression directions, rows of `coefficients`.
         corrective_ptr: (36, 3 V) pose correctives.
         weight_ptr: (V, 5) skinning weights.
         chain_ptr: (V, 5), weights of the joints with those below them.
@@ -203,7 +203,7 @@ def vertex_forward(
         out_ptr: (B, V, 3), written.
         plain_ptr: (B, V, 3), written: vertices without corrections.
         given: number of coefficients that images have.
-        coefficients: E.
+        coefficients: distance in memory between rows of directions: E, or more where a head keeps the first E.
         width: number of coefficients that count.
         vertices: V.
         OFFSET: whether there is an offset.
@@ -265,7 +265,7 @@ def vertex_backward(
     Args:
         gradient_ptr: (B, V, 3), of the vertices.
         state_ptr: (B, STATE).
-        direction_ptr: (3 V, E) expression directions.
+        direction_ptr: (3 V, E) expression directions, rows of `coefficients`.
         corrective_ptr: (36, 3 V) pose correctives.
         weight_ptr: (V, 5) skinning weights.
         chain_ptr: (V, 5), weights of the joints with those below them.
@@ -274,7 +274,7 @@ def vertex_backward(
         turn_ptr: (B, 3, 3), its rotation.
         pulled_ptr: (B, V, 3), written: gradient of the vertices before skinning.
         part_ptr: (B, blocks, columns), written: contributions, as `pose_backward` sums them.
-        coefficients: E.
+        coefficients: distance in memory between rows of directions: E, or more where a head keeps the first E.
         width: number of coefficients that count.
         vertices: V.
         blocks: number of programs per image.

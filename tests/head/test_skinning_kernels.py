@@ -117,6 +117,22 @@ def test_poses_and_their_gradients(head: SubjectHead, spread: float, around: boo
 
 
 @pytest.mark.gpu
+def test_a_head_that_keeps_the_first_coefficients(head: SubjectHead, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its directions are a part of the model's, so that their rows do not follow each other in memory."""
+    width = head.expression_size - 3
+    head.expression_dirs, head.joint_dirs = head.expression_dirs[:, :width], head.joint_dirs[:, :width].contiguous()
+    assert not head.expression_dirs.is_contiguous()
+    params, found = posed(head, 0.5), {}
+    for switch in ("0", "+skinning"):
+        monkeypatch.setenv(SWITCH, switch)
+        expression = params.expression.clone().requires_grad_()
+        vertices = head.vertices(replace(params, expression=expression))
+        assert ("Vertices" in vertices.grad_fn.name()) == (switch != "0")
+        found[switch] = slopes([vertices], [expression])
+    assert_near(found["+skinning"], found["0"], NEAR[head.base.dtype])
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize(
     ("which", "pair", "given"),
     [("template", False, 7), ("expression", True, None), ("pose", False, 130), ("template expression pose", True, 7)],
