@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 from collections.abc import Callable, Iterator
 
 import torch
@@ -35,13 +36,16 @@ class GraphRecorder:
     def record(self, work: Callable[[], object]) -> Callable[[], None]:
         """Record `work` without doing it; the returned function does it, each time it is called."""
         graph = torch.cuda.CUDAGraph()
-        with self._aside():
-            # Not torch.cuda.graph: it waits for the device and empties the allocator's cache at every recording.
+        # Not torch.cuda.graph: it waits for the device and empties the allocator's cache at every recording.
+        with self._aside(), _no_collection():
             graph.capture_begin(pool=self._pool)
             try:
                 work()
-            finally:
-                graph.capture_end()
+            except BaseException:
+                with contextlib.suppress(RuntimeError):  # it says that the recording is void; the cause says why
+                    graph.capture_end()
+                raise
+            graph.capture_end()
         replay: Callable[[], None] = graph.replay
         return replay
 
@@ -52,6 +56,18 @@ class GraphRecorder:
         with torch.cuda.stream(self._stream):
             yield
         outside.wait_stream(self._stream)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keeps Python from collecting garbage within, which might destroy graphs, events and memory of others."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def repeat(work: Callable[[], None], times: int, going: Tensor) -> None:

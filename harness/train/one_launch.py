@@ -67,6 +67,7 @@ class OneLaunch:
         made = self.tables(adams, recording=False)
         self._reserved = None
         if made is not None:
+            _load(made.module, made.work.device)
             (key,) = [key for key, tables in self._tables.items() if tables is made]
             self._reserved = (*key, self._tables.pop(key))
 
@@ -110,6 +111,19 @@ class OneLaunch:
                 self._unfilled.append((tables, rows))
                 return tables
         return found
+
+
+def _load(module: Any, device: torch.device) -> None:
+    """Launch the kernel once on numbers of its own: the first launch compiles and loads it, which no recording may do.
+
+    Args:
+        module: of the kernel.
+        device: of the recording.
+    """
+    numbers = torch.ones(6, device=device)  # parameter, gradient, both moments, step count, learning rate
+    half = math.log(0.5)
+    rows = ((*(number.data_ptr() for number in numbers), 1),)
+    _made(rows, ((0.5, 0.5, half, half, 1.0),), (numbers[4],), module).update()
 
 
 def _plain(adam: torch.optim.Adam, parameter: Tensor) -> bool:

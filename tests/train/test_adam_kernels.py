@@ -160,6 +160,21 @@ def test_edits_resumptions_schedules_and_limited_reach_are_as_with_torch(cloud: 
 
 
 @pytest.mark.gpu
+def test_tables_are_reserved_without_a_change(adams: list[torch.optim.Adam]) -> None:
+    give_gradients(adams, 1)
+    one_launch = OneLaunch()
+    assert one_launch.tables(adams, recording=False) is not None, "all moments are there"
+    before = [deepcopy(adam.state_dict()["state"]) for adam in adams]
+    values = [p.detach().clone() for adam in adams for p in adam.param_groups[0]["params"]]
+    one_launch.reserve(adams)
+    for adam, state in zip(adams, before, strict=True):
+        for number, entries in adam.state_dict()["state"].items():
+            assert all(torch.equal(value, state[number][key]) for key, value in entries.items())
+    now = [p for adam in adams for p in adam.param_groups[0]["params"]]
+    assert all(torch.equal(p, value) for p, value in zip(now, values, strict=True))
+
+
+@pytest.mark.gpu
 @pytest.mark.skipif(DEVICE == "cpu", reason="CUDA graphs need a GPU")
 def test_a_replayed_cuda_graph_reads_rates_and_gradients_where_they_lie(cloud: Callable, monkeypatch) -> None:
     ends = []
@@ -187,7 +202,8 @@ def test_a_replayed_cuda_graph_reads_rates_and_gradients_where_they_lie(cloud: C
 
 
 def test_tables_that_are_reserved_learn_where_the_gradients_of_a_recording_lie(monkeypatch) -> None:
-    module = SimpleNamespace(BLOCK=1024, ADDRESSES=7, CONSTANTS=5)
+    launched: list[torch.Tensor] = []
+    module = SimpleNamespace(BLOCK=1024, update_all=lambda work, addresses, constants: launched.append(addresses))
     monkeypatch.setattr("headbench.harness.train.one_launch.kernels", lambda name, device: module)
     values = [torch.zeros(5).requires_grad_(), torch.zeros(2000).requires_grad_()]
     adam, one_launch = torch.optim.Adam(values, lr=torch.tensor(0.1), fused=True), OneLaunch()
@@ -199,6 +215,9 @@ def test_tables_that_are_reserved_learn_where_the_gradients_of_a_recording_lie(m
 
     kept = [gradients()]
     one_launch.reserve([adam])
+    (own,) = launched
+    touched = set(own.flatten().tolist())
+    assert not touched & {value.data_ptr() for value in values}, "what loads the kernel changes nothing else"
     held = [value.grad for value in values]  # so that the next ones lie elsewhere
     kept.append(gradients())
     tables = one_launch.tables([adam], recording=True)
