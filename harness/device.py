@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 
 from headbench.harness.errors import BenchError
+from headbench.harness.kernels import switched_on
 
 __all__ = ["be_deterministic", "device_label", "gpu_uuid", "resolve_device", "side_by_side", "use_threads"]
 
@@ -19,8 +20,10 @@ def resolve_device(name: str = "auto") -> torch.device:
     """Return the torch device of a name: auto, cpu, cuda or cuda:K; auto is CUDA where a GPU is usable, else the CPU.
 
     Raises:
-        BenchError: CUDA was asked for by name and there is none, or the name is unknown.
+        BenchError: CUDA was asked for by name and there is none, or the name is unknown; or the switch of the GPU
+            kernels names one that does not exist, which would otherwise show in the middle of the work.
     """
+    switched_on()
     if name == "auto":
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     try:

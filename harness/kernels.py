@@ -17,7 +17,7 @@ import torch
 
 from headbench.harness.errors import BenchError, did_you_mean
 
-__all__ = ["KERNELS", "SWITCH", "chosen", "kernels"]
+__all__ = ["KERNELS", "SWITCH", "chosen", "kernels", "make_current", "switched_on"]
 
 SWITCH = "HEADBENCH_KERNELS"
 """Environment variable that turns kernels on and off."""
@@ -49,12 +49,29 @@ def kernels(name: str, device: torch.device) -> Any:
             those that `SWITCH` names with a plus: for tests.
 
     Raises:
-        BenchError: `SWITCH` names a kernel that does not exist.
+        BenchError: `SWITCH` names a kernel that does not exist, on a CPU, too.
     """
-    switch = os.environ.get(SWITCH, "")
-    if device.type != "cuda" and not (f"+{name}" in switch and os.environ.get("TRITON_INTERPRET") == "1"):
-        return None
-    return _module(KERNELS[name][0]) if name in chosen(switch) else None
+    used = switched_on()
+    if device.type != "cuda":
+        interpreted = os.environ.get("TRITON_INTERPRET") == "1" and f"+{name}" in os.environ.get(SWITCH, "")
+        return _module(KERNELS[name][0]) if interpreted and name in used else None
+    make_current(device)
+    return _module(KERNELS[name][0]) if name in used else None
+
+
+def make_current(device: torch.device) -> None:
+    """Make a GPU the calling thread's current one: kernels of our own start there, wherever their tensors are."""
+    if device.index is not None and torch.cuda.current_device() != device.index:
+        torch.cuda.set_device(device)
+
+
+def switched_on() -> frozenset[str]:
+    """Return the names of the kernels that `SWITCH` leaves or turns on, on whatever device.
+
+    Raises:
+        BenchError: it names a kernel that does not exist.
+    """
+    return chosen(os.environ.get(SWITCH, ""))
 
 
 @functools.cache

@@ -106,6 +106,14 @@ def test_a_home_that_is_no_folder_is_said_by_what_needs_it(bench, average, tmp_p
     assert done.code == 1 and "/proc/home cannot be written" in done.err
 
 
+@pytest.mark.tried(TRIED, "HEADBENCH_KERNELS that names no kernel", "one sentence with the kernels that there are")
+def test_a_kernel_that_there_is_not_is_refused_before_the_work(bench, average, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HEADBENCH_KERNELS", "-ssm")
+    done = bench(*average, "--out", "out")
+    assert done.code == 1 and "Unknown kernel 'ssm'. Did you mean 'ssim'" in " ".join(done.err.split()), done
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.tried(TRIED, "`--protocol none`", "cells are rendered and not scored; `bench score` scores them later")
 @pytest.mark.slow
 def test_protocol_none_renders_and_scores_nothing(bench, average, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.errors import BenchError
+from headbench.harness.kernels import make_current
 
 __all__ = ["BUCKET", "PIXELS", "TILE", "Library", "Work", "zeros_like"]
 
@@ -165,7 +166,10 @@ class Library:
         Raises:
             BenchError: CUDA reports an error.
         """
-        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else None
+        stream = None
+        if device.type == "cuda":
+            make_current(device)
+            stream = torch.cuda.current_stream(device).cuda_stream
         function = self._functions[f"headbench_{stage}"]
         self._check(stage, function(ctypes.byref(work.table), ctypes.c_void_p(stream)))
 
