@@ -26,9 +26,9 @@ def check_pair(a: Tensor, b: Tensor, bounded: bool = True) -> None:
     """
     good = a.ndim == 4 and a.shape == b.shape and a.shape[1] == 3 and a.numel() > 0
     good = good and a.is_floating_point() and b.is_floating_point()
-    # Comparisons with NaN are false, so NaN fails here too.
+    # Comparisons with NaN are false, so NaN fails here too. A GPU is waited for once.
     limits = ((a, *((0.0, 1.0) if bounded else (-LARGEST, LARGEST))), (b, 0.0, 1.0))
-    good = good and all(bool((x.amin() >= low) & (x.amax() <= high)) for x, low, high in limits)
+    good = good and bool(torch.stack([t for x, low, high in limits for t in (x.amin() >= low, x.amax() <= high)]).all())
     if not good:
         raise ValueError(f"expected two (B, 3, H, W) float images of one shape in [0, 1], got {_say(a)} and {_say(b)}")
 
