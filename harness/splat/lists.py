@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["Lists", "room_for"]
+from headbench.harness.errors import BenchError
+
+__all__ = ["Lists", "counted", "room_for"]
 
 MARGIN = 1.5
 """Capacity of lists as a multiple of the longest that were seen: a head comes closer, and Gaussians grow."""
 SPARE = 4096
 """Entries of a capacity besides, and what capacities are multiples of."""
+MOST = 2**31 - 2**13
+"""Largest capacity: entries are counted in 32 bits."""
 _TIGHT = 0.85
 """Share of the capacity above which longer lists are due before anything is left out."""
 
@@ -45,5 +49,24 @@ class Lists:
 
 
 def room_for(wanted: float) -> int:
-    """Capacity of lists for drawings of which one wanted `wanted` entries."""
-    return (int(wanted * MARGIN) // SPARE + 2) * SPARE
+    """Return the capacity of lists for drawings of which one wanted `wanted` entries.
+
+    Raises:
+        BenchError: no lists can be as long.
+    """
+    return counted((int(wanted * MARGIN) // SPARE + 2) * SPARE)
+
+
+def counted(entries: int) -> int:
+    """Return a number of entries, if kernels can count them.
+
+    Raises:
+        BenchError: there are more.
+    """
+    if entries > MOST:
+        raise BenchError(
+            f"The Gaussians of a picture cover more tiles than the rasterizer can list, {MOST:,}: they have grown too "
+            "large, or there are too many images per step.",
+            help="lower the learning rates, or take fewer images per step: --set METHOD.batch=1",
+        )
+    return entries

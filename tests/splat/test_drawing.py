@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import shutil
 import subprocess
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -167,3 +169,20 @@ def test_a_picture_that_is_dropped_takes_its_graph_with_it(library, backward):
         assert gone == [None]
     finally:
         gc.enable()
+
+
+def test_a_length_that_no_int_holds_is_the_largest_and_not_negative(tmp_path: Path) -> None:
+    (tmp_path / "sums.cpp").write_text(
+        '#include "sorting.cuh"\n'
+        'extern "C" void sums(const int* rows, const int* values, int* found, int items) {\n'
+        "    size_t bytes = 1;\n"
+        "    headbench::running_sum(&bytes, bytes, rows, values, found, items, nullptr);\n"
+        "}\n"
+    )
+    flags = ("-std=c++17", "-DHEADBENCH_EMULATED", "-shared", "-fPIC", "-I", str(sources()[0].parent))
+    made = tmp_path / "sums.so"
+    subprocess.run(["g++", *flags, "-o", str(made), str(tmp_path / "sums.cpp")], check=True)
+    rows, values = torch.tensor([2, 0, 1, 3]).int(), torch.tensor([2**30, 2**30, 7, 2**31 - 1]).int()
+    found = torch.zeros(4, dtype=torch.int32)
+    ctypes.CDLL(str(made)).sums(*(ctypes.c_void_p(t.data_ptr()) for t in (rows, values, found)), 4)
+    assert found.tolist() == [7, 7 + 2**30, 2**31 - 1, 2**31 - 1]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from headbench.harness.errors import PluginError
+from headbench.harness.errors import BenchError, PluginError
 from headbench.harness.options import Execution
 from headbench.harness.plugins import registry
 from headbench.harness.session.inference import recorded
@@ -226,6 +226,12 @@ def test_lists_that_are_nearly_full_get_longer_before_they_overflow(trainer_of: 
 def test_a_capacity_has_a_margin(wanted: int) -> None:
     assert room_for(wanted) >= 1.5 * wanted + 4096
     assert room_for(wanted) % 4096 == 0
+
+
+def test_lists_that_no_number_counts_are_refused() -> None:
+    assert room_for(2**30) > 2**30
+    with pytest.raises(BenchError, match="cover more tiles than the rasterizer can list"):
+        room_for(2**31 - 1)
 
 
 def test_a_picture_by_replay_has_lists_that_are_long_enough(trainer_of: Callable[..., Trainer]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from headbench.harness.splat.drawing.library import BUCKET, PIXELS, TILE, Library, Work, zeros_like
-from headbench.harness.splat.lists import Lists
+from headbench.harness.splat.lists import Lists, counted
 from headbench.harness.splat.rasterizer import ALPHA_CUT, TRANSMITTANCE_STOP, ScreenGradients
 
 __all__ = ["Settings", "blend"]
@@ -191,7 +191,7 @@ def _list(work: Work, settings: Settings) -> None:
     _scratch(work, settings)
     settings.library.run("measure", work, device)
     if room is None:
-        work.table.capacity = int(work.tensors["ends"][-1])
+        work.table.capacity = counted(int(work.tensors["ends"][-1]))
         _scratch(work, settings)
     capacity = work.table.capacity
     work.hold(**{name: integers(capacity) for name in ("tiles", "sorted_tiles", "ids", "sorted_ids")})

@@ -12,6 +12,15 @@
 
 namespace headbench {
 
+// Sum of two numbers, neither negative, that stops at the largest int: lists that no memory holds are then too long,
+// and not of negative length.
+struct Sum {
+    __host__ __device__ int operator()(int a, int b) const {
+        const unsigned sum = static_cast<unsigned>(a) + static_cast<unsigned>(b);
+        return sum > 0x7fffffffu ? 0x7fffffff : static_cast<int>(sum);
+    }
+};
+
 // Both return an error code of CUDA's. With `scratch` null they only set `bytes` to what they need.
 #ifdef HEADBENCH_EMULATED
 
@@ -30,7 +39,7 @@ inline int sort_pairs(
 inline int running_sum(
     void* scratch, size_t& bytes, const int* rows, const int* values, int* sums, int items, cudaStream_t) {
     if (!scratch) return bytes = 1, 0;
-    for (int i = 0, sum = 0; i < items; ++i) sums[i] = sum += values[rows[i]];
+    for (int i = 0, sum = 0; i < items; ++i) sums[i] = sum = Sum{}(sum, values[rows[i]]);
     return 0;
 }
 
@@ -53,7 +62,7 @@ struct Pick {
 inline int running_sum(
     void* scratch, size_t& bytes, const int* rows, const int* values, int* sums, int items, cudaStream_t stream) {
     const auto picked = thrust::make_transform_iterator(thrust::counting_iterator<int>(0), Pick{rows, values});
-    return cub::DeviceScan::InclusiveSum(scratch, bytes, picked, sums, items, stream);
+    return cub::DeviceScan::InclusiveScan(scratch, bytes, picked, sums, Sum{}, items, stream);
 }
 
 inline int failure() { return cudaGetLastError(); }
