@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from headbench.harness.splat import Rasterizer
 from headbench.harness.splat.lists import Lists
 from headbench.harness.train.graph_recorder import GraphRecorder
+from headbench.harness.train.lingering import let_go
 from headbench.harness.types import Rendering, map_tensors
 
 __all__ = ["Finish", "RecordedStep", "builder", "leaves", "sum_of"]
@@ -107,6 +108,7 @@ class RecordedStep:
         """True if `run` does the rest of the step as well."""
         self.lists: Lists | None = None
         """Of the one graph; None where rasterizing is not recorded."""
+        let_go(self.parameters)
         if rasterizer.recordable:
             self.lists = Lists(leaves(self._inputs)[0].device, capacity)
             self._record_all(self.lists, finish)
