@@ -60,8 +60,8 @@ def kernels(name: str, device: torch.device) -> Any:
 
 
 def make_current(device: torch.device) -> None:
-    """Make a GPU the calling thread's current one: kernels of our own start there, wherever their tensors are."""
-    if device.index is not None and torch.cuda.current_device() != device.index:
+    """Make a GPU the calling thread's current one: our kernels and CUDA's events start there, wherever tensors are."""
+    if device.type == "cuda" and device.index is not None and torch.cuda.current_device() != device.index:
         torch.cuda.set_device(device)
 
 

@@ -37,7 +37,7 @@ def test_the_gpu_of_the_tensors_becomes_the_current_one(monkeypatch) -> None:
     current = [0]
     monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: current.append(device.index))
-    for name in ("cuda:0", "cuda", "cuda:1", "cuda:1"):
+    for name in ("cpu", "cuda:0", "cuda", "cuda:1", "cuda:1"):
         make_current(torch.device(name))
     assert current == [0, 1], "it is set where it is another one"
     monkeypatch.setenv(SWITCH, "0")

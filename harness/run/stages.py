@@ -47,9 +47,12 @@ def run_stages(folder: Path, job: Job, registry: Registry, scorers: Sequence[Sco
         BenchError: what a person can mend; anything else is a fault of a plugin or of ours.
     """
     from headbench.harness.device import resolve_device, use_threads
+    from headbench.harness.kernels import make_current
 
     remove_leftovers(folder)
-    use_threads(job.execution.threads, resolve_device(job.execution.device))
+    device = resolve_device(job.execution.device)
+    use_threads(job.execution.threads, device)
+    make_current(device)
     progress({"stage": "read"})
     registry.load_method(job.cell.method)
     cell = CellWork(folder, job, registry, read_subject(job, registry, run_of(folder)), progress)

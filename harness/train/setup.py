@@ -11,6 +11,7 @@ import torch
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait
 from headbench.harness.device import be_deterministic, resolve_device
 from headbench.harness.head import load_head
+from headbench.harness.kernels import make_current
 from headbench.harness.options import Execution
 from headbench.harness.splat import Rasterizer, make_rasterizer
 from headbench.harness.train.batch_schedule import BatchSchedule
@@ -79,6 +80,7 @@ def prepare(
         MissingAsset: the subject's head model, or a network that the losses need, is not registered.
     """
     device = resolve_device(options.device)
+    make_current(device)
     random.seed(options.seed)
     np.random.seed(options.seed)  # noqa: NPY002 - plugins may draw from the global generator
     torch.manual_seed(options.seed)
