@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from headbench.harness.head import HeadModel
+from headbench.harness.head import HeadModel, SubjectHead
 
 if TYPE_CHECKING:
     from headbench.harness.train.log import LogMark, TrainLog
@@ -116,7 +116,8 @@ class RestorePoint:
 def _tensors(trainer: Trainer) -> Iterator[Tensor]:
     """The tensors that steps may change in place, each once."""
     seen: set[int] = set()
-    frozen = {id(t) for m in trainer.avatar.modules() if isinstance(m, HeadModel) for t in m.buffers()}
+    heads = (m for m in trainer.avatar.modules() if isinstance(m, HeadModel | SubjectHead))
+    frozen = {id(t) for head in heads for t in head.buffers()}
     for tensor in _with_repetitions(trainer):
         if id(tensor) not in seen and id(tensor) not in frozen:
             seen.add(id(tensor))

@@ -18,6 +18,7 @@ from headbench.harness.splat.numba_backend import NumbaRasterizer
 from headbench.harness.train.frames import epoch_order
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.loop import Trainer
+from headbench.harness.train.restore_point import RestorePoint
 from headbench.harness.train.setup import frame_store, make_trainer, prepare
 from headbench.harness.train.state import load_state, state_of
 from headbench.harness.types import Edit, Rendering, Subject
@@ -226,6 +227,14 @@ def test_lists_that_are_nearly_full_get_longer_before_they_overflow(trainer_of: 
 def test_a_capacity_has_a_margin(wanted: int) -> None:
     assert room_for(wanted) >= 1.5 * wanted + 4096
     assert room_for(wanted) % 4096 == 0
+
+
+def test_a_point_to_go_back_to_copies_no_head(trainer_of: Callable[..., Trainer]) -> None:
+    trainer = trainer_of("FlashAvatar", lambda frame: 1)
+    point, head = RestorePoint(trainer, 1), trainer.avatar.head
+    kept = {tensor.data_ptr() for tensor in point._tensors}
+    assert trainer.avatar.table["opacity"].data_ptr() in kept
+    assert not kept & {buffer.data_ptr() for buffer in head.buffers()}
 
 
 def test_lists_that_no_number_counts_are_refused() -> None:
