@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import trimesh
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
-from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from headbench.datasets.synthetic.linear import cross, dot, unit
 
@@ -52,7 +52,26 @@ class Target:
     def __init__(self, vertices: Floats, faces: Ints) -> None:
         self.vertices = vertices
         self.faces = faces
-        self.tree = RayMeshIntersector(trimesh.Trimesh(vertices, faces, process=False, validate=False))
+        used = np.zeros(len(vertices), bool)
+        used[faces] = True
+        # Embree computes in float32: the mesh is brought to the size of 100, whatever its unit.
+        self._scale = 100.0 / float(np.sqrt((np.ptp(vertices[used], axis=0) ** 2).sum()))
+        self._origin = vertices.min(axis=0)
+        self._tree = EmbreeScene()
+        TriangleMesh(self._tree, self._placed(vertices), faces.astype(np.int32))
+
+    def first(self, eye: Floats, rays: Floats) -> Ints:
+        """Return the face that each ray (R, 3) from the eye (3,) meets first; -1 for none."""
+        rays = rays.astype(np.float32)
+        length = np.sqrt((rays * rays) @ np.ones(3))
+        rays = (rays * (1 / length)[:, None]).astype(np.float32)
+        origins = np.broadcast_to(self._placed(eye.astype(np.float32)), rays.shape)
+        found: Ints = self._tree.run(np.ascontiguousarray(origins), rays)
+        return found
+
+    def _placed(self, points: Floats) -> NDArray[np.float32]:
+        """Bring points to the place and size of the mesh in the search tree."""
+        return ((points - self._origin) * self._scale).astype(np.float32)
 
 
 def cast(target: Target, w2c: Floats, K: Floats, size: int) -> Iterator[Hits]:
@@ -93,7 +112,7 @@ def _band(target: Target, w2c: Floats, K: Floats, size: int, rows: Ints, columns
     rays = np.stack([column + du, row + dv, np.ones(len(row))], 1) @ np.linalg.inv(K).T
     rotation, eye = w2c[:3, :3], -w2c[:3, :3].T @ w2c[:3, 3]
     rays = unit(rays @ rotation)
-    found = target.tree.intersects_first(np.broadcast_to(eye, rays.shape), rays)
+    found = target.first(eye, rays)
     hit = found >= 0
     face, direction = np.asarray(found[hit], dtype=np.int64), rays[hit]
     corner = target.faces.take(face, axis=0)
