@@ -48,10 +48,10 @@ def resolve_device(name: str = "auto") -> torch.device:
 def be_deterministic(wanted: bool) -> None:
     """Restrict torch to deterministic algorithms, or allow all again.
 
-    torch is called only where something changes: it imports its compiler for this, which takes a second.
+    As `torch.use_deterministic_algorithms` does, which imports torch's compiler besides to tell it: a second and more
+    of every program, none of which compiles.
     """
-    if torch.are_deterministic_algorithms_enabled() != wanted:
-        torch.use_deterministic_algorithms(wanted)
+    torch.set_deterministic_debug_mode("error" if wanted else "default")
 
 
 def use_threads(count: int | None, device: torch.device) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib
 import io
 import json
 import os
@@ -21,7 +22,6 @@ from typing import Any, BinaryIO
 import numba
 import torch
 
-from headbench.harness.device import be_deterministic
 from headbench.harness.run import child
 from headbench.reports import figures, figures_process
 
@@ -171,8 +171,6 @@ def fork_drawing(monkeypatch: object) -> None:
 
 def fork_workers(monkeypatch: object) -> None:
     """From now on workers of executors and drawings are forks of a process that has imported what each would."""
-    if not torch.are_deterministic_algorithms_enabled():
-        for wanted in (True, False):  # torch imports its compiler
-            be_deterministic(wanted)
+    importlib.import_module("torch._dynamo")  # which the first optimizer of each fork would import
     monkeypatch.setattr(child, "subprocess", Forks)  # type: ignore[attr-defined]
     fork_drawing(monkeypatch)
