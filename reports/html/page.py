@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.resources import files
@@ -46,26 +47,35 @@ def to_html(
         scale: colours of error maps (766 x 3 bytes, by the sum of a pixel's differences in bytes) as base64.
         home: folder of the page, from which links to other files of the run lead; None takes ``report`` in the run.
     """
-    environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown, loader=FunctionLoader(_template)
-    )
     style, script = joined(STYLES), joined(SCRIPTS)
-    return environment.get_template("page.html.jinja").render(
-        run=tables[0].run if tables else "empty run",
-        created=f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
-        policy=policy(style, script),
-        style=style,
-        script=script,
-        sections=[section_of(number, table) for number, table in enumerate(tables, 1)],
-        data=as_json(page_data(run, tables, scenes) | {"scale": scale}),
-        scenes=scenes,
-        pictures=[as_json([list(row) for row in scene.pictures]) for scene in scenes],
-        cells=cells_of(run, home or run.path / "report") if run else [],
-        origins=origins_of(run) if run else [],
-        bibtex=Markup.escape(printable(bibtex_of(run))) if run else "",
-        figures=_groups(figures),
-        remarks=remarks,
-        marks=_marks,
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            run=tables[0].run if tables else "empty run",
+            created=f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+            policy=policy(style, script),
+            style=style,
+            script=script,
+            sections=[section_of(number, table) for number, table in enumerate(tables, 1)],
+            data=as_json(page_data(run, tables, scenes) | {"scale": scale}),
+            scenes=scenes,
+            pictures=[as_json([list(row) for row in scene.pictures]) for scene in scenes],
+            cells=cells_of(run, home or run.path / "report") if run else [],
+            origins=origins_of(run) if run else [],
+            bibtex=Markup.escape(printable(bibtex_of(run))) if run else "",
+            figures=_groups(figures),
+            remarks=remarks,
+            marks=_marks,
+        )
+    )
+
+
+@functools.cache
+def _environment() -> Environment:
+    """Return what compiles templates, once for all pages of this process: longer than filling one in."""
+    return Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown, loader=FunctionLoader(_template)
     )
 
 
