@@ -24,9 +24,10 @@ def boundary_loops(faces: _Ints) -> list[_Ints]:
     A loop is a closed chain of edges that only one face has, as vertices (n,) in the direction of its faces.
     """
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    have = {(int(a), int(b)) for a, b in edges}
+    count = int(faces.max(initial=0)) + 1
+    alone = np.setdiff1d(edges @ [count, 1], edges @ [1, count])
     after: dict[int, list[int]] = {}
-    for a, b in sorted(edge for edge in have if edge[::-1] not in have):
+    for a, b in np.stack(np.divmod(alone, count), 1).tolist():
         after.setdefault(a, []).append(b)
     loops = []
     while after:
