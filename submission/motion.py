@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from headbench.harness.plugins.submissions import HiddenView
 from headbench.harness.rotations import axis_angle_to_matrix
@@ -136,9 +135,17 @@ def _correlation(first: Floats, second: Floats, count: int) -> float:
     rows, columns = np.triu_indices(count, 1)
     gap = columns - rows
     pairs = np.bincount(gap).clip(min=1)
-    ranks = [rankdata(values) for values in (first, second)]
+    ranks = [_ranks(values) for values in (first, second)]
     rest = [values - (np.bincount(gap, values) / pairs)[gap] for values in ranks]
     return _pearson(rest[0], rest[1])
+
+
+def _ranks(values: Floats) -> Floats:
+    """Rank values from 1, equal ones by the mean of their ranks."""
+    from scipy.stats import rankdata  # a second of every command that submits nothing
+
+    ranks: Floats = rankdata(values)
+    return ranks
 
 
 def _pearson(first: Floats, second: Floats) -> float:
@@ -155,6 +162,6 @@ def _best_lag(images: NDArray[np.float32], drivers: Floats) -> tuple[int, float,
     found = {}
     for lag in range(-reach, reach + 1):
         shown, driven = (video[lag:], mover[: len(mover) - lag]) if lag >= 0 else (video[:lag], mover[-lag:])
-        found[lag] = _pearson(rankdata(shown), rankdata(driven))
+        found[lag] = _pearson(_ranks(shown), _ranks(driven))
     best = max(found, key=lambda lag: found[lag])
     return best, found[best], found[0]
