@@ -8,6 +8,7 @@ of the package that these refer to.
 from __future__ import annotations
 
 import ast
+import collections
 import functools
 import gc
 import itertools
@@ -77,7 +78,7 @@ class _Package:
         """Files where no help is given."""
         self.functions: dict[str, list[tuple[Path, ast.FunctionDef]]] = {}
         for path, tree in self.trees.items():
-            for node in ast.walk(tree):
+            for node in _statements(tree):
                 if isinstance(node, ast.FunctionDef):
                     self.functions.setdefault(node.name, []).append((path, node))
 
@@ -162,7 +163,18 @@ def collect() -> list[Help]:
         for line, text in _Module(package, path).helps():
             if text.strip(" {}()"):
                 found.setdefault((name, text), Help(name, line, text))
+    _local.cache_clear()  # which keeps the trees
     return list(found.values())
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all statements in it, in the order of `ast.walk`, which looks at ten times as many expressions."""
+    left = collections.deque([node])
+    while left:
+        yield (found := left.popleft())
+        for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+            inner = getattr(found, name, ())
+            left.extend(inner if isinstance(inner, list) else ())
 
 
 def _called(call: ast.Call) -> str:
@@ -210,7 +222,7 @@ def _assigned(body: list[ast.stmt]) -> dict[str, ast.expr]:
 def _local(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
     """Names of a function -> all that is assigned to them in it."""
     found: dict[str, list[ast.expr]] = {}
-    for node in ast.walk(function):
+    for node in _statements(function):
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 names = target.elts if isinstance(target, ast.Tuple) else [target]

@@ -115,6 +115,13 @@ def _nodes(path: Path) -> list[ast.AST]:
         gc.enable()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten():
+    """What was parsed goes with the last test, or every collection of garbage would look at it."""
+    yield
+    _nodes.cache_clear()
+
+
 def _called(node: ast.Call) -> str:
     """Name or dotted name of what is called; empty for anything else."""
     if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
