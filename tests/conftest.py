@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
+import importlib.abc
 import importlib.util
 import itertools
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -22,45 +25,60 @@ _number = itertools.count()
 gc.disable()
 
 
-def _module(room: str, name: str):
-    """A module of helpers that lies in a room's folder of tests, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / room / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+class _Helpers(importlib.abc.MetaPathFinder):
+    """Finds modules of helpers, which lie in rooms' folders of tests, by their names; each is loaded when asked for.
+
+    The process that hands tests out to workers needs hardly any, and so no torch.
+    """
+
+    rooms: ClassVar = {
+        ".": "browsing commands damage_cases discs forked help_lines in_memory isolation moments order robustness"
+        " strange_files waiting warm",
+        "assets": "gadgets",
+        "head": "flame_format",
+        "insta": "insta_format",
+        "metrics": "golden_pairs",
+        "nersemble": "nersemble_format",
+        "results": "simulation",
+        "run": "toy_cells",
+    }
+    """Folder -> names of its modules."""
+    places: ClassVar = {name: room for room, names in rooms.items() for name in names.split()}
+    """Name of a module -> its folder."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.places:
+            return None
+        return importlib.util.spec_from_file_location(name, Path(__file__).parent / self.places[name] / f"{name}.py")
 
 
+sys.meta_path.insert(0, _Helpers())
 # Before anything asks for a temporary folder.
-_module(".", "in_memory").use_memory()
-# Tests import it: they list their cases before any fixture is made.
-_module(".", "damage_cases")
-_module(".", "strange_files")
-_module(".", "commands")
-_module(".", "waiting")
-_module("run", "toy_cells")
-_module(".", "moments")
-_module("assets", "gadgets")
-_module("metrics", "golden_pairs")
-_module("results", "simulation")
-_module(".", "forked")
-_module(".", "discs")
-_isolation = _module(".", "isolation")
-_module(".", "help_lines")
-_robustness = _module(".", "robustness")
-_warm = _module(".", "warm")
-_browsing = _module(".", "browsing")
+importlib.import_module("in_memory").use_memory()
+_isolation, _robustness, _warm, _browsing, _order = map(
+    importlib.import_module, ("isolation", "robustness", "warm", "browsing", "order")
+)
 chromium, open_page = _browsing.chromium, _browsing.open_page
 page, screenshot = _browsing.page, _browsing.screenshot
 pytest_addoption = _robustness.pytest_addoption
-pytest_collection_modifyitems = _robustness.pytest_collection_modifyitems
 pytest_runtest_logreport, pytest_sessionfinish = _robustness.pytest_runtest_logreport, _robustness.pytest_sessionfinish
 
 
 def pytest_configure(config) -> None:
     """Set up the marks, and compile what several workers would each compile."""
     _robustness.pytest_configure(config)
-    _warm.before_workers(config)
+    if _warm.has_workers(config):
+        _warm.before_workers()
+        config.option.loadscopereorder = False  # files come in the order of `order`
+    else:
+        importlib.import_module("forked")  # before any kernel runs
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items) -> None:
+    """Note what is tried, and sort the files of the tests that are left."""
+    _robustness.pytest_collection_modifyitems(items)
+    _order.put_long_files_first(items)
 
 
 def pytest_collection_finish() -> None:
@@ -123,19 +141,19 @@ def plug():
 @pytest.fixture(scope="session")
 def flame_format():
     """The module that writes a synthetic head in FLAME's file formats: make_head, write_model, write_all ..."""
-    return _module("head", "flame_format")
+    return importlib.import_module("flame_format")
 
 
 @pytest.fixture(scope="session")
 def insta_format():
     """The module that writes a subject in INSTA layout by hand: Author(folder), which also damages it."""
-    return _module("insta", "insta_format")
+    return importlib.import_module("insta_format")
 
 
 @pytest.fixture(scope="session")
 def nersemble_format():
     """The module that writes a person of the NeRSemble benchmark by hand: Author(folder), which also damages it."""
-    return _module("nersemble", "nersemble_format")
+    return importlib.import_module("nersemble_format")
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,13 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from in_memory import PLACE, has_room, use_memory
 from isolation import Left, once, plugged
+from order import LONGEST, put_long_files_first
 from warm import KERNELS, is_warm
 
 from headbench.harness.plugins import registry
@@ -99,3 +101,12 @@ def test_temporary_files_lie_in_memory_where_there_is_room(tmp_path: Path, monke
     monkeypatch.delenv("TMPDIR")
     use_memory()
     assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(PLACE)
+
+
+def test_long_files_come_first_and_tests_of_a_file_stay_together() -> None:
+    folder = Path(__file__).parent
+    assert [name for name in LONGEST if not (folder / name).is_file()] == []
+    names = ["a.py", "b.py", LONGEST[1], "b.py", LONGEST[0], "a.py", "b.py"]
+    items = [SimpleNamespace(path=folder / name, number=number) for number, name in enumerate(names)]
+    put_long_files_first(items)  # type: ignore[arg-type]
+    assert [item.number for item in items] == [4, 2, 1, 3, 6, 0, 5]

@@ -30,10 +30,14 @@ def is_warm(folder: Path) -> bool:
     return True
 
 
-def before_workers(config: object) -> None:
-    """Compile the kernels where pytest is about to start workers and they are not compiled."""
-    workers = getattr(config.option, "numprocesses", None)  # type: ignore[attr-defined]
-    if workers and not is_warm(Path(__file__).parents[1] / "harness" / "splat"):
+def has_workers(config: object) -> bool:
+    """Return whether this process starts workers and runs no test itself."""
+    return bool(getattr(config.option, "numprocesses", None))  # type: ignore[attr-defined]
+
+
+def before_workers() -> None:
+    """Compile the kernels where they are not compiled."""
+    if not is_warm(Path(__file__).parents[1] / "harness" / "splat"):
         programs = [subprocess.Popen([sys.executable, "-P", __file__, half]) for half in HALVES]
         for program in programs:
             program.wait()
