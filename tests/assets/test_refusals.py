@@ -83,7 +83,9 @@ def test_other_body_models_are_named(add, tmp_path, model, vertices, named):
     refused(add("flame2020", path), f"found ({vertices}, 3) float64: {named}")
 
 
-@pytest.mark.parametrize("form", ["as it was", "in two parts", "with a sparse regressor"])
+@pytest.mark.parametrize(
+    "form", [pytest.param("as it was", marks=pytest.mark.slow), "in two parts", "with a sparse regressor"]
+)
 def test_flame_converted_to_an_archive_is_read(add, tmp_path, model, made_flame, form):
     store: dict[str, Any] = dict(model)
     if form == "in two parts":

@@ -52,7 +52,7 @@ VERBS = (("status",), ("report", "--no-figures"), ("report", "--format", "csv"))
 
 
 @pytest.mark.tried("hostile files", "escape sequences in cell.json", "status and report, with them written out")
-@pytest.mark.parametrize("colour", ["0", "1"])
+@pytest.mark.parametrize("colour", [pytest.param("0", marks=pytest.mark.slow), "1"])
 def test_no_verb_prints_a_strangers_escapes(strange: Path, colour: str) -> None:
     environment = {"FORCE_COLOR": "1"} if colour == "1" else {}
     lines = [(verb[0], strange, *verb[1:]) for verb in VERBS]
@@ -82,7 +82,7 @@ def test_errors_are_printed_without_escapes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "environment",
     [
-        pytest.param(console, id=name, marks=[] if name in ("ascii", "C") else [pytest.mark.slow])
+        pytest.param(console, id=name, marks=[] if name == "C" else [pytest.mark.slow])
         for name, console in zip(("latin-1", "ascii", "cp1252", "C"), CONSOLES, strict=True)
     ],
 )

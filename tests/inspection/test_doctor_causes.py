@@ -50,7 +50,9 @@ def test_flipped_axes_are_named(patient, edit, signs, words) -> None:
     assert f"with {words} it fits" in _only(patient, "error")
 
 
-@pytest.mark.parametrize(("factor", "low", "high"), [(2.0, 0.45, 0.62), (0.5, 1.7, 2.4)])
+@pytest.mark.parametrize(
+    ("factor", "low", "high"), [(2.0, 0.45, 0.62), pytest.param(0.5, 1.7, 2.4, marks=pytest.mark.slow)]
+)
 def test_a_wrong_focal_length_is_named_with_the_factor_that_helps(patient, edit, factor, low, high) -> None:
     def scale(content: dict[str, Any]) -> None:
         content.update(fl_x=content["fl_x"] * factor, fl_y=content["fl_y"] * factor)

@@ -132,7 +132,10 @@ def test_the_preset_s_own_network_is_asked_for(
         SplattingAvatar.create(tiny_head, tiny_identity, tiny_train, preset("SplattingAvatar", which))
 
 
-@pytest.mark.parametrize(("which", "arrives"), [("fixed", True), ("official", False), ("fateavatar", False)])
+@pytest.mark.parametrize(
+    ("which", "arrives"),
+    [("fixed", True), ("official", False), pytest.param("fateavatar", False, marks=pytest.mark.slow)],
+)
 def test_a_gaussian_learns_its_way_over_faces_where_its_place_has_a_gradient(
     embedded: Any, tiny_params: Callable[[int], HeadParams], which: str, arrives: bool
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from isolation import once
 
-from headbench.datasets.synthetic import write_synthetic
+from headbench.datasets.synthetic import samples, write_synthetic
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,7 @@ def synthetic(tmp_path_factory) -> Path:
     """A data root with a synthetic participant of 22 frames, one per sequence, and the same performance as INSTA."""
 
     def make(root: Path) -> None:
-        for layout in ("nersemble", "insta"):
-            write_synthetic(root, layout, 1, 22, 48, 3, lambda line: None, workers=1, orbit=1)
+        samples.nersemble(root)
+        write_synthetic(root, "insta", 1, 22, samples.SIZE, 3, lambda line: None, workers=1, orbit=1)
 
     return once(tmp_path_factory, "synthetic-participant", make)

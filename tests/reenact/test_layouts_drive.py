@@ -12,6 +12,8 @@ from headbench.harness.types import Camera, HeadParams
 from headbench.reenact import Options, head_of, transfer
 
 LAYOUTS = ("insta", "imavatar", "vhap", "nersemble")
+SOME = [name if name in ("insta", "nersemble") else pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS]
+"""Layouts of the avatar; each is driven by all."""
 AS_IS = Options(expression="absolute")
 GOOD = 45.0
 """PSNR in decibels above which two renders count as the same."""
@@ -43,7 +45,7 @@ def test_each_layout_holds_the_motion_in_a_place_of_its_own(avatars) -> None:
     assert forms == {"insta": "camera", "imavatar": "root", "vhap": "translation", "nersemble": "similarity"}
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", SOME)
 def test_a_performance_stored_in_four_layouts_drives_to_the_same_pixels(
     layout: str, avatars, drive, images, decibels
 ) -> None:
@@ -84,7 +86,7 @@ def test_the_source_itself_in_another_layout_gives_its_test_renders(
         assert found > GOOD, (of, found)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", SOME)
 def test_a_driver_of_the_sources_own_layout_passes_its_parameters_through(layout: str, avatars, drive, people) -> None:
     subject, driver, session = people(layout)[2], drive(layout, "train"), avatars(layout)
     params, camera = tracked(subject.train)

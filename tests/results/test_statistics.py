@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.stats
 import simulation
 
 from headbench.results.statistics import Series, difference, over_frames, over_places, over_subjects, pooled_deviation
@@ -19,6 +18,13 @@ DOCS = Path(__file__).parents[2] / "docs" / "statistics.md"
 SUBJECTS = (3, 5, 10, 20)
 
 
+def scipy_stats():
+    """The module, whose import takes a second that the other worker need not spend on collecting this file."""
+    import scipy.stats
+
+    return scipy.stats
+
+
 def series(values: np.ndarray | list[float], ids: list[str] | None = None) -> Series:
     return Series(tuple(ids or [f"{k:05d}" for k in range(len(values))]), np.array(values, dtype=float))
 
@@ -26,7 +32,7 @@ def series(values: np.ndarray | list[float], ids: list[str] | None = None) -> Se
 def test_the_interval_over_subjects_is_students() -> None:
     values = [0.3, -0.1, 0.8, 0.4, 0.2]
     found = over_subjects(values)
-    reference = scipy.stats.ttest_1samp(values, 0.0)
+    reference = scipy_stats().ttest_1samp(values, 0.0)
     low, high = reference.confidence_interval(0.95)
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
     assert found.resolved == (reference.pvalue < 0.05) == False  # noqa: E712
@@ -56,7 +62,7 @@ def test_the_variance_of_the_blocks_is_that_of_drawing_them() -> None:
     starts = rng.integers(0, 240, (20_000, blocks))
     drawn = values[(starts[:, :, None] + np.arange(length)) % 240].mean(axis=(1, 2))
     # Independent values: nothing is missed, and the few blocks make Student's quantile and the factor n / (n - 1).
-    half = scipy.stats.t.ppf(0.975, blocks - 1) * drawn.std() * math.sqrt(blocks / (blocks - 1))
+    half = scipy_stats().t.ppf(0.975, blocks - 1) * drawn.std() * math.sqrt(blocks / (blocks - 1))
     found = over_frames([values])
     assert found.half is not None and found.half == pytest.approx(half, rel=0.05)
     assert (found.count, found.scope) == (240, "this sequence")
@@ -102,7 +108,7 @@ def test_differences_are_paired_by_frame_and_averaged_over_seeds() -> None:
     assert found.interval.mean == pytest.approx(0.1) and found.interval.half == 0.0 and found.share == 1.0
     seeds = difference([series(hard), series(hard + 0.4)], [series(hard), series(hard - 0.4)])
     assert seeds.interval.mean == pytest.approx(0.4) and seeds.interval.resolved
-    welch = scipy.stats.ttest_ind([0.0, 0.4], [0.0, -0.4], equal_var=False).confidence_interval()
+    welch = scipy_stats().ttest_ind([0.0, 0.4], [0.0, -0.4], equal_var=False).confidence_interval()
     assert seeds.seeds is not None and seeds.seeds.low == pytest.approx(welch.low)
     assert not seeds.resolved and seeds.p > 0.05, "seeds alone move it as far"  # type: ignore[operator]
     assert (seeds.shown.low, seeds.shown.scope) == (pytest.approx(welch.low), "seeds") and found.shown is found.interval
@@ -117,7 +123,7 @@ def test_seed_noise_is_pooled_over_cells() -> None:
 def resolved(differences: np.ndarray) -> np.ndarray:
     """Which rows of subjects' mean differences (…, subjects) Student's interval resolves, all at once; (…)."""
     count = differences.shape[-1]
-    half = scipy.stats.t.ppf(0.975, count - 1) * differences.std(axis=-1, ddof=1) / math.sqrt(count)
+    half = scipy_stats().t.ppf(0.975, count - 1) * differences.std(axis=-1, ddof=1) / math.sqrt(count)
     told: np.ndarray = np.abs(differences.mean(axis=-1)) > half
     return told
 

@@ -47,7 +47,9 @@ def rows_of(made: Bake) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key != "rate"} for line in lines]
 
 
-@pytest.mark.parametrize("method", SURFACES)
+@pytest.mark.parametrize(
+    "method", [pytest.param(m, marks=pytest.mark.slow) if m == "SplattingAvatar" else m for m in SURFACES]
+)
 def test_a_bake_of_each_method_on_a_surface_loads_alone(
     parent: Parent, bake: Baker, subject: Subject, method: str
 ) -> None:
