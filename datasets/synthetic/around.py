@@ -18,8 +18,8 @@ from PIL import Image
 from headbench.datasets.common.views import DOCUMENT, FORMAT, PLACE, SET
 from headbench.datasets.synthetic.layout import Clip
 from headbench.datasets.synthetic.motion import make_motion
-from headbench.datasets.synthetic.picture import Picture, sit, take
-from headbench.datasets.synthetic.scene import TAG, head_params, params_of
+from headbench.datasets.synthetic.picture import Picture, Sitting, sit, take
+from headbench.datasets.synthetic.scene import TAG, Scene, head_params, params_of
 from headbench.datasets.synthetic.views import FLIP, intrinsics, orbit, view
 from headbench.datasets.synthetic.writer_insta import header
 from headbench.harness.files import sha256_of
@@ -84,8 +84,15 @@ def extras(clip: Clip, count: int, around: bool) -> list[Extra]:
 
 
 def picture_of(clip: Clip, extra: Extra) -> Picture:
-    """Render one of the pictures that `extras` lists."""
-    return take(sit(clip.scene, extra.params), extra.w2c, extra.K, extra.size)
+    """Render one of the pictures that `extras` lists; neighbours of one pose have the scene posed once."""
+    global _posed
+    if _posed is None or _posed[0] is not clip.scene or _posed[1] is not extra.params:
+        _posed = clip.scene, extra.params, sit(clip.scene, extra.params)
+    return take(_posed[2], extra.w2c, extra.K, extra.size)
+
+
+_posed: tuple[Scene, HeadParams, Sitting] | None = None
+"""Scene and parameters of the last picture that was rendered besides the performance, and the scene posed by them."""
 
 
 def write_picture(folder: Path, extra: Extra, picture: Picture) -> None:
