@@ -67,6 +67,6 @@ def counted(entries: int) -> int:
         raise BenchError(
             f"The Gaussians of a picture cover more tiles than the rasterizer can list, {MOST:,}: they have grown too "
             "large, or there are too many images per step.",
-            help="lower the learning rates, or take fewer images per step: --set METHOD.batch=1",
+            help="lower the learning rates, or take fewer images per step",
         )
     return entries
