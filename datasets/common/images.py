@@ -20,6 +20,8 @@ _Key = TypeVar("_Key")
 SUFFIXES = (".png", ".jpg", ".jpeg")
 """Suffixes of image files in small letters, the preferred one first."""
 _READERS = 8
+_FEW = 32
+"""Number of files up to which to start threads takes longer than to read them."""
 _WITHOUT_PALETTE = "write 8 bits per channel, no palette: magick mogrify -type TrueColor, for masks -type Grayscale"
 _ODD_MODES = {
     "P": (": a palette of at most 256 colours", _WITHOUT_PALETTE),
@@ -82,7 +84,7 @@ def read_headers(paths: Mapping[_Key, Path | None]) -> dict[_Key, Header]:
     Args:
         paths: any key -> file, or None for a missing one.
     """
-    if len(paths) <= _READERS:  # to start threads would take longer
+    if len(paths) <= _FEW:
         return {key: read_header(path) for key, path in paths.items()}
     with ThreadPoolExecutor(_READERS) as pool:
         return dict(zip(paths, pool.map(read_header, paths.values()), strict=True))

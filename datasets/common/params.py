@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from headbench.datasets.common.documents import found_instead
 from headbench.datasets.common.findings import Findings
 from headbench.harness.types import HeadParams, Similarity
 
-__all__ = ["head_params", "numbers", "tensor"]
+__all__ = ["each_row", "head_params", "numbers", "numbers_of_all", "tensor"]
 
 Floats = NDArray[np.float64]
+_LARGEST = 1e6
+"""Largest number that any tracker gives, in whatever unit."""
 _FOREIGN = "coefficients of another tracker or FLAME version are not interchangeable"
 
 
@@ -34,7 +37,7 @@ def numbers(
     findings: Findings,
     frame: str = "",
     help: str = _FOREIGN,
-    limit: float = 1e6,
+    limit: float = _LARGEST,
 ) -> Floats | None:
     """Convert a value from a file to float64 numbers of a given shape; None where that fails, which has been reported.
 
@@ -79,6 +82,44 @@ def numbers(
         findings.error(path, f"`{name}`: expected numbers below {limit:g}, found {np.abs(array).max():g}", frame, help)
         return None
     return array
+
+
+def numbers_of_all(values: Sequence[Any], shape: tuple[int | None, ...]) -> Floats | None:
+    """Convert the values of many frames to float64 numbers (T, ...) at once.
+
+    None where a value has another shape than the first, or may not pass `numbers`, which then says why.
+
+    Args:
+        values: nested lists of JSON, one per frame.
+        shape: shape of each; None stands for any length.
+    """
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    # Numbers alone: a text that reads like one is left to `numbers`, and so is a side of 1 too many.
+    if array.dtype.kind not in "iuf" or array.ndim != 1 + len(shape):
+        return None
+    array = array.astype(np.float64)
+    fits = all(side in (None, found) for side, found in zip(shape, array.shape[1:], strict=True))
+    good = fits and bool(np.isfinite(array).all()) and not (array.size and np.abs(array).max() > _LARGEST)
+    return array if good else None
+
+
+def each_row(params: HeadParams) -> list[HeadParams]:
+    """Parameters of each member of a batch, B = 1: what ``rows(slice(k, k + 1))`` gives for every k, in less time."""
+    fields = {name: value for name, value in vars(params).items() if isinstance(value, Tensor)}
+    split = zip(*(value.split(1) for value in fields.values()), strict=True)
+    moved = params.similarity
+    still = (
+        [Similarity(*parts) for parts in zip(moved.scale.split(1), moved.R.split(1), moved.t.split(1), strict=True)]
+        if moved is not None
+        else [None] * len(params.expression)
+    )
+    return [
+        replace(params, **dict(zip(fields, parts, strict=True)), similarity=similarity)
+        for parts, similarity in zip(split, still, strict=True)
+    ]
 
 
 def head_params(

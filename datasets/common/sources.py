@@ -17,6 +17,8 @@ __all__ = ["Source", "check_decoded", "check_masks", "check_sample"]
 
 _DECODERS = 8
 """Threads that decode images."""
+_FEW_PIXELS = 1_000_000
+"""Number of pixels up to which to start threads takes longer than to decode them."""
 _SAMPLE = 9
 """Frames whose pixels are checked before a run; `bench data check` checks all, and training each that it decodes."""
 _UNREADABLE = MatteFault("expected an image, found one that cannot be decoded", "write it again", "image-damaged")
@@ -75,8 +77,11 @@ def check_decoded(sources: Mapping[str, Source], findings: Findings, premultipli
         findings: receives the problems and notes.
         premultiplied: help against colours multiplied by alpha; empty where the reader takes black out of them itself.
     """
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        looks = dict(zip(sources, pool.map(_look, sources, sources.values()), strict=True))
+    if sum(width * height for width, height in (source.size for source in sources.values())) <= _FEW_PIXELS:
+        looks = {name: _look(name, source) for name, source in sources.items()}
+    else:
+        with ThreadPoolExecutor(_DECODERS) as pool:
+            looks = dict(zip(sources, pool.map(_look, sources, sources.values()), strict=True))
     for name, look in looks.items():
         for path, fault in look.faults:
             findings.error(path, fault.message, name, fault.help, fault.kind)

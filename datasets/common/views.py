@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from headbench.datasets.common.cameras import cameras, rigid_fault
 from headbench.datasets.common.documents import read_object, shortened
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.images import Expected, Header, check_header, read_headers
-from headbench.datasets.common.params import head_params, numbers
+from headbench.datasets.common.params import each_row, head_params, numbers, numbers_of_all
 from headbench.datasets.common.pixels import PixelReader
 from headbench.harness.files import sha256_of
 from headbench.harness.names import is_inside, name_fault
@@ -60,7 +61,9 @@ def read_views(folder: Path, like: HeadParams, findings: Findings) -> dict[str, 
         return {}
     pictures = {entry["id"]: path.parent / entry["image"] for entry in entries}
     headers = read_headers(pictures)
-    made = [_frame(row, entry, pictures, headers, size, like, path, findings) for row, entry in enumerate(entries)]
+    made: Sequence[Frame | None] = _good(entries, pictures, headers, size, like)
+    if not made:  # one by one, which says what is wrong
+        made = [_frame(row, entry, pictures, headers, size, like, path, findings) for row, entry in enumerate(entries)]
     frames = tuple(frame for frame in made if frame is not None)
     return {SET: ViewSet(frames, sha256_of(path))} if len(frames) == len(made) else {}
 
@@ -100,6 +103,43 @@ def _is_named(entry: Any, path: Path, findings: Findings) -> bool:
         )
         return False
     return True
+
+
+def _good(
+    entries: Sequence[dict[str, Any]],
+    pictures: dict[str, Path],
+    headers: dict[str, Header],
+    size: tuple[int, int],
+    like: HeadParams,
+) -> list[Frame]:
+    """Make the frames of all views at once, which takes a fifth of the time; none where anything may be wrong.
+
+    Args:
+        entries: of the document, with their names checked.
+        pictures: id -> file.
+        headers: id -> header and digest of the file.
+        size: width and height of the pictures in pixels.
+        like: parameters of a frame of the subject.
+    """
+    for entry in entries:
+        header = headers[entry["id"]]
+        upright = (header.fault, header.mode, header.size, header.orientation) == ("", "RGBA", size, 1)
+        if not upright or header.digest != entry.get("sha256"):
+            return []
+    shapes = {"w2c": (4, 4), "K": (3, 3), "expression": (None,), **dict.fromkeys(_JOINTS, (3,))}
+    found = {name: numbers_of_all([entry.get(name) for entry in entries], shape) for name, shape in shapes.items()}
+    w2c, K, expression, jaw, left, right = found.values()
+    if w2c is None or K is None or expression is None or jaw is None or left is None or right is None:
+        return []
+    count = like.expression.shape[1]
+    if np.any(expression[:, count:]) or any(rigid_fault(pose) is not None for pose in w2c):
+        return []
+    params = _like(like, expression[:, :count], jaw, left, right)
+    views = zip(entries, cameras(w2c, K, *size), each_row(params), strict=True)
+    return [
+        Frame(entry["id"], camera, pose, PixelReader(entry["id"], pictures[entry["id"]]), SET, -1 - row)
+        for row, (entry, camera, pose) in enumerate(views)
+    ]
 
 
 def _frame(
@@ -163,9 +203,21 @@ def _params(entry: dict[str, Any], like: HeadParams, path: Path, findings: Findi
         message = f"`expression`: expected at most {count} coefficients, found {len(expression)}"
         findings.error(path, message, entry["id"], _HELP)
         return None
-    padded = np.zeros((1, count))
-    padded[0, : len(expression)] = expression[:count]
-    params = head_params(like.head, padded, jaw=jaw[None], eye_left=left[None], eye_right=right[None])
-    lids = None if like.eyelids is None else torch.zeros(1, 2)
-    still = Similarity(torch.ones(1), torch.eye(3)[None], torch.zeros(1, 3))
+    return _like(like, expression[None, :count], jaw[None], left[None], right[None])
+
+
+def _like(like: HeadParams, expression: Floats, jaw: Floats, left: Floats, right: Floats) -> HeadParams:
+    """Make the parameters of views with the parts that a subject's frames have.
+
+    Args:
+        like: parameters of a frame of the subject.
+        expression: (T, E) coefficients, of which there may be fewer than the subject's.
+        jaw, left, right: (T, 3) axis-angle radians of jaw and eyes.
+    """
+    count, (rows, known) = like.expression.shape[1], expression.shape
+    padded = np.zeros((rows, count))
+    padded[:, :known] = expression
+    params = head_params(like.head, padded, jaw=jaw, eye_left=left, eye_right=right)
+    lids = None if like.eyelids is None else torch.zeros(rows, 2)
+    still = Similarity(torch.ones(rows), torch.eye(3).repeat(rows, 1, 1), torch.zeros(rows, 3))
     return replace(params, eyelids=lids, similarity=None if like.similarity is None else still)

@@ -14,7 +14,7 @@ from headbench.datasets.common.cameras import pinhole
 from headbench.datasets.common.clothing import INSTA_CODES, cloth_mask, read_classes
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.intrinsics import Intrinsics
-from headbench.datasets.common.params import head_params
+from headbench.datasets.common.params import each_row, head_params
 from headbench.datasets.common.pixels import PixelReader
 from headbench.datasets.common.reader import SurveyReader
 from headbench.datasets.common.sources import check_sample
@@ -52,10 +52,10 @@ class InstaReader(SurveyReader[InstaOptions, InstaSurvey]):
     def frames(self, found: InstaSurvey) -> list[Frame]:
         entries, numbers = found.entries, known(found.coefficients)
         views = cameras(known(found.train.intrinsics), [entry.c2w for entry in entries], found.options.fov)
-        params, mesh = _params(found.head, numbers, found.options), found.mesh()
+        poses, mesh = each_row(_params(found.head, numbers, found.options)), found.mesh()
         frames = []
         for row, entry in enumerate(entries):
-            camera, pose = views[row], params.rows(slice(row, row + 1))
+            camera, pose = views[row], poses[row]
             mouth = mouth_maker(found.folder, entry.id, found.parsed, mesh, pose, camera)
             source = found.images[entry.id]
             masks = {"mouth": mouth}

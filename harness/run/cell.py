@@ -246,7 +246,12 @@ class Job:
 @functools.lru_cache(maxsize=1 << 14)  # it is asked for at each look at a cell, and paths are slow to put together
 def cell_folder(run: Path, cell: Cell) -> Path:
     """Folder of a cell of the run whose folder is `run`."""
-    return run / "cells" / cell.path
+    return _cells_of(run) / cell.path
+
+
+@functools.lru_cache(maxsize=16)
+def _cells_of(run: Path) -> Path:
+    return run / "cells"
 
 
 def run_of(folder: Path) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import itertools
 import math
 import statistics
@@ -131,7 +132,7 @@ def recorded(near: Path, kind: str = "") -> dict[str, Record]:
     """
     seen: dict[str, _Seen] = {}
     for run, cell in _cells_in(near):
-        names = (cell.method.lower(), _with_preset(cell))
+        names = _names(cell.method, cell.preset)[::-1]
         own = [seen.setdefault(name, _Seen()) for name in names]
         if own[1].looked_at >= _LOOKED_AT or len(own[1].rates) >= _ENOUGH:
             continue
@@ -190,11 +191,14 @@ def cost_of(known: Mapping[str, Record], cell: Cell) -> Record | None:
         known: what `recorded` and `typical` gave.
         cell: the cell.
     """
-    return known.get(_with_preset(cell)) or known.get(cell.method.lower())
+    own, any_preset = _names(cell.method, cell.preset)
+    return known.get(own) or known.get(any_preset)
 
 
-def _with_preset(cell: Cell) -> str:
-    return f"{cell.method}/{cell.preset}".lower()
+@functools.lru_cache(maxsize=1024)  # thousands of cells are of few methods
+def _names(method: str, preset: str) -> tuple[str, str]:
+    """Keys of what a method costs: with a preset, and with any."""
+    return f"{method}/{preset}".lower(), method.lower()
 
 
 def reserved(record: Record, seconds: float) -> tuple[int | None, float]:

@@ -3,25 +3,59 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from headbench.harness.errors import BenchError, DataError, PluginError, did_you_mean
 from headbench.harness.plugins import DatasetReader, DatasetSpec, Problem, Registry
 from headbench.harness.plugins.loading import guarded
+from headbench.harness.records import parsed
 from headbench.harness.run.asked import asked_subjects, escaped, matches
 from headbench.harness.run.config import Setting
-from headbench.harness.run.data import Manifest, whole
+from headbench.harness.run.data import Manifest
 from headbench.harness.run.entries import owned
 from headbench.harness.run.request import RunRequest
+from headbench.harness.run.shared import Shared
 from headbench.harness.run.subject import limited
 
 if TYPE_CHECKING:
     from headbench.harness.types import Subject
 
-__all__ = ["Place", "chosen_datasets", "places_of"]
+__all__ = ["Outline", "Place", "Reading", "chosen_datasets"]
+
+_FEW = 4
+"""Number of subjects below which one process reads them all."""
+_MOST = 8
+"""Largest number of processes that read subjects, each with memory of its own."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a plan needs of a subject that was read."""
+
+    head: str
+    """Tag of the head model."""
+    train: int
+    """Number of training frames."""
+    test: int
+    """Number of test frames."""
+    width: int
+    """Width of a test image in pixels."""
+    height: int
+    """Height of a test image in pixels."""
+    data: Manifest
+
+    @classmethod
+    def of(cls, subject: Subject) -> Outline:
+        """Outline of a subject that has training and test frames."""
+        camera = subject.test[0].camera
+        return cls(
+            subject.head, len(subject.train), len(subject.test), camera.width, camera.height, Manifest.of(subject)
+        )
 
 
 @dataclass(frozen=True)
@@ -31,19 +65,28 @@ class Place:
     spec: DatasetSpec
     name: str
     folder: Path
-    subject: Subject | None
+    subject: Outline | None
     fault: str
-    data: Manifest | None = None
 
     @functools.cached_property
     def whole_path(self) -> str:
         """Path of the subject's folder without links, which all of its cells share."""
         return str(self.folder.resolve())
 
+    @property
+    def data(self) -> Manifest | None:
+        """Manifest of the subject's data; None where it could not be read."""
+        return self.subject.data if self.subject is not None else None
+
+    @functools.cached_property
+    def data_file(self) -> str:
+        """Path of the data's manifest below a run's folder; empty where the subject could not be read."""
+        return self.subject.data.file if self.subject is not None else ""
+
     @functools.cached_property
     def digests(self) -> dict[str, str]:
         """Kind of data -> digest over all frames; empty where the subject could not be read."""
-        return whole(self.subject.fingerprint) if self.subject is not None else {}
+        return dict(self.subject.data.fingerprint) if self.subject is not None else {}
 
 
 def chosen_datasets(
@@ -116,14 +159,11 @@ def _subjects(dataset: str, found: Mapping[str, Path], wanted: Sequence[str], ro
     return chosen
 
 
-def places_of(
-    spec: DatasetSpec,
-    reader: DatasetReader,
-    found: Mapping[str, Path],
-    settings: Sequence[Setting],
-    limit: int | None,
-) -> list[Place]:
-    """Read the subjects of a dataset, each limited in frames; one that cannot be read gets a fault and stops no other.
+class Reading:
+    """Reading of a dataset's subjects, each limited in frames, by several processes where that is worth it.
+
+    It begins with the block; one that cannot be read gets a fault and stops no other. Readers of strangers' plugins
+    work in this process alone: they may keep what no other process sees.
 
     Args:
         spec: the dataset.
@@ -131,23 +171,71 @@ def places_of(
         found: folders of the subjects by name.
         settings: all settings of the request; the dataset's own are options of its reader.
         limit: maximum number of training frames, and of test frames; None: all.
-
-    Raises:
-        BenchError: an option of the dataset is unknown.
+        alone: whether the reader works in this process alone.
     """
-    options = _data_options(spec, reader, owned(settings, spec.name))
-    places = []
-    for name, folder in found.items():
-        subject = _read(spec, reader, folder, options)
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        reader: DatasetReader,
+        found: Mapping[str, Path],
+        settings: Sequence[Setting],
+        limit: int | None,
+        alone: bool,
+    ) -> None:
+        self._spec, self._reader, self._folders = spec, reader, list(found.items())
+        self._settings, self._limit = owned(settings, spec.name), limit
+        many = not alone and len(self._folders) >= _FEW
+        # Unknown options are refused by `places`.
+        many = many and {setting.path for setting in self._settings} <= set(reader.options())
+        processes = min(_cores() - 1, _MOST) if many else 0
+        self._shared = Shared(len(self._folders), self._outline, _packed, _unpacked, processes)
+
+    def __enter__(self) -> Reading:
+        self._shared.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._shared.__exit__(kind, error, trace)
+
+    def places(self) -> list[Place]:
+        """Wait for the subjects, and return each as it was read.
+
+        Raises:
+            BenchError: an option of the dataset is unknown.
+        """
+        _data_options(self._spec, self._reader, self._settings)
+        places = []
+        for (name, folder), found in zip(self._folders, self._shared.results(), strict=True):
+            outline, fault = (None, found) if isinstance(found, str) else (found, "")
+            places.append(Place(self._spec, name, folder, outline, fault))
+        return places
+
+    def _outline(self, number: int) -> Outline | str:
+        """Outline of a subject, or why it cannot be read."""
+        folder = self._folders[number][1]
+        subject = _read(self._spec, self._reader, folder, {each.path: each.value for each in self._settings})
         if isinstance(subject, str):
-            places.append(Place(spec, name, folder, None, subject))
-        elif not subject.train or not subject.test:
+            return subject
+        if not subject.train or not subject.test:
             counts = f"{len(subject.train)} training and {len(subject.test)} test frames"
-            places.append(Place(spec, name, folder, None, f"{folder} has {counts}; both are needed"))
-        else:
-            subject = limited(subject, limit)
-            places.append(Place(spec, name, folder, subject, "", Manifest.of(subject)))
-    return places
+            return f"{folder} has {counts}; both are needed"
+        return Outline.of(limited(subject, self._limit))
+
+
+def _packed(found: Outline | str) -> dict[str, Any] | str:
+    return found if isinstance(found, str) else {**found.__dict__, "data": found.data.__dict__}
+
+
+def _unpacked(found: Any) -> Outline | str:
+    return found if isinstance(found, str) else parsed(Outline, found, Path())
+
+
+def _cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _read(spec: DatasetSpec, reader: DatasetReader, folder: Path, options: Mapping[str, Any]) -> Subject | str:

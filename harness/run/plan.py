@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
@@ -10,19 +11,20 @@ from pathlib import Path
 
 from headbench.harness.errors import BenchError
 from headbench.harness.layout import CellFolder
-from headbench.harness.plugins import Registry
+from headbench.harness.plugins import DatasetReader, DatasetSpec, MethodSpec, Registry
 from headbench.harness.plugins.checks import check_preset
 from headbench.harness.reading import Unreadable
 from headbench.harness.run.begun import refuse_changes
 from headbench.harness.run.budget import budget_of
 from headbench.harness.run.cell import Cell, cell_folder
 from headbench.harness.run.config import Setting, parse_setting, settings_hash
-from headbench.harness.run.entries import check_owners, chosen_methods, entries_of, owned
+from headbench.harness.run.entries import Entry, check_owners, chosen_methods, entries_of, owned
 from headbench.harness.run.folder import read_plan, write_plan_file
-from headbench.harness.run.places import chosen_datasets, places_of
+from headbench.harness.run.places import Place, Reading, chosen_datasets
 from headbench.harness.run.planned import PlannedCell, plan_cell, with_stale
 from headbench.harness.run.request import RunRequest
 from headbench.harness.run.ways import checked_ways, stages_of, with_kept
+from headbench.harness.way import Way
 
 __all__ = ["Plan", "PlannedCell", "make_plan", "write_plan"]
 
@@ -62,8 +64,7 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
     notes: list[str] = _of_old_plan(run)
     datasets = chosen_datasets(request, registry, notes)
     check_owners(settings, methods, [spec for spec, _, _ in datasets], stages_of(ways), registry)
-    entries = [e for spec in methods for e in entries_of(spec, request, registry, settings, ways)]
-    places = [p for spec, reader, found in datasets for p in places_of(spec, reader, found, settings, request.limit)]
+    entries, places = _read(request, registry, methods, datasets, settings, ways)
     cells = []
     # Options of a stage change an instance and not the cell.
     any_settings = any(setting.owner.lower() not in stages_of(ways) for setting in settings)
@@ -76,6 +77,36 @@ def make_plan(request: RunRequest, registry: Registry, protocols: Mapping[str, s
         cells.append(plan_cell(cell, with_files, place, data_settings, request, protocols, argv))
     kept = refuse_changes(run, cells)
     return Plan(run, tuple(with_stale(run, planned, registry) for planned in kept), tuple(notes))
+
+
+def _read(
+    request: RunRequest,
+    registry: Registry,
+    methods: Sequence[MethodSpec],
+    datasets: Sequence[tuple[DatasetSpec, DatasetReader, Mapping[str, Path]]],
+    settings: Sequence[Setting],
+    ways: Sequence[Way],
+) -> tuple[list[Entry], list[Place]]:
+    """Configure the methods, and read the subjects meanwhile.
+
+    Args:
+        request: gives presets and limit.
+        registry: loads the methods.
+        methods: the methods.
+        datasets: the datasets, each with its reader and its subjects' folders by name.
+        settings: all settings of the request.
+        ways: stage instances that were asked for.
+
+    Raises:
+        BenchError: a method or a dataset cannot be configured so.
+    """
+    with contextlib.ExitStack() as stack:
+        readings = []
+        for spec, reader, found in datasets:
+            alone = registry.origin(spec) != "built in"
+            readings.append(stack.enter_context(Reading(spec, reader, found, settings, request.limit, alone)))
+        entries = [e for spec in methods for e in entries_of(spec, request, registry, settings, ways)]
+        return entries, [place for reading in readings for place in reading.places()]
 
 
 def write_plan(plan: Plan) -> None:

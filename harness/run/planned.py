@@ -97,7 +97,7 @@ def plan_cell(
         return PlannedCell(ended(record, State.FAILED, entry.fault or place.fault), None)
     subject, config = place.subject, entry.config
     if request.budget is not None:
-        config = budgeted(config, budget_of(request.budget), len(subject.train))
+        config = budgeted(config, budget_of(request.budget), subject.train)
         entry = dataclasses.replace(entry, config=config)
     values, digest = entry.resolved
     trains = any(Way.parse(each.way).steps[:1] == TRAIN.steps for each in entry.stages if not each.reason)
@@ -117,15 +117,14 @@ def plan_cell(
         execution=_execution(request, cell.seed),
         fingerprint=place.digests,
         argv=tuple(argv),
-        data_file=place.data.file if place.data is not None else "",
+        data_file=place.data_file,
         stages=entry.stages,
     )
     from headbench.harness.train.batch_schedule import BatchSchedule
 
-    steps = BatchSchedule(config.train, len(subject.train)).total if trains else 0
-    camera = subject.test[0].camera
-    frames = (len(subject.train), len(subject.test))
-    return PlannedCell(record, job, steps, frames, (camera.width, camera.height), place.data)
+    steps = BatchSchedule(config.train, subject.train).total if trains else 0
+    frames, size = (subject.train, subject.test), (subject.width, subject.height)
+    return PlannedCell(record, job, steps, frames, size, subject.data)
 
 
 def with_stale(run: Path, planned: PlannedCell, registry: Registry) -> PlannedCell:
