@@ -36,17 +36,17 @@ class StagePaths:
     @property
     def folder(self) -> Path:
         """Folder of checkpoints, metrics, previews and summary."""
-        return self.cell / _STAGES / str(self.way)
+        return self.cell / f"{_STAGES}/{self.way}"  # in one step: a report asks thousands of times
 
     @property
     def summary(self) -> Path:
         """Summary file of a finished instance: steps, seconds, number of Gaussians, device."""
-        return self.folder / "summary.json"
+        return self.cell / f"{_STAGES}/{self.way}/summary.json"
 
     @property
     def metrics(self) -> Path:
         """Log of the training, one JSON line per so many steps; stages that do not train have none."""
-        return self.folder / "metrics.jsonl"
+        return self.cell / f"{_STAGES}/{self.way}/metrics.jsonl"
 
     @property
     def marks(self) -> Path:
@@ -133,8 +133,7 @@ class StagePaths:
         return path.relative_to(self.cell).as_posix()
 
     def _scored(self, name: str) -> Path:
-        below = self.cell / _SCORES
-        return below / name if self.way == TRAIN else below / str(self.way) / name
+        return self.cell / (f"{_SCORES}/{name}" if self.way == TRAIN else f"{_SCORES}/{self.way}/{name}")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import re
@@ -62,8 +64,6 @@ def to_csv(table: Table) -> str:
     ``<field>_ci95_low`` and ``<field>_ci95_high``, the 95 % interval over subjects in mean rows and of this sequence in
     rows of a subject; `notes` holds footnotes and the reasons for empty fields.
     """
-    import pandas
-
     fields = [
         *_IDENTITY,
         "state",
@@ -71,8 +71,15 @@ def to_csv(table: Table) -> str:
         *(name for column in table.columns for name in _csv_fields(column)),
         "notes",
     ]
-    records = [_csv_record(table, row) for row in table.rows]
-    return pandas.DataFrame(records, columns=fields, dtype=object).to_csv(index=False, lineterminator="\n")
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(fields)
+    for row in table.rows:
+        record = _csv_record(table, row)
+        values = [record.get(field) for field in fields]
+        # What is no number is missing, as None is.
+        writer.writerow(["" if isinstance(value, float) and math.isnan(value) else value for value in values])
+    return written.getvalue()
 
 
 def _csv_fields(column: Column) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
@@ -14,7 +14,13 @@ from headbench.harness.console import say
 from headbench.harness.errors import BenchError
 from headbench.harness.plugins.table_format_checks import BUILT_IN_FORMATS
 
+if TYPE_CHECKING:
+    from headbench.reports import Table
+
 __all__ = ["report"]
+
+_MANY = 50
+"""Number of rows of a table from which on another process lays it out."""
 
 
 class _Format(click.Choice[str]):
@@ -70,6 +76,7 @@ def report(
     from headbench.harness.console import console
     from headbench.harness.files import writable
     from headbench.harness.run.runners import writing
+    from headbench.harness.run.shared import Shared, cores
     from headbench.reports import build_table, build_tables, format_table, terminal, write_report
     from headbench.reports.figures_process import Artist
     from headbench.reports.html import Embed
@@ -82,23 +89,37 @@ def report(
         _long(run, format_, out)
         return
     # Files first, then the screen: a terminal that goes away costs no file.
-    written = None
     if format_ is None:
         with Artist() if figures else contextlib.nullcontext() as artist:
             record = read_run(run)
             table, *others = build_tables(record, protocol, published)
-            with writing(run, _tell) if out is None else contextlib.nullcontext():
-                written = write_report(run, figures, out, pictures, Embed(embed), record, [table, *others], artist)
-    else:
-        table = build_table(read_run(run), protocol, published)
-    if format_ in (None, "terminal"):
-        console().print(terminal(table, whole=format_ is not None))
+            # A large table is laid out by another process meanwhile.
+            aside = len(table.rows) > _MANY and cores() > 1
+            with Shared(1, lambda _: _laid_out(table), str, str, int(aside)) as screen:
+                with writing(run, _tell) if out is None else contextlib.nullcontext():
+                    written = write_report(run, figures, out, pictures, Embed(embed), record, [table, *others], artist)
+                (text,) = screen.results()
+        console().out(text, end="", highlight=False)
+        say(f"report: {written / 'index.html'}")
+        return
+    table = build_table(read_run(run), protocol, published)
+    if format_ == "terminal":
+        console().print(terminal(table))
     elif out is None:
         say(format_table(table, format_), nl=False)
     else:
         say(str(write_table(table, format_, out)))
-    if written is not None:
-        say(f"report: {written / 'index.html'}")
+
+
+def _laid_out(table: Table) -> str:
+    """What the console shows of a table, with the codes of its colours."""
+    from headbench.harness.console import console
+    from headbench.reports import terminal
+
+    shown = console()
+    with shown.capture() as found:
+        shown.print(terminal(table, whole=False))
+    return found.get()
 
 
 def _tell(sentence: str) -> None:

@@ -321,7 +321,9 @@ def _check_ways(names: Iterable[str], path: Path) -> None:
 def _agree(cell: Cell, folder: Path, path: Path) -> None:
     """Refuse a file whose cell is not the one in whose folder the file lies."""
     fault = path_fault(cell.path)
-    if fault or folder.absolute().parts[-LEVELS:] != tuple(cell.path.split("/")):
+    # The last parts are the same of a whole path, which takes a while to put together.
+    parts = folder.parts if len(folder.parts) >= LEVELS else folder.absolute().parts
+    if fault or parts[-LEVELS:] != tuple(cell.path.split("/")):
         found = quoted(cell.path)
         raise Unreadable(
             path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from headbench.harness.run.config import Setting
 from headbench.harness.run.data import Manifest
 from headbench.harness.run.entries import owned
 from headbench.harness.run.request import RunRequest
-from headbench.harness.run.shared import Shared
+from headbench.harness.run.shared import Shared, cores
 from headbench.harness.run.subject import limited
 
 if TYPE_CHECKING:
@@ -188,7 +187,7 @@ class Reading:
         many = not alone and len(self._folders) >= _FEW
         # Unknown options are refused by `places`.
         many = many and {setting.path for setting in self._settings} <= set(reader.options())
-        processes = min(_cores() - 1, _MOST) if many else 0
+        processes = min(cores() - 1, _MOST) if many else 0
         self._shared = Shared(len(self._folders), self._outline, _packed, _unpacked, processes)
 
     def __enter__(self) -> Reading:
@@ -231,11 +230,6 @@ def _packed(found: Outline | str) -> dict[str, Any] | str:
 
 def _unpacked(found: Any) -> Outline | str:
     return found if isinstance(found, str) else parsed(Outline, found, Path())
-
-
-def _cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _read(spec: DatasetSpec, reader: DatasetReader, folder: Path, options: Mapping[str, Any]) -> Subject | str:

@@ -91,9 +91,11 @@ def trained_on(folder: Path) -> Trained | None:
 
 def trained_by(folder: Path, found: Provenance) -> Trained:
     """Data that the cell in `folder` was trained on, by what it was begun with."""
-    cell = folder.relative_to(run_of(folder)).parts
-    known = Manifest.read(run_of(folder), found.data.file)
-    data = known or Manifest(cell[2], cell[3], "", (), (), whole(found.data.fingerprint))
+    run = run_of(folder)
+    data = Manifest.read(run, found.data.file)
+    if data is None:
+        cell = folder.relative_to(run).parts
+        data = Manifest(cell[2], cell[3], "", (), (), whole(found.data.fingerprint))
     return Trained(folder, data, found.data.options)
 
 

@@ -12,10 +12,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Generic, TypeVar
 
-__all__ = ["Shared"]
+from headbench.harness.reading import parse_json
+
+__all__ = ["Shared", "cores"]
 
 _TURN = struct.Struct("<I")
 _TURNS = 4096
@@ -23,6 +26,11 @@ _TURNS = 4096
 _PR_SET_PDEATHSIG = 1
 _Result = TypeVar("_Result")
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Shared(Generic[_Result]):
@@ -123,8 +131,9 @@ class Shared(Generic[_Result]):
                 os.waitpid(pid, 0)
             with self._children.pop(pid) as answers:
                 answers.seek(0)
-                with contextlib.suppress(ValueError):
-                    for line in answers:
-                        piece, result = json.loads(line)
-                        found[piece] = self._unpack(result)
+                text = answers.read().decode()
+            # The last line is cut where its process died.
+            for line in text.split("\n")[:-1]:
+                piece, result = parse_json(line, Path(str(pid)))
+                found[piece] = self._unpack(result)
         return found

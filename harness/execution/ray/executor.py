@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import time
 import uuid
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from headbench.harness.execution.ray.task import gpu_memory
 from headbench.harness.execution.system import machine_memory
 from headbench.harness.run import State
 from headbench.harness.run.child import MOMENT, Ended
+from headbench.harness.run.shared import cores
 
 __all__ = ["Ray"]
 
@@ -282,12 +282,7 @@ def _this_machine(device: str) -> dict[str, float]:
 
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     memory = machine_memory()
-    return {"CPU": _cores(), "GPU": gpus, **({} if memory is None else {"memory": memory})}
-
-
-def _cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"CPU": cores(), "GPU": gpus, **({} if memory is None else {"memory": memory})}
 
 
 def _memory(resources: Resources) -> int | None:
