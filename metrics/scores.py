@@ -135,8 +135,12 @@ class Scores:
 
     def values(self, key: str) -> list[float | None]:
         """Values of a metric: one per frame that can have one, or one per sequence if it is computed per sequence."""
-        rows: Sequence[_Values] = self.sequences if self.is_of_sequences(key) else self.frames
-        return [row.values.get(key) for row in rows if key not in row.absent or row.absent[key].kind.counts]
+        if key not in self._values:
+            rows: Sequence[_Values] = self.sequences if self.is_of_sequences(key) else self.frames
+            self._values[key] = [
+                row.values.get(key) for row in rows if key not in row.absent or row.absent[key].kind.counts
+            ]
+        return [*self._values[key]]
 
     def mean(self, key: str) -> float | None:
         """Mean of a metric over frames or sequences: None if one lacks a value it could have, infinite if one is."""
@@ -152,8 +156,23 @@ class Scores:
         """Means by metric key, as far as they were asked for: a table asks for each several times."""
         return {}
 
+    @functools.cached_property
+    def _values(self) -> dict[str, list[float | None]]:
+        """Values by metric key, as `_means`."""
+        return {}
+
+    @functools.cached_property
+    def _reasons(self) -> dict[str, Absent]:
+        """Reasons by metric key, as `_means`."""
+        return {}
+
     def why(self, key: str) -> Absent:
         """Reason why a metric has no value, or has none for some frames."""
+        if key not in self._reasons:
+            self._reasons[key] = self._why(key)
+        return self._reasons[key]
+
+    def _why(self, key: str) -> Absent:
         if key in self.absent:
             return self.absent[key]
         here = (row.absent[key] for row in (*self.frames, *self.sequences) if key in row.absent)

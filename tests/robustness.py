@@ -1,11 +1,14 @@
 """The table in docs/robustness.md: rows come from the tests' marks `tried`, and only of tests that passed.
 
 ``python -m pytest -m "tried and not gpu" --robustness docs/robustness.md`` writes it; without the option nothing
-changes.
+changes. Rows of tests that were not run, as those that need a cluster, stay as an earlier session wrote them, as long
+as there is such a mark.
 """
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 
 GROUPS = ("faults in runs", "hostile files", "damaged inputs", "wrong command lines")
@@ -13,7 +16,7 @@ HEAD = """# Robustness
 
 What was tried on purpose, what survives and what is lost. The table is written by the tests
 (`python -m pytest -m "tried and not gpu" --robustness docs/robustness.md`): a row stands here only where its test
-passed.
+passed when it was run last. Tests that need Slurm or Ray are run with `HEADBENCH_SLURM=1 HEADBENCH_RAY=1`.
 """
 
 
@@ -33,7 +36,8 @@ def pytest_configure(config):
 
 def pytest_runtest_logreport(report):
     rows = dict(report.user_properties).get("tried")
-    if rows and report.when == "call":
+    # A test that was skipped says nothing; one that failed before or after its call failed.
+    if rows and not report.skipped and (report.when == "call" or report.failed):
         for row in rows:
             _passed.setdefault(tuple(row), []).append(report.passed)
 
@@ -64,8 +68,37 @@ def pytest_sessionfinish(session):
     if target is None or hasattr(session.config, "workerinput"):
         return
     good = [row for row, results in _passed.items() if all(results)]
+    good += _kept(target, session.config.rootpath / "tests")
     lines = [HEAD]
     for group in GROUPS:
         lines += [f"\n## {group.capitalize()}\n", "| tried | what survives | what is lost |", "|---|---|---|"]
         lines += [f"| {row[1]} | {row[2]} | {row[3]} |" for row in sorted(good) if row[0] == group]
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _kept(target: Path, tests: Path) -> list[tuple[str, ...]]:
+    """Rows of the table as it is whose tests exist and were not run in this session."""
+    text = target.read_text(encoding="utf-8") if target.is_file() else ""
+    run, wanted, kept, group = {row[1] for row in _passed}, marks_in(tests), [], ""
+    for line in text.splitlines():
+        if line.startswith("## "):
+            group = line.removeprefix("## ").lower()
+        found = re.fullmatch(r"\| (.*?) \| (.*) \| (.*?) \|", line)
+        if found and found[1] not in run and any(re.fullmatch(each, found[1]) for each in wanted):
+            kept.append((group, *found.groups()))
+    return kept
+
+
+def marks_in(tests: Path) -> list[str]:
+    """What each ``pytest.mark.tried(group, what, ...)`` below a folder says was tried, as a pattern."""
+    found = []
+    for path in sorted(tests.rglob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if "mark.tried" in text else ():
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "tried":
+                what = node.args[1]
+                parts = what.values if isinstance(what, ast.JoinedStr) else [what]
+                # What a text of a parametrised mark is made of shows only when the tests run.
+                texts = [re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in parts]
+                found.append("".join(texts))
+    return found

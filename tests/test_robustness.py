@@ -2,34 +2,61 @@
 
 from __future__ import annotations
 
-import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+from robustness import marks_in
 
 HERE = Path(__file__).parent
 TABLE = HERE.parent / "docs" / "robustness.md"
 
 
-def _marks() -> list[str]:
-    """What each ``pytest.mark.tried(group, what, ...)`` of the suite says was tried, as a pattern."""
-    found = []
-    for path in sorted(HERE.rglob("test_*.py")):
-        text = path.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(text)) if "mark.tried" in text else ():
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "tried":
-                what = node.args[1]
-                parts = what.values if isinstance(what, ast.JoinedStr) else [what]
-                # What a text of a parametrised mark is made of shows only when the tests run.
-                texts = [re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in parts]
-                found.append("".join(texts))
-    return found
-
-
 def test_the_table_has_a_row_for_everything_that_was_tried() -> None:
     rows = [row for row in re.findall(r"^\| (.*?) \| ", TABLE.read_text(encoding="utf-8"), re.M) if row != "tried"]
-    wanted = _marks()
+    wanted = marks_in(HERE)
     missing = [text for text in wanted if not any(re.fullmatch(text, row) for row in rows)]
     gone = [row for row in rows if not any(re.fullmatch(text, row) for text in wanted)]
     help = 'python -m pytest -m "tried and not gpu" --robustness docs/robustness.md'
     assert not missing and not gone, f"{help} writes the table again; missing {missing}, no longer tried {gone}"
     assert len(rows) > 60
+
+
+CASES = """
+import pytest
+GROUP = "faults in runs"
+@pytest.mark.tried(GROUP, "b, which holds")
+def test_b(): pass
+@pytest.mark.tried(GROUP, "a, which fails")
+def test_a(): assert False
+@pytest.mark.tried(GROUP, "c, which needs what is not here", "all | of it")
+def test_c(): pytest.skip()
+@pytest.mark.tried(GROUP, "d, which was never run")
+def test_d(): pytest.skip()
+@pytest.fixture
+def broken(): raise OSError
+@pytest.mark.tried(GROUP, "f, which does not begin")
+def test_f(broken): pass
+"""
+
+WHAT = ("a, which fails", "b, which holds", "e, which is gone", "f, which does not begin")
+
+
+def test_a_row_stays_where_its_test_was_not_run_and_goes_where_it_failed_or_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_cases.py").write_text(CASES)
+    (tmp_path / "pytest.ini").touch()
+    rows = "".join(f"| {what} | old | old |\n" for what in WHAT)
+    kept = "| c, which needs what is not here | all | of it | nothing |"
+    (tmp_path / "table.md").write_text(f"## Faults in runs\n\n{rows}{kept}\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "robustness", "--robustness", "table.md", "tests"]
+    env = os.environ | {"PYTHONPATH": str(HERE)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert "1 failed, 1 passed, 2 skipped, 1 error" in done.stdout, done
+    table = (tmp_path / "table.md").read_text()
+    faults = table.partition("## Faults in runs")[2].partition("## ")[0]
+    lines = [line for line in faults.splitlines() if line.startswith("| ") and "tried" not in line]
+    assert [line.split(" | ")[0] for line in lines] == ["| b, which holds", kept.split(" | ")[0]]
+    assert lines[1] == kept and "| old |" not in table

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from headbench.harness.errors import BenchError, PluginError, did_you_mean
@@ -197,7 +200,8 @@ def _preset_file(spec: MethodSpec, preset: str, plugin: str) -> dict[str, object
 
     def read() -> object:
         with resources.as_file(resources.files(package).joinpath(path)) as file:
-            return cast(object, parse_yaml(read_text(file), file))
+            about = file.stat()
+            return copy.deepcopy(_parsed(file, about.st_mtime_ns, about.st_size))
 
     values = guarded(plugin or spec.name, f"method {spec.name}: reading preset {preset} from {where}", read)
     if isinstance(values, Problem):
@@ -209,6 +213,12 @@ def _preset_file(spec: MethodSpec, preset: str, plugin: str) -> dict[str, object
             help=HELP,
         )
     return values
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(file: Path, changed: int, size: int) -> object:
+    """Read a preset's file, which several checks look into; time of change and size tell when to read it again."""
+    return cast(object, parse_yaml(read_text(file), file))
 
 
 def portrait_class(spec: MethodSpec, plugin: str) -> type[Portrait]:

@@ -26,6 +26,18 @@ def test_what_was_on_before_is_on_afterwards(looks: bool) -> None:
         gc.enable()
 
 
+def test_the_last_collection_looks_at_nothing_that_a_command_built() -> None:
+    before = gc.get_freeze_count()
+    with nothing_collected(False):
+        ring: list[object] = []
+        ring.append(ring)
+    assert gc.get_freeze_count() == before
+    with nothing_collected():
+        pass
+    assert gc.get_freeze_count() > before
+    assert not any(each is ring for each in gc.get_objects())
+
+
 def test_a_refused_report_leaves_it_on(tmp_path: Path) -> None:
     assert CliRunner().invoke(report, [str(tmp_path), "--no-figures"]).exit_code == 1
     assert gc.isenabled()

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import headbench.datasets.common.views as views_module
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mesh import ProjectedMesh
 from headbench.datasets.common.views import read_views
@@ -47,6 +48,20 @@ def document(folder: Path) -> dict:
 
 def read(folder: Path, layout: str = "insta"):
     return registry().load_dataset(layout).read(folder, {})
+
+
+def test_views_made_at_once_are_those_made_one_by_one(around, monkeypatch) -> None:
+    at_once = read(around).views["all-around"]
+    monkeypatch.setattr(views_module, "_good", lambda *given: [])
+    one_by_one = read(around).views["all-around"]
+    assert at_once.digest == one_by_one.digest and len(at_once.frames) == len(one_by_one.frames) == 24
+    for first, second in zip(at_once.frames, one_by_one.frames, strict=True):
+        assert replace(first, camera=None, params=None) == replace(second, camera=None, params=None)
+        for part in ("camera", "params"):
+            one, other = vars(getattr(first, part)), vars(getattr(second, part))
+            tensors = {name for name, value in one.items() if isinstance(value, torch.Tensor)}
+            assert len(tensors) >= 2 and all(torch.equal(one[name], other[name]) for name in tensors)
+            assert {k: v for k, v in one.items() if k not in tensors} == {k: other[k] for k in {*one} - tensors}
 
 
 @pytest.mark.slow
