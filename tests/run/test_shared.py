@@ -17,6 +17,12 @@ def shared(count: int, work: Callable[[int], Any], processes: int) -> Shared[Any
     return Shared(count, work, list, tuple, processes)
 
 
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that earlier tests left to this process do not keep it from forking."""
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+
+
 def children() -> str:
     return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()
 
@@ -28,6 +34,7 @@ def test_results_are_those_of_a_loop_in_its_order(count: int) -> None:
     assert not children()
 
 
+@pytest.mark.usefixtures("alone")
 def test_other_processes_do_the_work_until_this_one_asks_for_it(tmp_path: Path) -> None:
     def work(piece: int) -> tuple[int, int]:
         (tmp_path / str(piece)).touch()
@@ -44,6 +51,7 @@ def test_other_processes_do_the_work_until_this_one_asks_for_it(tmp_path: Path) 
 @pytest.mark.tried(
     "faults in runs", "a process killed while it reads subjects for a plan", "the plan: another process reads them"
 )
+@pytest.mark.usefixtures("alone")
 def test_what_a_process_that_died_did_not_give_is_computed_here() -> None:
     here = os.getpid()
 
@@ -56,6 +64,7 @@ def test_what_a_process_that_died_did_not_give_is_computed_here() -> None:
         assert pieces.results() == [(piece, piece * piece) for piece in range(6)]
 
 
+@pytest.mark.usefixtures("alone")
 def test_what_fails_in_a_process_fails_here() -> None:
     def work(piece: int) -> tuple[int, int]:
         return piece, 1 // piece
@@ -65,6 +74,7 @@ def test_what_fails_in_a_process_fails_here() -> None:
     assert not children()
 
 
+@pytest.mark.usefixtures("alone")
 def test_processes_end_with_the_block() -> None:
     here = os.getpid()
 
