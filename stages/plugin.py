@@ -49,6 +49,7 @@ _AS_PUBLISHED: dict[str, object] = {
     "confidence": False,
     "alone": 0.0,
     "settle": False,
+    "views_settle": 0.0,
     "moments": "none",
     "shared": "both",
     "reach": "all",

@@ -30,15 +30,15 @@ __all__ = ["Extra", "extras", "picture_of", "write_documents", "write_picture"]
 Floats = NDArray[np.float64]
 
 AZIMUTHS = 12
-"""Number of directions around the head, at equal angles; scored ones begin at the front."""
+"""Number of scored directions around the head, at equal angles from the front on."""
 ELEVATIONS = {"up": 20, "down": -10}
 """Heights from which each scored direction is seen -> degrees; above the head is positive."""
-FOLDER_ELEVATION = 5
-"""Degrees from which all views for completion look, each halfway between two scored directions."""
+FOLDER_AZIMUTHS = 24
+"""Number of views for completion, at equal angles; none looks from a scored direction."""
+FOLDER_ELEVATIONS = (0, 15, 0, -15)
+"""Degrees from which views for completion look, in turn."""
 PERFORMANCE = 7
 """Stream of the seed's random numbers for the expressions of scored views, which no training frame shows."""
-SMALLEST = 16
-"""Least side of a picture in pixels."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def extras(clip: Clip, count: int, around: bool) -> list[Extra]:
     Args:
         clip: the performance.
         count: number of views in the orbit.
-        around: also the views to score and those for completion, whose pictures have half the side.
+        around: also the views to score and those for completion.
     """
     neutral = head_params(np.zeros((1, len(clip.scene.head.expression_names))), *np.zeros((3, 1, 3)))
     found = [
@@ -130,13 +130,14 @@ def _scored(clip: Clip) -> Iterator[Extra]:
 
 def _for_folder(clip: Clip, neutral: HeadParams) -> Iterator[Extra]:
     """Views of the head at rest for completion, between the scored directions."""
-    for step in range(AZIMUTHS):
-        azimuth = 360 * (step + 0.5) / AZIMUTHS
-        yield _extra("folder", f"{step:05d}", neutral, clip, azimuth, FOLDER_ELEVATION)
+    for step in range(FOLDER_AZIMUTHS):
+        azimuth = 360 * (step + 0.5) / FOLDER_AZIMUTHS
+        elevation = FOLDER_ELEVATIONS[step % len(FOLDER_ELEVATIONS)]
+        yield _extra("folder", f"{step:05d}", neutral, clip, azimuth, elevation)
 
 
 def _extra(kind: str, name: str, params: HeadParams, clip: Clip, azimuth: float, elevation: float) -> Extra:
-    """Make a picture of half the side of the performance's.
+    """Make a picture as large as the performance's: splats trained at one size look too fat at a smaller one.
 
     Args:
         kind: folder below ``truth/``.
@@ -145,8 +146,7 @@ def _extra(kind: str, name: str, params: HeadParams, clip: Clip, azimuth: float,
         clip: the performance.
         azimuth, elevation: degrees.
     """
-    size = max(SMALLEST, clip.size // 2)
-    return Extra(kind, name, params, view(azimuth, elevation), intrinsics(size), size, azimuth, elevation)
+    return Extra(kind, name, params, view(azimuth, elevation), intrinsics(clip.size), clip.size, azimuth, elevation)
 
 
 def _frame(folder: Path, extra: Extra) -> dict[str, Any]:

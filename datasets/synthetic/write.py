@@ -61,7 +61,7 @@ def write_synthetic(
         report: called with a sentence now and then, for progress.
         workers: processes; None takes one per core.
         orbit: views of the neutral head, all around it, that lie beside the subject as truth; at least one.
-        around: also 24 views from all around to score (view set ``all-around``) and 12 for completing the head.
+        around: also 24 views from all around to score (view set ``all-around``) and 24 for completing the head.
 
     Returns:
         The subjects' folders.

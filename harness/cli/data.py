@@ -48,7 +48,7 @@ def data() -> None:
     "--around/--no-around",
     default=True,
     show_default=True,
-    help="Also views from all around, of half the side: 24 to score by headbench-around@1, 12 to complete heads with.",
+    help="Also views from all around: 24 to score by headbench-around@1, 24 to complete heads with.",
 )
 @click.argument("out", type=Place())
 def synth(layout: str, subjects: int, frames: int, size: int, seed: int, around: bool, out: Path) -> None:

@@ -151,6 +151,7 @@ class AlternatingSampler:
         alone: number of regular steps at the end that no other step stands before.
         alone_background: of those steps, a key of BACKGROUNDS; None: as `regular` has it.
         settle: whether the learning rates fall to zero over those steps, linearly.
+        other_settle: share of the other steps, the last ones, over which their learning rates fall to zero, linearly.
     """
 
     def __init__(
@@ -167,6 +168,7 @@ class AlternatingSampler:
         alone: int = 0,
         settle: bool = False,
         alone_background: str | None = None,
+        other_settle: float = 0.0,
     ) -> None:
         if not candidates:
             raise ValueError("an alternating sampler needs at least one other frame")
@@ -179,6 +181,7 @@ class AlternatingSampler:
         self._start = start or Clock(0, 0, 0, 0)
         self._count = count
         self._settle = settle
+        self._other_settle = other_settle
         self._expression = expression
         self._candidates = torch.tensor(list(candidates))
         self._generator = torch.Generator().manual_seed(regular.seed * 1_000_003 + 17)
@@ -191,14 +194,14 @@ class AlternatingSampler:
         number, regular = self._place(step)
         found = self.regular.at(number)
         clock = self._clock(found.clock, number, regular)
-        paired, total = number <= self._paired, self.regular.total
+        paired = number <= self._paired
         return Moment(
             clock,
             Clock(step, clock.epoch, 2 * found.counted.steps_per_epoch, self.total),
             begins_epoch=found.begins_epoch and not (regular and paired),
             ends_epoch=found.ends_epoch and regular,
             densifies=self._densify in ("both", "regular" if regular else "other"),
-            rate=1.0 if paired or not self._settle else (total - number + 1) / (total - self._paired + 1),
+            rate=self._rate(number, regular),
         )
 
     def sample(self, step: int) -> Sample:
@@ -232,6 +235,12 @@ class AlternatingSampler:
         step = start.step + 3 * pair - (0 if regular else 2)
         return Clock(step, epoch, 3 * clock.steps_per_epoch, start.step + 3 * self.regular.total)
 
+    def _rate(self, number: int, regular: bool) -> float:
+        """Factor of the learning rates of regular step `number`, or of the step before it."""
+        if not regular:
+            return _falling(number, self._paired, self._paired - int(self._other_settle * self._paired))
+        return _falling(number, self.regular.total, self._paired) if self._settle else 1.0
+
     def _params(self, number: int, index: Tensor) -> HeadParams | None:
         """Pose of the other step before regular step `number`; `index` is its frame."""
         if self._expression == "own":
@@ -245,3 +254,8 @@ class AlternatingSampler:
         if step > 2 * self._paired:
             return step - self._paired, True
         return (step + 1) // 2, step % 2 == 0
+
+
+def _falling(number: int, last: int, constant: int) -> float:
+    """Value at `number`: 1 up to `constant`, then falling linearly; the step after `last` would have 0."""
+    return 1.0 if number <= constant else (last - number + 1) / (last - constant + 1)

@@ -39,6 +39,9 @@ class CompleteConfig(Section):
     frames."""
     settle: bool = True
     """Whether the learning rates fall to zero over that share of the steps, linearly."""
+    views_settle: float = Field(default=0.67, ge=0, le=1)
+    """Share of the steps on views, the last ones, over which their learning rates fall to zero, linearly. Nothing else
+    settles what frames do not show."""
     moments: Literal["parent", "none"] = "parent"
     """Adam's moments at the start. parent: those at the end of the parent's training, so that it goes on; none: new
     ones, with which views change less of what was never seen in the same number of steps."""

@@ -191,6 +191,7 @@ class Alternation:
             expression="regular" if config.expression == "frame" else "own",
             alone=int(config.alone * regular.total),
             settle=config.settle,
+            other_settle=config.views_settle,
             alone_background=train.background if mixed and train.background != "random" else None,
         )
 

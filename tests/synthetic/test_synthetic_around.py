@@ -30,9 +30,9 @@ LAYOUTS = {"insta": "synth00", "imavatar": "synth00", "vhap": "synth00", "nersem
 
 @pytest.fixture(scope="module")
 def around(tmp_path_factory) -> Path:
-    """A subject of 48 x 48 of the same person as the samples, with views of 24 x 24."""
+    """A subject of 24 x 24 of the same person as the samples, with views all around."""
     out = tmp_path_factory.mktemp("around")
-    (folder,) = write_synthetic(out, "insta", 1, 2, 48, 3, lambda line: None, workers=1, orbit=1, around=True)
+    (folder,) = write_synthetic(out, "insta", 1, 2, 24, 3, lambda line: None, workers=1, orbit=1, around=True)
     return folder
 
 
@@ -85,6 +85,16 @@ def test_views_stand_at_12_azimuths_and_2_elevations_and_no_two_show_one_express
     assert (content["width"], content["height"]) == (24, 24)
 
 
+def test_views_are_as_large_as_the_frames_since_splats_look_fat_at_smaller_sizes(around) -> None:
+    found = read(around)
+    camera = found.train[0].camera
+    assert {(view.camera.width, view.camera.height) for view in found.views["all-around"].frames} == {(24, 24)}
+    assert (camera.width, camera.height) == (24, 24)
+    for picture in (around / "truth/folder/images").iterdir():
+        with Image.open(picture) as image:
+            assert image.size == (24, 24)
+
+
 def test_pictures_show_the_posed_head_where_the_cameras_see_it(around) -> None:
     found = read(around)
     mesh = ProjectedMesh.of(found)
@@ -95,9 +105,9 @@ def test_pictures_show_the_posed_head_where_the_cameras_see_it(around) -> None:
         assert (alpha[silhouette] > 127).mean() > 0.97 and silhouette.sum() > 0.5 * (alpha > 127).sum()
 
 
-def test_views_for_completion_lie_between_the_scored_ones_and_have_opengl_cameras(around) -> None:
+def test_views_for_completion_look_from_no_scored_direction_and_have_opengl_cameras(around) -> None:
     content = json.loads((around / "truth/folder/transforms.json").read_text(encoding="utf-8"))
-    assert (content["axes"], content["expression"], len(content["frames"])) == ("opengl", "neutral", 12)
+    assert (content["axes"], content["expression"], len(content["frames"])) == ("opengl", "neutral", 24)
     scene = make_scene(3000)
     neutral = head_params(np.zeros((1, 52)), *np.zeros((3, 1, 3)))
     vertices, faces = scene.head.vertices(neutral)[0].double().numpy(), scene.head.faces.numpy()
@@ -105,7 +115,8 @@ def test_views_for_completion_lie_between_the_scored_ones_and_have_opengl_camera
         c2w = np.array(frame["transform_matrix"])
         # OpenGL: the camera looks along its -z, and its y points up.
         assert c2w[:3, 3] @ c2w[:3, 2] > 0.8 and c2w[1, 1] > 0.9
-        assert np.degrees(np.arctan2(-c2w[0, 3], c2w[2, 3] + 0.01)) % 360 == pytest.approx(30 * step + 15, abs=1e-6)
+        assert np.degrees(np.arctan2(-c2w[0, 3], c2w[2, 3] + 0.01)) % 360 == pytest.approx(15 * step + 7.5, abs=1e-6)
+        assert np.degrees(np.arcsin(c2w[1, 3] / 0.9)) == pytest.approx((0, 15, 0, -15)[step % 4], abs=1e-6)
         seen = (vertices - c2w[:3, 3]) @ c2w[:3, :3] * [1, -1, -1]
         points = seen[:, :2] / seen[:, 2:] * [content["fl_x"], content["fl_y"]] + [content["cx"], content["cy"]]
         with Image.open(around / "truth/folder" / frame["file_path"]) as image:
@@ -114,7 +125,7 @@ def test_views_for_completion_lie_between_the_scored_ones_and_have_opengl_camera
 
 
 def test_frames_are_the_same_files_with_and_without_views(around, tmp_path) -> None:
-    (plain,) = write_synthetic(tmp_path, "insta", 1, 2, 48, 3, lambda line: None, workers=1, orbit=1)
+    (plain,) = write_synthetic(tmp_path, "insta", 1, 2, 24, 3, lambda line: None, workers=1, orbit=1)
     files = [path.relative_to(plain) for path in plain.rglob("*") if path.is_file()]
     assert all((around / path).read_bytes() == (plain / path).read_bytes() for path in files if path.suffix != ".npz")
     more = {path.relative_to(around).parts[:2] for path in around.rglob("*") if path.is_file()} - {

@@ -159,6 +159,18 @@ def test_the_rates_can_settle_over_the_steps_that_come_alone(made_subject) -> No
     assert settling == pytest.approx([1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]) and plain == [1] * 8
 
 
+def test_the_rates_of_the_other_steps_can_settle_before_the_regular_ones_come_alone(made_subject) -> None:
+    first = _sampler(made_subject())
+    made = [
+        AlternatingSampler(first.regular, first.other, [1], "white", alone=2, settle=True, other_settle=share)
+        for share in (0.75, 0.0)
+    ]
+    assert [made[0].sample(step).tag for step in range(1, 11)] == ["pseudo", "train"] * 4 + ["train"] * 2
+    settling, plain = ([sampler.at(step).rate for step in range(1, 11)] for sampler in made)
+    assert settling[0:8:2] == pytest.approx([1, 0.75, 0.5, 0.25]) and plain[0:8:2] == [1] * 4
+    assert settling[1:8:2] == plain[1:8:2] == [1] * 4 and settling[8:] == plain[8:] == pytest.approx([2 / 3, 1 / 3])
+
+
 def test_the_steps_that_come_alone_can_have_a_background_of_their_own(made_subject) -> None:
     first = _sampler(made_subject(), background="random")
     sampler = AlternatingSampler(first.regular, first.other, [1], "white", alone=4, alone_background="black")
