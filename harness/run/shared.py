@@ -114,6 +114,9 @@ class Shared(Generic[_Result]):
             for number in _ENDINGS:
                 signal.signal(number, signal.SIG_DFL)
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if "torch" in sys.modules:
+                # Its pool of threads is none of a fork's, and each process has a core.
+                sys.modules["torch"].set_num_threads(1)
             if os.getppid() == parent:
                 for piece, result in self._done():
                     answers.write(f"{json.dumps([piece, self._pack(result)])}\n".encode())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from headbench.harness.run.shared import Shared
 
@@ -62,6 +64,22 @@ def test_what_a_process_that_died_did_not_give_is_computed_here() -> None:
 
     with shared(6, work, 2) as pieces:
         assert pieces.results() == [(piece, piece * piece) for piece in range(6)]
+
+
+@pytest.mark.usefixtures("alone")
+def test_several_threads_of_a_process_may_compute_with_torch(tmp_path: Path) -> None:
+    torch.rand(1000, 1000).sum()  # makes torch's pool of threads, which is none of a fork's
+
+    def work(piece: int) -> tuple[float, int]:
+        with ThreadPoolExecutor(4) as pool:
+            sums = list(pool.map(lambda _: float(torch.ones(300, 1000).sum()), range(8)))
+        (tmp_path / str(piece)).touch()
+        return sum(sums), torch.get_num_threads()
+
+    with shared(3, work, 1) as pieces:
+        while len(list(tmp_path.iterdir())) < 3:
+            os.sched_yield()
+        assert pieces.results() == [(2_400_000.0, 1)] * 3
 
 
 @pytest.mark.usefixtures("alone")
