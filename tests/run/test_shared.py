@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from waiting import until
 
 from headbench.harness.run.shared import Shared
 
@@ -43,8 +44,7 @@ def test_other_processes_do_the_work_until_this_one_asks_for_it(tmp_path: Path) 
         return piece, os.getpid()
 
     with shared(3, work, 1) as pieces:
-        while len(list(tmp_path.iterdir())) < 3:
-            os.sched_yield()
+        until(lambda: len(list(tmp_path.iterdir())) == 3)
         found = pieces.results()
     assert [piece for piece, _ in found] == [0, 1, 2]
     assert os.getpid() not in {pid for _, pid in found}
@@ -77,8 +77,7 @@ def test_several_threads_of_a_process_may_compute_with_torch(tmp_path: Path) -> 
         return sum(sums), torch.get_num_threads()
 
     with shared(3, work, 1) as pieces:
-        while len(list(tmp_path.iterdir())) < 3:
-            os.sched_yield()
+        until(lambda: len(list(tmp_path.iterdir())) == 3)
         assert pieces.results() == [(2_400_000.0, 1)] * 3
 
 
