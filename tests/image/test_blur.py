@@ -21,6 +21,7 @@ CPU = torch.device("cpu")
         (40, 53, 11, 0),
         (40, 53, 11, 10),
         (12, 20, 3, 2),
+        pytest.param(12, 20, 7, 3, marks=pytest.mark.slow),  # each length of window is compiled
         (5, 6, 11, 5),
         (11, 30, 11, 0),
         (64, 64, 3, 1),
@@ -41,12 +42,13 @@ def test_it_is_torchs_convolution_with_zeros_around(
     assert torch.equal(blurred(planes[1:2], weights, pad), found[1:2])
 
 
-def test_a_value_that_is_not_finite_spoils_its_windows_alone() -> None:
-    planes = torch.zeros(1, 20, 20)
+@pytest.mark.parametrize("window", [3, pytest.param(5, marks=pytest.mark.slow)])
+def test_a_value_that_is_not_finite_spoils_its_windows_alone(window: int) -> None:
+    planes, pad = torch.zeros(1, 20, 20), window // 2
     planes[0, 10, 10] = torch.nan
-    found = blurred(planes, gaussian_window(3, 1.5, torch.float32, CPU), 1)
+    found = blurred(planes, gaussian_window(window, 1.5, torch.float32, CPU), pad)
     expected = torch.zeros(20, 20, dtype=torch.bool)
-    expected[9:12, 9:12] = True
+    expected[10 - pad : 11 + pad, 10 - pad : 11 + pad] = True
     assert torch.equal(found[0].isnan(), expected)
 
 
