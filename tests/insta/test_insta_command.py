@@ -91,7 +91,7 @@ def test_a_synthetic_subject_is_written_and_has_nothing_wrong(tmp_path, monkeypa
     assert result.exit_code == 0, result.output
     assert f"bench run --methods all --datasets insta --data-root {tmp_path / 'D'}" in result.output
     assert asked == [(12, True)], "the orbit, and views from all around, of which one in twelve is written"
-    assert len(list((tmp_path / "D" / "insta" / "synth00" / "truth").rglob("*.png"))) == 4
+    assert len(list((tmp_path / "D" / "insta" / "synth00" / "truth").rglob("*.png"))) == 5
     checked = _check("insta", "--data-root", tmp_path / "D")
     note, summary, _, total = checked.output.splitlines()
     assert "2 frames (00000-00001) for training, 1 frame (00002) for testing; 0 errors, 0 warnings" in summary
