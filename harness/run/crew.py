@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from headbench.harness.execution import Executor, Handle, holder
 from headbench.harness.execution.attend import conclude, requeue, settle
 from headbench.harness.execution.claim import CLAIM, RUNNER
+from headbench.harness.execution.holding import left_at
 from headbench.harness.files import Unwritable, discard, read_json, write_json
 from headbench.harness.reading import Unreadable
 from headbench.harness.run.cell import Cell, CellRecord, State, cell_folder
@@ -137,6 +138,8 @@ class Crew:
         self._submitted: dict[int, _Submitted] = {}
         self._elsewhere: dict[int, str] = {}
         """Index of a cell that another runner or worker has -> that process, as it was said to the user."""
+        self._orphans: set[int] = set()
+        """Indices of those whose runner was killed, and whose worker may be ended by that."""
         self._looked = 0.0
         self._records: dict[int, CellRecord] = {}
         self._circuit, self._failed = _Circuit(), 0
@@ -190,6 +193,7 @@ class Crew:
             number: index of the cell in the plan, from 0.
         """
         folder = self._folder(number)
+        left = left_at(folder / RUNNER)
         try:
             has = self._runner.has(folder)
         except Unwritable as error:  # something is in the place of that file: other cells go on
@@ -204,6 +208,8 @@ class Crew:
             return None
         worker = holder(folder)
         if worker is not None:
+            if left is not None and left != self._runner.claim:
+                self._orphans.add(number)
             self._leave_elsewhere(number, str(worker))
         elif _has_ended(record):
             self._end(number, record)
@@ -262,7 +268,13 @@ class Crew:
                 self._leave_elsewhere(number, str(by))
             elif by is None:
                 del self._elsewhere[number]
-                if _has_ended(record := self._record(number)):
+                record = self._record(number)
+                # What was interrupted with its runner, which was killed, goes on here.
+                if record.state is State.INTERRUPTED and (number in self._orphans or left_at(folder / RUNNER)):
+                    requeue(folder)
+                    record = self._record(number)
+                self._orphans.discard(number)
+                if _has_ended(record):
                     self._note(record)
                     self._end(number, record)
                 else:

@@ -104,6 +104,50 @@ def test_a_cell_of_a_runner_on_another_machine_is_waited_for_and_taken_when_that
     assert not (folder / RUNNER).exists() and not (made.run / "runners").exists()
 
 
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_cell_that_was_interrupted_with_the_run_that_had_it_goes_on(
+    tmp_path: Path, worker: Path, monkeypatch: pytest.MonkeyPatch, adopted: bool
+) -> None:
+    """A scheduler may end the work of a run that was killed in good order; nobody asked for that end."""
+    made = plan(tmp_path, "good")
+    folder = cell_folder(made.run, made.cells[0].cell)
+    claim = has_first(made)
+    if adopted:  # the runner is dead already, but not yet the worker
+        age(presence(made.run, claim), STALE + 1)
+        monkeypatch.setattr("headbench.harness.run.crew.holder", lambda place: alive)
+    alive: Any = claim
+
+    def interrupt() -> None:
+        nonlocal alive
+        record = read_cell(folder)
+        assert record is not None
+        replace(record, state=State.INTERRUPTED, attempts=1).write(folder)
+        if not adopted:
+            age(presence(made.run, claim), STALE + 1)
+        alive = None
+
+    listener = Calls(interrupt)
+    records = execute(made, worker, listener)
+    assert [(record.state, record.attempts) for record in records] == [("done", 2)]
+    assert listener.seen[0].startswith("elsewhere good") and listener.seen[-1] == "end good done"
+    assert not (folder / RUNNER).exists()
+
+
+def test_a_cell_whose_end_its_living_run_records_stays_as_it_is(tmp_path: Path, worker: Path) -> None:
+    made = plan(tmp_path, "good")
+    folder = cell_folder(made.run, made.cells[0].cell)
+    has_first(made)
+
+    def interrupt() -> None:
+        record = read_cell(folder)
+        assert record is not None
+        replace(record, state=State.INTERRUPTED, attempts=1).write(folder)
+        (folder / RUNNER).unlink()  # as a run does that goes on with other cells: somebody stopped this one
+
+    records = execute(made, worker, Calls(interrupt))
+    assert [(record.state, record.attempts) for record in records] == [("interrupted", 1)]
+
+
 @pytest.mark.tried("faults in runs", "a cell that two machines want at once", "its work, which is done once")
 def test_what_another_has_finished_is_not_done_twice(tmp_path: Path, worker: Path) -> None:
     made = plan(tmp_path, "raises")
