@@ -19,7 +19,7 @@ from waiting import until
 from headbench.harness.errors import BenchError
 from headbench.harness.execution import holder, holding
 from headbench.harness.execution.claim import CLAIM, RUNNER
-from headbench.harness.execution.holding import STALE, ask_to_end, new_claim
+from headbench.harness.execution.holding import STALE, ask_to_end, left_at, new_claim
 from headbench.harness.files import now_at, read_json, remove_leftovers, sha256_of, write_json
 from headbench.harness.run import State, cell_folder, read_cell, read_cells
 from headbench.harness.run.child import log_path
@@ -364,7 +364,10 @@ def test_what_one_machine_leaves_another_takes_and_stop_reaches_all(
     assert ended.code == 0 and "ended: " in ended.out and read_cell(second).state is State.INTERRUPTED, ended
     until(lambda: works(far, first), 60)
     worker = read_json(first / CLAIM)["pid"]
+    signs = [presence(out, left_at(first / RUNNER)), first / CLAIM]
     far.kill()
+    # Until its signs of life are old, or the next one would begin with the other cell, which hangs.
+    until(lambda: all(now_at(sign.parent) - sign.stat().st_mtime > 4.5 for sign in signs))
     near = spawn(*asked)
     until(lambda: read_cell(first).attempts == 3, 180)
     assert works(near, first) and f"after process {worker} on far" in log_path(first).read_text()

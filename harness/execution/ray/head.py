@@ -181,5 +181,10 @@ def sweep(session: int) -> None:
             return
         for process in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(process, signal.SIGKILL)
+                # A group at once, where this process is in another: nothing of it can start one more meanwhile.
+                group = os.getpgid(process)
+                if group == os.getpgrp():
+                    os.kill(process, signal.SIGKILL)
+                else:
+                    os.killpg(group, signal.SIGKILL)
         time.sleep(0.01)
