@@ -90,7 +90,7 @@ def _kept(target: Path, tests: Path) -> list[tuple[str, ...]]:
 
 
 def marks_in(tests: Path) -> list[str]:
-    """What each ``pytest.mark.tried(group, what, ...)`` below a folder says was tried, as a pattern."""
+    """Find what each ``pytest.mark.tried(group, what, ...)`` below a folder says was tried, as patterns."""
     found = []
     for path in sorted(tests.rglob("test_*.py")):
         text = path.read_text(encoding="utf-8")

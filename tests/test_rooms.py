@@ -117,7 +117,7 @@ def _nodes(path: Path) -> list[ast.AST]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _forgotten():
-    """What was parsed goes with the last test, or every collection of garbage would look at it."""
+    """Forget the parsed files after the last test, or every collection of garbage would look at them."""
     yield
     _nodes.cache_clear()
 

@@ -112,7 +112,7 @@ def report(
 
 
 def _laid_out(table: Table) -> str:
-    """What the console shows of a table, with the codes of its colours."""
+    """Lay a table out as the console shows it, with the codes of its colours."""
     from headbench.harness.console import console
     from headbench.reports import terminal
 

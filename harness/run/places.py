@@ -34,7 +34,7 @@ _MOST = 8
 
 @dataclass(frozen=True)
 class Outline:
-    """What a plan needs of a subject that was read."""
+    """Summary of a subject that was read, with all that a plan needs of it."""
 
     head: str
     """Tag of the head model."""

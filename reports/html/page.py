@@ -48,26 +48,23 @@ def to_html(
         home: folder of the page, from which links to other files of the run lead; None takes ``report`` in the run.
     """
     style, script = joined(STYLES), joined(SCRIPTS)
-    return (
-        _environment()
-        .get_template("page.html.jinja")
-        .render(
-            run=tables[0].run if tables else "empty run",
-            created=f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
-            policy=policy(style, script),
-            style=style,
-            script=script,
-            sections=[section_of(number, table) for number, table in enumerate(tables, 1)],
-            data=as_json(page_data(run, tables, scenes) | {"scale": scale}),
-            scenes=scenes,
-            pictures=[as_json([list(row) for row in scene.pictures]) for scene in scenes],
-            cells=cells_of(run, home or run.path / "report") if run else [],
-            origins=origins_of(run) if run else [],
-            bibtex=Markup.escape(printable(bibtex_of(run))) if run else "",
-            figures=_groups(figures),
-            remarks=remarks,
-            marks=_marks,
-        )
+    template = _environment().get_template("page.html.jinja")
+    return template.render(
+        run=tables[0].run if tables else "empty run",
+        created=f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        policy=policy(style, script),
+        style=style,
+        script=script,
+        sections=[section_of(number, table) for number, table in enumerate(tables, 1)],
+        data=as_json(page_data(run, tables, scenes) | {"scale": scale}),
+        scenes=scenes,
+        pictures=[as_json([list(row) for row in scene.pictures]) for scene in scenes],
+        cells=cells_of(run, home or run.path / "report") if run else [],
+        origins=origins_of(run) if run else [],
+        bibtex=Markup.escape(printable(bibtex_of(run))) if run else "",
+        figures=_groups(figures),
+        remarks=remarks,
+        marks=_marks,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a metric's two images must be, and how often a device is waited for to know."""
+"""The check of a metric's two images refuses what is no pair, and waits for the device once."""
 
 from typing import Any
 
