@@ -1,4 +1,4 @@
-"""Rasterizers of 3D Gaussians behind one interface: `numba` on the CPU, `gsplat` on CUDA, `torch` as the reference.
+"""Rasterizers of 3D Gaussians behind one interface: `cuda` or `gsplat` on a GPU, `numba` on the CPU, `torch` to check.
 
 The coverage of pixels by projected triangles, and the nearest of them, are computed here, too.
 """

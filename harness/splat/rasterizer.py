@@ -11,7 +11,7 @@ from torch import Tensor
 
 from headbench.harness.errors import BenchError
 from headbench.harness.splat.lists import Lists
-from headbench.harness.types import Camera, Gaussians, Rendering
+from headbench.harness.types import Camera, Gaussians, Rendering, ScreenStatistics
 
 __all__ = [
     "ALPHA_CUT",
@@ -69,6 +69,8 @@ class Rasterizer(abc.ABC):
     """Limit of a Gaussian's coverage of a pixel that this back end applies."""
     recordable: bool = False
     """True if `rasterize_within` and its gradient never wait for the device, so that a CUDA graph can record them."""
+    collects: bool = False
+    """True if `prepare_collecting` has the way back add to statistics."""
 
     def __call__(
         self, gaussians: Gaussians, camera: Camera, background: Tensor, absolute_gradient: bool = False
@@ -97,6 +99,18 @@ class Rasterizer(abc.ABC):
             a dataclass of tensors for `rasterize`, differentiable: by default a `View`, on gsplat projected Gaussians.
         """
         return View(gaussians, camera)
+
+    def prepare_collecting(self, gaussians: Gaussians, camera: Camera, statistics: ScreenStatistics | None) -> Any:
+        """Prepare as `prepare` does, and have the way back add to statistics; only a back end that `collects` can.
+
+        Args:
+            gaussians: (B, N, ...), or (N, ...) shared by the batch.
+            camera: B cameras of one image size.
+            statistics: of the N Gaussians; None: nothing is added.
+        """
+        if statistics is None:
+            return self.prepare(gaussians, camera)
+        raise NotImplementedError(f"the {self.name} rasterizer collects no statistics")
 
     @abc.abstractmethod
     def rasterize(self, prepared: Any, background: Tensor, absolute_gradient: bool = False) -> Rendering:

@@ -18,7 +18,8 @@ def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu", dept
     """Return a rasterizer by its name.
 
     Args:
-        name: gsplat, cuda, numba, torch, or auto: gsplat on CUDA and numba on the CPU.
+        name: gsplat, cuda, numba, torch, or auto: numba on the CPU; on a GPU cuda, our own kernels, which nvcc compiles
+            at first use, or gsplat where there is no nvcc.
         device: where its tensors will be.
         depth: whether `Rendering.depth` is needed; without, a back end may leave it empty, (B, 0, H, W), to save time.
 
@@ -31,7 +32,7 @@ def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu", dept
     """
     kind = torch.device(device).type
     if name == "auto":
-        name = "gsplat" if kind == "cuda" else "numba"
+        name = _on_cuda() if kind == "cuda" else "numba"
     if name == "torch":
         from headbench.harness.splat.torch_backend import TorchRasterizer
 
@@ -57,6 +58,13 @@ def make_rasterizer(name: str = "auto", device: torch.device | str = "cpu", dept
 
         return GsplatRasterizer(depth)
     raise BenchError(did_you_mean("rasterizer", name, (*_NAMES, "auto")))
+
+
+def _on_cuda() -> str:
+    """Name of the rasterizer that draws on CUDA unless another one is chosen."""
+    from headbench.harness.splat.drawing.build import compiler
+
+    return "gsplat" if compiler() is None else "cuda"
 
 
 def backend_report() -> list[tuple[str, bool, str]]:

@@ -79,10 +79,12 @@ def fill_triangles(
     """
     from headbench.harness.splat.kernels_triangles import FINER, fill, vote
 
-    corners = np.asarray(points, np.float64)[np.asarray(triangles)]
-    corners = corners[np.isfinite(corners).all(axis=(1, 2))].clip(-_FAR, _FAR) * FINER
+    # Vertices, of which there are fewer than corners, are checked and scaled before they are gathered.
+    points, triangles = np.asarray(points, np.float64), np.asarray(triangles)
+    finite = np.asarray(np.isfinite(points).all(axis=1))
+    whole = triangles if finite.all() else triangles[finite[triangles].all(axis=1)]
     fine = np.zeros((height * FINER, width * FINER), np.bool_)
-    fill(np.ascontiguousarray(corners), fine)
+    fill((points.clip(-_FAR, _FAR) * FINER)[whole], fine)
     covered = np.zeros((height, width), np.bool_)
     vote(fine, covered)
     return covered

@@ -15,7 +15,7 @@ from headbench.harness.splat.gsplat_backend import Footprints
 from headbench.harness.splat.lists import Lists
 from headbench.harness.splat.project import upstream_radii
 from headbench.harness.splat.rasterizer import ALPHA_MAX, Rasterizer, ScreenGradients, backdrop, unpack
-from headbench.harness.types import Camera, Gaussians, Rendering
+from headbench.harness.types import Camera, Gaussians, Rendering, ScreenStatistics
 
 __all__ = ["CudaRasterizer", "draw"]
 
@@ -38,6 +38,7 @@ class CudaRasterizer(Rasterizer):
     through = True
     """Whether a coverage at its limit passes its gradient on."""
     recordable = True
+    collects = True
     device_type = "cuda"
     """Where the tensors are."""
 
@@ -50,12 +51,24 @@ class CudaRasterizer(Rasterizer):
 
     def prepare(self, gaussians: Gaussians, camera: Camera) -> Footprints:
         """Project the Gaussians into the cameras' images; nothing here waits for the device."""
+        return self.prepare_collecting(gaussians, camera, None)
+
+    def prepare_collecting(
+        self, gaussians: Gaussians, camera: Camera, statistics: ScreenStatistics | None
+    ) -> Footprints:
+        """Project the Gaussians, whose gradients are added to statistics on the way back.
+
+        Args:
+            gaussians: as in `prepare`.
+            camera: as in `prepare`.
+            statistics: of the Gaussians; None: nothing is added.
+        """
         if gaussians.means.device.type != self.device_type:
             raise ValueError(f"the cuda rasterizer needs tensors on {self.device_type}, got {gaussians.means.device}")
         if camera.K.requires_grad:
             raise ValueError("the cuda rasterizer gives no gradient for camera.K: detach it, or use numba or torch")
         scene, size = unpack(gaussians, camera), (camera.width, camera.height)
-        means2d, depths, conics, radii = project(self._library, gaussians, camera)
+        means2d, depths, conics, radii = project(self._library, gaussians, camera, statistics)
         if gaussians.sh_degree is not None:
             colours = shade(self._library, gaussians, camera.w2c, depths if self.depth else None)
         else:

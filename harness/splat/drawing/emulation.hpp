@@ -19,6 +19,7 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
+#define __noinline__ inline
 #define __restrict__
 #define __shared__ static
 #define __launch_bounds__(...)

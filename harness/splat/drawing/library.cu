@@ -45,7 +45,7 @@ struct Projection {
     const float2* to_means2d;
     const float* to_depths;
     const float3* to_conics;
-    float *to_means, *to_quats, *to_scales, *to_cameras;
+    float *to_means, *to_quats, *to_scales, *to_cameras, *gradient_sums, *visits;
 };
 
 // The same for colours by spherical harmonics.
@@ -120,7 +120,7 @@ int headbench_project_back(const Projection* given, cudaStream_t stream) {
     const Projection& of = *given;
     LAUNCH(project_back, blocks_for(of.per_image), THREADS, stream, of.images, of.per_image, frame_of(of), fields_of(of),
         of.w2c, of.K, of.margin, of.low_pass, of.radii, of.to_means2d, of.to_depths, of.to_conics, of.to_means,
-        of.to_quats, of.to_scales, of.to_cameras);
+        of.to_quats, of.to_scales, of.to_cameras, of.gradient_sums, of.visits);
     return failure();
 }
 

@@ -38,6 +38,7 @@ _PROJECTED_NUMBERS = (
 _PROJECTED_POINTERS = (
     *("means", "quats", "scales", "opacities", "w2c", "K", "radii", "means2d", "depths", "conics"),
     *("to_means2d", "to_depths", "to_conics", "to_means", "to_quats", "to_scales", "to_cameras"),
+    *("gradient_sums", "visits"),
 )
 
 _SHADED_NUMBERS = ("images", "per_image", "degree", "stored", "channels", "own_means", "own_colours")

@@ -6,11 +6,14 @@
 namespace headbench {
 
 // Tiles [x0, x1) x [y0, y1) that a Gaussian's rectangle meets; none where it is culled.
+//
+// This and `covers` are never inlined: `measure` counts what `emit` writes, and a compiler that fuses multiplications
+// and additions differently in two kernels lets them disagree about a tile on the rim.
 struct Tiles {
     int x0, y0, x1, y1;
 };
 
-__device__ __forceinline__ Tiles tiles_of(
+__device__ __noinline__ Tiles tiles_of(
     Frame frame, int2 radius, float2 mean, float3 conic, float opacity, float cut) {
     if (radius.x <= 0 || radius.y <= 0) return {0, 0, 0, 0};
     const float2 half = half_sizes(conic, opacity, cut);
@@ -28,7 +31,7 @@ __device__ __forceinline__ Tiles tiles_of(
 }
 
 // Whether a Gaussian covers any point of a tile's rectangle of pixel centres with `cut` or more.
-__device__ __forceinline__ bool covers(float2 mean, float3 conic, float reach, int tile_x, int tile_y) {
+__device__ __noinline__ bool covers(float2 mean, float3 conic, float reach, int tile_x, int tile_y) {
     const float left = tile_x * TILE + 0.5f - mean.x, right = left + TILE - 1;
     const float top = tile_y * TILE + 0.5f - mean.y, bottom = top + TILE - 1;
     if (left <= 0.0f && right >= 0.0f && top <= 0.0f && bottom >= 0.0f) return true;
@@ -92,16 +95,16 @@ __global__ void emit(
     const Tiles found = tiles_of(frame, radii[row], mean, conic, opacities[row], cut);
     const float reach = 2.0f * logf(opacities[row] / cut);
     const int first = row / per_image * frame.tiles;
+    // Never more than was counted, which is another Gaussian's place, and never less, which would leave a place as it was.
+    const int end = min(ends[i], capacity);
     int place = ends[i] - count;
     for (int y = found.y0; y < found.y1; ++y)
         for (int x = found.x0; x < found.x1; ++x)
-            if (covers(mean, conic, reach, x, y)) {
-                if (place < capacity) {
-                    tiles[place] = first + y * frame.tiles_x + x;
-                    ids[place] = row;
-                }
-                ++place;
+            if (place < end && covers(mean, conic, reach, x, y)) {
+                tiles[place] = first + y * frame.tiles_x + x;
+                ids[place++] = row;
             }
+    for (; place < end; ++place) tiles[place] = ALL;
 }
 
 // Where each tile's part of the sorted list begins and ends; tiles without any keep (0, 0).

@@ -186,12 +186,16 @@ __device__ __forceinline__ void pull_back(
 //
 // A field that images share has its gradient summed over them in a fixed order; where only some fields are shared,
 // those of the others are written per image by the same thread. Cameras' gradients are added up over Gaussians.
+// Where `gradient_sums` is given, the lengths of a visible Gaussian's gradients on the screen, in half images and as if
+// each image were the whole batch, are added to it, and one per image that sees it to `visits`.
 __global__ void project_back(
     int images, int per_image, Frame frame, Fields fields, const float* __restrict__ w2c, const float* __restrict__ K,
     float margin, float low_pass, const int2* __restrict__ radii, const float2* __restrict__ to_means2d,
     const float* __restrict__ to_depths, const float3* __restrict__ to_conics, float* __restrict__ to_means,
-    float* __restrict__ to_quats, float* __restrict__ to_scales, float* __restrict__ to_cameras) {
+    float* __restrict__ to_quats, float* __restrict__ to_scales, float* __restrict__ to_cameras,
+    float* __restrict__ gradient_sums, float* __restrict__ visits) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
+    float lengths = 0.0f, seen = 0.0f;
     for (int image = 0; image < images; ++image) {
         float camera[12] = {};
         if (n < per_image) {
@@ -205,6 +209,9 @@ __global__ void project_back(
                     p, fields.means + 3 * m, fields.quats + 4 * q, fields.scales + 3 * s, low_pass, to_means2d[i],
                     to_depths ? to_depths[i] : 0.0f, to_conics[i], to_means + 3 * m, to_quats + 4 * q,
                     to_scales + 3 * s, to_cameras ? camera : nullptr);
+                const float x = 0.5f * frame.width * to_means2d[i].x, y = 0.5f * frame.height * to_means2d[i].y;
+                lengths += images * sqrtf(x * x + y * y);
+                seen += 1.0f;
             }
         }
         if (to_cameras)
@@ -213,6 +220,10 @@ __global__ void project_back(
                 for (int by = LANES / 2; by; by /= 2) sum += __shfl_xor_sync(ALL, sum, by);
                 if (threadIdx.x % LANES == 0 && sum != 0.0f) atomicAdd(to_cameras + 16 * image + k, sum);
             }
+    }
+    if (gradient_sums && seen > 0.0f) {
+        gradient_sums[n] += lengths;
+        visits[n] += seen;
     }
 }
 

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from headbench.harness.splat.drawing.library import Library, Work, zeros_like
 from headbench.harness.splat.rasterizer import ALPHA_CUT, FRUSTUM_MARGIN, LOW_PASS, NEAR
-from headbench.harness.types import Camera, Gaussians
+from headbench.harness.types import Camera, Gaussians, ScreenStatistics
 
 __all__ = ["project"]
 
@@ -18,13 +18,16 @@ _FIELDS = {"means": 3, "quats": 3, "scales": 3, "opacities": 2}
 """Name of a field -> its number of dimensions where each image has its own."""
 
 
-def project(library: Library, gaussians: Gaussians, camera: Camera) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def project(
+    library: Library, gaussians: Gaussians, camera: Camera, statistics: ScreenStatistics | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Project N Gaussians into B images; gradients reach means, quats, scales and w2c.
 
     Args:
         library: the kernels.
         gaussians: float32, (B, N, ...), or (N, ...) where the images share a field.
         camera: B cameras of one image size.
+        statistics: contiguous float32, to which the way back adds; None: it adds to none.
 
     Returns:
         means2d (B, N, 2) in pixels, depths (B, N) in metres, conics (B, N, 3) and radii (B, N, 2) int32; all are 0
@@ -32,7 +35,7 @@ def project(library: Library, gaussians: Gaussians, camera: Camera) -> tuple[Ten
     """
     found: tuple[Tensor, Tensor, Tensor, Tensor] = _Project.apply(
         gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, camera.w2c, camera.K,
-        camera.width, camera.height, library,
+        camera.width, camera.height, library, statistics,
     )  # fmt: skip
     return found
 
@@ -52,6 +55,7 @@ class _Project(torch.autograd.Function):
         width: int,
         height: int,
         library: Library,
+        statistics: ScreenStatistics | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Project, and keep what the way back needs.
 
@@ -66,6 +70,7 @@ class _Project(torch.autograd.Function):
             width: of the images in pixels.
             height: of the images in pixels.
             library: the kernels.
+            statistics: as in `project`.
         """
         images, count = len(w2c), means.shape[-2]
         fields = {"means": means, "quats": quats, "scales": scales, "opacities": opacities}
@@ -88,7 +93,7 @@ class _Project(torch.autograd.Function):
         work.hold(radii=radii, means2d=means2d, depths=depths, conics=conics)
         library.run("project", work, means.device)
         work.release("means2d", "depths", "conics")
-        ctx.work, ctx.library = work, library
+        ctx.work, ctx.library, ctx.statistics = work, library, statistics
         ctx.mark_non_differentiable(radii)
         return means2d, depths, conics, radii
 
@@ -117,6 +122,8 @@ class _Project(torch.autograd.Function):
         )
         if to_w2c is not None:
             work.hold(to_cameras=to_w2c)
+        if ctx.statistics is not None:
+            work.hold(gradient_sums=ctx.statistics.gradient, visits=ctx.statistics.visits)
         ctx.library.run("project_back", work, to_means2d.device)
-        work.release("to_means2d", "to_depths", "to_conics", "to_cameras", *found)
-        return *found.values(), None, to_w2c, None, None, None, None
+        work.release("to_means2d", "to_depths", "to_conics", "to_cameras", "gradient_sums", "visits", *found)
+        return *found.values(), None, to_w2c, None, None, None, None, None
