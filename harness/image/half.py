@@ -34,12 +34,12 @@ class _ThroughHalf(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """Evaluate the function, and keep its gradient with respect to the image."""
+        """Evaluate the function, and keep its gradient with respect to the image, boosted."""
         with torch.enable_grad():
             leaf = image.detach().requires_grad_()
             value = function(leaf)
-            (gradient,) = torch.autograd.grad(value.sum() * _BOOST, leaf)
-        ctx.save_for_backward(gradient / _BOOST)
+            (gradient,) = torch.autograd.grad(value, leaf, torch.full_like(value, _BOOST))
+        ctx.save_for_backward(gradient)
         return value.detach()
 
     @staticmethod
@@ -47,4 +47,5 @@ class _ThroughHalf(torch.autograd.Function):
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
         """Multiply the kept gradient by that of the value, `above`, () or (B,)."""
         (gradient,) = ctx.saved_tensors
-        return above.view(-1, *[1] * (gradient.ndim - 1)) * gradient, None
+        # Powers of two change no digit, so the few numbers from above are divided instead of the many of the image.
+        return (above / _BOOST).view(-1, *[1] * (gradient.ndim - 1)) * gradient, None

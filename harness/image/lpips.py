@@ -13,6 +13,7 @@ from headbench.harness.device import side_by_side
 from headbench.harness.image.half import through_half
 from headbench.harness.image.networks import load_network
 from headbench.harness.image.pooling import max_pool
+from headbench.harness.image.prepare import prepare
 from headbench.harness.image.vgg import Vgg16
 from headbench.harness.kernels import kernels
 
@@ -39,23 +40,42 @@ class AlexNet(nn.Module):
 
     Args:
         weights: features.K.weight and features.K.bias with torchvision's layer numbers.
+        minimal: whether convolutions on a CPU take less time where no gradient is asked for, with the same values
+            within float32's rounding: those of 3 x 3 take fewer products, and the first one looks at the image
+            pixel by pixel.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], minimal: bool = False) -> None:
         super().__init__()
+        self._minimal = minimal
+        if minimal:
+            from headbench.harness.image.winograd import winograd_kernels
         for layer in ALEX_CONVOLUTIONS:
             self.register_buffer(f"w{layer}", weights[f"features.{layer}.weight"].detach().clone(), persistent=False)
             self.register_buffer(f"b{layer}", weights[f"features.{layer}.bias"].detach().clone(), persistent=False)
+            if minimal and weights[f"features.{layer}.weight"].shape[-2:] == (3, 3):
+                self.register_buffer(f"m{layer}", winograd_kernels(getattr(self, f"w{layer}")), persistent=False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the outputs of the five ReLU layers for normalised images (B, 3, H, W)."""
         outputs = []
+        quick = self._minimal and _on_cpu(image)
+        if quick:
+            image = image.contiguous(memory_format=torch.channels_last)
         for layer in ALEX_CONVOLUTIONS:
             if layer in (3, 6):
                 image = max_pool(image, 3, 2)
+            if quick and layer == 3:
+                image = image.contiguous()
             stride, padding = _STRIDE_AND_PADDING[layer]
             kernel, bias = getattr(self, f"w{layer}"), getattr(self, f"b{layer}")
-            image = F.relu(F.conv2d(image, kernel, bias, stride=stride, padding=padding))
+            if quick and kernel.shape[-1] == 3:
+                from headbench.harness.image.winograd import winograd_convolve_relu
+
+                image = winograd_convolve_relu(image, getattr(self, f"m{layer}"), bias)
+            else:
+                image = F.conv2d(image, kernel, bias, stride=stride, padding=padding)
+                image = F.relu(image) if image.requires_grad else F.relu_(image)
             outputs.append(image)
         return outputs
 
@@ -70,6 +90,7 @@ class Lpips(nn.Module):
             are float32. float16 has as many bits of precision as the TF32 that torch's convolutions use on a GPU;
             bfloat16 has three less.
         channels_last: memory layout of the convolutions; the same values, faster in lower precision on CUDA.
+        minimal: as for `AlexNet`; VGG16 does not look at it.
 
     Raises:
         MissingAsset: the weights are not registered. There is no fall-back.
@@ -86,6 +107,7 @@ class Lpips(nn.Module):
         weights: Mapping[str, Tensor] | None = None,
         dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
+        minimal: bool = False,
     ) -> None:
         super().__init__()
         if net not in ("alex", "vgg"):
@@ -100,7 +122,7 @@ class Lpips(nn.Module):
             name: value.to(dtype=dtype, memory_format=layout.get(value.ndim, torch.contiguous_format))
             for name, value in weights.items()
         }
-        self.network: nn.Module = AlexNet(stored) if net == "alex" else Vgg16(stored)
+        self.network: nn.Module = AlexNet(stored, minimal) if net == "alex" else Vgg16(stored)
         for index in range(5):
             self.register_buffer(f"lin{index}", weights[f"lin{index}.weight"].detach().clone(), persistent=False)
         # ImageNet statistics on the scale of [-1, 1].
@@ -112,10 +134,8 @@ class Lpips(nn.Module):
 
         Computed under no_grad they can be kept as the second argument of `forward`.
         """
-        if input_range == "[0,1]":
-            image = 2 * image - 1
-        image = (image - self.shift) / self.scale
-        blocks: list[Tensor] = self.network(image.to(dtype=self._dtype, memory_format=self._format))
+        prepared = prepare(image, (self.shift, self.scale), self._dtype, self._format, doubled=input_range == "[0,1]")
+        blocks: list[Tensor] = self.network(prepared)
         return blocks
 
     def forward(self, a: Tensor, b: Tensor | Sequence[Tensor], input_range: InputRange) -> Tensor:
@@ -141,20 +161,32 @@ class Lpips(nn.Module):
 
     def _distance(self, a: Tensor, b: Tensor | Sequence[Tensor], input_range: InputRange) -> Tensor:
         """Return the distance (B,) of images that have been checked; arguments as in `forward`."""
-        total = a.new_zeros(a.shape[0])
         if isinstance(b, Tensor):
             features = side_by_side(lambda: self.features(a, input_range), lambda: self.features(b, input_range))
         else:
             features = [self.features(a, input_range), list(b)]
-        # The kernel has no gradient for `b`: losses have none there, and metrics ask for none at all.
+        # The kernels have no gradient for `b`: losses have none there, and metrics ask for none at all.
         wanted = isinstance(b, Tensor) and b.requires_grad
         fused = None if wanted else kernels("lpips", a.device)
-        distance = _plain_distance if fused is None else fused.fused_distance
-        for index, (ours, theirs) in enumerate(zip(*features, strict=True)):
-            weights = getattr(self, f"lin{index}")
-            pixels = distance(ours, theirs, weights.flatten(), _EPS)
-            total = total + pixels.mean(dim=(1, 2))
+        weights = [getattr(self, f"lin{index}").flatten() for index in range(len(features[0]))]
+        if fused is not None:
+            distances: Tensor = fused.fused_distance(*features, weights, _EPS)
+            return distances
+        total = a.new_zeros(a.shape[0])
+        for ours, theirs, of_channels in zip(*features, weights, strict=True):
+            distance = _plain_distance
+            if _on_cpu(ours) and _on_cpu(theirs):
+                from headbench.harness.image.unit_distance import unit_distance
+
+                distance = unit_distance
+            total = total + distance(ours, theirs, of_channels, _EPS).mean(dim=(1, 2))
         return total
+
+
+def _on_cpu(values: Tensor) -> bool:
+    """Tell if compiled code on a CPU takes these values: float32, without gradient."""
+    plain = values.device.type == "cpu" and values.dtype is torch.float32
+    return plain and not (values.requires_grad and torch.is_grad_enabled())
 
 
 def _plain_distance(a: Tensor, b: Tensor, weights: Tensor, eps: float) -> Tensor:

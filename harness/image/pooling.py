@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from headbench.harness.kernels import kernels
 
-__all__ = ["max_pool"]
+__all__ = ["FUSED_TYPES", "max_pool"]
 
-_FUSED = (torch.float16, torch.bfloat16, torch.float32)
-"""Types of features that the kernel takes."""
+FUSED_TYPES = (torch.float16, torch.bfloat16, torch.float32)
+"""Types of features that kernels take."""
 
 
 def max_pool(image: Tensor, side: int, stride: int) -> Tensor:
@@ -29,7 +29,7 @@ def max_pool(image: Tensor, side: int, stride: int) -> Tensor:
     """
     if image.device.type == "cpu" and not (image.requires_grad and torch.is_grad_enabled()) and image.is_contiguous():
         return _separably(image, side, stride)
-    fits = image.dtype in _FUSED and image.numel() > 0 and min(image.shape[-2:]) >= side
+    fits = image.dtype in FUSED_TYPES and image.numel() > 0 and min(image.shape[-2:]) >= side
     last = fits and image.is_contiguous(memory_format=torch.channels_last)
     fused = kernels("pooling", image.device) if last else None
     if fused is None:

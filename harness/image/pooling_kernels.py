@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["fused_max_pool"]
+__all__ = ["fused_max_pool", "pool"]
 
 _ELEMENTS = 1024
 """Number of features that a triton program holds at once."""
@@ -124,13 +124,8 @@ class _MaxPool(torch.autograd.Function):
             side: of a window in pixels.
             stride: between windows in pixels.
         """
-        batch, channels, height, width = image.shape
-        shape = (batch, channels, (height - side) // stride + 1, (width - side) // stride + 1)
-        out = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=torch.channels_last)
         keep = ctx.needs_input_grad[0]
-        places = torch.empty_like(out, dtype=torch.uint8) if keep else out
-        sizes = (height, width, *shape[2:])
-        _launch(_forward, (image, out, places), shape, sizes, SIDE=side, STRIDE=stride, KEEP=keep)
+        out, places = pool(image, side, stride, keep)
         if keep:
             ctx.save_for_backward(places)
         ctx.shape, ctx.window = image.shape, (side, stride)
@@ -159,6 +154,24 @@ def fused_max_pool(image: Tensor, side: int, stride: int) -> Tensor:
     """
     found: Tensor = _MaxPool.apply(image, side, stride)
     return found
+
+
+def pool(image: Tensor, side: int, stride: int, keep: bool) -> tuple[Tensor, Tensor]:
+    """Return the maxima of windows of images, and the place of each in its window, uint8, where it is wanted.
+
+    Args:
+        image: (B, C, H, W) as `fused_max_pool` takes it.
+        side: of a window in pixels.
+        stride: between windows in pixels.
+        keep: whether places are wanted; without them the second result is the first one.
+    """
+    batch, channels, height, width = image.shape
+    shape = (batch, channels, (height - side) // stride + 1, (width - side) // stride + 1)
+    out = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=torch.channels_last)
+    places = torch.empty_like(out, dtype=torch.uint8) if keep else out
+    sizes = (height, width, *shape[2:])
+    _launch(_forward, (image, out, places), shape, sizes, SIDE=side, STRIDE=stride, KEEP=keep)
+    return out, places
 
 
 def _launch(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headbench.harness.device import side_by_side
-from headbench.harness.image.convolution import convolve_relu
+from headbench.harness.image.convolution import convolve_relu, convolve_relu_pool
 from headbench.harness.image.half import through_half
-from headbench.harness.image.pooling import max_pool
+from headbench.harness.image.pooling import FUSED_TYPES
+from headbench.harness.image.prepare import prepare
+from headbench.harness.kernels import kernels
 
 __all__ = ["VGG_CONVOLUTIONS", "Vgg16", "VggFeatureLoss"]
 
@@ -49,12 +50,19 @@ class Vgg16(nn.Module):
         """
         outputs = []
         for index, block in enumerate(self._layers):
-            if index:
-                image = max_pool(image, 2, 2)
-            for layer in block:
-                image = convolve_relu(image, getattr(self, f"w{layer}"), getattr(self, f"b{layer}"))
-            outputs.append(image)
+            for layer in block[:-1]:
+                image = convolve_relu(image, *self._convolution(layer))
+            last = self._convolution(block[-1])
+            if index + 1 < len(self._layers):
+                features, image = convolve_relu_pool(image, *last)
+            else:
+                features = convolve_relu(image, *last)
+            outputs.append(features)
         return outputs
+
+    def _convolution(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Return the weights and the bias of a convolution."""
+        return getattr(self, f"w{layer}"), getattr(self, f"b{layer}")
 
 
 class VggFeatureLoss(nn.Module):
@@ -103,10 +111,8 @@ class VggFeatureLoss(nn.Module):
 
         Computed under no_grad they can be kept as a target of `forward`.
         """
-        image = (image - self.mean) / self.std
-        if self._size is not None:
-            image = F.interpolate(image, size=(self._size, self._size), mode="bilinear", align_corners=False)
-        blocks: list[Tensor] = self.network(image.to(dtype=self._dtype, memory_format=self._format))
+        prepared = prepare(image, (self.mean, self.std), self._dtype, self._format, self._size)
+        blocks: list[Tensor] = self.network(prepared)
         return blocks
 
     def forward(self, render: Tensor, target: Tensor | Sequence[Tensor]) -> Tensor:
@@ -126,6 +132,10 @@ class VggFeatureLoss(nn.Module):
             features, expected = side_by_side(lambda: self.features(render), lambda: self._target(target))
         else:
             features, expected = self.features(render), list(target)
+        fused = kernels("features", render.device) if _fits(features, expected, render) else None
+        if fused is not None:
+            difference: Tensor = fused.fused_difference(features, expected)
+            return difference
         total = render.new_zeros(())
         for ours, theirs in zip(features, expected, strict=True):
             total = total + (ours - theirs).abs().mean(dtype=total.dtype)
@@ -135,3 +145,10 @@ class VggFeatureLoss(nn.Module):
         """Return the features of target images (B, 3, H, W), without gradient."""
         with torch.no_grad():
             return self.features(target)
+
+
+def _fits(ours: Sequence[Tensor], theirs: Sequence[Tensor], render: Tensor) -> bool:
+    """Tell if the kernel takes these feature maps: of types it knows, alike, none empty, and added up in float32."""
+    alike = all(a.dtype is b.dtype and a.shape == b.shape and a.numel() for a, b in zip(ours, theirs, strict=True))
+    wanted = any(b.requires_grad for b in theirs)
+    return alike and not wanted and render.dtype is torch.float32 and ours[0].dtype in FUSED_TYPES
