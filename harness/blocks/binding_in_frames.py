@@ -11,7 +11,8 @@ from headbench.harness.head.frames_kernels import add3, frame, load3, pull_frame
 __all__ = ["frames_backward", "frames_forward"]
 
 
-@triton.jit
+# One program for any number of Gaussians: nothing is compiled when a step is recorded anew after an edit.
+@triton.jit(do_not_specialize=["gaussians"])
 def frames_forward(
     vertex_ptr, face_ptr, index_ptr, position_ptr, log_ptr, turn_ptr, logit_ptr, mean_ptr, quat_ptr, scale_ptr,
     opacity_ptr, size_ptr, face_size_ptr, gaussians, faces, vertices, images, MEASURE: tl.constexpr,
@@ -82,7 +83,7 @@ def frames_forward(
         tl.store(face_size_ptr + at, total / images, mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["gaussians"])
 def frames_backward(
     vertex_ptr, face_ptr, index_ptr, position_ptr, log_ptr, turn_ptr, logit_ptr, g_mean_ptr, g_quat_ptr, g_scale_ptr,
     g_opacity_ptr, g_size_ptr, d_position_ptr, d_log_ptr, d_turn_ptr, d_logit_ptr, d_vertex_ptr, gaussians, vertices,

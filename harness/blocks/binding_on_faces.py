@@ -21,7 +21,8 @@ from headbench.harness.head.frames_kernels import add3, frame, load3, pull_frame
 __all__ = ["faces_backward", "faces_forward"]
 
 
-@triton.jit
+# One program for any number of Gaussians: nothing is compiled when a step is recorded anew after an edit.
+@triton.jit(do_not_specialize=["gaussians"])
 def faces_forward(
     vertex_ptr, face_ptr, index_ptr, bary_ptr, canonical_ptr, height_ptr, log_ptr, turn_ptr, logit_ptr, mean_ptr,
     quat_ptr, scale_ptr, opacity_ptr, gaussians, vertices, BOUND: tl.constexpr, RAW: tl.constexpr,
@@ -88,7 +89,7 @@ def faces_forward(
         tl.store(opacity_ptr + row, sigmoid(tl.load(logit_ptr + row, mask=inside, other=0.0)), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["gaussians"])
 def faces_backward(
     vertex_ptr, face_ptr, index_ptr, bary_ptr, canonical_ptr, height_ptr, log_ptr, turn_ptr, logit_ptr, g_mean_ptr,
     g_quat_ptr, g_scale_ptr, g_opacity_ptr, d_height_ptr, d_log_ptr, d_turn_ptr, d_logit_ptr, d_vertex_ptr, gaussians,

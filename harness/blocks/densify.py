@@ -9,13 +9,14 @@ from torch import Tensor
 
 from headbench.harness.rotations import quat_to_matrix
 from headbench.harness.train import GaussianTable
-from headbench.harness.types import Rendering
+from headbench.harness.types import Rendering, ScreenStatistics
 
 __all__ = [
     "CHILDREN",
     "SHRINK",
     "Growth",
     "accumulate",
+    "collected_on_screen",
     "children_of_split",
     "guard_faces",
     "lowered_opacity",
@@ -43,12 +44,14 @@ def accumulate(table: GaussianTable, rendering: Rendering) -> None:
     """Add the screen-space gradient lengths of a step's visible Gaussians, and one visit each, to the statistics.
 
     A loss is a mean over the batch, so each image's gradient is multiplied by B: thresholds mean the same for any B.
-    The device is not waited for.
+    The device is not waited for. Where the backward pass has added them already, nothing happens.
 
     Args:
         table: has the columns of `statistics`.
         rendering: of a batch of B images, after backward.
     """
+    if rendering.collected:
+        return
     visible = rendering.visible
     length = torch.linalg.vector_norm(rendering.screen.plain(), dim=-1) * (visible * len(visible))
     table["grad_sum"].add_(length.sum(0))
@@ -56,6 +59,13 @@ def accumulate(table: GaussianTable, rendering: Rendering) -> None:
     if "max_radii" in table.statistic_names():
         radii = table["max_radii"]
         torch.maximum(radii, rendering.radii.amax(0).to(radii.dtype), out=radii)
+
+
+def collected_on_screen(table: GaussianTable) -> ScreenStatistics | None:
+    """Statistics of a table that a backward pass can add to as `accumulate` does; None where radii are needed, too."""
+    if "max_radii" in table.statistic_names():
+        return None
+    return ScreenStatistics(table["grad_sum"], table["grad_count"])
 
 
 def mean_gradient(table: GaussianTable) -> Tensor:
@@ -172,7 +182,9 @@ class Growth:
             split: (N,) bool: the rows that are replaced.
             children: columns of the split rows' children.
         """
-        return cls({name: torch.cat([v[~split], v[clone], children[name]]) for name, v in old.items()}, split)
+        # Row numbers, for which the device is asked once per mask: a mask itself asks it for every column.
+        rows = torch.cat([(~split).nonzero()[:, 0], clone.nonzero()[:, 0]])
+        return cls({name: torch.cat([v[rows], children[name]]) for name, v in old.items()}, split)
 
     def without(self, leaving: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Parts of an Edit that makes this growth and removes the rows of `leaving`, (M,) bool, at once.
@@ -180,7 +192,9 @@ class Growth:
         Returns:
             (`Edit.keep`: which old rows stay, (N,) bool; `Edit.append`: columns of the new rows).
         """
-        standing = int((~self.split).sum())
-        keep = ~self.split
-        keep[~self.split] = ~leaving[:standing]
-        return keep, {name: value[standing:][~leaving[standing:]] for name, value in self.rows.items()}
+        standing = (~self.split).nonzero()[:, 0]
+        stay = ~leaving
+        keep = torch.zeros_like(self.split)
+        keep[standing] = stay[: len(standing)]
+        added = len(standing) + stay[len(standing) :].nonzero()[:, 0]
+        return keep, {name: value[added] for name, value in self.rows.items()}

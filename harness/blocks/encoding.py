@@ -10,8 +10,8 @@ __all__ = ["encode"]
 
 def encode(points: Tensor, octaves: int) -> Tensor:
     """Encode points (..., C) as (..., C + 2 C octaves): x, sin(x), cos(x), sin(2 x), cos(2 x) …, without pi."""
-    parts = [points]
-    for octave in range(octaves):
-        angle = 2.0**octave * points
-        parts += [angle.sin(), angle.cos()]
-    return torch.cat(parts, -1)
+    # Powers of two as integers are exact, and come without a copy from the host.
+    factors = torch.bitwise_left_shift(1, torch.arange(octaves, device=points.device))
+    angles = points.unsqueeze(-2) * factors.unsqueeze(-1)
+    waves = zip(angles.sin().unbind(-2), angles.cos().unbind(-2), strict=True)
+    return torch.cat([points, *(wave for pair in waves for wave in pair)], -1)

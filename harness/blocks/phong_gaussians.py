@@ -65,7 +65,8 @@ def _corners(face_ptr, index_ptr, row, image, vertices, inside) -> Any:
     return face, (first + v0) * 10, (first + v1) * 10, (first + v2) * 10
 
 
-@triton.jit
+# One program for any number of Gaussians: nothing is compiled when a step is recorded anew after an edit.
+@triton.jit(do_not_specialize=["gaussians"])
 def phong_forward(
     packed_ptr, growth_ptr, face_ptr, index_ptr, bary_ptr, shift_ptr, height_ptr, log_ptr, turn_ptr, logit_ptr,
     mean_ptr, quat_ptr, scale_ptr, opacity_ptr, faces, vertices, gaussians, UNITS: tl.constexpr, SHIFT: tl.constexpr,
@@ -133,7 +134,7 @@ def _dot_corner(packed_ptr, at, gx, gy, gz, hx, hy, hz, p0, p1, p2, p3, inside) 
     return total + w * p0 + x * p1 + y * p2 + z * p3
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["gaussians"])
 def phong_backward(
     packed_ptr, growth_ptr, face_ptr, index_ptr, bary_ptr, shift_ptr, height_ptr, log_ptr, turn_ptr, logit_ptr,
     g_mean_ptr, g_quat_ptr, g_scale_ptr, g_opacity_ptr, d_shift_ptr, d_height_ptr, d_log_ptr, d_turn_ptr, d_logit_ptr,

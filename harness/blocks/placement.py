@@ -11,7 +11,14 @@ from torch import Tensor
 from headbench.harness.errors import BenchError
 from headbench.harness.head import HeadModel, uv_raster
 
-__all__ = ["mean_neighbour_distance", "neighbour_distances", "random_barycentrics", "upright", "uv_places"]
+__all__ = [
+    "invisible_row",
+    "mean_neighbour_distance",
+    "neighbour_distances",
+    "random_barycentrics",
+    "upright",
+    "uv_places",
+]
 
 
 def uv_places(head: HeadModel, side: int, method: str, cull: bool = True) -> tuple[Tensor, Tensor]:
@@ -50,6 +57,15 @@ def upright(rows: int, opacity: float, like: Tensor) -> dict[str, Tensor]:
         "rotation": like.new_tensor([1.0, 0.0, 0.0, 0.0]).repeat(rows, 1),
         "opacity": like.new_full((rows,), logit),
     }
+
+
+def invisible_row(like: Tensor) -> dict[str, Tensor]:
+    """Columns of a Gaussian that no rasterizer draws: opacity () of 2e-9, as logit, and rotation (4,) unrotated.
+
+    Args:
+        like: gives device and type.
+    """
+    return {"opacity": like.new_full((), -20.0), "rotation": like.new_tensor([1.0, 0.0, 0.0, 0.0])}
 
 
 def random_barycentrics(count: int, how: str, generator: torch.Generator) -> Tensor:

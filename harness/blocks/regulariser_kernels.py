@@ -20,6 +20,8 @@ __all__ = ["KINDS", "fused_mean"]
 
 _ROWS = 256
 """Rows per program."""
+_PARTS = 512
+"""Parts that are summed at once."""
 KINDS = {"position_hinge": 0, "hinge_norm": 1, "scale_ratio": 2, "long_axes": 3}
 """Number of each penalty; the first three are in `harness.blocks.losses`, the last is SplattingAvatar's."""
 
@@ -56,7 +58,8 @@ def _penalty(x, y, z, KIND: tl.constexpr, LIMIT: tl.constexpr, RATIO: tl.constex
     return value, counts
 
 
-@triton.jit
+# One program for any number of rows: nothing is compiled when a step is recorded anew after an edit.
+@triton.jit(do_not_specialize=["rows"])
 def penalties(
     value_ptr, seen_ptr, part_ptr, rows, images, MASKED: tl.constexpr, OWN: tl.constexpr, KIND: tl.constexpr,
     LIMIT: tl.constexpr, RATIO: tl.constexpr, FACES: tl.constexpr,
@@ -94,7 +97,7 @@ def penalties(
     tl.store(part_ptr + tl.program_id(0) * 2 + 1, tl.sum(count, 0))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["blocks"])
 def mean_of_parts(part_ptr, out_ptr, blocks, BLOCKS: tl.constexpr) -> None:
     """Divide the sum of the parts by their count.
 
@@ -102,17 +105,20 @@ def mean_of_parts(part_ptr, out_ptr, blocks, BLOCKS: tl.constexpr) -> None:
         part_ptr: (blocks, 2) sums and counts.
         out_ptr: (2,), written: the mean, and one over the count, which is at least 1.
         blocks: number of the parts.
-        BLOCKS: power of two, at least `blocks`.
+        BLOCKS: power of two; parts that are summed at once.
     """
-    block = tl.arange(0, BLOCKS)
-    total = tl.sum(tl.load(part_ptr + block * 2, mask=block < blocks, other=0.0), 0)
-    count = tl.sum(tl.load(part_ptr + block * 2 + 1, mask=block < blocks, other=0.0), 0)
-    share = 1 / tl.maximum(count, 1.0)
-    tl.store(out_ptr, total * share)
+    total = tl.zeros([BLOCKS], dtype=part_ptr.dtype.element_ty)
+    count = tl.zeros([BLOCKS], dtype=part_ptr.dtype.element_ty)
+    for first in range(0, blocks, BLOCKS):
+        block = first + tl.arange(0, BLOCKS)
+        total += tl.load(part_ptr + block * 2, mask=block < blocks, other=0.0)
+        count += tl.load(part_ptr + block * 2 + 1, mask=block < blocks, other=0.0)
+    share = 1 / tl.maximum(tl.sum(count, 0), 1.0)
+    tl.store(out_ptr, tl.sum(total, 0) * share)
     tl.store(out_ptr + 1, share)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def penalty_gradients(
     value_ptr, seen_ptr, mean_ptr, gradient_ptr, out_ptr, rows, images, MASKED: tl.constexpr, OWN: tl.constexpr,
     KIND: tl.constexpr, LIMIT: tl.constexpr, RATIO: tl.constexpr, FACES: tl.constexpr,
@@ -212,7 +218,7 @@ class _Mean(torch.autograd.Function):
         kernel: Any = penalties
         kernel[(blocks,)](values, mask, parts, rows, images, **rule)
         kernel = mean_of_parts
-        kernel[(1,)](parts, found, blocks, BLOCKS=triton.next_power_of_2(blocks))
+        kernel[(1,)](parts, found, blocks, BLOCKS=_PARTS)
         ctx.save_for_backward(values, mask, found)
         ctx.images, ctx.rule = images, rule
         return found[0]

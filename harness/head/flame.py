@@ -61,6 +61,24 @@ def _load(
     Args:
         tag: flame2020, flame2023 or flame2023_open.
         topology: open, mouth_closed or teeth.
+        model, masks, uvs, closed, eyelids: as for `_open`.
+    """
+    arrays = _open(tag, model, masks, uvs, closed, eyelids)
+    if topology == "teeth":
+        return add_teeth(arrays)
+    if topology == "mouth_closed":
+        return cap_mouth(arrays) if closed is None else _closed(arrays, closed)
+    return arrays
+
+
+@lru_cache(maxsize=2)
+def _open(
+    tag: str, model: Path, masks: Path | None, uvs: Path | None, closed: Path | None, eyelids: Path | None
+) -> HeadArrays:
+    """Build the arrays of a FLAME head with an open mouth, from which other topologies are made.
+
+    Args:
+        tag: flame2020, flame2023 or flame2023_open.
         model: file of the FLAME model.
         masks: file of FLAME's vertex masks, if any.
         uvs: file of the template with texture coordinates, if any.
@@ -93,12 +111,7 @@ def _load(
         rim[mouth_loop(arrays)] = True
     except DataError as error:
         arrays = replace(arrays, notes=(*arrays.notes, f"region mouth_interior has no rim: {error}"))
-    arrays = replace(arrays, regions={**arrays.regions, "mouth_interior": rim})
-    if topology == "teeth":
-        return add_teeth(arrays)
-    if topology == "mouth_closed":
-        return cap_mouth(arrays) if closed is None else _closed(arrays, closed)
-    return arrays
+    return replace(arrays, regions={**arrays.regions, "mouth_interior": rim})
 
 
 def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -14,7 +14,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from headbench.harness.head.linear import Corrections
-from headbench.harness.head.skinning_pose import STATE, SUM_EXPRESSION, SUM_FEATURE, pose_backward, pose_forward
+from headbench.harness.head.skinning_pose import (
+    LOCAL,
+    PLAIN,
+    STATE,
+    STEPS,
+    SUM_EXPRESSION,
+    SUM_FEATURE,
+    TURNED,
+    pose_backward,
+    pose_forward,
+)
 from headbench.harness.head.skinning_vertices import (
     correction_backward,
     offset_forward,
@@ -26,7 +36,7 @@ from headbench.harness.types import HeadParams
 if TYPE_CHECKING:
     from headbench.harness.head.subject import SubjectHead
 
-__all__ = ["fused_vertices"]
+__all__ = ["fused_joints", "fused_vertices"]
 
 _TILE = 2048
 """Number of coefficients that a program reads at once: so many vertices times coefficients."""
@@ -72,6 +82,45 @@ def fused_vertices(
     return out, plain if pair else None
 
 
+def fused_joints(head: SubjectHead, params: HeadParams) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute pose features (B, 36), global rotations (B, 5, 3, 3) and steps (B, 5, 3) of joints, without gradients.
+
+    A joint's step is (R of the parent - R) times its place.
+    """
+    expression = params.expression.contiguous()
+    rotations = [t.contiguous() for t in (params.root, params.neck, params.jaw, params.eye_left, params.eye_right)]
+    state = _empty(len(expression), STATE.value, like=head.base)
+    _pose(head, rotations, expression, state, state, _Sizes(expression.shape[1], head.expression_size, 0, 1), False)
+    feature, turned = state[:, : TURNED.value], state[:, TURNED.value : LOCAL.value]
+    steps = state[:, STEPS.value : PLAIN.value]
+    return feature, turned.unflatten(1, (5, 3, 3)), steps.unflatten(1, (5, 3))
+
+
+def _pose(
+    head: SubjectHead, rotations: list[Tensor], expression: Tensor, parts: Tensor, state: Tensor, sizes: _Sizes,
+    corrected: bool,
+) -> None:  # fmt: skip
+    """Launch the kernel of the joints.
+
+    Args:
+        head: that is posed.
+        rotations: five axis-angles (B, 3).
+        expression: (B, given).
+        parts: (B, 15, blocks) what corrections add to the joints; not read without corrections.
+        state: (B, STATE), written.
+        sizes: of the launch.
+        corrected: whether there are corrections.
+    """
+    beyond = sizes.given - sizes.width
+    kernel: Any = pose_forward
+    kernel[(len(expression),)](
+        *rotations, expression, head.base_joints, head.joint_dirs, parts, state, sizes.given,
+        head.expression_size, sizes.width, sizes.blocks, WIDTH=sizes.padded,
+        BEYOND=triton.next_power_of_2(beyond) if beyond else 0, BLOCKS=triton.next_power_of_2(sizes.blocks),
+        CORRECTED=corrected,
+    )  # fmt: skip
+
+
 class _Vertices(torch.autograd.Function):
     """Autograd function of `fused_vertices`."""
 
@@ -108,14 +157,7 @@ class _Vertices(torch.autograd.Function):
                 sizes.given, stride, min(sizes.width, stride) if stride else 0, vertices, sizes.blocks,
                 TEMPLATE=template is not None, EXPRESSION=directions is not None, WIDTH=sizes.padded, ROWS=sizes.rows,
             )  # fmt: skip
-        kernel = pose_forward
-        beyond = sizes.given - sizes.width
-        kernel[(batch,)](
-            *rotations, expression, head.base_joints, head.joint_dirs, parts, state, sizes.given,
-            head.expression_size, sizes.width, sizes.blocks, WIDTH=sizes.padded,
-            BEYOND=triton.next_power_of_2(beyond) if beyond else 0, BLOCKS=triton.next_power_of_2(sizes.blocks),
-            CORRECTED=corrected,
-        )  # fmt: skip
+        _pose(head, rotations, expression, parts, state, sizes, corrected)
         out, posed = (_empty(batch, vertices, 3, **device) for _ in range(2))
         plain = _empty(batch, vertices, 3, **device) if fixed.pair else out.new_empty(0)
         lids, similarity = fixed.eyelids, fixed.similarity

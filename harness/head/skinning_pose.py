@@ -13,6 +13,7 @@ import triton.language as tl
 
 __all__ = [
     "FEATURE",
+    "LOCAL",
     "PLAIN",
     "STATE",
     "STEPS",

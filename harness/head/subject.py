@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ A tracker's static offset with them fits the other topologies once they are cut 
 
 _FEATURES = 36
 """Number of pose features of a head with five joints."""
+_TYPES = ({torch.float32}, {torch.float64})
+"""Number types of all tensors that kernels pose a head with."""
 
 
 class _Turns(NamedTuple):
@@ -225,6 +227,12 @@ class SubjectHead(MeshBuffers):
             DataError: as for `vertices`.
         """
         self._check_tag(params.head)
+        module = self._kernels(params)
+        free = (params.expression, params.root, params.neck, params.jaw, params.eye_left, params.eye_right)
+        types = {t.dtype for t in (*free, self.base)}
+        if module is not None and types in _TYPES and not any(t.requires_grad for t in free):
+            feature, turned, steps = module.fused_joints(self, params)
+            return feature, torch.cat((turned, (self.ancestors @ steps).unsqueeze(-1)), -1)
         turns = self._turns(params)
         _, joints = self._shaped(params.expression)
         steps = (turns.change @ joints.unsqueeze(-1)).squeeze(-1)
@@ -252,13 +260,8 @@ class SubjectHead(MeshBuffers):
             corrections: offsets of template and directions, if any.
             pair: whether vertices without corrections are wanted, too.
         """
-        module = kernels("skinning", self.base.device)
-        if (
-            module is None
-            or self.parents != (-1, 0, 1, 1, 1)
-            or len(self.pose_dirs) != _FEATURES
-            or not len(params.root)
-        ):
+        module = self._kernels(params)
+        if module is None:
             return None
         corrections = corrections or Corrections()
         turns = (params.root, params.neck, params.jaw, params.eye_left, params.eye_right)
@@ -270,12 +273,24 @@ class SubjectHead(MeshBuffers):
         fixed += [] if similarity is None else [similarity.scale, similarity.R, similarity.t]
         both = bool(moved) and any(t.requires_grad for t in free)
         types = {t.dtype for t in (*free, *moved, *fixed)}
-        if both or any(t.requires_grad for t in fixed) or types not in ({torch.float32}, {torch.float64}):
+        if both or any(t.requires_grad for t in fixed) or types not in _TYPES:
+            return None
+        found: tuple[Tensor, Tensor | None] = module.fused_vertices(self, params, corrections, pair)
+        return found
+
+    def _kernels(self, params: HeadParams) -> Any:
+        """Return the module of kernels where they can pose this head, as far as its joints decide; else None.
+
+        Raises:
+            DataError: on a CPU: expression coefficients beyond E that are not zero.
+        """
+        module = kernels("skinning", self.base.device)
+        fits = self.parents == (-1, 0, 1, 1, 1) and len(self.pose_dirs) == _FEATURES and len(params.root) > 0
+        if module is None or not fits:
             return None
         if params.expression.device.type == "cpu" and params.expression.shape[1] > self.expression_size:
             _refuse_beyond(params.expression, self.expression_size, "The expression", self.tag)
-        found: tuple[Tensor, Tensor | None] = module.fused_vertices(self, params, corrections, pair)
-        return found
+        return module
 
     def _shaped(self, expression: Tensor) -> tuple[Tensor, Tensor]:
         """Return vertices (B, V, 3) before pose of expressions (B, E), and the joints (B, J, 3) regressed from them."""

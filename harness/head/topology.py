@@ -135,9 +135,14 @@ def align_uv_faces(faces: _Ints, other_faces: _Ints, other_uv_faces: _Ints) -> _
     """
     if len(faces) == len(other_faces) and np.array_equal(faces, other_faces):
         return other_uv_faces
-    where = {tuple(sorted(face)): row for row, face in enumerate(other_faces.tolist())}
-    rows = [where.get(tuple(sorted(face)), -1) for face in faces.tolist()]
-    if -1 in rows:
+    # The last of equal faces is taken: searched for from the right, in a stable order.
+    count = max(int(faces.max(initial=0)), int(other_faces.max(initial=0))) + 1
+    place = np.array([count * count, count, 1])
+    wanted, known = (np.sort(part, axis=1) @ place for part in (faces, other_faces))
+    order = np.argsort(known, kind="stable")
+    at = np.searchsorted(known, wanted, side="right", sorter=order) - 1
+    if len(known) == 0 or (known[order[at]] != wanted).any():
         return None
+    rows = order[at]
     match = faces[:, :, None] == other_faces[rows][:, None, :]
     return np.take_along_axis(other_uv_faces[rows], match.argmax(2), 1)
