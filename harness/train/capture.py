@@ -8,7 +8,7 @@ intersections back to the host.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from headbench.harness.splat import Rasterizer
 from headbench.harness.splat.lists import Lists
 from headbench.harness.train.graph_recorder import GraphRecorder
 from headbench.harness.train.lingering import let_go
-from headbench.harness.types import Rendering, map_tensors
+from headbench.harness.types import Rendering, ScreenStatistics, map_tensors
 
 __all__ = ["Finish", "RecordedStep", "builder", "leaves", "sum_of"]
 
@@ -41,24 +41,23 @@ class _Work:
 
 @dataclass(frozen=True)
 class Finish:
-    """Rest of a step after its gradients, which one graph may hold with it: statistics and update."""
+    """Rest of a step after its gradients, which may be recorded as well: statistics and update."""
 
     ready: Callable[[Sequence[Tensor]], bool]
     """Tells if the rest of the step may be recorded, and makes beforehand what cannot be made in a recording.
 
-    It is asked with the parameters that get a gradient, which have one of the same layout."""
+    It is asked with the parameters that get a gradient, where the gradients of all replays lie."""
     work: Callable[[Rendering], object]
     """Does it by the gradients at the parameters; what it returns is kept as long as the recording, which reads it."""
-    recorded: Callable[[], None]
-    """Called once it has been recorded."""
 
 
 class RecordedStep:
     """One recorded training step, from its inputs to the gradients of all parameters, for one layout of inputs.
 
-    With a recordable rasterizer one graph does all, on lists of a capacity that a rehearsal measures. Otherwise
-    recorded are: `begin` with the rasterizer's `prepare`; the losses with their gradients; the gradients of the rest.
-    Rasterizing and its gradients then run without recording between them.
+    With a recordable rasterizer one graph does all that, on lists of a capacity that a rehearsal measures, and `finish`
+    replays the rest of the step: a graph of its own, since a step that edits the Gaussians needs the gradients alone.
+    Otherwise recorded are: `begin` with the rasterizer's `prepare`; the losses with their gradients; the gradients of
+    the rest. Rasterizing and its gradients then run without recording between them.
 
     Args:
         owner: the avatar, whose parameters get gradients.
@@ -69,7 +68,10 @@ class RecordedStep:
         absolute_gradient: whether the rasterizer also sums absolute screen gradients.
         recorder: records into CUDA graphs.
         capacity: of a recordable rasterizer's lists; None: it is measured, for which the device is waited for.
-        finish: rest of the step, which is recorded with it where all is one graph; None: the caller does it.
+        statistics: to which the gradients of each run are added; None, and with a rasterizer that is not recordable:
+            nothing is.
+        rehearsed: whether a step of this layout has been recorded before, of another number of Gaussians: then all
+            kernels are loaded, and nothing is rehearsed where the capacity is known.
 
     Gradients and `terms` lie in memory that the next call overwrites: use or copy them within the step.
     """
@@ -84,8 +86,10 @@ class RecordedStep:
         absolute_gradient: bool,
         recorder: GraphRecorder,
         capacity: int | None = None,
-        finish: Finish | None = None,
+        rehearsed: bool = False,
+        statistics: ScreenStatistics | None = None,
     ) -> None:
+        self._statistics = statistics
         self._rasterizer = rasterizer
         self._begin = begin
         self._compute_losses = compute_losses
@@ -104,14 +108,13 @@ class RecordedStep:
         self._update_reads: object = None
         self._stepped = False
         self._rendering: Rendering | None = None
-        self.finished = False
-        """True if `run` does the rest of the step as well."""
+        self._finishes: dict[Hashable, tuple[Callable[[], None], list[object]]] = {}
         self.lists: Lists | None = None
         """Of the one graph; None where rasterizing is not recorded."""
         let_go(self.parameters)
         if rasterizer.recordable:
             self.lists = Lists(leaves(self._inputs)[0].device, capacity)
-            self._record_all(self.lists, finish)
+            self._record_all(self.lists, rehearsed)
             return
         recorder.warm_up(self._plainly)
         # From here on the tensors of `_work` are those that the graphs write.
@@ -153,6 +156,30 @@ class RecordedStep:
         watch("backward")
         return rendering
 
+    def finish(self, key: Hashable, rest: Finish) -> bool:
+        """Do the rest of a step whose gradients `run` has computed, by replay; it is recorded first where that is due.
+
+        Args:
+            key: steps of one key do the same after their gradients.
+            rest: does it.
+
+        Returns:
+            whether it is done; if not, the caller does it: rasterizing is not recorded, or the rest is not ready.
+        """
+        found = self._finishes.get(key)
+        if found is None:
+            if self._rendering is None or not rest.ready(self.with_gradients()):
+                return False
+            reads: list[object] = []
+
+            def recorded() -> None:
+                assert self._rendering is not None
+                reads[:] = [rest.work(self._rendering)]
+
+            found = self._finishes[key] = self._recorder.record(recorded), reads
+        found[0]()
+        return True
+
     def input_gradients(self) -> Sequence[Tensor | None]:
         """Gradients, after `run`, of those inputs that require one, in the order of `leaves`."""
         return self._work.gradients[len(self.parameters) :]
@@ -184,39 +211,31 @@ class RecordedStep:
         for parameter, gradient in zip(self.parameters, self._work.gradients, strict=False):
             parameter.grad = gradient
 
-    def _record_all(self, lists: Lists, finish: Finish | None) -> None:
-        """Record the whole step into one graph, after rehearsals of which the first measures the lists if need be.
+    def _record_all(self, lists: Lists, rehearsed: bool) -> None:
+        """Record all from pose to gradients, after rehearsals of which the first measures the lists if need be.
 
         Args:
             lists: that the rasterizer draws from.
-            finish: rest of the step, which is recorded where it is ready for that, and never rehearsed.
+            rehearsed: as in the constructor.
         """
+        collected = leaves(self._statistics)
+        before = [tensor.clone() for tensor in collected]
         if lists.capacity is None:
             self._recorder.warm_up(self._all)
             lists.fix()
-        self._recorder.warm_up(self._all)
-        self._hand_over()
-        if finish is None or not finish.ready(self.with_gradients()):
-            self._replay_all = self._recorder.record(self._all)
-            return
-        work = finish.work
-
-        def everything() -> None:
-            self._all()
-            self._hand_over()
-            assert self._rendering is not None
-            self._update_reads = work(self._rendering)
-
-        self.finished = True
-        self._replay_all = self._recorder.record(everything)
-        finish.recorded()
+            rehearsed = False
+        if not rehearsed:
+            self._recorder.warm_up(self._all)
+        for tensor, value in zip(collected, before, strict=True):
+            tensor.copy_(value)  # a rehearsal is no step
+        self._replay_all = self._recorder.record(self._all)
 
     def _all(self) -> None:
         work = self._work
         assert self.lists is not None
         with torch.enable_grad():
             work.batch, work.posed = self._begin(self._inputs)
-            prepared = self._rasterizer.prepare(work.posed.gaussians, work.batch.camera)
+            prepared = self._rasterizer.prepare_collecting(work.posed.gaussians, work.batch.camera, self._statistics)
             background = work.batch.background
             drawn = self._rasterizer.rasterize_within(prepared, background, self.lists, self._absolute)
             terms = self._compute_losses(work.posed, work.batch, drawn)
@@ -226,7 +245,11 @@ class RecordedStep:
         work.gradients = [None if g is None else _laid_out_like(t, g) for t, g in zip(inputs, found, strict=True)]
         # Without the graph of autograd, which holds the memory of the whole step.
         self._rendering = replace(
-            drawn, image=drawn.image.detach(), alpha=drawn.alpha.detach(), depth=drawn.depth.detach()
+            drawn,
+            image=drawn.image.detach(),
+            alpha=drawn.alpha.detach(),
+            depth=drawn.depth.detach(),
+            collected=self._statistics is not None,
         )
         work.batch, work.posed = None, None
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from headbench.harness.avatar import FineTuneConfig
 from headbench.harness.errors import BenchError, did_you_mean
+from headbench.harness.train.adam import Adam
 from headbench.harness.types import Batch, Camera, Clock, Frame, HeadParams
 
 __all__ = ["FrameParameters"]
@@ -56,20 +57,18 @@ class FrameParameters(nn.Module):
         for name in config.rates:
             start = cameras.w2c[:, :3, 3] if name == "camera.t" else getattr(params, name)
             self.tables[name.replace(".", "_")] = nn.Parameter(start[first.to(device)].clone())
-        groups = [{"params": [self.tables[name.replace(".", "_")]], "lr": rate} for name, rate in config.rates.items()]
-        self._optimizer: torch.optim.Optimizer | None = None
-        if groups and config.optimizer == "dense":
-            self._optimizer = torch.optim.Adam(groups, eps=config.eps, fused=True)
-        elif groups:
-            self._optimizer = torch.optim.SparseAdam(groups, eps=config.eps)
+        kind = Adam if config.optimizer == "dense" else torch.optim.SparseAdam
+        self._optimizers: list[Adam | torch.optim.SparseAdam] = [
+            kind([self.tables[name.replace(".", "_")]], lr=rate, eps=config.eps) for name, rate in config.rates.items()
+        ]
 
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """The optimiser of the tables; none where nothing is refined."""
-        return [] if self._optimizer is None else [self._optimizer]
+    def optimizers(self) -> list[Adam | torch.optim.SparseAdam]:
+        """The optimizers of the tables, one for each; none where nothing is refined."""
+        return list(self._optimizers)
 
     def active(self, clock: Clock) -> bool:
         """Whether the tables take part in the step of this clock."""
-        return self._optimizer is not None and clock.epoch >= self.config.start_epoch
+        return bool(self._optimizers) and clock.epoch >= self.config.start_epoch
 
     def into(self, batch: Batch, index: Tensor) -> Batch:
         """A batch with tracked values replaced by the tables' rows; `index` (B,) are positions of its frames."""
@@ -87,35 +86,32 @@ class FrameParameters(nn.Module):
 
     def zero_grad_tables(self) -> None:
         """Forget the gradients of the tables."""
-        if self._optimizer is not None:
-            self._optimizer.zero_grad(set_to_none=True)
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
 
     def step(self) -> None:
-        """Update the tables by one step of their optimiser."""
-        if self._optimizer is not None:
-            self._optimizer.step()
+        """Update the tables by one step of their optimizers."""
+        for optimizer in self._optimizers:
+            optimizer.step()
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """State of the tables' optimiser: ``<table>/<key>`` -> tensor; empty where nothing is refined."""
-        if self._optimizer is None:
-            return {}
+        """State of the tables' optimizers: ``<table>/<key>`` -> tensor; empty where nothing is refined."""
         named = {id(t): name for name, t in self.tables.items()}
         return {
             f"{named[id(p)]}/{key}": torch.as_tensor(value)
-            for p, state in self._optimizer.state.items()
+            for optimizer in self._optimizers
+            for p, state in optimizer.state.items()
             for key, value in state.items()
         }
 
     def load_optimizer_state(self, state: dict[str, Tensor]) -> None:
         """Continue from `state`, which `optimizer_state` returned; entries of unknown tables are ignored."""
-        if self._optimizer is None:
-            return
-        for name, table in self.tables.items():
+        for (name, table), optimizer in zip(self.tables.items(), self._optimizers, strict=True):
             saved = {key.split("/")[1]: value for key, value in state.items() if key.split("/")[0] == name}
             if saved and self.config.optimizer == "sparse":
                 saved["step"] = int(saved["step"])  # type: ignore[assignment]  # SparseAdam counts in Python
             if saved:
                 device = table.device
-                self._optimizer.state[table] = {
+                optimizer.state[table] = {
                     k: v.to(device).clone() if isinstance(v, Tensor) else v for k, v in saved.items()
                 }

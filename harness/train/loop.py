@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from headbench.harness.avatar import Avatar
 from headbench.harness.errors import PluginError
 from headbench.harness.splat import Rasterizer
+from headbench.harness.train.adam import Adam
 from headbench.harness.train.batch_schedule import BatchSchedule
 from headbench.harness.train.capacities import Capacities
 from headbench.harness.train.capture import Finish, RecordedStep, leaves, sum_of
@@ -23,8 +24,9 @@ from headbench.harness.train.log import TrainLog
 from headbench.harness.train.optimizer import AvatarOptimizer, Reach
 from headbench.harness.train.restore_point import RestorePoint
 from headbench.harness.train.sampler import Moment, Sample, Sampler
+from headbench.harness.train.table import padded, table_of
 from headbench.harness.train.target_features import KeptTargets, TargetFeatures
-from headbench.harness.types import Batch, Clock, Edit, Event, PosedAvatar, Rendering
+from headbench.harness.types import Batch, Clock, Edit, Event, PosedAvatar, Rendering, ScreenGradient, ScreenStatistics
 
 __all__ = ["Trainer"]
 
@@ -51,6 +53,8 @@ class Trainer:
         recorder: makes the graph recorder of a device.
         reach: what steps of a tag may move, by `Sample.tag`; steps of another tag move all.
         feature_share: share of the free memory that features of target images may take, in recorded steps; 0: none.
+        spare_rows: spare rows per Gaussian that keep recordings valid through edits, where avatar and rasterizer allow
+            it and steps of every tag move all; 0: none.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Trainer:
         recorder: Callable[[torch.device], GraphRecorder] = GraphRecorder,
         reach: Mapping[str, Reach] | None = None,
         feature_share: float = 0.0,
+        spare_rows: float = 0.0,
     ) -> None:
         self.reach = dict(reach or {})
         self.avatar = avatar
@@ -79,7 +84,8 @@ class Trainer:
         self.recording = record
         self.make_recorder = recorder
         self._targets = TargetFeatures(feature_share)
-        self._clock = sampler.at(1).clock
+        self._spare_rows = spare_rows
+        self._moment = sampler.at(1)
         self._key: Hashable = None
         self._recordings: dict[Hashable, RecordedStep] = {}
         self._current: RecordedStep | None = None
@@ -91,15 +97,16 @@ class Trainer:
         self._memory: RestorePoint | None = None
         self._taken: tuple[int, TrainLog | None] = (0, None)
         self._capacities = Capacities()
-        self._folds = False
+        self._rehearsed: set[Hashable] = set()
+        self._whole = False
 
     @property
-    def one_graph(self) -> bool:
-        """Whether ordinary steps are one replay each, with statistics and update."""
-        return self._folds
+    def whole(self) -> bool:
+        """True where an ordinary step is two replays and nothing else: to the gradients; statistics and update."""
+        return self._whole
 
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """All optimisers of torch that steps use."""
+    def optimizers(self) -> list[Adam | torch.optim.SparseAdam]:
+        """All optimizers of parameter groups and tables that steps use."""
         return [*self.optimizer.optimizers(), *self.finetune.optimizers()]
 
     def step(self, step: int, log: TrainLog | None = None) -> None:
@@ -151,6 +158,7 @@ class Trainer:
             _TooShort: steps that are not settled do not count.
         """
         self._taken = (step, log)
+        self._make_room()
         moment = self.sampler.at(step)
         clock = moment.clock
         begun = self._unsettled is not None and self._unsettled.step == step and self._unsettled.begun
@@ -158,11 +166,9 @@ class Trainer:
         if moment.begins_epoch and not begun:
             self._event(Event.EPOCH_START, None, clock)
         self._keep(step, log, begun=True)
-        fold = self._foldable(step, moment)
-        if fold is not None:
-            self.optimizer.set_rates(clock, moment.rate)
-        terms, rendering = self.gradients(step, fold)
-        if fold is None or self._current is None or not self._current.finished:
+        terms, rendering = self.gradients(step)
+        rendering = _without_spare_rows(rendering, self.avatar)
+        if not self._finished(step, moment):
             edit = self._event(Event.AFTER_BACKWARD, rendering, clock) if moment.densifies else None
             self.watch("edits")
             if self.update_last or step < self.total:
@@ -179,6 +185,12 @@ class Trainer:
             self._settle()
         if log is not None:
             log.add(terms, moment.counted, self.avatar.count(), self._frame_ids)
+
+    def _make_room(self) -> None:
+        """Reserve spare rows where they are wanted and allowed, before anything else of the first step."""
+        wanted, self._spare_rows = self._spare_rows, 0.0
+        if wanted and self.recording and self.rasterizer.recordable and not self.reach:
+            self.optimizer.reserve(wanted)
 
     def _keep(self, step: int, log: TrainLog | None, begun: bool) -> None:
         """Remember everything as it is before a step of which a graph may draw from too short lists.
@@ -228,17 +240,24 @@ class Trainer:
         schedule = getattr(self.sampler, "schedule", None)
         return schedule.drawn(step) if isinstance(schedule, BatchSchedule) else None
 
-    def _foldable(self, step: int, moment: Moment) -> Hashable:
-        """Key of what comes after the gradients of a step, where one graph may hold it with them; else None.
+    def _finished(self, step: int, moment: Moment) -> bool:
+        """Do what comes after the gradients of a step by replay, where that is possible; else the caller does it.
 
         Args:
             step: counts from 1.
             moment: of the step.
         """
-        if not (self.recording and self.rasterizer.recordable and (self.update_last or step < self.total)):
-            return None
+        recording = self._current
+        if recording is None or recording.lists is None or not (self.update_last or step < self.total):
+            return False
         collected = self.avatar.collect_key(moment.clock) if moment.densifies else "nothing"
-        return None if collected is None else (moment.densifies, collected)
+        if collected is None:
+            return False
+        self.optimizer.set_rates(moment.clock, moment.rate)
+        with padded(self.avatar):
+            done = recording.finish((moment.densifies, collected), self._finish(moment, self._tag))
+        self._whole |= done
+        return done
 
     def _finish(self, moment: Moment, tag: str) -> Finish:
         """What comes after the gradients of a step.
@@ -259,25 +278,20 @@ class Trainer:
         def ready(parameters: Sequence[Tensor]) -> bool:
             if not self.optimizer.stepped(parameters, reach):
                 return False
-            self.optimizer.reserve(reach)
+            self.optimizer.prepare(reach)
             return True
 
-        return Finish(ready, work, self.optimizer.fill)
+        return Finish(ready, work)
 
-    def gradients(self, step: int, fold: Hashable = None) -> tuple[dict[str, Tensor], Rendering]:
-        """Compute loss terms and rendering of a 1-based step, and leave the gradients of their sum at parameters.
+    def gradients(self, step: int) -> tuple[dict[str, Tensor], Rendering]:
+        """Compute loss terms and rendering of a 1-based step, and leave the gradients of their sum at parameters."""
+        with padded(self.avatar):
+            return self._gradients(step)
 
-        Args:
-            step: counts from 1.
-            fold: what `_foldable` says; then the rest of the step is done as well where `_current` is `finished`.
-        """
-        moment = self.sampler.at(step)
-        clock = self._clock = moment.clock
+    def _gradients(self, step: int) -> tuple[dict[str, Tensor], Rendering]:
+        self._moment = self.sampler.at(step)
+        clock = self._moment.clock
         key = self.avatar.capture_key(clock) if self.recording else None
-        if (fold is not None and not self.optimizer.begun()) or (fold is None and self._folds):
-            # The first update makes the moments, and a step with an Edit comes once in a while: neither is worth a
-            # recording of its own.
-            key = None
         sample = self.sampler.sample(step)
         store = sample.store
         self._frame_ids, self._tag = store.ids(sample.rows), sample.tag
@@ -288,7 +302,7 @@ class Trainer:
             self.finetune.zero_grad_tables()
         if key is not None and store.resident and not tuning and sample.params is None:
             inputs = {"index": sample.index, "background": sample.background}
-            return self._recorded(key, inputs, partial(self._begin_resident, store, sample.tag), sample, moment, fold)
+            return self._recorded(key, inputs, partial(self._begin_resident, store, sample.tag), sample)
         batch = store.batch(sample.index, sample.rows, sample.background, sample.tag)
         if sample.params is not None:
             batch = replace(batch, params=sample.params)
@@ -297,7 +311,7 @@ class Trainer:
         self.watch("data")
         if key is None:
             return self._plainly(batch)
-        found = self._recorded(key, replace(batch, frame_ids=()), self._begin_batch, sample, moment, fold)
+        found = self._recorded(key, replace(batch, frame_ids=()), self._begin_batch, sample)
         if tuning and self._current is not None:
             tuned = [t for t in leaves(batch) if t.requires_grad]
             pairs = [(t, g) for t, g in zip(tuned, self._current.input_gradients(), strict=True) if g is not None]
@@ -324,8 +338,6 @@ class Trainer:
         inputs: Any,
         begin: Callable[..., tuple[Batch, PosedAvatar]],
         sample: Sample,
-        moment: Moment,
-        fold: Hashable,
     ) -> tuple[dict[str, Tensor], Rendering]:
         """Loss terms and rendering of a step by replay; recorded first where no recording fits.
 
@@ -337,11 +349,10 @@ class Trainer:
             inputs: dataclasses or mappings of tensors.
             begin: from inputs, and `kept` and `fill` as in `_begin_batch`, to (batch, posed avatar).
             sample: of the step; its store, tag and colour tell the sources of frames apart.
-            moment: of the step.
-            fold: what comes after the gradients in the same graph, as in `gradients`.
         """
         if key != self._key:
             self._recordings.clear()
+            self._rehearsed.clear()
             self._targets.empty()
             self._key = key
         store = sample.store
@@ -349,11 +360,9 @@ class Trainer:
         kept = self._targets.of(source, len(store))
         fill = kept is not None and not kept.complete(sample.rows)
         tensors = tuple((t.shape, t.dtype, t.requires_grad) for t in leaves(inputs))
-        layout = (id(store), sample.tag, sample.colour, kept is not None, fill, tensors, fold)
+        statistics = self._collected()
+        layout = (id(store), sample.tag, sample.colour, kept is not None, fill, statistics is not None, tensors)
         found = self._recordings.get(layout)
-        if found is not None and fold is not None and not found.finished:
-            reach = self.reach.get(sample.tag)
-            found = None if self.optimizer.stepped(found.with_gradients(), reach) else found
         if found is None:
             self._recorder = self._recorder or self.make_recorder(self.finetune.rows.device)
             absolute = self.avatar.absolute_gradient
@@ -368,16 +377,22 @@ class Trainer:
                 absolute,
                 self._recorder,
                 self._capacities.capacity(images, gaussians),
-                None if fold is None else self._finish(moment, sample.tag),
+                layout in self._rehearsed,
+                statistics,
             )
             self._recordings[layout] = found
-            self._folds |= found.finished
+            self._rehearsed.add(layout)
             self._capacities.made(found, images, gaussians)
         self._current = found
         rendering = found.run(inputs, self.watch)
         if kept is not None and fill:
             kept.filled(sample.rows)
         return found.terms, rendering
+
+    def _collected(self) -> ScreenStatistics | None:
+        """Statistics that the gradients of the present step are added to by the rasterizer; None: by no one yet."""
+        collects = self.rasterizer.recordable and self.rasterizer.collects and self._moment.densifies
+        return self.avatar.screen_statistics(self._moment.clock) if collects else None
 
     def _begin_resident(
         self, store: FrameStore, tag: str, inputs: dict[str, Tensor], kept: KeptTargets | None, fill: bool
@@ -406,7 +421,7 @@ class Trainer:
         return batch, self.avatar.drive(batch.params)
 
     def _compute_losses(self, posed: PosedAvatar, batch: Batch, rendering: Rendering) -> dict[str, Tensor]:
-        return self.avatar.losses(posed, rendering, _weighted(batch, rendering), self._clock)
+        return self.avatar.losses(posed, rendering, _weighted(batch, rendering), self._moment.clock)
 
     def _update(self, moment: Moment, replay: bool) -> None:
         """Step the optimisers of avatar and per-frame parameters; the avatar's may be a replay.
@@ -443,6 +458,31 @@ class Trainer:
         self._current = None
         for reach in self.reach.values():
             reach.made = None
+
+
+def _without_spare_rows(rendering: Rendering, avatar: Avatar) -> Rendering:
+    """Leave the spare rows of the avatar's table out of a rendering."""
+    table = table_of(avatar)
+    if table is None or not table.reserved or rendering.visible.shape[1] == (rows := avatar.count()):
+        return rendering
+    screen = _Rows(rendering.screen, rows)
+    return replace(
+        rendering, visible=rendering.visible[:, :rows], screen=screen, measure=lambda: rendering.radii[:, :rows]
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Gradients on the screen of the first Gaussians."""
+
+    whole: ScreenGradient
+    rows: int
+
+    def plain(self) -> Tensor:
+        return self.whole.plain()[:, : self.rows]
+
+    def absolute(self) -> Tensor:
+        return self.whole.absolute()[:, : self.rows]
 
 
 def _weighted(batch: Batch, rendering: Rendering) -> Batch:

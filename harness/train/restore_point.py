@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.head import HeadModel, SubjectHead
+from headbench.harness.train.adam import Adam
 
 if TYPE_CHECKING:
     from headbench.harness.train.log import LogMark, TrainLog
@@ -24,12 +25,12 @@ _PLAIN = (bool, int, float, str, tuple, type(None))
 class _Optimizer:
     """State of an optimiser besides its tensors: numbers, and which parameters have a state at all."""
 
-    optimizer: torch.optim.Optimizer
+    optimizer: Adam | torch.optim.SparseAdam
     rates: list[Any]
     numbers: list[tuple[Tensor, dict[str, Any]]]
 
     @classmethod
-    def of(cls, optimizer: torch.optim.Optimizer) -> _Optimizer:
+    def of(cls, optimizer: Adam | torch.optim.SparseAdam) -> _Optimizer:
         rates = [group["lr"] for group in optimizer.param_groups]
         numbers = [
             (p, {k: v for k, v in state.items() if not isinstance(v, Tensor)}) for p, state in optimizer.state.items()

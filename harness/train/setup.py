@@ -20,7 +20,7 @@ from headbench.harness.train.frames import FrameStore, epoch_order
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.optimizer import AvatarOptimizer
 from headbench.harness.train.sampler import EpochSampler
-from headbench.harness.train.target_features import share_of_memory
+from headbench.harness.train.shares import SPARE_ROWS, TARGET_FEATURES, share
 from headbench.harness.types import Identity, Subject, TrainView
 
 __all__ = [
@@ -128,7 +128,8 @@ def make_trainer(parts: Parts, avatar: Avatar, store: FrameStore, options: Execu
         parts.rasterizer,
         config.update_last,
         record=options.record and parts.device.type == "cuda",
-        feature_share=share_of_memory(parts.device),
+        feature_share=share(TARGET_FEATURES, parts.device),
+        spare_rows=share(SPARE_ROWS, parts.device),
     )
 
 

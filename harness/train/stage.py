@@ -11,7 +11,7 @@ from headbench.harness.options import Execution
 from headbench.harness.stage import Stage, StageWork
 from headbench.harness.train.log import Progress
 from headbench.harness.train.setup import frame_store, make_trainer, prepare
-from headbench.harness.train.training import Training, take_up
+from headbench.harness.train.training import Training, take_up, tell
 from headbench.harness.trained import SUMMARY, TrainSummary, checkpoint_fault, read_summary, remove_damaged
 from headbench.harness.types import Subject
 
@@ -48,7 +48,8 @@ def train_stage(
         config: the method's configuration.
         subject: only its training frames are read.
         options: device, back end, seed, intervals of log, previews and checkpoints.
-        progress: receives each line of the log, and a note per checkpoint that was lost; None: nobody watches.
+        progress: receives each line of the log, a note per checkpoint that was lost, and which part of the training
+            begins: prepare, steps or save; None: nobody watches.
 
     Returns:
         the summary that ``summary.json`` holds.
@@ -64,6 +65,7 @@ def train_stage(
         return saved
     discard(stage / SUMMARY)
     make_folder(stage)
+    tell(progress, "prepare")
     resumed, lost = take_up(stage, about, progress)
     method = about["method"]
     # First of all, so that frames are decoded while the portrait is made.

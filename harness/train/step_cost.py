@@ -31,9 +31,9 @@ class StepCost:
     """The cost of a method's ordinary training step."""
 
     parts: dict[str, float]
-    """Median milliseconds per part: data, drive, raster, losses, backward, edits, optimizer, and total. Where a step is
-    one CUDA graph, all of it counts as backward. On a GPU a part is the time between two events on the
-    stream, so where the host is late a part shows the host's time."""
+    """Median milliseconds per part: data, drive, raster, losses, backward, edits, optimizer, and total. Where all of a
+    step is replayed, everything up to the gradients counts as backward, and the rest as optimizer. On a GPU a part is
+    the time between two events on the stream, so where the host is late a part shows the host's time."""
     rate: float
     """Steps per second, measured without events; the median over `rounds` rounds."""
     rounds: int
@@ -43,8 +43,8 @@ class StepCost:
     peak_memory_bytes: int
     device: str
     recorded: bool
-    one_graph: bool = False
-    """Whether an ordinary step is one CUDA graph, with statistics and update."""
+    replayed: bool = False
+    """True where an ordinary step is two CUDA graphs and nothing else: to the gradients; statistics and update."""
     kernels: KernelCount | None = None
     """Kernels per step on a GPU; None on a CPU."""
 
@@ -98,7 +98,7 @@ def measure_step_cost(
     if parts.device.type == "cuda":
         kernels = count_kernels(lambda: _run(trainer, step + steps, counted), counted)
     store.close()
-    one_graph = trainer.one_graph
+    replayed = trainer.whole
     key = avatar.capture_key(trainer.sampler.at(step).clock)
     return StepCost(
         parts=found,
@@ -109,7 +109,7 @@ def measure_step_cost(
         peak_memory_bytes=peak_memory(parts.device),
         device=device_label(parts.device),
         recorded=trainer.recording and key is not None,
-        one_graph=one_graph,
+        replayed=replayed,
         kernels=kernels,
     )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from headbench.harness.types import Edit
 
-__all__ = ["GaussianTable"]
+__all__ = ["GaussianTable", "padded", "table_of"]
 
 
 class GaussianTable(nn.Module):
@@ -51,6 +53,14 @@ class GaussianTable(nn.Module):
         self._parameter_names = tuple(parameters)
         self._buffer_names = tuple(buffers)
         self._statistic_names = tuple(statistics)
+        self._leaves: dict[str, nn.Parameter] = {}
+        """Parameters with spare rows, whose first rows are the table's; empty where nothing is reserved."""
+        self._others: dict[str, Tensor] = {}
+        """Buffers and statistics with spare rows."""
+        self._own: Tensor | None = None
+        self._spare_row: Mapping[str, Tensor] = {}
+        self._share = 0.0
+        self._is_padded = False
 
     def __len__(self) -> int:
         return len(getattr(self, self._parameter_names[0]))
@@ -71,9 +81,62 @@ class GaussianTable(nn.Module):
         """Names of the statistic columns, in order; they are zero at the start and for new rows."""
         return self._statistic_names
 
+    @property
+    def reserved(self) -> bool:
+        """True if columns have spare rows, so that edits that fit change them in place."""
+        return bool(self._leaves)
+
+    @property
+    def room(self) -> int:
+        """Number of rows with the spare ones."""
+        return len(self.leaf(self._parameter_names[0]))
+
+    def leaf(self, name: str) -> Tensor:
+        """The tensor of a parameter column that is optimised: with the spare rows, where some are reserved."""
+        return self._leaves.get(name, self[name])
+
+    def own_rows(self) -> Tensor | None:
+        """(N,) bool, False for spare rows, in memory that stays; None where none are shown: all rows are the table's.
+
+        A mean over all Gaussians is one over these.
+        """
+        return self._own if self._is_padded else None
+
+    def reserve(self, share: float, spare_row: Mapping[str, Tensor]) -> None:
+        """Move all columns into memory with spare rows; from now on edits change it in place as long as they fit.
+
+        The table shows its own rows as before, as views; `padded` shows the spare ones, too. Parameters are other
+        tensors afterwards. An edit that does not fit reserves anew.
+
+        Args:
+            share: spare rows per row, above 0.
+            spare_row: column -> value of a spare row, without the first dimension; 0 in columns that it lacks.
+        """
+        self._share, self._spare_row = share, spare_row
+        self._move({name: self[name].detach() for name in self._columns()})
+
+    @contextmanager
+    def padded(self) -> Iterator[None]:
+        """Within, columns have their spare rows as well, and parameters are those that `leaf` returns."""
+        if not self._leaves or self._is_padded:
+            yield
+            return
+        # Twice in each step of a training, whence no attribute is set by way of the module.
+        parameters, buffers = dict(self._parameters), dict(self._buffers)
+        self._parameters.update(self._leaves)
+        self._buffers.update(self._others)
+        self._is_padded = True
+        try:
+            yield
+        finally:
+            self._parameters.update(parameters)
+            self._buffers.update(buffers)
+            self._is_padded = False
+
     def resize(self, rows: int) -> None:
-        """Make every column `rows` long with undefined content, before a checkpoint is loaded."""
-        for name in (*self._parameter_names, *self._buffer_names, *self._statistic_names):
+        """Make every column `rows` long with undefined content, before a checkpoint is loaded; nothing is reserved."""
+        self._leaves, self._others, self._own, self._share = {}, {}, None, 0.0
+        for name in self._columns():
             old = self[name]
             self._set(name, old.detach().new_zeros((rows, *old.shape[1:])))
 
@@ -97,22 +160,62 @@ class GaussianTable(nn.Module):
         kept = torch.arange(len(self), device=self[self._parameter_names[0]].device)
         if edit.keep is not None:
             kept = kept[edit.keep]
-        for name in (*self._parameter_names, *self._buffer_names, *self._statistic_names):
+        columns = {}
+        for name in self._columns():
             rows = self[name].detach()
             rows = rows if edit.keep is None else rows[kept]
             if edit.append is not None:
                 some = next(iter(edit.append.values()))
                 new = edit.append.get(name, rows.new_zeros((len(some), *rows.shape[1:])))
                 rows = torch.cat([rows, new.detach().to(rows.dtype)])
-            self._set(name, rows)
+            columns[name] = rows
+        self._move(columns)
         return {"kept": kept}
 
+    def _columns(self) -> tuple[str, ...]:
+        """Names of all columns: parameters, buffers, statistics."""
+        return (*self._parameter_names, *self._buffer_names, *self._statistic_names)
+
+    def _move(self, columns: Mapping[str, Tensor]) -> None:
+        """Make these the columns, (N', ...) each: in the reserved memory, in a larger one, or in tensors of their own.
+
+        Args:
+            columns: of all names; none of them lies in the reserved memory, or nothing changes in what lies there.
+        """
+        if self._is_padded:
+            raise RuntimeError("GaussianTable: the rows change while spare rows are shown")
+        if not self._share:
+            for name, value in columns.items():
+                self._set(name, value)
+            return
+        before, rows = len(self), len(next(iter(columns.values())))
+        if not self._leaves or rows > self.room:
+            room = rows + math.ceil(self._share * rows)
+            memory = {n: self._spare(n, v).expand(room, *v.shape[1:]).clone() for n, v in columns.items()}
+            self._leaves = {name: nn.Parameter(memory.pop(name)) for name in self._parameter_names}
+            self._others = memory
+            self._own = torch.arange(room, device=next(iter(columns.values())).device) < rows
+        for name, value in columns.items():
+            whole = (self._leaves if name in self._leaves else self._others)[name].detach()
+            whole[:rows].copy_(value)
+            if before > rows:
+                whole[rows:before].copy_(self._spare(name, whole))
+            setattr(self, name, self._shown(name, whole[:rows]))
+        if self._own is not None:
+            self._own[:rows] = True
+            self._own[rows:] = False
+
+    def _spare(self, name: str, like: Tensor) -> Tensor:
+        """Value of a spare row of a column, of the type and on the device of `like`."""
+        value = self._spare_row.get(name)
+        return like.new_zeros(()) if value is None else value.to(like)
+
+    def _shown(self, name: str, value: Tensor) -> Tensor:
+        """The column's values as what the table shows of them: a parameter, or a plain tensor."""
+        return nn.Parameter(value) if name in self._parameter_names else value
+
     def _set(self, name: str, value: Tensor) -> None:
-        value = value.detach()
-        if name in self._parameter_names:
-            setattr(self, name, nn.Parameter(value.clone()))
-        else:
-            setattr(self, name, value.clone())
+        setattr(self, name, self._shown(name, value.detach().clone()))
 
     def _check(self, edit: Edit) -> None:
         columns = (*self._parameter_names, *self._buffer_names)
@@ -139,3 +242,15 @@ class GaussianTable(nn.Module):
                 raise ValueError(
                     f"Edit.append[{name!r}] has rows of {tuple(value.shape[1:])}, expected {self[name].shape[1:]}"
                 )
+
+
+def table_of(avatar: nn.Module) -> GaussianTable | None:
+    """Return the table of an avatar; None where it has none, as one that bakes."""
+    table: GaussianTable | None = getattr(avatar, "table", None)
+    return table
+
+
+def padded(avatar: nn.Module) -> AbstractContextManager[None]:
+    """Show the spare rows of an avatar's table within; do nothing where it has none."""
+    table = table_of(avatar)
+    return nullcontext() if table is None else table.padded()

@@ -7,41 +7,16 @@ keeps them. Which of the two a step does is known on the host, so each is a reco
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from headbench.harness.errors import BenchError
-
-__all__ = ["SHARE", "KeptTargets", "TargetFeatures", "share_of_memory"]
-
-SHARE = "HEADBENCH_TARGET_FEATURES"
-"""Environment variable with the share of free GPU memory that features may take, 0 to 1; without it nothing is kept."""
+__all__ = ["KeptTargets", "TargetFeatures"]
 
 _CPU_MEMORY = 2**30
 """Bytes that count as free on a CPU, where only tests keep features."""
-
-
-def share_of_memory(device: torch.device) -> float:
-    """Return the share of free memory that features of targets may take, as `SHARE` says; 0 on a CPU.
-
-    Args:
-        device: of the training.
-
-    Raises:
-        BenchError: the variable holds no number from 0 to 1.
-    """
-    text = os.environ.get(SHARE, "0")
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise BenchError(f"{SHARE}={text!r}: expected a share of the free GPU memory from 0 to 1.")
-    return share if device.type == "cuda" else 0.0
 
 
 class KeptTargets:

@@ -49,7 +49,7 @@ from headbench.harness.trained import (
     remove_damaged,
 )
 
-__all__ = ["Training", "preview", "take_up"]
+__all__ = ["Training", "preview", "take_up", "tell"]
 
 
 def take_up(stage: Path, about: Mapping[str, str], progress: Progress | None) -> tuple[Path | None, tuple[str, ...]]:
@@ -74,6 +74,17 @@ def take_up(stage: Path, about: Mapping[str, str], progress: Progress | None) ->
         if progress is not None:
             progress({"note": note})
     return found, notes
+
+
+def tell(progress: Progress | None, part: str) -> None:
+    """Say which part of a training begins, so that a cell's record has the time of each.
+
+    Args:
+        progress: is told; None: nobody watches.
+        part: prepare, steps or save.
+    """
+    if progress is not None:
+        progress({"part": part})
 
 
 @dataclass
@@ -114,7 +125,7 @@ class Training:
             store: its training frames, some of which previews show.
             make: makes the trainer of `avatar`, once it has the Gaussians of `resumed`; told whether training begins.
             resumed: folder of the checkpoint to go on from; None begins at step 1.
-            progress: receives each line of the log.
+            progress: receives each line of the log, and what of the training begins: steps, or saving.
         """
         state = self.restore_model(resumed) if resumed is not None else None
         trainer = make(state is None)
@@ -129,6 +140,7 @@ class Training:
         save_schedule = SaveSchedule(total, options.preview_every, options.checkpoint_every)
         marks = Marks(options.marks, total, options.seconds, marks_folder(self.stage), self.done)
         limit = math.inf if options.seconds is None else options.seconds
+        tell(progress, "steps")
         started = time.perf_counter()
         painted: Future[None] = Future()
         painted.set_result(None)
@@ -145,6 +157,7 @@ class Training:
                     wait_for(self.parts.device)
                     self.seconds += time.perf_counter() - started
                     self.done, self.fresh, self.images = step, True, trainer.drawn(step)
+                    tell(progress, "save")
                     if marked:
                         self.save(step, {}, keep_in=marks.folder)
                     if shown:
@@ -155,6 +168,8 @@ class Training:
                         begun = time.perf_counter()
                         self.save(step, self._training_state(trainer, log), log.state()[0], _refined(trainer))
                         save_schedule.wrote(time.perf_counter() - begun)
+                    if step < total and not ends:
+                        tell(progress, "steps")
                     started = time.perf_counter()
                 if ends:
                     break
