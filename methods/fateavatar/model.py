@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from headbench.harness.avatar import Avatar
 from headbench.harness.blocks.binding import on_faces
-from headbench.harness.blocks.densify import accumulate, statistics
+from headbench.harness.blocks.densify import accumulate, collected_on_screen, statistics
 from headbench.harness.blocks.placement import mean_neighbour_distance, upright
 from headbench.harness.blocks.surface import place_uvs
 from headbench.harness.head import (
@@ -38,6 +38,7 @@ from headbench.harness.types import (
     ParamGroup,
     PosedAvatar,
     Rendering,
+    ScreenStatistics,
     TrainView,
     map_tensors,
 )
@@ -169,6 +170,9 @@ class FateAvatar(Avatar, OnSurface, Rigged):
 
     def collect_key(self, clock: Clock) -> Hashable:
         return "same"
+
+    def screen_statistics(self, clock: Clock) -> ScreenStatistics | None:
+        return collected_on_screen(self.table)
 
     def carrier(self, params: HeadParams) -> Tensor:
         return self.head.vertices(params, self._corrections())

@@ -59,6 +59,9 @@ class FlashAvatarConfig(MethodConfig):
     hidden: int = Field(default=256, ge=1)
     layers: int = Field(default=6, ge=1)
     """Number of hidden layers, each with ReLU."""
+    products: Literal["float32", "tf32"] = "float32"
+    """Number type of the network's matrix products. tf32 rounds their factors to 10 bits on CUDA; a CPU always uses
+    float32."""
     last_layer: Literal["default", "zero"] = "default"
     """First weights of the last layer. default (PyTorch's) starts the cloud some centimetres away from the head; zero
     starts it on the mesh."""

@@ -24,6 +24,7 @@ from headbench.harness.head import (
     quat_normalise,
 )
 from headbench.harness.head.canonical import CANONICAL_JAW, canonical_params
+from headbench.harness.kernels import kernels
 from headbench.harness.surface import OnSurface, Residual, Surface
 from headbench.harness.train import GaussianTable
 from headbench.harness.train.frames import epoch_order
@@ -155,22 +156,45 @@ class FlashAvatar(Avatar, OnSurface):
         vertices = self.head.vertices(params)
         surface = points_on_faces(vertices, self.head.faces, table["face_index"], table["bary"])
         found = self.network(self.encoded, codes(params, self.head.expression_size, config))
-        offset, real, imaginary, change = found.split((3, 1, 3, 3), dim=-1)
-        offset = config.offset_bound * offset
-        quats = quat_multiply(table["rotation"], torch.cat((real.exp(), imaginary), -1))
-        base = table["scaling"]
-        log_scales = base * change.exp() if config.scale_change == "exponent" else base + change
-        if config.offset_frame == "head":
-            offset, quats, log_scales = _with_head(params, offset, quats, log_scales)
+        means, quats, scales, opacities = self._changed(found, surface, params)
         gaussians = Gaussians(
-            means=surface + offset,
+            means=means,
             quats=quats,
-            scales=log_scales.exp(),
-            opacities=table["opacity"].sigmoid(),
+            scales=scales,
+            opacities=opacities,
             colours=torch.cat([table["dc"], table["rest"]], dim=1) if config.sh_degree else table["dc"],
             sh_degree=self.degree.now,
         )
         return PosedAvatar(gaussians, vertices, vertices)
+
+    def _changed(self, found: Tensor, surface: Tensor, params: HeadParams) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Change Gaussians by the network's outputs.
+
+        Args:
+            found: (B, N, 10).
+            surface: (B, N, 3) places on the posed mesh, metres.
+            params: B poses.
+
+        Returns:
+            means (B, N, 3), quaternions (B, N, 4), scales (B, N, 3) and opacities (N,).
+        """
+        config, table = self.config, self.table
+        fused = kernels("offsets", found.device) if config.offset_frame == "world" else None
+        grows = config.scale_change == "exponent"
+        base = table["scaling"]
+        if fused is not None:
+            columns = table["rotation"], base, table["opacity"]
+            made: tuple[Tensor, Tensor, Tensor, Tensor] = fused.fused_offsets(
+                found, surface, *columns, config.offset_bound, grows
+            )
+            return made
+        offset, real, imaginary, change = found.split((3, 1, 3, 3), dim=-1)
+        offset = config.offset_bound * offset
+        quats = quat_multiply(table["rotation"], torch.cat((real.exp(), imaginary), -1))
+        log_scales = base * change.exp() if grows else base + change
+        if config.offset_frame == "head":
+            offset, quats, log_scales = _with_head(params, offset, quats, log_scales)
+        return surface + offset, quats, log_scales.exp(), table["opacity"].sigmoid()
 
     def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         """Compute FlashAvatar's weighted loss terms, name -> scalar.

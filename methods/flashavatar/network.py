@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from headbench.harness.blocks.dense import dense
 from headbench.harness.head import axis_angle_to_matrix
 from headbench.harness.types import HeadParams
 
@@ -56,6 +57,7 @@ class OffsetNetwork(nn.Module):
     def __init__(self, positions: int, codes: int, config: FlashAvatarConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.positions = positions
+        self.tf32 = config.products == "tf32"
         sizes = [positions + codes, *[config.hidden] * config.layers, OUTPUTS]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
@@ -73,9 +75,14 @@ class OffsetNetwork(nn.Module):
         The first layer's two parts are applied before they are added: positions are the same for all frames and codes
         for all Gaussians, so neither is repeated.
         """
-        here, face = self.weights[0].split((self.positions, self.weights[0].shape[1] - self.positions), dim=1)
-        from_codes = functional.linear(codes, face, self.biases[0])
-        x = (functional.linear(encoded, here) + from_codes[:, None]).relu()
-        for weight, bias in zip(list(self.weights)[1:-1], list(self.biases)[1:-1], strict=True):
-            x = functional.linear(x, weight, bias).relu()
-        return functional.linear(x, self.weights[-1], self.biases[-1]).tanh()
+        weights, biases = list(self.weights), list(self.biases)
+        here, face = weights[0].split((self.positions, weights[0].shape[1] - self.positions), dim=1)
+        from_codes = functional.linear(codes, face, biases[0])
+        if len(codes) == 1 and encoded.is_cuda:
+            # For one frame the codes' part is a bias of the positions' part.
+            x = dense(encoded, here, from_codes[0], "relu", self.tf32)[None]
+        else:
+            x = (dense(encoded, here, None, "none", self.tf32) + from_codes[:, None]).relu()
+        for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
+            x = dense(x, weight, bias, "relu", self.tf32)
+        return dense(x, weights[-1], biases[-1], "none", self.tf32).tanh()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from headbench.harness.avatar import Avatar
 from headbench.harness.blocks.binding import in_frames
 from headbench.harness.blocks.degree import RisingDegree
-from headbench.harness.blocks.densify import accumulate, statistics
-from headbench.harness.blocks.placement import upright
+from headbench.harness.blocks.densify import accumulate, collected_on_screen, statistics
+from headbench.harness.blocks.placement import invisible_row, upright
 from headbench.harness.blocks.schedules import log_linear
 from headbench.harness.blocks.surface import measuring, nearest
 from headbench.harness.bound import BoundGaussians, BoundToTriangles
@@ -33,6 +33,7 @@ from headbench.harness.types import (
     ParamGroup,
     PosedAvatar,
     Rendering,
+    ScreenStatistics,
     TrainView,
     map_tensors,
 )
@@ -164,7 +165,8 @@ class GaussianAvatars(Avatar, OnSurface, BoundToTriangles):
             batch: B training images.
             clock: of the step; not used.
         """
-        return terms(self.config, self.table["position"], self.table["scaling"], posed.aux["size"], rendering, batch)
+        table, size = self.table, posed.aux["size"]
+        return terms(self.config, table["position"], table["scaling"], size, table.own_rows(), rendering, batch)
 
     def param_groups(self) -> list[ParamGroup]:
         rates, eps = self.config.rates, self.config.eps
@@ -188,6 +190,12 @@ class GaussianAvatars(Avatar, OnSurface, BoundToTriangles):
         return (
             None if densify_due(self.config, clock) or reset_due(self.config, clock) else collects(self.config, clock)
         )
+
+    def screen_statistics(self, clock: Clock) -> ScreenStatistics | None:
+        return collected_on_screen(self.table) if collects(self.config, clock) else None
+
+    def spare_row(self) -> Mapping[str, Tensor]:
+        return invisible_row(self.table["opacity"])
 
     def carrier(self, params: HeadParams) -> Tensor:
         return self.head.vertices(params)

@@ -1,68 +1,13 @@
-"""Linear layers with and without weight normalisation, in float32 or TF32."""
+"""Linear layers with and without weight normalisation and activation, in float32 or TF32."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from headbench.harness.blocks.dense import Then, dense
 
 __all__ = ["Linear", "NormedLinear", "normal_", "plain_"]
-
-
-@contextmanager
-def _rounded() -> Iterator[None]:
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = True
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-
-
-class _RoundedProduct(torch.autograd.Function):
-    """Product x W^T + b in TF32, forward and backward, whatever the rest of the process uses."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Multiply and add in TF32.
-
-        Args:
-            ctx: of autograd.
-            x: (..., inputs).
-            weight: (outputs, inputs).
-            bias: (outputs,).
-        """
-        ctx.save_for_backward(x, weight)
-        with _rounded():
-            return functional.linear(x, weight, bias)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        x, weight = ctx.saved_tensors
-        flat = grad.flatten(0, -2)
-        with _rounded():
-            grad_x = grad @ weight if ctx.needs_input_grad[0] else None
-            return grad_x, flat.T @ x.flatten(0, -2), flat.sum(0)
-
-
-def _product(x: Tensor, weight: Tensor, bias: Tensor, tf32: bool) -> Tensor:
-    """Product x W^T + b, (..., outputs).
-
-    Args:
-        x: (..., inputs).
-        weight: (outputs, inputs).
-        bias: (outputs,).
-        tf32: whether to multiply in TF32 where `x` is float32 on a GPU.
-    """
-    if tf32 and x.is_cuda and x.dtype == torch.float32:
-        result: Tensor = _RoundedProduct.apply(x, weight, bias)
-        return result
-    return functional.linear(x, weight, bias)
 
 
 class Linear(nn.Module):
@@ -74,8 +19,8 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self._tf32 = tf32
 
-    def forward(self, x: Tensor) -> Tensor:
-        return _product(x, self.weight, self.bias, self._tf32)
+    def forward(self, x: Tensor, then: Then = "none") -> Tensor:
+        return dense(x, self.weight, self.bias, then, self._tf32)
 
 
 class NormedLinear(nn.Module):
@@ -104,10 +49,11 @@ class NormedLinear(nn.Module):
     @property
     def weight(self) -> Tensor:
         """Effective weight (outputs, inputs)."""
-        return self.v * (self.g / torch.linalg.vector_norm(self.v, dim=1, keepdim=True))
+        found: Tensor = torch._weight_norm(self.v, self.g, 0)
+        return found
 
-    def forward(self, x: Tensor) -> Tensor:
-        return _product(x, self.weight, self.bias, self._tf32)
+    def forward(self, x: Tensor, then: Then = "none") -> Tensor:
+        return dense(x, self.weight, self.bias, then, self._tf32)
 
 
 @torch.no_grad()

@@ -28,13 +28,16 @@ from headbench.harness.types import (
 )
 
 from .config import MonoGaussianAvatarConfig
-from .deform import code_matrix, effective_rotation, pose_points, unpose
+from .deform import code_matrix, looks_of, pose_points
 from .edits import densify_and_prune, edit_due, on_mesh, on_sphere
 from .losses import HeadTargets, ImageLosses
-from .networks import Corrections, Deformer, Geometry
+from .networks import Corrections, Deformer, Geometry, Skin
 from .schedule import first_radius, learning_rate, radius, regulariser
 
 __all__ = ["MonoGaussianAvatar"]
+
+_LEAST = torch.finfo(torch.float32).smallest_normal * 2**-24
+"""Factor of the regulariser that is 0 in float32, as all below it."""
 
 
 class MonoGaussianAvatar(Avatar):
@@ -60,6 +63,10 @@ class MonoGaussianAvatar(Avatar):
     rest_feature: Tensor
     rest_bones: Tensor
     rest_expression: Tensor
+    still: Tensor
+    """(3, 4) transform of the bone that never moves."""
+    lengths: Tensor
+    """(4,) factors of a transform's columns from metres to units."""
 
     def __init__(
         self, head: SubjectHead, identity: Identity, points: Tensor, config: MonoGaussianAvatarConfig, seed: int
@@ -78,6 +85,8 @@ class MonoGaussianAvatar(Avatar):
         self.register_buffer("seed", torch.tensor(seed))
         self.register_buffer("radius", points.new_tensor(first_radius(config)))
         self.register_buffer("factor", points.new_tensor(config.regulariser.weight))
+        self.register_buffer("still", torch.eye(3, 4).to(points), persistent=False)
+        self.register_buffer("lengths", torch.tensor([1.0, 1.0, 1.0, config.units]).to(points), persistent=False)
         rest = canonical_params(identity, config.canonical_jaw)
         feature, transforms = self._codes(rest)
         for name, value in (
@@ -91,6 +100,7 @@ class MonoGaussianAvatar(Avatar):
         self.targets = HeadTargets(head, vertices, variance, config)
         self._images = ImageLosses(config)
         self._factor: float | None = None
+        self.register_load_state_dict_post_hook(_read_factor)
 
     @classmethod
     def create(
@@ -124,27 +134,41 @@ class MonoGaussianAvatar(Avatar):
         return avatar
 
     def drive(self, params: HeadParams) -> PosedAvatar:
-        gaussians = self.gaussians(params)
+        again: dict[str, Tensor] = {}
+        points = self.table["points"]
+        if self.training and self._factor is not None and self._factor > _LEAST:
+            # What the losses will want of the deformer, without a second run of its layers.
+            skin, apart = self.deformer.twice(points)
+            again = apart._asdict()
+        else:
+            skin = self.deformer(points)
+        gaussians = self._gaussians(skin, params)
         with torch.no_grad():
             if self.training:
                 # Into memory that stays: pruning asks for it when the epoch ends, and a recorded step must write it.
                 self.table["seen"].logical_or_((gaussians.opacities >= self.config.prune_opacity).any(0))
             vertices = self.head.vertices(params)
-        return PosedAvatar(gaussians, vertices, vertices)
+        return PosedAvatar(gaussians, vertices, vertices, again)
 
     def gaussians(self, params: HeadParams) -> Gaussians:
+        return self._gaussians(self.deformer(self.table["points"]), params)
+
+    def _gaussians(self, skin: Skin, params: HeadParams) -> Gaussians:
+        """Turn the table's points into the Gaussians of poses, given how they follow the head."""
         config, points = self.config, self.table["points"]
-        skin = self.deformer(points)
         moved = self._move(skin.points, skin.directions, skin.weights, params)
         looks = self.geometry(points.detach())
         change = self.corrections((moved - skin.points).detach())
-        scales = config.scale_range * (looks.scale + change.scale).sigmoid() + self.radius
-        quats = looks.rotation + change.rotation
-        if config.quaternions == "over_points":
-            quats, columns = effective_rotation(quats)
-            scales = scales * columns
-        quats = functional.normalize(quats, dim=-1)
-        scales = scales / config.world_units
+        scales, quats, opacities, colours = looks_of(
+            looks.scale + change.scale,
+            looks.rotation + change.rotation,
+            looks.opacity + change.opacity,
+            looks.colour + change.colour,
+            self.radius,
+            config.scale_range,
+            config.world_units,
+            config.quaternions == "over_points",
+        )
         similarity = params.similarity
         if similarity is not None:
             quats = quat_multiply(matrix_to_quat(similarity.R)[:, None], quats)
@@ -153,8 +177,8 @@ class MonoGaussianAvatar(Avatar):
             means=self.head.to_world(moved / config.world_units, params),
             quats=quats,
             scales=scales,
-            opacities=(looks.opacity + change.opacity).sigmoid().squeeze(-1),
-            colours=(looks.colour + change.colour).sigmoid(),
+            opacities=opacities.squeeze(-1),
+            colours=colours,
         )
 
     def losses(self, posed: PosedAvatar, rendering: Rendering, batch: Batch, clock: Clock) -> dict[str, Tensor]:
@@ -163,15 +187,16 @@ class MonoGaussianAvatar(Avatar):
         The regulariser's factor is the one that `edit` has set, at the start of the epoch or after a step.
 
         Args:
-            posed: not used.
+            posed: has the deformer's skin apart from the points, or the deformer is evaluated once more.
             rendering: of the posed avatar.
             batch: B training images.
             clock: of the step; the regulariser is left out once its factor is 0.
         """
         terms = self._images(rendering, batch)
         if self._regularised(clock):
-            # The deformer is evaluated a second time, so that this loss reaches the deformer and not the points.
-            terms |= self.targets(self.deformer(self.table["points"].detach()), self.factor)
+            # This loss reaches the deformer and not the points.
+            apart = Skin(**posed.aux) if posed.aux else self.deformer(self.table["points"].detach())
+            terms |= self.targets(apart, self.factor)
         return terms
 
     def param_groups(self) -> list[ParamGroup]:
@@ -204,7 +229,7 @@ class MonoGaussianAvatar(Avatar):
 
     def _regularised(self, clock: Clock) -> bool:
         """Whether the regulariser's factor is above 0 in float32; where it is halved in every step it soon is not."""
-        return regulariser(self.config.regulariser, clock) > torch.finfo(torch.float32).smallest_normal * 2**-24
+        return regulariser(self.config.regulariser, clock) > _LEAST
 
     def _set_factor(self, clock: Clock) -> None:
         value = regulariser(self.config.regulariser, clock)
@@ -226,18 +251,21 @@ class MonoGaussianAvatar(Avatar):
         """
         feature, bones = self._codes(params)
         expression = self._expression(params)
-        codes = code_matrix(feature - self.rest_feature, expression - self.rest_expression)
-        blended = (weights @ self.rest_bones[0].flatten(1)).unflatten(1, (3, 4))
-        return pose_points(unpose(points, blended), directions, codes, weights, bones)
+        codes = code_matrix(feature - self.rest_feature, expression - self.rest_expression, self.head.unit)
+        return pose_points(points, directions, codes, weights, self.rest_bones, bones)
 
     def _codes(self, params: HeadParams) -> tuple[Tensor, Tensor]:
         """Pose feature (B, P) and bone transforms (B, J + 1, 3, 4) in units, the first of a bone that never moves."""
         feature, bones = self.head.bones(params)
-        bones = torch.cat([bones[..., :3], self.config.units * bones[..., 3:]], -1)
-        still = torch.eye(4, dtype=bones.dtype, device=bones.device)[:3].expand(len(bones), 1, 3, 4)
-        return feature, torch.cat([still, bones], 1)
+        return feature, torch.cat([self.still.expand(len(bones), 1, 3, 4), bones * self.lengths], 1)
 
     def _expression(self, params: HeadParams) -> Tensor:
         """Expression coefficients (B, E) of the head model's number, with zeros for missing ones."""
         given = params.expression[:, : self.head.expression_size]
-        return functional.pad(given, (0, self.head.expression_size - given.shape[1]))
+        missing = self.head.expression_size - given.shape[1]
+        return functional.pad(given, (0, missing)) if missing else given
+
+
+def _read_factor(avatar: MonoGaussianAvatar, _: object) -> None:
+    """Take the regulariser's factor from loaded buffers."""
+    avatar._factor = float(avatar.factor)

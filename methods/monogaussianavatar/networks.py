@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from headbench.harness.blocks.encoding import encode
 
@@ -21,10 +20,6 @@ SHARPNESS = 20.0
 """Factor of the logits of skinning weights before their softmax."""
 COLOUR, SCALE, ROTATION, OPACITY = 3, 3, 4, 1
 _SPLIT = (COLOUR, SCALE, ROTATION, OPACITY)
-
-
-def _soft(x: Tensor) -> Tensor:
-    return functional.softplus(x, beta=100)
 
 
 class Skin(NamedTuple):
@@ -65,10 +60,16 @@ class Deformer(nn.Module):
     def forward(self, points: Tensor) -> Skin:
         x = points
         for layer in self.trunk:
-            x = _soft(layer(x))
-        shapes = self.blendshapes(x)
-        logits = self.skinning(_soft(self.skinning_trunk(x)))
-        return Skin(shapes[:, :-3], torch.softmax(SHARPNESS * logits, -1), points + shapes[:, -3:])
+            x = layer(x, "softplus")
+        directions, offset = self.blendshapes(x).split([len(self.blendshapes.bias) - 3, 3], -1)
+        logits = self.skinning(self.skinning_trunk(x, "softplus"))
+        return Skin(directions, torch.softmax(SHARPNESS * logits, -1), points + offset)
+
+    def twice(self, points: Tensor) -> tuple[Skin, Skin]:
+        """Skin of points (N, 3), and the same again without gradients of the points, in one evaluation of both."""
+        both = self(torch.cat([points, points.detach()]))
+        first, second = zip(*(part.split(len(points)) for part in both), strict=True)
+        return Skin(*first), Skin(*second)
 
 
 class Appearance(NamedTuple):
@@ -119,8 +120,8 @@ class Geometry(nn.Module):
         for number, layer in enumerate(self.trunk):
             if number == 3:
                 x = torch.cat([x, encoded], -1) * 0.5**0.5
-            x = _soft(layer(x))
-        colour, *others = _soft(self.heads(x)).split(self.width, -1)
+            x = layer(x, "softplus")
+        colour, *others = self.heads(x, "softplus").split(self.width, -1)
         inner = (self.colour_inner(colour), *others)
         return Appearance(*(last(part) for last, part in zip(self.lasts, inner, strict=True)))
 
@@ -169,6 +170,6 @@ class Corrections(nn.Module):
     def forward(self, displacement: Tensor) -> Appearance:
         x = displacement
         for layer in self.trunk[:-1]:
-            x = layer(x).relu()
-        parts = self.heads(self.trunk[-1](x)).relu().split(self.width, -1)
+            x = layer(x, "relu")
+        parts = self.heads(self.trunk[-1](x), "relu").split(self.width, -1)
         return Appearance(*(last(part) for last, part in zip(self.lasts, parts, strict=True)))

@@ -109,9 +109,9 @@ def densify_and_prune(
     full = config.max_points is not None and len(table) >= config.max_points
     keep, new = None, None
     if densify:
-        none = torch.zeros(len(table), dtype=torch.bool, device=old["opacity"].device)
-        growth = Growth.of(old, none, none, {name: value[:0] for name, value in old.items()})
-        if not full:
+        if full:
+            growth = Growth(old, torch.zeros(len(table), dtype=torch.bool, device=old["opacity"].device))
+        else:
             growth = _grown(table, old, config, surface, pose, seed, clock.step)
         leaving = _leaving(growth.rows, config, clock, pose.growth)
         if full and config.needs_radii() and clock.step > config.size_prune_from:
@@ -173,7 +173,8 @@ def _grown(
     wanted = mean_gradient(table) >= config.gradient_threshold
     clone = wanted & (sizes(old, config.clone_size, config, pose.growth) <= limit)
     split = wanted & (sizes(old, config.split_size, config, pose.growth) > limit)
-    parents = {name: value[split] for name, value in old.items()}
+    rows = split.nonzero()[:, 0]
+    parents = {name: value[rows] for name, value in old.items()}
     children = children_of_split(parents)
     if len(children["opacity"]):
         generator = step_generator(int(seed), step)

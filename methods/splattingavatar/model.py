@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Self
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from headbench.harness.avatar import Avatar
-from headbench.harness.blocks.densify import accumulate, statistics
+from headbench.harness.blocks.densify import accumulate, collected_on_screen, statistics
 from headbench.harness.blocks.perceptual import LpipsLoss
-from headbench.harness.blocks.placement import neighbour_distances, upright
+from headbench.harness.blocks.placement import invisible_row, neighbour_distances, upright
 from headbench.harness.blocks.schedules import due, log_linear
 from headbench.harness.blocks.surface import measuring, nearest
 from headbench.harness.head import HeadModel, SubjectHead, points_on_faces, quat_multiply, quat_normalise
@@ -33,6 +33,7 @@ from headbench.harness.types import (
     ParamGroup,
     PosedAvatar,
     Rendering,
+    ScreenStatistics,
     TrainView,
     map_tensors,
 )
@@ -224,6 +225,14 @@ class SplattingAvatar(Avatar, OnSurface, Rigged):
         return (
             None if densify_due(self.config, clock) or reset_due(self.config, clock) else collects(self.config, clock)
         )
+
+    def screen_statistics(self, clock: Clock) -> ScreenStatistics | None:
+        return collected_on_screen(self.table) if collects(self.config, clock) else None
+
+    def spare_row(self) -> Mapping[str, Tensor]:
+        """A round row of no opacity, on a face's centre: never visible, and no longer than it is thick."""
+        like = self.table["opacity"]
+        return {**invisible_row(like), "bary": like.new_full((3,), 1 / 3), "scaling": like.new_full((3,), -10.0)}
 
     def carrier(self, params: HeadParams) -> Tensor:
         return self.head.vertices(params)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from headbench.harness.head.walk import walk
+from headbench.harness.kernels import kernels
 from headbench.harness.rotations import safe_normalise
 from headbench.harness.train.graph_recorder import repeat
 
@@ -81,6 +82,14 @@ def _descend(points: Tensor, corners: Tensor, normals: Tensor, bary: Tensor, hei
     Returns:
         (M, 3): shift of the first two barycentrics, and height.
     """
+    if not len(points):
+        return torch.empty_like(points)
+    usual = points.dtype in (torch.float32, torch.float64)
+    module = kernels("descent", points.device) if usual else None
+    if module is not None:
+        rule = (_STEPS, _RATE, _BETAS, _EPS, _STILL, _SCALE)
+        found: Tensor = module.fused_descent(points, corners, normals, bary, height, *rule)
+        return found
     unknown = torch.cat([torch.zeros_like(bary[:, :2]), height[:, None]], dim=1)
     first, second = torch.zeros_like(unknown), torch.zeros_like(unknown)
     betas = torch.tensor(_BETAS, dtype=torch.float64, device=unknown.device)
