@@ -110,7 +110,7 @@ def _kernel_line(count: KernelCount) -> str:
 
 def _line(row: dict[str, Any]) -> str:
     parts = ", ".join(f"{name} {row['parts'][name]:.2f}" for name in _ORDER if name in row["parts"])
-    how = "one graph" if row["one_graph"] else "recorded" if row["recorded"] else "plain"
+    how = "two graphs" if row["replayed"] else "recorded" if row["recorded"] else "plain"
     rates = f"{row['rate']:.1f} it/s, {row['rate'] * row['images']:,.1f} images/s"
     return (
         f"{row['method']} ({row['preset']}, {how}): {rates}, {row['gaussians']:,} Gaussians, "

@@ -78,7 +78,7 @@ def report(
     from headbench.harness.run.runners import writing
     from headbench.harness.run.shared import Shared, cores
     from headbench.reports import build_table, build_tables, format_table, terminal, write_report
-    from headbench.reports.figures_process import Artist
+    from headbench.reports.figures_process import Artist, has_begun
     from headbench.reports.html import Embed
     from headbench.reports.report import write_table
     from headbench.results import read_run
@@ -90,7 +90,7 @@ def report(
         return
     # Files first, then the screen: a terminal that goes away costs no file.
     if format_ is None:
-        with Artist() if figures else contextlib.nullcontext() as artist:
+        with Artist() if figures and has_begun(run) else contextlib.nullcontext() as artist:
             record = read_run(run)
             table, *others = build_tables(record, protocol, published)
             # A large table is laid out by another process meanwhile.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from pathlib import Path
@@ -110,8 +111,11 @@ def run(
     from headbench.harness.execution.choose import known_costs, make_executor, with_resources
     from headbench.harness.run.execute import execute
 
-    with nothing_collected(dry_run):
+    with nothing_collected(dry_run), contextlib.ExitStack() as unneeded:
         executor = make_executor(request, registry())
+        if not dry_run and not detach:
+            unneeded.callback(executor.close)
+            executor.expect(request.device, request.rasterizer)
         # Two protocols that score the same renders track once.
         rules = {scorer.key.name: scorer.key.tracking for scorer in asked}
         tracked = sum(rule.steps for rule in rules.values() if rule is not None)
@@ -125,6 +129,7 @@ def run(
 
             show_plan(plan, known, tracked, executor)
             return
+        planned = unneeded.pop_all()
     if detach:
         from headbench.harness.cli.detach import detach as start
 
@@ -139,13 +144,14 @@ def run(
             write_request(request, folder)
         write_plan(plan)
 
-    with orderly_signals(), Runner(folder, say) as runner:
+    with planned, orderly_signals(), Runner(folder, say) as runner:
         from headbench.harness.cli.progress import watcher
 
         limits = (request.fail_on_error, keep_failed, request.executor)
         if not no_report:
             # While cells are at work, so that the table does not wait for it.
             threading.Thread(target=_import_report, daemon=True, name="import-report").start()
+        planned.pop_all()  # from here on `execute` ends what the executor has begun
         records = execute(plan, executor, watcher(), *limits, runner, begin)
         written = None if no_report else _report(runner)
     from headbench.harness.run import State

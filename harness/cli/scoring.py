@@ -89,7 +89,7 @@ class _Scorer:
         from headbench.metrics import score_frames, without_views, write_scores
 
         def report(done: int, total: int) -> None:
-            progress({"stage": f"score {self.name}", "step": done, "total": total})
+            progress({"stage": f"score {self.name}", "step": done, "total": total, "part": "further frames"})
 
         where = resolve_device(device)
         paths = {frame.id: renders / self.key.files(frame.id)[-1] for frame in subject.test}

@@ -37,7 +37,7 @@ from headbench.harness.run.child import (
     signature_of,
 )
 
-__all__ = ["attend", "conclude", "death", "hear_endings", "requeue", "settle"]
+__all__ = ["attend", "conclude", "death", "hear_endings", "into_log", "requeue", "settle"]
 
 EVERY = 0.4
 """Minimum time between two writings of the progress file within one stage, in seconds."""
@@ -50,14 +50,21 @@ _GPU_MEMORY = re.compile(r"[Tt]ried to allocate ([0-9.]+ [KMGT]?i?B)")
 
 
 class _Reporter:
-    """Callback that writes a cell's progress file: at every change of stage, and otherwise every `EVERY` seconds."""
+    """Callback that writes a cell's progress file: at every change of stage, and otherwise every `EVERY` seconds.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: folder of the cell.
+        begun: when this process began with the cell, in seconds of the monotonic clock.
+    """
+
+    def __init__(self, folder: Path, begun: float) -> None:
         self.stage = ""
+        self._part = ""
+        """Name of the part of the stage that is at work, as the stage says it; empty where it says none."""
         self._path = folder / PROGRESS
         self._last = 0.0
         self._phases: dict[str, float] = {}
-        self._since = time.monotonic() - age()
+        self._since = begun
 
     def __call__(self, now: Mapping[str, Any]) -> None:
         if "note" in now:
@@ -65,40 +72,51 @@ class _Reporter:
             return
         moment = time.monotonic()
         stage = str(now.get("stage", self.stage))
-        if stage == self.stage and moment - self._last < EVERY:
-            return
-        if stage != self.stage:
+        part = str(now.get("part", self._part if stage == self.stage else ""))
+        changed = stage != self.stage
+        if changed or part != self._part:
             self._turn(moment)
-        self.stage, self._last = stage, moment
+            self.stage, self._part = stage, part
+        # A part changes at every preview, and nobody waits to read of that alone.
+        if not changed and (now.keys() <= {"stage", "part"} or moment - self._last < EVERY):
+            return
+        self._last = moment
         write_json(self._path, {**now, "updated": time.time()}, durable=False)
 
     def phases(self) -> dict[str, float]:
-        """Seconds of this process up to now by what it was doing, the start of Python included."""
+        """Seconds of this process with the cell up to now, by what it was doing; first that is its start."""
         self._turn(time.monotonic())
         return {what: round(seconds, 3) for what, seconds in self._phases.items()}
 
     def _turn(self, moment: float) -> None:
-        """Count the time since the last turn as that of the present stage."""
-        what = self.stage or "start"
+        """Count the time since the last turn as that of the present stage, or of its part."""
+        what = f"{self.stage} ({self._part})" if self._part else self.stage or "start"
         self._phases[what] = self._phases.get(what, 0.0) + moment - self._since
         self._since = moment
 
 
-def attend(folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], None], parent: int = 0) -> int:
+def attend(
+    folder: Path,
+    work: Callable[[Callable[[Mapping[str, Any]], None]], None],
+    parent: int = 0,
+    begun: float | None = None,
+) -> int:
     """Claim a cell, do the work, and write how it went: outcome.json, then the state in cell.json.
 
     Args:
         folder: folder of the cell.
         work: does what is left of the cell; its argument is a callback for progress.
         parent: ID of the process whose end also ends this one; 0: none.
+        begun: when this process began with the cell, in seconds of the monotonic clock; None: when it was started.
 
     Returns:
         exit code: 0 for a cell that is done, 1 for one that is not, `BUSY` where another process works on the cell;
         then nothing was changed.
     """
+    begun = time.monotonic() - age() if begun is None else begun
     try:
         with claimed(folder, parent) as before:
-            return _attend(folder, work, before, alone=parent == 0)
+            return _attend(folder, work, before, begun, alone=parent == 0)
     except Claimed as error:
         sys.stderr.write(f"{error.args[0]}\n")
         return BUSY
@@ -109,7 +127,11 @@ def attend(folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], N
 
 
 def _attend(
-    folder: Path, work: Callable[[Callable[[Mapping[str, Any]], None]], None], before: Claim | None, alone: bool
+    folder: Path,
+    work: Callable[[Callable[[Mapping[str, Any]], None]], None],
+    before: Claim | None,
+    begun: float,
+    alone: bool,
 ) -> int:
     """Do the work on a claimed cell and write how it went; return the exit code, 0 for a cell that is done.
 
@@ -117,14 +139,15 @@ def _attend(
         folder: folder of the cell.
         work: does what is left of the cell; its argument is a callback for progress.
         before: claim of an earlier process that was killed at work on the cell; None: there was none.
+        begun: when this process began with the cell, in seconds of the monotonic clock.
         alone: whether no parent watches this process, which then keeps the time limit itself.
     """
     for stale in (OUTCOME, PROGRESS):
         discard(folder / stale)
-    _into_log(folder)
+    into_log(folder, f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} start\n".encode())
     if before is not None:
         sys.stdout.write(f"note: goes on after {before}: {_last_of(before).reason}\n")
-    report, ending = _Reporter(folder), threading.Lock()
+    report, ending = _Reporter(folder, begun), threading.Lock()
     ended = Ended(State.DONE)
     record = None
     try:
@@ -285,13 +308,18 @@ def hear_endings() -> None:
             signal.signal(number, interrupt)
 
 
-def _into_log(folder: Path) -> None:
-    """Redirect all that this process prints from now on to the cell's log."""
+def into_log(folder: Path, begin: bytes) -> None:
+    """Redirect all that this process prints from now on to the cell's log.
+
+    Args:
+        folder: folder of the cell.
+        begin: what stands there first.
+    """
     path = log_path(folder)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     with append_to(path) as out:
-        out.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} start\n".encode())
+        out.write(begin)
         out.flush()
         for number in (1, 2):
             os.dup2(out.fileno(), number)

@@ -75,6 +75,17 @@ class Executor(abc.ABC):
         """
         return
 
+    def expect(self, device: str, rasterizer: str) -> None:
+        """Begin what can be begun before the first cell is submitted, which is being planned; by default nothing.
+
+        It may turn out that there is none, and `close` is then called without any `submit`.
+
+        Args:
+            device: device of the request: auto, cpu, cuda or cuda:K.
+            rasterizer: rasterizer of the request.
+        """
+        return
+
     def admit(self, resources: Resources) -> None:
         """Check that a cell can get the resources it needs, before anything is written; by default it always can.
 

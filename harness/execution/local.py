@@ -14,6 +14,7 @@ from headbench.harness.console import size
 from headbench.harness.errors import BenchError
 from headbench.harness.execution.executor import Executor, ExecutorOptions, Handle, Resources, worker_command
 from headbench.harness.execution.neighbours import VISIBLE, cells_on
+from headbench.harness.execution.spare import Spare
 from headbench.harness.execution.system import machine_memory
 from headbench.harness.run.child import Child, Ended, end_all, kill_all
 
@@ -53,6 +54,8 @@ class Local(Executor):
         self._children: dict[int, Child] = {}
         self._places: dict[int, int] = {}
         self._folders: dict[int, Path] = {}
+        self._spare: tuple[int | None, Spare] | None = None
+        """GPU of the worker that waits for the first cell, and the worker."""
 
     @property
     def slots(self) -> int:
@@ -79,6 +82,11 @@ class Local(Executor):
                 raise BenchError(f"GPU {gpu} was asked for, and {has}.", help="bench doctor")
         self._gpus = self._gpus or range(min(count, self._workers))
 
+    def expect(self, device: str, rasterizer: str) -> None:
+        """Start the worker of the first cell, which imports what it needs while the cells are planned."""
+        gpu = self._free()
+        self._spare = gpu, Spare(device, rasterizer, _sees(gpu))
+
     def admit(self, resources: Resources) -> None:
         """Check that the cells that run at once fit into the memory of this machine."""
         if resources.memory is None:
@@ -103,8 +111,7 @@ class Local(Executor):
         handles = []
         for folder, resources in cells:
             gpu = self._free()
-            environment = {} if gpu is None else {VISIBLE: _visible(gpu)}
-            child = Child(worker_command(folder), folder, resources.time, environment)
+            child = Child(worker_command(folder), folder, resources.time, _sees(gpu), self._waiting(gpu))
             self._children[child.pid], self._folders[child.pid] = child, folder
             if gpu is not None:
                 self._places[child.pid] = gpu
@@ -117,6 +124,7 @@ class Local(Executor):
 
     def poll(self, handles: Sequence[Handle]) -> list[Ended | None]:
         """How the process of each handle ended; None while it works."""
+        self.close()  # the first cells have been submitted, and others may be far away
         ends: list[Ended | None] = []
         for handle in handles:
             ended = self._children[handle["pid"]].poll()
@@ -135,6 +143,19 @@ class Local(Executor):
         """Kill all child processes and all that they started."""
         kill_all(list(self._children.values()))
 
+    def close(self) -> None:
+        """End a worker that got no cell."""
+        if self._spare is not None:
+            self._spare[1].close()
+            self._spare = None
+
+    def _waiting(self, gpu: int | None) -> Spare | None:
+        """Take the worker that waits for a cell on this GPU; None where there is none."""
+        if self._spare is None or self._spare[0] != gpu:
+            return None
+        (_, spare), self._spare = self._spare, None
+        return spare
+
     def _forget(self, handle: Handle) -> None:
         del self._children[handle["pid"]], self._folders[handle["pid"]]
         self._places.pop(handle["pid"], None)
@@ -152,6 +173,11 @@ class Local(Executor):
         names = {_visible(gpu): gpu for gpu in self._gpus}
         found = cells_on([*names], [*self._folders.values()])
         return Counter({names[name]: count for name, count in found.items()})
+
+
+def _sees(gpu: int | None) -> dict[str, str]:
+    """Environment variables that let a child see only the GPU which this process numbers `gpu`; None: as this one."""
+    return {} if gpu is None else {VISIBLE: _visible(gpu)}
 
 
 def _visible(gpu: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from headbench.harness.errors import BenchError
 from headbench.harness.execution.claim import holder
+from headbench.harness.execution.spare import cell_of
 from headbench.harness.execution.system import commands, variable_of
 from headbench.harness.reading import Unreadable
 
@@ -77,7 +78,7 @@ def _workers() -> Iterator[tuple[int, Path]]:
     for process, words in commands():
         place = next((k for k, word in enumerate(words) if word.endswith(_WORKER)), None)
         if place is not None and place + 1 < len(words) and words[place + 1].startswith("/"):
-            yield process, Path(words[place + 1])
+            yield process, cell_of(Path(words[place + 1]))
 
 
 def _seen_by(own: Collection[Path]) -> Iterator[set[str]]:

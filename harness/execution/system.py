@@ -1,10 +1,13 @@
-"""Facts of the operating system about processes and memory; empty where a system does not give them."""
+"""Facts of the operating system about processes and memory, empty where it gives none; and ending with a parent."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import re
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ __all__ = [
     "age",
     "boot_id",
     "commands",
+    "end_with_parent",
     "is_process",
     "machine_memory",
     "memory_kills",
@@ -21,6 +25,10 @@ __all__ = [
     "start_of",
     "variable_of",
 ]
+
+
+_PR_SET_PDEATHSIG = 1
+"""Option of Linux's prctl that sets the signal which a process gets when its parent dies."""
 
 
 @functools.cache
@@ -51,6 +59,15 @@ def age() -> float:
     """Seconds since this process began; 0 where the system does not say."""
     start = start_of(os.getpid())
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(start) / os.sysconf("SC_CLK_TCK") if start else 0.0
+
+
+def end_with_parent() -> None:
+    """Have Linux kill this process when its parent dies, also while native code keeps Python from running.
+
+    Other systems have no such thing; there the process lives on.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def session_of(process: int) -> int | None:

@@ -11,15 +11,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headbench.harness.execution.claim import left_behind
 from headbench.harness.execution.system import memory_kills
-from headbench.harness.files import append_to, read_json
+from headbench.harness.files import Unwritable, append_to, read_json
 from headbench.harness.layout import CellFolder
 from headbench.harness.reading import Unreadable
 from headbench.harness.records import read_record
 from headbench.harness.run.cell import State
+
+if TYPE_CHECKING:
+    from headbench.harness.execution.spare import Spare
 
 __all__ = [
     "BUSY",
@@ -38,6 +41,7 @@ __all__ = [
     "last_stage",
     "removed",
     "signature_of",
+    "worker_environment",
 ]
 
 PROGRESS = "progress.json"
@@ -111,6 +115,8 @@ class Child:
         folder: folder of the cell.
         timeout: seconds that the cell may take; None: any time.
         more: environment variables besides this process's; those that are None are left out.
+        spare: worker that was started before, with these variables, and becomes the child if it lives; None: there is
+            none.
     """
 
     def __init__(
@@ -119,22 +125,24 @@ class Child:
         folder: Path,
         timeout: float | None = None,
         more: Mapping[str, str | None] | None = None,
+        spare: Spare | None = None,
     ) -> None:
         self._folder, self._timeout, self._started = folder, timeout, time.monotonic()
         self._log = log_path(folder)
         self._kills = memory_kills()
-        own = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **(more or {})}
-        environment = {name: value for name, value in own.items() if value is not None}
-        environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         with append_to(self._log) as out:
             self._begin = out.tell()
+            self._spare = spare if spare is not None and spare.take(folder) else None
+            if self._spare is not None:
+                self._process = self._spare.process
+                return
             self._process = subprocess.Popen(
                 [*command, WITH_PARENT],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=environment,
+                env=worker_environment(more or {}),
             )
 
     @property
@@ -185,6 +193,20 @@ class Child:
         self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
+        if self._spare is not None:
+            if said := self._spare.said():
+                with contextlib.suppress(OSError, Unwritable), append_to(self._log) as out:
+                    out.write(said)
+            self._spare.close()
+            self._spare = None
+
+
+def worker_environment(more: Mapping[str, str | None]) -> dict[str, str]:
+    """Environment of a worker: this process's, with `more`, of which variables that are None are left out."""
+    own = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **more}
+    environment = {name: value for name, value in own.items() if value is not None}
+    environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return environment
 
 
 def end_all(children: Sequence[Child]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 import platform
 import re
@@ -22,6 +21,7 @@ from headbench.harness.records import read_record, read_sealed, write_sealed
 from headbench.harness.run.cell import Job, run_of
 from headbench.harness.run.config import config_hash
 from headbench.harness.run.data import Manifest, Trained, differences, whole
+from headbench.harness.versions import installed_version
 
 __all__ = ["Provenance", "changes", "collect", "read_provenance", "record_provenance", "trained_by", "trained_on"]
 
@@ -154,7 +154,7 @@ def record_provenance(folder: Path, job: Job) -> None:
 def collect(job: Job) -> dict[str, Any]:
     """Provenance of a job that this process computes: versions, code, machine, options, configuration and data."""
     return {
-        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": package_versions() | {"python": platform.python_version()},
         "code": _code(),
         "machine": _machine(),
         "argv": list(job.argv),
@@ -194,11 +194,9 @@ def _short(value: Any) -> str:
     return text[:12] + "…" if len(text) > 40 else text
 
 
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def package_versions() -> dict[str, str | None]:
+    """Package -> installed version, of those that results may depend on; None for one that is not installed."""
+    return {name: installed_version(name) for name in PACKAGES}
 
 
 def _code() -> dict[str, Any]:

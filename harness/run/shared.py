@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Generic, TypeVar
 
+from headbench.harness.execution.system import end_with_parent
 from headbench.harness.reading import parse_json
 
 __all__ = ["Shared", "cores"]
@@ -23,7 +23,6 @@ __all__ = ["Shared", "cores"]
 _TURN = struct.Struct("<I")
 _TURNS = 4096
 """Largest number of turns: as many as any pipe holds, so that none has to be written later."""
-_PR_SET_PDEATHSIG = 1
 _Result = TypeVar("_Result")
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -113,7 +112,7 @@ class Shared(Generic[_Result]):
         try:
             for number in _ENDINGS:
                 signal.signal(number, signal.SIG_DFL)
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            end_with_parent()
             if "torch" in sys.modules:
                 # Its pool of threads is none of a fork's, and each process has a core.
                 sys.modules["torch"].set_num_threads(1)

@@ -78,7 +78,8 @@ def measure_speed(
 ) -> dict[str, Any]:
     """Measure the speed of rendering single frames at their stored size, for ``speed.json``.
 
-    Posing and rasterizing are timed apart where the portrait calls the rasterizer exactly once.
+    Posing and rasterizing are timed apart where the portrait calls the rasterizer exactly once, and not as part of a
+    picture that is one replay.
 
     Times are in milliseconds: CUDA events on a GPU, the host's clock on a CPU. Copying the parameters to the device
     is not counted, nor is reading back the image.
@@ -101,7 +102,8 @@ def measure_speed(
     background = torch.ones((1, 3), device=device)
 
     marks: list[Callable[[], None]] = [lambda: None]
-    marked = _marked(rasterizer, lambda: marks[0]())
+    # What is rendered with it here is rendered as it is elsewhere: a recordable one as one replay, without marks.
+    marked = rasterizer if rasterizer.recordable else _marked(rasterizer, lambda: marks[0]())
 
     def show(index: int, mark: Callable[[], None]) -> None:
         params, camera = inputs[index % len(inputs)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import shutil
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headbench.harness.errors import BenchError
-from headbench.harness.execution.system import session_of, start_of
+from headbench.harness.execution.system import end_with_parent, session_of, start_of
 from headbench.harness.reading import read_text
 
 __all__ = ["free_block", "local_cluster", "short_folder", "sweep"]
@@ -90,7 +89,7 @@ def _start(command: list[str], log: Path) -> None:
     """Start `ray start --block`, which ends when this process does, and wait until it says that the cluster runs."""
     with log.open("wb") as out:
         head = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, preexec_fn=end_with_parent
         )
     deadline = time.monotonic() + _START
     while "runtime started" not in (said := read_text(log)):
@@ -109,11 +108,6 @@ def _abandoned() -> bool:
     """Return whether the standard input of this process has ended, and `bench run` with it; it sends nothing now."""
     ready, _, _ = select.select([0], [], [], 0)
     return bool(ready)
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 @contextlib.contextmanager

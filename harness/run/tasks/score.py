@@ -101,7 +101,8 @@ def score_task(
             f"{renders / broken[0]}{more} was damaged or removed since it was rendered.",
             help=_command(place, scorer),
         )
-    progress({"stage": f"score {scorer.name}"})
+    # With them networks and libraries are loaded; a scorer says when others follow.
+    progress({"stage": f"score {scorer.name}", "part": "first frames"})
     discard(marker)
     scorer(shown, renders, target, device, progress)
     write_json(marker, asdict(origin()))
