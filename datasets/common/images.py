@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.roots import there
+from headbench.datasets.common.threads import FEW_FILES, spread
 from headbench.harness.files import sha256_of
 from headbench.harness.pictures import picture_header
 from headbench.harness.reading import Unreadable
@@ -19,9 +19,6 @@ __all__ = ["SUFFIXES", "Expected", "Header", "any_suffix", "check_header", "read
 _Key = TypeVar("_Key")
 SUFFIXES = (".png", ".jpg", ".jpeg")
 """Suffixes of image files in small letters, the preferred one first."""
-_READERS = 8
-_FEW = 32
-"""Number of files up to which to start threads takes longer than to read them."""
 _WITHOUT_PALETTE = "write 8 bits per channel, no palette: magick mogrify -type TrueColor, for masks -type Grayscale"
 _ODD_MODES = {
     "P": (": a palette of at most 256 colours", _WITHOUT_PALETTE),
@@ -84,10 +81,7 @@ def read_headers(paths: Mapping[_Key, Path | None]) -> dict[_Key, Header]:
     Args:
         paths: any key -> file, or None for a missing one.
     """
-    if len(paths) <= _FEW:
-        return {key: read_header(path) for key, path in paths.items()}
-    with ThreadPoolExecutor(_READERS) as pool:
-        return dict(zip(paths, pool.map(read_header, paths.values()), strict=True))
+    return dict(zip(paths, spread(read_header, paths.values(), few=len(paths) <= FEW_FILES), strict=True))
 
 
 def any_suffix(place: Path, stem: str, suffixes: Sequence[str] = SUFFIXES) -> Path | None:

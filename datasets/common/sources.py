@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.mattes import Fringe, MatteFault, is_premultiplied, level_fault, matte_fault
 from headbench.datasets.common.pixels import read_planes
+from headbench.datasets.common.threads import FEW_FILES, FEW_PIXELS, spread
 from headbench.harness.errors import DataError
 from headbench.harness.reading import Unreadable
 
 __all__ = ["Source", "check_decoded", "check_masks", "check_sample"]
 
-_DECODERS = 8
-"""Threads that decode images."""
-_FEW_PIXELS = 1_000_000
-"""Number of pixels up to which to start threads takes longer than to decode them."""
 _SAMPLE = 9
 """Frames whose pixels are checked before a run; `bench data check` checks all, and training each that it decodes."""
 _UNREADABLE = MatteFault("expected an image, found one that cannot be decoded", "write it again", "image-damaged")
@@ -77,11 +73,8 @@ def check_decoded(sources: Mapping[str, Source], findings: Findings, premultipli
         findings: receives the problems and notes.
         premultiplied: help against colours multiplied by alpha; empty where the reader takes black out of them itself.
     """
-    if sum(width * height for width, height in (source.size for source in sources.values())) <= _FEW_PIXELS:
-        looks = {name: _look(name, source) for name, source in sources.items()}
-    else:
-        with ThreadPoolExecutor(_DECODERS) as pool:
-            looks = dict(zip(sources, pool.map(_look, sources, sources.values()), strict=True))
+    pixels = sum(width * height for width, height in (source.size for source in sources.values()))
+    looks = dict(zip(sources, spread(_look, sources, sources.values(), few=pixels <= FEW_PIXELS), strict=True))
     for name, look in looks.items():
         for path, fault in look.faults:
             findings.error(path, fault.message, name, fault.help, fault.kind)
@@ -113,10 +106,10 @@ def check_masks(paths: Mapping[str, Path], findings: Findings) -> None:
         paths: frame id -> file.
         findings: receives the errors.
     """
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        for name, found in zip(paths, pool.map(_mask_fault, paths.values(), paths), strict=True):
-            if found is not None:
-                findings.error(paths[name], found.message, name, found.help, found.kind)
+    faults = spread(_mask_fault, paths.values(), paths, few=len(paths) <= FEW_FILES)
+    for (name, path), found in zip(paths.items(), faults, strict=True):
+        if found is not None:
+            findings.error(path, found.message, name, found.help, found.kind)
 
 
 def _sample(names: list[str]) -> list[str]:

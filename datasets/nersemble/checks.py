@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from headbench.datasets.common.mattes import MatteFault, matte_fault
 from headbench.datasets.common.roots import names_in, there
+from headbench.datasets.common.threads import FEW_PIXELS, THREADS, spread
 from headbench.datasets.nersemble.benchmark import (
     PARTICIPANTS,
     SERIALS,
@@ -21,15 +22,15 @@ from headbench.datasets.nersemble.benchmark import (
     TRAIN_SEQUENCES,
     TRAIN_SERIAL,
 )
-from headbench.datasets.nersemble.clips import decode, to_rgb
+from headbench.datasets.nersemble.clips import decode
 from headbench.datasets.nersemble.placement import check_before_camera
 from headbench.datasets.nersemble.survey import NersembleSurvey, check_one_identity
 from headbench.datasets.nersemble.tracking import read_tracking
 from headbench.harness.errors import DataError
+from headbench.harness.videos import to_rgb
 
 __all__ = ["check_first_pictures", "deep_checks"]
 
-_DECODERS = 8
 _WHITE = 240
 """Mean grey level from which on a background counts as white."""
 _COLOURED = 24
@@ -44,17 +45,15 @@ def deep_checks(found: NersembleSurvey) -> None:
         findings.warning(folder.path, f"expected one of the benchmark's participants {known}, found {folder.name!r}")
     _strange_sequences(found)
     _check_tests(found)
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        for name, videos in zip(found.sequences, pool.map(_decoded(found), found.sequences), strict=True):
-            _check_decoded(found, name, videos)
+    for name, videos in _decoded(found).items():
+        _check_decoded(found, name, videos)
 
 
 def check_first_pictures(found: NersembleSurvey) -> None:
     """Check matte and background in the first picture of each sequence: what a run can afford before it trains."""
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        for name, videos in zip(found.sequences, pool.map(_decoded(found, 1), found.sequences), strict=True):
-            if not any(videos.faults) and all(videos.counts):
-                _check_pictures(found, name, videos)
+    for name, videos in _decoded(found, 1).items():
+        if not any(videos.faults) and all(videos.counts):
+            _check_pictures(found, name, videos)
 
 
 def _strange_sequences(found: NersembleSurvey) -> None:
@@ -119,16 +118,31 @@ class _Decoded:
     """Mean grey level of the images where the matte is 0; 255 where it nowhere is."""
 
 
-def _decoded(found: NersembleSurvey, most: float = math.inf) -> Callable[[str], _Decoded]:
+def _decoded(found: NersembleSurvey, most: float = math.inf) -> dict[str, _Decoded]:
+    """Decode and measure the videos of each sequence, by its name.
+
+    Args:
+        found: the survey.
+        most: number of pictures of each video after which to stop.
+    """
+    probes = [found.probes[path] for name in found.sequences for path in found.videos(name)]
+    pixels = sum(probe.size[0] * probe.size[1] * min(most, probe.packets) for probe in probes)
+    measured = spread(_measuring(found, most), found.sequences, few=pixels <= FEW_PIXELS)
+    return dict(zip(found.sequences, measured, strict=True))
+
+
+def _measuring(found: NersembleSurvey, most: float) -> Callable[[str], _Decoded]:
     """Make a function that decodes and measures the videos of a sequence; one picture of each is in memory at a time.
 
     Args:
         found: the survey.
-        most: number of pictures after which to stop.
+        most: number of pictures of each video after which to stop.
     """
+    # One picture is no work for several threads, and of many videos each decoder gets its share of the cores.
+    threads = 1 if most == 1 else max(1, (os.cpu_count() or 1) // THREADS)
 
     def measure(name: str) -> _Decoded:
-        sources = [decode(path) for path in found.videos(name)]
+        sources = [decode(path, threads) for path in found.videos(name)]
         counts, faults, ended = [0, 0], ["", ""], [False, False]
         low, high, colour, greys = 255, 0, 0.0, []
         mattes: list[MatteFault | None] = []

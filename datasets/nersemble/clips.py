@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from headbench.harness.errors import DataError
 from headbench.harness.reading import Unreadable
-from headbench.harness.videos import open_video
+from headbench.harness.videos import open_video, to_rgb
 
-__all__ = ["SHELF_BYTES", "Clip", "Shelf", "decode", "to_rgb"]
+__all__ = ["SHELF_BYTES", "Clip", "Shelf", "decode"]
 
 Bytes = NDArray[np.uint8]
 
@@ -26,22 +26,21 @@ SHELF_BYTES = 2 << 30
 fast."""
 
 
-def decode(path: Path) -> Iterator[VideoFrame]:
+def decode(path: Path, threads: int = 0) -> Iterator[VideoFrame]:
     """Decode the pictures of a video in order.
+
+    Args:
+        path: the file.
+        threads: number of threads of the decoder; 0 for one per core.
 
     Raises:
         DataError: the file cannot be opened or decoded.
     """
     try:
-        with open_video(path) as video:
+        with open_video(path, threads=threads) as video:
             yield from video.frames()
     except Unreadable as error:
         raise DataError(f"{path}: expected a video, {error.found}.", error.help) from error
-
-
-def to_rgb(frame: VideoFrame) -> Bytes:
-    """Convert a decoded picture to (H, W, 3) sRGB, uint8."""
-    return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
 
 
 class Shelf:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from headbench.datasets.common.threads import spread
 from headbench.harness.files import sha256_of
 from headbench.harness.reading import Unreadable
 from headbench.harness.videos import open_video
 
 __all__ = ["Probe", "probe_all"]
 
-_READERS = 8
+_FEW_BYTES = 2**20
+"""Size of all files up to which to start threads takes longer than to read them."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,18 @@ class Probe:
 
 
 def probe_all(paths: Iterable[Path]) -> dict[Path, Probe]:
-    """Probe many video files in several threads."""
+    """Probe many video files, in several threads unless they are small."""
     wanted = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(_READERS) as pool:
-        return dict(zip(wanted, pool.map(_probe, wanted), strict=True))
+    few = sum(map(_size, wanted)) <= _FEW_BYTES
+    return dict(zip(wanted, spread(_probe, wanted, few=few), strict=True))
+
+
+def _size(path: Path) -> int:
+    """Size of a file in bytes; 0 where there is none, or none that may be looked at."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
 
 
 def _probe(path: Path) -> Probe:

@@ -48,6 +48,11 @@ class Scene:
     eyes: Floats
     """(2, 3) centres of the left and the right eyeball at rest."""
 
+    def vertices(self, params: HeadParams) -> Floats:
+        """Vertices (V, 3) of the head without its hair in metres, for B = 1 parameters: the first that `pose` gives."""
+        with torch.no_grad():
+            return np.asarray(self.head.vertices(params)[0].double().numpy())
+
     def pose(self, params: HeadParams) -> tuple[Floats, Floats]:
         """Vertices (V, 3) of head and hair in metres, and their unit normals, for B = 1 parameters."""
         vertices, frames, centres = _posed(self.head, params)

@@ -128,7 +128,7 @@ def _relative(clip: Clip, index: int, landmarks: NDArray[np.int64]) -> Floats:
         landmarks: (68,) vertices.
     """
     shot = ImavatarWriter().shots(clip)[index]
-    vertices, _ = clip.scene.pose(params_of(clip.motion).rows(slice(index, index + 1)))
+    vertices = clip.scene.vertices(params_of(clip.motion).rows(slice(index, index + 1)))
     seen = (vertices[landmarks] @ shot.w2c[:3, :3].T + shot.w2c[:3, 3]) @ shot.K.T
     return np.asarray(2 * seen[:, :2] / seen[:, 2:] / clip.size - 1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from headbench.datasets.common.documents import read_npz
 from headbench.datasets.common.findings import Findings
 from headbench.datasets.common.params import numbers
+from headbench.datasets.common.threads import FEW_FILES, spread
 
 __all__ = ["KEYS", "Parameters", "read_parameters"]
 
@@ -28,7 +28,6 @@ OFFSET_VERTICES = 5143
 _MAKE = "VHAP's export_as_nerf_dataset.py writes it; metrical-tracker's results cannot be renamed to it"
 _SAME = 1e-5
 """Largest difference of identity coefficients, or of offsets in metres, between moments of one subject."""
-_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,7 @@ def read_parameters(files: Sequence[tuple[int, Path]], head: str, findings: Find
     Returns:
         None where something is missing or wrong.
     """
-    with ThreadPoolExecutor(_READERS) as pool:
-        contents = list(pool.map(lambda item: _load(item[1], f"{item[0]:05d}"), files))
+    contents = spread(lambda item: _load(item[1], f"{item[0]:05d}"), files, few=len(files) <= FEW_FILES)
     moments: dict[int, dict[str, Floats]] = {}
     identity: tuple[Floats, Floats | None] | None = None
     moved: list[str] = []

@@ -123,7 +123,8 @@ def _entry(paths: Paths, path: Path, position: int, frame: dict[str, Any], findi
     called = frame.get("camera_id")
     known = str(called) if isinstance(called, str | int) and str(called) else str(camera)
     beside = image.parent.parent
-    sequence = beside.name if beside.resolve() != paths.folder.resolve() else ""
+    own = beside == paths.folder or beside.resolve() == paths.folder.resolve()
+    sequence = "" if own else beside.name
     pose = np.zeros((4, 4)) if c2w is None else c2w
     return Entry(name, timestep, known, pose, lens, image, mask, params, sequence, c2w is not None)
 
