@@ -17,7 +17,7 @@ from headbench.harness.image import composite, planes_of, to_float, to_uint8
 from headbench.harness.pictures import PictureHeader, picture_header, read_picture
 from headbench.harness.reading import Unreadable
 from headbench.harness.types import Pixels
-from headbench.harness.videos import open_video
+from headbench.harness.videos import open_video, to_rgb
 from headbench.metrics.protocol import Protocol
 from headbench.metrics.truth import GroundTruth
 
@@ -306,7 +306,7 @@ def images_of_video(path: Path, scratch: Path) -> dict[str, Path]:
             for number, frame in zip(itertools.count(), video.frames(), strict=False):
                 name = f"{number:06d}"
                 found[name] = scratch / f"{name}.png"
-                Image.fromarray(frame.to_ndarray(format="rgb24")).save(found[name], compress_level=1)
+                Image.fromarray(to_rgb(frame)).save(found[name], compress_level=1)
     except Unreadable as error:
         raise DataError(f"{path}: expected a video, {error.found}.", error.help) from error
     if not found:

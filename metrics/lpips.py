@@ -69,7 +69,8 @@ class LearnedDistance(Metric):
         """
         from headbench.harness.image import Lpips, load_network
 
-        self._network = Lpips(self.variant, load_network(f"lpips-{self.variant}")).to(self.device)  # type: ignore[arg-type]
+        network = Lpips(self.variant, load_network(f"lpips-{self.variant}"), minimal=True)  # type: ignore[arg-type]
+        self._network = network.to(self.device)
 
     def weights(self) -> str:
         return self._weights

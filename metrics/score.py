@@ -47,7 +47,8 @@ def score_frames(
         device: where to compute.
         nets: LPIPS networks to compute; None means both on CUDA and AlexNet alone on a CPU.
         batch: number of frames that are read and moved to the device at a time. A frame's scores do not depend on it:
-            SSIM and LPIPS, whose memory is that of one frame, to the last bit, means over pixels within 1e-12.
+            SSIM and LPIPS, whose memory is that of one frame, on a CPU that of as many as are computed at once (at most
+            four), to the last bit, means over pixels within 1e-12.
         report: called with (frames done, frames in all) after each batch.
         known: registry in which metrics are looked up; None takes the registry of this process.
 

@@ -7,11 +7,11 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from headbench.harness.files import atomic_path
+from headbench.harness.versions import installed_version
 from headbench.metrics.absent import Absent, AbsentKind
 from headbench.metrics.protocol import Protocol, TrackingRule
 
@@ -200,13 +200,8 @@ def without_views(protocol: Protocol) -> Scores:
 
 def package_versions() -> dict[str, str]:
     """Package -> installed version, of the packages that scores may depend on."""
-    found = {}
-    for package in ("headbench", "torch", "numpy", "pillow"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    packages = ("headbench", "torch", "numpy", "pillow")
+    return {package: installed_version(package) or "not installed" for package in packages}
 
 
 def write_scores(path: Path, scores: Scores) -> None:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from headbench.harness.reading import parse_json, read_text
+from headbench.harness.run import State
 from headbench.reports.html import Embed, Figure, Scene
 from headbench.reports.html.figure import Thumbnail
 from headbench.reports.html.scene import BUDGET
+from headbench.results import Run
 
-__all__ = ["Artist", "Drawn"]
+__all__ = ["Artist", "Drawn", "has_begun", "has_pictures"]
 
 ANSWER_BYTES = 4_000_000_000
 """Limit of the child's answer: pictures of all frames without loss."""
@@ -98,6 +100,16 @@ class Artist:
             tuple(found["remarks"]),
             found["scale"],
         )
+
+
+def has_begun(run: Path) -> bool:
+    """Tell if any cell of a run has begun a stage, without reading the run: else there is nothing to draw."""
+    return any(run.glob("cells/*/*/*/*/stages"))
+
+
+def has_pictures(run: Run) -> bool:
+    """Tell if any cell of a run is finished or scored; else nothing is drawn and nothing is said of pictures."""
+    return any(result.state is State.DONE or result.scores for result in run.results)
 
 
 def _figure(

@@ -11,7 +11,7 @@ from headbench.harness.files import atomic_folder, atomic_path, make_folder
 from headbench.harness.names import is_label, quoted, safe_name
 from headbench.harness.pictures import read_picture
 from headbench.reports.build import build_tables
-from headbench.reports.figures_process import Artist, Drawn
+from headbench.reports.figures_process import Artist, Drawn, has_pictures
 from headbench.reports.format import formatted, suffix_of
 from headbench.reports.html import Embed, Figure
 from headbench.reports.html.figure import THUMBNAILS
@@ -90,16 +90,20 @@ def write_report(
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(atomic_folder(target))
         if figures:
+            make_folder(folder / "figures")
             # Drawing takes longest: it begins before all else, and all that needs no pictures is done meanwhile.
-            artist = artist or stack.enter_context(Artist())
-            artist.ask(run, folder / "figures", target / "figures", embed)
+            if artist is None and has_pictures(record):
+                artist = stack.enter_context(Artist())
+            if artist is not None:
+                artist.ask(run, folder / "figures", target / "figures", embed)
         for table in tables:
             for name, write in _WRITERS.items():
                 path = folder / _file(table, _SUFFIXES[name])
                 path.write_text(write(table), encoding="utf-8")
         further = [_further(number, path, folder / "figures") for number, path in enumerate(pictures, 1)]
-        if figures and artist is not None:
+        if figures:
             plots = [plot for table in tables for plot in draw_quality(table, folder / "figures", _stem(table))]
+        if figures and artist is not None:
             bare = len(to_html(tables, (), (), record, home=target))
             drawn = artist.drawn(max(0, LIMIT - THUMBNAILS - bare))
         shown = (*drawn.figures, *plots, *further)

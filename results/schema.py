@@ -74,7 +74,7 @@ CELLS = (
     Field("train_seconds", "number", "time in training steps, over all resumptions", "s"),
     Field("train_rate", "number", "training steps per second", "1/s"),
     Field("fps", "number", "frames per second, rendering one by one", "1/s"),
-    Field("drive_ms", "number", "median time of posing a frame", "ms"),
+    Field("drive_ms", "number", "median time of posing a frame; empty where a picture is one replay", "ms"),
     Field("raster_ms", "number", "median time of rasterizing a frame", "ms"),
     Field("gaussians", "count", "Gaussians at the end of training"),
     Field("peak_memory_bytes", "count", "peak memory of the device in training; 0 on a CPU", "bytes"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headbench.harness.errors import BenchError
 from headbench.harness.reading import Unreadable
-from headbench.harness.videos import open_video
+from headbench.harness.videos import open_video, to_rgb
 
 __all__ = ["SMALL", "Look", "look_at"]
 
@@ -64,8 +64,7 @@ def look_at(content: bytes, longest: int) -> Look:
             try:
                 for frame in video.frames(longest):
                     sizes.append((frame.width, frame.height))
-                    tiny = frame.reformat(SMALL, SMALL, "rgb24", interpolation="AREA")
-                    small.append(np.asarray(tiny.to_ndarray(), np.uint8))
+                    small.append(to_rgb(frame, SMALL))
             except Unreadable as error:
                 fault = error.found.removeprefix("found ")
             # At the first place alone: a hostile video may begin so a million times.

@@ -17,7 +17,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of, write_json
 from headbench.harness.image.video import write_video
 from headbench.harness.plugins.submissions import SubmissionTask
-from headbench.harness.videos import open_video
+from headbench.harness.videos import open_video, to_rgb
 
 __all__ = ["complete", "make_video", "marker"]
 
@@ -115,7 +115,7 @@ def _loss(path: Path, images: list[Rgb8]) -> dict[str, Any]:
         for number, frame in enumerate(video.frames()):
             if number >= len(images):
                 raise BenchError(f"{path} shows more than the {len(images)} images that were encoded.")
-            error = frame.to_ndarray(format="rgb24").astype(np.float32) - images[number]
+            error = to_rgb(frame).astype(np.float32) - images[number]
             mean = float(np.mean(error * error))
             values.append(min(10 * math.log10(255**2 / mean), _LOSSLESS) if mean else _LOSSLESS)
     if len(values) != len(images):

@@ -114,6 +114,9 @@ class Viewer:
         """Set the first view of pages, and serve those that come."""
         server = self._server
         server.scene.set_up_direction("+y")
+        # A page shows pictures and a box that nobody sees: lights and shadows would stop it for seconds without a GPU.
+        server.scene.configure_default_lights(enabled=False, cast_shadow=False)
+        server.scene.configure_environment_map(None)
         first = placed(self._painter.timeline.poses[0][0].camera, self._centre, 1.0)
         camera = server.initial_camera
         camera.up, camera.position, camera.look_at = first.up, first.position, first.look_at
