@@ -7,6 +7,7 @@ many bytes must be there as shape and kind ask for before memory is taken for th
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -127,9 +128,20 @@ def npy_header(content: bytes) -> Header:
     wide = content[6] != 1
     start = 12 if wide else 10
     (length,) = struct.unpack("<I" if wide else "<H", content[8:start])
-    text = content[start : start + length].decode("latin-1")
+    text = content[start : start + length]
     if content[6] not in (1, 2, 3) or len(text) != length:
         raise NotPlain("its header is cut or of another version")
+    return _parsed(text.decode("latin-1"), start + length)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str, start: int) -> Header:
+    """Parse the text of a header; cached, since the files of many frames have few different ones.
+
+    Args:
+        text: what follows the length.
+        start: offset of the first value in the file, in bytes.
+    """
     if _RECORDS.search(text):
         raise NotPlain("its values are records")
     found: dict[str, str] = {}
@@ -147,7 +159,7 @@ def npy_header(content: bytes) -> Header:
     shape = tuple(int(side) for side in sides if side)
     objects = re.fullmatch(r"\|?O\d?", found["kind"]) is not None
     dtype = None if objects else plain_dtype(found["kind"])
-    return Header(dtype, shape, found["fortran"] == "True", start + length)
+    return Header(dtype, shape, found["fortran"] == "True", start)
 
 
 def read_npy(path: Path, limit: int = ARRAY_BYTES) -> NDArray[Any]:

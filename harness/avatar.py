@@ -22,6 +22,7 @@ from headbench.harness.types import (
     ParamGroup,
     PosedAvatar,
     Rendering,
+    ScreenStatistics,
     TrainView,
 )
 
@@ -228,6 +229,33 @@ class Avatar(Portrait):
         A value that is equal from step to step says that `edit` asks for no Edit at AFTER_BACKWARD and does the same
         operations on the same tensors, as `capture_key` says it of `drive`. With None, the default, `edit` is called
         in each step.
+        """
+        return None
+
+    def screen_statistics(self, clock: Clock) -> ScreenStatistics | None:
+        """Statistics to which a step's backward pass may add by itself, so that `edit` need not.
+
+        Where they are taken, `rendering.collected` says so in `edit` at AFTER_BACKWARD, as `blocks.densify.accumulate`
+        looks up. None, the default: there are none, or not at this step.
+
+        Args:
+            clock: of a step at which the table may change.
+
+        Returns:
+            columns of the table.
+        """
+        return None
+
+    def spare_row(self) -> Mapping[str, Tensor] | None:
+        """Values of a row of the table that draws nothing and changes no loss term, nor what other rows learn.
+
+        With such rows behind its own, a table grows and shrinks within the tensors that recordings read. Between
+        `edit`s the table may then have some, in `drive` and `losses` and in an `edit` that `collect_key` lets be
+        recorded: sums and means over all rows must leave them out (`GaussianTable.own_rows`).
+
+        Returns:
+            column -> value of one row, zero in columns that are left out, on the table's device. None, the default:
+            there is no such row, and each Edit that changes the number of rows makes all recordings anew.
         """
         return None
 

@@ -23,16 +23,23 @@ SWITCH = "HEADBENCH_KERNELS"
 """Environment variable that turns kernels on and off."""
 
 KERNELS = {
-    "adam": ("train.adam_kernels", False),
-    "binding": ("blocks.binding_kernels", False),
-    "compose": ("image.compose_kernels", False),
-    "frames": ("head.frames_kernels", False),
+    "activation": ("blocks.activation_kernels", True),
+    "adam": ("train.adam_kernels", True),
+    "binding": ("blocks.binding_kernels", True),
+    "block": ("image.block_kernels", True),
+    "cloud": ("blocks.cloud_kernels", True),
+    "compose": ("image.compose_kernels", True),
+    "descent": ("blocks.descent_kernels", True),
+    "features": ("image.feature_kernels", True),
+    "frames": ("head.frames_kernels", True),
     "lpips": ("image.lpips_kernels", True),
-    "phong": ("blocks.phong_kernels", False),
+    "offsets": ("blocks.offset_kernels", True),
+    "phong": ("blocks.phong_kernels", True),
     "photometric": ("image.photometric_kernels", True),
     "pooling": ("image.pooling_kernels", True),
-    "regularisers": ("blocks.regulariser_kernels", False),
-    "skinning": ("head.skinning_kernels", False),
+    "prepare": ("image.prepare_kernels", True),
+    "regularisers": ("blocks.regulariser_kernels", True),
+    "skinning": ("head.skinning_kernels", True),
     "ssim": ("image.ssim_kernels", True),
 }
 """Name of a kernel -> its module within the harness, and whether it is used by default."""

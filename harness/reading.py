@@ -6,6 +6,7 @@ aliases or a file in another encoding is refused everywhere with the same senten
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -297,6 +298,8 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+_KEPT_CHARACTERS = 20_000
+"""Length of the longest documents whose trees are kept."""
 _NUMBERS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
 """YAML tags of values whose parsing may take quadratic time."""
 
@@ -315,18 +318,15 @@ def parse_yaml(text: str, path: Path, once: bool = False) -> Any:
     """
     if len(text) > YAML_CHARACTERS:
         raise Unreadable(path, f"found more than {YAML_CHARACTERS:,} characters of YAML, which no file of ours has")
-    loader = None
     try:
-        # The loader itself refuses control characters.
-        loader = _Loader(text)
-        node = loader.get_single_node()
+        # Merging mappings changes the tree.
+        keeps = len(text) <= _KEPT_CHARACTERS and "<<" not in text and "!" not in text
+        node = (_tree if keeps else _tree.__wrapped__)(text)
         if node is None:
             return None
-        if _expanded(node, {}, set()) > YAML_NODES:
-            raise yaml.YAMLError(f"its aliases stand for more than {YAML_NODES:,} values")
         if once:
             _refuse_twice(node, set())
-        return loader.construct_document(node)
+        return _Loader("").construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -338,9 +338,24 @@ def parse_yaml(text: str, path: Path, once: bool = False) -> Any:
         elif not isinstance(error, yaml.YAMLError):
             reason = "a number or date that there is not"
         raise Unreadable(path, f"found no YAML that is read here: {reason}") from error
+
+
+@functools.lru_cache(maxsize=100)
+def _tree(text: str) -> yaml.Node | None:
+    """Compose a YAML document, once for files that are read again and again, as protocols and presets are.
+
+    Raises:
+        yaml.YAMLError, ValueError, OverflowError, RecursionError: as `parse_yaml` tells.
+    """
+    # The loader itself refuses control characters.
+    loader = _Loader(text)
+    try:
+        node: yaml.Node | None = loader.get_single_node()
     finally:
-        if loader is not None:
-            loader.dispose()
+        loader.dispose()
+    if node is not None and _expanded(node, {}, set()) > YAML_NODES:
+        raise yaml.YAMLError(f"its aliases stand for more than {YAML_NODES:,} values")
+    return node
 
 
 def _expanded(node: yaml.Node, known: dict[int, int], open_: set[int]) -> int:

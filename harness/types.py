@@ -305,6 +305,16 @@ class ScreenGradient(Protocol):
 
 
 @dataclass(frozen=True)
+class ScreenStatistics:
+    """Sums over steps of N Gaussians' gradients on the screen, which density control reads."""
+
+    gradient: Tensor
+    """(N,) sum of the lengths of `ScreenGradient.plain`, each times B as if its image were the whole batch."""
+    visits: Tensor
+    """(N,) number of images in which a Gaussian was visible."""
+
+
+@dataclass(frozen=True)
 class Rendering:
     """Result of rasterizing Gaussians: image, alpha, depth, visibility, and gradients on the screen after backward."""
 
@@ -320,6 +330,8 @@ class Rendering:
     """Gradients with respect to the projected means, readable after backward."""
     measure: Callable[[], Tensor]
     """Computes `radii`, which few methods need in every step."""
+    collected: bool = False
+    """True if the backward pass has added its gradients to the avatar's `ScreenStatistics`."""
 
     @property
     def radii(self) -> Tensor:

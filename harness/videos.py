@@ -10,20 +10,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from headbench.harness.mp4 import check_boxes
 from headbench.harness.reading import Unreadable, fault_of, open_regular
 
-__all__ = ["FRAMES", "Video", "open_video"]
+__all__ = ["FRAMES", "Video", "open_video", "to_rgb"]
 
 FRAMES = 200_000
 """Limit of the images of a video: more than an hour at 50 per second."""
@@ -149,6 +153,22 @@ def open_video(path: Path, content: bytes | None = None, threads: int = 0) -> It
             yield Video(path, container, _stream(path, container, threads))
 
 
+def to_rgb(frame: VideoFrame, side: int | None = None) -> NDArray[np.uint8]:
+    """Convert a decoded image to (H, W, 3) sRGB, uint8.
+
+    Args:
+        frame: the image.
+        side: width and height to which it is averaged down; by default it keeps its size.
+    """
+    # By one converter per thread: a new one per image starts threads of its own, which costs ten times as much.
+    if not hasattr(_converters, "one"):
+        _converters.one = VideoReformatter()
+    how = {} if side is None else {"width": side, "height": side, "interpolation": "AREA"}
+    return np.asarray(_converters.one.reformat(frame, format="rgb24", **how).to_ndarray(), dtype=np.uint8)
+
+
+_converters = threading.local()
+"""The converter `one` of each thread that has converted an image."""
 _AGAIN = "copy or download it again"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -50,10 +51,64 @@ def read_obj(path: Path) -> TemplateMesh:
 @lru_cache(maxsize=2)
 def _parsed(content: bytes) -> TemplateMesh:
     """Parse the content of an .obj file into read-only arrays; cached, since every kind of asset looks at a file."""
+    text = content.decode("latin-1")
+    vertices, uvs, index = _plain(text) or _line_by_line(text)
+    textured = bool(len(index)) and bool((index[..., 1] >= 0).all())
+    faces = _within(index[..., 0], len(vertices), "vertices")
+    uv_faces = _within(index[..., 1], len(uvs), "texture coordinates") if textured else None
+    for array in (vertices, faces, uvs, uv_faces):
+        if array is not None:
+            array.flags.writeable = False
+    return TemplateMesh(vertices, faces, uvs if textured else None, uv_faces)
+
+
+_Rows = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]
+"""Vertices (V, 3), texture coordinates (U, 2), and (F, 3, 2) corners as indices from 0 of both (-1: none)."""
+
+
+def _plain(text: str) -> _Rows | None:
+    """Parse lines such as ``v 1 2 3``, ``vt 1 2`` and ``f 1/1 2/2 3/3`` at once: four times as fast as one by one.
+
+    Returns:
+        None where the file has others of these kinds, or anything that cannot be.
+    """
+    lines: dict[str, list[str]] = {"v": [], "vt": [], "f": []}
+    for line in io.StringIO(text, newline=None):
+        key, space, _ = line.partition(" ")
+        if space and key in lines:
+            lines[key].append(line)
+            if len(lines[key]) > _ROWS:
+                return None
+        elif {*line.split("#", 1)[0].split(None, 1)[:1]} & lines.keys():
+            return None
+    faces = "".join(lines["f"])
+    if _TRIANGLES.fullmatch(faces) is None:
+        return None
+    vertices, uvs = (_table(lines[key], key, count) for key, count in _SIZES.items())
+    if vertices is None or uvs is None:
+        return None
+    numbers = faces.replace("f", " ").replace("/", " ").split()
+    index = np.array(list(map(int, numbers)), np.int64).reshape(-1, 3, 2) - 1
+    return None if (index[..., 0] < 0).any() else (vertices, uvs, index)
+
+
+def _table(lines: list[str], key: str, count: int) -> NDArray[np.float64] | None:
+    """Parse lines of `count` numbers after the word `key`; None where one of them is another."""
+    words = " ".join(lines).split()
+    if len(words) != (count + 1) * len(lines) or set(words[:: count + 1]) - {key}:
+        return None
+    del words[:: count + 1]
+    try:
+        return np.array(list(map(float, words)), np.float64).reshape(-1, count)
+    except ValueError:
+        return None
+
+
+def _line_by_line(text: str) -> _Rows:
+    """Parse any .obj file, and say which line is wrong."""
     rows: dict[str, list[list[float]]] = {"v": [], "vt": []}
     corners: list[list[tuple[int, int]]] = []
-    text = io.StringIO(content.decode("latin-1"), newline=None)
-    for number, line in enumerate(text, start=1):
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
         key, *values = line.split("#", 1)[0].split() or [""]
         try:
             if key in rows:
@@ -66,18 +121,13 @@ def _parsed(content: bytes) -> TemplateMesh:
             raise _Strange(f"line {number}: {error}") from error
     vertices = np.array(rows["v"], np.float64).reshape(-1, 3)
     uvs = np.array(rows["vt"], np.float64).reshape(-1, 2)
-    index = np.array(corners, np.int64).reshape(-1, 3, 2)
-    textured = bool(len(index)) and bool((index[..., 1] >= 0).all())
-    faces = _within(index[..., 0], len(vertices), "vertices")
-    uv_faces = _within(index[..., 1], len(uvs), "texture coordinates") if textured else None
-    for array in (vertices, faces, uvs, uv_faces):
-        if array is not None:
-            array.flags.writeable = False
-    return TemplateMesh(vertices, faces, uvs if textured else None, uv_faces)
+    return vertices, uvs, np.array(corners, np.int64).reshape(-1, 3, 2)
 
 
 _SIZES = {"v": 3, "vt": 2}
 """Kind of line -> number of coordinates that are read."""
+_TRIANGLES = re.compile(r"(?:f(?: +\d{1,9}/\d{1,9}){3} *(?:\n|\Z))*+", re.ASCII)
+"""Pattern of lines of three corners, each with a texture coordinate."""
 
 
 class _Strange(Exception):

@@ -75,19 +75,20 @@ def find_sources() -> tuple[list[Source], list[Problem]]:
     if os.environ.get(SWITCH, "1") == "0":
         return sources, problems
     found: dict[tuple[str, str], Candidate] = {}
-    for distribution in metadata.distributions():
-        whose = "an installed distribution"
-        points = guarded(whose, "reading its entry points", lambda d=distribution: list(_points(d)))  # type: ignore[misc]
-        if not points:  # as nearly all are: the name, for which all metadata are parsed, is not asked for
-            continue
-        name = guarded(whose, "reading its name", lambda d=distribution: d.name)  # type: ignore[misc]
-        if isinstance(name, Problem) or not name:
-            continue
-        if isinstance(points, Problem):
-            problems.append(replace(points, where=Where(name)))
-            continue
-        for point in points:
-            found.setdefault((name, point.name), Candidate(name, distribution.version, point))
+    with aside():  # once, not for every distribution
+        for distribution in metadata.distributions():
+            whose = "an installed distribution"
+            points = guarded(whose, "reading its entry points", lambda d=distribution: list(_points(d)))  # type: ignore[misc]
+            if not points:  # as nearly all are: the name, for which all metadata are parsed, is not asked for
+                continue
+            name = guarded(whose, "reading its name", lambda d=distribution: d.name)  # type: ignore[misc]
+            if isinstance(name, Problem) or not name:
+                continue
+            if isinstance(points, Problem):
+                problems.append(replace(points, where=Where(name)))
+                continue
+            for point in points:
+                found.setdefault((name, point.name), Candidate(name, distribution.version, point))
     candidates = [found[key] for key in sorted(found)]
     for candidate, harm in zip(candidates, harms(candidates), strict=True):
         point, origin = candidate.point, f"{candidate.distribution} {candidate.version}"
@@ -114,4 +115,6 @@ def _importer(name: str) -> Callable[[], object]:
 
 
 def _points(distribution: metadata.Distribution) -> Iterator[metadata.EntryPoint]:
-    yield from (point for point in distribution.entry_points if point.group == ENTRY_POINTS)
+    # As nearly all have none of ours, what they have is not parsed.
+    if ENTRY_POINTS in (distribution.read_text("entry_points.txt") or ""):
+        yield from (point for point in distribution.entry_points if point.group == ENTRY_POINTS)

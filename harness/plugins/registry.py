@@ -12,6 +12,7 @@ import pluggy
 from headbench.harness.errors import PluginError, did_you_mean
 from headbench.harness.names import quoted
 from headbench.harness.plugins import hookspecs
+from headbench.harness.plugins.aside import aside
 from headbench.harness.plugins.checks import HELP, Spec, importers_of, spec_faults
 from headbench.harness.plugins.datasets import DatasetReader
 from headbench.harness.plugins.kinds import (
@@ -91,12 +92,13 @@ class Registry:
         """Kind and name of strangers' classes that were tried and did no harm."""
         self._tables: dict[str, dict[str, tuple[Any, str]]] = {kind.name: {} for kind in KINDS}
         """Kind -> lower-case name -> spec and plugin."""
-        for source in sources:
-            self._add(source)
-        self._find_misspelt()
-        for name in self._plugins:
-            for kind in KINDS:
-                self._call(name, kind)
+        with aside():  # once, not for every call of a plugin's code
+            for source in sources:
+                self._add(source)
+            self._find_misspelt()
+            for name in self._plugins:
+                for kind in KINDS:
+                    self._call(name, kind)
 
         # The stage that trains every method is there whichever plugins are asked.
         self._tables[STAGES.name].setdefault(TRAIN.name, (TRAIN, TRAIN_PLUGIN))

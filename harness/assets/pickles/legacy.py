@@ -69,7 +69,7 @@ def _next(stream: Stream) -> Any:
 
 def _texts(pairs: Pairs) -> list[tuple[Any, Any]]:
     """Return the pairs of a dictionary with keys of Python 2 as text."""
-    return [(key.content.decode("latin-1") if isinstance(key, Old) else key, value) for key, value in pairs.pairs]
+    return [(key.text() if isinstance(key, Old) else key, value) for key, value in pairs.pairs]
 
 
 def _key(record: Any) -> str:

@@ -13,6 +13,8 @@ __all__ = ["Stream"]
 
 INTEGER_BYTES = 64
 """Limit of the size of an integer, in bytes."""
+_SHARED = 2**16
+"""Number of bytes from which on they are not copied."""
 _DIGITS = 200
 """Limit of the characters of a number that is written as text."""
 
@@ -42,6 +44,13 @@ class Stream:
         self.at = end
         return taken
 
+    def share(self, count: int) -> bytes | memoryview:
+        """Return the next `count` bytes like `take`; many are a view of the file's, which takes no memory or time."""
+        if count < _SHARED or self.at + count > len(self.content):
+            return self.take(count)
+        start, self.at = self.at, self.at + count
+        return memoryview(self.content)[start : self.at]
+
     def line(self) -> bytes:
         """Return the bytes up to the next line end, and move behind it."""
         end = self.content.find(b"\n", self.at)
@@ -57,7 +66,10 @@ class Stream:
         Raises:
             Refused: the argument is cut or cannot be read.
         """
-        code = self.take(1)[0]
+        if self.at >= len(self.content):
+            raise Refused("that is damaged: it ends too soon")
+        code = self.content[self.at]
+        self.at += 1
         read = _ARGUMENTS.get(code)
         if read is None:
             return code, None
@@ -99,10 +111,10 @@ def _text(form: str) -> Callable[[Stream], str]:
 
 def _old(form: str) -> Callable[[Stream], Old]:
     """Return the reader of a Python 2 string that follows its number of bytes."""
-    content = _counted(form)
+    count = _number(form)
 
     def read(stream: Stream) -> Old:
-        return Old(content(stream))
+        return Old(stream.share(count(stream)))
 
     return read
 

@@ -62,8 +62,12 @@ class Old:
 
     __slots__ = ("content",)
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | memoryview) -> None:
         self.content = content
+
+    def text(self) -> str:
+        """Return the string as text."""
+        return str(self.content, "latin-1")
 
 
 class Persistent:

@@ -51,7 +51,7 @@ class Walk:
             return record
         if isinstance(record, Old):
             self.count(len(record.content))
-            return record.content.decode("latin-1")
+            return record.text()
         if id(record) in self._done:
             _, value, used = self._done[id(record)]
             self.count(used)
@@ -68,12 +68,12 @@ class Walk:
         if self._used > self._limit:
             raise Refused(f"that stands for more than {self._limit // 2**20:,} MiB, which it does not hold")
 
-    def raw(self, record: Any) -> bytes | bytearray:
+    def raw(self, record: Any) -> bytes | bytearray | memoryview:
         """Return the bytes of a record: a Python 2 string, or bytes in any of the ways that protocols write them."""
         value = record
         if isinstance(record, Old):
-            value = record.content
-        elif isinstance(record, Made):
+            return record.content
+        if isinstance(record, Made):
             value = self.plain(record)
         if not isinstance(value, bytes | bytearray):
             raise Refused("with another value where bytes should be")
