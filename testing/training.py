@@ -21,7 +21,7 @@ from headbench.testing.failure import require
 
 __all__ = ["PlainRecorder", "Staged", "Watched", "stage", "watch"]
 
-_OPTIONS = Execution(device="cpu", deterministic=True)
+OPTIONS = Execution(device="cpu", deterministic=True)
 
 
 class PlainRecorder(GraphRecorder):
@@ -73,12 +73,12 @@ def watch(kind: type[Portrait], config: MethodConfig, subject: Subject, name: st
         name: the method's, for errors.
         record: whether to take the code path of recorded steps, by plain calls.
     """
-    parts = prepare(kind, config, subject, _OPTIONS)
+    parts = prepare(kind, config, subject, OPTIONS)
     avatar = parts.portrait
     require(isinstance(avatar, Avatar), "create() to return an Avatar", f"a {type(avatar).__name__}")
     assert isinstance(avatar, Avatar)
-    store = frame_store(parts.config, subject, _OPTIONS)
-    trainer = make_trainer(parts, avatar, store, _OPTIONS, name)
+    store = frame_store(parts.config, subject, OPTIONS)
+    trainer = make_trainer(parts, avatar, store, OPTIONS, name)
     trainer.recording, trainer.make_recorder = record, PlainRecorder
     seen = Watched(avatar, counts=[avatar.count()])
     places = {id(p): name for name, p in avatar.named_parameters()}

@@ -8,6 +8,7 @@ from headbench.harness.session.inference import recorded
 from headbench.harness.train import load_portrait
 from headbench.testing.case import Case, finite, picture, shown, unequal
 from headbench.testing.failure import require
+from headbench.testing.spare_rows import require_idle_spare_rows
 from headbench.testing.training import PlainRecorder, stage, watch
 
 __all__ = [
@@ -101,6 +102,8 @@ def check_recorded(case: Case) -> str:
     require(
         torch.equal(twice, picture(plain.avatar, frame)), "a recorded render to equal a plain one", "another picture"
     )
+    if plain.avatar.spare_row() is not None:
+        require_idle_spare_rows(case)
     return ""
 
 
