@@ -18,6 +18,9 @@ import pytest
 
 # WebGL2 without a GPU; the sandbox needs a user other than root.
 FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+PLAINLY = "--disable-gpu-compositing"
+"""Flag that has pages put together by the CPU itself, not by a GPU that the CPU plays: half the work, but for a page
+whose canvas changes all the time, which says so by `ALWAYS_DRAWS` in its file of tests."""
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -69,7 +72,7 @@ def executable() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def chromium(request) -> Iterator[Any]:
     """A running Chromium of playwright; its tests are skipped where none is installed.
 
     Lives as long as a file of tests: while playwright runs, this thread can run no other event loop.
@@ -79,8 +82,9 @@ def chromium() -> Iterator[Any]:
     if found is None:
         assert not os.environ.get("HEADBENCH_NEEDS_BROWSER"), "no Chromium on PATH, and it is asked for"
         pytest.skip("no Chromium is installed (apt-get install chromium)")
+    flags = [*FLAGS] if getattr(request.module, "ALWAYS_DRAWS", False) else [*FLAGS, PLAINLY]
     with api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=list(FLAGS))
+        browser = driver.chromium.launch(executable_path=found, args=flags)
         yield browser
         browser.close()
 

@@ -8,6 +8,7 @@ import importlib
 import importlib.abc
 import importlib.util
 import itertools
+import json
 import os
 import shutil
 import sys
@@ -20,6 +21,10 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Tensors of tests are small: a second thread of torch costs a core and saves no time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# glibc keeps what was freed, in workers and programs that tests start: pages that are given back and asked for again
+# cost the system as much time as tests' small pictures take.
+for _name, _bytes in (("TRIM_THRESHOLD", 1 << 29), ("MMAP_THRESHOLD", 1 << 29), ("TOP_PAD", 1 << 24)):
+    os.environ.setdefault(f"MALLOC_{_name}_", str(_bytes))
 _number = itertools.count()
 # While modules are imported and tests collected there is hardly any garbage, and ever more objects to look through.
 gc.disable()
@@ -33,7 +38,7 @@ class _Helpers(importlib.abc.MetaPathFinder):
 
     rooms: ClassVar = {
         ".": "browsing commands damage_cases discs forked help_lines in_memory isolation moments order robustness"
-        " strange_files waiting warm",
+        " strange_files syntax waiting warm",
         "assets": "gadgets",
         "head": "flame_format",
         "insta": "insta_format",
@@ -82,8 +87,12 @@ def pytest_collection_modifyitems(items) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Imports and tests stay to the end: no collection of garbage need look at their million objects."""
+    """Imports and tests stay to the end: no collection of garbage need look at their million objects.
+
+    Nor need it look at what tests make as often as Python would: by default it takes three hundredths of the time.
+    """
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     gc.enable()
 
 
@@ -103,14 +112,15 @@ def _as_found(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def _samples_once(tmp_path_factory):
-    """Samples of the built-in datasets are rendered by one process for all."""
+    """Samples of the built-in datasets are rendered by one process for all, with little hair."""
     from headbench.datasets.synthetic import samples
 
     render = samples._written
 
     def written(layout):
         def make(folder):
-            shutil.copytree(render(layout) / layout, folder / layout)
+            with importlib.import_module("discs").thin_hair():
+                shutil.copytree(render(layout) / layout, folder / layout)
 
         return _isolation.once(tmp_path_factory, f"sample-{layout}", make)
 
@@ -172,22 +182,40 @@ def flame_files(flame_format, made_flame, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def flame_home(flame_files, tmp_path_factory):
-    """A HEADBENCH_HOME where a synthetic FLAME 2020, masks and UV template are registered; a test that asks for it has
-    HEADBENCH_HOME set to it. Read only: the whole session shares it."""
+def register_flame(flame_files, tmp_path_factory):
+    """register_flame(home, names) registers synthetic files in a HEADBENCH_HOME: links to what was copied once."""
     from headbench.harness.assets import register
 
+    once = tmp_path_factory.mktemp("flame_registered")
+
+    def link(home, names):
+        for name in names:
+            record = once / "assets" / f"{name}.json"
+            if not record.exists():
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setenv("HEADBENCH_HOME", str(once))
+                    register(name, flame_files[name], source="made by the tests")
+            folder = (home / "assets" / name).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in (record, record.with_name(json.loads(record.read_text())["file"])):
+                (folder / path.name).hardlink_to(path)
+
+    yield link
+    shutil.rmtree(once)
+
+
+@pytest.fixture(scope="session")
+def flame_home(register_flame, tmp_path_factory):
+    """A HEADBENCH_HOME where a synthetic FLAME 2020, masks and UV template are registered; a test that asks for it has
+    HEADBENCH_HOME set to it. Read only: the whole session shares it."""
     home = tmp_path_factory.mktemp("flame_home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADBENCH_HOME", str(home))
-        for name in ("flame2020/model", "flame/masks", "flame/uv_template"):
-            register(name, flame_files[name], source="made by the tests")
+    register_flame(home, ("flame2020/model", "flame/masks", "flame/uv_template"))
     yield home
     shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")
-def flame_heads(flame_files, tmp_path_factory):
+def flame_heads(flame_files, register_flame, tmp_path_factory):
     """(tag, topology) -> a synthetic FLAME head of either year with all that can be registered beside it. Read only."""
     from headbench.harness.assets import register
     from headbench.harness.head import load_head
@@ -195,10 +223,10 @@ def flame_heads(flame_files, tmp_path_factory):
     folder, known = tmp_path_factory.mktemp("flame_heads"), {}
     model = folder / "flame2023.pkl"
     model.symlink_to(flame_files["flame2020/model"])
+    register_flame(folder / "home", flame_files)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADBENCH_HOME", str(folder / "home"))
-        for name, path in {**flame_files, "flame2023/model": model}.items():
-            register(name, path, source="made by the tests")
+        register("flame2023/model", model, source="made by the tests")
 
     def make(tag, topology):
         if (tag, topology) not in known:
@@ -221,6 +249,12 @@ def _home(request, tmp_path_factory, monkeypatch):
     else:
         home = tmp_path_factory.getbasetemp() / f"home-{next(_number)}"
     monkeypatch.setenv("HEADBENCH_HOME", str(home))
+
+
+@pytest.fixture(scope="session")
+def roma():
+    """The package roma, imported where a test compares with it: it brings a part of torch that takes a second."""
+    return importlib.import_module("roma")
 
 
 @pytest.fixture(scope="session")

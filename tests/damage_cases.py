@@ -6,7 +6,9 @@ tests/conftest.py loads this module under its bare name, so that test modules ca
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,7 @@ from headbench.harness.errors import DataError
 from headbench.harness.plugins import Problem
 from headbench.testing.foreign import FOREIGN
 
-__all__ = ["FOREIGN", "Case", "each", "expect_read", "expect_told", "ruin"]
+__all__ = ["FOREIGN", "Case", "Kept", "each", "expect_read", "expect_told", "ruin"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,39 @@ class Case:
     """Of the reader."""
     times: int = 1
     """How many frames the problem is told of; `frame` is one of them."""
+
+
+class Kept:
+    """Files of a folder, which are written anew for each test that damages them.
+
+    Args:
+        folder: holds them now, and may change or go afterwards.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        places = sorted(folder.rglob("*"))
+        self._folders = [str(place.relative_to(folder)) for place in places if place.is_dir()]
+        self._files = [(str(place.relative_to(folder)), place.read_bytes()) for place in places if place.is_file()]
+
+    def write(self, folder: Path, leave_out: str = "") -> Path:
+        """Write the files into a folder that is not there yet, and return it.
+
+        Args:
+            folder: is made.
+            leave_out: pattern of the names, relative to the folder, that are not written.
+        """
+        folder.mkdir(parents=True)
+        left_out = re.compile(leave_out or "(?!)").match
+        for name in self._folders:
+            if not left_out(name):
+                (folder / name).mkdir()
+        for name, content in self._files:
+            if not left_out(name):
+                # Without what buffers and paths cost, which is more than to write files as small as these.
+                descriptor = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+                os.write(descriptor, content)
+                os.close(descriptor)
+        return folder
 
 
 def ruin(paths: Sequence[Path], turn: int) -> None:

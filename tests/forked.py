@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import importlib
+import functools
 import io
 import json
 import os
@@ -22,7 +22,12 @@ from typing import Any, BinaryIO
 import numba
 import torch
 
-from headbench.harness.run import child
+from headbench.harness.execution import Executor
+from headbench.harness.execution.local import Local
+from headbench.harness.head import load_head
+from headbench.harness.image import ssim
+from headbench.harness.run import child, provenance
+from headbench.metrics.scores import package_versions
 from headbench.reports import figures, figures_process
 
 # Before any kernel runs here: by default numba uses OpenMP, which ends a fork of a process where it has run.
@@ -169,8 +174,20 @@ def fork_drawing(monkeypatch: object) -> None:
     monkeypatch.setattr(figures_process, "subprocess", Drawing)  # type: ignore[attr-defined]
 
 
+@functools.cache
+def _load() -> None:
+    """Load here what each fork would: the kernels of similarity with numba's compiler, the open head, versions."""
+    images = torch.zeros((1, 3, 16, 16), dtype=torch.float64)
+    ssim(images, images)
+    load_head("openhead")
+    package_versions()
+    provenance.package_versions()
+
+
 def fork_workers(monkeypatch: object) -> None:
-    """From now on workers of executors and drawings are forks of a process that has imported what each would."""
-    importlib.import_module("torch._dynamo")  # which the first optimizer of each fork would import
+    """Make workers of executors, and drawings, forks of this process, which has loaded what each would."""
+    _load()
     monkeypatch.setattr(child, "subprocess", Forks)  # type: ignore[attr-defined]
+    # Nothing is to be made ready before a cell is known, nor known whether it may be a fork.
+    monkeypatch.setattr(Local, "expect", Executor.expect)  # type: ignore[attr-defined]
     fork_drawing(monkeypatch)

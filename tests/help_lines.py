@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from syntax import children
+
 import headbench
 
 ROOT = Path(next(iter(headbench.__path__)))
@@ -45,6 +47,8 @@ PAIRS = {"_FOUND", "missing_for_gsplat"}
 """A mapping and a function that hold or return pairs of a finding and its help."""
 HINTED = re.compile(rf"\b({'|'.join((*KEYWORDS, *POSITIONS, *PAIRS))})\b")
 """A word without which a file gives no help."""
+DEFINED = re.compile(r"\bdef (\w+)")
+"""Pattern of a function's definition, with its name."""
 TYPED = re.compile(
     r"\bbench [a-z{]|(?<![\w-])--[a-z]|\b(pip install|ffmpeg -|chmod |kill |git lfs|ulimit |cd {)|\b[A-Z]{4,}_?[A-Z]*="
 )
@@ -66,35 +70,42 @@ class Help:
 
 
 class _Package:
-    """All functions of the package by name, for helps that a function returns."""
+    """The files of the package, and its functions by name, for helps that a function returns."""
 
     def __init__(self) -> None:
-        paths = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
-        texts = {path: path.read_text(encoding="utf-8") for path in paths}
-        gc.disable()  # a million nodes, and no garbage
-        self.trees = {path: ast.parse(text) for path, text in texts.items()}
-        gc.enable()
-        self.silent = {path for path, text in texts.items() if not HINTED.search(text)}
+        self.paths = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+        self._texts = {path: path.read_text(encoding="utf-8") for path in self.paths}
+        self.silent = {path for path, text in self._texts.items() if not HINTED.search(text)}
         """Files where no help is given."""
-        self.functions: dict[str, list[tuple[Path, ast.FunctionDef]]] = {}
-        for path, tree in self.trees.items():
-            for node in _statements(tree):
-                if isinstance(node, ast.FunctionDef):
-                    self.functions.setdefault(node.name, []).append((path, node))
+        self._trees: dict[Path, ast.Module] = {}
+        self._named: dict[str, list[Path]] = {}
+        for path, text in self._texts.items():
+            for name in dict.fromkeys(DEFINED.findall(text)):
+                self._named.setdefault(name, []).append(path)
+
+    def tree(self, path: Path) -> ast.Module:
+        """Syntax tree of a file, which is parsed once."""
+        if path not in self._trees:
+            self._trees[path] = ast.parse(self._texts[path])
+        return self._trees[path]
+
+    @functools.cache  # noqa: B019, one package lives as long as its texts are collected
+    def functions(self, name: str) -> list[tuple[Path, ast.FunctionDef]]:
+        """The functions of a name, each with its file."""
+        nodes = ((path, node) for path in self._named.get(name, []) for node in _statements(self.tree(path)))
+        return [(path, node) for path, node in nodes if isinstance(node, ast.FunctionDef) and node.name == name]
 
 
 class _Module:
     """Finds help texts in one file."""
 
     def __init__(self, package: _Package, path: Path) -> None:
-        self.package, self.path, self.tree = package, path, package.trees[path]
+        self.package, self.path, self.tree = package, path, package.tree(path)
         self.constants = _assigned(self.tree.body)
 
     def helps(self) -> Iterator[tuple[int, str]]:
-        if self.path in self.package.silent:
-            return
-        yield from self._below(self.tree, {})
-        functions = {name: self.package.functions.get(name, []) for name in PAIRS}
+        yield from self._below()
+        functions = {name: self.package.functions(name) for name in PAIRS}
         here = {name for name, found in functions.items() if any(path == self.path for path, _ in found)}
         for name in sorted(PAIRS & {*self.constants, *here}):
             for pair in ast.walk(self.constants[name] if name in self.constants else self._function(name)):
@@ -102,14 +113,16 @@ class _Module:
                     yield from ((pair.lineno, text) for text in self.texts(pair.elts[1], {}, 3))
 
     def _function(self, name: str) -> ast.FunctionDef:
-        return next(node for path, node in self.package.functions[name] if path == self.path)
+        return next(node for path, node in self.package.functions(name) if path == self.path)
 
-    def _below(self, node: ast.AST, local: dict[str, list[ast.expr]]) -> Iterator[tuple[int, str]]:
-        for child in ast.iter_child_nodes(node):
-            inner = local | _local(child) if isinstance(child, ast.FunctionDef) else local
-            for place in _places(child):
-                yield from ((place.lineno, text) for text in self.texts(place, inner, 3))
-            yield from self._below(child, inner)
+    def _below(self) -> Iterator[tuple[int, str]]:
+        left: list[tuple[ast.AST, dict[str, list[ast.expr]]]] = [(self.tree, {})]
+        while left:
+            node, local = left.pop()
+            for place in _places(node):
+                yield from ((place.lineno, text) for text in self.texts(place, local, 3))
+            left += [(child, local | _local(child)) if isinstance(child, ast.FunctionDef) else (child, local)
+                     for child in reversed(children(node))]  # fmt: skip
 
     def texts(self, node: ast.expr, local: dict[str, list[ast.expr]], depth: int) -> list[str]:
         """All texts that an expression may be; what is not known in it is {}."""
@@ -146,7 +159,7 @@ class _Module:
             parts = ["".join(self.texts(part, local, depth) or ["{}"]) for part in call.args[0].elts]
             return [" ".join(parts)]
         found = []
-        for path, function in self.package.functions.get(name, []):
+        for path, function in self.package.functions(name):
             module = self if path == self.path else _Module(self.package, path)
             for node in ast.walk(function):
                 if isinstance(node, ast.Return) and node.value is not None:
@@ -158,12 +171,17 @@ def collect() -> list[Help]:
     """Every help text of the package, once per file, in the order of files."""
     package = _Package()
     found: dict[tuple[str, str], Help] = {}
-    for path in package.trees:
-        name = path.relative_to(ROOT).as_posix()
-        for line, text in _Module(package, path).helps():
-            if text.strip(" {}()"):
-                found.setdefault((name, text), Help(name, line, text))
-    _local.cache_clear()  # which keeps the trees
+    gc.disable()  # a million nodes, and no garbage
+    for path in package.paths:
+        if path not in package.silent:
+            name = path.relative_to(ROOT).as_posix()
+            for line, text in _Module(package, path).helps():
+                if text.strip(" {}()"):
+                    found.setdefault((name, text), Help(name, line, text))
+    # Which keep the trees.
+    _local.cache_clear()
+    _Package.functions.cache_clear()
+    gc.enable()
     return list(found.values())
 
 

@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,10 @@ _SETUPTOOLS = str(Path("setuptools", "_vendor"))
 _TORCH = ("are_deterministic_algorithms_enabled", "get_default_dtype", "is_grad_enabled")
 _INSTALLED = {point.name for point in importlib.metadata.entry_points(group="headbench")}
 """Plugins that the developer has installed, which stay."""
+_PACKAGES = tuple({f"{sysconfig.get_path(kind)}{os.sep}" for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
+"""Beginnings of files of Python's library and of installed packages."""
+_installed: dict[str, ModuleType] = {}
+"""Name -> module, of those thousands that lie in `_PACKAGES` or in no file, each looked at once."""
 _imported: dict[str, dict[str, ModuleType]] = {}
 """Folder of plugins -> modules that were imported from it, so that its classes are the same when it comes again."""
 
@@ -91,8 +96,12 @@ def _below(*folders: str) -> dict[str, ModuleType]:
     starts = tuple(f"{folder}{os.sep}" for folder in folders)
     found = {}
     for name, module in list(sys.modules.items()):
+        if _installed.get(name) is module:
+            continue
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and file.startswith(starts):
+        if not isinstance(file, str) or file.startswith(_PACKAGES):
+            _installed[name] = module
+        elif file.startswith(starts):
             found[name] = module
     return found
 

@@ -11,6 +11,8 @@ import ast
 import re
 from pathlib import Path
 
+from syntax import walk
+
 GROUPS = ("faults in runs", "hostile files", "damaged inputs", "wrong command lines")
 HEAD = """# Robustness
 
@@ -69,7 +71,7 @@ def pytest_sessionfinish(session):
         return
     good = [row for row, results in _passed.items() if all(results)]
     good += _kept(target, session.config.rootpath / "tests")
-    lines = [HEAD]
+    lines = [HEAD.rstrip()]
     for group in GROUPS:
         lines += [f"\n## {group.capitalize()}\n", "| tried | what survives | what is lost |", "|---|---|---|"]
         lines += [f"| {row[1]} | {row[2]} | {row[3]} |" for row in sorted(good) if row[0] == group]
@@ -90,14 +92,20 @@ def _kept(target: Path, tests: Path) -> list[tuple[str, ...]]:
 
 
 def marks_in(tests: Path) -> list[str]:
-    """Find what each ``pytest.mark.tried(group, what, ...)`` below a folder says was tried, as patterns."""
+    """Find what each ``pytest.mark.tried(group, what, ...)`` below a folder says was tried, as patterns.
+
+    Raises:
+        ValueError: a mark names what was tried by something else than a text, which would match any row.
+    """
     found = []
     for path in sorted(tests.rglob("test_*.py")):
         text = path.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(text)) if "mark.tried" in text else ():
+        for node in walk(ast.parse(text)) if "mark.tried" in text else ():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "tried":
                 what = node.args[1]
                 parts = what.values if isinstance(what, ast.JoinedStr) else [what]
+                if not any(isinstance(part, ast.Constant) for part in parts):
+                    raise ValueError(f"{path.name}:{node.lineno}: what was tried has no words where the mark stands")
                 # What a text of a parametrised mark is made of shows only when the tests run.
                 texts = [re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in parts]
                 found.append("".join(texts))

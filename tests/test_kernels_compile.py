@@ -14,39 +14,50 @@ SIZES |= {"MEASURE": True, "MESH": True, "BOUND": 0.05, "RAW": False, "GROWS": T
 SIZES |= {"WIDTH": 128, "BEYOND": 32, "BLOCKS": 512, "CORRECTED": True, "PARAMS": True, "TEMPLATE": True, "PAIR": True}
 SIZES |= {"EXPRESSION": True, "OFFSET": True, "POSE": True, "LIDS": True, "SIMILARITY": True, "CHUNK": 16}
 SIZES |= {"UNITS": 10.0, "DAMPING": 1e-4, "ALIGNED": True, "SHIFT": True, "RULE": 1}
-SIZES |= {"MASKED": True, "OWN": False, "KIND": 2, "LIMIT": 0.6, "RATIO": 10.0, "PLANES": 2}
+SIZES |= {"MASKED": True, "OWN": False, "KIND": 2, "LIMIT": 0.6, "RATIO": 10.0, "PLANES": 2, "TAPPED": True}
+SIZES |= {"DOUBLED": True, "RESIZED": True, "COUNTED": True}
+SIZES |= {"STEPS": 50, "RATE": 0.01, "BETA": 0.9, "BETA_SQUARES": 0.999, "EPS": 1e-8, "STILL": 5e-4, "SCALE": 10.0}
 POINTERS = {
     "around_ptr": "*i64",
     "index_ptr": "*i64",
     "work_ptr": "*i64",
     "face_ptr": "*i64",
+    "moving_ptr": "*i64",
     "address_ptr": "*i64",
     "constant_ptr": "*fp64",
     "place_ptr": "*u8",
     "seen_ptr": "*u8",
     "stored_ptr": "*u8",
 }
-FLOATS = {"c1", "c2", "eps"}
+NETWORKS = ("block", "features", "lpips", "pooling", "prepare")
+FLOATS = {"c1", "c2", "eps", "weight", "ratio_y", "ratio_x"}
 
 
 def kernels() -> Iterator[tuple[str, str, str]]:
     """Name of each kernel, of its functions that are launched, and of the type of its features."""
     launched = {
+        "activation": "activation_backward",
         "adam": "_update",
         "binding": "frames_forward frames_backward faces_forward faces_backward",
+        "block": "_gradient",
         "compose": "_compose",
+        "descent": "descend",
+        "features": "_sums _signs _totals",
         "frames": "_forward _backward",
         "lpips": "_forward _backward",
+        "offsets": "offsets_forward offsets_backward",
         "phong": "measure blend phong_forward phong_backward",
         "pooling": "_forward _backward",
+        "prepare": "_forward _backward",
         "regularisers": "penalties mean_of_parts penalty_gradients",
         "skinning": "pose_forward pose_backward offset_forward vertex_forward vertex_backward correction_backward",
+        "cloud": "looks_forward looks_backward move_forward move_backward",
     }
     launched["ssim"] = "_moments_of_rows _similarity _slopes_of_columns _gradient"
     launched["photometric"] = "_moments _similarity _means _slopes _gradient"
     for name in KERNELS:
         for function in launched[name].split():
-            for kind in ("fp32", "fp16", "bf16") if name in ("lpips", "pooling") else ("fp32",):
+            for kind in ("fp32", "fp16", "bf16") if name in NETWORKS else ("fp32",):
                 yield name, function, kind
 
 
@@ -58,8 +69,10 @@ def test_a_kernel_compiles(name: str, function: str, kind: str, tmp_path, monkey
     backends = pytest.importorskip("triton.backends.compiler")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel = getattr(importlib.import_module(f"headbench.harness.{KERNELS[name][0]}"), function)
-    features = {"a_ptr", "b_ptr"} if name == "lpips" else {"in_ptr", "g_ptr"}
-    features |= {"out_ptr"} if function == "_backward" or name == "pooling" else set()
+    features = {"a_ptr", "b_ptr"} if name in ("features", "lpips") else {"in_ptr", "g_ptr", "tap_ptr"}
+    features |= {"out_ptr"} if function in ("_backward", "_signs") or name in ("block", "pooling") else set()
+    if name == "prepare":
+        features = {"out_ptr"} if function == "_forward" else {"g_ptr"}
 
     def type_of(argument: str) -> str:
         if argument in SIZES:

@@ -84,6 +84,16 @@ def test_yaml_is_read_within_limits(tmp_path):
         lambda: parse_yaml("a: 1\nb: [{c: 1, c: 2}]\n", path, once=True),
         "line 2, column 12: key 'c' stands there twice",
     )
+    once = parse_yaml("a: [1]\nb: {c: d}\n", path)
+    once["a"].append(2)
+    assert parse_yaml("a: [1]\nb: {c: d}\n", path) == {"a": [1], "b": {"c": "d"}}, "nobody else's values"
+    for merged in ("a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}\n", "a: &x {b: 1, c: 2}\nd: {!!merge m: *x, b: 3}\n"):
+        for _ in range(2):
+            assert parse_yaml(merged, path, once=True)["d"] == {"b": 3, "c": 2}
+    for _ in range(2):
+        assert parse_yaml("a: 1\na: 2\n", path) == {"a": 2}
+        _refused(lambda: parse_yaml("a: 1\na: 2\n", path, once=True), "line 2, column 1: key 'a' stands there twice")
+        _refused(lambda: parse_yaml("&a [*a]", path), "holds it")
     shared = "a: &x {b: 1}\nc: *x\nd: {b: *x}\n"
     assert parse_yaml(shared, path, once=True) == parse_yaml(shared, path)
     laughs = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))

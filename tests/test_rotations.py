@@ -2,7 +2,6 @@ import math
 
 import numpy as np
 import pytest
-import roma
 import torch
 from scipy.spatial.transform import Rotation
 
@@ -19,7 +18,7 @@ def vectors(count=200, seed=0, longest=math.pi - 1e-3):
     return torch.from_numpy(axis / np.linalg.norm(axis, axis=1, keepdims=True) * length)
 
 
-def test_axis_angle_becomes_the_matrix_that_roma_and_scipy_give():
+def test_axis_angle_becomes_the_matrix_that_roma_and_scipy_give(roma):
     x = vectors()
     matrix = R.axis_angle_to_matrix(x)
     torch.testing.assert_close(matrix, roma.rotvec_to_rotmat(x))
@@ -48,7 +47,7 @@ def test_at_zero_the_gradient_is_that_of_the_cross_product():
     torch.testing.assert_close(jacobian, expected)
 
 
-def test_matrix_to_quat_matches_roma_for_every_largest_component():
+def test_matrix_to_quat_matches_roma_for_every_largest_component(roma):
     half_turns = torch.eye(3, dtype=torch.float64) * (math.pi - 1e-4)
     matrix = R.axis_angle_to_matrix(torch.cat([vectors(), half_turns, torch.zeros(1, 3, dtype=torch.float64)]))
     quat = R.matrix_to_quat(matrix)
@@ -75,7 +74,7 @@ def test_product_of_quaternions_is_the_product_of_matrices():
     torch.testing.assert_close(R.quat_normalise(product).norm(dim=1), torch.ones(len(a), dtype=torch.float64))
 
 
-def test_quat_to_matrix_matches_roma_and_ignores_length():
+def test_quat_to_matrix_matches_roma_and_ignores_length(roma):
     quat = torch.randn(50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     unit = quat / quat.norm(dim=1, keepdim=True)
     torch.testing.assert_close(R.quat_to_matrix(quat), roma.unitquat_to_rotmat(unit[:, [1, 2, 3, 0]]))

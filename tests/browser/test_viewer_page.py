@@ -25,6 +25,7 @@ _SPEC = importlib.util.spec_from_file_location("made_for_pages", _PATH)
 _MADE = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_MADE)
 
+ALWAYS_DRAWS = True
 made_subject, checkpoint_of = _MADE.made_subject, _MADE.checkpoint_of
 
 
@@ -52,7 +53,8 @@ class Visitor:
         page.set_default_timeout(60_000)
         # viser's own listeners: a drag that begins on a box is no gesture of the page.
         page.watched.allow("Unable to preventDefault inside passive event listener")
-        page.goto(viewer.address.url)
+        # With as many pixels however slow the browser is, or pictures of one page could not be compared.
+        page.goto(f"{viewer.address.url}?fixedDpr=1")
         page.get_by_role("button", name="As in the frame").wait_for()
         self.client = next(client for client in viewer.clients() if client not in known)
         # viser's word on WebGL without a GPU lies over the picture.
@@ -87,7 +89,7 @@ class Visitor:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the canvas on the screen; a slow browser may draw it with fewer pixels."""
+        """Width and height of the canvas on the screen."""
         box = self.page.locator("canvas[data-engine]").bounding_box()
         return round(box["width"]), round(box["height"])
 

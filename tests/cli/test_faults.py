@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from headbench.harness.cli import status
 from headbench.harness.cli.main import main
 from headbench.harness.files import atomic_path
+from headbench.harness.run import Cell, CellRecord, State
 
 Told = Callable[[BaseException | Callable[[Path], object]], tuple[int, str]]
 
@@ -136,16 +138,21 @@ def run(*arguments: str, **more: object) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([sys.executable, "-P", "-c", code, *arguments], stderr=subprocess.PIPE, check=False, **more)  # type: ignore[call-overload]
 
 
+CELL = "a-demo/faces/anna/seed0"
+
+
 @pytest.mark.tried("faults in runs", "standard output on a full disk, closed, or a pipe that nobody reads")
-def test_output_that_cannot_be_written_is_no_traceback() -> None:
+def test_output_that_cannot_be_written_is_no_traceback(tmp_path: Path) -> None:
+    CellRecord(Cell("A", "demo", "", "faces", "anna", 0), State.DONE).write(tmp_path / "cells" / CELL)
+    (tmp_path / "plan.json").write_text(json.dumps({"format": 1, "cells": [{"path": CELL}]}))
     with Path("/dev/full").open("wb") as full:
-        done = run("list", "protocols", stdout=full)
+        done = run("status", str(tmp_path), stdout=full)
     assert done.returncode == 1
     assert b"error: standard output: no space is left on its disk." in done.stderr and b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
     reader, writer = os.pipe()
     os.close(reader)
-    gone = run("list", "protocols", stdout=writer)
+    gone = run("status", str(tmp_path), stdout=writer)
     os.close(writer)
     assert (gone.returncode, gone.stderr) == (0, b"")
     closed = run("--version", preexec_fn=lambda: os.close(1))

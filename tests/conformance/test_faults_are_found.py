@@ -134,6 +134,20 @@ class Counting(Good):
         return {"l1": (splat.image - batch.image).abs().mean() * self.steps ** 2}
 
 
+class Seen(Good):
+    def spare_row(self):
+        return {}
+
+
+class Averaged(Good):
+    def losses(self, drive, splat, batch, clock):
+        terms = super().losses(drive, splat, batch, clock)
+        return {**terms, "size": self.table["size"].detach().square().mean()}
+
+    def spare_row(self):
+        return {"opacity": torch.tensor(-20.0), "size": torch.tensor(-5.0)}
+
+
 class Unsaved(Good):
     glow = 0.0
 
@@ -308,6 +322,8 @@ def test_a_method_s_fault_is_found_by_its_check(check: str) -> None:
         ("Backwards", "step", "renders of training frames to come nearer to their images"),
         ("Lifted", "surface", "within 0.002 m of those of drive.., found a median of 0.01 m"),
         ("Unsaved", "load", "to show the same, found another picture"),
+        ("Seen", "recorded", "no gradient of table.colour in spare rows, found some"),
+        ("Averaged", "recorded", "loss size with spare rows as without, found other values"),
     ],
 )
 def test_further_faults_of_methods_are_found(toy: str, check: str, words: str) -> None:

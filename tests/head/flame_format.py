@@ -264,9 +264,10 @@ def write_obj(path: Path, head: MadeHead, faces: np.ndarray) -> Path:
     """A template with one texture coordinate per vertex, in an order of its own, as real templates have it."""
     turn = np.random.default_rng(7).permutation(len(head.uvs))
     number = np.argsort(turn) + 1
-    lines = ["# made up", "mtllib none.mtl", *("v {:.7f} {:.7f} {:.7f}".format(*v) for v in head.vertices)]
-    lines += ["vt {:.6f} {:.6f}".format(*head.uvs[old]) for old in turn]
-    lines += ["s off", *("f " + " ".join(f"{i + 1}/{number[i]}" for i in face) for face in faces)]
+    lines = ["# made up", "mtllib none.mtl", *("v {:.7f} {:.7f} {:.7f}".format(*v) for v in head.vertices.tolist())]
+    lines += ["vt {:.6f} {:.6f}".format(*uv) for uv in head.uvs[turn].tolist()]
+    corners = [f"{k + 1}/{new}" for k, new in enumerate(number.tolist())]
+    lines += ["s off", *(f"f {corners[a]} {corners[b]} {corners[c]}" for a, b, c in faces.tolist())]
     path.write_text("\n".join(lines) + "\n")
     return path
 

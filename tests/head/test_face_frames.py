@@ -1,5 +1,4 @@
 import pytest
-import roma
 import torch
 
 from headbench.harness.head import axis_angle_to_matrix, face_frames, points_on_faces, project, quat_to_matrix
@@ -57,7 +56,7 @@ def test_size_is_the_mean_of_base_and_height(posed, tiny):
     torch.testing.assert_close(frames.size, (base + height) / 2)
 
 
-def test_frames_agree_with_roma_quaternions(posed, tiny):
+def test_frames_agree_with_roma_quaternions(posed, tiny, roma):
     frames = face_frames(posed, tiny.faces)
     expected = roma.rotmat_to_unitquat(frames.R)[..., [3, 0, 1, 2]]
     torch.testing.assert_close((frames.quats() * expected).sum(-1).abs(), torch.ones(3, 20, dtype=torch.float64))

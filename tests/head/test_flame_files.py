@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from headbench.harness.assets import Recognised, Refusal, eyelids, flame, kind, templates, verify
+from headbench.harness.assets import Recognised, Refusal, eyelids, flame, kind, obj, templates, verify
 from headbench.harness.cli.assets import assets
 from headbench.harness.errors import DataError
 from headbench.harness.head import load_head
@@ -73,6 +73,26 @@ def test_versions_are_told_apart_by_file_name_and_that_is_said(flame_files, tmp_
     assert "same arrays" in seen.note
 
 
+@pytest.fixture(scope="module")
+def sound(made_flame, tmp_path_factory):
+    """The arrays of a plain pickle that is recognised as a model."""
+    store = {
+        "v_template": made_flame.vertices,
+        "shapedirs": np.zeros((5023, 3, 400), np.float32),
+        "posedirs": made_flame.posedirs,
+        "J_regressor": made_flame.joints,
+        "J": np.zeros((5, 3)),
+        "weights": made_flame.weights,
+        "f": made_flame.faces,
+        "kintree_table": np.array([[-1, 0, 1, 1, 1], range(5)]),
+    }
+    path = tmp_path_factory.mktemp("sound") / "model.pkl"
+    path.write_bytes(pickle.dumps(store))
+    assert isinstance(flame.recognise_model(path), Recognised)
+    path.unlink()
+    return store
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -89,25 +109,10 @@ def test_versions_are_told_apart_by_file_name_and_that_is_said(flame_files, tmp_
         ("posedirs", "text", r"expected posedirs of shape"),
     ],
 )
-def test_a_model_that_differs_is_refused_with_file_and_difference(made_flame, tmp_path, key, value, message):
-    store = {
-        "v_template": made_flame.vertices,
-        "shapedirs": np.zeros((5023, 3, 400), np.float32),
-        "posedirs": made_flame.posedirs,
-        "J_regressor": made_flame.joints,
-        "J": np.zeros((5, 3)),
-        "weights": made_flame.weights,
-        "f": made_flame.faces,
-        "kintree_table": np.array([[-1, 0, 1, 1, 1], range(5)]),
-    }
+def test_a_model_that_differs_is_refused_with_file_and_difference(sound, tmp_path, key, value, message):
     path = tmp_path / "model.pkl"
-    path.write_bytes(pickle.dumps(store))
-    assert isinstance(flame.recognise_model(path), Recognised)
-    if value is None:
-        del store[key]
-    else:
-        store[key] = value
-    path.write_bytes(pickle.dumps(store))
+    changed = {name: array for name, array in {**sound, key: value}.items() if array is not None}
+    path.write_bytes(pickle.dumps(changed))
     with pytest.raises(DataError, match=message) as caught:
         flame.read_model(path)
     assert str(path) in str(caught.value)
@@ -164,6 +169,49 @@ def test_the_texture_space_archive_is_a_uv_template(tmp_path, made_flame):
     np.savez(path, vt=made_flame.uvs[:100], ft=made_flame.faces)
     with pytest.raises(DataError, match=r"ft names texture coordinates beyond the 100 of vt"):
         templates.read_template(path, 9976)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("f ", "f\t").replace("v ", "\tv  "),
+        lambda text: re.sub(r"(?m)^(v|vt|f) .*", r"\g<0> # a remark", text),
+        lambda text: re.sub(r"(?m)^v .*", r"\g<0> 0.5 0.25 1", text).replace("vt ", "vn 0 0 1\nvt "),
+        lambda text: re.sub(r"(?m)^vt .*", r"\g<0> 0.0", text),
+        lambda text: re.sub(r"/(\d+)", r"/\1/1", text),
+        lambda text: re.sub(r"(\d+)/(\d+)", lambda corner: f"{int(corner[1]) - 13}/{int(corner[2]) - 15}", text),
+    ],
+    ids=[
+        "line ends of Windows",
+        "tabs",
+        "remarks",
+        "colours and normals",
+        "third coordinates",
+        "normals",
+        "from the end",
+    ],
+)
+def test_a_template_is_the_same_however_its_lines_are_written(tmp_path, odd):
+    """Plain lines are parsed all at once, others one by one."""
+    rng = np.random.default_rng(0)
+    vertices, uvs = rng.normal(size=(12, 3)), rng.random((14, 2))
+    faces, uv_faces = rng.integers(0, 12, (20, 3)), rng.integers(0, 14, (20, 3))
+    lines = ["# a mesh", *("v {} {} {}".format(*v) for v in vertices.tolist()), "s off", ""]
+    lines += ["vt {} {}".format(*uv) for uv in uvs.tolist()]
+    lines += [
+        "f " + " ".join(f"{a + 1}/{b + 1}" for a, b in zip(*corners, strict=True))
+        for corners in zip(faces, uv_faces, strict=True)
+    ]
+    plain, path = tmp_path / "plain.obj", tmp_path / "odd.obj"
+    plain.write_text("\n".join(lines))
+    path.write_bytes(odd(plain.read_text()).encode())
+    assert path.read_bytes() != plain.read_bytes()
+    for found in map(obj.read_obj, (plain, path)):
+        np.testing.assert_array_equal(found.vertices, vertices)
+        np.testing.assert_array_equal(found.faces, faces)
+        np.testing.assert_array_equal(found.uvs, uvs)
+        np.testing.assert_array_equal(found.uv_faces, uv_faces)
 
 
 @pytest.mark.parametrize(

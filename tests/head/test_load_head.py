@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,15 +17,10 @@ NAMES = {"face", "lips", "mouth_interior", "eyes", "left_eye", "right_eye", "ear
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch, flame_files):
+def home(tmp_path, monkeypatch, register_flame):
     """register one after another: add("flame/masks") puts the synthetic file into an empty home."""
     monkeypatch.setenv("HEADBENCH_HOME", str(tmp_path / "home"))
-
-    def add(*names):
-        for name in names:
-            register(name, flame_files[name], source="made by the tests")
-
-    yield add
+    yield lambda *names: register_flame(tmp_path / "home", names)
     # 50 MB per model: do not leave them in the folders that pytest keeps.
     shutil.rmtree(tmp_path / "home")
 
@@ -117,10 +113,10 @@ def test_registered_eyelids_are_used(home, made_flame):
     assert teeth.shape == (2, 5143, 3) and not teeth[:, 5023:].any()
 
 
-def test_a_newly_registered_model_replaces_the_one_that_was_read_before(home, flame_format, tmp_path):
+def test_a_newly_registered_model_replaces_the_one_that_was_read_before(home, flame_format, made_flame, tmp_path):
     home("flame2020/model")
     before = load_head("flame2020").shape_dirs
-    other = flame_format.make_head(seed=1)
+    other = replace(made_flame, shapedirs=-made_flame.shapedirs)
     register("flame2020/model", flame_format.write_model(tmp_path / "generic_model.pkl", other), source="test")
     assert not torch.equal(load_head("flame2020").shape_dirs, before)
 

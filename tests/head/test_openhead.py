@@ -107,20 +107,19 @@ def test_uv_charts_face_up_and_do_not_overlap(head) -> None:
     assert (edge[:, 0] * other[:, 1] - edge[:, 1] * other[:, 0] > 0).all()
     assert head.uvs.min() > 0 and head.uvs.max() < 1 and head.uv_faces.shape == head.faces.shape
     size = 256
-    rows, columns = np.divmod(np.arange(size * size), size)
-    points = np.stack([columns + 0.5, rows + 0.5], 1) / size
-    hits = np.zeros(size * size, dtype=int)
-    for a, b, c in corners:
-        low, high = np.min([a, b, c], 0), np.max([a, b, c], 0)
-        x = np.arange(int(low[0] * size), min(int(high[0] * size) + 1, size))
-        y = np.arange(int(low[1] * size), min(int(high[1] * size) + 1, size))
-        pixels = (y[:, None] * size + x).ravel()
-        offset = points[pixels]
-        sides = [
-            (q[0] - p[0]) * (offset[:, 1] - p[1]) - (q[1] - p[1]) * (offset[:, 0] - p[0])
-            for p, q in ((a, b), (b, c), (c, a))
-        ]
-        hits[pixels[np.all(np.array(sides) > 0, axis=0)]] += 1
+    # Every pixel of every face's box, as one row of (box's face, column, row).
+    first = (corners.min(1) * size).astype(int)
+    wide, high = (np.minimum((corners.max(1) * size).astype(int) + 1, size) - first).T
+    face = np.repeat(np.arange(len(corners)), wide * high)
+    place = np.arange(len(face)) - np.repeat(np.cumsum(wide * high) - wide * high, wide * high)
+    x, y = first[face, 0] + place % wide[face], first[face, 1] + place // wide[face]
+    point = np.stack([x + 0.5, y + 0.5], 1) / size
+    inside = np.ones(len(face), dtype=bool)
+    for k in range(3):
+        p, q = corners[face, k], corners[face, (k + 1) % 3]
+        side = (q[:, 0] - p[:, 0]) * (point[:, 1] - p[:, 1]) - (q[:, 1] - p[:, 1]) * (point[:, 0] - p[:, 0])
+        inside &= side > 0
+    hits = np.bincount((y * size + x)[inside], minlength=size * size)
     assert hits.max() == 1 and (hits > 0).mean() > 0.5
 
 

@@ -178,3 +178,29 @@ def test_coefficients_of_another_head_are_refused_or_show_as_nan(head: SubjectHe
         monkeypatch.setattr("headbench.harness.head.subject._refuse_beyond", lambda *_: None)
     vertices = head.vertices(params)
     assert bool(vertices[0].isnan().all()) and bool(vertices[1:].isfinite().all())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_bones_are_those_of_torch(head: SubjectHead, spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    for params in (posed(head, spread), posed(head, spread, 3)):
+        monkeypatch.setenv(SWITCH, "0")
+        feature, bones = head.bones(params)
+        monkeypatch.setenv(SWITCH, "+skinning")
+        with monkeypatch.context() as patch:
+            patch.setattr(SubjectHead, "_turns", None)
+            mine = head.bones(params)
+        near = NEAR[head.base.dtype]
+        torch.testing.assert_close(mine[0], feature, rtol=near, atol=near)
+        torch.testing.assert_close(mine[1], bones, rtol=near, atol=near)
+
+
+@pytest.mark.gpu
+def test_bones_of_parameters_that_want_gradients_are_left_to_torch(
+    head: SubjectHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, "+skinning")
+    params = posed(head, 0.5)
+    params = replace(params, jaw=params.jaw.clone().requires_grad_())
+    head.bones(params)[1].square().sum().backward()
+    assert float(params.jaw.grad.abs().min()) > 0

@@ -63,14 +63,14 @@ def test_a_random_mesh_agrees_with_testing_every_pixel_against_every_face(monkey
     uvs, size = rng.random((30, 2)), 24
     faces = rng.integers(0, 30, (25, 3))
     expected = {}
+    corners = uvs[faces]
+    edges = np.roll(corners, -1, axis=1) - corners
     for row in range(size):
         for column in range(size):
             p = np.array([(column + 0.5) / size, 1 - (row + 0.5) / size])
-            for number, (a, b, c) in enumerate(uvs[faces]):
-                sides = [np.linalg.det(np.stack([v - u, p - u])) for u, v in ((a, b), (b, c), (c, a))]
-                if min(sides) > 0:
-                    expected[row, column] = number
-                    break
+            inside = (np.linalg.det(np.stack([edges, p - corners], axis=2)) > 0).all(axis=1)
+            if inside.any():
+                expected[row, column] = int(inside.argmax())
     index, bary = uv_raster(uvs, faces, size)
     assert list(expected.values()) == index.tolist()
     where = (uvs[faces[index]] * bary.numpy()[..., None]).sum(1)

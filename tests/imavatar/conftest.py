@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from damage_cases import Kept
 from PIL import Image
 
 SIZE = 32
@@ -111,9 +112,14 @@ class Author:
         Image.fromarray(pixels).save(self.folder / name)
 
 
+@pytest.fixture(scope="session")
+def _sound(tmp_path_factory) -> Kept:
+    return Kept(Author(tmp_path_factory.mktemp("imavatar") / "someone").write().folder)
+
+
 @pytest.fixture
-def author(tmp_path) -> Author:
-    return Author(tmp_path / "D" / "imavatar" / "someone").write()
+def author(_sound, tmp_path) -> Author:
+    return Author(_sound.write(tmp_path / "D" / "imavatar" / "someone"))
 
 
 @pytest.fixture

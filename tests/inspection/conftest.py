@@ -16,10 +16,10 @@ from headbench.datasets.synthetic import write_synthetic
 
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sound subject of 30 frames. Read only."""
+    """A sound subject of 20 frames. Read only."""
 
     def make(out: Path) -> None:
-        write_synthetic(out, "insta", 1, 30, 64, 3, lambda _: None, workers=1, orbit=1)
+        write_synthetic(out, "insta", 1, 20, 64, 3, lambda _: None, workers=1, orbit=1)
 
     return once(tmp_path_factory, "doctor", make) / "insta" / "synth00"
 

@@ -85,7 +85,7 @@ def test_variant_split_and_fingerprint_are_printed(patient, tmp_path) -> None:
     subject = InstaReader().read(patient, {})
     *_, summary, prints, total = _check(tmp_path / "D").output.splitlines()
     assert summary == (
-        "synth00: insta/fate, openhead, 64 x 64, 24 frames (00000-00023) for training, 6 frames (00024-00029) for "
+        "synth00: insta/fate, openhead, 64 x 64, 16 frames (00000-00015) for training, 4 frames (00016-00019) for "
         "testing; 0 errors, 0 warnings"
     )
     assert prints.startswith("  fingerprint: ") and total == "1 subject(s) of insta: 0 errors, 0 warnings"

@@ -7,11 +7,17 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from damage_cases import Kept
+
+
+@pytest.fixture(scope="session")
+def _sound(insta_format: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    folder = tmp_path_factory.mktemp("insta") / "someone"
+    insta_format.Author(folder).write()
+    return Kept(folder)
 
 
 @pytest.fixture
-def author(insta_format: ModuleType, tmp_path: Path) -> Any:
+def author(insta_format: ModuleType, _sound: Kept, tmp_path: Path) -> Any:
     """A sound subject at ``D/insta/someone`` and what can be done to it."""
-    made = insta_format.Author(tmp_path / "D" / "insta" / "someone")
-    made.write()
-    return made
+    return insta_format.Author(_sound.write(tmp_path / "D" / "insta" / "someone"))

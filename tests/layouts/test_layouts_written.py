@@ -124,7 +124,8 @@ def test_vhaps_images_are_rgb_on_white(layouts) -> None:
     assert (image[mask == 0] == 255).all() and image[mask == 255].mean() < 220
 
 
-@pytest.mark.parametrize(("layout", "workers"), [("imavatar", 1), pytest.param("vhap", 2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("layout", "workers"), [("imavatar", 1), ("vhap", 2)])
 def test_the_same_arguments_give_the_same_files(layout, workers, tmp_path) -> None:
     def hashes(name, workers):
         (folder,) = write_synthetic(tmp_path / name, layout, 1, 4, 16, 7, lambda line: None, workers=workers, orbit=1)

@@ -160,3 +160,19 @@ def test_no_gradient_reaches_the_codes_through_the_network_but_in_the_port(
         avatar.drive(replace(params, jaw=jaw)).gaussians.means.sum().backward()
         assert jaw.grad is not None
         assert jaw.grad.abs().max() > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("frames", [1, 2])
+def test_rounded_products_differ_from_exact_ones_by_their_ten_bits(preset: Any, frames: int) -> None:
+    before, gradients = torch.backends.cuda.matmul.allow_tf32, []
+    for products in ("float32", "tf32"):
+        config = preset("FlashAvatar", "official", products=products)
+        network = OffsetNetwork(51, 120, config, torch.Generator().manual_seed(0)).cuda()
+        rng = torch.Generator().manual_seed(1)
+        encoded, told = (torch.randn(n, k, generator=rng).cuda() for n, k in ((4000, 51), (frames, 120)))
+        network(encoded, told).square().sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+    assert torch.backends.cuda.matmul.allow_tf32 == before
+    assert not torch.equal(*gradients)
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.999

@@ -311,6 +311,43 @@ def test_the_picture_moves_points_and_deformer_and_the_regulariser_the_deformer_
     assert pull[1].abs().max() > 0
 
 
+def test_one_run_of_the_deformer_serves_picture_and_regulariser(
+    growing: Any, tiny_params: Callable[[int], HeadParams], tiny_camera: Camera
+) -> None:
+    avatar = growing().double()
+    shake(avatar)
+    params = doubled(tiny_params(1))
+    target = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    camera = replace(tiny_camera, w2c=tiny_camera.w2c.double(), K=tiny_camera.K.double())
+    batch = Batch(params, camera, target, target[:, :1], torch.ones(1, 3, dtype=torch.float64), ("a",))
+    runs: list[int] = []
+    avatar.deformer.register_forward_hook(lambda _, given, __: runs.append(len(given[0])))
+
+    def gradients() -> list[Tensor]:
+        avatar.zero_grad()
+        posed = avatar.drive(params)
+        rendering = make_rasterizer("torch")(posed.gaussians, camera, batch.background)
+        terms = avatar.losses(posed, rendering, batch, FRESH)
+        assert set(terms) == {"rgb", "dssim", "skinning", "pose", "expression"}
+        torch.stack(list(terms.values())).sum().backward()
+        assert all(p.grad is not None for p in avatar.parameters())
+        return [*(term.detach() for term in terms.values()), *(p.grad for p in avatar.parameters())]
+
+    apart = gradients()
+    assert runs == [60, 60]
+    avatar.edit(Event.EPOCH_START, None, FRESH)
+    together = gradients()
+    assert runs == [60, 60, 120]
+    for mine, other in zip(together, apart, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-12)
+    # A training that goes on from a checkpoint computes what the one before it would have computed.
+    saved = avatar.state_dict()
+    resumed = growing().double()
+    resumed.load_state_dict(saved)
+    assert resumed.drive(params).aux.keys() == avatar.drive(params).aux.keys() == {"directions", "weights", "points"}
+    assert not avatar.eval().drive(params).aux
+
+
 def test_points_are_seen_if_opaque_in_a_training_frame_and_not_by_showing(
     growing: Any, tiny_params: Callable[[int], HeadParams], tiny_camera: Camera
 ) -> None:

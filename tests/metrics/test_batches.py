@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from headbench.harness.types import Pixels
 from headbench.metrics import GroundTruth, Scores, load_protocol, score_frames
+from headbench.metrics.check import AT_ONCE, frame_by_frame
 from headbench.metrics.lpips import LearnedDistance
 from headbench.metrics.metric import Metric
 from headbench.metrics.options import LpipsOptions, SsimRule
@@ -88,6 +90,55 @@ def test_memory_is_that_of_one_frame_however_many_are_read_together(
     # A control: the same frames computed at once, which shows that this memory is seen here.
     for module in ("ssim", "lpips"):
         monkeypatch.setattr(f"headbench.metrics.{module}.frame_by_frame", lambda compute, a, b: compute(a, b))
-    at_once = peak(make(), 8)
+    at_once = peak(make(), 12)
     image = 3 * SIZE * SIZE * 4
     assert many < one + 4 * image and at_once > 4 * one > 4 * image, [each / image for each in (one, many, at_once)]
+
+
+def test_scores_of_a_frame_are_the_same_beside_others_in_threads(
+    scored: Callable[..., Scores], lpips_home: Path
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = scored("headbench@1", FRAMES)
+        torch.set_num_threads(AT_ONCE)
+        for batch in (1, FRAMES):
+            found = scored("headbench@1", batch)
+            assert torch.get_num_threads() == AT_ONCE
+            for one, other in zip(alone.frames, found.frames, strict=True):
+                assert other.values == pytest.approx(one.values, rel=1e-12)
+                assert all(other.values[key] == one.values[key] for key in ("ssim", "lpips/alex"))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_two_threads_compute_two_frames_at_once() -> None:
+    before, images, both = torch.get_num_threads(), torch.rand(4, 3, 4, 4), threading.Barrier(2, timeout=20)
+
+    def compute(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        both.wait()  # for another frame
+        assert torch.get_num_threads() == 1
+        return (a - b).sum(dim=(1, 2, 3))
+
+    try:
+        torch.set_num_threads(2)
+        found = frame_by_frame(compute, images, 2 * images)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found, (images - 2 * images).sum(dim=(1, 2, 3)))
+
+
+def test_what_goes_wrong_in_a_thread_is_raised() -> None:
+    before, images = torch.get_num_threads(), torch.zeros(3, 3, 4, 4)
+
+    def compute(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        raise ValueError("no number")
+
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(ValueError, match="no number"):
+            frame_by_frame(compute, images, images)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -111,7 +111,7 @@ def matte() -> np.ndarray:
 def write_mp4(path: Path, images: list[np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=24, options={"crf": "1"})
+        stream = container.add_stream("libx264", rate=24, options={"crf": "1", "threads": "1"})
         stream.pix_fmt, stream.height, stream.width = "yuv420p", *images[0].shape[:2]
         for picture in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

@@ -12,6 +12,7 @@ import pytest
 from damage_cases import FOREIGN, Case, each, expect_read, expect_told, ruin
 from scipy.spatial.transform import Rotation
 
+from headbench.datasets.nersemble import checks, probe
 from headbench.datasets.nersemble.reader import NersembleReader
 from headbench.harness.errors import DataError
 from headbench.inspection import examine
@@ -692,6 +693,17 @@ def test_no_library_speaks_for_itself(turn, short) -> None:
     lines = [problem.line() for problem in NersembleReader().check(short.folder, {"missing": "allow"})]
     assert len(lines) > 5
     assert [line for line in lines if FOREIGN.search(line)] == []
+
+
+def test_several_threads_find_what_one_does(short, monkeypatch) -> None:
+    short.scramble(short.video("EXP-2-eyes"))
+    short.swap("EXP-9-jaw-2")
+    short.remove(short.video("EXP-1-head", "alpha_maps"))
+    one = [problem.line() for problem in NersembleReader().check(short.folder, {"missing": "allow"})]
+    monkeypatch.setattr(checks, "FEW_PIXELS", -1)
+    monkeypatch.setattr(probe, "_FEW_BYTES", -1)
+    assert [problem.line() for problem in NersembleReader().check(short.folder, {"missing": "allow"})] == one
+    assert sum(line.startswith("error") for line in one) == 3
 
 
 @pytest.mark.parametrize("content", ["{", '{"tag": "openhead", "size": "large"}', '{"tag": 3}'])

@@ -181,9 +181,11 @@ def test_fewer_frames_than_sequences_and_more_people_than_five_are_refused(tmp_p
 
 
 @pytest.mark.slow
-def test_the_same_arguments_give_the_same_data_whatever_the_number_of_processes(synthetic, tmp_path) -> None:
-    write_synthetic(tmp_path, "nersemble", 1, 22, 48, 3, lambda line: None, workers=2, orbit=1)
-    first, second = (NersembleReader().subjects(root)["393"] for root in (synthetic, tmp_path))
+def test_the_same_arguments_give_the_same_data_whatever_the_number_of_processes(tmp_path) -> None:
+    roots = [tmp_path / str(workers) for workers in (1, 2)]
+    for workers, root in enumerate(roots, start=1):
+        write_synthetic(root, "nersemble", 1, 22, 48, 3, lambda line: None, workers=workers, orbit=1)
+    first, second = (NersembleReader().subjects(root)["393"] for root in roots)
     names = sorted(path.relative_to(first) for path in _files(first))
     assert names == sorted(path.relative_to(second) for path in _files(second))
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import subprocess
@@ -9,24 +10,11 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Built:
-    """The distribution files of one commit."""
-
-    tracked: frozenset[str]
-    """Paths in the commit."""
-    wheel: Path
-    sdist: Path
-    build: Callable[[str, Path, Path], Path]
-    """kind, source tree, output folder -> the file."""
 
 
 def _build(kind: str, source: Path, out: Path) -> Path:
@@ -39,21 +27,48 @@ def _build(kind: str, source: Path, out: Path) -> Path:
     return out / done.stdout.strip().splitlines()[-1]
 
 
+class Built:
+    """The distribution files of one commit, each built in its own copy of it.
+
+    Args:
+        archive: the commit as git archives it.
+        root: folder of copies and files.
+    """
+
+    def __init__(self, archive: bytes, root: Path) -> None:
+        self._archive, self._root = archive, root
+        self.build = _build
+        with self._opened() as tar:
+            self.tracked = frozenset(member.name for member in tar.getmembers() if member.isfile())
+            """Paths in the commit."""
+
+    def _opened(self) -> tarfile.TarFile:
+        return tarfile.open(fileobj=io.BytesIO(self._archive))
+
+    def _built(self, kind: str) -> Path:
+        source = self._root / f"source-{kind}"
+        with self._opened() as tar:
+            tar.extractall(source, filter="data")
+        return _build(kind, source, self._root)
+
+    @functools.cached_property
+    def wheel(self) -> Path:
+        """The wheel."""
+        return self._built("wheel")
+
+    @functools.cached_property
+    def sdist(self) -> Path:
+        """The sdist, which is built where a test asks for it."""
+        return self._built("sdist")
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Wheel and sdist of HEAD, each built in its own copy of the commit."""
+    """Wheel and sdist of HEAD."""
     if not (REPOSITORY / ".git").exists():
         pytest.skip("this copy of the repository has no git history to archive")
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=REPOSITORY, capture_output=True, check=True).stdout
-    root = tmp_path_factory.mktemp("distribution")
-    files = {}
-    for kind in ("wheel", "sdist"):
-        source = root / f"source-{kind}"
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tracked = frozenset(member.name for member in tar.getmembers() if member.isfile())
-            tar.extractall(source, filter="data")
-        files[kind] = _build(kind, source, root)
-    return Built(tracked, files["wheel"], files["sdist"], _build)
+    return Built(archive, tmp_path_factory.mktemp("distribution"))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from discs import drawn_as_discs
+from isolation import once
 
 from headbench.datasets.nersemble.benchmark import TRAIN_SERIAL
 from headbench.datasets.nersemble.hidden import benchmark_test
@@ -29,11 +30,10 @@ LAYOUTS = ("insta", "imavatar", "vhap", "nersemble")
 FRAMES, SIZE = 22, 48
 
 
-def write_people(out: Path, layout: str, seed: int) -> Path:
-    """Write a subject of the layout into `out`, and return the data root."""
+def write_people(out: Path, layout: str, seed: int) -> None:
+    """Write a subject of the layout into the data root `out`."""
     with drawn_as_discs():
         write_synthetic(out, layout, 1, FRAMES, SIZE, seed, lambda line: None, workers=1, orbit=1)
-    return out
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,7 @@ def people(tmp_path_factory):
 
     @functools.cache
     def make(layout: str, seed: int = 5):
-        root = write_people(tmp_path_factory.mktemp(f"{layout}{seed}"), layout, seed)
+        root = once(tmp_path_factory, f"people-{layout}{seed}", lambda out: write_people(out, layout, seed))
         reader = registry().load_dataset(layout)
         name, folder = next(iter(reader.subjects(root).items()))
         return root, name, reader.read(folder, {})

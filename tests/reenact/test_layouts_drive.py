@@ -64,12 +64,7 @@ def test_a_performance_stored_in_four_layouts_drives_to_the_same_pixels(
 @pytest.mark.parametrize(
     ("layout", "method"),
     [
-        *(
-            pytest.param(layout, "GaussianAvatars", marks=pytest.mark.slow)
-            for layout in LAYOUTS
-            if layout != "nersemble"
-        ),
-        ("nersemble", "GaussianAvatars"),
+        *(pytest.param(layout, "GaussianAvatars", marks=pytest.mark.slow) for layout in LAYOUTS),
         ("imavatar", "FlashAvatar"),
     ],
 )

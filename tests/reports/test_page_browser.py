@@ -1,4 +1,7 @@
-"""The page of a report in a real browser: sorting, slider, jumps to frames, keys, colours, a phone; no request."""
+"""The page of a report in a real browser: sorting, slider, jumps to frames, keys, colours, a phone; no request.
+
+And the browser of these tests itself: WebGL2 draws, and errors and requests of a page are seen.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import eventually
+from browsing import eventually, refuse_errors
 from PIL import Image, ImageDraw
 
 from headbench.reports import build_table
@@ -19,6 +22,12 @@ from headbench.results import read_run
 
 FRAMES = [f"{k:05d}" for k in range(12)]
 WHITE = (255, 255, 255)
+ELSEWHERE = "http://127.0.0.1:9/x.png"
+TARGET = """
+const canvas = document.createElement("canvas"), gl = canvas.getContext("webgl2");
+if (!gl || !gl.getExtension("EXT_color_buffer_float")) throw new Error("no WebGL2 with float targets");
+document.title = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+"""
 
 
 def picture(number: int, shift: int) -> np.ndarray[Any, Any]:
@@ -248,3 +257,24 @@ def test_the_reader_chooses_the_seed(page: Any, tmp_path: Path, run_folder: Any)
     assert page.locator("#training-plot .chart, #training-plot svg").count() == 1
     assert "2" in page.locator("#training-plot svg").text_content()
     assert page.watched.outside() == []
+
+
+def test_a_page_is_watched(open_page: Any, screenshot: Any, tmp_path: Path) -> None:
+    """WebGL2 with float targets is there; an error, a broken script and a request of a page are noted."""
+    good, bad = tmp_path / "good.html", tmp_path / "bad.html"
+    good.write_text(f"<canvas></canvas><script>{TARGET}</script>")
+    bad.write_text(f"<img src='{ELSEWHERE}'><script>console.error('told'); throw new Error('broke')</script>")
+    page = open_page(dark=True, phone=True)
+    page.goto(good.as_uri())
+    assert page.title() == "dark" and page.evaluate("innerWidth") <= 980
+    assert page.watched.outside() == [] and page.watched.unexpected() == []
+    assert screenshot(page, "good").stat().st_size > 0
+
+    page = open_page()
+    page.goto(bad.as_uri())
+    assert page.watched.outside() == [ELSEWHERE]
+    assert any("told" in text for text in page.watched.errors) and any("broke" in text for text in page.watched.errors)
+    with pytest.raises(AssertionError, match="broke"):
+        refuse_errors([page.watched])
+    page.watched.allow("told|broke|ERR_")
+    refuse_errors([page.watched])

@@ -22,11 +22,13 @@ from headbench.harness.cli.report import report
 from headbench.harness.errors import BenchError
 from headbench.harness.plugins import Registry
 from headbench.harness.reading import Unreadable
-from headbench.reports import write_report
-from headbench.reports.figures_process import Artist
+from headbench.harness.run import State
+from headbench.reports import figures_process, write_report
+from headbench.reports.figures_process import Artist, has_begun, has_pictures
 from headbench.reports.html.figure import Figure, thumbnail
 from headbench.reports.html.page import to_html
 from headbench.reports.renders import Subjects
+from headbench.results import read_run
 
 
 def test_a_report_has_every_format_and_a_page(run: Any) -> None:
@@ -117,6 +119,29 @@ def test_a_run_whose_data_cannot_be_read_still_has_a_report(pictured: Any, monke
     folder = write_report(pictured.path)
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "No pictures of a-demo/faces/anna/seed0" in page and "<h2>Remarks</h2>" in page
+
+
+def test_where_no_cell_is_finished_no_process_draws(new_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = new_run("nothing")
+    nothing.cell("A", state="failed", reason="loss is NaN at step 7")
+    assert not has_begun(nothing.path) and not has_pictures(read_run(nothing.path))
+    monkeypatch.setattr(figures_process, "subprocess", None)
+    done = CliRunner().invoke(report, [str(nothing.path)])
+    assert done.exit_code == 0, done.output
+    folder = nothing.path / "report"
+    assert list((folder / "figures").iterdir()) == []
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "loss is NaN at step 7" in page and "No pictures" not in page
+
+
+def test_a_finished_or_a_scored_cell_is_drawn(pictured: Any) -> None:
+    assert has_begun(pictured.path)
+    record = read_run(pictured.path)
+    assert has_pictures(record)
+    (result,) = record.results
+    unscored, unfinished = replace(result, scores={}), replace(result, state=State.FAILED)
+    assert has_pictures(replace(record, results=(unscored,))) and has_pictures(replace(record, results=(unfinished,)))
+    assert not has_pictures(replace(record, results=(replace(unscored, state=State.FAILED),)))
 
 
 @pytest.mark.tried(

@@ -73,7 +73,8 @@ def marks_are_shown(folder: Path, values: list[float], seconds: list[float], job
         ({"marks": "2", "seconds": True}, [0, 0]), (None, [0, 0]),
     ):  # fmt: skip
         job.write_text(json.dumps(json.loads(text) | {"execution": execution}), encoding="utf-8")
-        assert bool(build_table(folder / "out").marks) == bool(expected[0] and expected[-1])
+        # A first step that was slow to start may lie before the middle of the time: its mark is none then.
+        assert bool(build_table(folder / "out").marks) == any(expected)
         (flash,) = (result for result in read_run(folder / "out").results if not result.baseline)
         assert [mark.number for mark in marks_of(flash)] == expected
     job.write_text(text, encoding="utf-8")

@@ -21,7 +21,7 @@ from isolation import plugged
 from headbench.harness.cli.main import main
 from headbench.harness.cli.scoring import scorers
 from headbench.harness.errors import BenchError
-from headbench.harness.execution import local
+from headbench.harness.execution import Executor, local
 from headbench.harness.execution.attend import _explain
 from headbench.harness.plugins import registry as find_registry
 from headbench.harness.run import Job, State, execute, read_cells, speed
@@ -58,7 +58,7 @@ class Inline:
 
     pid = 0
 
-    def __init__(self, command: object, folder: Path, timeout: object, more: object) -> None:
+    def __init__(self, command: object, folder: Path, timeout: object, more: object, spare: object) -> None:
         self._folder = folder
 
     def poll(self) -> Ended:
@@ -117,6 +117,7 @@ def place(toys: Path, blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     with pytest.MonkeyPatch.context() as patch, plugged(toys, blobs):
         patch.setenv("HEADBENCH_HOME", str(root / "home"))
         patch.setattr(local, "Child", Inline)
+        patch.setattr(local.Local, "expect", Executor.expect)  # there is no process to be made ready
         fork_drawing(patch)
         patch.setattr(speed, "CPU_SECONDS", 0.0)
         patch.setattr(execute, "POLL", 0.0)

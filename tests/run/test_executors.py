@@ -209,7 +209,9 @@ class Idle:
 
     made: ClassVar[list[dict[str, str]]] = []
 
-    def __init__(self, command: object, folder: Path, timeout: object, more: dict[str, str]) -> None:
+    def __init__(
+        self, command: object, folder: Path, timeout: object, more: dict[str, str], spare: object = None
+    ) -> None:
         self.made.append(more)
         self.pid = len(self.made)
         self.over = False

@@ -219,19 +219,26 @@ METHODS: dict[str, tuple[Callable[[Any], Any], str, str]] = {
 }
 
 
-def row_of(name: str) -> tuple[str, str, str]:
-    """What is tried, what survives and what is lost."""
-    what, state = f"a method that {name} in the middle of its training", METHODS[name][1]
-    if state == "done":
-        return what, "the run; nothing that it started lives on", "nothing"
-    said = f"the cell is {state} and says why; the same command goes on and ends as if left alone"
-    return what, said, "the steps since the last checkpoint"
+def row_of(name: str) -> tuple[str, str]:
+    """Return the last two columns of a method's row: what survives, and what is lost."""
+    if METHODS[name][1] == "done":
+        return "the run; nothing that it started lives on", "nothing"
+    said = f"the cell is {METHODS[name][1]} and says why; the same command goes on and ends as if left alone"
+    return said, "the steps since the last checkpoint"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
-    [pytest.param(name, marks=pytest.mark.tried("faults in runs", *row_of(name))) for name in METHODS],
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.tried(
+                "faults in runs", f"a method that {name} in the middle of its training", *row_of(name)
+            ),
+        )
+        for name in METHODS
+    ],
 )
 def test_what_a_method_does_in_the_middle_costs_its_last_steps(
     asked: Call, blobs: Path, plug: Plug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str

@@ -197,6 +197,23 @@ def test_speed_on_a_cpu_says_so_and_keeps_driving_and_rasterizing_apart(subject:
     assert whole["drive_ms"] is None and whole["raster_ms"] is None and whole["total_ms"]["median"] > 0
 
 
+def test_speed_of_a_rasterizer_that_can_be_recorded_is_that_of_whole_pictures(subject: Subject) -> None:
+    class Recordable(type(make_rasterizer("torch"))):  # type: ignore[misc]
+        recordable = True
+
+    rasterizer, seen = Recordable(), set()
+
+    class Watching(Sleeper):
+        def render(self, params, camera, background, rasterizer):
+            seen.add(rasterizer)
+            return super().render(params, camera, background, rasterizer)
+
+    found = measure_speed(Watching(0), rasterizer, subject.test, CPU, SUMMARY)
+    assert seen == {rasterizer}, "recordings are of one rasterizer"
+    assert found["drive_ms"] is None
+    assert found["total_ms"]["median"] > 0
+
+
 def slept(cycles: int) -> float:
     """Milliseconds that the GPU sleeps for so many cycles at its present clock."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

@@ -9,18 +9,21 @@ import subprocess
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
+from headbench.harness.blocks.densify import accumulate
 from headbench.harness.splat.benchmark import head_scene
 from headbench.harness.splat.drawing import CudaRasterizer
 from headbench.harness.splat.drawing.build import sources
 from headbench.harness.splat.drawing.library import Library
 from headbench.harness.splat.lists import Lists
 from headbench.harness.splat.torch_backend import TorchRasterizer
-from headbench.harness.types import Camera, Gaussians
+from headbench.harness.train import GaussianTable
+from headbench.harness.types import Camera, Gaussians, ScreenStatistics
 
 pytestmark = [
     pytest.mark.slow,
@@ -66,6 +69,28 @@ def test_the_kernels_draw_and_differentiate_as_the_oracle(library, scene, draw, 
     assert {name: error for name, error in errors.items() if not error < 1e-3} == {}
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_way_back_adds_to_statistics_as_density_control_does(library, make_scene, draw, batch, shared):
+    scene = make_scene(count=90, batch=batch, shared=shared)
+    start = torch.arange(90.0)
+    table = GaussianTable({"x": torch.zeros(90)}, statistics={"grad_sum": start, "grad_count": start})
+    collected = ScreenStatistics(start.clone(), 2 * start)
+
+    class Collecting(Emulated):
+        def prepare(self, gaussians, camera):  # type: ignore[no-untyped-def]
+            return self.prepare_collecting(gaussians, camera, collected)
+
+    drawn = draw(Collecting(library), scene, torch.float32, skip="K")
+    seen = drawn.rendering.visible
+    assert not seen.all() and seen.any()
+    units = replace(drawn.rendering, screen=SimpleNamespace(plain=lambda: drawn.screen.float()))
+    accumulate(table, units)
+    torch.testing.assert_close(collected.visits, 2 * start + table["grad_count"], rtol=0, atol=0)
+    torch.testing.assert_close(collected.gradient, start + table["grad_sum"], rtol=1e-5, atol=1e-5)
+    assert float(table["grad_sum"].max()) > 0
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_lists_longer_than_a_block_and_many_buckets_are_drawn_whole(library, make_scene, draw, batch):
     scene = make_scene(count=700, batch=batch, width=24, height=20)
@@ -103,6 +128,30 @@ def _within(library: Library, scene, capacity: int | None, through: bool = False
             return self.rasterize_within(prepared, background, lists, absolute_gradient)
 
     return Within(library, through), lists
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_tiles_that_were_miscounted_leave_the_lists_of_others_alone(library, make_scene, draw, more):
+    class Miscounting(Library):
+        """Counts one tile more or fewer than there are of the Gaussian that comes second."""
+
+        def run(self, stage, work, device):  # type: ignore[no-untyped-def]
+            if stage == "lists":
+                work.tensors["tiles"].zero_()
+                work.tensors["ids"].fill_(2**30)  # what an unused place may hold
+            super().run(stage, work, device)
+            if stage == "measure":
+                work.tensors["counts"][work.tensors["sorted_rows"][1]] += more
+                work.tensors["ends"][1:] += more
+
+    scene = make_scene(count=200)
+    exact = draw(Emulated(library), scene, torch.float32, skip="K")
+    mine = draw(Emulated(Miscounting(Path(library._functions._name))), scene, torch.float32, skip="K")
+    if more > 0:
+        torch.testing.assert_close(mine.rendering.image, exact.rendering.image, rtol=0, atol=0)
+    else:
+        away = (mine.rendering.image - exact.rendering.image).abs().amax(1) > 0
+        assert away.sum() <= 16 * 16, "one tile of one Gaussian is missing"
 
 
 def test_lists_of_a_fixed_capacity_draw_the_same_to_the_bit(library, scene, draw):

@@ -19,6 +19,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 from isolation import plugged
 
 from headbench.harness.cli.main import main
@@ -116,9 +117,10 @@ def trained(train: Callable[..., Path], stage: Path, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture(scope="session")
-def made(trained: Path, toy_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(trained: Path, toy_site: Path, seen: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The submission of `trained`. Read only."""
     with plugged(toy_site), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check_module, "look_at", seen[0])  # the clinic looks at the same videos
         patch.setenv("HEADBENCH_HOME", str(tmp_path_factory.mktemp("stage_home")))
         return make_submission(Order(trained, "stage", device="cpu"), find_registry(), lambda line: None)
 
@@ -143,7 +145,8 @@ class Clinic:
     def images(self, member: str) -> np.ndarray:
         """(T, H, W, 3) uint8 of a member."""
         with av.open(io.BytesIO(self.members[member])) as container:
-            return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+            one = VideoReformatter()  # each frame's own would start threads
+            return np.stack([one.reformat(frame, format="rgb24").to_ndarray() for frame in container.decode(video=0)])
 
     def encode(self, member: str, images: Any, rate: str = "24.3", quality: str = "14") -> None:
         """Put other images into a member."""

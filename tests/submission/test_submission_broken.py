@@ -25,6 +25,7 @@ from headbench.harness.names import one_line
 from headbench.harness.reading import Unreadable
 from headbench.submission import Limits, check_zip
 from headbench.submission.archive import member_bytes, unsafe_members
+from headbench.submission.motion import _ranks as ranks
 from headbench.submission.motion import compare_order
 
 ONE = "007/EMO+joy/cam_100.mp4"
@@ -450,3 +451,12 @@ def test_a_short_video_of_a_poor_avatar_is_not_accused_of_another_order(seed: in
     small = np.clip(pictures, 0, 255).astype(np.uint8).reshape(13, 4, 4, 3)
     order = compare_order(small, drivers)
     assert order is not None and order.fault == ""
+
+
+def test_ranks_are_places_and_equal_values_share_theirs() -> None:
+    values = np.random.default_rng(0).integers(0, 20, 60).astype(float)
+    below = (values[None] < values[:, None]).sum(axis=1)
+    equal = (values[None] == values[:, None]).sum(axis=1)
+    assert np.array_equal(ranks(values), below + (equal + 1) / 2)
+    assert ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [3.5, 1, 3.5, 2]
+    assert np.isnan(ranks(np.array([1.0, np.nan]))).all()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from discs import thin_hair
 from PIL import Image
 
 import headbench.datasets.common.views as views_module
@@ -32,7 +33,8 @@ LAYOUTS = {"insta": "synth00", "imavatar": "synth00", "vhap": "synth00", "nersem
 def around(tmp_path_factory) -> Path:
     """A subject of 24 x 24 of the same person as the samples, with views all around."""
     out = tmp_path_factory.mktemp("around")
-    (folder,) = write_synthetic(out, "insta", 1, 2, 24, 3, lambda line: None, workers=1, orbit=1, around=True)
+    with thin_hair():
+        (folder,) = write_synthetic(out, "insta", 1, 2, 24, 3, lambda line: None, workers=1, orbit=1, around=True)
     return folder
 
 
@@ -125,7 +127,8 @@ def test_views_for_completion_look_from_no_scored_direction_and_have_opengl_came
 
 
 def test_frames_are_the_same_files_with_and_without_views(around, tmp_path) -> None:
-    (plain,) = write_synthetic(tmp_path, "insta", 1, 2, 24, 3, lambda line: None, workers=1, orbit=1)
+    with thin_hair():
+        (plain,) = write_synthetic(tmp_path, "insta", 1, 2, 24, 3, lambda line: None, workers=1, orbit=1)
     files = [path.relative_to(plain) for path in plain.rglob("*") if path.is_file()]
     assert all((around / path).read_bytes() == (plain / path).read_bytes() for path in files if path.suffix != ".npz")
     more = {path.relative_to(around).parts[:2] for path in around.rglob("*") if path.is_file()} - {

@@ -1,7 +1,7 @@
 """Adam in one launch is Adam by formula and torch's own, through edits and resumptions; on a GPU, or interpreted."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from types import SimpleNamespace
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from headbench.harness.kernels import SWITCH
+from headbench.harness.train.adam import Adam
 from headbench.harness.train.graph_recorder import GraphRecorder
 from headbench.harness.train.one_launch import OneLaunch, Tables
 from headbench.harness.train.optimizer import AvatarOptimizer, Reach
@@ -26,20 +27,20 @@ def _on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def adams() -> list[torch.optim.Adam]:
-    """One fused Adam per group, each over tensors of all shapes, some of which have taken steps before."""
+def adams() -> list[Adam]:
+    """One Adam per group, each over tensors of all shapes, some of which have taken steps before."""
     generator = torch.Generator().manual_seed(0)
     made = []
     for betas, eps, rate in GROUPS:
         tensors = [torch.randn(shape, generator=generator).to(DEVICE).requires_grad_() for shape in SHAPES]
         lr = torch.tensor(rate, device=DEVICE)
-        made.append(torch.optim.Adam(tensors, lr=lr, betas=betas, eps=eps, fused=True))
+        made.append(Adam(tensors, lr=lr, betas=betas, eps=eps))
     give_gradients(made, 0)
     made[1].step()
     return made
 
 
-def give_gradients(adams: list[torch.optim.Adam], seed: int) -> None:
+def give_gradients(adams: Iterable[Adam | torch.optim.Adam], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for adam in adams:
         for number, p in enumerate(adam.param_groups[0]["params"]):
@@ -59,7 +60,7 @@ def exact(p: torch.Tensor, state: dict[str, torch.Tensor], group: int) -> list[t
 
 
 @pytest.mark.gpu
-def test_one_launch_is_the_formula_to_a_few_roundings(adams: list[torch.optim.Adam]) -> None:
+def test_one_launch_is_the_formula_to_a_few_roundings(adams: list[Adam]) -> None:
     """A parameter within two units in its last place and 6e-7 of the update; a moment within 3e-7."""
     one_launch = OneLaunch()
     for seed in range(1, 4):
@@ -82,15 +83,15 @@ def test_one_launch_is_the_formula_to_a_few_roundings(adams: list[torch.optim.Ad
 
 
 @pytest.mark.gpu
-def test_one_launch_is_torchs_fused_adam(adams: list[torch.optim.Adam]) -> None:
+def test_one_launch_is_torchs_fused_adam(adams: list[Adam]) -> None:
     """Torch may round betas to float32 first, which is 2e-5 of a second moment."""
     copies = []
     for adam, (betas, eps, rate) in zip(adams, GROUPS, strict=True):
         tensors = [p.detach().clone().requires_grad_() for p in adam.param_groups[0]["params"]]
         lr = torch.tensor(rate, device=DEVICE)
         copies.append(torch.optim.Adam(tensors, lr=lr, betas=betas, eps=eps, fused=True))
-        copies[-1].load_state_dict(deepcopy(adam.state_dict()))
-        copies[-1].param_groups[0]["lr"] = lr
+        for p, q in zip(adam.param_groups[0]["params"], tensors, strict=True):
+            copies[-1].state[q] = deepcopy(adam.state[p])
     one_launch = OneLaunch()
     for seed in range(1, 6):
         give_gradients(adams, seed)
@@ -110,7 +111,7 @@ def test_one_launch_is_torchs_fused_adam(adams: list[torch.optim.Adam]) -> None:
 
 
 @pytest.mark.gpu
-def test_what_the_kernel_cannot_do_is_left_to_torch(adams: list[torch.optim.Adam], monkeypatch) -> None:
+def test_what_the_kernel_cannot_do_is_left_to_torch(adams: list[Adam], monkeypatch) -> None:
     one_launch, (adam, *_) = OneLaunch(), adams
     give_gradients(adams, 1)
     assert one_launch.tables(adams, recording=True) is None, "tables come from the host, which a recording cannot ask"
@@ -119,12 +120,10 @@ def test_what_the_kernel_cannot_do_is_left_to_torch(adams: list[torch.optim.Adam
     first.grad = first.grad.transpose(0, 1).contiguous().transpose(0, 1)
     assert one_launch.tables(adams, recording=False) is None
     give_gradients(adams, 1)
-    adam.param_groups[0]["weight_decay"] = 0.1
+    adam.param_groups[0]["lr"] = 1e-3
     assert one_launch.tables(adams, recording=False) is None
-    adam.param_groups[0].update(weight_decay=0, lr=1e-3)
-    assert one_launch.tables(adams, recording=False) is None
-    monkeypatch.setenv(SWITCH, "")
-    assert one_launch.tables(adams[1:], recording=False) is None, "off by default"
+    monkeypatch.setenv(SWITCH, "-adam")
+    assert one_launch.tables(adams[1:], recording=False) is None, "it is turned off"
 
 
 @pytest.mark.gpu
@@ -160,18 +159,15 @@ def test_edits_resumptions_schedules_and_limited_reach_are_as_with_torch(cloud: 
 
 
 @pytest.mark.gpu
-def test_tables_are_reserved_without_a_change(adams: list[torch.optim.Adam]) -> None:
+def test_tables_are_made_without_a_change(adams: list[Adam]) -> None:
     give_gradients(adams, 1)
     one_launch = OneLaunch()
     assert one_launch.tables(adams, recording=False) is not None, "all moments are there"
-    before = [deepcopy(adam.state_dict()["state"]) for adam in adams]
-    values = [p.detach().clone() for adam in adams for p in adam.param_groups[0]["params"]]
-    one_launch.reserve(adams)
-    for adam, state in zip(adams, before, strict=True):
-        for number, entries in adam.state_dict()["state"].items():
-            assert all(torch.equal(value, state[number][key]) for key, value in entries.items())
     now = [p for adam in adams for p in adam.param_groups[0]["params"]]
-    assert all(torch.equal(p, value) for p, value in zip(now, values, strict=True))
+    now += [value for adam in adams for state in adam.state.values() for value in state.values()]
+    before = [value.detach().clone() for value in now]
+    one_launch.prepare(adams)
+    assert all(torch.equal(value, old) for value, old in zip(now, before, strict=True))
 
 
 @pytest.mark.gpu
@@ -201,34 +197,28 @@ def test_a_replayed_cuda_graph_reads_rates_and_gradients_where_they_lie(cloud: C
         torch.testing.assert_close(ends[1][name].detach(), value.detach(), rtol=2e-5, atol=1e-6)
 
 
-def test_tables_that_are_reserved_learn_where_the_gradients_of_a_recording_lie(monkeypatch) -> None:
+def test_a_recording_finds_the_tables_of_the_gradients_that_it_reads(monkeypatch) -> None:
     launched: list[torch.Tensor] = []
     module = SimpleNamespace(BLOCK=1024, update_all=lambda work, addresses, constants: launched.append(addresses))
     monkeypatch.setattr("headbench.harness.train.one_launch.kernels", lambda name, device: module)
     values = [torch.zeros(5).requires_grad_(), torch.zeros(2000).requires_grad_()]
-    adam, one_launch = torch.optim.Adam(values, lr=torch.tensor(0.1), fused=True), OneLaunch()
-
-    def gradients() -> list[int]:
-        for value in values:
-            value.grad = torch.ones_like(value)
-        return [value.grad.data_ptr() for value in values]
-
-    kept = [gradients()]
-    one_launch.reserve([adam])
+    adam, one_launch = Adam(values, lr=torch.tensor(0.1)), OneLaunch()
+    for value in values:
+        value.grad = torch.ones_like(value)
+    assert one_launch.tables([adam], recording=True) is None, "nothing is copied from the host while it records"
+    one_launch.prepare([adam])
     (own,) = launched
     touched = set(own.flatten().tolist())
     assert not touched & {value.data_ptr() for value in values}, "what loads the kernel changes nothing else"
-    held = [value.grad for value in values]  # so that the next ones lie elsewhere
-    kept.append(gradients())
     tables = one_launch.tables([adam], recording=True)
     assert tables is not None
-    assert tables.addresses[:, 1].tolist() == kept[0]
-    one_launch.fill()
-    assert tables.addresses[:, 1].tolist() == kept[1] != kept[0]
+    assert tables.addresses[:, 1].tolist() == [value.grad.data_ptr() for value in values]
     assert tables.addresses[:, 0].tolist() == [value.data_ptr() for value in values]
-    held += [value.grad for value in values]
-    gradients()
-    assert one_launch.tables([adam], recording=True) is None, "each recording reserves its own"
+    held = [value.grad for value in values]  # so that the next ones lie elsewhere
+    for value in values:
+        value.grad = torch.ones_like(value)
+    assert one_launch.tables([adam], recording=True) is None
+    assert len(held) == 2
 
 
 @pytest.mark.gpu

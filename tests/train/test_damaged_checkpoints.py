@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,19 @@ STEPS, EVERY, LOG = 9, 3, 4
 
 
 def train(stage: Path, subject: Subject) -> tuple[TrainSummary, list[dict[str, Any]]]:
-    """The summary, and all that was said on the way."""
+    """The summary, and all that was said on the way but which part began."""
     kind = registry().load_method(METHOD)
     values = small_config(registry().method(METHOD), kind).model_dump()
     train = {**values["train"], "steps": STEPS, "resolution": None}
     config = kind.config_type.model_validate({**values, "train": train})
     options = Execution("cpu", checkpoint_every=EVERY, log_every=LOG, preview_every=1000, deterministic=True)
     said: list[dict[str, Any]] = []
-    return train_stage(stage, ABOUT, kind, config, subject, options, lambda now: said.append(dict(now))), said
+
+    def hear(now: Mapping[str, Any]) -> None:
+        if "part" not in now:
+            said.append(dict(now))
+
+    return train_stage(stage, ABOUT, kind, config, subject, options, hear), said
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,14 @@ from headbench.harness.plugins import registry
 from headbench.harness.plugins.checks import preset_values
 from headbench.harness.session.inference import recorded
 from headbench.harness.splat import lists, make_rasterizer
+from headbench.harness.splat.drawing import CudaRasterizer
 from headbench.harness.splat.drawing.build import missing_for_cuda
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.loop import Trainer
 from headbench.harness.train.one_launch import Tables
 from headbench.harness.train.setup import frame_store, make_trainer, prepare
-from headbench.harness.types import Subject
+from headbench.harness.train.shares import SPARE_ROWS
+from headbench.harness.types import Edit, Subject
 
 pytestmark = [
     pytest.mark.gpu,
@@ -57,7 +59,7 @@ def test_a_recorded_step_never_waits_for_the_device(method: str, trainer_of: Cal
     trainer.settle()
     trainer.step(6)
     assert trainer._current is not None
-    assert trainer._current.finished, "statistics and update are in the graph"
+    assert trainer.whole, "statistics and update are replayed"
     torch.cuda.set_sync_debug_mode("error")
     try:
         for step in range(7, 12):
@@ -135,8 +137,7 @@ def test_one_launch_of_the_update_is_in_the_graph(
         for step in range(1, 21):
             trainer.step(step, log)
         assert trainer._current is not None
-        assert trainer._current.finished
-        assert isinstance(trainer._current._update_reads, Tables) == (switch == "+adam")
+        assert [isinstance(reads, Tables) for _, (reads,) in trainer._current._finishes.values()] == [switch == "+adam"]
         means[switch] = lines[-1]["loss"]
     assert means["+adam"] == pytest.approx(means["-adam"], rel=1e-2)
 
@@ -158,3 +159,57 @@ def test_a_picture_is_one_replay(method: str, trainer_of: Callable[..., Trainer]
     torch.testing.assert_close(quick.render(batch.params, batch.camera, white, draw), plain)
     (again,) = quick._recordings.values()
     assert again is not recording
+
+
+@pytest.mark.parametrize("method", ["GaussianAvatars", "SplattingAvatar"])
+def test_with_spare_rows_an_edit_keeps_the_recording_and_what_it_computes(
+    method: str, trainer_of: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SPARE_ROWS, "0.5")
+    trainer = trainer_of(method, frames=30)
+    avatar, optimizer = trainer.avatar, trainer.optimizer
+    for step in range(1, 7):
+        trainer.step(step)
+    trainer.settle()
+    recording, table = trainer._current, avatar.table
+    assert recording is not None and trainer.whole and table.reserved
+    before = {name: table.leaf(name).data_ptr() for name in table.names()}
+    old = {name: table[name].detach() for name in (*table.names(), *table.buffer_names())}
+    count = avatar.count()
+    keep = torch.arange(count, device="cuda") % 50 > 0
+    assert not optimizer.apply(Edit(keep=keep, append={name: value[: count // 5] for name, value in old.items()}))
+    assert avatar.count() == int(keep.sum()) + count // 5
+    for step in range(7, 10):
+        trainer.step(step)
+    trainer.settle()
+    assert trainer._current is recording
+    assert {name: table.leaf(name).data_ptr() for name in table.names()} == before
+    terms = {name: float(value) for name, value in trainer.gradients(10)[0].items()}
+    gradients = {name: table.leaf(name).grad.clone() for name in table.names()}
+    trainer.recording = False
+    plain = trainer.gradients(10)[0]
+    assert terms == pytest.approx({name: float(value) for name, value in plain.items()}, rel=1e-3)
+    for name, found in gradients.items():
+        expected = table.leaf(name).grad
+        assert not found[avatar.count() :].any()
+        assert float(torch.cosine_similarity(found.flatten(), expected.flatten(), dim=0)) > 0.999, name
+
+
+@pytest.mark.parametrize("method", ["FateAvatar", "GaussianAvatars", "SplattingAvatar"])
+def test_statistics_of_a_recorded_step_are_those_that_an_edit_takes(
+    method: str, trainer_of: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for collects in (False, True):
+        monkeypatch.setattr(CudaRasterizer, "collects", collects)
+        trainer = trainer_of(method, frames=30, batch=2)
+        trainer.step(1)
+        trainer.settle()
+        table = trainer.avatar.table
+        found.append({name: table[name].clone() for name in table.statistic_names()})
+        assert trainer.gradients(2)[1].collected == collects
+    without, within = found
+    assert torch.equal(within["grad_count"], without["grad_count"])
+    assert float(within["grad_count"].max()) == 2, "a rehearsal is no step"
+    assert float(torch.cosine_similarity(within["grad_sum"], without["grad_sum"], dim=0)) > 0.9999
+    torch.testing.assert_close(within["grad_sum"].sum(), without["grad_sum"].sum(), rtol=1e-3, atol=0)

@@ -15,6 +15,7 @@ from headbench.harness.plugins import registry
 from headbench.harness.session.inference import recorded
 from headbench.harness.splat.lists import Lists, room_for
 from headbench.harness.splat.numba_backend import NumbaRasterizer
+from headbench.harness.train.capture import RecordedStep
 from headbench.harness.train.frames import epoch_order
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.loop import Trainer
@@ -120,31 +121,52 @@ def test_short_lists_leave_no_trace(method: str, trainer_of: Callable[..., Train
 def test_one_recording_of_all_ends_as_plain_steps_do(method: str, trainer_of: Callable[..., Trainer]) -> None:
     plain, whole = trainer_of(method, lambda frame: 1), trainer_of(method, lambda frame: 1)
     plain.recording = False
-    folded = []
     for step in range(1, plain.total + 1):
         plain.step(step)
         whole.step(step)
-        folded.append(whole._current is not None and whole._current.finished)
-    assert any(folded), "statistics and update are recorded with a step"
+    assert whole.whole, "statistics and update are replayed"
     mine, other = _end(whole), _end(plain)
     assert mine.keys() == other.keys()
     for name, value in other.items():
         torch.testing.assert_close(mine[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_a_step_that_may_edit_is_not_recorded_for_itself(trainer_of: Callable[..., Trainer]) -> None:
+def test_a_step_that_may_edit_replays_the_gradients_alone(
+    trainer_of: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = trainer_of("FlashAvatar", lambda frame: 1)
     trainer.avatar.capture_key = lambda clock: "same"  # this preset's changes with its step
     trainer.avatar.collect_key = lambda clock: None if clock.step == 4 else "same"
-    recordings = []
+    recordings, done = [], []
+    monkeypatch.setattr(
+        RecordedStep, "finish", lambda *args, real=RecordedStep.finish: done.append(real(*args)) or done[-1]
+    )
     for step in range(1, 6):
         trainer.step(step)
         recordings.append(trainer._current)
-    first, second, third, fourth, fifth = recordings
-    assert (first, fourth) == (None, None), "the first makes the moments"
-    assert second is not None
-    assert second is third is fifth
-    assert trainer.one_graph
+    assert recordings[0] is not None
+    assert all(recording is recordings[0] for recording in recordings)
+    assert done == [False, True, True, True], "the first step makes the moments, and the fourth asks for no replay"
+    assert trainer.whole
+
+
+def test_only_the_first_recording_of_a_layout_is_rehearsed(
+    trainer_of: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, rehearsals = trainer_of("FlashAvatar", lambda frame: 1), []
+    trainer.avatar.capture_key = lambda clock: "same"
+    warm_up = PlainRecorder.warm_up
+    monkeypatch.setattr(
+        PlainRecorder, "warm_up", lambda self, work: (rehearsals.append(trainer._taken[0]), warm_up(self, work))
+    )
+    trainer.step(1)
+    assert set(rehearsals) == {1}
+    first = trainer._current
+    trainer.settle()
+    trainer.forget()
+    trainer.step(2)
+    assert trainer._current is not first
+    assert set(rehearsals) == {1}
 
 
 def test_an_edit_that_collect_key_hides_is_an_error(trainer_of: Callable[..., Trainer]) -> None:

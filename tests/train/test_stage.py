@@ -45,7 +45,7 @@ def train(stage: Path, subject: Subject, steps: int, until: int | None = None) -
         pass
 
     def watch(entry: dict) -> None:
-        if until is not None and entry["step"] > until:
+        if until is not None and entry.get("step", 0) > until:
             raise Killed
 
     if until is not None:

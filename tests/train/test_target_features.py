@@ -10,8 +10,8 @@ from headbench.harness.blocks.perceptual import LpipsLoss, VggLoss
 from headbench.harness.errors import BenchError
 from headbench.harness.train import loop
 from headbench.harness.train.graph_recorder import GraphRecorder
-from headbench.harness.train.setup import share_of_memory
-from headbench.harness.train.target_features import SHARE, KeptTargets
+from headbench.harness.train.shares import SPARE_ROWS, TARGET_FEATURES, share
+from headbench.harness.train.target_features import KeptTargets
 from headbench.harness.types import Batch, Clock, PosedAvatar, Rendering
 from headbench.testing.training import watch
 
@@ -41,7 +41,8 @@ def looking(cloud: type, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
             return {"toy": sum((a.float() - b.float()).abs().mean() for a, b in pairs)}
 
         kind = type("Looking", (cloud,), {"losses": losses, "capture_key": lambda self, clock: key(clock)})
-        monkeypatch.setattr("headbench.harness.train.setup.share_of_memory", lambda device: share)
+        shares = {TARGET_FEATURES: share}
+        monkeypatch.setattr("headbench.harness.train.setup.share", lambda name, device: shares.get(name, 0.0))
         weighted = lambda batch, rendering: Batch(**{**vars(batch), "weight": batch.alpha})  # noqa: E731
         real = loop._weighted
         monkeypatch.setattr(loop, "_weighted", lambda b, r: real(weighted(b, r) if weigh else b, r))
@@ -154,12 +155,13 @@ def test_recorded_graphs_keep_and_read_the_rows_that_their_index_holds() -> None
         assert all(torch.equal(found, expected[row]) for row, found in zip(rows, out, strict=True))
 
 
-def test_the_share_of_memory_is_a_number_and_none_on_a_cpu(monkeypatch) -> None:
-    monkeypatch.delenv(SHARE, raising=False)
-    assert share_of_memory(torch.device("cuda")) == 0
-    monkeypatch.setenv(SHARE, "0.4")
-    assert (share_of_memory(torch.device("cuda")), share_of_memory(torch.device("cpu"))) == (0.4, 0)
+@pytest.mark.parametrize("variable", [TARGET_FEATURES, SPARE_ROWS])
+def test_a_share_is_a_number_and_none_on_a_cpu(variable: str, monkeypatch) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    assert share(variable, torch.device("cuda")) == 0
+    monkeypatch.setenv(variable, "0.4")
+    assert (share(variable, torch.device("cuda")), share(variable, torch.device("cpu"))) == (0.4, 0)
     for wrong in ("much", "1.5", "nan"):
-        monkeypatch.setenv(SHARE, wrong)
-        with pytest.raises(BenchError, match="expected a share of the free GPU memory from 0 to 1"):
-            share_of_memory(torch.device("cuda"))
+        monkeypatch.setenv(variable, wrong)
+        with pytest.raises(BenchError, match=f"{variable}='{wrong}': expected a share from 0 to 1"):
+            share(variable, torch.device("cuda"))

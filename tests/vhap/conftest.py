@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from damage_cases import Kept
 from PIL import Image
 
 WIDTH, HEIGHT = 32, 24
@@ -141,9 +142,14 @@ class Author:
         Image.fromarray(pixels).save(self.folder / name)
 
 
+@pytest.fixture(scope="session")
+def _sound(tmp_path_factory) -> Kept:
+    return Kept(Author(tmp_path_factory.mktemp("vhap") / "someone").write().folder)
+
+
 @pytest.fixture
-def author(tmp_path) -> Author:
-    return Author(tmp_path / "D" / "vhap" / "someone").write()
+def author(_sound, tmp_path) -> Author:
+    return Author(_sound.write(tmp_path / "D" / "vhap" / "someone"))
 
 
 @pytest.fixture
