@@ -39,6 +39,7 @@ TYPES = {
     "harness.options",
     "harness.pictures",
     "harness.ply",
+    "harness.memory",
     "harness.problems",
     "harness.reading",
     "harness.records",

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from headbench.harness.errors import BenchError, of_system
+from headbench.harness.memory import MORE_GPU_MEMORY, lacking_gpu_memory
+from headbench.harness.versions import installed_version
 
 __all__ = ["DEBUG", "explained"]
 
@@ -28,6 +30,8 @@ def explained(error: BaseException) -> BenchError:
         return of_system(error, _place(error) or "standard output")
     place = _place(error)
     on = f"{place}: " if place else ""
+    if (lacking := lacking_gpu_memory(error)) is not None:
+        return BenchError(f"{on}{lacking}.", MORE_GPU_MEMORY)
     if isinstance(error, MemoryError):
         return BenchError(
             f"{on}there is not enough memory to go on.", "end other programs, or take less at once, such as --limit 50"
@@ -108,7 +112,8 @@ def _points() -> list[metadata.EntryPoint]:
 
 def _about() -> str:
     python = ".".join(map(str, sys.version_info[:3]))
-    return f"headbench {metadata.version('headbench')}, Python {python}, {sys.platform}\n{' '.join(sys.argv)!a}\n"
+    version = installed_version("headbench") or "that is not installed"
+    return f"headbench {version}, Python {python}, {sys.platform}\n{' '.join(sys.argv)!a}\n"
 
 
 def _write_report(text: str) -> Path | None:

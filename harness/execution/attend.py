@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import datetime
 import os
-import re
 import signal
 import sys
 import threading
@@ -21,6 +20,7 @@ from headbench.harness.errors import BenchError, of_system
 from headbench.harness.execution.claim import CLAIM, Claim, Claimed, claimed, clear_remains, holder, left_behind
 from headbench.harness.execution.system import age, boot_id, memory_kills
 from headbench.harness.files import Unwritable, append_to, discard, write_json
+from headbench.harness.memory import MORE_GPU_MEMORY, lacking_gpu_memory, lacking_memory
 from headbench.harness.reading import Unreadable
 from headbench.harness.run import CellRecord, Job, State, read_cell
 from headbench.harness.run.cell import AGAIN
@@ -41,12 +41,6 @@ __all__ = ["attend", "conclude", "death", "hear_endings", "into_log", "requeue",
 
 EVERY = 0.4
 """Minimum time between two writings of the progress file within one stage, in seconds."""
-_HOST_MEMORY = re.compile(
-    r"DefaultCPUAllocator: (?:can't allocate|not enough) memory(?:: you tried to allocate (\d+) bytes)?"
-)
-"""Text of the plain RuntimeError by which torch says that the host has no memory left."""
-_GPU_MEMORY = re.compile(r"[Tt]ried to allocate ([0-9.]+ [KMGT]?i?B)")
-"""Text of torch's error for a GPU's memory that says how much was asked for."""
 
 
 class _Reporter:
@@ -345,17 +339,10 @@ def _explain(error: BaseException, stage: str) -> Ended:
 
 def _lacking_memory(error: BaseException) -> str | None:
     """Say what memory a process lacked, with a remedy; None where an error is of another kind."""
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, for a GPU
-        asked = _GPU_MEMORY.search(str(error))
-        what = f"its GPU had no {asked[1]} left" if asked else "its GPU had no memory left"
-        return f"{what} (end what else is on that GPU, take a larger one, or a smaller preset)"
-    if isinstance(error, RuntimeError) and (refused := _HOST_MEMORY.search(str(error))):
-        what = f"the machine had no {refused[1]} bytes left" if refused[1] else "the machine had no memory left"
-    elif isinstance(error, MemoryError):
-        what = " ".join(str(error).split()) or "the machine had no memory left"
-    else:
-        return None
-    return f"{what} ({MORE_MEMORY})"
+    if (what := lacking_gpu_memory(error)) is not None:
+        return f"{what} ({MORE_GPU_MEMORY})"
+    what = lacking_memory(error)
+    return None if what is None else f"{what} ({MORE_MEMORY})"
 
 
 def _now() -> str:

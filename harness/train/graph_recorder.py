@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-__all__ = ["GraphRecorder", "repeat"]
+__all__ = ["GraphRecorder", "holds_too_much", "repeat"]
 
 _WARM_UP = 2
 """Unrecorded passes before the first recording of a recorder: libraries allocate and choose their kernels in them."""
+_IDLE = 0.25
+"""Share of a GPU's memory that may lie idle in this process before a recorder is made anew."""
 
 
 class GraphRecorder:
     """Records GPU work into CUDA graphs that share memory, so they must be replayed in the order of recording."""
 
     def __init__(self, device: torch.device) -> None:
+        if holds_too_much(device):
+            torch.cuda.empty_cache()  # what a recorder before this one held
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream(device)
         self._passes = _WARM_UP
@@ -56,6 +60,21 @@ class GraphRecorder:
         with torch.cuda.stream(self._stream):
             yield
         outside.wait_stream(self._stream)
+
+
+def holds_too_much(device: torch.device) -> bool:
+    """Whether more of a GPU's memory than a quarter lies idle in this process; False on a CPU.
+
+    A recorder keeps its memory while it lives, in pieces as large as earlier recordings asked for, which do not fit
+    those of more Gaussians: with each edit that is recorded anew more of it lies idle.
+
+    Args:
+        device: of the recordings.
+    """
+    if device.type != "cuda":
+        return False
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return idle > _IDLE * torch.cuda.get_device_properties(device).total_memory
 
 
 @contextlib.contextmanager

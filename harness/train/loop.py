@@ -19,7 +19,7 @@ from headbench.harness.train.capacities import Capacities
 from headbench.harness.train.capture import Finish, RecordedStep, leaves, sum_of
 from headbench.harness.train.finetune import FrameParameters
 from headbench.harness.train.frames import FrameStore
-from headbench.harness.train.graph_recorder import GraphRecorder
+from headbench.harness.train.graph_recorder import GraphRecorder, holds_too_much
 from headbench.harness.train.log import TrainLog
 from headbench.harness.train.optimizer import AvatarOptimizer, Reach
 from headbench.harness.train.restore_point import RestorePoint
@@ -355,6 +355,8 @@ class Trainer:
             self._rehearsed.clear()
             self._targets.empty()
             self._key = key
+            if holds_too_much(self.finetune.rows.device):
+                self._recorder = self._current = None
         store = sample.store
         source = None if sample.colour is None else (id(store), sample.tag, sample.colour)
         kept = self._targets.of(source, len(store))

@@ -56,6 +56,10 @@ def decodes(path: Path) -> None:
     b"\xff".decode()
 
 
+class OutOfMemoryError(RuntimeError):
+    """As torch raises it for a GPU."""
+
+
 @pytest.mark.tried(
     "faults in runs",
     "disks that are full, read-only or broken, files that may not be read, too many open files, no memory",
@@ -74,6 +78,7 @@ def decodes(path: Path) -> None:
         (system(errno.EMFILE), "some/file: too many files are open."),
         (system(errno.ENOTTY), "some/file: the system refuses it (ENOTTY)."),
         (MemoryError(), "there is not enough memory to go on."),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 1.90 GiB. GPU 0"), "its GPU had no 1.90 GiB left."),
         (UnicodeEncodeError("ascii", "caf\xe9", 3, 4, "no"), "found text that cannot be written as ascii: '\\xe9'"),
     ],
 )

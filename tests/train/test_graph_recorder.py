@@ -2,11 +2,12 @@
 
 import contextlib
 import gc
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from headbench.harness.train.graph_recorder import GraphRecorder
+from headbench.harness.train.graph_recorder import GraphRecorder, holds_too_much
 
 
 class Graph:
@@ -72,3 +73,12 @@ def test_garbage_is_not_collected_while_recording(graph: Graph, recorder: GraphR
         gc.enable()
     replay()
     assert graph.calls[-1] == "replay"
+
+
+@pytest.mark.parametrize(("idle", "expected"), [(25, False), (26, True)])
+def test_a_quarter_of_the_memory_may_lie_idle(idle: int, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 60 + idle)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 60)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=100))
+    assert holds_too_much(torch.device("cuda", 0)) is expected
+    assert not holds_too_much(torch.device("cpu"))

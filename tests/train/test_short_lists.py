@@ -15,6 +15,7 @@ from headbench.harness.plugins import registry
 from headbench.harness.session.inference import recorded
 from headbench.harness.splat.lists import Lists, room_for
 from headbench.harness.splat.numba_backend import NumbaRasterizer
+from headbench.harness.train import loop
 from headbench.harness.train.capture import RecordedStep
 from headbench.harness.train.frames import epoch_order
 from headbench.harness.train.log import TrainLog
@@ -148,6 +149,19 @@ def test_a_step_that_may_edit_replays_the_gradients_alone(
     assert all(recording is recordings[0] for recording in recordings)
     assert done == [False, True, True, True], "the first step makes the moments, and the fourth asks for no replay"
     assert trainer.whole
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_recorder_whose_memory_lies_idle_is_made_anew_with_another_number_of_gaussians(
+    idle: bool, trainer_of: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "holds_too_much", lambda device: idle)
+    trainer, made = trainer_of("FlashAvatar", lambda frame: 1), []
+    trainer.avatar.capture_key = lambda clock: clock.step // 3
+    trainer.make_recorder = lambda device: made.append(PlainRecorder(device)) or made[-1]
+    for step in range(1, 6):
+        trainer.step(step)
+    assert len(made) == (2 if idle else 1)
 
 
 def test_only_the_first_recording_of_a_layout_is_rehearsed(
