@@ -14,8 +14,9 @@ __global__ void __launch_bounds__(PIXELS) blend(
     float* __restrict__ alphas, float* __restrict__ remaining, int* __restrict__ last, float* __restrict__ state,
     int* __restrict__ all_buckets, int* __restrict__ bucket_ends, int* __restrict__ bucket_tiles) {
     __shared__ float4 shapes[PIXELS];   // mean x, mean y, conic xx, conic xy
-    __shared__ float4 extents[PIXELS];  // conic yy, opacity, half width, half height
-    __shared__ float channels[C][PIXELS];
+    __shared__ float4 extents[PIXELS];  // conic yy, opacity, slopes of the ellipse
+    __shared__ float reaches[PIXELS];   // of the ellipse
+    __shared__ float4 painted[PIXELS];  // the three or four channels, read at one go
     __shared__ int bucket_end;
 
     const int tile = blockIdx.x, p = threadIdx.x, lane = p % LANES;
@@ -48,10 +49,12 @@ __global__ void __launch_bounds__(PIXELS) blend(
             const float2 mean = means[id];
             const float3 conic = conics[id];
             const float opacity = opacities[id];
-            const float2 half = half_sizes(conic, opacity, limits.cut);
+            const float* colour = colours + static_cast<size_t>(id) * C;
             shapes[p] = {mean.x, mean.y, conic.x, conic.y};
-            extents[p] = {conic.z, opacity, half.x, half.y};
-            for (int c = 0; c < C; ++c) channels[c][p] = colours[static_cast<size_t>(id) * C + c];
+            const Ellipse of = ellipse_of(conic, opacity, limits.cut);
+            extents[p] = {conic.z, opacity, of.along_y, of.along_x};
+            reaches[p] = of.reach;
+            painted[p] = {colour[0], colour[1], colour[2], C == 4 ? colour[C - 1] : 0.0f};
         }
         __syncthreads();
         const int loaded = min(PIXELS, range.y - base);
@@ -65,8 +68,9 @@ __global__ void __launch_bounds__(PIXELS) blend(
             bool here = false;
             if (group + lane < loaded) {
                 const float4 shape = shapes[group + lane], extent = extents[group + lane];
-                here = meets(shape.x, extent.z, patch_x, patch_x + PATCH_WIDTH - 1) &&
-                       meets(shape.y, extent.w, patch_y, patch_y + PATCH_HEIGHT - 1);
+                const float x0 = patch_x - shape.x, y0 = patch_y - shape.y;
+                here = touches({shape.z, shape.w, extent.x, extent.z, extent.w, reaches[group + lane]}, x0,
+                    x0 + PATCH_WIDTH - 1, y0, y0 + PATCH_HEIGHT - 1);
             }
             unsigned left_over = __ballot_sync(ALL, here);
             for (; left_over; left_over &= left_over - 1) {
@@ -84,7 +88,11 @@ __global__ void __launch_bounds__(PIXELS) blend(
                     continue;
                 }
                 const float weight = alpha * transmittance;
-                for (int c = 0; c < C; ++c) sum[c] += weight * channels[c][k];
+                const float4 colour = painted[k];
+                sum[0] += weight * colour.x;
+                sum[1] += weight * colour.y;
+                sum[2] += weight * colour.z;
+                if (C == 4) sum[C - 1] += weight * colour.w;
                 transmittance = after;
                 reached = base - range.x + k + 1;
             }

@@ -46,9 +46,27 @@ __device__ __forceinline__ float2 half_sizes(float3 conic, float opacity, float 
     return {sqrtf(scale * conic.z) + 1e-3f, sqrtf(scale * conic.x) + 1e-3f};
 }
 
-// Whether a rectangle around `mean` meets the pixel centres from `first` to `last` along one axis.
-__device__ __forceinline__ bool meets(float mean, float half, float first, float last) {
-    return mean + half >= first && mean - half <= last;
+// The ellipse within which a Gaussian's coverage is `cut` or more, relative to its centre.
+struct Ellipse {
+    float xx, xy, yy;        // the conic
+    float along_y, along_x;  // slopes: where the ellipse is nearest along y for an x, and along x for a y
+    float reach;             // squared radius in the conic's own measure
+};
+
+__device__ __forceinline__ Ellipse ellipse_of(float3 conic, float opacity, float cut) {
+    return {conic.x, conic.y, conic.z, -conic.y / conic.z, -conic.y / conic.x, 2.0f * logf(opacity / cut)};
+}
+
+// Whether an ellipse covers any point of a rectangle; a little more than exact, so that rounding never hides a point.
+__device__ __forceinline__ bool touches(const Ellipse& of, float left, float right, float top, float bottom) {
+    const bool beside = left > 0.0f || right < 0.0f, above = top > 0.0f || bottom < 0.0f;
+    // The squared distance is convex, so its least value on the rectangle lies on an edge that the centre can see.
+    const float x = left > 0.0f ? left : right, y = top > 0.0f ? top : bottom;
+    const float best_y = fminf(fmaxf(of.along_y * x, top), bottom), best_x = fminf(fmaxf(of.along_x * y, left), right);
+    const float by_x = of.xx * x * x + 2.0f * of.xy * x * best_y + of.yy * best_y * best_y;
+    const float by_y = of.xx * best_x * best_x + 2.0f * of.xy * best_x * y + of.yy * y * y;
+    const float least = fminf(beside ? by_x : 3.4e38f, above ? by_y : 3.4e38f);
+    return (!beside && !above) || least <= of.reach * 1.0001f + 1e-4f;
 }
 
 }  // namespace headbench

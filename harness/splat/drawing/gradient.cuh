@@ -47,24 +47,24 @@ __global__ void __launch_bounds__(WARPS * LANES) gradient(
     const size_t area = static_cast<size_t>(frame.width) * frame.height;
 
     int id = 0;
-    float2 mean = {0.0f, 0.0f}, half = {-1.0f, -1.0f};
+    float2 mean = {0.0f, 0.0f};
     float3 conic = {0.0f, 0.0f, 0.0f};
     float opacity = 0.0f, colour[C] = {};
+    Ellipse of = {};
     if (exists) {
         id = ids[range.x + rank];
         mean = means[id];
         conic = conics[id];
         opacity = opacities[id];
-        half = half_sizes(conic, opacity, limits.cut);
+        of = ellipse_of(conic, opacity, limits.cut);
         for (int c = 0; c < C; ++c) colour[c] = colours[static_cast<size_t>(id) * C + c];
     }
 
     // Pixels that any Gaussian of this bucket may have reached.
     int count = 0;
     for (int start = 0; start < PIXELS; start += LANES) {
-        const float patch_x = left + pixel_x(start) + 0.5f, patch_y = top + pixel_y(start) + 0.5f;
-        const bool here = exists && meets(mean.x, half.x, patch_x, patch_x + PATCH_WIDTH - 1) &&
-                          meets(mean.y, half.y, patch_y, patch_y + PATCH_HEIGHT - 1);
+        const float x0 = left + pixel_x(start) + 0.5f - mean.x, y0 = top + pixel_y(start) + 0.5f - mean.y;
+        const bool here = exists && touches(of, x0, x0 + PATCH_WIDTH - 1, y0, y0 + PATCH_HEIGHT - 1);
         if (!__ballot_sync(ALL, here)) continue;
         const int x = left + pixel_x(start + lane), y = top + pixel_y(start + lane);
         const bool live = x < frame.width && y < frame.height &&

@@ -30,23 +30,10 @@ __device__ __noinline__ Tiles tiles_of(
         static_cast<int>(fminf(fmaxf(y1, 0.0f), static_cast<float>(rows)))};
 }
 
-// Whether a Gaussian covers any point of a tile's rectangle of pixel centres with `cut` or more.
-__device__ __noinline__ bool covers(float2 mean, float3 conic, float reach, int tile_x, int tile_y) {
-    const float left = tile_x * TILE + 0.5f - mean.x, right = left + TILE - 1;
-    const float top = tile_y * TILE + 0.5f - mean.y, bottom = top + TILE - 1;
-    if (left <= 0.0f && right >= 0.0f && top <= 0.0f && bottom >= 0.0f) return true;
-    // The squared distance is convex, so its least value on the rectangle lies on an edge that the mean can see.
-    float least = 3.4e38f;
-    const float x = left > 0.0f ? left : right, y = top > 0.0f ? top : bottom;
-    if (left > 0.0f || right < 0.0f) {
-        const float best = fminf(fmaxf(-conic.y * x / conic.z, top), bottom);
-        least = fminf(least, conic.x * x * x + 2.0f * conic.y * x * best + conic.z * best * best);
-    }
-    if (top > 0.0f || bottom < 0.0f) {
-        const float best = fminf(fmaxf(-conic.y * y / conic.x, left), right);
-        least = fminf(least, conic.x * best * best + 2.0f * conic.y * best * y + conic.z * y * y);
-    }
-    return least <= reach * 1.0001f + 1e-4f;
+// Whether an ellipse around `mean` covers any point of a tile's rectangle of pixel centres.
+__device__ __noinline__ bool covers(float2 mean, Ellipse of, int tile_x, int tile_y) {
+    const float left = tile_x * TILE + 0.5f - mean.x, top = tile_y * TILE + 0.5f - mean.y;
+    return touches(of, left, left + TILE - 1, top, top + TILE - 1);
 }
 
 // For each Gaussian: the number of tiles that it covers, and a key that sorts by depth with the culled ones last.
@@ -63,9 +50,9 @@ __global__ void measure(
         const float3 conic = conics[i];
         const float2 mean = means[i];
         const Tiles found = tiles_of(frame, radius, mean, conic, opacities[i], cut);
-        const float reach = 2.0f * logf(opacities[i] / cut);
+        const Ellipse of = ellipse_of(conic, opacities[i], cut);
         for (int y = found.y0; y < found.y1; ++y)
-            for (int x = found.x0; x < found.x1; ++x) count += covers(mean, conic, reach, x, y);
+            for (int x = found.x0; x < found.x1; ++x) count += covers(mean, of, x, y);
     }
     counts[i] = count;
     keys[i] = count ? __float_as_uint(depths[i]) : ALL;  // depths are positive, so their bits are in their order
@@ -93,14 +80,14 @@ __global__ void emit(
     const float3 conic = conics[row];
     const float2 mean = means[row];
     const Tiles found = tiles_of(frame, radii[row], mean, conic, opacities[row], cut);
-    const float reach = 2.0f * logf(opacities[row] / cut);
+    const Ellipse of = ellipse_of(conic, opacities[row], cut);
     const int first = row / per_image * frame.tiles;
     // Never more than was counted, which is another Gaussian's place, and never less, which would leave a place as it was.
     const int end = min(ends[i], capacity);
     int place = ends[i] - count;
     for (int y = found.y0; y < found.y1; ++y)
         for (int x = found.x0; x < found.x1; ++x)
-            if (place < end && covers(mean, conic, reach, x, y)) {
+            if (place < end && covers(mean, of, x, y)) {
                 tiles[place] = first + y * frame.tiles_x + x;
                 ids[place++] = row;
             }
