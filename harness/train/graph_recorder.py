@@ -63,7 +63,7 @@ class GraphRecorder:
 
 
 def holds_too_much(device: torch.device) -> bool:
-    """Whether more of a GPU's memory than a quarter lies idle in this process; False on a CPU.
+    """Tell if more than a quarter of a GPU's memory lies idle in this process; on a CPU nothing does.
 
     A recorder keeps its memory while it lives, in pieces as large as earlier recordings asked for, which do not fit
     those of more Gaussians: with each edit that is recorded anew more of it lies idle.

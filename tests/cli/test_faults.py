@@ -57,7 +57,7 @@ def decodes(path: Path) -> None:
 
 
 class OutOfMemoryError(RuntimeError):
-    """As torch raises it for a GPU."""
+    """Stand-in for the error that torch raises for a GPU."""
 
 
 @pytest.mark.tried(
