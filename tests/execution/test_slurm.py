@@ -77,14 +77,16 @@ def test_jobs_outlive_the_command_and_end_with_the_hashes_of_local(
     "the jobs, which the other follows to their end; nothing is submitted or trained twice",
 )
 def test_a_second_run_on_the_folder_follows_the_jobs_of_the_first_when_that_is_killed(
-    run: Run, cluster: Cluster, tmp_path: Path, reference: dict[str, str]
+    run: Run, cluster: Cluster, tmp_path: Path, reference: dict[str, str], gate: Gate
 ) -> None:
-    first, out = run("shared", *PAIR), tmp_path / "shared"
+    gate.close(9)
+    first, out = run("shared", *PAIR, **gate.environment), tmp_path / "shared"
     until(lambda: len(jobs(out)) == 2 or first.poll() is not None, PATIENCE)
-    second = run("shared", *PAIR)
+    second = run("shared", *PAIR, **gate.environment)
     until(lambda: len(living(out)) == 2 or second.poll() is not None, PATIENCE)
     first.send_signal(signal.SIGKILL)
     first.communicate()
+    gate.open()
     shown = done(second)
     assert f"helps process {first.pid} on" in shown and shown.count(": done") == 2, shown
     assert {record.attempts for record in read_cells(out)} == {1}, "a cell was begun twice"

@@ -234,7 +234,7 @@ def orphan(cell: Path, environment: dict[str, str]) -> int:
 def gone(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it is gone between opening and reading
         return True
 
 

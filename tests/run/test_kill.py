@@ -71,7 +71,7 @@ def until(process: subprocess.Popen[bytes], condition: Callable[[], bool], secon
 def gone(process: int) -> bool:
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it is gone between opening and reading
         return True
     return state == "Z"
 

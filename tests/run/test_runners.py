@@ -229,9 +229,12 @@ def test_runners_hear_that_they_shall_end_and_write_one_at_a_time(tmp_path: Path
         assert claim.pid == other.pid
         with Runner(tmp_path) as mine:
             assert mine.others() == [claim]
-            # On another machine there is only the file.
+            # On another machine there is only the file. It stands still, so that it does not hear of it too soon.
+            other.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, other.pid, os.WSTOPPED | os.WNOWAIT)
             ask_to_end(presence(tmp_path, claim), claim)
             assert mine.others() == [] and living(tmp_path) == [claim]
+            other.send_signal(signal.SIGCONT)
             with writing(tmp_path):
                 assert other.wait(30) != 0
             _, said = other.communicate()
@@ -309,10 +312,16 @@ def at_work(run: Path) -> dict[int, list[Path]]:
 def test_two_runs_share_a_folder_and_one_takes_what_the_other_leaves(
     spawn: Callable[..., Any], bench: Callable[..., Any], blobs: Path, faces: Path, tmp_path: Path
 ) -> None:
-    asked = arguments(faces, 40, "0,1,2")
+    asked, working = arguments(faces, 40, "0,1,2"), {}
     one, two = (spawn(*asked, "--out", "two", forks=False) for _ in range(2))
-    until(lambda: len(at_work(tmp_path / "two")) == 2, 180)
-    (lost,) = at_work(tmp_path / "two")[one.pid]
+
+    def both() -> bool:
+        working.clear()
+        working.update(at_work(tmp_path / "two"))
+        return len(working) == 2
+
+    until(both, 180)
+    (lost,) = working[one.pid]
     train = lost / "stages" / "train"
     until(lambda: (train / "checkpoint-20" / "state.json").is_file() or (train / "summary.json").is_file(), 180)
     one.send_signal(signal.SIGKILL)
