@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -21,7 +24,7 @@ MOVING, RESTING = 85, 95
 PATIENCE = 5.0
 """Seconds that a page may take to acknowledge before it is asked again."""
 SETTLING = 1.5
-"""Seconds after a camera was set in which a page may still tell of the one before."""
+"""Seconds after a page has taken a camera in which it may still tell of the one before."""
 _SIZES = (16, 8192)
 """Limits of a canvas's sides in pixels."""
 SAME = 1e-3
@@ -38,7 +41,7 @@ class ViserPage:
     def __init__(self, handle: viser.ClientHandle) -> None:
         self.handle = handle
         self._set: Placed | None = None
-        self._set_at = 0.0
+        self._taken_at = math.inf
         self._settled = True
 
     def show(self, picture: Picture, resting: bool) -> float:
@@ -69,7 +72,7 @@ class ViserPage:
 
     def place(self, placed: Placed) -> None:
         """Move the page's camera."""
-        self._set, self._set_at, self._settled = placed, time.monotonic(), False
+        self._set, self._taken_at, self._settled = placed, math.inf, False
         camera = self.handle.camera
         with self.handle.atomic():
             camera.up_direction = placed.up
@@ -77,6 +80,7 @@ class ViserPage:
             camera.look_at = placed.look_at
             camera.fov = placed.fov
         self.handle.flush()
+        threading.Thread(target=self._wait_for, args=(placed,), name="viewer-placed", daemon=True).start()
 
     def moved(self, seen: PageCamera) -> bool:
         """Whether the person at the page moved its camera away from where it was placed."""
@@ -89,9 +93,16 @@ class ViserPage:
         same = bool(same and np.abs(axis - forward).max() < SAME)
         if same:
             self._settled = True
-        if self._settled or time.monotonic() - self._set_at > SETTLING:
+        if self._settled or time.monotonic() - self._taken_at > SETTLING:
             return not same
         return False
+
+    def _wait_for(self, placed: Placed) -> None:
+        """Note when the page has taken a camera: one that loads does so late, and tells of another until then."""
+        with contextlib.suppress(ConnectionError):
+            self.acknowledged()
+            if self._set is placed:
+                self._taken_at = time.monotonic()
 
 
 def camera_of(handle: viser.CameraHandle) -> PageCamera | None:

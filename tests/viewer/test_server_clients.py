@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
+import time
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +16,9 @@ from scipy.spatial.transform import Rotation
 
 from headbench.harness.errors import BenchError
 from headbench.harness.types import Camera
+from headbench.viewer import server_page
 from headbench.viewer.client import AHEAD, LOST, REST, Client, Play
-from headbench.viewer.client_camera import PageCamera, fitted, placed, size_of
+from headbench.viewer.client_camera import PageCamera, Placed, fitted, placed, size_of
 from headbench.viewer.client_look import ERROR, NOTHING, Look
 from headbench.viewer.loop import RenderLoop
 from headbench.viewer.loop_picture import QUARTER, Picture, filled
@@ -218,3 +222,27 @@ def test_the_loop_serves_clients_in_turn_and_tells_what_it_cannot_draw() -> None
     assert loop.ended.wait(timeout=10) and isinstance(loop.failure, ZeroDivisionError)
     loop.stop()
     assert "viewer-render" not in [thread.name for thread in threading.enumerate()] and math.isfinite(other.due(1.0))
+
+
+def test_a_page_that_takes_its_camera_late_was_not_moved_by_a_person(monkeypatch) -> None:
+    monkeypatch.setattr(server_page, "SETTLING", 0.0)
+    loads = threading.Event()
+    storage = SimpleNamespace(get_item=lambda key, timeout: loads.wait(60))
+    page = server_page.ViserPage(
+        SimpleNamespace(camera=SimpleNamespace(), atomic=nullcontext, flush=lambda: None, local_storage=storage)
+    )
+    there = Placed(np.zeros(3), np.array([0.0, 0.0, 1.0]), np.array([0.0, -1.0, 0.0]), 0.5)
+    elsewhere = replace(PAGE, position=(1.0, 0.0, 0.0))
+    page.place(there)
+    assert not page.moved(elsewhere)
+    # Once it has it, even one that never told of it can be moved.
+    loads.set()
+    end = time.monotonic() + 60
+    while not page.moved(elsewhere):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    # A page that told of it needs to say no more.
+    loads.clear()
+    page.place(there)
+    assert not page.moved(elsewhere) and not page.moved(PAGE) and page.moved(elsewhere)
+    loads.set()
