@@ -29,6 +29,7 @@ KERNELS = {
     "block": ("image.block_kernels", True),
     "cloud": ("blocks.cloud_kernels", True),
     "compose": ("image.compose_kernels", True),
+    "dense": ("blocks.dense_kernels", False),
     "descent": ("blocks.descent_kernels", True),
     "features": ("image.feature_kernels", True),
     "frames": ("head.frames_kernels", True),

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["KINDS", "pull"]
+__all__ = ["KINDS", "pull", "slope"]
 
 KINDS = {"none": 0, "relu": 1, "softplus": 2}
 """Number of each activation."""
@@ -56,14 +56,14 @@ def activation_backward(
             at = wide * columns + column[None, :]
             value = tl.load(value_ptr + at, mask=inside, other=0.0)
             # ReLU as torch has it: a value that is NaN lets the gradient through.
-            gradient = tl.where(value <= 0, 0.0, gradient) if KIND == 1 else gradient * _slope(BETA * value)
+            gradient = tl.where(value <= 0, 0.0, gradient) if KIND == 1 else gradient * slope(BETA * value)
             tl.store(out_ptr + at, gradient, mask=inside)
         total += gradient
     tl.store(part_ptr + part * columns + column, tl.sum(total, 0), mask=column < columns)
 
 
 @triton.jit
-def _slope(t) -> Any:
+def slope(t) -> Any:
     """Compute 1 - exp(-t), the slope of softplus of which t is the value times beta; near zero by its series."""
     near = 1 - t * (1 / 8) * (1 - t * (1 / 9) * (1 - t * (1 / 10)))
     near = 1 - t * (1 / 5) * (1 - t * (1 / 6) * (1 - t * (1 / 7) * near))

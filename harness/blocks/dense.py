@@ -1,6 +1,7 @@
 """Layers of small networks over many rows: a product with bias and activation, in float32 or TF32.
 
-On a GPU the way back through an activation and its bias is one kernel.
+On a GPU the way back through an activation and its bias is one kernel; with the kernel `dense`, which is off by
+default, a layer is one launch forward and two backward.
 """
 
 from __future__ import annotations
@@ -108,8 +109,11 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor | None, then: Then = "none", t
         tf32: whether to multiply in TF32 where `x` is float32 on a GPU.
     """
     tf32 = tf32 and x.is_cuda and x.dtype == torch.float32
-    fits = bias is not None and x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64)
-    if fits and torch.is_grad_enabled() and kernels("activation", x.device) is not None:
+    fits = x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64)
+    if fits and (ours := kernels("dense", x.device)) is not None:
+        layer: Tensor = ours.fused_dense(x.flatten(0, -2), weight, bias, then, SHARP, tf32)
+        return layer.unflatten(0, x.shape[:-1])
+    if fits and bias is not None and torch.is_grad_enabled() and kernels("activation", x.device) is not None:
         fused: Tensor = _FusedLayer.apply(x.flatten(0, -2), weight, bias, then, tf32)
         return fused.unflatten(0, x.shape[:-1])
     y: Tensor = _RoundedProduct.apply(x, weight, bias) if tf32 else functional.linear(x, weight, bias)
