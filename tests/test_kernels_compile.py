@@ -17,6 +17,7 @@ SIZES |= {"UNITS": 10.0, "DAMPING": 1e-4, "ALIGNED": True, "SHIFT": True, "RULE"
 SIZES |= {"MASKED": True, "OWN": False, "KIND": 2, "LIMIT": 0.6, "RATIO": 10.0, "PLANES": 2, "TAPPED": True}
 SIZES |= {"DOUBLED": True, "RESIZED": True, "COUNTED": True}
 SIZES |= {"STEPS": 50, "RATE": 0.01, "BETA": 0.9, "BETA_SQUARES": 0.999, "EPS": 1e-8, "STILL": 5e-4, "SCALE": 10.0}
+SIZES |= {"TALL": 64, "BROAD": 128, "DEEP": 32, "PRECISION": "tf32x3", "BIASED": True}
 POINTERS = {
     "around_ptr": "*i64",
     "index_ptr": "*i64",
@@ -41,6 +42,7 @@ def kernels() -> Iterator[tuple[str, str, str]]:
         "binding": "frames_forward frames_backward faces_forward faces_backward",
         "block": "_gradient",
         "compose": "_compose",
+        "dense": "dense_forward dense_backward dense_gradient",
         "descent": "descend",
         "features": "_sums _signs _totals",
         "frames": "_forward _backward",
@@ -86,3 +88,33 @@ def test_a_kernel_compiles(name: str, function: str, kind: str, tmp_path, monkey
     for generation in (80, 90):
         source = compiler.ASTSource(kernel, signature, constexprs=constants)
         assert compiler.compile(source, target=backends.GPUTarget("cuda", generation, 32)).asm["cubin"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter compiles nothing")
+@pytest.mark.parametrize("columns", [3, 37, 256])
+@pytest.mark.parametrize("function", ["dense_forward", "dense_backward", "dense_gradient"])
+def test_products_of_layers_use_tensor_cores_and_fit_on_every_gpu(function, columns, tmp_path, monkeypatch) -> None:
+    compiler = pytest.importorskip("triton.compiler")
+    backends = pytest.importorskip("triton.backends.compiler")
+    torch = pytest.importorskip("torch")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    module = importlib.import_module(f"headbench.harness.{KERNELS['dense'][0]}")
+    tile = module.tile_of(columns, torch.float32)
+    kernel = getattr(module, function)
+    sizes = {**SIZES, "TALL": tile.tall, "BROAD": tile.broad, "DEEP": tile.deep}
+    constants = {argument: sizes[argument] for argument in kernel.arg_names if argument in sizes}
+    signature = {
+        argument: "constexpr" if argument in sizes else "*fp32" if argument.endswith("_ptr") else "i32"
+        for argument in kernel.arg_names
+    }
+    # Where addresses are multiples of 16, four numbers are read at once.
+    whole = [n for n, name in enumerate(kernel.arg_names) if name not in sizes and name not in ("rows", "pieces")]
+    attrs = {(n,): [["tt.divisibility", 16]] for n in whole} if columns % 16 == 0 else {}
+    options = {"num_warps": tile.warps, "num_stages": tile.stages}
+    for generation, instruction in ((80, "mma.sync.aligned.m16n8k8"), (90, "wgmma.mma_async.sync.aligned.m64")):
+        source = compiler.ASTSource(kernel, signature, constexprs=constants, attrs=attrs)
+        made = compiler.compile(source, target=backends.GPUTarget("cuda", generation, 32), options=options)
+        assert instruction in made.asm["ptx"]
+        assert ".tf32.tf32" in made.asm["ptx"]
+        assert made.metadata.shared <= 99 * 1024

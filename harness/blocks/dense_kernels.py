@@ -41,16 +41,19 @@ class Tile(NamedTuple):
     """Number of pieces that are in flight."""
 
 
-def tile_of(columns: int, dtype: torch.dtype) -> Tile:
+def tile_of(columns: int, dtype: torch.dtype, *sizes: int) -> Tile:
     """Choose the sizes of programs by what no edit of a portrait changes, so that edits compile nothing.
 
     Args:
         columns: number of columns of the result.
         dtype: float32 or float64.
+        sizes: other numbers of columns, and distances between rows.
     """
     if dtype == torch.float64:
         return Tile(32, 32, 16, 4, 2)
-    return Tile(64, min(max(triton.next_power_of_2(columns), 16), 128), 32, 4, 3)
+    # Other matrices are read number by number, and the addresses of a broad tile would not fit in registers.
+    even = all(size % 16 == 0 for size in (columns, *sizes))
+    return Tile(64, min(max(triton.next_power_of_2(columns), 16), 128 if even else 64), 32, 4, 3)
 
 
 @triton.jit
@@ -252,8 +255,8 @@ def dense_gradient(
     inside = (output < outputs)[:, None] & (column < inputs)[None, :]
     tl.store(first + output[:, None] * inputs + column[None, :], total, mask=inside)
     if BIASED:
-        here = (output < outputs) & (tl.program_id(0) % across == 0)
-        tl.store(first + outputs * inputs + output, tl.sum(bias, 0), mask=here)
+        if tl.program_id(0) % across == 0:
+            tl.store(first + outputs * inputs + output, tl.sum(bias, 0), mask=output < outputs)
 
 
 def _rows(t: Tensor) -> Tensor:
@@ -272,9 +275,7 @@ class _Dense(torch.autograd.Function):
     """Autograd function of `fused_dense`."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, then: str, beta: float, tf32: bool
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, then: str, beta: float, tf32: bool) -> Tensor:
         """Launch the kernel.
 
         Args:
@@ -289,7 +290,7 @@ class _Dense(torch.autograd.Function):
         x, weight = _rows(x), _rows(weight)
         (rows, inputs), outputs = x.shape, len(weight)
         y = x.new_empty(rows, outputs)
-        tile = tile_of(outputs, x.dtype)
+        tile = tile_of(outputs, x.dtype, inputs, x.stride(0), weight.stride(0))
         grid = (triton.cdiv(rows, tile.tall) * triton.cdiv(outputs, tile.broad),)
         kernel: Any = dense_forward
         if y.numel():
@@ -309,7 +310,8 @@ class _Dense(torch.autograd.Function):
         then, gradient = ctx.then, _rows(gradient)
         wants_x, wants_weight, wants_bias, *_ = ctx.needs_input_grad
         grad_x = grad_weight = grad_bias = None
-        if then != "none" and triton.cdiv(x.shape[1], tile_of(x.shape[1], x.dtype).broad) > _REPEATS:
+        tile = tile_of(x.shape[1], x.dtype, weight.shape[0], gradient.stride(0))
+        if then != "none" and triton.cdiv(x.shape[1], tile.broad) > _REPEATS:
             gradient, summed = pull(y, gradient, then, ctx.beta)
             grad_bias = summed if wants_bias else None
             then, wants_bias = "none", False
@@ -334,7 +336,7 @@ def _of_x(gradient: Tensor, y: Tensor, weight: Tensor, then: str, beta: float, t
     """
     (rows, outputs), inputs = gradient.shape, weight.shape[1]
     out = gradient.new_empty(rows, inputs)
-    tile = tile_of(inputs, out.dtype)
+    tile = tile_of(inputs, out.dtype, outputs, gradient.stride(0), weight.stride(0))
     grid = (triton.cdiv(rows, tile.tall) * triton.cdiv(inputs, tile.broad),)
     kernel: Any = dense_backward
     if out.numel():
@@ -360,7 +362,7 @@ def _of_weight(
         biased: whether the gradient of the bias is wanted; it is empty otherwise.
     """
     (rows, outputs), inputs = gradient.shape, x.shape[1]
-    tile = tile_of(inputs, x.dtype)
+    tile = tile_of(inputs, x.dtype, outputs, gradient.stride(0), x.stride(0))
     tiles = triton.cdiv(outputs, tile.tall) * triton.cdiv(inputs, tile.broad)
     parts = max(min(_PROGRAMS // tiles, triton.cdiv(rows, _LEAST)), 1)
     pieces = triton.cdiv(triton.cdiv(rows, parts), tile.deep)
