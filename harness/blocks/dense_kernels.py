@@ -89,7 +89,9 @@ def _softplus(x, BETA) -> Any:
 
 
 @triton.jit
-def _before(gradient_ptr, value_ptr, wide, column, stride, columns, inside, BETA: tl.constexpr, KIND: tl.constexpr) -> Any:  # fmt: skip
+def _before(
+    gradient_ptr, value_ptr, wide, column, stride, columns, inside, BETA: tl.constexpr, KIND: tl.constexpr
+) -> Any:  # fmt: skip
     """Read a tile of gradients behind an activation, and return those before it; zero outside.
 
     Args:
@@ -145,7 +147,8 @@ def dense_forward(
     total = tl.zeros([TALL, BROAD], dtype=out_ptr.dtype.element_ty)
     for start in range(0, inputs, DEEP):
         at = start + tl.arange(0, DEEP)
-        x = tl.load(x_ptr + wide * x_stride + at[None, :], mask=(row < rows)[:, None] & (at < inputs)[None, :], other=0.0)  # fmt: skip
+        inside = (row < rows)[:, None] & (at < inputs)[None, :]
+        x = tl.load(x_ptr + wide * x_stride + at[None, :], mask=inside, other=0.0)
         weight = tl.load(
             weight_ptr + column[None, :] * weight_stride + at[:, None],
             mask=(column < outputs)[None, :] & (at < inputs)[:, None],
@@ -209,9 +212,9 @@ def dense_backward(
 
 @triton.jit(do_not_specialize=["rows", "pieces"])
 def dense_gradient(
-    gradient_ptr, value_ptr, x_ptr, part_ptr, rows, pieces, numbers, inputs, outputs, stride, x_stride, BETA: tl.constexpr,
-    KIND: tl.constexpr, BIASED: tl.constexpr, PRECISION: tl.constexpr, TALL: tl.constexpr, BROAD: tl.constexpr,
-    DEEP: tl.constexpr,
+    gradient_ptr, value_ptr, x_ptr, part_ptr, rows, pieces, numbers, inputs, outputs, stride, x_stride,
+    BETA: tl.constexpr, KIND: tl.constexpr, BIASED: tl.constexpr, PRECISION: tl.constexpr, TALL: tl.constexpr,
+    BROAD: tl.constexpr, DEEP: tl.constexpr,
 ) -> None:  # fmt: skip
     """Sum the gradients of W and b over the rows of a part.
 
@@ -246,7 +249,8 @@ def dense_gradient(
         wide = row.to(tl.int64)[:, None]
         inside = (row < rows)[:, None] & (output < outputs)[None, :]
         gradient = _before(gradient_ptr, value_ptr, wide, output[None, :], stride, outputs, inside, BETA, KIND)
-        x = tl.load(x_ptr + wide * x_stride + column[None, :], mask=(row < rows)[:, None] & (column < inputs)[None, :], other=0.0)  # fmt: skip
+        inside = (row < rows)[:, None] & (column < inputs)[None, :]
+        x = tl.load(x_ptr + wide * x_stride + column[None, :], mask=inside, other=0.0)
         if BIASED:
             bias += gradient
         gradient, x = _factor(gradient, PRECISION), _factor(x, PRECISION)
@@ -254,9 +258,8 @@ def dense_gradient(
     first = part_ptr + part.to(tl.int64) * numbers
     inside = (output < outputs)[:, None] & (column < inputs)[None, :]
     tl.store(first + output[:, None] * inputs + column[None, :], total, mask=inside)
-    if BIASED:
-        if tl.program_id(0) % across == 0:
-            tl.store(first + outputs * inputs + output, tl.sum(bias, 0), mask=output < outputs)
+    if BIASED and tl.program_id(0) % across == 0:
+        tl.store(first + outputs * inputs + output, tl.sum(bias, 0), mask=output < outputs)
 
 
 def _rows(t: Tensor) -> Tensor:
