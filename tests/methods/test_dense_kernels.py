@@ -16,7 +16,8 @@ from headbench.methods.monogaussianavatar.config import Networks
 from headbench.methods.monogaussianavatar.networks import Geometry
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
-NEAR = {torch.float32: 1e-5, torch.float64: 1e-12}
+# Softplus is so sharp that its slope changes by 25 times what a product in float32 loses.
+NEAR = {torch.float32: 5e-5, torch.float64: 1e-12}
 THEN: list[Then] = ["none", "relu", "softplus"]
 MODULE = "headbench.harness.blocks.dense_kernels"
 
@@ -156,7 +157,8 @@ def test_softplus_is_exact_where_it_is_small_and_where_it_ends(monkeypatch: pyte
         # Each number by itself: all are compared in relation to their own size.
         return [*y.detach(), *slopes]
 
-    both(work, monkeypatch, 1e-5)
+    # A power changes by 80 times what its exponent loses.
+    both(work, monkeypatch, 5e-5)
 
 
 @pytest.mark.gpu
