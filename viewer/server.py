@@ -137,14 +137,14 @@ class Viewer:
         def look_through() -> None:
             self._look_through(guest)
 
-        guest.controls = Controls(page, guest.client, self._painter, look_through, self._loop.ask)
-        with self._lock:
-            self._guests[handle.client_id] = guest
-
         async def moved(camera: viser.CameraHandle) -> None:
             self._moved(guest, camera)
 
+        # Before the controls, beside which the picture becomes narrower.
         handle.camera.on_update(moved)
+        guest.controls = Controls(page, guest.client, self._painter, look_through, self._loop.ask)
+        with self._lock:
+            self._guests[handle.client_id] = guest
         threading.Thread(target=guest.client.follow, name="viewer-follow", daemon=True).start()
         look_through()
         self._loop.add(guest.client)

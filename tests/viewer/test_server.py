@@ -119,6 +119,25 @@ def test_two_pages_have_pictures_and_cameras_of_their_own(viewer) -> None:
     assert one.until(lambda: viewer.clients() == [])
 
 
+def test_a_page_that_becomes_narrower_while_its_controls_are_made_is_seen_so(viewer, monkeypatch) -> None:
+    from headbench.viewer import server
+
+    visits, made = [], server.Controls
+
+    def narrower(page, *arguments):
+        assert Visit.until(None, lambda: visits)
+        visits[0].page._size = 100
+        visits[0].page.tell()
+        assert Visit.until(None, lambda: page.handle.camera.image_width == 100)
+        return made(page, *arguments)
+
+    monkeypatch.setattr(server, "Controls", narrower)
+    visits.append(Visit(viewer))
+    assert visits[0].until(lambda: [client.look.camera.width for client in viewer.clients()] == [100])
+    visits[0].close()
+    assert visits[0].until(lambda: viewer.clients() == [])
+
+
 @pytest.mark.slow
 def test_a_page_that_acknowledges_nothing_gets_two_pictures_and_no_queue(viewer) -> None:
     visit = Visit(viewer, answers=False)
