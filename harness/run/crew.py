@@ -113,8 +113,8 @@ class _Submitted:
     record: CellRecord
     handle: Handle
     started: bool = False
-    seen: float = 0.0
-    """Modification time of the progress report that was passed on last, in seconds since the epoch."""
+    seen: tuple[int, int] = (0, 0)
+    """Modification time, in nanoseconds, and inode of the progress report that was passed on last."""
 
 
 class Crew:
@@ -327,9 +327,11 @@ class Crew:
             each.started = True
             self._watcher.started(each.record.cell, number + 1, len(self._plan.cells))
         try:
-            changed = (each.folder / PROGRESS).stat().st_mtime
+            about = (each.folder / PROGRESS).stat()
         except FileNotFoundError:
             return
+        # Two reports within one tick of the file system's clock differ in their inodes alone.
+        changed = about.st_mtime_ns, about.st_ino
         if changed != each.seen and (now := read_progress(each.folder)):
             each.seen = changed
             self._watcher.progress(each.record.cell, now)
