@@ -40,6 +40,7 @@ class _Helpers(importlib.abc.MetaPathFinder):
         ".": "browsing commands damage_cases discs forked help_lines in_memory isolation moments order robustness"
         " strange_files syntax waiting warm",
         "assets": "gadgets",
+        "execution": "cells",
         "head": "flame_format",
         "insta": "insta_format",
         "metrics": "golden_pairs",

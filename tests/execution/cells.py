@@ -21,25 +21,27 @@ LONG = (
     *("--set", "gaussianavatars.train.steps=60", "--label", "long", "--checkpoint-every", "20"),
 )
 """Two cells with checkpoints to go on from."""
-_HOLDS = """
+HOLDS = """
 import os, time
 from pathlib import Path
 
-def held(path, target, rename=Path.rename):
-    done = rename(path, target)
-    gate = Path(os.environ["HEADBENCH_GATE"])
-    while gate.exists() and Path(target).name == gate.read_text():
-        time.sleep(0.05)
-    return done
+def held(move):
+    def moved(path, target):
+        done = move(path, target)
+        while gate.exists() and f"/{target}".endswith("/" + gate.read_text()):
+            time.sleep(0.05)
+        return done
+    return moved
 
 if "HEADBENCH_GATE" in os.environ:
-    Path.rename = held
+    gate = Path(os.environ["HEADBENCH_GATE"])
+    Path.rename, Path.replace = held(Path.rename), held(Path.replace)
 """
-"""Module that Python imports first: whoever has written the checkpoint that the gate names waits there."""
+"""Module that Python imports first: whoever has written the checkpoint or file that the gate names waits there."""
 
 
 class Gate:
-    """Gate at a checkpoint, where trainings wait: so they are hit in the middle, however busy the machine is.
+    """Gate at a checkpoint or file, where cells wait: so they are hit in the middle, however busy the machine is.
 
     Args:
         folder: empty folder for its files, which all nodes see.
@@ -48,7 +50,7 @@ class Gate:
     def __init__(self, folder: Path) -> None:
         self._file, self._site = folder / "gate", folder / "site"
         self._site.mkdir()
-        (self._site / "sitecustomize.py").write_text(_HOLDS)
+        (self._site / "sitecustomize.py").write_text(HOLDS)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -56,15 +58,15 @@ class Gate:
         paths = [str(self._site), *filter(None, [os.environ.get("PYTHONPATH")])]
         return {"PYTHONPATH": os.pathsep.join(paths), "HEADBENCH_GATE": str(self._file)}
 
-    def close(self, step: int) -> None:
-        """Let those wait that have written the checkpoint of a step, and nobody else."""
+    def close(self, at: int | str) -> None:
+        """Let those wait that have written the checkpoint of a step, or a file whose path ends so, and nobody else."""
         part = self._file.with_suffix(".part")
-        part.write_text(f"checkpoint-{step}")
+        part.write_text(f"checkpoint-{at}" if isinstance(at, int) else at)
         part.replace(self._file)
 
     def open(self) -> None:
         """Let everybody go on."""
-        self._file.unlink()
+        self._file.write_text("")  # it stays, for those who wait may be about to read it
 
 
 def command(data: Path, out: Path, *words: str) -> list[str]:

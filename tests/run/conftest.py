@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cells import Gate
 from forked import fork_workers
 from isolation import Plug, once
 from toy_cells import WORKER
@@ -113,6 +114,12 @@ def worker(tmp_path: Path) -> Path:
     path = tmp_path / "worker.py"
     path.write_text(WORKER)
     return path
+
+
+@pytest.fixture
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    """A gate at which cells wait that were started with its environment."""
+    return Gate(tmp_path_factory.mktemp("gate"))
 
 
 @dataclass(frozen=True)

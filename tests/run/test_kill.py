@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cells import Gate
 
 from headbench.harness.errors import BenchError
 from headbench.harness.files import read_json, sha256_of
@@ -32,10 +33,13 @@ Spawn = Callable[..., "subprocess.Popen[bytes]"]
 def spawn(environment: dict[str, str], tmp_path: Path) -> Spawn:
     """Starts `bench` in a process of its own."""
 
-    def start(*arguments: object, site: Path | None = None) -> subprocess.Popen[bytes]:
+    def start(*arguments: object, site: Path | None = None, gate: Gate | None = None) -> subprocess.Popen[bytes]:
         env = os.environ | environment
         if site is not None:
             env["PYTHONPATH"] = os.pathsep.join([str(site), env["PYTHONPATH"]])
+        if gate is not None:
+            held = gate.environment
+            env |= held | {"PYTHONPATH": os.pathsep.join([held["PYTHONPATH"], env["PYTHONPATH"]])}
         with (tmp_path / "spawned.txt").open("ab") as log:
             return subprocess.Popen([*MAIN, *map(str, arguments)], env=env, cwd=tmp_path, stdout=log, stderr=log)
 
@@ -89,7 +93,7 @@ def kill(runner: subprocess.Popen[bytes], cell: Path) -> None:
 
 @pytest.mark.slow
 def test_a_kill_while_training_changes_nothing(
-    spawn: Spawn, bench: Callable[..., Any], blobs: Path, faces: Path, tmp_path: Path
+    spawn: Spawn, bench: Callable[..., Any], blobs: Path, faces: Path, tmp_path: Path, gate: Gate
 ) -> None:
     arguments = (
         "run", "--methods", "blobs", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
@@ -97,7 +101,8 @@ def test_a_kill_while_training_changes_nothing(
         "--checkpoint-every", 10, "--deterministic", "--no-report",
     )  # fmt: skip
     trained = tmp_path / "wild" / "cells" / "blobs-demo-k" / "discs" / "anna" / "seed0"
-    runner = spawn(*arguments, "--out", "wild", site=blobs)
+    gate.close(10)
+    runner = spawn(*arguments, "--out", "wild", site=blobs, gate=gate)
     until(runner, lambda: (trained / "stages" / "train" / "checkpoint-10" / "state.json").is_file())
     kill(runner, trained)
     assert not (trained / "stages" / "train" / "summary.json").exists()
@@ -111,7 +116,7 @@ def test_a_kill_while_training_changes_nothing(
 
 @pytest.mark.slow
 def test_kills_while_training_and_while_rendering_change_nothing(
-    spawn: Spawn, blobs: Path, faces: Path, tmp_path: Path
+    spawn: Spawn, blobs: Path, faces: Path, tmp_path: Path, gate: Gate
 ) -> None:
     (faces / "discs" / "anna" / "subject.json").write_text('{"frames": 45, "size": 24, "head": "openhead"}')
     arguments = (
@@ -124,12 +129,14 @@ def test_kills_while_training_and_while_rendering_change_nothing(
     trained = cells / "blobs-demo-k" / "discs" / "anna" / "seed0"
     rendered = cells / "noisy-demo" / "discs" / "anna" / "seed0"
 
-    runner = spawn(*arguments, "--out", "wild", site=blobs)
+    gate.close(20)
+    runner = spawn(*arguments, "--out", "wild", site=blobs, gate=gate)
     until(runner, lambda: (trained / "stages" / "train" / "checkpoint-20" / "state.json").is_file())
     kill(runner, trained)
     assert not (trained / "stages" / "train" / "summary.json").exists()
 
-    runner = spawn(*arguments, "--out", "wild", site=blobs)
+    gate.close("noisy-demo/discs/anna/seed0/renders/train-white/00036.png")
+    runner = spawn(*arguments, "--out", "wild", site=blobs, gate=gate)
     until(runner, lambda: len(list((rendered / "renders" / "train-white").glob("*.png"))) >= 4)
     kill(runner, rendered)
     assert not (rendered / "renders" / "train-white" / "sha256.txt").exists()

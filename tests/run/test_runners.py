@@ -13,6 +13,7 @@ from typing import Any
 
 import forked
 import pytest
+from cells import HOLDS, Gate
 from toy_cells import Listener, execute, plan
 from waiting import until
 
@@ -20,6 +21,7 @@ from headbench.harness.errors import BenchError
 from headbench.harness.execution import holder, holding
 from headbench.harness.execution.claim import CLAIM, RUNNER
 from headbench.harness.execution.holding import STALE, ask_to_end, left_at, new_claim
+from headbench.harness.execution.system import start_of
 from headbench.harness.files import now_at, read_json, remove_leftovers, sha256_of, write_json
 from headbench.harness.run import State, cell_folder, read_cell, read_cells
 from headbench.harness.run.child import log_path
@@ -250,7 +252,7 @@ def spawn(environment: dict[str, str], blobs: Path, tmp_path: Path) -> Iterator[
     """Starts `bench` in a process of its own, on another machine where that has a name; they end with the test."""
     site = tmp_path / "custom"
     site.mkdir()
-    (site / "sitecustomize.py").write_text(CUSTOM)
+    (site / "sitecustomize.py").write_text(CUSTOM + HOLDS)
     started = []
 
     def start(*arguments: object, far: str = "", forks: bool = True) -> subprocess.Popen[str]:
@@ -310,9 +312,12 @@ def at_work(run: Path) -> dict[int, list[Path]]:
     "the steps since the last checkpoint",
 )
 def test_two_runs_share_a_folder_and_one_takes_what_the_other_leaves(
-    spawn: Callable[..., Any], bench: Callable[..., Any], blobs: Path, faces: Path, tmp_path: Path
-) -> None:
+    spawn: Callable[..., Any], bench: Callable[..., Any], blobs: Path, faces: Path, tmp_path: Path,
+    gate: Gate, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     asked, working = arguments(faces, 40, "0,1,2"), {}
+    gate.close(20)
+    monkeypatch.setenv("HEADBENCH_GATE", gate.environment["HEADBENCH_GATE"])
     one, two = (spawn(*asked, "--out", "two", forks=False) for _ in range(2))
 
     def both() -> bool:
@@ -324,8 +329,11 @@ def test_two_runs_share_a_folder_and_one_takes_what_the_other_leaves(
     (lost,) = working[one.pid]
     train = lost / "stages" / "train"
     until(lambda: (train / "checkpoint-20" / "state.json").is_file() or (train / "summary.json").is_file(), 180)
+    worker = read_json(lost / CLAIM)["pid"]
     one.send_signal(signal.SIGKILL)
+    until(lambda: not start_of(worker))
     assert not (train / "summary.json").is_file(), "the moment to kill did not come"
+    gate.open()
     assert two.wait(240) == 0, said(tmp_path, 1)
     alone = bench(*asked, "--out", "one", site=blobs)
     assert alone.code == 0, alone

@@ -17,10 +17,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from cells import Gate
 from safetensors.torch import load_file
+from waiting import until
 
 from headbench.harness.avatar import Avatar, MethodConfig, Portrait, TrainConfig
 from headbench.harness.errors import BenchError
+from headbench.harness.execution.system import start_of
 from headbench.harness.files import read_json
 from headbench.harness.head import load_head
 from headbench.harness.image import to_uint8
@@ -389,13 +392,14 @@ def check_tables(bench: Any, run: Path) -> None:
 # That a stage skips tracked frames is tested above without processes.
 @pytest.mark.slow
 def test_a_killed_run_keeps_the_frames_it_tracked(
-    bench: Any, blobs: Path, few: Path, tmp_path: Path, environment: dict[str, str]
+    bench: Any, blobs: Path, few: Path, tmp_path: Path, environment: dict[str, str], gate: Gate
 ) -> None:
     protocol = own(tmp_path, steps=30)
     arguments = ["run", "--methods", "blobs", "--data-root", few, *RUN, "--protocol", protocol, "--no-report"]
     code = "from headbench.harness.cli.main import main; main()"
-    env = os.environ | environment
-    env["PYTHONPATH"] = os.pathsep.join([str(blobs), env["PYTHONPATH"]])
+    env = os.environ | environment | gate.environment
+    env["PYTHONPATH"] = os.pathsep.join([env["PYTHONPATH"], str(blobs), environment["PYTHONPATH"]])
+    gate.close("00004.safetensors")
     process = subprocess.Popen([sys.executable, "-P", "-c", code, *map(str, arguments)], env=env, cwd=tmp_path)
     cell = tmp_path / "out" / "cells" / "blobs-demo" / "discs" / "anna" / "seed0"
     stage = cell / "stages" / "track" / load_protocol(str(protocol)).render_key
@@ -403,9 +407,10 @@ def test_a_killed_run_keeps_the_frames_it_tracked(
     while not list(stage.glob("[!.]*.safetensors")):
         assert process.poll() is None and time.monotonic() < deadline, "the moment to kill did not come"
         time.sleep(0.005)
+    worker = read_json(cell / "claim.json")["pid"]
     process.send_signal(signal.SIGKILL)
     process.wait()
-    time.sleep(0.2)  # its worker dies with it
+    until(lambda: not start_of(worker))  # it dies with it
     kept = {path.name: path.stat().st_mtime_ns for path in stage.glob("[!.]*.safetensors")}
     assert kept and not (stage / "summary.json").exists()
     done = bench(*arguments, site=blobs)
