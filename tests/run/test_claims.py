@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from waiting import until
 
+from headbench.harness.cli.progress import PlainWatcher
 from headbench.harness.execution import Claim, Claimed, claim, claimed, holder, holding
 from headbench.harness.execution.attend import attend, death
 from headbench.harness.execution.claim import CLAIM, left_behind
@@ -251,7 +252,7 @@ def state(cell: Path) -> State:
 )
 @pytest.mark.slow
 def test_a_worker_that_is_alone_finishes_reports_and_is_not_disturbed(
-    bench: Callable[..., Any], environment: dict[str, str], faces: Path, tmp_path: Path
+    bench: Callable[..., Any], environment: dict[str, str], faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = (
         "run", "--methods", "hangs", "--datasets", "discs[anna]", "--data-root", faces, "--preset", "demo",
@@ -270,11 +271,15 @@ def test_a_worker_that_is_alone_finishes_reports_and_is_not_disturbed(
     shown = bench("status", "out").out
     assert "running" in shown and f"process {process} on" in "".join(shown.split("\n")) and "1 at work" in shown
     before = (cell / "cell.json").read_bytes()
-    killer = threading.Timer(3, os.kill, (process, signal.SIGTERM))
-    killer.start()
+    say = PlainWatcher.elsewhere
+
+    def end(*words: Any) -> None:
+        say(*words)
+        os.kill(process, signal.SIGTERM)
+
+    monkeypatch.setattr(PlainWatcher, "elsewhere", end)
     done = bench(*arguments)
     assert done.code == 2 and f"at work elsewhere: process {process} on" in done.out and ": start" not in done.out, done
-    killer.join()
     assert read_json(cell / "cell.json")["attempts"] == json.loads(before)["attempts"]
     until(lambda: gone(process))
     assert state(cell) is State.INTERRUPTED and read_json(cell / OUTCOME)["state"] == "interrupted"
