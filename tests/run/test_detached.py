@@ -51,6 +51,7 @@ def test_a_detached_run_is_looked_at_and_ended_from_another_shell(
         assert "ended: hangs-demo/discs/anna/seed0" in bench("stop", out, "anna").out
         until(lambda: [record.state for record in read_cells(out)] == [State.INTERRUPTED, State.RUNNING])
         assert bench("stop", out).code == 0
+        until(lambda: not (out / "runners").exists())  # which it removes when it has gone from there
     finally:
         for runner in living(out):
             os.kill(runner.pid, 9)
