@@ -46,10 +46,10 @@ def work(report):
         os._exit(7)
     elif what == "slow":
         deadline = time.monotonic() + 50
-        while sum(1 for path in folder.parents[2].parent.glob("*/*/*/*/outcome.json")) < 3:
+        while not (folder.parents[4] / "three have ended").exists():
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        time.sleep(1)
+        time.sleep(1)  # records tell seconds apart
     elif what in ("hangs", "stubborn"):
         if what == "stubborn":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
