@@ -178,15 +178,27 @@ def test_other_tracking_makes_all_videos_of_that_person_again(drawn: Path, perso
 
 
 KILLED = """
-import sys
+import itertools, sys, time
 from pathlib import Path
 import torch
+from headbench_stage.puppet import Slow
 from headbench.harness.plugins import registry
 from headbench.submission import Choice, Order, make_submission
 torch.set_num_threads(1)
 order = Order(Path(sys.argv[1]), "stage", Choice("Slow"), device="cpu")
-make_submission(order, registry(), lambda line: print(line, flush=True))
+said, drawn, render = itertools.count(1), itertools.count(1), Slow.render
+def stand(*given):
+    if next(drawn) == 10:
+        print("drawing", flush=True)
+        time.sleep(600)
+    return render(*given)
+def say(line):
+    print(line, flush=True)
+    if next(said) == 3:
+        Slow.render = stand
+make_submission(order, registry(), say)
 """
+"""Stands still in the middle of the fourth video."""
 
 
 @pytest.mark.slow
@@ -197,7 +209,7 @@ def test_a_kill_at_any_moment_loses_at_most_one_video(train, stage, toys, toy_si
     begun = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     for _ in range(3):
         assert "frames" in begun.stdout.readline()
-    time.sleep(0.15)  # in the middle of the fourth, which takes longer than 0.3 s
+    assert begun.stdout.readline() == "drawing\n"
     begun.send_signal(signal.SIGKILL)
     begun.wait()
     begun.stdout.close()
