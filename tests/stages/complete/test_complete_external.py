@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
+import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from waiting import until
 
 from headbench.harness.errors import BenchError
+from headbench.harness.execution.system import start_of
 from headbench.harness.head import load_head
 from headbench.harness.splat import make_rasterizer
 from headbench.harness.types import Subject, TrainView
@@ -23,6 +25,7 @@ from headbench.harness.view_prior import PseudoView, ViewWork
 from headbench.stages.complete.cameras import NOMINAL, SCALE, camera_of_label
 from headbench.stages.complete.config import CompleteConfig
 from headbench.stages.complete.points import alignment_of
+from headbench.stages.complete.priors import program
 from headbench.stages.complete.priors.external import External, ExternalConfig
 from headbench.stages.complete.seen import hits_of
 from headbench.stages.complete.stage import wanted_cameras
@@ -117,17 +120,25 @@ def test_a_program_that_fails_is_reported(how: str, text: str, play: Callable[..
 
 
 @pytest.mark.tried("faults in runs", "a program for views that hangs", "it is ended with its children after its time")
-def test_a_program_that_hangs_is_ended_with_its_children(play: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_program_that_hangs_is_ended_with_its_children(
+    play: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = tmp_path / "external" / "child"
+
+    class Hangs(subprocess.Popen):
+        """Its time is over as soon as it has a child, however long it takes to start."""
+
+        def wait(self, timeout: float | None = None) -> int:
+            if timeout != 2.0:
+                return super().wait(timeout)
+            until(lambda: noted.is_file() and noted.read_text())
+            raise subprocess.TimeoutExpired(self.args, timeout)
+
+    monkeypatch.setattr(program, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": Hangs}))
     with pytest.raises(BenchError, match="within 2 s, found it still at work; it said last: plays hangs"):
         play("hangs", budget=2.0)
-    child = int((tmp_path / "external" / "child").read_text())
-    for _ in range(50):
-        if not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2]:
-            break
-        time.sleep(0.1)
-    else:
-        os.kill(child, 9)
-        raise AssertionError("its child still runs")
+    child = int(noted.read_text())
+    until(lambda: not start_of(child))
 
 
 def test_a_program_that_cannot_be_started_is_named(play: Callable[..., Any]) -> None:
