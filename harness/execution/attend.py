@@ -41,6 +41,8 @@ __all__ = ["attend", "conclude", "death", "hear_endings", "into_log", "requeue",
 
 EVERY = 0.4
 """Minimum time between two writings of the progress file within one stage, in seconds."""
+_heard: list[int] = []
+"""Signals that this process was told to end by."""
 
 
 class _Reporter:
@@ -295,6 +297,7 @@ def hear_endings() -> None:
     def interrupt(number: int, frame: FrameType | None) -> None:
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)
+        _heard.append(number)
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -323,7 +326,8 @@ def _explain(error: BaseException, stage: str) -> Ended:
     """State, reason and signature for an exception that ended the work on a cell."""
     kind = type(error).__name__
     where = f" in stage {stage}" if stage else ""
-    if isinstance(error, KeyboardInterrupt):
+    # Code of others, such as that of a library, may have made an error of its own of the interrupt.
+    if isinstance(error, KeyboardInterrupt) or _heard:
         return Ended(State.INTERRUPTED, INTERRUPTED)
     if (lacking := _lacking_memory(error)) is not None:
         return Ended(State.OOM, f"out of memory{where}: {lacking}", f"memory{where}")

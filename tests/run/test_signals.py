@@ -102,3 +102,23 @@ def test_an_interrupt_while_the_command_is_imported_is_no_traceback(tmp_path: Pa
     assert bench.stdout is not None and bench.stdout.readline() == "importing\n"
     bench.send_signal(signal.SIGINT)
     assert bench.communicate(timeout=60)[1] == "interrupted\n" and bench.returncode == 130
+
+
+@pytest.mark.tried(
+    "faults in runs",
+    "a worker told to end while a library is at work that makes an error of its own of the interrupt",
+    "the cell, as interrupted, not as failed",
+)
+def test_an_interrupt_that_others_made_an_error_of_is_still_one() -> None:
+    code = (
+        "import os, signal\n"
+        "from headbench.harness.execution import attend\n"
+        "attend.hear_endings()\n"
+        "print(attend._explain(ValueError('before'), 'read').state.value)\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "except KeyboardInterrupt:\n"
+        "    print(attend._explain(ValueError('validator: KeyboardInterrupt'), 'read').state.value)\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["failed", "interrupted"], done.stderr
